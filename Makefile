@@ -1,0 +1,26 @@
+# `make demo`: images, videos and sounds become one served model. `make test`: the proof.
+BIN := .venv/bin
+DEMO_ROOT ?= runs/demo
+
+.PHONY: demo test bench lock clean
+.DELETE_ON_ERROR:
+
+demo: .venv/ready
+	@$(BIN)/polyvit demo --root $(DEMO_ROOT)
+
+test: .venv/ready
+	@$(BIN)/python -m pytest -q tests
+
+bench: .venv/ready
+	@$(BIN)/polyvit bench
+
+.venv/ready: requirements.lock setup.py scripts/setup_env.sh
+	@scripts/setup_env.sh
+
+# Resolves requirements.in anew; needs uv on PATH.
+lock:
+	uv pip compile --python-version 3.10 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header -q requirements.in -o requirements.lock
+
+clean:
+	rm -rf .venv .bootstrap build *.egg-info
