@@ -1,0 +1,133 @@
+"""The table of modalities: what each takes in, how it is decoded, and which tokenizer reads it.
+
+A new modality is one reader (components/media_example_gen/readers), one module in model_code/preprocessing, one
+tokenizer, one input class and one row of `MODALITIES` here. This module imports no TensorFlow: configs are checked and
+costs are planned without it.
+"""
+
+import dataclasses
+import importlib
+import typing
+
+from model_code.errors import ConfigError, unknown
+
+
+def _check_divides(modality: str, what: str, size: int, patch: int):
+    if patch < 1 or size < 1 or size % patch:
+        raise ConfigError(f'{modality}: {what} is {size}, which the patch of {patch} does not divide. '
+                          f'Choose a {what} that is a multiple of {patch}, or another patch.')
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageInput:
+    """Pixels [height, width, 3], float32 in [-1, 1], cut into `patch` (rows, columns)."""
+    height: int = 224
+    width: int = 224
+    patch: tuple[int, int] = (16, 16)
+
+    def __post_init__(self):
+        _check_divides('image', 'height', self.height, self.patch[0])
+        _check_divides('image', 'width', self.width, self.patch[1])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.height, self.width, 3)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        return (self.height // self.patch[0], self.width // self.patch[1])
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioInput:
+    """A log-mel spectrogram [frames, mel_bins, channels], float32, cut into `patch` (frames, bins).
+
+    The sound is 16 kHz mono; a frame every `hop_s` seconds, of `window_s` seconds. Shorter sounds are padded with
+    silence, longer ones cropped. channels 3 repeats the spectrogram (for a tokenizer that starts from a ViT).
+    """
+    frames: int = 800
+    mel_bins: int = 128
+    patch: tuple[int, int] = (16, 16)
+    channels: int = 1
+    window_s: float = 0.025
+    hop_s: float = 0.010
+
+    def __post_init__(self):
+        _check_divides('audio', 'frames', self.frames, self.patch[0])
+        _check_divides('audio', 'mel_bins', self.mel_bins, self.patch[1])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.frames, self.mel_bins, self.channels)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        return (self.frames // self.patch[0], self.mel_bins // self.patch[1])
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoInput:
+    """Frames [frames, height, width, 3], float32 in [-1, 1], cut into tubelets `patch` (frames, rows, columns).
+
+    The reader stores JPEG frames at `frame_rate` per second with the short side at most `short_side` pixels; `frames`
+    of them, evenly spread over the clip, are the model's input.
+    """
+    frames: int = 32
+    height: int = 224
+    width: int = 224
+    patch: tuple[int, int, int] = (4, 16, 16)
+    frame_rate: float = 12.5
+    short_side: int = 256
+
+    def __post_init__(self):
+        _check_divides('video', 'frames', self.frames, self.patch[0])
+        _check_divides('video', 'height', self.height, self.patch[1])
+        _check_divides('video', 'width', self.width, self.patch[2])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.frames, self.height, self.width, 3)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        return (self.frames // self.patch[0], self.height // self.patch[1], self.width // self.patch[2])
+
+
+@dataclasses.dataclass(frozen=True)
+class Modality:
+    """A row of the table.
+
+    feature: the tf.Example feature, and serving input, that holds the encoded media.
+    repeated: the feature is a list (a video's JPEG frames) rather than one value.
+    preprocessing_module: has `decode(encoded, spec) -> tensor of spec.shape`, `augment(...)` (see its docstring).
+    tokenizer: the class in model_code.tokenizers.
+    extensions: file name endings listed in class folders, lower case.
+    """
+    name: str
+    input_class: type
+    feature: str
+    repeated: bool
+    preprocessing_module: str
+    tokenizer: str
+    extensions: tuple[str, ...]
+
+    @property
+    def preprocessing(self) -> typing.Any:
+        return importlib.import_module(self.preprocessing_module)
+
+
+MODALITIES = {m.name: m for m in (
+    Modality('image', ImageInput, 'image', False, 'model_code.preprocessing.image', 'ImageTokenizer',
+             ('.jpg', '.jpeg', '.png')),
+    Modality('audio', AudioInput, 'audio', False, 'model_code.preprocessing.audio', 'AudioTokenizer',
+             ('.wav',)),
+    Modality('video', VideoInput, 'frames', True, 'model_code.preprocessing.video', 'VideoTokenizer',
+             ('.mp4',)),
+)}
+
+
+def get_modality(name: str) -> Modality:
+    """The row named `name`; ConfigError lists the valid names."""
+    if name not in MODALITIES:
+        raise unknown('modality', name, MODALITIES)
+    return MODALITIES[name]

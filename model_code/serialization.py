@@ -1,0 +1,39 @@
+"""Frozen dataclasses <-> JSON: how tasks and settings travel through TFX's string exec properties."""
+
+import dataclasses
+import json
+import types
+import typing
+
+
+def to_json(value) -> str:
+    """The dataclass as JSON with sorted keys, so that equal values give equal strings (TFX's cache compares them)."""
+    return json.dumps(dataclasses.asdict(value), sort_keys=True)
+
+
+def from_json(cls, text: str):
+    """The inverse of `to_json`: builds `cls`, running its validation."""
+    return from_dict(cls, json.loads(text))
+
+
+def from_dict(cls, values: dict):
+    """Builds the dataclass `cls` from plain dicts and lists, converting nested dataclasses and tuples by type hints."""
+    hints = typing.get_type_hints(cls)
+    return cls(**{name: _convert(hints[name], value) for name, value in values.items()})
+
+
+def _convert(hint, value):
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        hint = next(a for a in typing.get_args(hint) if a is not type(None))
+        return _convert(hint, value)
+    if origin is tuple:
+        args = typing.get_args(hint)
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(_convert(args[0], v) for v in value)
+        return tuple(_convert(a, v) for a, v in zip(args, value))
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value)
+    return value

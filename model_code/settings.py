@@ -1,0 +1,91 @@
+"""ModelConfig and TrainingConfig: what the trainer needs beside the mixture. No TensorFlow here."""
+
+import dataclasses
+
+from model_code import modalities
+from model_code.errors import ConfigError, unknown
+
+STRATEGIES = ('auto', 'tpu', 'mirrored', 'multi_worker', 'one_device')
+OPTIMIZERS = ('momentum', 'adam', 'adamw')
+
+# ViT presets: layers, width, heads, MLP width (polyvit.md, Model).
+PRESETS = {
+    'Ti': dict(layers=12, width=192, heads=3, mlp_width=768),
+    'S': dict(layers=12, width=384, heads=6, mlp_width=1536),
+    'B': dict(layers=12, width=768, heads=12, mlp_width=3072),
+    'L': dict(layers=24, width=1024, heads=16, mlp_width=4096),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The encoder's size and each modality's input.
+
+    dropout and stochastic_depth are rates in [0, 1); pooling is 'token' (the class token) or 'gap' (mean of tokens).
+    """
+    layers: int = 12
+    width: int = 192
+    heads: int = 3
+    mlp_width: int = 768
+    dropout: float = 0.0
+    stochastic_depth: float = 0.0
+    pooling: str = 'token'
+    image: modalities.ImageInput = modalities.ImageInput()
+    audio: modalities.AudioInput = modalities.AudioInput()
+    video: modalities.VideoInput = modalities.VideoInput()
+
+    def __post_init__(self):
+        if self.width % self.heads:
+            raise ConfigError(f'Model: width is {self.width}, which {self.heads} heads do not divide. '
+                              'Choose a width that is a multiple of heads.')
+        if self.pooling not in ('token', 'gap'):
+            raise unknown('pooling', self.pooling, ('token', 'gap'))
+
+    def input(self, modality: str):
+        """The modality's ImageInput, AudioInput or VideoInput."""
+        return getattr(self, modality)
+
+
+def preset(name: str, **overrides) -> ModelConfig:
+    """ModelConfig of a ViT preset (Ti, S, B, L) with other fields set by keyword."""
+    if name not in PRESETS:
+        raise unknown('preset', name, PRESETS)
+    return ModelConfig(**{**PRESETS[name], **overrides})
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How the mixture is trained.
+
+    learning_rate: the shared schedule's peak: linear warm-up over warmup_steps, then cosine to 0 at the last step.
+    clip_norm: gradients' global norm is clipped to this; 0 does not clip.
+    checkpoint_every: steps between checkpoints. eval_batch_size: examples a batch outside training.
+    jit: compile the steps with XLA. replicas: for 'mirrored' on CPU, how many logical devices; 0 takes what is there.
+    tpu: the TPU's name for strategy 'tpu' ('' on a TPU VM, 'local').
+    """
+    optimizer: str = 'adamw'
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    seed: int = 0
+    checkpoint_every: int = 500
+    eval_batch_size: int = 64
+    jit: bool = False
+    strategy: str = 'auto'
+    replicas: int = 0
+    tpu: str = ''
+
+    def __post_init__(self):
+        if self.strategy not in STRATEGIES:
+            raise unknown('strategy', self.strategy, STRATEGIES)
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown('optimizer', self.optimizer, OPTIMIZERS)
+
+
+def check_batches(tasks, replicas: int):
+    """Each task's batch must divide over the replicas, or some would idle."""
+    for task in tasks:
+        if task.batch_size % replicas:
+            raise ConfigError(f'Task {task.name}: batch_size is {task.batch_size}, which does not divide over '
+                              f'{replicas} replicas. Choose a multiple of {replicas}.')

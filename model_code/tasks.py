@@ -1,0 +1,117 @@
+"""Task and Mixture: the one place where a data set's facts live. No TensorFlow here.
+
+A task is a data set, a modality, a kind of label, a head, and its own training recipe; its name goes with its data
+from the first component to the served signature.
+"""
+
+import dataclasses
+import re
+
+from model_code import modalities
+from model_code.errors import ConfigError, unknown
+
+SCHEDULES = ('task_by_task', 'alternating', 'uniform', 'weighted', 'accumulated')
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One data set to learn.
+
+    name: lower-case letters, digits and underscores; the prefix of this task's components and signatures.
+    modality: image, audio or video.
+    data: the folder of the media (an absolute path; any file system that Beam opens). '' is allowed for recipes that
+      are only planned.
+    manifest: a CSV file's path relative to `data` with columns path and label (or labels), and optionally split
+      (train or eval; 'test' counts as eval). None: class folders, `<class>/<file>` or `<split>/<class>/<file>`.
+    multi_label: an example may have several labels, joined by `label_separator` in the manifest's labels column;
+      sigmoid cross-entropy instead of softmax cross-entropy.
+    classes: the label domain, any order. () takes it from the train split's labels (the folder names or manifest).
+    num_classes: for recipes planned without their data; 0 means len(classes) or what the data has.
+    num_train_examples: the same, for planning.
+    steps: U_j of the paper, the optimiser steps of this task in its own single-task recipe.
+    batch_size: examples a step, over all replicas.
+    learning_rate_coefficient: multiplies the shared schedule at this task's steps.
+    augmentations: names from the `AUGMENTATIONS` table of the modality's preprocessing module, in order.
+    label_smoothing: in [0, 1), single-label tasks only.
+    zero_init_head: the head's output starts at zero (the paper's choice for video and audio).
+    max_rejected_share: more rejected files than this share of all stops the run.
+    eval_share: the share of examples hashed to eval where neither manifest nor folder names a split.
+    floor: the least value of `primary_metric` that the gate accepts.
+    max_drop: how far `primary_metric` may fall below the model being served.
+    """
+    name: str
+    modality: str
+    steps: int
+    batch_size: int
+    data: str = ''
+    manifest: str | None = None
+    multi_label: bool = False
+    label_separator: str = '|'
+    classes: tuple[str, ...] = ()
+    num_classes: int = 0
+    num_train_examples: int = 0
+    learning_rate_coefficient: float = 1.0
+    augmentations: tuple[str, ...] = ()
+    label_smoothing: float = 0.0
+    zero_init_head: bool = False
+    max_rejected_share: float = 0.01
+    eval_share: float = 0.2
+    floor: float = 0.0
+    max_drop: float = 0.02
+
+    def __post_init__(self):
+        if not re.fullmatch(r'[a-z][a-z0-9_]*', self.name):
+            raise ConfigError(f'Task name {self.name!r}: use lower-case letters, digits and underscores, a letter first.')
+        modalities.get_modality(self.modality)
+        for field in ('steps', 'batch_size'):
+            if getattr(self, field) < 1:
+                raise ConfigError(f'Task {self.name}: {field} is {getattr(self, field)}; it must be at least 1.')
+        for field in ('max_rejected_share', 'eval_share', 'floor'):
+            if not 0 <= getattr(self, field) <= 1:
+                raise ConfigError(f'Task {self.name}: {field} is {getattr(self, field)}; it must be from 0 to 1.')
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(f'Task {self.name}: label_smoothing is {self.label_smoothing}; it must be in [0, 1).')
+        if len(set(self.classes)) != len(self.classes):
+            raise ConfigError(f'Task {self.name}: a class is named twice in {self.classes}.')
+        if self.classes and self.num_classes not in (0, len(self.classes)):
+            raise ConfigError(f'Task {self.name}: num_classes is {self.num_classes}, but classes names '
+                              f'{len(self.classes)}. Leave num_classes out.')
+
+    @property
+    def primary_metric(self) -> str:
+        """The metric that floor and max_drop speak of, by its name in the evaluation's results."""
+        return 'mean_average_precision' if self.multi_label else 'accuracy'
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """Tasks and the schedule that picks one at each step (polyvit.md, co-training schedules)."""
+    tasks: tuple[Task, ...]
+    schedule: str = 'weighted'
+    seed: int = 0
+
+    def __post_init__(self):
+        if not self.tasks:
+            raise ConfigError('The mixture has no task; it needs at least one.')
+        names = [t.name for t in self.tasks]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f'Two tasks are named {name!r}. Names go with the data to the served signatures: '
+                                  'give each task its own.')
+        if self.schedule not in SCHEDULES:
+            raise unknown('schedule', self.schedule, SCHEDULES)
+
+    def __getitem__(self, name: str) -> Task:
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        raise unknown('task', name, [t.name for t in self.tasks])
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities in use, in the table's order."""
+        return tuple(m for m in modalities.MODALITIES if any(t.modality == m for t in self.tasks))
+
+    @property
+    def total_steps(self) -> int:
+        return sum(t.steps for t in self.tasks)

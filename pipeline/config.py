@@ -1,0 +1,66 @@
+"""PipelineConfig, and finding and checking one by name or path. Imports nothing heavy."""
+
+import dataclasses
+import importlib
+import importlib.util
+import pathlib
+import pkgutil
+
+from model_code.errors import ConfigError, unknown
+from model_code.settings import ModelConfig, TrainingConfig, check_batches
+from model_code.tasks import Mixture
+
+
+@dataclasses.dataclass(frozen=True)
+class PipelineConfig:
+    """An experiment: what is learned, by which model, how; `root` holds all that a run writes.
+
+    Under root: pipeline/ (TFX artifacts), metadata.db (ML Metadata), serving/ (the version directories that a server
+    loads), logs/. beam_args: options of the Beam runner (--runner=..., --direct_num_workers=...).
+    """
+    name: str
+    mixture: Mixture
+    model: ModelConfig
+    training: TrainingConfig
+    root: str = ''
+    beam_args: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if self.training.strategy == 'mirrored' and self.training.replicas:
+            check_batches(self.mixture.tasks, self.training.replicas)
+
+    @property
+    def run_root(self) -> pathlib.Path:
+        return pathlib.Path(self.root or f'runs/{self.name}').absolute()
+
+    @property
+    def serving_dir(self) -> pathlib.Path:
+        return self.run_root / 'serving' / 'polyvit'
+
+
+def config_names() -> list[str]:
+    """The configs that come with the package."""
+    from pipeline import configs
+    return sorted(m.name for m in pkgutil.iter_modules(configs.__path__))
+
+
+def load_config(name_or_path: str) -> PipelineConfig:
+    """get_config() of pipeline/configs/NAME.py, or of a Python file given by its path.
+
+    Raises ConfigError with a sentence where there is none, or where it is not valid.
+    """
+    if name_or_path.endswith('.py'):
+        path = pathlib.Path(name_or_path)
+        if not path.is_file():
+            raise ConfigError(f'There is no config file {path}. Give the path of a Python file with get_config(), or '
+                              f'one of: {", ".join(config_names())}.')
+        spec = importlib.util.spec_from_file_location(f'polyvit_config_{path.stem}', path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    elif name_or_path in config_names():
+        module = importlib.import_module(f'pipeline.configs.{name_or_path}')
+    else:
+        raise unknown('config', name_or_path, config_names())
+    if not hasattr(module, 'get_config'):
+        raise ConfigError(f'{name_or_path} has no get_config(); it must return a pipeline.config.PipelineConfig.')
+    return module.get_config()
