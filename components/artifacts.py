@@ -1,0 +1,16 @@
+"""The artifact types that this project adds to TFX's.
+
+Kubeflow finds a custom type by its TYPE_NAME, which so must be its import path, and allows it no PROPERTIES.
+"""
+
+from tfx.types import artifact
+
+
+class RejectedMedia(artifact.Artifact):
+    """A directory with rejected.jsonl: a line `{"path", "reason", "detail"}` for each file that could not be read."""
+    TYPE_NAME = 'components.artifacts.RejectedMedia'
+
+
+class EvaluationReport(artifact.Artifact):
+    """A directory with report.html, one self-contained file."""
+    TYPE_NAME = 'components.artifacts.EvaluationReport'

@@ -1,0 +1,21 @@
+"""What every test stands on: the environment that TensorFlow reads at import, and the real media where they are there."""
+
+import os
+import pathlib
+
+# Read once, when TensorFlow is first imported: TFX, TFT and TFMA are built on Keras 2; tests use no GPU and no chatter.
+os.environ['TF_USE_LEGACY_KERAS'] = '1'
+os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'
+os.environ['CUDA_VISIBLE_DEVICES'] = ''
+
+import pytest  # noqa: E402
+
+SHARED_DATA = pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data'
+
+
+@pytest.fixture(scope='session')
+def shared_data() -> pathlib.Path:
+    """The folder of real media beside the repository; a test that asks for it is skipped where there is none."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip('needs ../shared/data, which this machine does not have')
+    return SHARED_DATA

@@ -1,0 +1,176 @@
+"""Tiny media and tasks that tests make on the spot. No TensorFlow here.
+
+Media: `image_bytes`, `wav_bytes`, `mp4_bytes` return a file's bytes. Tasks: `image_task`, `audio_task`, `video_task` and
+`tags_task` write a folder of them and return the Task that reads it.
+"""
+
+import csv
+import io
+import os
+import pathlib
+
+import av
+import numpy as np
+import soundfile
+from PIL import Image
+
+from model_code.modalities import AudioInput, ImageInput, VideoInput
+from model_code.tasks import Task
+
+# Inputs as small as the tokenizers allow.
+IMAGE_SPEC = ImageInput(height=16, width=16, patch=(8, 8))
+AUDIO_SPEC = AudioInput(frames=32, mel_bins=32, patch=(16, 16))
+VIDEO_SPEC = VideoInput(frames=4, height=16, width=16, patch=(2, 8, 8), frame_rate=8.0, short_side=16)
+
+
+def image_bytes(kind: str = 'PNG', mode: str = 'RGB', size: tuple[int, int] = (20, 16), seed: int = 0,
+                **save_options) -> bytes:
+    """An encoded image of `size` (width, height) pixels: a smooth ramp with a little noise, in a Pillow mode."""
+    rng = np.random.default_rng(seed)
+    width, height = size
+    ramp = np.add.outer(np.linspace(0, 120, height), np.linspace(0, 120, width))[..., None]
+    pixels = np.clip(ramp + rng.integers(0, 16, (height, width, 3)), 0, 255).astype(np.uint8)
+    image = Image.fromarray(pixels)
+    if mode == 'I;16':
+        image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    elif mode == 'RGBA':
+        image.putalpha(Image.fromarray(pixels[..., 0]))
+    elif mode != 'RGB':
+        image = image.convert(mode)
+    out = io.BytesIO()
+    image.save(out, kind, **save_options)
+    return out.getvalue()
+
+
+def wav_bytes(seconds: float = 0.3, rate: int = 16000, channels: int = 1, frequency: float = 440.0,
+              subtype: str = 'PCM_16', kind: str = 'WAV') -> bytes:
+    """A sine tone as a sound file's bytes, the same in every channel, amplitude 0.5."""
+    t = np.arange(int(round(seconds * rate))) / rate
+    wave = 0.5 * np.sin(2 * np.pi * frequency * t)
+    out = io.BytesIO()
+    soundfile.write(out, np.repeat(wave[:, None], channels, axis=1), rate, subtype=subtype, format=kind)
+    return out.getvalue()
+
+
+def mp4_bytes(frames: int = 8, rate: int = 8, size: tuple[int, int] = (32, 24), codec: str = 'libx264',
+              seed: int = 0, sound: bool = False) -> bytes:
+    """A clip of `size` (width, height) in which a bright column walks to the right, two pixels a frame."""
+    rng = np.random.default_rng(seed)
+    width, height = size
+    base = rng.integers(0, 40, (height, width, 3)).astype(np.uint8)
+    out = io.BytesIO()
+    with av.open(out, 'w', format='mp4') as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
+        track = container.add_stream('aac', rate=16000, layout='mono') if sound else None
+        for i in range(frames):
+            pixels = base.copy()
+            pixels[:, (2 * i) % width:(2 * i) % width + 4] = 220
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format='rgb24')))
+        container.mux(stream.encode())
+        if track is not None:
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format='fltp', layout='mono')
+            silence.sample_rate = 16000
+            container.mux(track.encode(silence))
+            container.mux(track.encode())
+    return out.getvalue()
+
+
+def sound_only_mp4_bytes() -> bytes:
+    """An MP4 with an AAC track and no picture."""
+    out = io.BytesIO()
+    with av.open(out, 'w', format='mp4') as container:
+        track = container.add_stream('aac', rate=16000, layout='mono')
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format='fltp', layout='mono')
+        silence.sample_rate = 16000
+        container.mux(track.encode(silence))
+        container.mux(track.encode())
+    return out.getvalue()
+
+
+def write(directory, name: str, content: bytes | str) -> pathlib.Path:
+    """Writes directory/name, making its folders."""
+    path = pathlib.Path(directory) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def write_manifest(directory, rows, columns=('path', 'label', 'split'), name: str = 'manifest.csv') -> pathlib.Path:
+    """Writes a CSV manifest of `rows` (sequences as long as `columns`)."""
+    path = pathlib.Path(directory) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    return path
+
+
+def image_task(directory, name: str = 'shapes', classes=('left', 'right'), per_class: int = 4, eval_per_class: int = 2,
+               **overrides) -> Task:
+    """Class folders `{train,eval}/<class>/<i>.png`; the class is the half that is bright."""
+    for split, count in (('train', per_class), ('eval', eval_per_class)):
+        for c, label in enumerate(classes):
+            for i in range(count):
+                rng = np.random.default_rng([c, i, split == 'eval'])
+                pixels = rng.integers(0, 60, (16, 16, 3)).astype(np.uint8)
+                width = 16 // len(classes)
+                pixels[:, c * width:(c + 1) * width] += 180
+                out = io.BytesIO()
+                Image.fromarray(pixels).save(out, 'PNG')
+                write(directory, f'{split}/{label}/{i}.png', out.getvalue())
+    return Task(name, 'image', **{**dict(steps=4, batch_size=4, data=os.fspath(directory)), **overrides})
+
+
+def audio_task(directory, name: str = 'tones', classes=('low', 'high'), per_class: int = 4, eval_per_class: int = 2,
+               **overrides) -> Task:
+    """A manifest of WAV tones of 0.2 to 0.3 s at 8 kHz; the class is the pitch."""
+    rows = []
+    for split, count in (('train', per_class), ('test', eval_per_class)):
+        for c, label in enumerate(classes):
+            for i in range(count):
+                path = f'wav/{split}_{label}_{i}.wav'
+                write(directory, path, wav_bytes(0.2 + 0.02 * i, 8000, frequency=300 + 1500 * c + 10 * i))
+                rows.append((path, label, split))
+    write_manifest(directory, rows)
+    return Task(name, 'audio', **{**dict(steps=4, batch_size=4, data=os.fspath(directory), manifest='manifest.csv'),
+                                  **overrides})
+
+
+def tags_task(directory, name: str = 'tags', per_class: int = 4, eval_per_class: int = 2, **overrides) -> Task:
+    """Multi-label: the tones of `audio_task`, each also tagged by whether it is even or odd in its class."""
+    audio_task(directory, per_class=per_class, eval_per_class=eval_per_class)
+    with open(pathlib.Path(directory) / 'manifest.csv', newline='') as file:
+        rows = [(r['path'], f'{r["label"]}|{("even", "odd")[int(r["path"][-5]) % 2]}', r['split'])
+                for r in csv.DictReader(file)]
+    write_manifest(directory, rows, columns=('path', 'labels', 'split'), name='tags.csv')
+    return Task(name, 'audio', **{**dict(steps=4, batch_size=4, data=os.fspath(directory), manifest='tags.csv',
+                                         multi_label=True), **overrides})
+
+
+def video_task(directory, name: str = 'walks', classes=('dark', 'bright'), per_class: int = 3, eval_per_class: int = 2,
+               **overrides) -> Task:
+    """A manifest of MP4 clips of 1 s, 16x16 at 8 frames a second; the class is the brightness."""
+    rows = []
+    for split, count in (('train', per_class), ('eval', eval_per_class)):
+        for c, label in enumerate(classes):
+            for i in range(count):
+                path = f'clips/{split}_{label}_{i}.mp4'
+                write(directory, path, _flat_clip(60 + 120 * c + 5 * i))
+                rows.append((path, label, split))
+    write_manifest(directory, rows)
+    return Task(name, 'video', **{**dict(steps=4, batch_size=2, data=os.fspath(directory), manifest='manifest.csv'),
+                                  **overrides})
+
+
+def _flat_clip(level: int) -> bytes:
+    out = io.BytesIO()
+    with av.open(out, 'w', format='mp4') as container:
+        stream = container.add_stream('mpeg4', rate=8)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, 'yuv420p'
+        for _ in range(8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((16, 16, 3), level, np.uint8),
+                                                                   format='rgb24')))
+        container.mux(stream.encode())
+    return out.getvalue()
