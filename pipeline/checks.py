@@ -1,0 +1,89 @@
+"""All that must be right before anything starts: nothing is written, a wrong config costs a second, not an hour."""
+
+import collections
+import dataclasses
+import json
+import os
+
+from model_code import settings
+from model_code.errors import ConfigError
+
+RUNTIME = 'runtime'
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What the config's data are, found at the start of a run. Keys are task names.
+
+    classes: the label domain. fingerprints: hash over the media's names, sizes, times, labels and splits.
+    counts: files a split, {'train': 100, 'eval': 20}.
+    """
+    classes: dict[str, tuple[str, ...]]
+    fingerprints: dict[str, str]
+    counts: dict[str, dict[str, int]]
+
+
+def check(config) -> Facts:
+    """Checks a PipelineConfig against its data and the machines that it asks for. Raises ConfigError."""
+    check_replicas(config)
+    facts = Facts({}, {}, {})
+    for task in config.mixture.tasks:
+        if not task.data:
+            raise ConfigError(f'Task {task.name} names no data folder, so config {config.name} can be planned and '
+                              f'compiled, not run. Set data=... of the task to the folder of its media.')
+        classes, fingerprint, counts = _data_facts(task)
+        facts.classes[task.name] = classes
+        facts.fingerprints[task.name] = fingerprint
+        facts.counts[task.name] = counts
+    return facts
+
+
+def check_without_data(config) -> Facts:
+    """Facts for compiling where the data are not: classes of the task, or numbered ones; fingerprints 'runtime'.
+
+    A compiled pipeline cannot look at media that only its cluster sees; a fixed fingerprint means that its cache does
+    not see changed media either, so compiled pipelines are made with the data in reach or run without the cache.
+    """
+    check_replicas(config)
+    classes, fingerprints = {}, {}
+    for task in config.mixture.tasks:
+        classes[task.name], fingerprints[task.name] = task.classes, RUNTIME
+        if task.data:
+            try:
+                classes[task.name], fingerprints[task.name], _ = _data_facts(task)
+            except ConfigError:
+                pass
+    return Facts(classes, fingerprints, {})
+
+
+def check_replicas(config):
+    """Each task's batch divides over the replicas that are known before TensorFlow looks at the devices."""
+    training = config.training
+    if training.strategy == 'mirrored' and training.replicas:
+        settings.check_batches(config.mixture.tasks, training.replicas)
+    if training.strategy == 'multi_worker':
+        try:
+            workers = json.loads(os.environ.get('TF_CONFIG', '{}')).get('cluster', {}).get('worker', [])
+        except (ValueError, AttributeError):
+            raise ConfigError('The environment variable TF_CONFIG is not JSON as TensorFlow wants it: '
+                              '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}.')
+        if workers:
+            settings.check_batches(config.mixture.tasks, len(workers))
+
+
+def _data_facts(task) -> tuple[tuple[str, ...], str, dict[str, int]]:
+    """Classes, fingerprint and counts a split of one task. ConfigError where its data or labels are wrong."""
+    from components.media_example_gen import listing
+    entries = listing.list_media(task)
+    if not entries:
+        raise ConfigError(f'Task {task.name}: there is no {task.modality} file in {task.data}. Put media in '
+                          f'<class>/<file> or <split>/<class>/<file> there, or name a manifest.')
+    classes = listing.classes_of(task)
+    if len(classes) < (1 if task.multi_label else 2):
+        raise ConfigError(f'Task {task.name}: its train split has {len(classes)} label{"s"[:len(classes) != 1]} '
+                          f'({", ".join(classes) or "none"}); to classify, it needs at least two.')
+    if task.num_classes and task.num_classes != len(classes):
+        raise ConfigError(f'Task {task.name}: num_classes is {task.num_classes}, but its data have {len(classes)} '
+                          f'labels. Leave num_classes out, or name the classes.')
+    counts = collections.Counter(e.split for e in entries)
+    return tuple(classes), listing.media_fingerprint(task), {s: counts[s] for s in ('train', 'eval')}
