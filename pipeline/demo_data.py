@@ -1,0 +1,185 @@
+"""The demo's media: three tasks made on the spot, with no download, the same bytes at each call.
+
+digits/  real handwritten digits (scikit-learn's copy of the UCI optical recognition set), class folders of PNG
+motion/  the same digits moving up, down, left or right for a second, MP4 with a manifest
+sounds/  synthesised tones, chirps, noise and clicks, WAV with a manifest
+"""
+
+import csv
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+
+import av
+import numpy as np
+import soundfile
+from PIL import Image
+
+CLASS_NAMES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
+DIRECTIONS = {'up': (0, -1), 'down': (0, 1), 'left': (-1, 0), 'right': (1, 0)}
+
+# Counts of train and eval files; sizes in pixels, seconds and Hz.
+DIGITS = (500, 100)
+CLIPS = (120, 40)
+SOUNDS = (120, 40)
+DIGIT_SIZE = 32
+CLIP_SIZE, CLIP_FRAMES, CLIP_RATE = 32, 8, 8
+SOUND_SECONDS, SOUND_RATE = 1.0, 16000
+
+# Written last: a task's folder without it is not complete.
+_DONE = '.complete.json'
+_VERSION = 1
+
+
+def make_demo_data(directory) -> dict[str, int]:
+    """Makes digits/, motion/ and sounds/ in `directory`; returns the number of media files of each.
+
+    A folder that is complete is left as it is, so that its files keep their times and the pipeline's cache holds. A
+    new one is written aside and renamed: it is there whole or not at all. OSError where it can't be written.
+    """
+    root = pathlib.Path(directory).absolute()
+    root.mkdir(parents=True, exist_ok=True)
+    counts = {}
+    for name, make in (('digits', _make_digits), ('motion', _make_motion), ('sounds', _make_sounds)):
+        folder = root / name
+        counts[name] = _complete_count(folder)
+        if counts[name]:
+            continue
+        aside = pathlib.Path(tempfile.mkdtemp(prefix=f'.{name}-', dir=root))
+        try:
+            counts[name] = make(aside)
+            (aside / _DONE).write_text(json.dumps({'version': _VERSION, 'files': counts[name]}))
+            aside.chmod(0o755)
+            if folder.exists():
+                os.rename(folder, root / f'{name}.incomplete-{os.getpid()}')
+            os.rename(aside, folder)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+    return counts
+
+
+def _complete_count(folder: pathlib.Path) -> int:
+    """How many media files a complete folder has; 0 where it is not complete or of another version."""
+    try:
+        done = json.loads((folder / _DONE).read_text())
+    except (OSError, ValueError):
+        return 0
+    return done.get('files', 0) if done.get('version') == _VERSION else 0
+
+
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [1797, 8, 8] uint8 (0 to 255) and labels [1797] of the handwritten digits."""
+    from sklearn import datasets
+    data = datasets.load_digits()
+    return (data.images * (255 / 16)).round().astype(np.uint8), data.target
+
+
+def _make_digits(folder: pathlib.Path) -> int:
+    pixels, labels = _digits()
+    order = np.random.default_rng(1).permutation(len(labels))
+    start = 0
+    for split, count in zip(('train', 'eval'), DIGITS):
+        for i in order[start:start + count]:
+            path = folder / split / CLASS_NAMES[labels[i]] / f'{i:04d}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[i]).resize((DIGIT_SIZE, DIGIT_SIZE), Image.Resampling.BICUBIC).save(path)
+        start += count
+    return sum(DIGITS)
+
+
+def _make_motion(folder: pathlib.Path) -> int:
+    pixels, _ = _digits()
+    rng = np.random.default_rng(2)
+    rows = []
+    (folder / 'clips').mkdir()
+    for split, count in zip(('train', 'eval'), CLIPS):
+        for i in range(count):
+            label = list(DIRECTIONS)[i % len(DIRECTIONS)]
+            path = f'clips/{split}_{i:03d}.mp4'
+            digit = Image.fromarray(pixels[rng.integers(len(pixels))]).resize((14, 14), Image.Resampling.BICUBIC)
+            _write_clip(folder / path, _moving(np.asarray(digit), DIRECTIONS[label], rng))
+            rows.append((path, label, split))
+    _write_manifest(folder, rows)
+    return len(rows)
+
+
+def _moving(sprite: np.ndarray, direction: tuple[int, int], rng) -> np.ndarray:
+    """Frames [frames, size, size] uint8 of a sprite that crosses a dim background once.
+
+    It goes forward from a random start and comes in again on the other side: its place tells nothing, only its motion.
+    """
+    start = rng.integers(0, CLIP_SIZE, 2)
+    speed = rng.uniform(1.6, 2.6)
+    background = int(rng.integers(0, 50))
+    frames = np.full((CLIP_FRAMES, CLIP_SIZE, CLIP_SIZE), background, np.uint8)
+    for f, frame in enumerate(frames):
+        x, y = (int(round(s + speed * f * d)) for s, d in zip(start, direction))
+        canvas = np.zeros_like(frame)
+        canvas[:sprite.shape[0], :sprite.shape[1]] = sprite
+        frame[:] = np.maximum(frame, np.roll(canvas, (y, x), axis=(0, 1)))
+    return frames
+
+
+def _write_clip(path: pathlib.Path, frames: np.ndarray):
+    with av.open(os.fspath(path), 'w', format='mp4') as container:
+        # One thread: the encoder's bytes must not depend on the machine's cores.
+        stream = container.add_stream('libx264', rate=CLIP_RATE, options={'crf': '18', 'threads': '1'})
+        stream.width = stream.height = CLIP_SIZE
+        stream.pix_fmt = 'yuv420p'
+        for frame in frames:
+            rgb = np.repeat(frame[..., None], 3, axis=2)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format='rgb24')))
+        container.mux(stream.encode())
+
+
+def _make_sounds(folder: pathlib.Path) -> int:
+    rng = np.random.default_rng(3)
+    rows = []
+    (folder / 'wav').mkdir()
+    for split, count in zip(('train', 'eval'), SOUNDS):
+        for i in range(count):
+            label = list(SOUND_CLASSES)[i % len(SOUND_CLASSES)]
+            path = f'wav/{split}_{i:03d}.wav'
+            seconds = SOUND_SECONDS * rng.uniform(0.8, 1.1)
+            t = np.arange(int(seconds * SOUND_RATE)) / SOUND_RATE
+            wave = SOUND_CLASSES[label](t, rng)
+            wave = wave / max(np.abs(wave).max(), 1e-6) * rng.uniform(0.2, 0.8) + rng.normal(0, 0.003, len(t))
+            soundfile.write(folder / path, wave.clip(-1, 1), SOUND_RATE, subtype='PCM_16')
+            rows.append((path, label, split))
+    _write_manifest(folder, rows)
+    return len(rows)
+
+
+def _tone(t, rng):
+    return np.sin(2 * np.pi * rng.uniform(300, 3000) * t)
+
+
+def _chirp(t, rng):
+    """A pitch that rises steadily over the whole sound."""
+    low, high = rng.uniform(200, 600), rng.uniform(3000, 6000)
+    return np.sin(2 * np.pi * (low * t + (high - low) * t ** 2 / (2 * t[-1])))
+
+
+def _noise(t, rng):
+    return rng.normal(0, 1, len(t))
+
+
+def _clicks(t, rng):
+    """Short bursts, 4 to 10 a second."""
+    period = int(SOUND_RATE / rng.uniform(4, 10))
+    wave = np.zeros(len(t))
+    wave[rng.integers(period)::period] = 1.0
+    return np.convolve(wave, rng.normal(0, 1, 80) * np.exp(-np.arange(80) / 20))[:len(t)]
+
+
+SOUND_CLASSES = {'tone': _tone, 'chirp': _chirp, 'noise': _noise, 'clicks': _clicks}
+
+
+def _write_manifest(folder: pathlib.Path, rows):
+    with open(folder / 'manifest.csv', 'w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(('path', 'label', 'split'))
+        writer.writerows(rows)
