@@ -1,0 +1,519 @@
+"""TensorFlow Serving's REST JSON <-> tensors. Pure functions over bytes and numpy arrays; no TensorFlow here.
+
+A tensor is a numpy array; DT_STRING is an object array of `bytes`. Data types go by their proto names ('DT_FLOAT').
+Error texts begin as TensorFlow Serving 2.16's do, since people search for them; every error is a ServingError.
+"""
+
+import base64
+import binascii
+import json
+import math
+import re
+
+import numpy as np
+
+from serving.errors import ServingError, invalid
+
+NUMPY_TYPES = {
+    'DT_FLOAT': np.float32, 'DT_DOUBLE': np.float64, 'DT_INT8': np.int8, 'DT_INT16': np.int16, 'DT_INT32': np.int32,
+    'DT_INT64': np.int64, 'DT_UINT8': np.uint8, 'DT_UINT16': np.uint16, 'DT_UINT32': np.uint32,
+    'DT_UINT64': np.uint64, 'DT_BOOL': np.bool_, 'DT_STRING': np.object_,
+}
+_PROTO_NAMES = {np.dtype(numpy_type): name for name, numpy_type in NUMPY_TYPES.items()}
+_QUOTED_AT_MOST = 500  # characters of a wrong JSON value that an error repeats
+
+
+# ---- Reading JSON -------------------------------------------------------------------------------------------------
+
+def parse_json(body: bytes, max_depth: int = 64, max_containers: int = 2_000_000) -> dict:
+    """The request's top-level JSON object.
+
+    Depth and number of lists and objects are bounded before parsing: parsers recurse, and a two-byte `[]` costs
+    twenty times that in memory. As in the real thing, `NaN`, `Infinity` and `Inf` are numbers, the first of two equal
+    keys counts, and strings may hold bytes that are not UTF-8 (kept as surrogate escapes).
+    """
+    if not body.strip():
+        raise invalid('JSON Parse error: The document is empty')
+    _check_size(body, max_depth, max_containers)
+    text = body.decode('utf-8', 'surrogateescape')
+    try:
+        document = _loads(text)
+    except ValueError as first:
+        respelled = _respell_infinity(body)
+        try:
+            document = _loads(respelled.decode('utf-8', 'surrogateescape')) if respelled != body else None
+        except ValueError:
+            document = None
+        if document is None:
+            where = f' at offset: {first.pos}' if isinstance(first, json.JSONDecodeError) else ''
+            what = first.msg if isinstance(first, json.JSONDecodeError) else str(first)
+            raise invalid(f'JSON Parse error: {what}{where}') from None
+    if not isinstance(document, dict):
+        raise invalid(f'JSON Value: {_quote(document)} Is not object')
+    return document
+
+
+def _loads(text: str):
+    return json.loads(text, object_pairs_hook=_first_wins, parse_int=_parse_int, parse_float=_parse_float)
+
+
+def _first_wins(pairs: list) -> dict:
+    document = dict(pairs)
+    return document if len(document) == len(pairs) else dict(reversed(pairs))
+
+
+def _parse_int(digits: str):
+    # Beyond 64 bits it is a double; the length check also keeps int() from its quadratic time.
+    if len(digits) > 20:
+        return _parse_float(digits)
+    value = int(digits)
+    return value if -2**63 <= value < 2**64 else float(value)
+
+
+def _parse_float(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError('Number too big to be stored in double.')
+    return value
+
+
+def _string_end(body: bytes, start: int) -> int:
+    """The offset after the quote that closes the string whose first character is at `start`."""
+    position = start
+    while True:
+        quote = body.find(b'"', position)
+        if quote < 0:
+            return len(body)
+        before = quote - 1
+        while before >= start and body[before] == 0x5c:
+            before -= 1
+        if (quote - 1 - before) % 2 == 0:  # an even number of backslashes does not escape the quote
+            return quote + 1
+        position = quote + 1
+
+
+_MARKS = re.compile(rb'[\[\]{}"]')
+
+
+def _check_size(body: bytes, max_depth: int, max_containers: int):
+    if body.count(b'[') + body.count(b'{') <= max_depth:
+        return
+    depth = containers = position = 0
+    while match := _MARKS.search(body, position):
+        position = match.end()
+        mark = match.group()
+        if mark == b'"':
+            position = _string_end(body, position)
+        elif mark in b'[{':
+            depth += 1
+            containers += 1
+            if depth > max_depth:
+                raise invalid(f'JSON Parse error: The document is nested deeper than {max_depth} levels at offset: '
+                              f'{match.start()}')
+            if containers > max_containers:
+                raise invalid(f'JSON Parse error: The document has more than {max_containers} lists and objects. '
+                              'Send encoded media as {"b64": ...} rather than lists of numbers')
+        else:
+            depth -= 1
+
+
+_INF = re.compile(rb'"|Inf(?!inity)')
+
+
+def _respell_infinity(body: bytes) -> bytes:
+    """`Inf` outside of strings spelled `Infinity`, the only spelling that Python's parser knows."""
+    pieces, copied, position = [], 0, 0
+    while match := _INF.search(body, position):
+        position = match.end()
+        if match.group() == b'"':
+            position = _string_end(body, position)
+        else:
+            pieces += [body[copied:position], b'inity']
+            copied = position
+    return b''.join(pieces + [body[copied:]])
+
+
+def _quote(value) -> str:
+    """A JSON value in an error's text, cut where it is long."""
+    if isinstance(value, (dict, list)):
+        text = ''
+        for piece in json.JSONEncoder(ensure_ascii=True).iterencode(value):
+            text += piece[:_QUOTED_AT_MOST]
+            if len(text) > _QUOTED_AT_MOST:
+                break
+    elif isinstance(value, str):
+        text = json.dumps(value[:_QUOTED_AT_MOST + 1])
+    else:
+        text = json.dumps(value)
+    return text if len(text) <= _QUOTED_AT_MOST else text[:_QUOTED_AT_MOST] + '...'
+
+
+def _kind(value) -> str:
+    if value is None:
+        return 'Null'
+    if value is True or value is False:
+        return str(value)
+    return {dict: 'Object', list: 'Array', str: 'String'}.get(type(value), 'Number')
+
+
+# ---- Predict requests ---------------------------------------------------------------------------------------------
+
+def signature_name(document: dict) -> str:
+    """The request's signature_name; '' where it gives none."""
+    name = document.get('signature_name', '')
+    if not isinstance(name, str):
+        raise invalid(f"JSON Value: {_quote(document)} not formatted correctly. 'signature_name' key must be a string "
+                      'value.')
+    return name
+
+
+def predict_inputs(document: dict, inputs: dict[str, str]) -> tuple[str, dict[str, np.ndarray]]:
+    """The format ('row' or 'columnar') and the tensors by input name.
+
+    document: the request from `parse_json`. inputs: the signature's input names and their data types.
+    """
+    if not inputs:
+        raise invalid(f'Failed to get input map for signature: {signature_name(document) or "DEFAULT"}')
+    if 'instances' in document and 'inputs' in document:
+        raise invalid(f"JSON Value: {_quote(document)} Not formatted correctly expecting only one of 'inputs' or "
+                      "'instances' keys to exist")
+    if 'instances' in document:
+        instances = document['instances']
+        if not isinstance(instances, list):
+            raise invalid(f"JSON Value: {_quote(document)} Expecting 'instances' to be an list/array")
+        if not instances:
+            raise invalid(f"JSON Value: {_quote(document)} No values in 'instances' array")
+        return 'row', _from_instances(instances, inputs)
+    if 'inputs' in document:
+        return 'columnar', _from_inputs(document['inputs'], inputs)
+    raise invalid("Missing 'inputs' or 'instances' key")
+
+
+def _from_instances(instances: list, inputs: dict[str, str]) -> dict[str, np.ndarray]:
+    if not isinstance(instances[0], dict) and len(inputs) > 1:
+        raise invalid('instances is a plain list, but expecting list of objects as multiple input tensors required '
+                      'as per tensorinfo_map')
+    named = _is_named(instances[0])
+    shapes: dict[str, list[int]] = {}
+    values: dict[str, list] = {name: [] for name in inputs}
+    only_name = min(inputs)
+    for index, instance in enumerate(instances):
+        if _is_named(instance) != named:
+            wanted = 'object but got list' if named else 'value/list but got object'
+            raise invalid(f'Expecting {wanted} at item {index} of input list')
+        for name, value in (instance.items() if named else [(only_name, instance)]):
+            try:
+                _add_instance(name, value, inputs, shapes, values)
+            except ServingError as e:
+                key = f' key: {name}' if named else ''
+                raise invalid(f"Failed to process element: {index}{key} of 'instances' list. Error: {e}") from None
+        if named and instance.keys() != inputs.keys():
+            raise invalid(f"Failed to process element: {index} of 'instances' list. JSON object: {_quote(instance)} "
+                          f'keys must be equal to: {",".join(sorted(inputs))}')
+    return {name: _array(values[name], inputs[name], [len(instances)] + shapes[name]) for name in inputs}
+
+
+def _add_instance(name, value, inputs, shapes, values):
+    if name not in inputs:
+        raise invalid(f'JSON object: does not have named input: {name}')
+    shape = _dense_shape(value)
+    flat = _flatten(value, shape, inputs[name])
+    first = shapes.setdefault(name, shape)
+    if math.prod(first) != len(flat):
+        raise invalid(f'Expecting tensor size: {math.prod(first)} but got: {len(flat)}')
+    if first != shape:
+        raise invalid(f'Expecting shape {_shape_text(first)} but got: {_shape_text(shape)}')
+    values[name] += flat
+
+
+def _from_inputs(value, inputs: dict[str, str]) -> dict[str, np.ndarray]:
+    if not _is_named(value):
+        if len(inputs) > 1:
+            raise invalid('inputs is a plain value/list, but expecting an object as multiple input tensors required '
+                          'as per tensorinfo_map')
+        value = {min(inputs): value}
+    tensors = {}
+    for name in sorted(inputs):
+        if name not in value:
+            raise invalid(f"Missing named input: {name} in 'inputs' object.")
+        shape = _dense_shape(value[name])
+        tensors[name] = _array(_flatten(value[name], shape, inputs[name]), inputs[name], shape)
+    return tensors
+
+
+def _is_base64(value) -> bool:
+    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get('b64'), str)
+
+
+def _is_named(value) -> bool:
+    return isinstance(value, dict) and not _is_base64(value)
+
+
+def _shape_text(shape) -> str:
+    return '[' + ','.join(map(str, shape)) + ']'
+
+
+def _dense_shape(value) -> list[int]:
+    """The shape that the first elements show; `_flatten` checks the others against it."""
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        if not value:
+            break
+        value = value[0]
+    return shape
+
+
+def _flatten(value, shape: list[int], dtype: str) -> list:
+    """The nested lists' values in row-major order, each checked and converted for `dtype`."""
+    flat: list = []
+    _flatten_into(flat, value, 0, shape, dtype)
+    return flat
+
+
+def _flatten_into(flat: list, value, level: int, shape: list[int], dtype: str):
+    if not isinstance(value, list):
+        if level != len(shape):
+            raise invalid(f'JSON Value: {_quote(value)} found at incorrect level: {level + 1} in the JSON DOM. '
+                          f'Expected at level: {len(shape)}')
+        flat.append(_scalar(value, dtype))
+        return
+    if level >= len(shape):
+        raise invalid(f'Encountered list at unexpected level: {level} expected < {len(shape)}')
+    if len(value) != shape[level]:
+        raise invalid(f'Encountered list at unexpected size: {len(value)} at level: {level} expected size: '
+                      f'{shape[level]}')
+    for element in value:
+        _flatten_into(flat, element, level + 1, shape, dtype)
+
+
+def _array(flat: list, dtype: str, shape: list[int]) -> np.ndarray:
+    with np.errstate(over='ignore', under='ignore'):
+        return np.array(flat, dtype=NUMPY_TYPES[dtype]).reshape(shape)
+
+
+def _scalar(value, dtype: str):
+    """One JSON value, as what numpy makes `dtype` of."""
+    numpy_type = NUMPY_TYPES.get(dtype)
+    if numpy_type is None or dtype == 'DT_UINT16':
+        raise ServingError('UNIMPLEMENTED', f'Conversion of JSON Value: {_quote(value)} to type: {_type_text(dtype)}')
+    if dtype == 'DT_STRING':
+        if isinstance(value, dict):
+            return _decode_base64(value)
+        if isinstance(value, str):
+            return _encode(value)
+    elif dtype == 'DT_BOOL':
+        if isinstance(value, bool):
+            return value
+    elif dtype in ('DT_FLOAT', 'DT_DOUBLE'):
+        if type(value) in (int, float):
+            return _decimal(value, dtype)
+    elif type(value) is int:  # not bool, which is an int to Python
+        limits = np.iinfo(numpy_type)
+        if limits.min <= value <= limits.max:
+            return value
+    raise invalid(f'JSON Value: {_quote(value)} Type: {_kind(value)} is not of expected type: {_type_text(dtype)}')
+
+
+def _decimal(value, dtype: str) -> float:
+    digits, largest = (24, float(np.finfo(np.float32).max)) if dtype == 'DT_FLOAT' else (53, math.inf)
+    lossless = abs(value) < 2**digits if type(value) is int else not math.isfinite(value) or abs(value) <= largest
+    if not lossless:
+        raise invalid(f'Cannot convert JSON value: {_quote(value)} to {_type_text(dtype)} without loss of precision.')
+    return value
+
+
+def _decode_base64(value: dict) -> bytes:
+    if not _is_base64(value):
+        raise invalid(f'JSON Value: {_quote(value)} not formatted correctly for base64 data')
+    text = ''.join(value['b64'].split())
+    if len(text) % 4 and '=' not in text:  # padding may be left out
+        text += '=' * (-len(text) % 4)
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise invalid('Unable to base64 decode') from None
+
+
+def _encode(text: str) -> bytes:
+    try:
+        return text.encode('utf-8', 'surrogateescape')
+    except UnicodeEncodeError:
+        raise invalid('JSON Parse error: The surrogate pair in string is invalid.') from None
+
+
+def _type_text(dtype: str) -> str:
+    return dtype.removeprefix('DT_').lower()
+
+
+# ---- Predict responses --------------------------------------------------------------------------------------------
+
+def predictions_json(outputs: dict[str, np.ndarray], form: str) -> bytes:
+    """The reply's JSON text. outputs: tensors by output name; form: 'row' or 'columnar'."""
+    if not outputs:
+        raise invalid('Cannot convert empty tensor map to JSON')
+    names = sorted(outputs)
+    if form == 'columnar':
+        parts = {name: _nest(_tokens(name, outputs[name]), outputs[name].shape) for name in names}
+        body = parts[names[0]] if len(names) == 1 else _object(parts)
+        return _bytes('{"outputs": ' + body + '}')
+    batch = None
+    for name in names:
+        shape = outputs[name].shape
+        if not shape:
+            raise invalid(f'Tensor name: {name} has no shape information ')
+        if batch is not None and shape[0] != batch:
+            raise invalid(f'Tensor name: {name} has inconsistent batch size: {shape[0]} expecting: {batch}')
+        batch = shape[0]
+    rows = {name: _rows(name, outputs[name]) for name in names}
+    if len(names) == 1:
+        items = rows[names[0]]
+    else:
+        items = [_object({name: rows[name][i] for name in names}) for i in range(batch)]
+    return _bytes('{"predictions": [' + ', '.join(items) + ']}')
+
+
+def _rows(name: str, tensor: np.ndarray) -> list[str]:
+    tokens = _tokens(name, tensor)
+    size = math.prod(tensor.shape[1:])
+    return [_nest(tokens[i * size:(i + 1) * size], tensor.shape[1:]) for i in range(tensor.shape[0])]
+
+
+def _nest(tokens: list[str], shape) -> str:
+    """Number and string tokens in row-major order -> nested JSON lists of `shape`."""
+    if not shape:
+        return tokens[0]
+    if len(shape) == 1:
+        return '[' + ', '.join(tokens) + ']'
+    size = math.prod(shape[1:])
+    return '[' + ', '.join(_nest(tokens[i * size:(i + 1) * size], shape[1:]) for i in range(shape[0])) + ']'
+
+
+def _object(parts: dict[str, str]) -> str:
+    return '{' + ', '.join(f'{json.dumps(name)}: {part}' for name, part in parts.items()) + '}'
+
+
+def _tokens(name: str, tensor: np.ndarray) -> list[str]:
+    """A JSON token for each value."""
+    flat = tensor.reshape(-1)
+    dtype = _PROTO_NAMES.get(tensor.dtype, '')
+    if dtype in ('DT_FLOAT', 'DT_DOUBLE'):
+        return float_tokens(flat)
+    if dtype == 'DT_STRING':
+        if name.endswith('_bytes'):
+            return ['{"b64": "' + base64.b64encode(value).decode('ascii') + '"}' for value in flat]
+        return [_string_token(value) for value in flat]
+    if dtype == 'DT_BOOL':
+        return ['true' if value else 'false' for value in flat]
+    if dtype in ('', 'DT_UINT16'):
+        raise invalid(f'Failed to write JSON value for tensor type: {tensor.dtype.name.replace("float16", "half")}')
+    return [str(value) for value in flat.tolist()]
+
+
+def float_tokens(values: np.ndarray) -> list[str]:
+    """float32 or float64 [n] -> the JSON number of each.
+
+    Six digits where those read back as the same value, else as many as always do (9 for float32, 17 for float64),
+    which is how TensorFlow Serving prints; '.0' where a number would look like an integer.
+    """
+    full = '%.9g' if values.dtype == np.float32 else '%.17g'
+    numbers = values.tolist()
+    tokens = ['%.6g' % number for number in numbers]
+    with np.errstate(over='ignore'):
+        same = np.array([float(token) for token in tokens], np.float64).astype(values.dtype) == values
+    for i, (number, exact) in enumerate(zip(numbers, same)):
+        if math.isnan(number):
+            tokens[i] = 'NaN'
+        elif math.isinf(number):
+            tokens[i] = 'Infinity' if number > 0 else '-Infinity'
+        else:
+            if not exact:
+                tokens[i] = full % number
+            if '.' not in tokens[i] and 'e' not in tokens[i]:
+                tokens[i] += '.0'
+    return tokens
+
+
+def _string_token(value: bytes | str) -> str:
+    text = value if isinstance(value, str) else value.decode('utf-8', 'surrogateescape')
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode('utf-8', 'surrogateescape')
+
+
+def error_json(message: str) -> bytes:
+    """{"error": message} as bytes; nothing for an empty message."""
+    return b'{"error": ' + json.dumps(message).encode('ascii') + b'}' if message else b''
+
+
+# ---- Classify and regress -----------------------------------------------------------------------------------------
+
+def classify_examples(document: dict) -> tuple[dict | None, list[dict]]:
+    """A classify or regress request -> (context or None, examples).
+
+    Each is {feature: (kind, values)} with kind 'bytes', 'int64' or 'float', as a tf.Example holds them; (None, []) is a
+    feature without values.
+    """
+    context = _example(document['context']) if 'context' in document else None
+    if 'examples' not in document:
+        raise invalid(f"JSON Value: {_quote(document)} When method is classify, key 'examples' is expected and was "
+                      'not found')
+    examples = document['examples']
+    if not isinstance(examples, list):
+        raise invalid(f"JSON Value: {_quote(document)} Expecting 'examples' value to be an list/array")
+    if not examples:
+        raise invalid(f"JSON Value: {_quote(document)} 'examples' value is an empty array")
+    return context, [_example(example) for example in examples]
+
+
+def _example(value) -> dict:
+    if not isinstance(value, dict):
+        raise invalid(f'Example must be JSON object but got JSON {_kind(value)}')
+    return {name: _feature(name, content if isinstance(content, list) else [content])
+            for name, content in value.items()}
+
+
+def _feature(name: str, elements: list) -> tuple[str | None, list]:
+    kind, values = None, []
+    for element in elements:
+        this_kind, value = _feature_value(name, element)
+        if kind not in (None, this_kind):
+            raise invalid(f'Unexpected element type in feature: {name} expecting type: {kind}')
+        kind = this_kind
+        values.append(value)
+    return kind, values
+
+
+def _feature_value(name: str, element) -> tuple[str, object]:
+    if element is None or isinstance(element, list) or _is_named(element):
+        raise invalid(f'Feature: {name} has element with unexpected JSON type: {_kind(element)}')
+    if isinstance(element, dict):
+        return 'bytes', _decode_base64(element)
+    if isinstance(element, str):
+        return 'bytes', _encode(element)
+    if isinstance(element, float):
+        return 'float', _decimal(element, 'DT_FLOAT')
+    if int(element) >= 2**63:
+        raise invalid(f'Feature: {name} has uint64 element. Only int64 is supported.')
+    return 'int64', int(element)
+
+
+def classifications_json(classifications: list[list[tuple[str, float]]]) -> bytes:
+    """An example's (label, score) pairs each -> the reply's JSON."""
+    if not classifications:
+        raise invalid('Cannot convert empty ClassificationResults to JSON')
+    items = []
+    for pairs in classifications:
+        scores = float_tokens(np.array([score for _, score in pairs], np.float32))
+        items.append('[' + ', '.join(f'[{_string_token(label)}, {score}]'
+                                     for (label, _), score in zip(pairs, scores)) + ']')
+    return _bytes('{"results": [' + ', '.join(items) + ']}')
+
+
+def regressions_json(values: np.ndarray) -> bytes:
+    """float32 [n] -> the reply's JSON."""
+    if not len(values):
+        raise invalid('Cannot convert empty RegressionResults to JSON')
+    return _bytes('{"results": [' + ', '.join(float_tokens(values)) + ']}')
