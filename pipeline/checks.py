@@ -39,10 +39,10 @@ def check(config) -> Facts:
 
 
 def check_without_data(config) -> Facts:
-    """Facts for compiling where the data are not: classes of the task, or numbered ones; fingerprints 'runtime'.
+    """Facts for compiling where the data may be out of reach: then a task's own classes, and 'runtime' as fingerprint.
 
-    A compiled pipeline cannot look at media that only its cluster sees; a fixed fingerprint means that its cache does
-    not see changed media either, so compiled pipelines are made with the data in reach or run without the cache.
+    A fixed fingerprint means that the cluster's cache does not see changed media, and a task without classes has no
+    label domain: a pipeline that is to run is compiled where the data are in reach (docs/operations.md).
     """
     check_replicas(config)
     classes, fingerprints = {}, {}

@@ -1,0 +1,86 @@
+"""BeamDagRunner that tells how each component starts, ends, fails, or is answered by the cache.
+
+The node's DoFn is extended (BeamDagRunner names its class in an attribute) rather than TFX's log messages parsed: what
+a node did is read from ML Metadata, which is where TFX itself keeps it, and the original exception is caught before
+Beam turns it into text. This module imports TFX; import it late.
+"""
+
+import dataclasses
+import sys
+import time
+import typing
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+from tfx.orchestration.beam import beam_dag_runner
+from tfx.orchestration.portable.mlmd import context_lib, execution_lib
+
+from model_code.errors import PipelineStop
+
+
+@dataclasses.dataclass
+class NodeRecord:
+    """What one component did in this run. outputs: output name -> artifact paths."""
+    cached: bool
+    seconds: float
+    outputs: dict[str, list[str]]
+
+
+class Observer(typing.Protocol):
+    def started(self, node: str): ...
+    def finished(self, node: str, record: NodeRecord): ...
+    def failed(self, node: str, error: Exception): ...
+
+
+# Beam pickles its DoFns, so they cannot hold the observer: they find it here. The orchestrating Beam pipeline always
+# runs in this process, whatever runner the components' own pipelines use.
+_observer: Observer | None = None
+
+
+class ObservedNode(beam_dag_runner.PipelineNodeAsDoFn):
+    """Runs one component and tells the observer. An exception ends the whole run: Beam starts no further node."""
+
+    def _run_node(self):
+        observer = _observer
+        observer.started(self._node_id)
+        begin = time.monotonic()
+        try:
+            super()._run_node()
+            record = self._read_record(begin)
+        except Exception as error:
+            observer.failed(self._node_id, error)
+            raise
+        observer.finished(self._node_id, record)
+
+    def _read_record(self, begin: float) -> NodeRecord:
+        with metadata.Metadata(self._mlmd_connection_config) as handle:
+            contexts = context_lib.prepare_contexts(handle, node_contexts=self._pipeline_node.contexts)
+            executions = execution_lib.get_executions_associated_with_all_contexts(handle, contexts)
+            if not executions or not execution_lib.is_execution_successful(executions[0]):
+                # TFX only logs that a node's inputs cannot be resolved, and goes on.
+                raise PipelineStop(f'{self._node_id} did not run, because TFX could not find its inputs.')
+            events = [e for e in handle.store.get_events_by_execution_ids([executions[0].id])
+                      if e.type == metadata_store_pb2.Event.OUTPUT]
+            uris = {a.id: a.uri for a in handle.store.get_artifacts_by_id([e.artifact_id for e in events])}
+        outputs = {}
+        for event in events:
+            outputs.setdefault(event.path.steps[0].key, []).append(uris[event.artifact_id])
+        cached = executions[0].last_known_state == metadata_store_pb2.Execution.CACHED
+        return NodeRecord(cached, time.monotonic() - begin, outputs)
+
+
+class ObservedRunner(beam_dag_runner.BeamDagRunner):
+    _PIPELINE_NODE_DO_FN_CLS = ObservedNode
+
+
+def run(pipeline, observer: Observer):
+    """Runs a tfx Pipeline in this process; raises what a component raises, as Beam passes it on."""
+    global _observer
+    _observer = observer
+    # Beam's orchestrating pipeline reads options from sys.argv, where ours are.
+    arguments, sys.argv = sys.argv, sys.argv[:1]
+    try:
+        ObservedRunner().run(pipeline)
+    finally:
+        sys.argv = arguments
+        _observer = None

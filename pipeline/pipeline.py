@@ -1,0 +1,175 @@
+"""create_pipeline: the only place where components are wired. Runners hold paths and nothing else.
+
+A lane a task, then the join:
+
+    MediaExampleGen -> StatisticsGen -> TaskSchemaGen, TaskValidator -> Transform  (each named <component>_<task>)
+    CoTrainer -> TaskEvaluator_<task> (against ServingBaseline), ServingCheck -> BlessingGate -> AtomicPusher -> Report
+
+Every exec property is a function of config, data, code and what is being served, so TFX's cache re-runs exactly what
+one of these touches.
+"""
+
+import dataclasses
+import json
+import uuid
+
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.components.transform.component import Transform
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.proto import pusher_pb2
+
+from components.atomic_pusher.component import AtomicPusher
+from components.blessing_gate.component import BlessingGate
+from components.co_trainer.component import CoTrainer
+from components.media_example_gen.component import MediaExampleGen
+from components.report.component import Report
+from components.serving_baseline.component import ServingBaseline
+from components.serving_check.component import ServingCheck
+from components.task_evaluator.component import TaskEvaluator
+from components.task_schema_gen.component import TaskSchemaGen
+from components.task_validator.component import TaskValidator
+from model_code.serialization import to_json
+from model_code.tasks import Task
+from pipeline.checks import Facts
+from pipeline.config import PipelineConfig
+from pipeline.fingerprints import component_version
+
+# Named explicitly, because Beam's default runner differs with its version and with what the network can reach.
+LOCAL_BEAM = ('--runner=DirectRunner', '--direct_running_mode=in_memory')
+
+
+def create_pipeline(config: PipelineConfig, facts: Facts, *, pipeline_root: str, serving_dir: str,
+                    baseline_version: str, push_nonce: str, run_key: str,
+                    metadata_connection_config=None) -> tfx_pipeline.Pipeline:
+    """The pipeline of one config.
+
+    facts: checks.check(config), or checks.check_without_data(config) for compiling.
+    pipeline_root: where artifacts go. serving_dir: where AtomicPusher puts version directories.
+    baseline_version: the version in serving_dir that the new model is compared with; '' for none, 'newest' to look
+      when the pipeline runs.
+    push_nonce: a value that differs where an unchanged pusher must run again (see local_runner.baseline).
+    run_key: fingerprints.run_key; goes to the pushed model's card.
+    """
+    mixture = to_json(config.mixture)
+    lanes = {task.name: _lane(task, config, facts) for task in config.mixture.tasks}
+    examples = {name: lane['MediaExampleGen'].outputs['examples'] for name, lane in lanes.items()}
+
+    trainer = CoTrainer(
+        mixture=mixture, model=to_json(config.model), training=to_json(config.training),
+        examples={name: lane['Transform'].outputs['transformed_examples'] for name, lane in lanes.items()},
+        transform_graphs={name: lane['Transform'].outputs['transform_graph'] for name, lane in lanes.items()},
+        card=_card(config, facts), code_version=component_version('CoTrainer'))
+    baseline = ServingBaseline(
+        serving_dir=serving_dir, version=baseline_version, code_version=component_version('ServingBaseline'))
+    evaluators = {
+        task.name: TaskEvaluator(
+            task=to_json(task), classes=json.dumps(facts.classes[task.name]), examples=examples[task.name],
+            model=trainer.outputs['model'], baseline_model=baseline.outputs['model'],
+            code_version=component_version('TaskEvaluator')).with_id(node_id('TaskEvaluator', task.name))
+        for task in config.mixture.tasks}
+    serving_check = ServingCheck(
+        mixture=mixture, model=trainer.outputs['model'], examples=examples,
+        code_version=component_version('ServingCheck'))
+    gate = BlessingGate(
+        mixture=mixture, model=trainer.outputs['model'],
+        evaluations={name: e.outputs['evaluation'] for name, e in evaluators.items()},
+        blessings={name: e.outputs['blessing'] for name, e in evaluators.items()},
+        infra_blessing=serving_check.outputs['infra_blessing'], code_version=component_version('BlessingGate'))
+    pusher = AtomicPusher(
+        model=trainer.outputs['model'], model_blessing=gate.outputs['blessing'],
+        infra_blessing=serving_check.outputs['infra_blessing'],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)),
+        custom_config={'run_key': run_key, 'push_nonce': push_nonce, 'baseline_version': baseline_version},
+        code_version=component_version('AtomicPusher'))
+    report = Report(
+        mixture=mixture, model=trainer.outputs['model'], model_run=trainer.outputs['model_run'],
+        blessing=gate.outputs['blessing'], infra_blessing=serving_check.outputs['infra_blessing'],
+        rejected={name: lane['MediaExampleGen'].outputs['rejected'] for name, lane in lanes.items()},
+        statistics={name: lane['StatisticsGen'].outputs['statistics'] for name, lane in lanes.items()},
+        code_version=component_version('Report'))
+
+    return tfx_pipeline.Pipeline(
+        pipeline_name=pipeline_name(config),
+        pipeline_root=pipeline_root,
+        components=[c for lane in lanes.values() for c in lane.values()]
+        + [trainer, baseline, *evaluators.values(), serving_check, gate, pusher, report],
+        enable_cache=True,
+        metadata_connection_config=metadata_connection_config,
+        beam_pipeline_args=list(config.beam_args or LOCAL_BEAM))
+
+
+def node_id(component: str, task: str) -> str:
+    """The id of a task's component. An underscore, because Kubeflow's names may have no dot."""
+    return f'{component}_{task}'
+
+
+def pipeline_name(config: PipelineConfig) -> str:
+    """Kubeflow's names are lower-case letters, digits and hyphens."""
+    return 'polyvit-' + config.name.lower().replace('_', '-')
+
+
+def new_nonce() -> str:
+    return uuid.uuid4().hex
+
+
+def data_facts(task: Task) -> Task:
+    """The task without its training recipe and thresholds: what its lane depends on.
+
+    With the whole task, a changed number of steps would ingest all media anew.
+    """
+    recipe = ('learning_rate_coefficient', 'augmentations', 'label_smoothing', 'zero_init_head', 'floor', 'max_drop',
+              'num_classes', 'num_train_examples')
+    defaults = {f.name: f.default for f in dataclasses.fields(Task)}
+    return dataclasses.replace(task, steps=1, batch_size=1, **{name: defaults[name] for name in recipe})
+
+
+def reader_spec(spec):
+    """The modality's input with only what its reader looks at (a video's frame rate and short side).
+
+    So that another patch or resolution of the model does not ingest all media anew.
+    """
+    kept = {name: getattr(spec, name) for name in ('frame_rate', 'short_side') if hasattr(spec, name)}
+    return dataclasses.replace(type(spec)(), **kept)
+
+
+def _lane(task: Task, config: PipelineConfig, facts: Facts) -> dict:
+    """One task's components, by component name."""
+    spec = config.model.input(task.modality)
+    lane_task = to_json(data_facts(task))
+
+    generator = MediaExampleGen(
+        task=lane_task, spec=to_json(reader_spec(spec)), media_fingerprint=facts.fingerprints[task.name],
+        code_version=component_version('MediaExampleGen'))
+    statistics = StatisticsGen(examples=generator.outputs['examples'])
+    schema = TaskSchemaGen(
+        task=lane_task, classes=json.dumps(facts.classes[task.name]), code_version=component_version('TaskSchemaGen'))
+    validator = TaskValidator(
+        task=lane_task, statistics=statistics.outputs['statistics'], schema=schema.outputs['schema'],
+        code_version=component_version('TaskValidator'))
+    transform = Transform(
+        examples=generator.outputs['examples'], schema=schema.outputs['schema'],
+        preprocessing_fn=f'components.preprocessing_fns.{task.modality}',
+        custom_config={'task': lane_task, 'spec': to_json(spec), 'code_version': component_version('Transform')},
+        disable_statistics=True)
+    # No artifact flows from one to the other; an anomaly must stop the lane all the same.
+    transform.add_upstream_node(validator)
+    lane = {'MediaExampleGen': generator, 'StatisticsGen': statistics, 'TaskSchemaGen': schema,
+            'TaskValidator': validator, 'Transform': transform}
+    for name, component in lane.items():
+        component.with_id(node_id(name, task.name))
+    return lane
+
+
+def _card(config: PipelineConfig, facts: Facts) -> str:
+    """What the model card says of the model's origin, as JSON.
+
+    Only what the trainer is given anyway: more (the run key, say) would re-train the same model for a changed report.
+    """
+    return json.dumps({
+        'name': config.name,
+        'media_fingerprints': facts.fingerprints,
+        'model': dataclasses.asdict(config.model),
+        'training': dataclasses.asdict(config.training),
+        'code_version': component_version('CoTrainer'),
+    }, sort_keys=True)
