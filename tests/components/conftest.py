@@ -1,0 +1,65 @@
+"""TFMA's runs are slow (seconds each): the tests of evaluation, gate, pusher and report share two of them."""
+
+import dataclasses
+import json
+import types
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope='session')
+def evaluated(tmp_path_factory):
+    """What TaskEvaluator made of `scoring_model`'s two tasks.
+
+    digits: 20 examples; the candidate is right on 14 (0.70), the baseline (version 3) on 16 (0.80): the floor of 0.5
+      is held, but the fall is more than 0.05. The baseline does not know the class f, which 2 examples have.
+    tags: 30 random examples, the baseline is a model that has no such task.
+    """
+    from tfx.types import standard_artifacts
+
+    from components.task_evaluator import executor
+    from model_code import serialization
+    from tests.components import scoring_model as sm
+
+    root = tmp_path_factory.mktemp('evaluated')
+    rng = np.random.default_rng(0)
+
+    ids = np.array([0, 1, 2, 3] * 4 + [4, 4] + [5, 5])
+    given = np.eye(6)[ids] * 0.8 + rng.random((20, 6)) * 0.1
+    candidate = np.eye(6)
+    candidate[:, [0, 1]] = candidate[:, [1, 0]]
+    # Classes a and b are exchanged: 8 of 20 wrong; two of them are mended by the examples' own scores.
+    given[[0, 1]] = given[[1, 0]]
+    sm.write_examples(root / 'digits', [[sm.CLASSES[i]] for i in ids], given)
+
+    tag_labels = rng.random((30, 6)) < 0.3
+    tag_labels[:, 0] = True
+    tag_scores = np.round(rng.random((30, 6)), 1)
+    sm.write_examples(root / 'tags', [[c for c, on in zip(sm.CLASSES, row) if on] for row in tag_labels], tag_scores)
+
+    older = dataclasses.replace(sm.SINGLE, classes=sm.CLASSES[:5])
+    sm.export(root / 'candidate', {'digits': candidate, 'tags': np.eye(6)}, (sm.SINGLE, sm.MULTI))
+    baseline_weights = np.eye(6)[:, :5]
+    sm.export(root / 'baseline', {'digits': baseline_weights}, (older,))
+
+    def model(name, number):
+        artifact = standard_artifacts.Model()
+        artifact.uri, artifact.id = str(root / name), number
+        return artifact
+
+    result = types.SimpleNamespace(root=root, candidate=model('candidate', 7), baseline=model('baseline', 8),
+                                   digit_ids=ids, digit_scores=given @ candidate,
+                                   tag_labels=tag_labels, tag_scores=tag_scores, evaluations={}, blessings={})
+    result.baseline.set_string_custom_property('version', '3')
+    for task in (sm.SINGLE, sm.MULTI):
+        examples = standard_artifacts.Examples()
+        examples.uri, examples.split_names = str(root / task.name), '["eval"]'
+        evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
+        evaluation.uri, blessing.uri = str(root / f'{task.name}_evaluation'), str(root / f'{task.name}_blessing')
+        executor.Executor().Do(
+            {'examples': [examples], 'model': [result.candidate], 'baseline_model': [result.baseline]},
+            {'evaluation': [evaluation], 'blessing': [blessing]},
+            {'task': serialization.to_json(task), 'classes': json.dumps(sm.CLASSES), 'code_version': ''})
+        result.evaluations[task.name], result.blessings[task.name] = evaluation, blessing
+    return result

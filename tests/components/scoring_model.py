@@ -1,0 +1,75 @@
+"""A model that only multiplies the scores which each example brings by a matrix: any accuracy can be arranged.
+
+Used instead of a trained PolyViT by the tests of what comes after training: same signatures, no seconds of training.
+"""
+
+import json
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from model_code.tasks import Task
+
+CLASSES = ('a', 'b', 'c', 'd', 'e', 'f')
+SINGLE = Task('digits', 'image', steps=1, batch_size=1, classes=CLASSES, floor=0.5, max_drop=0.05)
+MULTI = Task('tags', 'audio', steps=1, batch_size=1, classes=CLASSES, multi_label=True, floor=0.2)
+
+
+class _Scorer(tf.Module):
+    """Signatures `<task>_examples` and `<task>_label` for each task; weights: task name -> [classes, classes]."""
+
+    def __init__(self, tasks, weights):
+        super().__init__()
+        self.tables, self.weights, self.functions = {}, {}, {}
+        for task in tasks:
+            keys = tf.constant(task.classes)
+            self.tables[task.name] = tf.lookup.StaticHashTable(
+                tf.lookup.KeyValueTensorInitializer(keys, tf.range(len(task.classes), dtype=tf.int64)), -1)
+            self.weights[task.name] = tf.Variable(weights[task.name], dtype=tf.float32)
+
+    def signatures(self, tasks):
+        spec = tf.TensorSpec([None], tf.string, 'examples')
+        found = {}
+        for task in tasks:
+            found[f'{task.name}_examples'] = tf.function(self._scores(task)).get_concrete_function(spec)
+            found[f'{task.name}_label'] = tf.function(self._label(task)).get_concrete_function(spec)
+        return found
+
+    def _scores(self, task):
+        def scores(examples):
+            given = tf.io.parse_example(examples, {'given': tf.io.FixedLenFeature([len(CLASSES)], tf.float32)})['given']
+            return {'scores': tf.matmul(given, self.weights[task.name])}
+        return scores
+
+    def _label(self, task):
+        def label(examples):
+            labels = tf.io.parse_example(examples, {'label': tf.io.RaggedFeature(tf.string)})['label']
+            if not task.multi_label:
+                return {'label': self.tables[task.name].lookup(labels[:, :1].to_tensor()[:, 0])}
+            ids = tf.ragged.map_flat_values(self.tables[task.name].lookup, labels)
+            return {'label': tf.reduce_max(tf.one_hot(ids.to_tensor(-1), len(task.classes)), axis=1)}
+        return label
+
+
+def export(directory: str, weights: dict[str, np.ndarray], tasks: tuple[Task, ...], card: dict | None = None) -> str:
+    """Saves the model to <directory>/Format-Serving with a model card; returns `directory`."""
+    path = os.path.join(str(directory), 'Format-Serving')
+    model = _Scorer(tasks, weights)
+    tf.saved_model.save(model, path, signatures=model.signatures(tasks))
+    os.makedirs(os.path.join(path, 'assets.extra'), exist_ok=True)
+    with open(os.path.join(path, 'assets.extra', 'model_card.json'), 'w') as stream:
+        json.dump(card or {'name': 'scorer'}, stream)
+    return str(directory)
+
+
+def write_examples(directory: str, labels: list[list[str]], given: np.ndarray):
+    """tf.Examples with `label` and `given` as the eval split, compressed as the pipeline's."""
+    folder = os.path.join(str(directory), 'Split-eval')
+    os.makedirs(folder)
+    with tf.io.TFRecordWriter(os.path.join(folder, 'data_tfrecord-00000-of-00001.gz'), 'GZIP') as writer:
+        for names, scores in zip(labels, given):
+            writer.write(tf.train.Example(features=tf.train.Features(feature={
+                'label': tf.train.Feature(bytes_list=tf.train.BytesList(value=[n.encode() for n in names])),
+                'given': tf.train.Feature(float_list=tf.train.FloatList(value=scores)),
+            })).SerializeToString())

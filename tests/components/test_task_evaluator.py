@@ -1,0 +1,115 @@
+"""The metrics against scikit-learn's and by hand, and TaskEvaluator's Do on real examples and models."""
+
+import os
+
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from components.blessing_gate import results
+from components.task_evaluator import eval_config, executor, metrics
+from model_code.tasks import Task
+from tests.components import scoring_model as sm
+
+
+@pytest.mark.parametrize('digits', [1, 6], ids=['many ties', 'few ties'])
+def test_average_precision_is_scikit_learns(digits):
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        labels = rng.random(50) < 0.3
+        labels[0] = True
+        scores = np.round(rng.random(50), digits)
+        assert metrics.average_precision(labels, scores) == pytest.approx(
+            sklearn.metrics.average_precision_score(labels, scores), abs=1e-12)
+
+
+def test_mean_average_precision_leaves_out_classes_without_a_positive():
+    labels = np.array([[1, 0, 0], [0, 0, 1], [1, 0, 1]])
+    scores = np.array([[0.9, 0.9, 0.1], [0.8, 0.1, 0.2], [0.1, 0.5, 0.3]])
+    # Class 0: hits at ranks 1 and 3: (1 + 2/3) / 2. Class 2: ranks 1 and 2: 1. Class 1 has none.
+    assert metrics.mean_average_precision(labels, scores) == pytest.approx((5 / 6 + 1) / 2)
+    assert np.isnan(metrics.mean_average_precision(np.zeros((3, 3)), scores))
+
+
+def test_scores_that_are_no_numbers_never_look_good():
+    scores = np.array([np.nan, np.nan])
+    assert metrics.correct(0, scores) == 0.0
+    assert np.isnan(metrics.cross_entropy(0, scores))
+    assert np.isnan(metrics.mean_average_precision(np.array([[1, 0]]), scores[None]))
+
+
+def test_correct_counts_the_k_best_and_ties_against_the_model():
+    scores = np.array([0.1, 0.4, 0.3, 0.2])
+    assert [metrics.correct(label, scores) for label in range(4)] == [0, 1, 0, 0]
+    assert [metrics.correct(label, scores, k=2) for label in range(4)] == [0, 1, 1, 0]
+    assert metrics.correct(2, np.full(4, 0.25)) == 0.0
+    assert metrics.correct(-1, scores, k=4) == 0.0, 'a label that the model does not know'
+
+
+def test_losses_by_hand():
+    assert metrics.cross_entropy(1, np.array([0.5, 0.25])) == pytest.approx(np.log(4))
+    assert metrics.cross_entropy(-1, np.array([0.5, 0.5])) == pytest.approx(-np.log(1e-7))
+    assert metrics.binary_cross_entropy(np.array([1, 0]), np.array([0.5, 0.75])) == pytest.approx(
+        (np.log(2) + np.log(4)) / 2)
+    assert np.isfinite(metrics.binary_cross_entropy(np.array([1, 0]), np.array([0, 1], np.float32)))
+
+
+def test_eval_config_names_signatures_metrics_and_thresholds():
+    task = Task('t', 'image', steps=1, batch_size=1, floor=0.7, max_drop=0.02)
+    config = eval_config.eval_config(task, classes=5, has_baseline=True)
+    assert [(s.name, s.is_baseline, s.signature_name, list(s.preprocessing_function_names), s.label_key)
+            for s in config.model_specs] == [('candidate', False, 't_examples', ['t_label'], 'label'),
+                                             ('baseline', True, 't_examples', ['t_label'], 'label')]
+    specs = config.metrics_specs[0].metrics
+    assert [s.class_name for s in specs] == ['ExampleCount', 'TopKAccuracy', 'Loss'], 'no top 5 of 5 classes'
+    bounded = [s for s in specs if s.HasField('threshold')]
+    assert [s.class_name for s in bounded] == ['TopKAccuracy']
+    assert bounded[0].threshold.value_threshold.lower_bound.value == pytest.approx(0.7)
+    assert bounded[0].threshold.change_threshold.absolute.value == pytest.approx(-0.02)
+
+
+def test_eval_config_without_baseline_has_no_change_threshold():
+    config = eval_config.eval_config(sm.MULTI, classes=6, has_baseline=False)
+    threshold = config.metrics_specs[0].metrics[1].threshold
+    assert len(config.model_specs) == 1
+    assert threshold.value_threshold.lower_bound.value == pytest.approx(0.2)
+    assert not threshold.HasField('change_threshold')
+
+
+def test_single_label_task_with_a_baseline(evaluated):
+    candidate, baseline = results.read_metrics(evaluated.evaluations['digits'].uri)
+    assert candidate['example_count'] == 20
+    assert candidate['accuracy'] == pytest.approx(14 / 20)
+    assert baseline['accuracy'] == pytest.approx(16 / 20), 'two are exchanged, and two are of a class unknown to it'
+    worst = evaluated.digit_scores.argmin(axis=1)
+    assert candidate['top_5_accuracy'] == pytest.approx(np.mean(worst != evaluated.digit_ids))
+    assert np.isfinite(candidate['loss']) and np.isfinite(baseline['loss'])
+    assert not any(name.endswith('_diff') for name in candidate)
+
+
+def test_a_fall_beyond_the_allowed_one_is_not_blessed_and_does_not_raise(evaluated):
+    blessing = evaluated.blessings['digits']
+    assert blessing.get_int_custom_property('blessed') == 0
+    assert os.listdir(blessing.uri) == ['NOT_BLESSED']
+    assert blessing.get_string_custom_property('baseline_version') == '3'
+    assert not results.read_validation(evaluated.evaluations['digits'].uri)
+
+
+def test_multi_label_task_whose_baseline_does_not_know_it(evaluated):
+    candidate, baseline = results.read_metrics(evaluated.evaluations['tags'].uri)
+    assert baseline is None
+    expected = sklearn.metrics.average_precision_score(evaluated.tag_labels, evaluated.tag_scores, average='macro')
+    assert candidate['mean_average_precision'] == pytest.approx(expected, abs=1e-6)
+    assert candidate['example_count'] == 30
+    assert set(candidate) == {'mean_average_precision', 'loss', 'example_count'}
+    assert evaluated.blessings['tags'].get_int_custom_property('blessed') == 1
+
+
+def test_knows_task(evaluated, tmp_path, caplog):
+    caplog.set_level('INFO', 'polyvit')
+    path = executor.model_path(evaluated.baseline)
+    assert executor.knows_task(path, sm.SINGLE)
+    assert not executor.knows_task(path, sm.MULTI)
+    assert 'no signature tags_examples' in caplog.text
+    assert not executor.knows_task(str(tmp_path), sm.SINGLE)
+    assert 'no model is being served' in caplog.text
