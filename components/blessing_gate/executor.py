@@ -1,0 +1,59 @@
+"""BlessingGate's executor: reads the results, decides, writes the blessing and decision.json."""
+
+import json
+import logging
+import os
+
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+
+from components.blessing_gate import results
+from components.blessing_gate.decision import Evaluation, decide
+from model_code.serialization import from_json
+from model_code.tasks import Mixture
+
+_log = logging.getLogger('polyvit')
+
+
+class Executor(base_executor.BaseExecutor):
+    """See component.BlessingGate for inputs, outputs and properties."""
+
+    def Do(self, input_dict, output_dict, exec_properties):
+        mixture = from_json(Mixture, exec_properties['mixture'])
+        evaluations = [
+            _read_evaluation(task, input_dict[f'evaluation_{task.name}'], input_dict[f'blessing_{task.name}'])
+            for task in mixture.tasks]
+        infra = artifact_utils.get_single_instance(input_dict['infra_blessing'])
+        decision = decide(evaluations, infra.get_int_custom_property('blessed') == 1, results.read_reasons(infra.uri))
+
+        blessing = artifact_utils.get_single_instance(output_dict['blessing'])
+        model = artifact_utils.get_single_instance(input_dict['model'])
+        write(decision, blessing.uri)
+        blessing.set_int_custom_property('blessed', int(decision['blessed']))
+        blessing.set_string_custom_property('current_model', model.uri)
+        blessing.set_int_custom_property('current_model_id', model.id)
+        if decision['blessed']:
+            _log.info('The gate blesses the model.')
+        for reason in decision['reasons']:
+            _log.info('The gate refuses the model. %s', reason)
+
+
+def _read_evaluation(task, evaluations, blessings) -> Evaluation:
+    evaluation = artifact_utils.get_single_instance(evaluations)
+    blessing = artifact_utils.get_single_instance(blessings)
+    metrics, baseline_metrics = results.read_metrics(evaluation.uri)
+    # Both must agree: the blessing is what the Evaluator told TFX, the validation what TFMA found.
+    blessed = blessing.get_int_custom_property('blessed') == 1 and results.read_validation(evaluation.uri)
+    return Evaluation(task, metrics, blessed, baseline_metrics, blessing.get_string_custom_property('baseline_version'))
+
+
+def write(decision: dict, directory: str):
+    """Writes decision.json whole (aside, then renamed), and after it the file BLESSED or NOT_BLESSED."""
+    fileio.makedirs(directory)
+    path = os.path.join(directory, 'decision.json')
+    with fileio.open(path + '.partial', 'w') as stream:
+        stream.write(json.dumps(decision, indent=2, allow_nan=False))
+    fileio.rename(path + '.partial', path, overwrite=True)
+    with fileio.open(os.path.join(directory, 'BLESSED' if decision['blessed'] else 'NOT_BLESSED'), 'w') as stream:
+        stream.write('')

@@ -1,0 +1,120 @@
+"""The decision's sentences, and the gate's Do on what TaskEvaluator wrote."""
+
+import json
+import math
+import os
+
+import pytest
+from tfx.types import standard_artifacts
+
+from components.blessing_gate import executor, results
+from components.blessing_gate.decision import Evaluation, decide
+from model_code import serialization
+from model_code.tasks import Mixture, Task
+from tests.components import scoring_model as sm
+
+DIGITS = Task('digits', 'image', steps=1, batch_size=1, floor=0.7, max_drop=0.02)
+TAGS = Task('tags', 'audio', steps=1, batch_size=1, multi_label=True, floor=0.0)
+
+
+def one(task, value, before=None, blessed=True, version='3'):
+    metric = task.primary_metric
+    baseline = None if before is None else {metric: before}
+    return Evaluation(task, {metric: value}, blessed, baseline, version if baseline else '')
+
+
+@pytest.mark.parametrize('evaluation, sentence', [
+    (one(DIGITS, 0.62), 'digits: accuracy 0.62 is below its floor 0.70.'),
+    (one(DIGITS, 0.6996), 'digits: accuracy 0.6996 is below its floor 0.7000.'),
+    (one(DIGITS, 0.88, before=0.93),
+     'digits: accuracy fell by 0.05 from 0.93 (version 3) to 0.88; at most 0.02 is allowed.'),
+    (one(DIGITS, 0.88, before=0.93, version=''),
+     'digits: accuracy fell by 0.05 from 0.93 to 0.88; at most 0.02 is allowed.'),
+    (one(TAGS, 0.1, before=0.5),
+     'tags: mean average precision fell by 0.40 from 0.50 (version 3) to 0.10; at most 0.02 is allowed.'),
+])
+def test_a_missed_threshold_is_one_sentence(evaluation, sentence):
+    decision = decide([evaluation], True, [])
+    assert not decision['blessed']
+    assert decision['reasons'] == [sentence]
+    assert decision['tasks'][0]['reason'] == sentence and not decision['tasks'][0]['blessed']
+
+
+def test_floor_and_fall_are_both_told():
+    reasons = decide([one(DIGITS, 0.5, before=0.9, blessed=False)], True, [])['reasons']
+    assert len(reasons) == 2 and 'below its floor' in reasons[0] and 'fell by 0.40' in reasons[1]
+
+
+@pytest.mark.parametrize('evaluation', [one(DIGITS, 0.7), one(DIGITS, 0.91, before=0.93), one(DIGITS, 0.75, before=0.72)])
+def test_the_border_itself_is_held(evaluation):
+    decision = decide([evaluation], True, [])
+    assert decision['blessed'] and decision['reasons'] == [] and decision['tasks'][0]['reason'] == ''
+
+
+def test_one_task_that_fails_refuses_all_and_only_it_is_named():
+    decision = decide([one(TAGS, 0.9), one(DIGITS, 0.1)], True, [])
+    assert not decision['blessed']
+    assert [t['blessed'] for t in decision['tasks']] == [True, False]
+    assert all(r.startswith('digits:') for r in decision['reasons'])
+
+
+@pytest.mark.parametrize('metrics', [{}, {'mean_average_precision': math.nan}])
+def test_what_could_not_be_measured_is_refused_even_with_a_floor_of_zero(metrics):
+    decision = decide([Evaluation(TAGS, metrics, True)], True, [])
+    assert not decision['blessed'] and 'could not be measured' in decision['reasons'][0]
+    json.dumps(decision, allow_nan=False)
+
+
+def test_the_evaluators_verdict_counts_even_where_the_numbers_look_right():
+    assert not decide([one(DIGITS, 0.9, before=math.nan, blessed=False)], True, [])['blessed']
+
+
+def test_the_serving_checks_verdict_and_reasons():
+    decision = decide([one(DIGITS, 0.9)], False, ['The graph has the op IO>X.'])
+    assert decision['reasons'] == ['Serving check: The graph has the op IO>X.']
+    assert decision['infra'] == {'blessed': False, 'reasons': ['The graph has the op IO>X.']}
+    assert not decide([one(DIGITS, 0.9)], False, [])['blessed'], 'a refusal without a reason is still one'
+
+
+@pytest.mark.parametrize('text, reasons', [('["a", "b"]', ['a', 'b']), ('{"reasons": ["c"]}', ['c']), (None, [])])
+def test_read_reasons(tmp_path, text, reasons):
+    if text:
+        (tmp_path / 'reasons.json').write_text(text)
+    assert results.read_reasons(str(tmp_path)) == reasons
+
+
+def run_gate(evaluated, directory, tasks, infra_blessed=1):
+    infra, blessing = standard_artifacts.InfraBlessing(), standard_artifacts.ModelBlessing()
+    infra.uri, blessing.uri = str(directory / 'infra'), str(directory / 'blessing')
+    infra.set_int_custom_property('blessed', infra_blessed)
+    inputs = {'model': [evaluated.candidate], 'infra_blessing': [infra]}
+    for task in tasks:
+        inputs[f'evaluation_{task.name}'] = [evaluated.evaluations[task.name]]
+        inputs[f'blessing_{task.name}'] = [evaluated.blessings[task.name]]
+    executor.Executor().Do(inputs, {'blessing': [blessing]}, {'mixture': serialization.to_json(Mixture(tuple(tasks)))})
+    return blessing, json.loads((directory / 'blessing' / 'decision.json').read_text())
+
+
+def test_gate_refuses_for_one_task_and_says_why(evaluated, tmp_path):
+    blessing, decision = run_gate(evaluated, tmp_path, (sm.SINGLE, sm.MULTI))
+    assert blessing.get_int_custom_property('blessed') == 0
+    assert sorted(os.listdir(blessing.uri)) == ['NOT_BLESSED', 'decision.json']
+    assert decision['reasons'] == [
+        'digits: accuracy fell by 0.10 from 0.80 (version 3) to 0.70; at most 0.05 is allowed.']
+    digits, tags = decision['tasks']
+    assert digits['value'] == pytest.approx(0.7) and digits['change'] == pytest.approx(-0.1)
+    assert tags['blessed'] and tags['baseline_metrics'] is None and tags['change'] is None
+
+
+def test_gate_blesses_as_the_stock_pusher_obeys(evaluated, tmp_path):
+    blessing, decision = run_gate(evaluated, tmp_path, (sm.MULTI,))
+    assert decision['blessed'] and decision['reasons'] == []
+    assert blessing.get_int_custom_property('blessed') == 1
+    assert blessing.get_string_custom_property('current_model') == evaluated.candidate.uri
+    assert blessing.get_int_custom_property('current_model_id') == 7
+    assert sorted(os.listdir(blessing.uri)) == ['BLESSED', 'decision.json']
+
+
+def test_gate_refuses_what_the_serving_check_refused(evaluated, tmp_path):
+    blessing, decision = run_gate(evaluated, tmp_path, (sm.MULTI,), infra_blessed=0)
+    assert blessing.get_int_custom_property('blessed') == 0 and decision['tasks'][0]['blessed']
