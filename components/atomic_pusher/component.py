@@ -1,0 +1,46 @@
+"""AtomicPusher: the stock Pusher, but a version directory appears whole or not at all, with its numbers inside."""
+
+import json
+import typing
+
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.proto import pusher_pb2
+from tfx.types import channel, component_spec, standard_artifacts
+
+from components.atomic_pusher import executor
+
+
+class AtomicPusherSpec(component_spec.ComponentSpec):
+    """Inputs `model`, `model_blessing`, `infra_blessing`; output `pushed_model`; properties as the stock Pusher's."""
+    PARAMETERS = {
+        'push_destination': component_spec.ExecutionParameter(type=pusher_pb2.PushDestination),
+        'custom_config': component_spec.ExecutionParameter(type=str),
+        'code_version': component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        'model': component_spec.ChannelParameter(type=standard_artifacts.Model),
+        'model_blessing': component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        'infra_blessing': component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
+    }
+    OUTPUTS = {'pushed_model': component_spec.ChannelParameter(type=standard_artifacts.PushedModel)}
+
+
+class AtomicPusher(base_component.BaseComponent):
+    """Pushes a model that both the gate and the serving check blessed, as the next version of the destination.
+
+    push_destination: with `filesystem.base_directory`. custom_config: what goes into the model card beside the
+    metrics: run_key, push_nonce, baseline_version. Both blessings are needed: nothing is pushed unchecked.
+
+    Output `pushed_model`: custom properties `pushed`, `pushed_destination`, `pushed_version`, and a copy of the model,
+    as the stock Pusher's.
+    """
+    SPEC_CLASS = AtomicPusherSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(self, model: channel.BaseChannel, model_blessing: channel.BaseChannel,
+                 infra_blessing: channel.BaseChannel, push_destination: pusher_pb2.PushDestination,
+                 custom_config: dict[str, typing.Any] | None = None, code_version: str = ''):
+        super().__init__(AtomicPusherSpec(
+            model=model, model_blessing=model_blessing, infra_blessing=infra_blessing,
+            push_destination=push_destination, custom_config=json.dumps(custom_config or {}, sort_keys=True),
+            code_version=code_version, pushed_model=channel.Channel(type=standard_artifacts.PushedModel)))

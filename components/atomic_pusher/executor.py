@@ -1,0 +1,122 @@
+"""AtomicPusher's executor: the stock Pusher's checks and properties, its own way of writing a version."""
+
+import errno
+import json
+import logging
+import os
+import uuid
+
+from tfx.components.pusher import executor as tfx_pusher
+from tfx.dsl.io import fileio
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, proto_utils
+
+from components.serving_baseline.versions import MAX_VERSION
+from model_code.errors import PipelineStop
+
+_log = logging.getLogger('polyvit')
+
+
+class Executor(tfx_pusher.Executor):
+    """See component.AtomicPusher for inputs, outputs and properties."""
+
+    def Do(self, input_dict, output_dict, exec_properties):
+        pushed = artifact_utils.get_single_instance(output_dict['pushed_model'])
+        if not input_dict.get('model_blessing') or not input_dict.get('infra_blessing'):
+            raise PipelineStop('The pusher got no blessing to obey. Give it the gate\'s blessing and the serving '
+                               'check\'s: nothing is pushed unchecked.')
+        if not self.CheckBlessing(input_dict):
+            _log.info('Nothing is pushed: the model was not blessed. What is being served stays as it is.')
+            self._MarkNotPushed(pushed)
+            return
+        destination = pusher_pb2.PushDestination()
+        proto_utils.json_to_proto(exec_properties['push_destination'], destination)
+        if destination.WhichOneof('destination') != 'filesystem':
+            raise PipelineStop(f'The push destination is {destination.WhichOneof("destination")}; only a filesystem '
+                               'with a base_directory can be pushed to.')
+        blessing = artifact_utils.get_single_instance(input_dict['model_blessing'])
+        additions = {**json.loads(exec_properties.get('custom_config') or '{}'), 'metrics': read_metrics(blessing.uri)}
+        version = push(self.GetModelPath(input_dict), destination.filesystem.base_directory, additions)
+        path = os.path.join(destination.filesystem.base_directory, version)
+        io_utils.copy_dir(path, pushed.uri)
+        self._MarkPushed(pushed, pushed_destination=path, pushed_version=version)
+        _log.info('Pushed: version %s in %s.', version, destination.filesystem.base_directory)
+
+
+def read_metrics(blessing_dir: str) -> dict[str, dict]:
+    """Task name -> its metrics, out of the gate's decision.json; {} where a blessing has none."""
+    path = os.path.join(blessing_dir, 'decision.json')
+    if not fileio.exists(path):
+        return {}
+    with fileio.open(path, 'r') as stream:
+        return {task['name']: task['metrics'] for task in json.loads(stream.read())['tasks']}
+
+
+def push(model_dir: str, serving_dir: str, card_additions: dict) -> str:
+    """Copies the SavedModel into serving_dir as the version after the greatest there; returns the version.
+
+    On a local file system it is written under a hidden name beside and renamed, so that a server that polls the folder
+    sees the version whole or not at all; hidden names and names that are no number are no versions to it. Object
+    stores have no rename of directories: there the version is written in place, saved_model.pb last, which is what
+    servers wait for. card_additions: keys added to the copy's assets.extra/model_card.json.
+    """
+    fileio.makedirs(serving_dir)
+    if '://' in serving_dir:
+        version = next_version(serving_dir)
+        _write(model_dir, os.path.join(serving_dir, version), card_additions)
+        return version
+    hidden = os.path.join(serving_dir, f'.pushing-{uuid.uuid4().hex}')
+    try:
+        _write(model_dir, hidden, card_additions)
+        _flush(hidden)
+        while True:
+            version = next_version(serving_dir)
+            try:
+                # Atomic, and refused where another push took the number first (a directory that is not empty).
+                os.rename(hidden, os.path.join(serving_dir, version))
+                return version
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+    finally:
+        if fileio.exists(hidden):
+            fileio.rmtree(hidden)
+
+
+def next_version(serving_dir: str) -> str:
+    """One more than the greatest number among the names in serving_dir, '1' where there is none.
+
+    Counts also directories that hold no model: a server may have seen and refused them.
+    """
+    names = [name.rstrip('/') for name in fileio.listdir(serving_dir)]
+    versions = [int(name) for name in names if name.isascii() and name.isdecimal() and int(name) <= MAX_VERSION]
+    if max(versions, default=0) == MAX_VERSION:
+        raise PipelineStop(f'{serving_dir} has version {MAX_VERSION}, the greatest that a server reads; remove it to '
+                           'push a newer one.')
+    return str(max(versions, default=0) + 1)
+
+
+def _write(model_dir: str, target: str, card_additions: dict):
+    """The model with its card completed; saved_model.pb last."""
+    io_utils.copy_dir(model_dir, target, deny_regex_patterns=[r'/saved_model\.pb$'])
+    card_path = os.path.join(target, 'assets.extra', 'model_card.json')
+    card = {}
+    if fileio.exists(card_path):
+        with fileio.open(card_path, 'r') as stream:
+            card = json.loads(stream.read())
+    fileio.makedirs(os.path.dirname(card_path))
+    with fileio.open(card_path, 'w') as stream:
+        stream.write(json.dumps({**card, **card_additions}, indent=2))
+    io_utils.copy_file(os.path.join(model_dir, 'saved_model.pb'), os.path.join(target, 'saved_model.pb'))
+
+
+def _flush(directory: str):
+    """Makes the disk have every file before the rename makes them visible, or a power cut could leave empty ones."""
+    for folder, _, names in os.walk(directory):
+        for path in [os.path.join(folder, name) for name in names] + [folder]:
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

@@ -1,0 +1,99 @@
+"""Pushing: whole or not at all, the next number, the numbers in the card, nothing without both blessings."""
+
+import json
+import os
+
+import pytest
+from tfx.proto import pusher_pb2
+from tfx.types import standard_artifacts
+from tfx.utils import proto_utils
+
+from components.atomic_pusher import executor
+from model_code.errors import PipelineStop
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A directory with the files of a SavedModel; pushing copies files and never loads them."""
+    path = tmp_path / 'model' / 'Format-Serving'
+    for name, content in {'saved_model.pb': 'graph', 'variables/variables.index': 'v',
+                          'assets.extra/model_card.json': '{"name": "m", "run_key": "old"}'}.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(content)
+    artifact = standard_artifacts.Model()
+    artifact.uri = str(tmp_path / 'model')
+    return artifact
+
+
+def run_pusher(tmp_path, model, blessed=1, infra_blessed=1):
+    blessing, infra = standard_artifacts.ModelBlessing(), standard_artifacts.InfraBlessing()
+    blessing.uri, infra.uri = str(tmp_path / 'blessing'), str(tmp_path / 'infra')
+    os.makedirs(blessing.uri, exist_ok=True)
+    with open(os.path.join(blessing.uri, 'decision.json'), 'w') as stream:
+        json.dump({'tasks': [{'name': 'digits', 'metrics': {'accuracy': 0.75}}]}, stream)
+    blessing.set_int_custom_property('blessed', blessed)
+    infra.set_int_custom_property('blessed', infra_blessed)
+    pushed = standard_artifacts.PushedModel()
+    pushed.uri = str(tmp_path / 'pushed')
+    destination = pusher_pb2.PushDestination(
+        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(tmp_path / 'serving')))
+    executor.Executor().Do(
+        {'model': [model], 'model_blessing': [blessing], 'infra_blessing': [infra]}, {'pushed_model': [pushed]},
+        {'push_destination': proto_utils.proto_to_json(destination),
+         'custom_config': json.dumps({'run_key': 'new', 'baseline_version': '2'})})
+    return pushed
+
+
+def test_push_is_the_next_version_with_its_numbers(tmp_path, model):
+    for name in ('2', '10', '.pushing-left-over', 'notes'):
+        (tmp_path / 'serving' / name).mkdir(parents=True)
+    pushed = run_pusher(tmp_path, model)
+    version = tmp_path / 'serving' / '11'
+    assert json.loads((version / 'assets.extra' / 'model_card.json').read_text()) == {
+        'name': 'm', 'run_key': 'new', 'baseline_version': '2', 'metrics': {'digits': {'accuracy': 0.75}}}
+    assert (version / 'saved_model.pb').read_text() == 'graph'
+    assert (version / 'variables' / 'variables.index').read_text() == 'v'
+    assert pushed.get_int_custom_property('pushed') == 1
+    assert pushed.get_string_custom_property('pushed_version') == '11'
+    assert pushed.get_string_custom_property('pushed_destination') == str(version)
+    assert (tmp_path / 'pushed' / 'saved_model.pb').exists()
+    assert json.loads((tmp_path / 'model/Format-Serving/assets.extra/model_card.json').read_text())['run_key'] == 'old'
+
+
+def test_first_push_is_version_1_and_the_next_2(tmp_path, model):
+    assert run_pusher(tmp_path, model).get_string_custom_property('pushed_version') == '1'
+    assert run_pusher(tmp_path, model).get_string_custom_property('pushed_version') == '2'
+    assert sorted(os.listdir(tmp_path / 'serving')) == ['1', '2']
+
+
+@pytest.mark.parametrize('blessed, infra_blessed', [(0, 1), (1, 0), (0, 0)])
+def test_nothing_is_pushed_without_both_blessings(tmp_path, model, blessed, infra_blessed):
+    pushed = run_pusher(tmp_path, model, blessed, infra_blessed)
+    assert pushed.get_int_custom_property('pushed') == 0
+    assert not (tmp_path / 'serving').exists() and not (tmp_path / 'pushed').exists()
+
+
+def test_a_missing_blessing_stops(model):
+    pushed = standard_artifacts.PushedModel()
+    with pytest.raises(PipelineStop, match='nothing is pushed unchecked'):
+        executor.Executor().Do({'model': [model]}, {'pushed_model': [pushed]}, {})
+
+
+def test_no_number_is_visible_before_all_is_there(tmp_path, model, monkeypatch):
+    def fail(*_):
+        assert not [n for n in os.listdir(tmp_path / 'serving') if n.isdecimal()]
+        raise OSError('disk full')
+    monkeypatch.setattr(executor, '_flush', fail)
+    with pytest.raises(OSError, match='disk full'):
+        run_pusher(tmp_path, model)
+    assert os.listdir(tmp_path / 'serving') == [], 'what was half written is removed'
+
+
+def test_a_number_taken_by_another_push_is_left_alone(tmp_path, model, monkeypatch):
+    taken = tmp_path / 'serving' / '1'
+    taken.mkdir(parents=True)
+    (taken / 'saved_model.pb').write_text('the other')
+    answers = iter(['1', '2'])
+    monkeypatch.setattr(executor, 'next_version', lambda _: next(answers))
+    assert run_pusher(tmp_path, model).get_string_custom_property('pushed_version') == '2'
+    assert (taken / 'saved_model.pb').read_text() == 'the other'
