@@ -42,18 +42,32 @@ def check_without_data(config) -> Facts:
     """Facts for compiling where the data may be out of reach: then a task's own classes, and 'runtime' as fingerprint.
 
     A fixed fingerprint means that the cluster's cache does not see changed media, and a task without classes has no
-    label domain: a pipeline that is to run is compiled where the data are in reach (docs/operations.md).
+    label domain: a pipeline that is to run is compiled where the data are in reach (docs/operations.md). Data that are
+    in reach are checked as for a run. counts has only the tasks that are.
     """
     check_replicas(config)
-    classes, fingerprints = {}, {}
+    facts = Facts({}, {}, {})
     for task in config.mixture.tasks:
-        classes[task.name], fingerprints[task.name] = task.classes, RUNTIME
-        if task.data:
-            try:
-                classes[task.name], fingerprints[task.name], _ = _data_facts(task)
-            except ConfigError:
-                pass
-    return Facts(classes, fingerprints, {})
+        facts.classes[task.name], facts.fingerprints[task.name] = task.classes, RUNTIME
+        if in_reach(task):
+            facts.classes[task.name], facts.fingerprints[task.name], facts.counts[task.name] = _data_facts(task)
+    return facts
+
+
+def in_reach(task) -> bool:
+    """Whether the task's data can be looked at from here."""
+    return bool(task.data) and ('://' in task.data or os.path.isdir(task.data))
+
+
+def media_bytes(config) -> int | None:
+    """The size of all media, None where a task's are not in reach."""
+    from components.media_example_gen import listing
+    total = 0
+    for task in config.mixture.tasks:
+        if not in_reach(task):
+            return None
+        total += sum(max(size, 0) for size, _ in listing.file_facts(task, listing.list_media(task)))
+    return total
 
 
 def check_replicas(config):
@@ -75,9 +89,6 @@ def _data_facts(task) -> tuple[tuple[str, ...], str, dict[str, int]]:
     """Classes, fingerprint and counts a split of one task. ConfigError where its data or labels are wrong."""
     from components.media_example_gen import listing
     entries = listing.list_media(task)
-    if not entries:
-        raise ConfigError(f'Task {task.name}: there is no {task.modality} file in {task.data}. Put media in '
-                          f'<class>/<file> or <split>/<class>/<file> there, or name a manifest.')
     classes = listing.classes_of(task)
     if len(classes) < (1 if task.multi_label else 2):
         raise ConfigError(f'Task {task.name}: its train split has {len(classes)} label{"s"[:len(classes) != 1]} '

@@ -122,7 +122,12 @@ def _load(parsed):
         folder = str(pathlib.Path(parsed.data).absolute())
         os.environ['POLYVIT_DATA'] = folder
         os.environ['POLYVIT_DEMO_DATA'] = folder
-    config = load_config(parsed.config)
+    try:
+        config = load_config(parsed.config)
+    except ConfigError:
+        raise
+    except Exception as error:  # a config is a person's code: whatever it raises
+        raise ConfigError(f'The config {parsed.config} cannot be loaded: {type(error).__name__}: {error}.') from error
     if getattr(parsed, 'root', None) and '://' not in parsed.root:
         config = dataclasses.replace(config, root=str(pathlib.Path(parsed.root).absolute()))
     return config

@@ -1,0 +1,132 @@
+"""Wrong input is a sentence and exit code 2, before anything is written or anything heavy is imported."""
+
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from pipeline import cli
+
+GOOD = '''
+from model_code.modalities import ImageInput
+from model_code.settings import ModelConfig, TrainingConfig
+from model_code.tasks import Mixture, Task
+from pipeline.config import PipelineConfig
+
+
+def task(name='shapes', modality='image', data={data!r}, steps=2, batch_size=4, **more):
+    return Task(name, modality, data=data, steps=steps, batch_size=batch_size, **more)
+
+
+def get_config():
+    return PipelineConfig(
+        name='wrong', root={root!r}, mixture=Mixture(({tasks},)),
+        model=ModelConfig(layers=1, width=16, heads=2, mlp_width=16, image=ImageInput(32, 32, {patch})),
+        training=TrainingConfig({training}))
+'''
+
+
+@pytest.fixture
+def run_config(tmp_path, capsys, monkeypatch):
+    """run_config(tasks=..., patch=..., training=..., files=...) -> (exit code, stderr); nothing may be written."""
+    monkeypatch.delenv('POLYVIT_DATA', raising=False)
+
+    def run(tasks='task()', patch='(8, 8)', training='', files=()):
+        data = tmp_path / 'data'
+        data.mkdir()
+        for name, content in files:
+            (data / name).parent.mkdir(parents=True, exist_ok=True)
+            (data / name).write_bytes(content)
+        root = tmp_path / 'root'
+        config = tmp_path / 'wrong.py'
+        config.write_text(GOOD.format(tasks=tasks, patch=patch, training=training, data=str(data), root=str(root)))
+        code = cli.main(['run', str(config)])
+        assert not root.exists()
+        return code, capsys.readouterr().err
+    return run
+
+
+CLASS_FILES = [('a/1.png', b'x'), ('b/1.png', b'x'), ('a/2.png', b'x'), ('b/2.png', b'x')]
+
+
+def _sentence(result, *words):
+    code, text = result
+    assert code == 2
+    assert 'Traceback' not in text
+    assert text.startswith('polyvit: ') and text.rstrip().endswith('.')
+    for word in words:
+        assert word in text
+
+
+def test_unknown_config(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _sentence((cli.main(['run', 'dmeo']), capsys.readouterr().err), "'dmeo'", 'demo', 'nine')
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_config_file(capsys):
+    _sentence((cli.main(['run', '/nowhere/x.py']), capsys.readouterr().err), '/nowhere/x.py')
+
+
+def test_unknown_modality(run_config):
+    _sentence(run_config("task(modality='smell')"), "'smell'", 'image', 'audio', 'video')
+
+
+def test_missing_data_folder(run_config):
+    _sentence(run_config("task(data='/nowhere/at/all')"), 'shapes', '/nowhere/at/all')
+
+
+def test_no_data_folder(run_config):
+    _sentence(run_config("task(data='')"), 'shapes', 'data=')
+
+
+def test_empty_data_folder(run_config):
+    _sentence(run_config(), 'shapes', 'image')
+
+
+def test_manifest_without_label_column(run_config):
+    files = [('manifest.csv', b'path,kind\na.png,x\n'), ('a.png', b'x')]
+    _sentence(run_config("task(manifest='manifest.csv')", files=files), 'shapes', 'manifest.csv', 'label')
+
+
+def test_two_tasks_of_one_name(run_config):
+    _sentence(run_config('task(), task()', files=CLASS_FILES), "'shapes'")
+
+
+def test_patch_does_not_divide(run_config):
+    _sentence(run_config(patch='(7, 8)', files=CLASS_FILES), '32', '7')
+
+
+def test_batch_does_not_divide_over_replicas(run_config):
+    _sentence(run_config(training="strategy='mirrored', replicas=3", files=CLASS_FILES), 'shapes', '4', '3')
+
+
+def test_batch_does_not_divide_over_workers(run_config, monkeypatch):
+    monkeypatch.setenv('TF_CONFIG', '{"cluster": {"worker": ["a:1", "b:1", "c:1"]}, "task": {"type": "worker", "index": 0}}')
+    _sentence(run_config(training="strategy='multi_worker'", files=CLASS_FILES), 'shapes', '4', '3')
+
+
+def test_one_class_is_not_enough(run_config):
+    _sentence(run_config("task(eval_share=0.0)", files=CLASS_FILES[::2]), 'shapes', 'at least two')
+
+
+def test_config_that_is_not_python(tmp_path, capsys):
+    path = tmp_path / 'broken.py'
+    path.write_text('def get_config(:\n')
+    code = cli.main(['plan', str(path)])
+    text = capsys.readouterr().err
+    assert code == 2 and 'broken.py' in text and 'Traceback' not in text
+
+
+def test_help_is_quick_and_light():
+    code = ("import sys, time; t = time.perf_counter(); from pipeline import cli\n"
+            "try:\n  cli.main(['--help'])\nexcept SystemExit as e:\n  assert e.code == 0\n"
+            "heavy = [m for m in ('tensorflow', 'tfx', 'apache_beam', 'numpy', 'rich') if m in sys.modules]\n"
+            "print(heavy, file=sys.stderr)")
+    begin = time.perf_counter()
+    done = subprocess.run([sys.executable, '-c', textwrap.dedent(code)], capture_output=True, text=True, timeout=30)
+    assert done.stderr.strip().endswith('[]'), done.stderr
+    assert 'data' in done.stdout and 'serve' in done.stdout
+    assert time.perf_counter() - begin < 5  # a person waits under 1 s; a loaded test machine is slower
