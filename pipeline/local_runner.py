@@ -17,6 +17,7 @@ import traceback
 from rich.console import Console
 from rich.text import Text
 
+from components.serving_baseline.versions import list_versions, newest_version
 from model_code.errors import ConfigError, PipelineStop
 from pipeline import checks, fingerprints, summary
 from pipeline.config import PipelineConfig
@@ -176,7 +177,7 @@ def baseline(serving_dir, run_key: str) -> tuple[str, str | None]:
     card has the same run_key), then the run's own baseline and nonce are taken from the card: all exec properties
     equal that run's, so the cache answers for everything and nothing is compared with itself or pushed twice.
     """
-    versions = summary.versions(serving_dir)
+    versions = list_versions(str(serving_dir))
     if not versions:
         return '', None
     newest = str(versions[-1])
@@ -308,8 +309,7 @@ def _explain(failure: tuple[str, BaseException], screen: Screen, log_path, debug
 def _summarise(config, records, screen, log_path, started) -> int:
     decision = json.loads(pathlib.Path(records['BlessingGate'].outputs['blessing'][0], 'decision.json').read_text())
     report = os.path.join(records['Report'].outputs['report'][0], 'report.html')
-    versions = summary.versions(config.serving_dir)
-    version = str(versions[-1]) if versions else ''
+    version = str(newest_version(str(config.serving_dir)) or '')
     code = PUSHED if decision['blessed'] else REFUSED
     pushed_now = decision['blessed'] and not records['AtomicPusher'].cached
     cached = sum(r.cached for r in records.values())

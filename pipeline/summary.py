@@ -76,14 +76,6 @@ def next_lines(config, version: str, blessed: bool, report: str) -> list[str]:
     return lines
 
 
-def versions(serving_dir) -> list[int]:
-    """The version directories, oldest first."""
-    serving_dir = pathlib.Path(serving_dir)
-    if not serving_dir.is_dir():
-        return []
-    return sorted(int(p.name) for p in serving_dir.iterdir() if p.name.isdigit() and p.is_dir())
-
-
 def read_card(serving_dir, version) -> dict:
     """The model card of a version; {} where there is none that can be read."""
     try:
