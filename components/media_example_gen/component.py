@@ -1,0 +1,46 @@
+"""MediaExampleGen: a task's media, in class folders or behind a manifest, as tf.Examples."""
+
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import channel, component_spec, standard_artifacts
+
+from components.artifacts import RejectedMedia
+from components.media_example_gen import executor
+
+
+class MediaExampleGenSpec(component_spec.ComponentSpec):
+    """The interface of MediaExampleGen; see there."""
+    PARAMETERS = {
+        'task': component_spec.ExecutionParameter(type=str),
+        'spec': component_spec.ExecutionParameter(type=str),
+        'media_fingerprint': component_spec.ExecutionParameter(type=str),
+        'code_version': component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {}
+    OUTPUTS = {
+        'examples': component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        'rejected': component_spec.ChannelParameter(type=RejectedMedia),
+    }
+
+
+class MediaExampleGen(base_beam_component.BaseBeamComponent):
+    """Reads a task's files into examples; a file that can't be read goes to `rejected` and the run goes on.
+
+    No inputs. Outputs: `examples` (Examples: splits train and eval, gzip TFRecords of tf.Example) and `rejected`
+    (RejectedMedia: rejected.jsonl). Stops the run (PipelineStop) where more than the task's max_rejected_share is
+    rejected.
+
+    Properties:
+      task: the Task, as JSON.
+      spec: its modality's input settings (ModelConfig.input(modality)), as JSON.
+      media_fingerprint: listing.media_fingerprint(task). The executor does not use it: a changed file changes it, and so
+        the cache, which else would compare the other properties only.
+      code_version: a hash of this package's code, for the cache likewise.
+    """
+    SPEC_CLASS = MediaExampleGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(self, task: str, spec: str, media_fingerprint: str, code_version: str = ''):
+        super().__init__(spec=MediaExampleGenSpec(
+            task=task, spec=spec, media_fingerprint=media_fingerprint, code_version=code_version,
+            examples=channel.Channel(type=standard_artifacts.Examples),
+            rejected=channel.Channel(type=RejectedMedia)))
