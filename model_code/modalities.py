@@ -99,9 +99,10 @@ class Modality:
 
     feature: the tf.Example feature, and serving input, that holds the encoded media.
     repeated: the feature is a list (a video's JPEG frames) rather than one value.
-    preprocessing_module: has `decode(encoded, spec) -> tensor of spec.shape`, `augment(...)` (see its docstring).
+    preprocessing_module: has `decode(encoded, spec) -> tensor` and a function for each name in augmentations.
     tokenizer: the class in model_code.tokenizers.
     extensions: file name endings listed in class folders, lower case.
+    augmentations: what a task may name; each is a function (tensor of spec.shape, spec) -> tensor of spec.shape.
     """
     name: str
     input_class: type
@@ -110,6 +111,7 @@ class Modality:
     preprocessing_module: str
     tokenizer: str
     extensions: tuple[str, ...]
+    augmentations: tuple[str, ...]
 
     @property
     def preprocessing(self) -> typing.Any:
@@ -118,11 +120,11 @@ class Modality:
 
 MODALITIES = {m.name: m for m in (
     Modality('image', ImageInput, 'image', False, 'model_code.preprocessing.image', 'ImageTokenizer',
-             ('.jpg', '.jpeg', '.png')),
+             ('.jpg', '.jpeg', '.png'), ('flip', 'shift', 'inception_crop')),
     Modality('audio', AudioInput, 'audio', False, 'model_code.preprocessing.audio', 'AudioTokenizer',
-             ('.wav',)),
+             ('.wav',), ('spec_augment', 'time_shift')),
     Modality('video', VideoInput, 'frames', True, 'model_code.preprocessing.video', 'VideoTokenizer',
-             ('.mp4',)),
+             ('.mp4',), ('flip', 'shift', 'colour_jitter')),
 )}
 
 

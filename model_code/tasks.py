@@ -31,7 +31,7 @@ class Task:
     steps: U_j of the paper, the optimiser steps of this task in its own single-task recipe.
     batch_size: examples a step, over all replicas.
     learning_rate_coefficient: multiplies the shared schedule at this task's steps.
-    augmentations: names from the `AUGMENTATIONS` table of the modality's preprocessing module, in order.
+    augmentations: names from the modality's row of modalities.MODALITIES, applied in order, in training only.
     label_smoothing: in [0, 1), single-label tasks only.
     zero_init_head: the head's output starts at zero (the paper's choice for video and audio).
     max_rejected_share: more rejected files than this share of all stops the run.
@@ -62,7 +62,10 @@ class Task:
     def __post_init__(self):
         if not re.fullmatch(r'[a-z][a-z0-9_]*', self.name):
             raise ConfigError(f'Task name {self.name!r}: use lower-case letters, digits and underscores, a letter first.')
-        modalities.get_modality(self.modality)
+        row = modalities.get_modality(self.modality)
+        for augmentation in self.augmentations:
+            if augmentation not in row.augmentations:
+                raise unknown(f'{self.modality} augmentation', augmentation, row.augmentations)
         for field in ('steps', 'batch_size'):
             if getattr(self, field) < 1:
                 raise ConfigError(f'Task {self.name}: {field} is {getattr(self, field)}; it must be at least 1.')

@@ -9,7 +9,6 @@ window); none of its custom ops is used, so the graph loads in a stock server.
 import tensorflow as tf
 import tensorflow_io as tfio
 
-from model_code.errors import unknown
 from model_code.modalities import AudioInput
 
 SAMPLE_RATE = 16_000  # Hz
@@ -62,14 +61,3 @@ def time_shift(spectrogram: tf.Tensor, spec: AudioInput) -> tf.Tensor:
     shift = tf.random.uniform([], 0, max(1, spec.frames // 4), tf.int32)
     return tf.roll(spectrogram, shift, axis=0)
 
-
-AUGMENTATIONS = {'spec_augment': spec_augment, 'time_shift': time_shift}
-
-
-def augment(spectrogram: tf.Tensor, spec: AudioInput, names: tuple[str, ...]) -> tf.Tensor:
-    """Applies the augmentations named, in order, to a normalised [frames, mel_bins, channels] spectrogram."""
-    for name in names:
-        if name not in AUGMENTATIONS:
-            raise unknown('audio augmentation', name, AUGMENTATIONS)
-        spectrogram = AUGMENTATIONS[name](spectrogram, spec)
-    return spectrogram

@@ -6,7 +6,6 @@ transparency is dropped. At test time the whole image is resized (polyvit.md, th
 
 import tensorflow as tf
 
-from model_code.errors import unknown
 from model_code.modalities import ImageInput
 
 
@@ -41,14 +40,3 @@ def inception_crop(image: tf.Tensor, spec: ImageInput) -> tf.Tensor:
         aspect_ratio_range=(3 / 4, 4 / 3), use_image_if_no_bounding_boxes=True)
     return tf.ensure_shape(tf.image.resize(tf.slice(image, begin, size), [spec.height, spec.width]), spec.shape)
 
-
-AUGMENTATIONS = {'flip': flip, 'shift': shift, 'inception_crop': inception_crop}
-
-
-def augment(image: tf.Tensor, spec: ImageInput, names: tuple[str, ...]) -> tf.Tensor:
-    """Applies the augmentations named, in order, to a [height, width, 3] image in [-1, 1]."""
-    for name in names:
-        if name not in AUGMENTATIONS:
-            raise unknown('image augmentation', name, AUGMENTATIONS)
-        image = AUGMENTATIONS[name](image, spec)
-    return image

@@ -6,7 +6,6 @@ F are taken, evenly spread over the clip (some twice where F is smaller); only t
 
 import tensorflow as tf
 
-from model_code.errors import unknown
 from model_code.modalities import VideoInput
 
 
@@ -57,14 +56,3 @@ def colour_jitter(frames: tf.Tensor, spec: VideoInput) -> tf.Tensor:
     grey = lambda: tf.tile(tf.image.rgb_to_grayscale(frames), [1, 1, 1, 3])
     return tf.cond(tf.random.uniform([]) < 0.1, grey, lambda: frames)
 
-
-AUGMENTATIONS = {'flip': flip, 'shift': shift, 'colour_jitter': colour_jitter}
-
-
-def augment(frames: tf.Tensor, spec: VideoInput, names: tuple[str, ...]) -> tf.Tensor:
-    """Applies the augmentations named, in order, to a [frames, height, width, 3] clip in [-1, 1]."""
-    for name in names:
-        if name not in AUGMENTATIONS:
-            raise unknown('video augmentation', name, AUGMENTATIONS)
-        frames = AUGMENTATIONS[name](frames, spec)
-    return frames

@@ -1,0 +1,116 @@
+"""The training loop: schedule, learning rate, steps, progress, checkpoints, history."""
+
+import dataclasses
+import json
+import logging
+import math
+import os
+import time
+
+import tensorflow as tf
+
+from model_code import schedules, training
+from model_code.checkpoints import Checkpoints
+from model_code.errors import PipelineStop
+from model_code.polyvit import PolyViT
+from model_code.settings import TrainingConfig
+from model_code.tasks import Mixture
+
+_logger = logging.getLogger('polyvit')
+PROGRESS_EVERY_S = 5.0
+HISTORY_LENGTH = 2_000  # steps written to history.json at most: a curve needs no more
+
+
+@dataclasses.dataclass
+class Progress:
+    """Says every few seconds how far training is, how fast, how long it still takes, and each task's recent loss."""
+    total_steps: int
+    first_step: int = 0
+
+    def __post_init__(self):
+        self._start = self._last = time.monotonic()
+        self._losses = {}
+
+    def update(self, done: int, task: str, loss: float):
+        previous = self._losses.get(task, loss)
+        self._losses[task] = 0.9 * previous + 0.1 * loss
+        now = time.monotonic()
+        if now - self._last < PROGRESS_EVERY_S and done < self.total_steps:
+            return
+        self._last = now
+        rate = (done - self.first_step) / max(1e-9, now - self._start)
+        losses = ', '.join(f'{name} {value:.3f}' for name, value in sorted(self._losses.items()))
+        _logger.info('training: step %d of %d (%d%%), %.1f steps/s, %s left; loss: %s', done, self.total_steps,
+                     100 * done // self.total_steps, rate, _minutes((self.total_steps - done) / rate), losses)
+
+
+def _minutes(seconds: float) -> str:
+    return f'{seconds:.0f} s' if seconds < 90 else f'{seconds / 60:.0f} min'
+
+
+def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, datasets: dict[str, tf.data.Dataset],
+          config: TrainingConfig, checkpoint_dir: str) -> dict:
+    """Trains `model` in place through the mixture's schedule, from the newest checkpoint in checkpoint_dir if any.
+
+    datasets: task name -> endless batches. Returns the history: {'steps': [{'step', 'task', 'loss', 'learning_rate',
+    'gradient_norm'}, ...], 'seconds', 'total_steps'}; checkpoint_dir/history.json holds it as of the newest checkpoint.
+
+    Raises PipelineStop where a loss is not finite.
+    """
+    with strategy.scope():
+        optimizer = training.make_optimizer(config)
+        optimizer.build(list(model.trainable_variables))
+        checkpoints = Checkpoints(checkpoint_dir, model, optimizer)
+        first = checkpoints.restore()
+    history = _read_history(checkpoint_dir) if first else {'steps': [], 'seconds': 0.0}
+    sequence = schedules.task_sequence(mixture)
+    total = len(sequence)
+    if first:
+        _logger.info('training: goes on from the checkpoint at step %d of %d', first, total)
+
+    iterators = {name: iter(strategy.experimental_distribute_dataset(d)) for name, d in datasets.items()}
+    run_step = _step_runner(strategy, model, optimizer, mixture, config, iterators)
+    progress = Progress(total, first)
+    stride = math.ceil(total / HISTORY_LENGTH)
+    start = time.monotonic() - history['seconds']
+    for step in range(first, total):
+        task = mixture.tasks[sequence[step]]
+        accumulated = mixture.schedule == 'accumulated'
+        rate = schedules.learning_rate(config, total, step) * (1 if accumulated else task.learning_rate_coefficient)
+        optimizer.learning_rate = rate
+        loss, norm = (float(x) for x in run_step(task))
+        name = 'all' if accumulated else task.name
+        if not math.isfinite(loss):
+            raise PipelineStop(f'Training stopped at step {step}: the loss of task {name} is {loss}. The last good '
+                               f'checkpoint is {checkpoints.latest}. A smaller learning rate (now {rate:.3g}) or '
+                               'clip_norm is the usual cure.')
+        if step % stride == 0:
+            history['steps'].append({'step': step, 'task': name, 'loss': loss, 'learning_rate': rate,
+                                     'gradient_norm': norm})
+        progress.update(step + 1, name, loss)
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == total:
+            history['seconds'] = time.monotonic() - start
+            checkpoints.save(step + 1)
+            _write_history(checkpoint_dir, history)
+    return history | {'total_steps': total}
+
+
+def _step_runner(strategy, model, optimizer, mixture: Mixture, config: TrainingConfig, iterators):
+    """A function of the scheduled Task -> (loss, gradient norm) of one step on its next batch."""
+    if mixture.schedule == 'accumulated':
+        step = training.make_accumulated_step(strategy, model, optimizer, mixture.tasks, config)
+        return lambda task: step({name: next(iterator) for name, iterator in iterators.items()})
+    steps = {t.name: training.make_train_step(strategy, model, optimizer, t, config) for t in mixture.tasks}
+    return lambda task: steps[task.name](next(iterators[task.name]))
+
+
+def _write_history(directory: str, history: dict):
+    path = os.path.join(directory, 'history.json')
+    with open(path + '.tmp', 'w', encoding='utf-8') as file:
+        json.dump(history, file)
+    os.replace(path + '.tmp', path)
+
+
+def _read_history(directory: str) -> dict:
+    with open(os.path.join(directory, 'history.json'), encoding='utf-8') as file:
+        return json.load(file)

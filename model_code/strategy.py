@@ -1,0 +1,48 @@
+"""tf.distribute strategies by name: tpu, mirrored, multi_worker, one_device; auto takes the best that is there."""
+
+import json
+import os
+
+import tensorflow as tf
+
+from model_code.settings import TrainingConfig
+
+
+def make_strategy(config: TrainingConfig) -> tf.distribute.Strategy:
+    """The strategy that config.strategy names.
+
+    'auto': multi_worker where TF_CONFIG names several workers, else tpu where one is attached, else mirrored on several
+    GPUs, else one device. 'mirrored' without GPUs runs on config.replicas logical CPUs (0: one).
+    """
+    name = _choose() if config.strategy == 'auto' else config.strategy
+    if name == 'tpu':
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=config.tpu or 'local')
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    if name == 'multi_worker':
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if name == 'mirrored':
+        if not tf.config.list_physical_devices('GPU') and config.replicas > 1:
+            _split_cpu(config.replicas)
+            return tf.distribute.MirroredStrategy([f'CPU:{i}' for i in range(config.replicas)])
+        return tf.distribute.MirroredStrategy()
+    device = 'GPU:0' if tf.config.list_physical_devices('GPU') else 'CPU:0'
+    return tf.distribute.OneDeviceStrategy(device)
+
+
+def _choose() -> str:
+    cluster = json.loads(os.environ.get('TF_CONFIG') or '{}').get('cluster', {})
+    if sum(len(hosts) for hosts in cluster.values()) > 1:
+        return 'multi_worker'
+    if os.environ.get('TPU_NAME') or os.path.exists('/dev/accel0'):
+        return 'tpu'
+    return 'mirrored' if len(tf.config.list_physical_devices('GPU')) > 1 else 'one_device'
+
+
+def _split_cpu(replicas: int):
+    """Logical CPU devices can only be made before TensorFlow's runtime has started."""
+    cpu = tf.config.list_physical_devices('CPU')[0]
+    wanted = [tf.config.LogicalDeviceConfiguration() for _ in range(replicas)]
+    if len(tf.config.get_logical_device_configuration(cpu) or ()) != replicas:
+        tf.config.set_logical_device_configuration(cpu, wanted)

@@ -1,0 +1,64 @@
+"""Tokenizers: a modality's input tensor -> tokens [batch, tokens, width] (polyvit.md, Model).
+
+Each cuts its input into patches with a VALID convolution, puts a class token (zeros at first) in front, and adds a
+learned position embedding, normal(0.02), the class token's position included.
+"""
+
+import math
+
+import tensorflow as tf
+import tf_keras
+
+
+class _Tokenizer(tf_keras.layers.Layer):
+    """Args: width, the tokens' size; spec, the modality's Input (its shape, patch and grid)."""
+
+    def __init__(self, width: int, spec, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.spec = spec
+        self.embedding = self._convolution()
+
+    def _convolution(self) -> tf_keras.layers.Layer:
+        raise NotImplementedError  # abstract: each modality names its convolution
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens, the class token included."""
+        return math.prod(self.spec.grid) + 1
+
+    def build(self, input_shape):
+        self.class_token = self.add_weight('class_token', [1, 1, self.width], initializer='zeros')
+        self.position_embedding = self.add_weight(
+            'position_embedding', [1, self.tokens, self.width],
+            initializer=tf_keras.initializers.RandomNormal(stddev=0.02))
+        super().build(input_shape)
+
+    def call(self, inputs):
+        patches = self.embedding(inputs)
+        tokens = tf.reshape(patches, [-1, self.tokens - 1, self.width])
+        class_token = tf.cast(tf.tile(self.class_token, [tf.shape(tokens)[0], 1, 1]), tokens.dtype)
+        return tf.concat([class_token, tokens], axis=1) + tf.cast(self.position_embedding, tokens.dtype)
+
+
+class ImageTokenizer(_Tokenizer):
+    """[batch, height, width, 3] -> [batch, 1 + rows * columns, width]."""
+
+    def _convolution(self):
+        return tf_keras.layers.Conv2D(self.width, self.spec.patch, strides=self.spec.patch, padding='valid',
+                                      name='embedding')
+
+
+class AudioTokenizer(ImageTokenizer):
+    """[batch, frames, mel_bins, channels] -> [batch, 1 + time patches * frequency patches, width]."""
+
+
+class VideoTokenizer(_Tokenizer):
+    """[batch, frames, height, width, 3] -> [batch, 1 + tubelets, width]."""
+
+    def _convolution(self):
+        return tf_keras.layers.Conv3D(self.width, self.spec.patch, strides=self.spec.patch, padding='valid',
+                                      name='embedding')
+
+
+TOKENIZERS = {cls.__name__: cls for cls in (ImageTokenizer, AudioTokenizer, VideoTokenizer)}
