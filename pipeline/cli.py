@@ -201,9 +201,9 @@ def _report(parsed):
     print('\n' + summary.short(last['report']))
 
 
-def _serve(parsed) -> int:
+def _serve(parsed):
     from serving import server
-    return server.serve_command(parsed)
+    server.serve(parsed.dir, parsed.model_name, parsed.port, parsed.grpc_port, parsed.host, parsed.model_config)
 
 
 def _predict(parsed) -> int:

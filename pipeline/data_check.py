@@ -5,7 +5,7 @@ Twice within a split is waste; twice between splits is a leak: the model is then
 
 import collections
 import hashlib
-import os
+import posixpath
 
 from model_code.errors import ConfigError
 
@@ -32,13 +32,13 @@ def _check_task(task, spec) -> dict:
     entries = listing.list_media(task)
     rejected, copies = [], collections.defaultdict(list)
     for entry in entries:
-        path = os.path.join(task.data, entry.path)
         try:
-            readers.read(task.modality, path, spec)
+            content = readers.read_bytes(posixpath.join(task.data, entry.path), readers.LIMITS[task.modality].bytes)
+            readers.read(task.modality, content, spec)
         except readers.MediaError as error:
             rejected.append({'path': entry.path, 'reason': error.reason, 'detail': error.detail})
             continue
-        copies[_digest(path)].append(entry)
+        copies[hashlib.sha256(content).digest()].append(entry)
     twice = [group for group in copies.values() if len(group) > 1]
     leaks = [[e.path for e in group] for group in twice if len({e.split for e in group}) > 1]
     return {
@@ -51,14 +51,6 @@ def _check_task(task, spec) -> dict:
         'contradictions': [[e.path for e in group] for group in twice if len({e.labels for e in group}) > 1],
         'ok': len(rejected) <= task.max_rejected_share * len(entries) and not leaks,
     }
-
-
-def _digest(path: str) -> bytes:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.digest()
 
 
 def render(found: dict) -> str:

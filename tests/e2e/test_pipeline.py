@@ -1,0 +1,131 @@
+"""The whole way, as a person goes it: `polyvit run`, serve, predict; then again unchanged, then with one file more.
+
+The steps depend on each other and each costs most of a minute, so they are one test class that keeps its folder.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests import testing
+
+CONFIG = '''
+from model_code.modalities import AudioInput, ImageInput, VideoInput
+from model_code.settings import ModelConfig, TrainingConfig
+from model_code.tasks import Mixture, Task
+from pipeline.config import PipelineConfig
+
+TASKS = (
+    Task('shapes', 'image', data={root!r} + '/shapes', steps=4, batch_size=4, max_drop=1.0),
+    Task('tags', 'audio', data={root!r} + '/tags', manifest='tags.csv', multi_label=True, steps=3, batch_size=4,
+         max_drop=1.0),
+    Task('walks', 'video', data={root!r} + '/walks', manifest='manifest.csv', steps=3, batch_size=2, max_drop=1.0,
+         floor={floor}),
+)
+
+
+def get_config():
+    return PipelineConfig(
+        name='e2e', mixture=Mixture(TASKS),
+        model=ModelConfig(layers=1, width=16, heads=2, mlp_width=32,
+                          image=ImageInput(16, 16, (8, 8)), audio=AudioInput(32, 32, (16, 16)),
+                          video=VideoInput(4, 16, 16, (2, 8, 8), frame_rate=8.0, short_side=16)),
+        training=TrainingConfig(warmup_steps=2, checkpoint_every=100))
+'''
+
+ENVIRONMENT = {**os.environ, 'TF_USE_LEGACY_KERAS': '1', 'CUDA_VISIBLE_DEVICES': ''}
+
+
+def _polyvit(*arguments, timeout=600):
+    return subprocess.run([sys.executable, '-m', 'pipeline.cli', *map(str, arguments)], capture_output=True, text=True,
+                          timeout=timeout, env=ENVIRONMENT)
+
+
+@pytest.fixture(scope='class')
+def home(tmp_path_factory):
+    home = tmp_path_factory.mktemp('e2e')
+    testing.image_task(home / 'shapes', per_class=8, eval_per_class=4)
+    testing.tags_task(home / 'tags', per_class=6, eval_per_class=4)
+    testing.video_task(home / 'walks', per_class=4, eval_per_class=2)
+    return home
+
+
+def _run(home, floor=0.0):
+    (home / 'e2e_config.py').write_text(CONFIG.format(root=str(home), floor=floor))
+    done = _polyvit('run', home / 'e2e_config.py', '--root', home / 'root')
+    last = home / 'root' / 'last_run.json'
+    return done, json.loads(last.read_text()) if last.exists() else {}
+
+
+def _versions(home):
+    return sorted(p.name for p in (home / 'root' / 'serving' / 'polyvit').iterdir())
+
+
+class TestPipeline:
+    def test_1_media_become_a_pushed_model(self, home):
+        done, last = _run(home)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert _versions(home) == ['1']
+        # Every component of every lane ran, in the person's sight; the frameworks' noise did not reach the screen.
+        assert len(last['components']) == 3 * 6 + 6  # five a lane and its evaluator; the join
+        assert not any(c['cached'] for c in last['components'].values())
+        for words in ('MediaExampleGen', 'CoTrainer', 'shapes', 'accuracy', 'mAP', 'version 1', 'serve'):
+            assert words in done.stdout
+        assert done.stderr == '' and 'WARNING' not in done.stdout and 'tensorflow' not in done.stdout
+        card = json.loads((home / 'root/serving/polyvit/1/assets.extra/model_card.json').read_text())
+        assert [t['name'] for t in card['tasks']] == ['shapes', 'tags', 'walks']
+        assert set(card['metrics']) == {'shapes', 'tags', 'walks'} and card['run_key'] and card['baseline_version'] == ''
+        report = (home / 'root' / last['report']).read_text()
+        assert '<html' in report and 'http://' not in report.replace('http://www.w3.org', '')
+
+    def test_2_unchanged_it_is_all_cached(self, home):
+        done, last = _run(home)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert [n for n, c in last['components'].items() if not c['cached']] == []
+        assert 'Nothing changed' in done.stdout
+        assert _versions(home) == ['1']
+
+    def test_3_a_file_of_each_modality_is_predicted_over_rest(self, home):
+        server = subprocess.Popen(
+            [sys.executable, '-m', 'pipeline.cli', 'serve', str(home / 'root/serving/polyvit'), '--port', '0',
+             '--grpc-port', '0'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+        try:
+            line = server.stdout.readline()
+            url = re.search(r'http://[\d.:]+', line).group()
+            for task, file, labels in (('shapes', 'shapes/eval/left/0.png', {'left', 'right'}),
+                                       ('tags', 'tags/wav/test_low_0.wav', {'low', 'high', 'even', 'odd'}),
+                                       ('walks', 'walks/clips/eval_dark_0.mp4', {'dark', 'bright'})):
+                done = _polyvit('predict', task, home / file, '--url', url, '--json', timeout=120)
+                assert done.returncode == 0, done.stderr
+                text = done.stdout
+                assert all(label in text for label in labels)
+        finally:
+            server.terminate()
+            server.wait(timeout=60)
+        assert server.returncode == 0
+
+    def test_4_one_file_more_reruns_its_lane_only_and_the_gate_refuses(self, home):
+        testing.write(home / 'shapes', 'train/left/new.png', testing.image_bytes(size=(16, 16), seed=99))
+        done, last = _run(home, floor=1.0)  # no model of ten steps is always right about the clips
+        ran = {n for n, c in last['components'].items() if not c['cached']}
+        assert {n for n in ran if n.endswith(('_tags', '_walks'))} == {'TaskEvaluator_tags', 'TaskEvaluator_walks'}
+        assert {'MediaExampleGen_shapes', 'StatisticsGen_shapes', 'Transform_shapes', 'CoTrainer', 'BlessingGate'} <= ran
+        # The same classes: the schema is what it was.
+        assert 'TaskSchemaGen_shapes' not in ran
+        assert done.returncode == 3, done.stdout + done.stderr
+        assert 'refused' in done.stdout and 'walks' in done.stdout and 'Version 1 stays' in done.stdout
+        assert _versions(home) == ['1']
+
+    def test_5_too_many_broken_files_stop_it_before_training(self, home):
+        for i in range(3):
+            testing.write(home / 'walks', f'clips/train_dark_{i}.mp4', b'no film')
+        done, last = _run(home)
+        assert done.returncode == 1
+        assert 'Stopped at MediaExampleGen of walks' in done.stdout and 'train_dark_0.mp4' in done.stdout
+        assert 'Traceback' not in done.stdout + done.stderr
+        assert 'CoTrainer' not in last['components']
+        assert _versions(home) == ['1']

@@ -1,0 +1,57 @@
+"""Every config compiles for Kubeflow, its data there or not; lanes, joins and code versions are in the spec."""
+
+import json
+
+import pytest
+import yaml
+
+from pipeline import cli
+from pipeline.config import config_names
+
+LANE = ('MediaExampleGen', 'StatisticsGen', 'TaskSchemaGen', 'TaskValidator', 'Transform', 'TaskEvaluator')
+JOIN = ('CoTrainer', 'ServingBaseline', 'ServingCheck', 'BlessingGate', 'AtomicPusher', 'Report')
+
+
+@pytest.fixture(scope='module')
+def compiled(tmp_path_factory):
+    """The PipelineSpec of each config, without its data."""
+    folder = tmp_path_factory.mktemp('compiled')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv('POLYVIT_DATA', raising=False)
+        patch.setenv('POLYVIT_DEMO_DATA', str(folder / 'none'))
+        specs = {}
+        for name in config_names():
+            assert cli.main(['compile', name, '-o', str(folder / f'{name}.yaml'), '--root', 'gs://bucket/p']) == 0
+            specs[name] = yaml.safe_load((folder / f'{name}.yaml').read_text())
+        assert sorted(p.name for p in folder.iterdir()) == sorted(f'{name}.yaml' for name in specs)
+    return specs
+
+
+@pytest.mark.parametrize('name', config_names())
+def test_all_lanes_and_the_join_are_in_the_spec(compiled, name):
+    tasks = [t.name for t in cli._load(cli.build_parser().parse_args(['plan', name])).mixture.tasks]
+    expected = {f'{component}_{task}' for component in LANE for task in tasks} | set(JOIN)
+    assert set(compiled[name]['root']['dag']['tasks']) == expected
+
+
+def test_lanes_depend_on_their_own_task_only(compiled):
+    steps = compiled['nine']['root']['dag']['tasks']
+    for task in ('cifar10', 'audioset'):
+        for component in LANE[:-1]:
+            before = steps[f'{component}_{task}'].get('dependentTasks', [])
+            assert all(name.endswith(f'_{task}') for name in before)
+        assert f'TaskValidator_{task}' in steps[f'Transform_{task}']['dependentTasks']
+        assert f'Transform_{task}' in steps['CoTrainer']['dependentTasks']
+
+
+def test_executors_are_ours_and_importable_by_name(compiled):
+    executors = compiled['demo']['deploymentSpec']['executors']
+    arguments = [json.dumps(e) for e in executors.values()]
+    for module in ('components.co_trainer.executor', 'components.media_example_gen.executor',
+                   'components.blessing_gate.executor', 'components.report.executor'):
+        assert any(module in a for a in arguments)
+
+
+def test_a_name_of_no_known_format_is_refused(tmp_path, capsys):
+    assert cli.main(['compile', 'demo', '-o', str(tmp_path / 'demo.txt')]) == 2
+    assert '.yaml' in capsys.readouterr().err and list(tmp_path.iterdir()) == []

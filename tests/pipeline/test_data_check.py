@@ -1,0 +1,54 @@
+"""`polyvit data check` on folders with one of each fault."""
+
+import json
+
+from pipeline import cli
+from tests import testing
+
+CONFIG = '''
+from model_code.modalities import ImageInput
+from model_code.settings import ModelConfig, TrainingConfig
+from model_code.tasks import Mixture, Task
+from pipeline.config import PipelineConfig
+
+
+def get_config():
+    return PipelineConfig('checked', Mixture((Task('shapes', 'image', data={data!r}, steps=1, batch_size=1),)),
+                          ModelConfig(image=ImageInput(16, 16, (8, 8))), TrainingConfig())
+'''
+
+
+def _check(tmp_path, capsys, *arguments):
+    path = tmp_path / 'checked.py'
+    path.write_text(CONFIG.format(data=str(tmp_path / 'media')))
+    code = cli.main(['data', 'check', str(path), *arguments])
+    return code, capsys.readouterr().out
+
+
+def test_good_media(tmp_path, capsys):
+    testing.image_task(tmp_path / 'media')
+    code, text = _check(tmp_path, capsys)
+    assert code == 0
+    assert '8 train, 4 eval files, 2 classes' in text and 'ready to run' in text
+
+
+def test_every_fault_is_named(tmp_path, capsys):
+    media = tmp_path / 'media'
+    testing.image_task(media)
+    testing.write(media, 'train/left/empty.png', b'')
+    testing.write(media, 'train/left/broken.png', testing.image_bytes()[:60])
+    one, two, three = (testing.image_bytes(seed=s) for s in (11, 12, 13))
+    for name, content in (('train/left/x1.png', one), ('train/left/x2.png', one),
+                          ('train/left/y.png', two), ('eval/left/y.png', two),
+                          ('train/left/z.png', three), ('train/right/z.png', three)):
+        testing.write(media, name, content)
+    code, text = _check(tmp_path, capsys, '--json')
+    assert code == 1
+    task, = json.loads(text)['tasks']
+    assert {r['path'] for r in task['rejected']} == {'train/left/empty.png', 'train/left/broken.png'}
+    assert {r['reason'] for r in task['rejected']} >= {'empty'}
+    assert ['train/left/x1.png', 'train/left/x2.png'] in task['duplicates']
+    assert task['leaks'] == [['eval/left/y.png', 'train/left/y.png']]
+    assert task['contradictions'] == [['train/left/z.png', 'train/right/z.png']]
+    code, text = _check(tmp_path, capsys)
+    assert 'a leak' in text and 'would be rejected: empty' in text and 'not ready' in text
