@@ -1,0 +1,90 @@
+"""What the REST and gRPC fronts answer with: the models, by name, and the predict, classify and regress calls."""
+
+import contextlib
+import time
+
+from serving import json_tensors, saved_model
+from serving.errors import ServingError
+from serving.versions import ModelVersions, no_status, not_found, unknown_label
+
+
+class Models:
+    """The models that a server has, by name."""
+
+    def __init__(self, models: list[ModelVersions]):
+        self._models = {model.name: model for model in models}
+
+    def __iter__(self):
+        return iter(self._models.values())
+
+    @contextlib.contextmanager
+    def acquire(self, name: str, version: int | None = None, label: str | None = None):
+        """(version, SavedModel) kept loaded within the block; NOT_FOUND or an unknown label as the contract says."""
+        if name not in self._models:
+            raise unknown_label(label) if label is not None else not_found(name, version)
+        with self._models[name].acquire(version, label) as acquired:
+            yield acquired
+
+    def status(self, name: str, version: int | None = None):
+        if name not in self._models:
+            raise no_status(name, version)
+        return self._models[name].status(version)
+
+
+def predict(models: Models, body: bytes, name: str, version: int | None, label: str | None, deadline: float,
+            max_depth: int) -> bytes:
+    """A REST predict body -> the reply's body. deadline: time.monotonic() at which the graph is cancelled."""
+    document = json_tensors.parse_json(body, max_depth)
+    signature_name = json_tensors.signature_name(document)
+    with models.acquire(name, version, label) as (_, model):
+        signature = model.signature(signature_name)
+        form, inputs = json_tensors.predict_inputs(
+            document, {name: tensor.dtype for name, tensor in signature.inputs.items()})
+        outputs = model.run(signature_name, inputs, deadline - time.monotonic())
+    return json_tensors.predictions_json(outputs, form)
+
+
+def classify_or_regress(models: Models, body: bytes, name: str, version: int | None, label: str | None,
+                        deadline: float, max_depth: int, method: str) -> bytes:
+    """A REST classify or regress body -> the reply's body."""
+    document = json_tensors.parse_json(body, max_depth)
+    signature_name = json_tensors.signature_name(document)
+    context, examples = json_tensors.classify_examples(document)
+    with models.acquire(name, version, label) as (_, model):
+        # Protos merge when their bytes are joined, the later winning: an example's feature beats the context's.
+        prefix = saved_model.serialize_example(context) if context else b''
+        serialized = [prefix + saved_model.serialize_example(example) for example in examples]
+        remaining = deadline - time.monotonic()
+        if method == 'classify':
+            return json_tensors.classifications_json(model.classify(signature_name, serialized, remaining))
+        return json_tensors.regressions_json(model.regress(signature_name, serialized, remaining))
+
+
+def status(models: Models, name: str, version: int | None) -> dict:
+    """The reply to GET /v1/models/NAME[/versions/V]."""
+    return {'model_version_status': [
+        {'version': str(v.number), 'state': v.state,
+         'status': {'error_code': v.error.code if v.error else 'OK',
+                    'error_message': v.error.message if v.error else ''}}
+        for v in models.status(name, version)]}
+
+
+def metadata(models: Models, name: str, version: int | None, label: str | None) -> dict:
+    """The reply to GET .../metadata: every signature's inputs and outputs."""
+    with models.acquire(name, version, label) as (number, model):
+        signatures = {name: _to_dict(proto) for name, proto in model.signature_defs.items()}
+    return {'model_spec': {'name': name, 'signature_name': '', 'version': str(number)},
+            'metadata': {'signature_def': {'signature_def': signatures}}}
+
+
+def _to_dict(proto) -> dict:
+    from google.protobuf import json_format
+    try:
+        return json_format.MessageToDict(proto, preserving_proto_field_name=True, including_default_value_fields=True)
+    except TypeError:  # protobuf 5 and later name it otherwise
+        return json_format.MessageToDict(proto, preserving_proto_field_name=True,
+                                         always_print_fields_with_no_presence=True)
+
+
+def overloaded(what: str) -> ServingError:
+    return ServingError('UNAVAILABLE', f'The server is overloaded: {what}. Try again later')

@@ -1,0 +1,123 @@
+"""The gRPC front: PredictionService's Predict and GetModelMetadata, ModelService's GetModelStatus."""
+
+import concurrent.futures
+import contextlib
+import math
+import time
+
+import grpc
+import numpy as np
+
+from serving import api
+from serving.errors import ServingError, invalid
+from serving.rest import Limits
+
+
+def start(models: api.Models, host: str, port: int, limits: Limits) -> tuple[grpc.Server, int]:
+    """The running server and its port (port 0 picks one). Raises RuntimeError where the port is taken."""
+    from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+    server = grpc.server(
+        concurrent.futures.ThreadPoolExecutor(limits.workers, 'grpc'), maximum_concurrent_rpcs=limits.max_requests,
+        options=[('grpc.max_receive_message_length', limits.max_body_bytes), ('grpc.so_reuseport', 0)])
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        _prediction_service(prediction_service_pb2_grpc.PredictionServiceServicer, models, limits), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+        _model_service(model_service_pb2_grpc.ModelServiceServicer, models), server)
+    bound = server.add_insecure_port(f'[{host}]:{port}' if ':' in host else f'{host}:{port}')
+    if not bound:
+        raise RuntimeError(f'port {port} of {host} is taken')
+    server.start()
+    return server, bound
+
+
+@contextlib.contextmanager
+def _answers(context):
+    """ServingErrors as gRPC's status."""
+    try:
+        yield
+    except ServingError as error:
+        context.abort(getattr(grpc.StatusCode, error.code, grpc.StatusCode.UNKNOWN), error.message)
+
+
+def _which(spec) -> tuple[str, int | None, str | None]:
+    choice = spec.WhichOneof('version_choice')
+    return (spec.name, spec.version.value if choice == 'version' else None,
+            spec.version_label if choice == 'version_label' else None)
+
+
+def _prediction_service(base, models: api.Models, limits: Limits):
+    import tensorflow as tf
+    from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
+
+    class PredictionService(base):
+
+        def Predict(self, request, context):
+            with _answers(context):
+                deadline = time.monotonic() + min(context.time_remaining() or limits.timeout_s, limits.timeout_s)
+                name, version, label = _which(request.model_spec)
+                with models.acquire(name, version, label) as (number, model):
+                    signature = model.signature(request.model_spec.signature_name)
+                    inputs = {key: _array(key, tensor, limits) for key, tensor in request.inputs.items()}
+                    outputs = model.run(signature.name, inputs, deadline - time.monotonic(),
+                                        list(request.output_filter))
+                response = predict_pb2.PredictResponse()
+                response.model_spec.name = name
+                response.model_spec.version.value = number
+                response.model_spec.signature_name = signature.name
+                for key, value in outputs.items():
+                    response.outputs[key].CopyFrom(tf.make_tensor_proto(value))
+                return response
+
+        def GetModelMetadata(self, request, context):
+            with _answers(context):
+                if list(request.metadata_field) != ['signature_def']:
+                    raise invalid('GetModelMetadata: metadata_field must be signature_def. '
+                                  f'Got: {list(request.metadata_field)}')
+                name, version, label = _which(request.model_spec)
+                with models.acquire(name, version, label) as (number, model):
+                    signatures = get_model_metadata_pb2.SignatureDefMap()
+                    for key, proto in model.signature_defs.items():
+                        signatures.signature_def[key].CopyFrom(proto)
+                response = get_model_metadata_pb2.GetModelMetadataResponse()
+                response.model_spec.name = name
+                response.model_spec.version.value = number
+                response.metadata['signature_def'].Pack(signatures)
+                return response
+
+    return PredictionService()
+
+
+def _model_service(base, models: api.Models):
+    from tensorflow_serving.apis import get_model_status_pb2
+
+    class ModelService(base):
+
+        def GetModelStatus(self, request, context):
+            with _answers(context):
+                name, version, _ = _which(request.model_spec)
+                response = get_model_status_pb2.GetModelStatusResponse()
+                for found in models.status(name, version):
+                    status = response.model_version_status.add()
+                    status.version = found.number
+                    status.state = get_model_status_pb2.ModelVersionStatus.State.Value(found.state)
+                    code = found.error.code if found.error else 'OK'
+                    status.status.error_code = type(status.status).DESCRIPTOR.fields_by_name[
+                        'error_code'].enum_type.values_by_name[code].number
+                    status.status.error_message = found.error.message if found.error else ''
+                return response
+
+    return ModelService()
+
+
+def _array(name: str, tensor, limits: Limits) -> np.ndarray:
+    """A TensorProto as an array. One value may stand for a whole shape in it, so the shape is bounded first."""
+    import tensorflow as tf
+    sizes = [dim.size for dim in tensor.tensor_shape.dim]
+    if tensor.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
+        raise invalid(f'Input {name} has no complete shape')
+    if math.prod(sizes) > limits.max_body_bytes:
+        raise invalid(f'Input {name} of shape {sizes} is larger than this server takes')
+    try:
+        return tf.make_ndarray(tensor)
+    except (TypeError, ValueError) as error:
+        raise invalid(f'Input {name} is not a tensor: {error}') from None

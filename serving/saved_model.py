@@ -1,0 +1,230 @@
+"""One version of a SavedModel, loaded and run as TensorFlow Serving does: a graph in a session, fed and fetched by the
+tensor names of its signatures."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import typing
+
+import numpy as np
+
+from serving.errors import ServingError, invalid
+
+DEFAULT_SIGNATURE = 'serving_default'
+WARMUP_FILE = 'tf_serving_warmup_requests'
+_MOST_WARMUP_RECORDS = 1000  # as the stock server
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """A signature's input or output: its name in the graph, type ('DT_STRING'), and shape (None: unknown)."""
+    graph_name: str
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    name: str
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+
+class SavedModel:
+    """A loaded version: `signatures` by name, `signature_defs` (protos) for metadata, and `run`.
+
+    `run`, `classify` and `regress` may be called from several threads. Raises ServingError where loading fails, also when
+    a warm-up record fails.
+    """
+
+    def __init__(self, directory: str, warm_up: bool = True):
+        import tensorflow as tf
+        self.directory = directory
+        self._graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=self._graph)
+        try:
+            # TensorFlow calls this loader deprecated; the one that it names instead does not run graphs as a server does.
+            with self._graph.as_default(), _no_warnings():
+                meta_graph = tf.compat.v1.saved_model.loader.load(self._session, ['serve'], directory)
+            self._read_signatures(meta_graph.signature_def)
+            if warm_up:
+                self._warm_up()
+        except Exception as error:
+            self.close()
+            if isinstance(error, ServingError):
+                raise
+            raise from_tensorflow(error) from error
+
+    def _read_signatures(self, signature_defs):
+        self.signature_defs = {name: signature_defs[name] for name in sorted(signature_defs)}
+        self.signatures = {
+            name: Signature(name, _tensors(proto.inputs), _tensors(proto.outputs))
+            for name, proto in self.signature_defs.items() if not name.startswith('__')}
+
+    def close(self):
+        self._session.close()
+
+    def signature(self, name: str = '') -> Signature:
+        """The signature; '' is serving_default."""
+        name = name or DEFAULT_SIGNATURE
+        if name not in self.signatures:
+            raise invalid(f'Serving signature name: "{name}" not found in signature def')
+        return self.signatures[name]
+
+    def run(self, signature_name: str, inputs: dict[str, np.ndarray], timeout_s: float | None = None,
+            outputs: typing.Sequence[str] = ()) -> dict[str, np.ndarray]:
+        """Runs a signature: tensors by input name -> tensors by output name (all of them, or those in `outputs`).
+
+        Past `timeout_s` seconds the graph is cancelled: DEADLINE_EXCEEDED.
+        """
+        import tensorflow as tf
+        signature = self.signature(signature_name)
+        if inputs.keys() != signature.inputs.keys():
+            raise invalid(
+                f'input size does not match signature: {len(inputs)}!={len(signature.inputs)} len({_names(inputs)}) != '
+                f'len({_names(signature.inputs)}). Sent extra: {_names(inputs.keys() - signature.inputs.keys())} '
+                f'Missing but required: {_names(signature.inputs.keys() - inputs.keys())}.')
+        for name in outputs:
+            if name not in signature.outputs:
+                raise invalid(f'output tensor alias not found in signature: {name} Outputs expected to be in the set '
+                              f'{_names(signature.outputs)}.')
+        wanted = {name: signature.outputs[name].graph_name for name in outputs or signature.outputs}
+        feed = {signature.inputs[name].graph_name: value for name, value in inputs.items()}
+        options = None
+        if timeout_s is not None:
+            if timeout_s <= 0:
+                raise ServingError('DEADLINE_EXCEEDED', 'The request waited past its deadline')
+            options = tf.compat.v1.RunOptions(timeout_in_ms=max(1, int(timeout_s * 1000)))
+        try:
+            values = self._session.run(wanted, feed, options=options)
+        except Exception as error:
+            raise from_tensorflow(error) from error
+        return {name: np.asarray(value) for name, value in values.items()}
+
+    def regress(self, signature_name: str, examples: list[bytes], timeout_s: float | None = None) -> np.ndarray:
+        """Serialized tf.Examples -> a float32 value each, from the signature's output `outputs`."""
+        signature = self.signature(signature_name)
+        self._check_examples_signature(signature, 'regression', ('outputs',))
+        values = self._run_examples(signature, examples, timeout_s)['outputs']
+        if values.size != len(examples):
+            raise invalid(f'Expected output batch size to be {len(examples)}. Got: {values.size}')
+        return values.reshape(-1).astype(np.float32)
+
+    def classify(self, signature_name: str, examples: list[bytes],
+                 timeout_s: float | None = None) -> list[list[tuple[bytes, float]]]:
+        """Serialized tf.Examples -> (label, score) pairs each, from the outputs `classes` and/or `scores`."""
+        signature = self.signature(signature_name)
+        self._check_examples_signature(signature, 'classification', ('classes', 'scores'))
+        result = self._run_examples(signature, examples, timeout_s)
+        columns = {}
+        for name in ('classes', 'scores'):
+            if name in result:
+                if result[name].ndim == 0 or len(result[name]) != len(examples):
+                    raise invalid(f'Expected {name} output batch size of {len(examples)}. '
+                                  f'Got: {list(result[name].shape)}')
+                columns[name] = result[name].reshape(len(examples), -1)
+        sizes = {column.shape[1] for column in columns.values()}
+        if len(sizes) > 1:
+            raise invalid(f'Tensors class and score should match in shape but got {sorted(sizes)}')
+        count = sizes.pop()
+        labels = columns.get('classes', np.full((len(examples), count), b'', object))
+        scores = columns.get('scores', np.zeros((len(examples), count), np.float32))
+        return [[(label, float(score)) for label, score in zip(*row)] for row in zip(labels, scores)]
+
+    def _check_examples_signature(self, signature: Signature, what: str, outputs: tuple[str, ...]):
+        if list(signature.inputs) != ['inputs'] or signature.inputs['inputs'].dtype != 'DT_STRING':
+            raise invalid(f"Expected one input Tensor named 'inputs' of serialized tf.Examples in the {what} signature "
+                          f'"{signature.name}". It has: {_names(signature.inputs)}')
+        if not set(outputs) & signature.outputs.keys():
+            raise invalid(f"Expected {what} signature \"{signature.name}\" outputs to contain "
+                          f"{' or '.join(map(repr, outputs))}. It has: {_names(signature.outputs)}")
+
+    def _run_examples(self, signature: Signature, examples: list[bytes], timeout_s) -> dict[str, np.ndarray]:
+        return self.run(signature.name, {'inputs': np.array(examples, object)}, timeout_s)
+
+    def _warm_up(self):
+        """Replays assets.extra/tf_serving_warmup_requests, a TFRecord of PredictionLog protos, where present."""
+        import tensorflow as tf
+        path = os.path.join(self.directory, 'assets.extra', WARMUP_FILE)
+        if not tf.io.gfile.exists(path):
+            return
+        from tensorflow_serving.apis import prediction_log_pb2
+        for number, record in enumerate(tf.compat.v1.io.tf_record_iterator(path)):
+            if number >= _MOST_WARMUP_RECORDS:
+                raise invalid(f'Number of warmup records exceeds the maximum ({_MOST_WARMUP_RECORDS}) in {path}')
+            log = prediction_log_pb2.PredictionLog.FromString(record)
+            kind = log.WhichOneof('log_type')
+            try:
+                if kind == 'predict_log':
+                    request = log.predict_log.request
+                    self.run(request.model_spec.signature_name,
+                             {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()})
+                elif kind in ('classify_log', 'regress_log'):
+                    request = getattr(log, kind).request
+                    examples = [e.SerializeToString() for e in request.input.example_list.examples]
+                    (self.classify if kind == 'classify_log' else self.regress)(
+                        request.model_spec.signature_name, examples)
+                else:
+                    raise ServingError('UNIMPLEMENTED', f'Unsupported log_type for warmup: {kind}')
+            except ServingError as error:
+                raise ServingError(error.code, f'Warm-up record {number} of {path} failed: {error.message}') from error
+
+
+@contextlib.contextmanager
+def _no_warnings():
+    import tensorflow as tf
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def serialize_example(example: dict) -> bytes:
+    """{feature: (kind, values)} as json_tensors.classify_examples gives it -> a serialized tf.Example."""
+    import tensorflow as tf
+    proto = tf.train.Example()
+    for name, (kind, values) in example.items():
+        feature = proto.features.feature[name]
+        if kind:
+            getattr(feature, f'{kind}_list').value.extend(values)
+    return proto.SerializeToString()
+
+
+def from_tensorflow(error: Exception) -> ServingError:
+    """What TensorFlow raised, as a ServingError of the same code."""
+    import tensorflow as tf
+    if isinstance(error, tf.errors.OpError):
+        code = _code_names().get(error.error_code, 'UNKNOWN')
+        # TensorFlow's Python layer puts this heading before what the graph said.
+        return ServingError(code, (error.message or str(error)).removeprefix('Graph execution error:\n\n'))
+    if isinstance(error, (ValueError, TypeError)):  # what a session raises for a wrong shape or type of a feed
+        return invalid(str(error))
+    if isinstance(error, OSError):
+        return ServingError('NOT_FOUND', str(error))
+    return ServingError('INTERNAL', f'{type(error).__name__}: {error}')
+
+
+def _code_names() -> dict[int, str]:
+    import tensorflow as tf
+    return {getattr(tf.errors, name): name for name in dir(tf.errors)
+            if name.isupper() and isinstance(getattr(tf.errors, name), int)}
+
+
+def _names(names) -> str:
+    return '{' + ','.join(sorted(names)) + '}'
+
+
+def _tensors(infos) -> dict[str, Tensor]:
+    from tensorflow.core.framework import types_pb2
+    tensors = {}
+    for name in sorted(infos):
+        info = infos[name]
+        shape = None
+        if not info.tensor_shape.unknown_rank:
+            shape = tuple(None if d.size < 0 else d.size for d in info.tensor_shape.dim)
+        tensors[name] = Tensor(info.name, types_pb2.DataType.Name(info.dtype), shape)
+    return tensors

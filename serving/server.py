@@ -1,0 +1,238 @@
+"""ModelServer: the embedded server, which answers TensorFlow Serving's REST and gRPC requests from a versioned directory.
+
+In process (`with ModelServer(base_path, port=0) as server: server.url`) or blocking, by `serve` (`polyvit serve`).
+It binds 127.0.0.1 unless told otherwise: it authenticates nobody, so anything wider belongs behind a proxy.
+"""
+
+import asyncio
+import concurrent.futures
+import logging
+import os
+import signal
+import sys
+import threading
+import typing
+
+from model_code.errors import ConfigError
+from serving import api
+from serving.rest import Limits, RestFront
+from serving.versions import ModelVersions, Policy
+
+
+def _load(directory: str):
+    from serving.saved_model import SavedModel
+    return SavedModel(directory)
+
+
+class ModelServer:
+    """Serves models until `stop`; also a context manager.
+
+    base_path: the directory of version directories of one model, `model_name`. models: several, in place of both
+    (`read_model_config`). port, grpc_port: 0 picks a free one; grpc_port None leaves gRPC out. After `start`, `port`,
+    `grpc_port` and `url` tell where it is. poll_seconds: how often version directories are looked at.
+
+    Raises ConfigError where a port is taken.
+    """
+
+    def __init__(self, base_path: str | os.PathLike | None = None, models: typing.Sequence[ModelVersions] | None = None,
+                 model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = None, host: str = '127.0.0.1',
+                 poll_seconds: float = 1.0, limits: Limits = Limits(), cors: bool = False):
+        if models is None:
+            models = [ModelVersions(model_name, os.fspath(base_path), _load)]
+        self.models = api.Models(list(models))
+        self.host = host
+        self.port = port
+        self.grpc_port = grpc_port
+        self._poll_seconds = poll_seconds
+        self._limits = limits
+        self._cors = cors
+        self._ended = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pool: concurrent.futures.ThreadPoolExecutor | None = None
+        self._runner = None
+        self._grpc_server = None
+
+    @property
+    def url(self) -> str:
+        host = f'[{self.host}]' if ':' in self.host else self.host
+        return f'http://{host}:{self.port}'
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self) -> 'ModelServer':
+        """Binds, loads what is there, and returns: from then on requests are answered and directories polled.
+
+        A model without a loadable version is no error here; `models.status(name)` tells its versions' errors.
+        """
+        self._pool = concurrent.futures.ThreadPoolExecutor(self._limits.workers, 'predict')
+        self._loop = asyncio.new_event_loop()
+        try:
+            self._start_thread(self._run_loop, 'rest')
+            self.port = asyncio.run_coroutine_threadsafe(self._bind(), self._loop).result()
+            if self.grpc_port is not None:
+                self._bind_grpc()
+            # Only now the slow part: until a version serves, metadata answers 404 and status LOADING.
+            self._poll()
+            self._start_thread(self._keep_polling, 'versions')
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self):
+        """Ends cleanly: takes no new request, lets those under way finish (at most their deadline), unloads."""
+        self._ended.set()
+        if self._grpc_server is not None:
+            self._grpc_server.stop(self._limits.timeout_s).wait()
+        if self._loop is not None and self._loop.is_running():
+            if self._runner is not None:
+                asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        for model in self.models:
+            model.close()
+
+    def _start_thread(self, target, name: str):
+        thread = threading.Thread(target=target, name=f'serving-{name}', daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _run_loop(self):
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()
+
+    async def _bind(self) -> int:
+        from aiohttp import web
+        front = RestFront(self.models, self._limits, self._pool, self._cors)
+        self._runner = front.runner(shutdown_timeout=self._limits.timeout_s)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self.host, self.port).start()
+        except OSError as error:
+            raise ConfigError(f'The server cannot listen on port {self.port} of {self.host}: {error.strerror}. '
+                              'Choose another --port or --host, or end what uses it.') from error
+        return self._runner.addresses[0][1]
+
+    def _bind_grpc(self):
+        from serving import grpc_front
+        try:
+            self._grpc_server, self.grpc_port = grpc_front.start(self.models, self.host, self.grpc_port, self._limits)
+        except RuntimeError as error:
+            raise ConfigError(f'The server cannot listen on gRPC port {self.grpc_port} of {self.host}: {error}. '
+                              'Choose another --grpc-port, or end what uses it.') from error
+
+    def _poll(self):
+        for model in self.models:
+            try:
+                model.poll()
+            except Exception as error:  # a directory that cannot be read now may be readable a second later
+                logging.getLogger('polyvit').warning('Cannot look for versions of model %s in %s: %s', model.name,
+                                                     model.base_path, error)
+
+    def _keep_polling(self):
+        while not self._ended.wait(self._poll_seconds):
+            self._poll()
+
+
+def read_model_config(path: str | os.PathLike) -> list[ModelVersions]:
+    """The models of a TensorFlow Serving model config file (text ModelServerConfig); ConfigError where it is wrong."""
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
+    try:
+        with open(path, encoding='utf-8') as file:
+            config = text_format.Parse(file.read(), model_server_config_pb2.ModelServerConfig())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f'The model config file {path} cannot be read: {error}. Give a text file with a '
+                          'model_config_list.') from None
+    except text_format.ParseError as error:
+        raise ConfigError(f'The model config file {path} is not a valid ModelServerConfig: {error}. See TensorFlow '
+                          "Serving's --model_config_file.") from None
+    models = []
+    for model in config.model_config_list.config:
+        if not model.name or not model.base_path:
+            raise ConfigError(f'The model config file {path} has a model without name or base_path; each needs both.')
+        if any(model.name == other.name for other in models):
+            raise ConfigError(f'The model config file {path} names {model.name!r} twice; names must differ.')
+        _check_directory(model.base_path)
+        policy = model.model_version_policy
+        choice = policy.WhichOneof('policy_choice')
+        models.append(ModelVersions(
+            model.name, model.base_path, _load,
+            Policy(latest=policy.latest.num_versions or 1 if choice == 'latest' else 1,
+                   specific=tuple(policy.specific.versions) if choice == 'specific' else (), every=choice == 'all'),
+            dict(model.version_labels)))
+    if not models:
+        raise ConfigError(f'The model config file {path} has no model; its model_config_list needs at least one config.')
+    return models
+
+
+def _check_directory(path: str):
+    if not os.path.isdir(path):
+        raise ConfigError(f'There is no directory {path} to serve from. Give the directory that holds the version '
+                          'directories (1, 2, ...), as `polyvit run` writes it.')
+
+
+def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = 8500,
+          host: str = '127.0.0.1', model_config: str | None = None):
+    """Serves `directory`'s versions, or model_config's models, until SIGTERM or SIGINT; says where when it is ready.
+
+    Raises ConfigError for a directory that is not there, a wrong model config, or a port that is taken.
+    """
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    if model_config is None:
+        if directory is None:
+            raise ConfigError('Nothing to serve: give the directory of the version directories, or --model-config.')
+        _check_directory(directory)
+        models = None
+    else:
+        models = read_model_config(model_config)
+    ended = threading.Event()
+    handlers = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        server = ModelServer(directory, models, model_name, port, grpc_port, host)
+        with server:
+            for model in server.models:
+                print(ready_text(server, model.name), flush=True)
+            ended.wait()
+            print('Ending: requests under way finish first.', file=sys.stderr, flush=True)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def ready_text(server: ModelServer, name: str) -> str:
+    """What a person is told when a model serves: its URL, version, tasks, and a curl command to try."""
+    from serving.errors import ServingError
+    url = f'{server.url}/v1/models/{name}'
+    try:
+        with server.models.acquire(name) as (version, model):
+            signatures = model.signatures
+    except ServingError:
+        return (f'Model {name} at {url}: no version serves yet; the directory is looked at every second. '
+                'Its status URL tells why.')
+    tasks = task_names(signatures)
+    grpc_part = f' (gRPC {server.host}:{server.grpc_port})' if server.grpc_port is not None else ''
+    text = f'Model {name}, version {version}, serves at {url}{grpc_part}. Tasks: {", ".join(tasks)}.'
+    for task in tasks:
+        tensors = list(signatures[task].inputs.values())
+        takes_bytes = len(tensors) == 1 and tensors[0].dtype == 'DT_STRING' and len(tensors[0].shape or ()) == 1
+        if takes_bytes and f'{task}_scores' in signatures:
+            return text + (f'\nTry: (printf \'{{"signature_name": "{task}", "instances": [{{"b64": "\'; '
+                           f'base64 < FILE | tr -d "\\n"; printf \'"}}]}}\') | curl --data-binary @- {url}:predict')
+    return text
+
+
+def task_names(signatures: typing.Iterable[str]) -> list[str]:
+    """The tasks among signature names: T where T_scores is there too; all names in a model of another kind."""
+    names = set(signatures)
+    return sorted(n for n in names if f'{n}_scores' in names) or sorted(names)

@@ -1,0 +1,207 @@
+"""Which versions of a model are loaded: polls a base path, loads the new before it drops the old. No TensorFlow here.
+
+A version is a directory under the base path whose name parses as an int64. Requests hold the version that they began
+with; a version that is dropped closes when its last request ends.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import re
+import threading
+import typing
+
+from serving.errors import ServingError, invalid
+
+_LARGEST = 2**63 - 1
+_MOST_FORGOTTEN = 20  # versions gone from disk whose END is still reported
+
+
+@dataclasses.dataclass
+class Version:
+    """A version and its state: LOADING, AVAILABLE, UNLOADING or END; `error` tells why it is at END, if by failure."""
+    number: int
+    path: str
+    state: str = 'LOADING'
+    error: ServingError | None = None
+    model: typing.Any = None
+    users: int = 0
+    fingerprint: tuple = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """Which versions serve: the newest `latest` that load, or `specific` ones, or `every` one."""
+    latest: int = 1
+    specific: tuple[int, ...] = ()
+    every: bool = False
+
+
+class ModelVersions:
+    """The versions of one model. `poll` is called by one thread at a time; the rest by any.
+
+    load: a version directory -> a model with `close()`; raises ServingError.
+    labels: names for version numbers, usable in place of them.
+    """
+
+    def __init__(self, name: str, base_path: str, load: typing.Callable[[str], typing.Any], policy: Policy = Policy(),
+                 labels: dict[str, int] | None = None):
+        self.name = name
+        self.base_path = base_path
+        self.labels = dict(labels or {})
+        self._load = load
+        self._policy = policy
+        self._versions: dict[int, Version] = {}
+        self._lock = threading.Lock()
+
+    def poll(self):
+        """Looks at the base path once: loads what should serve, then drops what should not.
+
+        The newest version that loads serves. One that fails is left at END, tried again only when its files change (a
+        copy that was not finished), and an older one serves meanwhile. Where nothing on disk loads, what serves stays.
+        """
+        found = _version_directories(self.base_path)
+        serving = []
+        if self._policy.specific or self._policy.every:
+            numbers = [n for n in found if self._policy.every or n in self._policy.specific]
+            serving = [n for n in sorted(numbers, reverse=True) if self._ensure_loaded(n, found[n])]
+        else:
+            for number in sorted(found, reverse=True):
+                if len(serving) == self._policy.latest:
+                    break
+                if self._ensure_loaded(number, found[number]):
+                    serving.append(number)
+        if serving:
+            for version in list(self._versions.values()):
+                if version.state == 'AVAILABLE' and version.number not in serving:
+                    self._drop(version)
+        with self._lock:
+            gone = sorted(n for n, v in self._versions.items() if v.state == 'END' and n not in found)
+            for number in gone[:-_MOST_FORGOTTEN]:
+                del self._versions[number]
+
+    def _ensure_loaded(self, number: int, path: str) -> bool:
+        """Whether the version is available, after loading it where it is not."""
+        version = self._versions.get(number)
+        if version and version.state == 'AVAILABLE':
+            return True
+        if version and version.state == 'UNLOADING':  # its last requests still run; the next poll looks again
+            return False
+        fingerprint = _fingerprint(path)
+        if version and version.error and version.fingerprint == fingerprint:
+            return False
+        version = Version(number, path, fingerprint=fingerprint)
+        with self._lock:
+            self._versions[number] = version
+        log = logging.getLogger('polyvit')
+        try:
+            version.model = self._load(path)
+        except Exception as error:  # whatever a hostile or half-copied directory does, the server goes on
+            if not isinstance(error, ServingError):
+                error = ServingError('INTERNAL', f'{type(error).__name__}: {error}')
+            version.error = error
+            version.state = 'END'
+            log.warning('Version %d of model %s in %s does not load and is not served: %s', number, self.name, path,
+                        error.message)
+            return False
+        with self._lock:
+            version.state = 'AVAILABLE'
+        log.info('Version %d of model %s serves.', number, self.name)
+        return True
+
+    def _drop(self, version: Version):
+        with self._lock:
+            version.state = 'UNLOADING'
+            idle = version.users == 0
+        if idle:
+            self._close(version)
+
+    def _close(self, version: Version):
+        model, version.model = version.model, None
+        if model is not None:
+            model.close()
+        version.state = 'END'
+
+    def close(self):
+        """Drops every version; those with requests under way close when these end."""
+        for version in list(self._versions.values()):
+            if version.state == 'AVAILABLE':
+                self._drop(version)
+
+    @contextlib.contextmanager
+    def acquire(self, number: int | None = None, label: str | None = None) -> typing.Iterator[tuple[int, typing.Any]]:
+        """(number, model) of the version asked for, by default the newest available; kept loaded within the block."""
+        if label is not None:
+            number = self.label_version(label)
+        with self._lock:
+            if number is None:
+                available = [n for n, v in self._versions.items() if v.state == 'AVAILABLE']
+                version = self._versions[max(available)] if available else None
+            else:
+                version = self._versions.get(number)
+            if version is None or version.state != 'AVAILABLE':
+                raise not_found(self.name, number)
+            version.users += 1
+            model = version.model
+        try:
+            yield version.number, model
+        finally:
+            with self._lock:
+                version.users -= 1
+                last = version.users == 0 and version.state == 'UNLOADING'
+            if last:
+                self._close(version)
+
+    def label_version(self, label: str) -> int:
+        if label not in self.labels:
+            raise unknown_label(label)
+        return self.labels[label]
+
+    def status(self, number: int | None = None) -> list[Version]:
+        """Snapshots of all versions, newest first, or of one; NOT_FOUND where there is none."""
+        with self._lock:
+            chosen = [dataclasses.replace(v, model=None) for n, v in sorted(self._versions.items(), reverse=True)
+                      if number in (None, n)]
+        if not chosen:
+            raise no_status(self.name, number)
+        return chosen
+
+
+def not_found(name: str, number: int | None) -> ServingError:
+    which = f'Latest({name})' if number is None else f'Specific({name}, {number})'
+    return ServingError('NOT_FOUND', f'Servable not found for request: {which}')
+
+
+def no_status(name: str, number: int | None) -> ServingError:
+    which = 'any versions' if number is None else f'version {number}'
+    return ServingError('NOT_FOUND', f'Could not find {which} of model {name}')
+
+
+def unknown_label(label: str) -> ServingError:
+    return invalid(f'Unrecognized servable version label: {label}')
+
+
+def _version_directories(base_path: str) -> dict[int, str]:
+    """Version -> directory; a base path that is not there has none."""
+    found = {}
+    try:
+        with os.scandir(base_path) as entries:
+            for entry in entries:
+                if re.fullmatch(r'[0-9]{1,19}', entry.name) and int(entry.name) <= _LARGEST and entry.is_dir():
+                    found[int(entry.name)] = entry.path
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    return found
+
+
+def _fingerprint(path: str) -> tuple:
+    """Names, sizes and times of a directory's files: it changes while a copy is under way."""
+    files = []
+    for folder, _, names in os.walk(path):
+        for name in names:
+            full = os.path.join(folder, name)
+            with contextlib.suppress(FileNotFoundError):
+                stat = os.stat(full)
+                files.append((full, stat.st_size, stat.st_mtime_ns))
+    return tuple(sorted(files))

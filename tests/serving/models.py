@@ -1,0 +1,119 @@
+"""Tiny SavedModels that the serving tests serve: made in a moment, in the form that `export` and TF Serving's tests use."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+
+class Affine(tf.Module):
+    """y = x * slope + offset, with the signatures of TensorFlow Serving's half_plus_two test model.
+
+    An x of 1e6 or more fails in the graph. spin: the signature `slow` loops so many times, for a request that takes long.
+    """
+
+    def __init__(self, slope=0.5, offset=2.0, spin=0):
+        super().__init__()
+        self.slope = tf.Variable(slope)
+        self.offset = tf.Variable(offset)
+        self._spin = spin
+
+    def _y(self, x):
+        return x * self.slope + self.offset
+
+    def signatures(self):
+        unknown = tf.TensorSpec(None, tf.float32, 'x')
+        examples = tf.TensorSpec([None], tf.string, 'inputs')
+
+        @tf.function(input_signature=[unknown])
+        def predict(x):
+            with tf.control_dependencies([tf.debugging.assert_less(x, 1e6, message='x is too big')]):
+                return {'y': self._y(x)}
+
+        @tf.function(input_signature=[examples])
+        def regress(inputs):
+            x = tf.io.parse_example(inputs, {'x': tf.io.FixedLenFeature([1], tf.float32)})['x']
+            return {'outputs': self._y(x)}
+
+        @tf.function(input_signature=[examples])
+        def classify(inputs):
+            x = tf.io.parse_example(inputs, {'x': tf.io.FixedLenFeature([1], tf.float32)})['x']
+            return {'scores': self._y(x)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, 'x')])
+        def slow(x):
+            return {'y': tf.while_loop(lambda i, _: i < self._spin, lambda i, s: (i + 1, s * 1.000001), (0, x),
+                                       parallel_iterations=1)[1]}
+
+        signatures = {'serving_default': predict, 'regress_x_to_y': regress, 'classify_x_to_y': classify}
+        if self._spin:
+            signatures['slow'] = slow
+        return signatures
+
+
+def save_affine(directory, **arguments):
+    """Writes an Affine version as a push does: under a name that is no number, then renamed."""
+    directory = os.fspath(directory)
+    module = Affine(**arguments)
+    aside = directory + '.copying'
+    tf.saved_model.save(module, aside, signatures=module.signatures())
+    os.rename(aside, directory)
+
+
+class Brightness(tf.Module):
+    """A classifier with the signatures of an exported PolyViT: images are 'dark' or 'light', sounds 'quiet' or 'loud',
+    clips 'dark' or 'light', by their mean. With `broken` a way to be refused, see `decode`."""
+
+    def __init__(self, broken=''):
+        super().__init__()
+        self.labels = tf.constant(['low', 'high'])
+        self._broken = broken
+
+    def _scores(self, mean):
+        mean = tf.clip_by_value(mean, 0.0, 1.0)
+        if self._broken == 'nan':
+            mean = mean * np.nan
+        return tf.stack([1.0 - mean, mean], axis=1)
+
+    def _top(self, scores):
+        values, indices = tf.math.top_k(scores, 2)
+        if self._broken == 'order':
+            values, indices = values[:, ::-1], indices[:, ::-1]
+        return {'labels': tf.gather(self.labels, indices), 'scores': values}
+
+    def signatures(self):
+        spec = tf.TensorSpec
+
+        def image_mean(image):
+            if self._broken == 'py_function':
+                return tf.py_function(lambda b: tf.cast(tf.strings.length(b) > 0, tf.float32), [image], tf.float32)
+            return tf.reduce_mean(tf.cast(tf.io.decode_image(image, 3, expand_animations=False), tf.float32)) / 255
+
+        def image_means(images):
+            return tf.map_fn(image_mean, images, fn_output_signature=tf.TensorSpec([], tf.float32))
+
+        def audio_means(sounds):
+            return tf.map_fn(lambda s: tf.reduce_max(tf.abs(tf.audio.decode_wav(s, 1).audio)), sounds,
+                             fn_output_signature=tf.TensorSpec([], tf.float32))
+
+        def video_means(frames):
+            flat = image_means(tf.reshape(frames, [-1]))
+            return tf.reduce_mean(tf.reshape(flat, tf.shape(frames)), axis=1)
+
+        signatures = {}
+        for task, name, shape, means in (('shade', 'image', [None], image_means),
+                                         ('volume', 'audio', [None], audio_means),
+                                         ('film', 'frames', [None, None], video_means)):
+            def top(media, means=means):
+                return self._top(self._scores(means(media)))
+
+            def scores(media, means=means):
+                return {'scores': self._scores(means(media))}
+            signatures[task] = tf.function(top).get_concrete_function(spec(shape, tf.string, name))
+            signatures[f'{task}_scores'] = tf.function(scores).get_concrete_function(spec(shape, tf.string, name))
+        return signatures
+
+
+def save_brightness(directory, broken=''):
+    module = Brightness(broken)
+    tf.saved_model.save(module, os.fspath(directory), signatures=module.signatures())

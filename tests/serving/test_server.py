@@ -1,0 +1,461 @@
+"""The embedded server over real HTTP and gRPC: the contract's vectors, version swaps, limits, a clean end."""
+
+import concurrent.futures
+import contextlib
+import gzip
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from model_code.errors import ConfigError
+from serving import server as server_module
+from serving.errors import ServingError
+from serving.rest import Limits
+from serving.saved_model import SavedModel
+from serving.server import ModelServer
+from serving.versions import ModelVersions, Policy
+from tests.serving import models, vectors
+
+HTTP = vectors.of_kind('http')
+TWO_VERSIONS = 'saved_model_half_plus_two_2_versions'
+
+
+@pytest.fixture(scope='session')
+def half_plus_two(tmp_path_factory):
+    """A version directory to copy from: y = x / 2 + 2."""
+    directory = tmp_path_factory.mktemp('half_plus_two') / '123'
+    models.save_affine(directory)
+    return directory
+
+
+@pytest.fixture(scope='session')
+def plus_three(tmp_path_factory):
+    """The next one: y = x / 2 + 3, and a signature `slow` that takes tens of seconds."""
+    directory = tmp_path_factory.mktemp('plus_three') / '1'
+    models.save_affine(directory, offset=3.0, spin=200_000_000)
+    return directory
+
+
+def push(source, base, version):
+    """As a push does: copied aside, then renamed."""
+    base.mkdir(exist_ok=True)
+    shutil.copytree(source, base / f'.{version}')
+    os.rename(base / f'.{version}', base / str(version))
+
+
+@pytest.fixture(scope='session')
+def fixtures_server(tmp_path_factory, half_plus_two, plus_three):
+    """One server with every model of the contract's fixtures.json."""
+    root = tmp_path_factory.mktemp('fixtures')
+    for name in (TWO_VERSIONS, 'cpu'):
+        push(half_plus_two, root / name, 123)
+    push(half_plus_two, root / TWO_VERSIONS, 124)
+    push(plus_three, root / 'three', 123)
+    served = [
+        ModelVersions(TWO_VERSIONS, str(root / TWO_VERSIONS), SavedModel, Policy(specific=(123,)),
+                      {'Version_Label': 123}),
+        *(ModelVersions(name, str(root / 'cpu'), SavedModel) for name in ('default', 'half_plus_two')),
+        ModelVersions('saved_model_half_plus_three', str(root / 'three'), SavedModel)]
+    with ModelServer(models=served, port=0, grpc_port=0, limits=Limits(timeout_s=10)) as server:
+        yield server
+
+
+def ask(server, method, path, body=None, headers=None):
+    """(status, headers, body) of one request."""
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
+    try:
+        connection.request(method, path, body if isinstance(body, (bytes, type(None))) else body.encode(),
+                           headers or {})
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
+    finally:
+        connection.close()
+
+
+def predict(server, body, name='polyvit'):
+    status, _, reply = ask(server, 'POST', f'/v1/models/{name}:predict', body)
+    return status, json.loads(reply)
+
+
+@pytest.mark.skipif(not HTTP, reason=vectors.MISSING)
+@pytest.mark.parametrize('case', HTTP, ids=lambda c: c['name'])
+def test_http_vectors(case, fixtures_server, half_plus_two):
+    request, expect = case['request'], case['expect']
+    with contextlib.ExitStack() as stack:
+        server = fixtures_server
+        if case.get('server_flags') == ['--rest_api_enable_cors_support']:
+            server = stack.enter_context(ModelServer(half_plus_two.parent, None, TWO_VERSIONS, port=0, cors=True))
+        status, headers, body = ask(server, request['method'], request['path'], request['body'],
+                                    request.get('headers'))
+    assert status == expect['status']
+    if 'json' in expect:
+        assert json.loads(body) == expect['json']
+    if 'body' in expect:
+        assert body.decode() == expect['body']
+    if expect.get('json_body') is False:
+        assert not body.startswith(b'{')
+    for name, value in expect.get('headers', {}).items():
+        assert headers[name] == value
+    for text in expect.get('error_contains', ()):
+        assert text in json.loads(body)['error']
+
+
+def test_malformed_urls(fixtures_server):
+    for method, path in (('GET', '/v1/foo'), ('PUT', '/v1/models/default:predict'), ('GET', '/v1/models/a/b'),
+                         ('POST', '/v1/models/default'), ('POST', '/v1/models/default:explode')):
+        status, headers, body = ask(fixtures_server, method, path, b'')
+        assert (status, json.loads(body)) == (400, {'error': f'Malformed request: {method} {path}'})
+        assert headers['Content-Type'] == 'application/json'
+
+
+@pytest.mark.parametrize('path, status, text', [
+    ('/v1/models/m/metadata', 404, 'Servable not found for request: Latest(m)'),
+    ('/v1/models/default/versions/9/metadata', 404, 'Servable not found for request: Specific(default, 9)'),
+    ('/v1/models/m', 404, 'Could not find any versions of model m'),
+    ('/v1/models/m/versions/3', 404, 'Could not find version 3 of model m'),
+])
+def test_what_is_not_there(fixtures_server, path, status, text):
+    answer, _, body = ask(fixtures_server, 'GET', path)
+    assert (answer, json.loads(body)) == (status, {'error': text})
+
+
+def test_bad_json_beats_a_missing_model(fixtures_server):
+    status, reply = predict(fixtures_server, '{', name='nobody')
+    assert status == 400
+    assert reply['error'].startswith('JSON Parse error: ')
+
+
+def test_metadata(fixtures_server):
+    status, _, body = ask(fixtures_server, 'GET', '/v1/models/half_plus_two/metadata')
+    reply = json.loads(body)
+    assert status == 200
+    assert reply['model_spec'] == {'name': 'half_plus_two', 'signature_name': '', 'version': '123'}
+    signature = reply['metadata']['signature_def']['signature_def']['regress_x_to_y']
+    assert signature['inputs']['inputs'] == {
+        'name': 'regress_x_to_y_inputs:0', 'dtype': 'DT_STRING',
+        'tensor_shape': {'dim': [{'size': '-1', 'name': ''}], 'unknown_rank': False}}
+    assert signature['method_name'] == 'tensorflow/serving/predict'
+
+
+def test_an_error_in_the_graph_is_the_requests(fixtures_server):
+    status, reply = predict(fixtures_server, '{"instances": [1.0, 2e6]}', name='default')
+    assert status == 400
+    assert reply['error'].startswith('assertion failed: [x is too big]')
+
+
+def test_classify_needs_its_signature(fixtures_server):
+    status, _, body = ask(fixtures_server, 'POST', '/v1/models/default:classify', '{"examples": [{"x": 1.0}]}')
+    assert status == 400
+    assert "serialized tf.Examples in the classification signature" in json.loads(body)['error']
+
+
+def test_context_gives_what_an_example_lacks(fixtures_server):
+    body = '{"signature_name": "regress_x_to_y", "context": {"x": 10.0}, "examples": [{}, {"x": 20.0}]}'
+    status, _, reply = ask(fixtures_server, 'POST', '/v1/models/default:regress', body)
+    assert (status, json.loads(reply)) == (200, {'results': [7.0, 12.0]})
+
+
+def test_grpc(fixtures_server):
+    import grpc
+    from tensorflow_serving.apis import (get_model_metadata_pb2, get_model_status_pb2, model_service_pb2_grpc,
+                                         prediction_service_pb2_grpc)
+    with grpc.insecure_channel(f'127.0.0.1:{fixtures_server.grpc_port}') as channel:
+        service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = 'default'
+        request.inputs['x'].CopyFrom(tf.make_tensor_proto(np.array([1, 2], np.float32)))
+        response = service.Predict(request, timeout=20)
+        assert tf.make_ndarray(response.outputs['y']).tolist() == [2.5, 3.0]
+        assert response.model_spec.version.value == 123
+
+        request.inputs['extra'].CopyFrom(tf.make_tensor_proto(1.0))
+        with pytest.raises(grpc.RpcError) as error:
+            service.Predict(request, timeout=20)
+        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert 'Sent extra: {extra}' in error.value.details()
+
+        request.inputs['x'].tensor_shape.dim[0].size = 10**10  # one value may stand for a whole shape
+        with pytest.raises(grpc.RpcError, match='larger than this server takes'):
+            service.Predict(request, timeout=20)
+
+        request.model_spec.name = 'nobody'
+        with pytest.raises(grpc.RpcError) as error:
+            service.Predict(request, timeout=20)
+        assert error.value.code() == grpc.StatusCode.NOT_FOUND
+
+        wanted = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=['signature_def'])
+        wanted.model_spec.name = 'default'
+        found = get_model_metadata_pb2.SignatureDefMap()
+        assert service.GetModelMetadata(wanted, timeout=20).metadata['signature_def'].Unpack(found)
+        assert 'serving_default' in found.signature_def
+
+        status = get_model_status_pb2.GetModelStatusRequest()
+        status.model_spec.name = 'default'
+        reply = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(status, timeout=20)
+        assert [(v.version, v.state) for v in reply.model_version_status] == [
+            (123, get_model_status_pb2.ModelVersionStatus.AVAILABLE)]
+
+
+def test_the_deadline(plus_three):
+    with ModelServer(plus_three.parent, port=0, limits=Limits(timeout_s=1)) as server:
+        began = time.monotonic()
+        status, reply = predict(server, '{"signature_name": "slow", "instances": [1.0]}')
+        assert status == 504
+        assert reply['error']
+        assert time.monotonic() - began < 5
+        # The graph was cancelled: its worker takes other requests.
+        assert predict(server, '{"instances": [2.0]}') == (200, {'predictions': [4.0]})
+
+
+def test_overloaded(plus_three):
+    body = '{"signature_name": "slow", "instances": [1.0]}'
+    with ModelServer(plus_three.parent, port=0, limits=Limits(timeout_s=3, max_requests=2)) as server:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            slow = [pool.submit(predict, server, body) for _ in range(2)]
+            time.sleep(1)
+            status, reply = predict(server, body)
+            assert status == 503
+            assert reply['error'].startswith('The server is overloaded: 2 requests are under way')
+            assert [f.result()[0] for f in slow] == [504, 504]
+
+
+def test_bodies_are_bounded(half_plus_two):
+    with ModelServer(half_plus_two.parent, port=0, limits=Limits(max_body_bytes=10_000)) as server:
+        fits = b'{"instances": [1.0]' + b' ' * 9_000 + b'}'
+        assert predict(server, fits) == (200, {'predictions': [2.5]})
+        packed = {'Content-Encoding': 'gzip'}
+        status, _, body = ask(server, 'POST', '/v1/models/polyvit:predict', gzip.compress(fits), packed)
+        assert (status, json.loads(body)) == (200, {'predictions': [2.5]})
+        # A megabyte of blanks packs into a thousandth of it.
+        for body, headers in ((gzip.compress(b' ' * 2**20), packed), (b' ' * 10_001, {}),
+                              (iter([b' ' * 6_000] * 2), {'Transfer-Encoding': 'chunked'})):
+            connection = http.client.HTTPConnection('127.0.0.1', server.port, timeout=20)
+            connection.request('POST', '/v1/models/polyvit:predict', body, headers,
+                               encode_chunked='Transfer-Encoding' in headers)
+            response = connection.getresponse()
+            assert response.status == 413
+            assert json.loads(response.read()) == {'error': 'The request body is larger than 10000 bytes'}
+            connection.close()
+        cut = gzip.compress(fits)[:-10]
+        status, _, body = ask(server, 'POST', '/v1/models/polyvit:predict', cut, packed)
+        assert (status, json.loads(body)) == (400, {'error': 'JSON Parse error: The document is empty'})
+        nested = '{"instances": ' + '[' * 1000 + ']' * 1000 + '}'
+        status, reply = predict(server, nested)
+        assert status == 400
+        assert 'nested deeper than 64 levels' in reply['error']
+
+
+def until(condition, seconds=20):
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, 'it did not come to pass'
+        time.sleep(0.02)
+
+
+def states(server, name='polyvit'):
+    return {v.number: v.state for v in server.models.status(name)}
+
+
+def test_a_new_version_takes_over_and_no_request_fails(tmp_path, half_plus_two, plus_three):
+    base = tmp_path / 'models'
+    push(half_plus_two, base, 7)
+    with ModelServer(base, port=0, poll_seconds=0.1) as server:
+        replies, stop = [], threading.Event()
+
+        def keep_asking():
+            while not stop.is_set():
+                replies.append(predict(server, '{"instances": [2.0]}'))
+
+        asking = [threading.Thread(target=keep_asking) for _ in range(3)]
+        for thread in asking:
+            thread.start()
+        until(lambda: len(replies) > 10)
+        push(plus_three, base, 12)
+        until(lambda: states(server) == {12: 'AVAILABLE', 7: 'END'})
+        before = len(replies)
+        until(lambda: len(replies) > before + 10)
+        stop.set()
+        for thread in asking:
+            thread.join()
+        assert {status for status, _ in replies} == {200}
+        values = [reply['predictions'][0] for _, reply in replies]
+        assert set(values) == {3.0, 4.0}
+        assert values[0] == 3.0 and values[-1] == 4.0
+        # Removing the newest rolls back.
+        shutil.rmtree(base / '12')
+        until(lambda: states(server)[7] == 'AVAILABLE')
+        assert predict(server, '{"instances": [2.0]}') == (200, {'predictions': [3.0]})
+
+
+def test_requests_keep_the_version_that_they_began_with(tmp_path):
+    closed = []
+
+    class Fake:
+        def __init__(self, path):
+            self.number = int(os.path.basename(path))
+
+        def close(self):
+            closed.append(self.number)
+
+    (tmp_path / '1').mkdir()
+    versions = ModelVersions('m', str(tmp_path), Fake)
+    versions.poll()
+    with versions.acquire() as (number, model):
+        (tmp_path / '2').mkdir()
+        versions.poll()
+        assert (number, model.number, closed) == (1, 1, [])
+        assert [(v.number, v.state) for v in versions.status()] == [(2, 'AVAILABLE'), (1, 'UNLOADING')]
+        with versions.acquire() as (newest, _):
+            assert newest == 2
+        with pytest.raises(ServingError, match=r'Specific\(m, 1\)'):
+            with versions.acquire(1):
+                pass
+    assert closed == [1]
+    assert [(v.number, v.state) for v in versions.status()] == [(2, 'AVAILABLE'), (1, 'END')]
+
+
+def test_version_names_and_policies(tmp_path):
+    class Fake:
+        def __init__(self, path):
+            self.path = path
+
+        def close(self):
+            pass
+
+    for name in ('1', '2', '3', '010', '.5', '6.copying', 'seven', '-8', str(2**63), '9' * 25):
+        (tmp_path / name).mkdir()
+    (tmp_path / '11').write_text('no directory')
+
+    def available(policy):
+        versions = ModelVersions('m', str(tmp_path), Fake, policy)
+        versions.poll()
+        return [v.number for v in versions.status() if v.state == 'AVAILABLE']
+    assert available(Policy()) == [10]
+    assert available(Policy(latest=2)) == [10, 3]
+    assert available(Policy(specific=(1, 3, 99))) == [3, 1]
+    assert available(Policy(every=True)) == [10, 3, 2, 1]
+
+
+def test_a_corrupt_version_never_takes_the_place(tmp_path, half_plus_two, plus_three):
+    base = tmp_path / 'models'
+    push(half_plus_two, base, 1)
+    with ModelServer(base, port=0, poll_seconds=0.1) as server:
+        (base / '2').mkdir()
+        (base / '2' / 'saved_model.pb').write_bytes(b'not a model')
+        until(lambda: states(server).get(2) == 'END')
+        assert predict(server, '{"instances": [2.0]}') == (200, {'predictions': [3.0]})
+        reply = json.loads(ask(server, 'GET', '/v1/models/polyvit')[2])['model_version_status']
+        assert [(v['version'], v['state']) for v in reply] == [('2', 'END'), ('1', 'AVAILABLE')]
+        assert reply[0]['status']['error_code'] != 'OK'
+        assert 'saved_model' in reply[0]['status']['error_message'].lower()
+        # It is not tried again until its files change; a copy that gets whole then serves.
+        shutil.copytree(plus_three, base / '2', dirs_exist_ok=True)
+        until(lambda: states(server) == {2: 'AVAILABLE', 1: 'END'})
+        assert predict(server, '{"instances": [2.0]}') == (200, {'predictions': [4.0]})
+
+
+def test_a_corrupt_newest_version_at_start_leaves_the_older_one(tmp_path, half_plus_two):
+    push(half_plus_two, tmp_path, 1)
+    push(half_plus_two, tmp_path, 2)
+    data = next((tmp_path / '2' / 'variables').glob('variables.data*'))
+    data.write_bytes(data.read_bytes()[:2])
+    with ModelServer(tmp_path, port=0) as server:
+        assert states(server) == {2: 'END', 1: 'AVAILABLE'}
+
+
+def write_warmup(version, x):
+    log = prediction_log_pb2.PredictionLog()
+    request = log.predict_log.request
+    request.model_spec.signature_name = 'serving_default'
+    request.inputs['x'].CopyFrom(tf.make_tensor_proto(np.array([x], np.float32)))
+    os.makedirs(version / 'assets.extra')
+    with tf.io.TFRecordWriter(str(version / 'assets.extra' / 'tf_serving_warmup_requests')) as writer:
+        writer.write(log.SerializeToString())
+
+
+def test_warm_up_requests_are_replayed(tmp_path, half_plus_two):
+    for version, x in ((1, 1.0), (2, 1e7)):
+        push(half_plus_two, tmp_path, version)
+        write_warmup(tmp_path / str(version), x)
+    with ModelServer(tmp_path, port=0) as server:
+        assert states(server) == {2: 'END', 1: 'AVAILABLE'}
+        assert re.match(r'Warm-up record 0 of .*/2/assets.extra/tf_serving_warmup_requests failed: .*x is too big',
+                        server.models.status('polyvit')[0].error.message)
+
+
+def test_an_empty_directory_answers_404_until_a_version_comes(tmp_path, half_plus_two):
+    with ModelServer(tmp_path, port=0, poll_seconds=0.1) as server:
+        assert ask(server, 'GET', '/v1/models/polyvit/metadata')[0] == 404
+        assert 'no version serves yet' in server_module.ready_text(server, 'polyvit')
+        push(half_plus_two, tmp_path, 1)
+        until(lambda: ask(server, 'GET', '/v1/models/polyvit/metadata')[0] == 200)
+
+
+def test_a_taken_port_is_a_sentence(tmp_path):
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f'cannot listen on port {port} of 127.0.0.1'):
+            ModelServer(tmp_path, port=port).start()
+        with pytest.raises(ConfigError, match=f'cannot listen on gRPC port {port}'):
+            ModelServer(tmp_path, port=0, grpc_port=port).start()
+
+
+def test_model_config(tmp_path, half_plus_two):
+    push(half_plus_two, tmp_path / 'base', 3)
+    config = tmp_path / 'models.config'
+    text = '''model_config_list { config {
+      name: "half" base_path: "BASE" model_platform: "tensorflow"
+      model_version_policy { specific { versions: 3 } } version_labels { key: "stable" value: 3 } } }'''
+    config.write_text(text.replace('BASE', str(tmp_path / 'base')))
+    with ModelServer(models=server_module.read_model_config(config), port=0) as server:
+        status, _, body = ask(server, 'POST', '/v1/models/half/labels/stable:predict', '{"instances": [2.0]}')
+        assert (status, json.loads(body)) == (200, {'predictions': [3.0]})
+    config.write_text(text)
+    with pytest.raises(ConfigError, match='There is no directory BASE'):
+        server_module.read_model_config(config)
+    for content, message in (('nonsense', 'is not a valid ModelServerConfig'), ('', 'has no model'),
+                             ('model_config_list { config { name: "x" } }', 'without name or base_path')):
+        config.write_text(content)
+        with pytest.raises(ConfigError, match=message):
+            server_module.read_model_config(config)
+    with pytest.raises(ConfigError, match='There is no directory'):
+        server_module.serve(str(tmp_path / 'nowhere'), port=0)
+
+
+def test_serve_until_a_signal(tmp_path, half_plus_two):
+    push(half_plus_two, tmp_path, 1)
+    code = ('import sys; from serving.server import serve; '
+            'serve(sys.argv[1], model_name="half", port=0, grpc_port=None)')
+    process = subprocess.Popen([sys.executable, '-c', code, str(tmp_path)], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': os.getcwd()})
+    try:
+        line = process.stdout.readline()
+        match = re.match(r'Model half, version 1, serves at (http://127.0.0.1:\d+/v1/models/half)\. '
+                         r'Tasks: classify_x_to_y, regress_x_to_y, serving_default\.', line)
+        assert match, line + process.stderr.read()
+        url = urllib.parse.urlsplit(match[1])
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=20)
+        connection.request('GET', url.path)
+        assert connection.getresponse().status == 200
+        connection.close()
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 0, errors
+        assert 'Traceback' not in errors
+    finally:
+        process.kill()
+        process.wait()
