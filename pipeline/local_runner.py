@@ -189,8 +189,10 @@ def baseline(serving_dir, run_key: str) -> tuple[str, str | None]:
     return newest, None
 
 
-def run(config: PipelineConfig, debug: bool = False) -> int:
+def run(config: PipelineConfig, debug: bool = False, say_next: bool = True) -> int:
     """Runs the pipeline; returns the exit code: 0 pushed or unchanged, 1 failed, 3 refused by the gate.
+
+    debug: print tracebacks. say_next: end with what to type next.
 
     Raises ConfigError, before anything is written, where the config or its data are wrong.
     """
@@ -207,14 +209,14 @@ def run(config: PipelineConfig, debug: bool = False) -> int:
             logger.addHandler(handler)
             logger.setLevel(logging.INFO)
             try:
-                return _run(config, facts, key, screen, log_path, started, debug)
+                return _run(config, facts, key, screen, log_path, started, debug, say_next)
             finally:
                 logger.removeHandler(handler)
                 logger.setLevel(level)
                 screen.close()
 
 
-def _run(config, facts, key, screen, log_path, started, debug) -> int:
+def _run(config, facts, key, screen, log_path, started, debug, say_next) -> int:
     files = sum(sum(c.values()) for c in facts.counts.values())
     tasks = config.mixture.tasks
     screen.print(f'polyvit run {config.name}: {len(tasks)} task{"s"[:len(tasks) != 1]}, {files:,} files, '
@@ -235,7 +237,7 @@ def _run(config, facts, key, screen, log_path, started, debug) -> int:
         _explain(progress.failure or ('', error), screen, log_path, debug)
         _write_last_run(config, progress.records, FAILED, log_path)
         return FAILED
-    return _summarise(config, progress.records, screen, log_path, started)
+    return _summarise(config, progress.records, screen, log_path, started, say_next)
 
 
 def _build(config, facts, key):
@@ -306,7 +308,7 @@ def _explain(failure: tuple[str, BaseException], screen: Screen, log_path, debug
         screen.print(''.join(traceback.format_exception(error)))
 
 
-def _summarise(config, records, screen, log_path, started) -> int:
+def _summarise(config, records, screen, log_path, started, say_next) -> int:
     decision = json.loads(pathlib.Path(records['BlessingGate'].outputs['blessing'][0], 'decision.json').read_text())
     report = os.path.join(records['Report'].outputs['report'][0], 'report.html')
     version = str(newest_version(str(config.serving_dir)) or '')
@@ -321,7 +323,7 @@ def _summarise(config, records, screen, log_path, started) -> int:
                 'model': str(config.serving_dir / version) if version else '', 'report': report,
                 'log': str(log_path)}),
             f'time    {summary.duration(time.monotonic() - started)}, {cached} of {len(records)} steps from the cache',
-            '', *summary.next_lines(config, version, decision['blessed'], report)]:
+            *(['', *summary.next_lines(config, version, decision['blessed'], report)] if say_next or code else [])]:
         screen.print(line)
     _write_last_run(config, records, code, log_path, report=report, version=version)
     return code

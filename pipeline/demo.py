@@ -1,0 +1,70 @@
+"""`make demo`: the demo media, the pipeline, a server, and a real prediction of one file of each modality."""
+
+import dataclasses
+import os
+import pathlib
+
+from model_code.errors import PipelineStop
+from pipeline import demo_data, local_runner, summary
+from pipeline.config import load_config
+
+
+def run(root: pathlib.Path, debug: bool = False) -> int:
+    """Makes the media under root/media if they are not there, runs the demo config, serves its model and predicts.
+
+    Returns the run's exit code where it is not 0.
+    """
+    root = root.absolute()
+    media = root / 'media'
+    counts = demo_data.make_demo_data(media)
+    print(f'Demo media in {summary.short(media)}: '
+          + ', '.join(f'{name} {count} files' for name, count in counts.items()), flush=True)
+    os.environ['POLYVIT_DEMO_DATA'] = str(media)
+    config = dataclasses.replace(load_config('demo'), root=str(root))
+    code = local_runner.run(config, debug, say_next=False)
+    if code:
+        return code
+    with local_runner.quiet(root / 'logs' / 'serving.log') as screen:
+        for line in _serve_and_predict(config):
+            print(line, file=screen, flush=True)
+    polyvit = summary.command()
+    task, path = _eval_files(config)[0]
+    usual = root == pathlib.Path('runs/demo').absolute()
+    options = '' if usual else f' --root {summary.short(root)} --data {summary.short(media)}'
+    print('\nNext:')
+    for command, why in ((f'{polyvit} run demo{options}', 'nothing changed: all comes from the cache'),
+                         (f'{polyvit} serve {summary.short(config.serving_dir)}', 'until Ctrl-C'),
+                         (f'{polyvit} predict {task.name} {summary.short(path)}', 'while it serves'),
+                         (f'{polyvit} report --root {summary.short(root)}', 'the table, and where the HTML report is')):
+        print(f'  {command:<70} {why}')
+    print('  docs/your_data.md tells how to use your own folders.')
+    return 0
+
+
+def _eval_files(config) -> list[tuple]:
+    """(task, path) of the first eval file of the first task of each modality."""
+    from components.media_example_gen import listing
+    files = {}
+    for task in config.mixture.tasks:
+        if task.modality not in files:
+            entry = next((e for e in listing.list_media(task) if e.split == 'eval'), None)
+            if entry is None:
+                raise PipelineStop(f'Task {task.name} has no eval file to predict.')
+            files[task.modality] = (task, os.path.join(task.data, entry.path))
+    return list(files.values())
+
+
+def _serve_and_predict(config):
+    """Yields the lines that a person sees."""
+    from serving import client
+    from serving.server import ModelServer
+    with ModelServer(str(config.serving_dir), port=0) as server:
+        yield ''
+        yield f'Serving {summary.short(config.serving_dir)} at {server.url}; asked over REST:'
+        for task, path in _eval_files(config):
+            result = client.predict(task.name, [path], url=server.url, top=3)[0]
+            yield f'  {task.name:<8} {summary.short(path):<48} {_text(result)}'
+
+
+def _text(result: dict) -> str:
+    return ', '.join(f'{label} {score:.3f}' for label, score in zip(result['labels'], result['scores']))
