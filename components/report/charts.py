@@ -1,0 +1,129 @@
+"""Inline SVG out of plain numbers. Colours come from the page's CSS classes; every text is escaped."""
+
+import dataclasses
+import math
+
+from markupsafe import Markup
+
+WIDTH, HEIGHT = 330, 170
+LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 24
+
+# A curve of more points than pixels only makes the file larger.
+MAX_POINTS = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A curve: points (x, y); css: its classes, which give colour and weight; name: for the legend."""
+    points: list[tuple[float, float]]
+    css: str
+    name: str = ''
+
+
+def smooth(values: list[float], window: int) -> list[float]:
+    """The mean of each value with its neighbours within half a window; as long as `values`. No lag, unlike an EMA."""
+    half = window // 2
+    sums = [0.0]
+    for value in values:
+        sums.append(sums[-1] + value)
+    result = []
+    for i in range(len(values)):
+        low, high = max(0, i - half), min(len(values), i + half + 1)
+        result.append((sums[high] - sums[low]) / (high - low))
+    return result
+
+
+def thin(points: list, most: int = MAX_POINTS) -> list:
+    """At most about `most` of the points, evenly spread, with the first and the last."""
+    if len(points) <= most:
+        return points
+    step = (len(points) - 1) / (most - 1)
+    return [points[round(i * step)] for i in range(most)]
+
+
+def ticks(low: float, high: float, count: int = 4) -> list[float]:
+    """About `count` round numbers from low to high (1, 2 or 5 times a power of ten apart)."""
+    if not high > low:
+        return [low]
+    step = _step(high - low, count)
+    return [i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def _step(size: float, count: int) -> float:
+    """The least of 1, 2, 5, 10 times a power of ten that cuts `size` into at most about `count` parts."""
+    power = 10 ** math.floor(math.log10(size / count))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= size / count * 0.999)
+
+
+def _round_up(high: float) -> float:
+    """The first tick at or above `high`, so that the highest point lies under a line with a number."""
+    step = _step(high, 4)
+    return step * math.ceil(high / step - 1e-9)
+
+
+def line_chart(lines: list[Line], title: str) -> Markup:
+    """A chart of lines over training steps, y from 0; '' where no line has a finite point.
+
+    Points that are not finite are left out: a loss that became NaN ends its curve.
+    """
+    kept = [dataclasses.replace(line, points=thin([p for p in line.points if all(map(math.isfinite, p))]))
+            for line in lines]
+    points = [p for line in kept for p in line.points]
+    if not points:
+        return Markup('')
+    x_high = max(max(x for x, _ in points), 1)
+    y_high = _round_up(max(y for _, y in points) or 1.0)
+
+    def place(x, y):
+        return (LEFT + (WIDTH - LEFT - RIGHT) * x / x_high,
+                HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * max(y, 0.0) / y_high)
+
+    parts = []
+    for value in ticks(0, y_high):
+        _, y = place(0, value)
+        parts.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
+                            '<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(
+                                LEFT, WIDTH - RIGHT, y, y, LEFT - 6, y + 3.5, short_number(value)))
+    for value in ticks(0, x_high):
+        x, _ = place(value, 0)
+        parts.append(Markup('<text x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
+            x, HEIGHT - 8, 'middle' if value < x_high * 0.97 else 'end', short_number(value)))
+    for line in kept:
+        path = ' '.join('{:.1f},{:.1f}'.format(*place(x, y)) for x, y in line.points)
+        parts.append(Markup('<polyline class="{}" points="{}"/>').format(line.css, path))
+    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, HEIGHT, title, Markup('').join(parts))
+
+
+def bullet(value: float | None, floor: float, baseline: float | None, good: bool) -> Markup:
+    """A bar from 0 to 1: filled to `value` in the verdict's colour, a tick at the floor, a ring at the baseline."""
+    title = f'value {short_number(value) if value is not None else "unknown"}, floor {short_number(floor)}'
+    if baseline is not None:
+        title += f', being served {short_number(baseline)}'
+    parts = [Markup('<rect class="track" x="0" y="5" width="200" height="10" rx="5"/>')]
+    if value is not None:
+        width = 200 * min(max(value, 0.0), 1.0)
+        parts.append(Markup('<rect class="fill {}" x="0" y="5" width="{:.1f}" height="10" rx="5"/>').format(
+            'good' if good else 'bad', width))
+    if floor > 0:
+        parts.append(Markup('<line class="floor" x1="{0:.1f}" x2="{0:.1f}" y1="1" y2="19"/>').format(
+            min(max(200 * floor, 1), 199)))
+    if baseline is not None:
+        parts.append(Markup('<circle class="baseline" cx="{:.1f}" cy="10" r="4"/>').format(
+            min(max(200 * baseline, 5), 195)))
+    return Markup('<svg class="bullet" viewBox="0 0 200 20" preserveAspectRatio="xMinYMid" role="img" '
+                  'aria-label="{0}"><title>{0}</title>{1}</svg>').format(title, Markup('').join(parts))
+
+
+def short_number(value: float) -> str:
+    """At most four significant digits; thousands as k, millions as M; small numbers in powers of ten."""
+    if value == 0:
+        return '0'
+    size = abs(value)
+    if size < 0.001:
+        return f'{value:.1e}'.replace('e-0', 'e-')
+    for scale, unit in ((1e9, 'G'), (1e6, 'M'), (1e4, 'k')):
+        if size >= scale:
+            divisor = 1e3 if unit == 'k' else scale
+            return f'{value / divisor:.3g}{unit}'
+    return f'{value:.4g}'

@@ -1,0 +1,50 @@
+"""Report's executor: reads the artifacts, renders, writes report.html."""
+
+import datetime
+import logging
+import os
+
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from components.report import sources
+from components.report.render import render
+from model_code.serialization import from_json
+from model_code.tasks import Mixture
+
+_log = logging.getLogger('polyvit')
+
+
+class Executor(base_executor.BaseExecutor):
+    """See component.Report for inputs, output and properties."""
+
+    def Do(self, input_dict, output_dict, exec_properties):
+        mixture = from_json(Mixture, exec_properties['mixture'])
+
+        def uri(key):
+            return artifact_utils.get_single_uri(input_dict[key])
+
+        data = []
+        for task in mixture.tasks:
+            splits, labels = sources.read_statistics(uri(f'statistics_{task.name}'))
+            data.append({'name': task.name, 'modality': task.modality, 'splits': splits, 'labels': labels,
+                         'rejected': sources.read_rejected(uri(f'rejected_{task.name}'))})
+        card = sources.read_card(path_utils.serving_model_path(uri('model')))
+        card['written'] = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
+        page = render(sources.read_json(uri('blessing'), 'decision.json'),
+                      sources.read_json(uri('model_run'), 'history.json'), card, data)
+        path = write(page, artifact_utils.get_single_uri(output_dict['report']))
+        _log.info('Report: %s', path)
+
+
+def write(page: str, directory: str) -> str:
+    """Writes report.html whole (aside, then renamed); returns its path."""
+    fileio.makedirs(directory)
+    path = os.path.join(directory, 'report.html')
+    with fileio.open(path + '.partial', 'wb') as stream:
+        # A path on disk may hold bytes that are no text; they come as lone surrogates, which UTF-8 refuses.
+        stream.write(page.encode('utf-8', 'backslashreplace'))
+    fileio.rename(path + '.partial', path, overwrite=True)
+    return path

@@ -1,0 +1,155 @@
+"""report.html out of plain dicts: the decision, the training history, the model card, facts of the data. No TFX."""
+
+import os
+
+import jinja2
+
+from components.report import charts
+
+# More rows than these make a page that nobody reads; the files that they came from have all.
+MAX_LABELS = 16
+MAX_REJECTED = 10
+COLOURS = 8
+
+_SETTINGS = {
+    'layers': 'Layers', 'width': 'Width', 'heads': 'Heads', 'mlp_width': 'MLP width', 'dropout': 'Dropout',
+    'stochastic_depth': 'Stochastic depth', 'pooling': 'Pooling', 'optimizer': 'Optimiser',
+    'learning_rate': 'Learning rate', 'warmup_steps': 'Warm-up steps', 'weight_decay': 'Weight decay',
+    'clip_norm': 'Clip norm', 'seed': 'Seed', 'strategy': 'Strategy',
+}
+
+
+def render(decision: dict, history: dict, card: dict, data: list[dict]) -> str:
+    """The report as one self-contained HTML page: no script, nothing fetched, every text escaped.
+
+    decision: the gate's (components.blessing_gate.decision.decide).
+    history: {'steps': [{'step', 'task', 'loss', 'learning_rate', ...}], 'seconds', 'total_steps'}.
+    card: the model card; used if there: name, parameters, inputs {modality: spec}, signatures {name: {'inputs': {name:
+      'dtype [shape]'}, 'outputs'}}, model and training (settings), written (a date as text).
+    data: a dict a task: {'name', 'modality', 'splits': {split: examples}, 'labels': [{'label', split: count, ...}]
+      most frequent first, 'rejected': [{'path', 'reason', 'detail'}]}.
+    """
+    names = [task['name'] for task in decision['tasks']]
+    colours = {name: f'c{i % COLOURS}' for i, name in enumerate(names)}
+    return _environment().get_template('report.html').render(
+        decision=decision, colours=colours,
+        card={'name': '', 'parameters': None, 'inputs': {}, 'signatures': {}, 'written': '', **card},
+        verdict=verdict(decision),
+        tasks=[_task_row(task) for task in decision['tasks']],
+        losses=_loss_charts(history, names, colours),
+        rates=_rate_chart(history, names, colours),
+        peak=charts.short_number(max((s['learning_rate'] for s in history.get('steps', [])), default=0)),
+        trained=trained(history),
+        data=[_data_card(entry) for entry in data],
+        settings=[(label, card_part[key]) for card_part in (card.get('model') or {}, card.get('training') or {})
+                  for key, label in _SETTINGS.items() if key in card_part])
+
+
+def verdict(decision: dict) -> str:
+    """The decision in a sentence or two; its reasons stand below it on the page."""
+    tasks = decision['tasks']
+    if not decision['blessed']:
+        refused = [task['name'] for task in tasks if not task['blessed']]
+        what = _and(refused) if refused else ''
+        check = '' if decision['infra']['blessed'] else 'the serving check'
+        return f'Because of {_and([part for part in (what, check) if part])}. What is being served stays as it is.'
+    count = 'Its only task holds its floor' if len(tasks) == 1 else f'All {len(tasks)} tasks hold their floors'
+    compared = [task for task in tasks if task['baseline_metrics'] is not None]
+    if compared:
+        versions = sorted({task['baseline_version'] for task in compared if task.get('baseline_version')})
+        served = f'version {versions[0]}' if len(versions) == 1 else 'the model being served'
+        fell = f', none fell too far below {served},'
+    else:
+        fell = ', there was no earlier model to compare with,'
+    return f'{count}{fell} and the serving check passed.'
+
+
+def trained(history: dict) -> str:
+    """'310 steps in 1 min 1 s', '' where nothing is known."""
+    if not history.get('total_steps'):
+        return ''
+    seconds = round(history.get('seconds') or 0)
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    parts = [f'{hours} h' if hours else '', f'{minutes} min' if minutes else '', '' if hours else f'{seconds % 60} s']
+    steps = history['total_steps']
+    return f'{steps:,} step{"s" if steps != 1 else ""} in {" ".join(p for p in parts if p)}'
+
+
+def _task_row(task: dict) -> dict:
+    primary = task['primary_metric']
+    baseline = (task['baseline_metrics'] or {}).get(primary)
+    others = [(_words(name), _metric(value)) for name, value in task['metrics'].items()
+              if name not in (primary, 'example_count')]
+    return {
+        **task,
+        'metric': _words(primary), 'shown': _metric(task['value']), 'baseline': _metric(baseline), 'others': others,
+        'examples': task['metrics'].get('example_count'),
+        'change_shown': '' if task['change'] is None else f'{task["change"]:+.3f}'.replace('-', '−'),
+        'bullet': charts.bullet(task['value'], task['floor'], baseline, task['blessed']),
+    }
+
+
+def _loss_charts(history: dict, names: list[str], colours: dict[str, str]) -> list[dict]:
+    result = []
+    for name in names:
+        steps = [s for s in history.get('steps', []) if s['task'] == name]
+        xs, losses = [s['step'] for s in steps], [s['loss'] for s in steps]
+        smoothed = charts.smooth(losses, max(1, len(losses) // 12))
+        chart = charts.line_chart(
+            [charts.Line(list(zip(xs, losses)), f'raw {colours[name]}'),
+             charts.Line(list(zip(xs, smoothed)), f'curve {colours[name]}')], f'Training loss of {name}')
+        if chart:
+            result.append({'name': name, 'chart': chart, 'last': charts.short_number(smoothed[-1])})
+    return result
+
+
+def _rate_chart(history: dict, names: list[str], colours: dict[str, str]):
+    lines = []
+    for name in names:
+        points = [(s['step'], s['learning_rate']) for s in history.get('steps', []) if s['task'] == name]
+        lines.append(charts.Line(points, f'curve {colours[name]}', name))
+    return charts.line_chart(lines, 'Learning rate')
+
+
+def _data_card(entry: dict) -> dict:
+    reasons: dict[str, int] = {}
+    for line in entry['rejected']:
+        reasons[line['reason']] = reasons.get(line['reason'], 0) + 1
+    most = max((sum(_counts(label, entry['splits'])) for label in entry['labels']), default=0) or 1
+    labels = []
+    for label in entry['labels'][:MAX_LABELS]:
+        counts = dict(zip(entry['splits'], _counts(label, entry['splits'])))
+        labels.append({'label': label['label'], 'counts': counts,
+                       'widths': {split: f'{100 * count / most:.2f}' for split, count in counts.items()}})
+    return {
+        **entry,
+        'bars': labels,
+        'more_labels': max(0, len(entry['labels']) - MAX_LABELS),
+        'reasons': sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
+        'first_rejected': entry['rejected'][:MAX_REJECTED],
+    }
+
+
+def _counts(label: dict, splits: dict) -> list[int]:
+    return [label.get(split, 0) for split in splits]
+
+
+def _metric(value: float | None) -> str:
+    return '–' if value is None else f'{value:.3f}'
+
+
+def _words(metric: str) -> str:
+    return {'mean_average_precision': 'mean average precision', 'top_5_accuracy': 'top-5 accuracy'}.get(
+        metric, metric.replace('_', ' '))
+
+
+def _and(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f'{", ".join(words[:-1])} and {words[-1]}'
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True)
+    environment.filters['thousands'] = lambda number: f'{int(number):,}'
+    return environment

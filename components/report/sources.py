@@ -1,0 +1,93 @@
+"""Reads what the report shows out of the pipeline's artifacts."""
+
+import json
+import math
+import os
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_metadata.proto.v0 import statistics_pb2
+from tfx.dsl.io import fileio
+
+SPLITS = ('train', 'eval')
+
+
+def read_json(*path: str) -> dict:
+    """The JSON file's object; {} where there is no file."""
+    file = os.path.join(*path)
+    if not fileio.exists(file):
+        return {}
+    with fileio.open(file, 'r') as stream:
+        return json.loads(stream.read())
+
+
+def read_card(model_dir: str) -> dict:
+    """The SavedModel's card, with `parameters` and `signatures` read off the model where the card lacks them."""
+    card = read_json(model_dir, 'assets.extra', 'model_card.json')
+    # Kept signatures of the card would have to be in the form that the page shows; the model itself always is.
+    return {'parameters': count_parameters(model_dir), **card, 'signatures': read_signatures(model_dir)}
+
+
+def read_signatures(model_dir: str) -> dict[str, dict]:
+    """Signature name -> {'inputs': {name: 'dtype [shape]'}, 'outputs': ...}, sorted by name."""
+    saved_model = saved_model_pb2.SavedModel()
+    with fileio.open(os.path.join(model_dir, 'saved_model.pb'), 'rb') as stream:
+        saved_model.ParseFromString(stream.read())
+    return {name: {'inputs': _tensors(signature.inputs), 'outputs': _tensors(signature.outputs)}
+            for graph in saved_model.meta_graphs for name, signature in sorted(graph.signature_def.items())
+            if not name.startswith('__')}
+
+
+def _tensors(infos) -> dict[str, str]:
+    return {name: f'{tf.dtypes.as_dtype(info.dtype).name} [{_shape(info.tensor_shape)}]'
+            for name, info in sorted(infos.items())}
+
+
+def _shape(shape) -> str:
+    if shape.unknown_rank:
+        return '?'
+    # The first unknown size is the batch's; a later one is a list's length.
+    return ', '.join(str(d.size) if d.size >= 0 else ('N' if i == 0 else '?') for i, d in enumerate(shape.dim))
+
+
+def count_parameters(model_dir: str) -> int | None:
+    """How many numbers the model's variables hold; None where it has no variables."""
+    prefix = os.path.join(model_dir, 'variables', 'variables')
+    if not fileio.exists(f'{prefix}.index'):
+        return None
+    reader = tf.train.load_checkpoint(prefix)
+    types = reader.get_variable_to_dtype_map()
+    return sum(math.prod(shape) for name, shape in reader.get_variable_to_shape_map().items()
+               if types[name].is_floating)
+
+
+def read_statistics(statistics_dir: str) -> tuple[dict[str, int], list[dict]]:
+    """Split -> number of examples, and [{'label', split: count, ...}] most frequent first, of TFDV's statistics.
+
+    TFDV keeps the 1,000 most frequent labels.
+    """
+    splits: dict[str, int] = {}
+    labels: dict[str, dict] = {}
+    for split in SPLITS:
+        path = os.path.join(statistics_dir, f'Split-{split}', 'FeatureStats.pb')
+        if not fileio.exists(path):
+            continue
+        statistics = statistics_pb2.DatasetFeatureStatisticsList()
+        with fileio.open(path, 'rb') as stream:
+            statistics.ParseFromString(stream.read())
+        splits[split] = sum(dataset.num_examples for dataset in statistics.datasets)
+        for dataset in statistics.datasets:
+            for feature in dataset.features:
+                if 'label' in (feature.name, *feature.path.step):
+                    for bucket in feature.string_stats.rank_histogram.buckets:
+                        labels.setdefault(bucket.label, {'label': bucket.label})[split] = int(bucket.sample_count)
+    return splits, sorted(labels.values(), key=lambda row: (-sum(row.get(s, 0) for s in SPLITS), row['label']))
+
+
+def read_rejected(rejected_dir: str) -> list[dict]:
+    """The lines of rejected.jsonl; [] where there is no file."""
+    path = os.path.join(rejected_dir, 'rejected.jsonl')
+    if not fileio.exists(path):
+        return []
+    with fileio.open(path, 'r') as stream:
+        return [json.loads(line) for line in stream.read().splitlines() if line.strip()]

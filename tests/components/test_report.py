@@ -1,0 +1,223 @@
+"""The page: what it says, that it escapes what others wrote, its charts' numbers, and Do on hand-made artifacts."""
+
+import html.parser
+import json
+import math
+import re
+
+import pytest
+import tensorflow as tf
+from tensorflow_metadata.proto.v0 import statistics_pb2
+from tfx.types import channel, standard_artifacts
+
+from components.artifacts import EvaluationReport, RejectedMedia
+from components.blessing_gate.decision import Evaluation, decide
+from components.report import charts, component, executor, sources
+from components.report.render import render, trained, verdict
+from model_code import serialization
+from model_code.tasks import Mixture, Task
+from tests.components import scoring_model as sm
+
+DIGITS = Task('digits', 'image', steps=1, batch_size=1, floor=0.7, max_drop=0.02)
+TAGS = Task('tags', 'audio', steps=1, batch_size=1, multi_label=True, floor=0.4)
+HOSTILE = '<script>alert("x")</script>'
+
+HISTORY = {'steps': [{'step': i, 'task': 'digits' if i % 2 else 'tags', 'loss': 2 / i, 'learning_rate': 1e-3 / i,
+                      'gradient_norm': 1.0} for i in range(1, 41)], 'seconds': 61.2, 'total_steps': 40}
+
+
+def decision(digits=0.9, before=0.91, infra=True, reasons=()):
+    return decide([
+        Evaluation(DIGITS, {'accuracy': digits, 'loss': 0.25, 'example_count': 1200.0}, digits >= 0.7,
+                   None if before is None else {'accuracy': before}, '' if before is None else '3'),
+        Evaluation(TAGS, {'mean_average_precision': 0.5, 'loss': 0.1, 'example_count': 30.0}, True)], infra,
+        list(reasons))
+
+
+def data(label='zero', path='a.png', detail=''):
+    return [{'name': 'digits', 'modality': 'image', 'splits': {'train': 1000, 'eval': 200},
+             'labels': [{'label': label, 'train': 600, 'eval': 100}, {'label': 'one', 'train': 400}],
+             'rejected': [{'path': path, 'reason': 'truncated', 'detail': detail}]},
+            {'name': 'tags', 'modality': 'audio', 'splits': {'train': 10, 'eval': 30}, 'labels': [], 'rejected': []}]
+
+
+def text_of(page: str) -> str:
+    """What a reader sees, spaces collapsed; fails on markup that does not nest."""
+    open_tags, words = [], []
+
+    class Parser(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            assert not any(name.startswith('on') for name, _ in attributes)
+            if tag not in ('meta', 'br'):
+                open_tags.append(tag)
+
+        def handle_startendtag(self, tag, attributes):
+            pass
+
+        def handle_endtag(self, tag):
+            assert open_tags.pop() == tag
+
+        def handle_data(self, text):
+            if 'style' not in open_tags:
+                words.append(text)
+    parser = Parser()
+    parser.feed(page)
+    parser.close()
+    assert not open_tags
+    return ' '.join(''.join(words).split())
+
+
+def test_an_accepted_model():
+    text = text_of(render(decision(), HISTORY, {'name': 'demo', 'parameters': 1234567}, data()))
+    assert ('The gate accepts this model. All 2 tasks hold their floors, none fell too far below version 3, and the '
+            'serving check passed.') in text
+    for shown in ('0.900', '−0.010', '0.700', '0.910 v3', 'mean average precision', '1,200 examples', '1,234,567',
+                  '40 steps in 1 min 1 s', '1,000 train · 200 eval', '600 · 100', '400 · 0',
+                  '1 rejected file: 1 truncated', 'No file was rejected.', 'digits loss', 'tags loss'):
+        assert shown in text, shown
+
+
+def test_a_refused_model_names_every_reason():
+    text = text_of(render(decision(0.62, infra=False, reasons=['The graph has the op IO>X.']), HISTORY, {}, data()))
+    assert 'The gate refuses this model. Because of digits and the serving check.' in text
+    assert 'digits: accuracy 0.62 is below its floor 0.70.' in text
+    assert 'Serving check: The graph has the op IO>X.' in text
+    assert text.count('passed') == 1, 'only tags passed'
+
+
+def test_hostile_texts_are_escaped_everywhere():
+    card = {'name': HOSTILE, 'inputs': {HOSTILE: {HOSTILE: [HOSTILE]}}, 'model': {'pooling': HOSTILE},
+            'signatures': {HOSTILE: {'inputs': {HOSTILE: HOSTILE}, 'outputs': {HOSTILE: HOSTILE}}}}
+    page = render(decision(infra=False, reasons=[HOSTILE]), HISTORY, card,
+                  data(label=f'"\'><img src=x onerror=alert(1)>{HOSTILE}', path=HOSTILE, detail=HOSTILE))
+    assert '<script' not in page and '<img' not in page
+    assert text_of(page).count(HOSTILE) >= 9
+
+
+def test_the_page_is_self_contained():
+    page = render(decision(), HISTORY, {}, data())
+    assert not re.search(r'(src|href)\s*=|url\(|@import|https?://', page)
+    assert "default-src 'none'" in page
+
+
+def test_long_lists_are_cut_and_say_so():
+    entry = data()[0]
+    entry['labels'] = [{'label': f'class{i}', 'train': 100 - i} for i in range(50)]
+    entry['rejected'] = [{'path': f'file{i}', 'reason': 'empty', 'detail': ''} for i in range(25)]
+    text = text_of(render(decision(), HISTORY, {}, [entry]))
+    assert 'class15' in text and 'class16' not in text and 'and 34 rarer labels' in text
+    assert '25 rejected files: 25 empty' in text and 'file9' in text and 'file10' not in text
+    assert 'The first 10; rejected.jsonl has all.' in text
+
+
+def test_what_could_not_be_measured_and_an_empty_history_still_make_a_page():
+    unmeasured = decide([Evaluation(DIGITS, {'accuracy': math.nan}, False)], True, [])
+    text = text_of(render(unmeasured, {}, {}, []))
+    assert 'could not be measured' in text and 'The training left no history.' in text
+
+
+def test_verdicts_without_a_baseline():
+    assert 'there was no earlier model to compare with' in verdict(decision(before=None))
+
+
+@pytest.mark.parametrize('seconds, words', [(5, '310 steps in 5 s'), (61.2, '310 steps in 1 min 1 s'),
+                                            (7260, '310 steps in 2 h 1 min')])
+def test_trained(seconds, words):
+    assert trained({'total_steps': 310, 'seconds': seconds}) == words
+
+
+def test_smooth_is_a_centred_mean_that_keeps_length_and_constants():
+    assert charts.smooth([0, 3, 6, 3, 0], 3) == [1.5, 3, 4, 3, 1.5]
+    assert charts.smooth([2.0] * 10, 4) == pytest.approx([2.0] * 10)
+
+
+def test_thin_keeps_both_ends():
+    points = charts.thin(list(range(1000)), 10)
+    assert len(points) == 10 and points[0] == 0 and points[-1] == 999
+
+
+@pytest.mark.parametrize('low, high, expected', [(0, 1, [0, 0.5, 1]), (0, 2000, [0, 500, 1000, 1500, 2000]),
+                                                 (0, 0, [0])])
+def test_ticks(low, high, expected):
+    assert charts.ticks(low, high) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('value, text', [(0, '0'), (0.0005, '5.0e-4'), (0.12345, '0.1235'), (1500, '1500'),
+                                         (12000, '12k'), (3.2e6, '3.2M')])
+def test_short_number(value, text):
+    assert charts.short_number(value) == text
+
+
+def test_line_chart_places_points_and_drops_what_is_no_number():
+    chart = charts.line_chart([charts.Line([(0, 0.0), (50, 2.0), (100, math.nan)], 'curve')], 'loss <of> x')
+    x, y = charts.WIDTH - charts.RIGHT, charts.TOP
+    assert f'points="{charts.LEFT}.0,{charts.HEIGHT - charts.BOTTOM}.0 {x}.0,{y}.0"' in chart
+    assert 'loss &lt;of&gt; x' in chart
+    assert charts.line_chart([charts.Line([(0, math.nan)], 'curve')], 'x') == ''
+
+
+def statistics_of(counts: dict[str, int]) -> bytes:
+    """TFDV's statistics of a split with these labels."""
+    statistics = statistics_pb2.DatasetFeatureStatisticsList()
+    dataset = statistics.datasets.add(num_examples=sum(counts.values()))
+    dataset.features.add().path.step.append('id')
+    feature = dataset.features.add()
+    feature.path.step.append('label')
+    for label, count in counts.items():
+        feature.string_stats.rank_histogram.buckets.add(label=label, sample_count=count)
+    return statistics.SerializeToString()
+
+
+def test_do_writes_the_page_from_artifacts(tmp_path):
+    task = sm.SINGLE
+    sm.export(tmp_path / 'model', {task.name: tf.eye(6)}, (task,),
+              card={'name': 'demo', 'inputs': {'image': {'height': 32, 'patch': [8, 8]}}})
+    files = {
+        'statistics/Split-train/FeatureStats.pb': statistics_of({'a': 7, HOSTILE: 5}),
+        'statistics/Split-eval/FeatureStats.pb': statistics_of({'a': 3}),
+        'rejected/rejected.jsonl': json.dumps({'path': 'bad\udcff.png', 'reason': 'empty', 'detail': ''}).encode() + b'\n',
+        'run/history.json': json.dumps({'steps': [{'step': 1, 'task': task.name, 'loss': 1.0, 'learning_rate': 0.1}],
+                                        'seconds': 1, 'total_steps': 1}).encode(),
+        'blessing/decision.json': json.dumps(decide([Evaluation(task, {'accuracy': 0.8}, True)], True, [])).encode(),
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+
+    def artifact(kind, name):
+        result = kind()
+        result.uri = str(tmp_path / name)
+        return [result]
+    executor.Executor().Do({
+        'model': artifact(standard_artifacts.Model, 'model'), 'model_run': artifact(standard_artifacts.ModelRun, 'run'),
+        'blessing': artifact(standard_artifacts.ModelBlessing, 'blessing'),
+        'rejected_digits': artifact(RejectedMedia, 'rejected'),
+        'statistics_digits': artifact(standard_artifacts.ExampleStatistics, 'statistics'),
+    }, {'report': artifact(EvaluationReport, 'report')}, {'mixture': serialization.to_json(Mixture((task,)))})
+
+    assert [p.name for p in (tmp_path / 'report').iterdir()] == ['report.html']
+    page = (tmp_path / 'report' / 'report.html').read_text('utf-8')
+    text = text_of(page)
+    assert '<script' not in page and HOSTILE in text
+    for shown in ('12 train · 3 eval', '7 · 3', '5 · 0', r'bad\udcff.png', 'digits_examples',
+                  'examples string [N]', 'scores float32 [N, 6]', 'height 32, patch 8 × 8', 'Parameters36',
+                  '1 step in 1 s'):
+        assert shown in text, shown
+
+
+def test_sources_of_missing_files_are_empty(tmp_path):
+    assert sources.read_json(str(tmp_path), 'history.json') == {}
+    assert sources.read_rejected(str(tmp_path)) == []
+    assert sources.read_statistics(str(tmp_path)) == ({}, [])
+    assert sources.count_parameters(str(tmp_path)) is None
+
+
+def test_component_names_its_inputs_after_the_tasks():
+    def of(kind):
+        return channel.Channel(type=kind)
+    report = component.Report(
+        mixture='{}', model=of(standard_artifacts.Model), model_run=of(standard_artifacts.ModelRun),
+        blessing=of(standard_artifacts.ModelBlessing), infra_blessing=of(standard_artifacts.InfraBlessing),
+        rejected={'a': of(RejectedMedia)}, statistics={'a': of(standard_artifacts.ExampleStatistics)})
+    assert sorted(report.inputs) == ['blessing', 'infra_blessing', 'model', 'model_run', 'rejected_a', 'statistics_a']
+    assert report.outputs['report'].type is EvaluationReport
