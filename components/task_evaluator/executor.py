@@ -1,4 +1,4 @@
-"""TaskEvaluator's executor: builds the task's EvalConfig, chooses the baseline, and lets TFX's Evaluator do the rest."""
+"""TaskEvaluator's executor: builds the EvalConfig, chooses the baseline, and lets TFX's Evaluator do the rest."""
 
 import json
 import logging

@@ -20,7 +20,7 @@ EPSILON = 1e-7
 
 
 def correct(label: int, scores: np.ndarray, k: int = 1) -> float:
-    """1.0 where the label is among the k best scores, else 0.0; a label of -1 or a score that is no number gives 0.0."""
+    """1.0 where the label is among the k best scores, else 0.0; 0.0 for a label of -1 or a score that is no number."""
     if not 0 <= label < len(scores) or np.isnan(scores).any():
         return 0.0
     # Ties are broken against the model: constant scores must not count as right.

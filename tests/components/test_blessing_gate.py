@@ -45,7 +45,8 @@ def test_floor_and_fall_are_both_told():
     assert len(reasons) == 2 and 'below its floor' in reasons[0] and 'fell by 0.40' in reasons[1]
 
 
-@pytest.mark.parametrize('evaluation', [one(DIGITS, 0.7), one(DIGITS, 0.91, before=0.93), one(DIGITS, 0.75, before=0.72)])
+@pytest.mark.parametrize('evaluation', [
+    one(DIGITS, 0.7), one(DIGITS, 0.91, before=0.93), one(DIGITS, 0.75, before=0.72)])
 def test_the_border_itself_is_held(evaluation):
     decision = decide([evaluation], True, [])
     assert decision['blessed'] and decision['reasons'] == [] and decision['tasks'][0]['reason'] == ''

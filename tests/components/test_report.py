@@ -175,7 +175,7 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
     files = {
         'statistics/Split-train/FeatureStats.pb': statistics_of({'a': 7, HOSTILE: 5}),
         'statistics/Split-eval/FeatureStats.pb': statistics_of({'a': 3}),
-        'rejected/rejected.jsonl': json.dumps({'path': 'bad\udcff.png', 'reason': 'empty', 'detail': ''}).encode() + b'\n',
+        'rejected/rejected.jsonl': json.dumps({'path': 'bad\udcff.png', 'reason': 'empty', 'detail': ''}).encode(),
         'run/history.json': json.dumps({'steps': [{'step': 1, 'task': task.name, 'loss': 1.0, 'learning_rate': 0.1}],
                                         'seconds': 1, 'total_steps': 1}).encode(),
         'blessing/decision.json': json.dumps(decide([Evaluation(task, {'accuracy': 0.8}, True)], True, [])).encode(),

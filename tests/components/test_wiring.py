@@ -21,7 +21,8 @@ def test_components_take_each_others_outputs():
         mixture='{}', model=model, infra_blessing=infra,
         evaluations={name: e.outputs['evaluation'] for name, e in evaluators.items()},
         blessings={name: e.outputs['blessing'] for name, e in evaluators.items()})
-    assert sorted(gate.inputs) == ['blessing_a', 'blessing_b', 'evaluation_a', 'evaluation_b', 'infra_blessing', 'model']
+    assert sorted(gate.inputs) == [
+        'blessing_a', 'blessing_b', 'evaluation_a', 'evaluation_b', 'infra_blessing', 'model']
     pusher = AtomicPusher(
         model=model, model_blessing=gate.outputs['blessing'], infra_blessing=infra,
         push_destination=pusher_pb2.PushDestination(
