@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from model_code import modalities
+from model_code.errors import PipelineStop
 from model_code.settings import ModelConfig
 from model_code.tasks import Task
 
@@ -54,7 +55,7 @@ def task_dataset(task: Task, classes: int, config: ModelConfig, files: list[str]
     if training:
         names = names.shuffle(len(files), seed=seed)
     records = names.interleave(lambda name: tf.data.TFRecordDataset(name, compression_type='GZIP'),
-                               cycle_length=4, deterministic=True)
+                               cycle_length=4)
     if training:
         # Shuffled while still encoded: a buffer of decoded clips would not fit.
         records = records.shuffle(SHUFFLE_BUFFER, seed=seed).repeat()
@@ -67,10 +68,7 @@ def task_dataset(task: Task, classes: int, config: ModelConfig, files: list[str]
 
 
 def first_example(task: Task, classes: int, files: list[str]) -> dict:
-    """The first transformed example, parsed; PipelineStop's job is the caller's where there is none.
-
-    Export takes the log-mel statistics from it: they are the same in every example of a task.
-    """
+    """The first transformed example, parsed. Export takes the log-mel statistics from it: a task's are all the same."""
     for record in tf.data.TFRecordDataset(sorted(files), compression_type='GZIP').take(1):
         return tf.io.parse_single_example(record, feature_spec(task, classes))
-    raise ValueError(f'Task {task.name} has no example in {files}.')
+    raise PipelineStop(f'Task {task.name} has no training example in {files}; it needs at least one.')

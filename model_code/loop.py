@@ -106,11 +106,11 @@ def _step_runner(strategy, model, optimizer, mixture: Mixture, config: TrainingC
 
 def _write_history(directory: str, history: dict):
     path = os.path.join(directory, 'history.json')
-    with open(path + '.tmp', 'w', encoding='utf-8') as file:
+    with tf.io.gfile.GFile(path + '.tmp', 'w') as file:
         json.dump(history, file)
-    os.replace(path + '.tmp', path)
+    tf.io.gfile.rename(path + '.tmp', path, overwrite=True)
 
 
 def _read_history(directory: str) -> dict:
-    with open(os.path.join(directory, 'history.json'), encoding='utf-8') as file:
+    with tf.io.gfile.GFile(os.path.join(directory, 'history.json')) as file:
         return json.load(file)

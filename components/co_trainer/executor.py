@@ -1,0 +1,98 @@
+"""CoTrainer's executor: parses TFX's arguments; model_code does the work."""
+
+import hashlib
+import json
+import os
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from model_code import export, input_pipeline, loop, modalities, polyvit, strategy
+from model_code.serialization import from_json
+from model_code.settings import ModelConfig, TrainingConfig, check_batches
+from model_code.tasks import Mixture, Task
+
+
+class Executor(base_executor.BaseExecutor):
+
+    def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
+           exec_properties: dict[str, Any]) -> None:
+        mixture = from_json(Mixture, exec_properties['mixture'])
+        train_files, vocabularies = {}, {}
+        for task in mixture.tasks:
+            examples = artifact_utils.get_single_instance(input_dict[f'examples_{task.name}'])
+            graph = artifact_utils.get_single_instance(input_dict[f'transform_graph_{task.name}'])
+            train_files[task.name] = tf.io.gfile.glob(
+                os.path.join(artifact_utils.get_split_uri([examples], 'train'), '*.gz'))
+            vocabularies[task.name] = read_vocabulary(task, graph.uri)
+
+        model_run = artifact_utils.get_single_instance(output_dict['model_run']).uri
+        co_train(
+            mixture=mixture,
+            model_config=from_json(ModelConfig, exec_properties['model_config']),
+            config=from_json(TrainingConfig, exec_properties['training']),
+            train_files=train_files,
+            vocabularies=vocabularies,
+            # Beside the run's own output, under a name that follows what is trained: a run that was cut finds it.
+            checkpoint_dir=os.path.join(os.path.dirname(model_run.rstrip('/')), 'unfinished',
+                                        work_key(exec_properties, train_files)),
+            model_run_dir=model_run,
+            export_dir=path_utils.serving_model_dir(
+                artifact_utils.get_single_instance(output_dict['model']).uri),
+            card=json.loads(exec_properties['card']))
+
+
+def read_vocabulary(task: Task, transform_graph_uri: str) -> list[str]:
+    """The task's labels in id order, from its Transform's vocabulary file."""
+    graph = tft.TFTransformOutput(transform_graph_uri)
+    return [label.decode('utf-8') for label in graph.vocabulary_by_name(f'{task.name}_labels')]
+
+
+def work_key(exec_properties: dict[str, Any], train_files: dict[str, list[str]]) -> str:
+    """A name that is the same exactly for the same training of the same examples by the same code."""
+    settings = [exec_properties[name] for name in ('mixture', 'model_config', 'training', 'code_version')]
+    return hashlib.sha256(json.dumps([settings, sorted(train_files.items())]).encode()).hexdigest()[:16]
+
+
+def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingConfig,
+             train_files: dict[str, list[str]], vocabularies: dict[str, list[str]], checkpoint_dir: str,
+             model_run_dir: str, export_dir: str, card: dict) -> dict:
+    """Trains from the newest checkpoint in checkpoint_dir, exports to export_dir, leaves the run in model_run_dir.
+
+    Returns the history (loop.train).
+    """
+    classes = {name: len(labels) for name, labels in vocabularies.items()}
+    tf.random.set_seed(config.seed)
+    distribution = strategy.make_strategy(config)
+    check_batches(mixture.tasks, distribution.num_replicas_in_sync)
+    with distribution.scope():
+        model = polyvit.PolyViT(mixture, classes, model_config)
+    datasets = {
+        task.name: input_pipeline.task_dataset(task, classes[task.name], model_config, train_files[task.name],
+                                               training=True, seed=config.seed + index)
+        for index, task in enumerate(mixture.tasks)}
+    history = loop.train(distribution, model, mixture, datasets, config, checkpoint_dir)
+
+    firsts = {task.name: input_pipeline.first_example(task, classes[task.name], train_files[task.name])
+              for task in mixture.tasks}
+    log_mel = {task.name: (float(firsts[task.name]['log_mel_mean']), float(firsts[task.name]['log_mel_stddev']))
+               for task in mixture.tasks if task.modality == 'audio'}
+    samples = {task.name: _media(task, firsts[task.name]) for task in mixture.tasks}
+    export.save(export.ServedModel(model, mixture, vocabularies, log_mel), export_dir, card, samples)
+
+    tf.io.gfile.makedirs(model_run_dir)
+    tf.io.gfile.rename(checkpoint_dir, os.path.join(model_run_dir, 'checkpoints'), overwrite=True)
+    with tf.io.gfile.GFile(os.path.join(model_run_dir, 'history.json'), 'w') as file:
+        json.dump(history, file)
+    return history
+
+
+def _media(task: Task, features: dict[str, tf.Tensor]) -> list[bytes]:
+    """The encoded media of one parsed example: a list of one, or a clip's frames."""
+    value = features[modalities.get_modality(task.modality).feature].numpy()
+    return list(value) if isinstance(value, (list, tuple)) or getattr(value, 'ndim', 0) else [value]

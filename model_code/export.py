@@ -1,0 +1,186 @@
+"""The SavedModel that is served: signatures, model card and warm-up requests (design.md, Signatures).
+
+For each task T:
+  T           encoded media -> `labels` [N, k] strings and `scores` [N, k] float32, best first, k = min(5, classes)
+  T_scores    encoded media -> `scores` [N, classes] float32, in vocabulary order
+  T_examples  serialized tf.Examples as MediaExampleGen writes them -> `scores` [N, classes]
+  T_label     the same -> `label`: [N] int64 ids (-1 where unknown), or [N, classes] float32 for a multi-label task
+and for each modality M:
+  M_embedding encoded media -> `embedding` [N, width] float32
+Encoded media: `image` [N], `audio` [N] (16 kHz mono PCM16 WAV) or `frames` [N, F] (JPEG; empty strings pad). Core
+TensorFlow ops only, so that a stock server loads it.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from model_code import losses, modalities
+from model_code.polyvit import PolyViT
+from model_code.tasks import Mixture, Task
+
+TOP_K = 5
+DEFAULT_SIGNATURE = 'serving_default'
+
+
+class ServedModel(tf.Module):
+    """The model with its vocabularies and sound statistics, and the functions behind the signatures.
+
+    vocabularies: task -> labels, in id order. log_mel: audio task -> (mean, standard deviation) in decibels.
+    """
+
+    def __init__(self, model: PolyViT, mixture: Mixture, vocabularies: dict[str, list[str]],
+                 log_mel: dict[str, tuple[float, float]]):
+        super().__init__(name='served_polyvit')
+        self.model = model
+        self.mixture_tasks = {t.name: t for t in mixture.tasks}
+        self.vocabularies = {name: list(labels) for name, labels in vocabularies.items()}
+        self.log_mel = {name: tuple(stats) for name, stats in log_mel.items()}
+        self.label_ids = {name: _label_table(labels) for name, labels in vocabularies.items()}
+
+    def signatures(self) -> dict:
+        """Name -> concrete function of every signature."""
+        result = {}
+        for name, task in self.mixture_tasks.items():
+            row = modalities.get_modality(task.modality)
+            media = _media_spec(row)
+            examples = tf.TensorSpec([None], tf.string, name='examples')
+            scores = tf.function(functools.partial(self._scores, task), input_signature=[media])
+            result[name] = _named(row.feature, media, functools.partial(self._best, task, scores))
+            result[f'{name}_scores'] = _named(row.feature, media, lambda m, f=scores: {'scores': f(m)})
+            result[f'{name}_examples'] = _named(
+                'examples', examples, lambda e, f=scores, r=row: {'scores': f(_parse_media(e, r))})
+            result[f'{name}_label'] = _named('examples', examples, functools.partial(self._label, task))
+        for name in {t.modality: None for t in self.mixture_tasks.values()}:
+            row = modalities.get_modality(name)
+            result[f'{name}_embedding'] = _named(
+                row.feature, _media_spec(row), functools.partial(self._embedding, name))
+        result[DEFAULT_SIGNATURE] = result[next(iter(self.mixture_tasks))]
+        return result
+
+    def _inputs(self, task: Task, media: tf.Tensor) -> tf.Tensor:
+        """Encoded media of N examples -> the tokenizer's input [N, *input shape]."""
+        row = modalities.get_modality(task.modality)
+        spec = self.model.config.input(task.modality)
+
+        def one(encoded):
+            example = row.preprocessing.decode(encoded, spec)
+            if task.modality == 'audio':
+                example = row.preprocessing.normalize(example, *self.log_mel[task.name], spec)
+            return example
+
+        return tf.map_fn(one, media, fn_output_signature=tf.TensorSpec(spec.shape, tf.float32))
+
+    def _scores(self, task: Task, media: tf.Tensor) -> tf.Tensor:
+        return losses.scores(task, self.model.logits(task.name, self._inputs(task, media)))
+
+    def _best(self, task: Task, scores_of, media: tf.Tensor) -> dict:
+        vocabulary = self.vocabularies[task.name]
+        scores, ids = tf.math.top_k(scores_of(media), k=min(TOP_K, len(vocabulary)))
+        return {'labels': tf.gather(tf.constant(vocabulary), ids), 'scores': scores}
+
+    def _label(self, task: Task, examples: tf.Tensor) -> dict:
+        labels = tf.io.parse_example(examples, {'label': tf.io.RaggedFeature(tf.string)})['label']
+        ids = tf.ragged.map_flat_values(self.label_ids[task.name].lookup, labels)
+        if task.multi_label:
+            one_hot = tf.ragged.map_flat_values(tf.one_hot, ids, len(self.vocabularies[task.name]))
+            return {'label': tf.reduce_max(one_hot.to_tensor(), axis=1)}
+        return {'label': ids.to_tensor(default_value=-1)[:, 0]}
+
+    def _embedding(self, modality: str, media: tf.Tensor) -> dict:
+        # Sounds are normalised by the statistics of the modality's first task: the representation has no task.
+        task = next(t for t in self.mixture_tasks.values() if t.modality == modality)
+        return {'embedding': self.model.embed(modality, self._inputs(task, media))}
+
+
+def _label_table(labels: list[str]) -> tf.lookup.StaticHashTable:
+    ids = tf.range(len(labels), dtype=tf.int64)
+    return tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(tf.constant(labels), ids), default_value=-1)
+
+
+def _media_spec(row: modalities.Modality) -> tf.TensorSpec:
+    return tf.TensorSpec([None, None] if row.repeated else [None], tf.string, name=row.feature)
+
+
+def _named(argument: str, spec: tf.TensorSpec, function):
+    """The function with one input called `argument`, traced."""
+    return tf.function(lambda **inputs: function(inputs[argument])).get_concrete_function(**{argument: spec})
+
+
+def _parse_media(examples: tf.Tensor, row: modalities.Modality) -> tf.Tensor:
+    """Serialized tf.Examples [N] -> encoded media as the signatures take it."""
+    if row.repeated:
+        return tf.io.parse_example(examples, {row.feature: tf.io.RaggedFeature(tf.string)})[row.feature].to_tensor()
+    return tf.io.parse_example(examples, {row.feature: tf.io.FixedLenFeature([], tf.string)})[row.feature]
+
+
+def save(served: ServedModel, directory: str, card: dict, samples: dict[str, list[bytes]]):
+    """Writes the SavedModel with its extra assets.
+
+    card: goes to assets.extra/model_card.json, with the tasks, inputs and parameter count added.
+    samples: task -> encoded media of one example (a list of one, or of a clip's frames): the warm-up requests.
+    """
+    tf.saved_model.save(served, directory, signatures=served.signatures())
+    extra = os.path.join(directory, 'assets.extra')
+    tf.io.gfile.makedirs(extra)
+    with tf.io.gfile.GFile(os.path.join(extra, 'model_card.json'), 'w') as file:
+        json.dump(card | model_facts(served), file, indent=1, sort_keys=True)
+    with tf.io.TFRecordWriter(os.path.join(extra, 'tf_serving_warmup_requests')) as writer:
+        for request in warmup_requests(served, samples):
+            log = prediction_log_pb2.PredictionLog(
+                predict_log=prediction_log_pb2.PredictLog(request=request))
+            writer.write(log.SerializeToString())
+
+
+def model_facts(served: ServedModel) -> dict:
+    """What the card says of the model itself: tasks with their classes, inputs, parameters."""
+    model = served.model
+    count = lambda variables: sum(v.shape.num_elements() for v in variables)
+    tasks = [{'name': t.name, 'modality': t.modality, 'multi_label': t.multi_label,
+              'primary_metric': t.primary_metric, 'classes': served.vocabularies[t.name]}
+             for t in served.mixture_tasks.values()]
+    return {
+        'tasks': tasks,
+        'inputs': {name: dataclasses.asdict(model.config.input(name)) for name in model.tokenizers},
+        'parameters': {
+            'total': count(model.trainable_variables),
+            'encoder': count(model.encoder.trainable_variables),
+            'tokenizers': {name: count(t.trainable_variables) for name, t in model.tokenizers.items()},
+            'heads': {name: count(h.trainable_variables) for name, h in model.heads.items()},
+        },
+    }
+
+
+def warmup_requests(served: ServedModel, samples: dict[str, list[bytes]]):
+    """A PredictRequest for every signature, from one real example a task."""
+    def request(signature: str, name: str, value: tf.Tensor):
+        message = predict_pb2.PredictRequest()
+        message.model_spec.signature_name = signature
+        message.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return message
+
+    embedded = set()
+    for index, (name, task) in enumerate(served.mixture_tasks.items()):
+        row = modalities.get_modality(task.modality)
+        media = [samples[name]] if row.repeated else samples[name]
+        example = tf.train.Example(features=tf.train.Features(feature={
+            row.feature: _bytes_feature(samples[name]),
+            'label': _bytes_feature([served.vocabularies[name][0].encode()])})).SerializeToString()
+        if index == 0:
+            yield request(DEFAULT_SIGNATURE, row.feature, media)
+        yield request(name, row.feature, media)
+        yield request(f'{name}_scores', row.feature, media)
+        yield request(f'{name}_examples', 'examples', [example])
+        yield request(f'{name}_label', 'examples', [example])
+        if task.modality not in embedded:
+            embedded.add(task.modality)
+            yield request(f'{task.modality}_embedding', row.feature, media)
+
+
+def _bytes_feature(values: list[bytes]) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
