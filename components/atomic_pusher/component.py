@@ -26,7 +26,7 @@ class AtomicPusherSpec(component_spec.ComponentSpec):
 
 
 class AtomicPusher(base_component.BaseComponent):
-    """Pushes a model that both the gate and the serving check blessed, as the next version of the destination.
+    """Pushes a model that both the gate and the serving check blessed, as a new version of the destination.
 
     push_destination: with `filesystem.base_directory`. custom_config: what goes into the model card beside the
     metrics: run_key, push_nonce, baseline_version. Both blessings are needed: nothing is pushed unchecked.

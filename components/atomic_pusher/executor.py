@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import time
 import uuid
 
 from tfx.components.pusher import executor as tfx_pusher
@@ -54,7 +55,7 @@ def read_metrics(blessing_dir: str) -> dict[str, dict]:
 
 
 def push(model_dir: str, serving_dir: str, card_additions: dict) -> str:
-    """Copies the SavedModel into serving_dir as the version after the greatest there; returns the version.
+    """Copies the SavedModel into serving_dir as a version greater than all there; returns the version.
 
     On a local file system it is written under a hidden name beside and renamed, so that a server that polls the folder
     sees the version whole or not at all; hidden names and names that are no number are no versions to it. Object
@@ -85,16 +86,19 @@ def push(model_dir: str, serving_dir: str, card_additions: dict) -> str:
 
 
 def next_version(serving_dir: str) -> str:
-    """One more than the greatest number among the names in serving_dir, '1' where there is none.
+    """The time in seconds, as the stock Pusher's, or one more than the greatest number among the names in serving_dir.
 
-    Counts also directories that hold no model: a server may have seen and refused them.
+    The time, because a number must not come back with another model in it: after a roll-back by removing the newest
+    version, counting on would give its number to the next model, and whoever remembers the number (TFX's cache of
+    ServingBaseline, dashboards, clients) would take one for the other. Directories that hold no model count too: a
+    server may have seen and refused them.
     """
     names = [name.rstrip('/') for name in fileio.listdir(serving_dir)]
     versions = [int(name) for name in names if name.isascii() and name.isdecimal() and int(name) <= MAX_VERSION]
     if max(versions, default=0) == MAX_VERSION:
         raise PipelineStop(f'{serving_dir} has version {MAX_VERSION}, the greatest that a server reads; remove it to '
                            'push a newer one.')
-    return str(max(versions, default=0) + 1)
+    return str(max(int(time.time()), max(versions, default=0) + 1))
 
 
 def _write(model_dir: str, target: str, card_additions: dict):

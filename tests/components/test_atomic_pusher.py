@@ -44,26 +44,38 @@ def run_pusher(tmp_path, model, blessed=1, infra_blessed=1):
     return pushed
 
 
-def test_push_is_the_next_version_with_its_numbers(tmp_path, model):
-    for name in ('2', '10', '.pushing-left-over', 'notes'):
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """The time stands at 100 seconds."""
+    monkeypatch.setattr(executor.time, 'time', lambda: 100.9)
+
+
+def test_push_is_a_greater_version_with_its_numbers(tmp_path, model):
+    for name in ('2', '100', '.pushing-left-over', 'notes'):
         (tmp_path / 'serving' / name).mkdir(parents=True)
     pushed = run_pusher(tmp_path, model)
-    version = tmp_path / 'serving' / '11'
+    version = tmp_path / 'serving' / '101'
     assert json.loads((version / 'assets.extra' / 'model_card.json').read_text()) == {
         'name': 'm', 'run_key': 'new', 'baseline_version': '2', 'metrics': {'digits': {'accuracy': 0.75}}}
     assert (version / 'saved_model.pb').read_text() == 'graph'
     assert (version / 'variables' / 'variables.index').read_text() == 'v'
     assert pushed.get_int_custom_property('pushed') == 1
-    assert pushed.get_string_custom_property('pushed_version') == '11'
+    assert pushed.get_string_custom_property('pushed_version') == '101'
     assert pushed.get_string_custom_property('pushed_destination') == str(version)
     assert (tmp_path / 'pushed' / 'saved_model.pb').exists()
     assert json.loads((tmp_path / 'model/Format-Serving/assets.extra/model_card.json').read_text())['run_key'] == 'old'
 
 
-def test_first_push_is_version_1_and_the_next_2(tmp_path, model):
-    assert run_pusher(tmp_path, model).get_string_custom_property('pushed_version') == '1'
-    assert run_pusher(tmp_path, model).get_string_custom_property('pushed_version') == '2'
-    assert sorted(os.listdir(tmp_path / 'serving')) == ['1', '2']
+def test_two_pushes_in_one_second_are_two_versions(tmp_path, model):
+    assert run_pusher(tmp_path, model).get_string_custom_property('pushed_version') == '100'
+    assert run_pusher(tmp_path, model).get_string_custom_property('pushed_version') == '101'
+    assert sorted(os.listdir(tmp_path / 'serving')) == ['100', '101']
+
+
+def test_a_number_that_no_server_reads_is_refused(tmp_path):
+    (tmp_path / str(2 ** 63 - 1)).mkdir()
+    with pytest.raises(PipelineStop, match='remove it'):
+        executor.next_version(str(tmp_path))
 
 
 @pytest.mark.parametrize('blessed, infra_blessed', [(0, 1), (1, 0), (0, 0)])
