@@ -11,6 +11,7 @@ import io
 import json
 import os
 import posixpath
+import re
 import stat
 
 from model_code.errors import ConfigError
@@ -29,6 +30,7 @@ _OTHER_MEDIA = {
 }
 
 _MAX_MANIFEST_BYTES = 1 << 30
+_CONTROL = re.compile(r'[\x00-\x1f\x7f]')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +56,8 @@ def list_media(task: Task) -> list[Entry]:
         where = f'the manifest {task.manifest} names none' if task.manifest else (
             f'no file ends in {", ".join(get_modality(task.modality).extensions)} in a class folder')
         raise ConfigError(f'Task {task.name}: {task.data} has no {task.modality} files ({where}).')
+    for entry in entries:
+        _check_text(task, entry)
     _refuse_links_out(task, entries)
     return sorted(entries, key=lambda entry: entry.path)
 
@@ -100,6 +104,19 @@ def hashed_split(path: str, eval_share: float) -> str:
     """The split of a file that nobody assigned: by a hash of its path, so the same at every run and on every machine."""
     position = int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], 'big') / 2 ** 64
     return 'eval' if position < eval_share else 'train'
+
+
+def _check_text(task: Task, entry: Entry):
+    """Paths become ids, labels become lines of a vocabulary file: both must be text, labels without line breaks."""
+    try:
+        for text in (entry.path, *entry.labels):
+            text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f'Task {task.name}: the name {entry.path!a} in {task.data} is not UTF-8. Rename the file.')
+    for label in entry.labels:
+        if _CONTROL.search(label):
+            raise ConfigError(f'Task {task.name}: {entry.path} has the label {label!a}; labels may have no line break or '
+                              'other control character.')
 
 
 def _is_remote(path: str) -> bool:

@@ -1,0 +1,69 @@
+"""Transform's preprocessing_fn, one a modality: raw features -> what training reads. Media bytes stay encoded.
+
+Each takes the batched features that TaskSchemaGen's schema describes and custom_config: 'task' and 'spec' (the modality's
+input settings) as JSON, and optionally 'classes', the label domain as a JSON list. Each returns `id`, `label`, the
+media feature, and writes the vocabulary `<task>_labels`, a label a line, most frequent first. `label` is a place in
+that file: [N] int64, -1 for a label that is not in it; for a multi-label task [N, classes] float32, 1 at each place.
+"""
+
+import json
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.media_example_gen import listing
+from model_code.modalities import AudioInput
+from model_code.preprocessing import audio as audio_ops
+from model_code.serialization import from_json
+from model_code.tasks import Task
+
+
+def image(inputs, custom_config):
+    """image [N] string: PNG or JPEG bytes."""
+    return {**_id_and_label(inputs, custom_config), 'image': inputs['image']}
+
+
+def video(inputs, custom_config):
+    """frames: a SparseTensor [N, F] string, JPEG bytes, a row a clip."""
+    return {**_id_and_label(inputs, custom_config), 'frames': inputs['frames']}
+
+
+def audio(inputs, custom_config):
+    """audio [N] string: WAV bytes; log_mel_mean and log_mel_stddev [N] float32: of the train split, in every row.
+
+    Mean and deviation are over all frames and bins of the spectrograms that training sees, padding included.
+    """
+    spec = from_json(AudioInput, custom_config['spec'])
+
+    def moments(encoded):
+        # Two numbers an example, so that a batch of spectrograms never stands in memory. Double precision: the
+        # variance is a difference of large numbers.
+        decibels = tf.cast(audio_ops.log_mel(audio_ops.decode_waveform(encoded, spec), spec), tf.float64)
+        return tf.stack([tf.reduce_mean(decibels), tf.reduce_mean(tf.square(decibels))])
+
+    per_example = tf.map_fn(moments, inputs['audio'], fn_output_signature=tf.TensorSpec([2], tf.float64))
+    mean, mean_square = tf.unstack(tft.mean(per_example, reduce_instance_dims=False))
+    stddev = tf.sqrt(tf.maximum(mean_square - tf.square(mean), 0))
+    rows = tf.shape(inputs['audio'])
+    return {
+        **_id_and_label(inputs, custom_config),
+        'audio': inputs['audio'],
+        'log_mel_mean': tf.fill(rows, tf.cast(mean, tf.float32)),
+        'log_mel_stddev': tf.fill(rows, tf.cast(stddev, tf.float32)),
+    }
+
+
+def _id_and_label(inputs, custom_config) -> dict:
+    task = from_json(Task, custom_config['task'])
+    places = tft.compute_and_apply_vocabulary(
+        inputs['label'], vocab_filename=f'{task.name}_labels', default_value=-1, num_oov_buckets=0)
+    if task.multi_label:
+        # How many classes there are must be known while the graph is built: an example's shape is part of its schema.
+        classes = json.loads(custom_config['classes']) if 'classes' in custom_config else listing.classes_of(task)
+        places = multi_hot(tf.sparse.to_dense(places, default_value=-1), len(classes))
+    return {'id': inputs['id'], 'label': places}
+
+
+def multi_hot(places: tf.Tensor, classes: int) -> tf.Tensor:
+    """[N, k] int64, -1 where there is none -> [N, classes] float32, 1 at each place."""
+    return tf.minimum(tf.reduce_sum(tf.one_hot(places, classes), axis=1), 1.0)

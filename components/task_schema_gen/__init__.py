@@ -1,0 +1,1 @@
+"""TaskSchemaGen: a modality's curated schema, with the label domain of one task."""

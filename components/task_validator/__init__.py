@@ -1,0 +1,1 @@
+"""TaskValidator: the stock ExampleValidator, and a stop where it finds an anomaly."""

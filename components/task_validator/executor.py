@@ -1,0 +1,86 @@
+"""The stock ExampleValidator's executor, and a stop where it found something."""
+
+import os
+
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+from tfx.components.example_validator import executor as stock
+from tfx.components.statistics_gen import stats_artifact_utils
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx.utils import io_utils
+
+from model_code.errors import PipelineStop
+from model_code.serialization import from_json
+from model_code.tasks import Task
+
+_NAMED = 10  # Anomalies in the message; all of them are in the artifact.
+
+
+class Executor(stock.Executor):
+    """Executor of TaskValidator."""
+
+    def Do(self, input_dict, output_dict, exec_properties):
+        """Validates as the stock executor, then raises PipelineStop that names what was found."""
+        result = super().Do(input_dict, output_dict, exec_properties)
+        statistics = artifact_utils.get_single_instance(input_dict['statistics'])
+        anomalies = artifact_utils.get_single_instance(output_dict['anomalies'])
+        schema = io_utils.SchemaReader().read(
+            io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict['schema'])))
+        found = []
+        for split in artifact_utils.decode_split_names(statistics.split_names):
+            found += describe(
+                split, schema, stats_artifact_utils.load_statistics(statistics, split).proto(),
+                _read_anomalies(os.path.join(artifact_utils.get_split_uri([anomalies], split), stock.DEFAULT_FILE_NAME)))
+        if found:
+            name = from_json(Task, exec_properties['task']).name
+            more = f' And {len(found) - _NAMED} more.' if len(found) > _NAMED else ''
+            raise PipelineStop(f'Task {name}: the examples are not as their schema says, so nothing is trained on them. '
+                               + ' '.join(f'Task {name}, {sentence}' for sentence in found[:_NAMED]) + more)
+        return result
+
+
+def _read_anomalies(path: str) -> anomalies_pb2.Anomalies:
+    with fileio.open(path, 'rb') as file:
+        return anomalies_pb2.Anomalies.FromString(file.read())
+
+
+def describe(split: str, schema: schema_pb2.Schema, statistics: statistics_pb2.DatasetFeatureStatisticsList,
+             anomalies: anomalies_pb2.Anomalies) -> list[str]:
+    """A sentence for each thing that is wrong with a split: 'split S, feature F: what'. [] where nothing is."""
+    if not sum(dataset.num_examples for dataset in statistics.datasets):
+        return [f'split {split}: it is empty. Put files into it, or change how files are split (eval_share, the '
+                "manifest's split column, the split folders)."]
+    found = []
+    for feature, info in sorted(anomalies.anomaly_info.items()):
+        name = '.'.join(info.path.step) or feature
+        what = ' '.join(f'{reason.short_description}: {reason.description.rstrip(".")}.' for reason in info.reason)
+        found.append(f'split {split}, feature {name}: {what or info.description}')
+    if anomalies.HasField('dataset_anomaly_info'):
+        found.append(f'split {split}, all features: {anomalies.dataset_anomaly_info.description}')
+    if split == 'train':
+        found += _classes_without_examples(schema, statistics)
+    return found
+
+
+def _classes_without_examples(schema, statistics) -> list[str]:
+    """A class that the domain names and no train example has can't be learned, and would have no place in the vocabulary.
+
+    TFDV has no such check: its domains say what may be there, not what must.
+    """
+    domain = next((d.value for d in schema.string_domain if d.name == 'label'), ())
+    for feature in statistics.datasets[0].features:
+        if '.'.join(feature.path.step) == 'label' or feature.name == 'label':
+            buckets = feature.string_stats.rank_histogram.buckets
+            missing = sorted(set(domain) - {bucket.label for bucket in buckets})
+            # The histogram holds only the most frequent labels: with more labels than that, count instead.
+            if missing and feature.string_stats.unique <= len(buckets):
+                return [f'split train, feature label: no example has {_quoted(missing)}, which the classes name. Add '
+                        'examples, or take it out of `classes`.']
+            if feature.string_stats.unique < len(domain):
+                return [f'split train, feature label: {feature.string_stats.unique} of {len(domain)} classes have '
+                        'examples. Add examples of the others, or take them out of `classes`.']
+    return []
+
+
+def _quoted(names) -> str:
+    return ', '.join(map(repr, names[:5])) + (f' and {len(names) - 5} more classes' if len(names) > 5 else '')
