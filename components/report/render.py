@@ -24,8 +24,9 @@ def render(decision: dict, history: dict, card: dict, data: list[dict]) -> str:
 
     decision: the gate's (components.blessing_gate.decision.decide).
     history: {'steps': [{'step', 'task', 'loss', 'learning_rate', ...}], 'seconds', 'total_steps'}.
-    card: the model card; used if there: name, parameters, inputs {modality: spec}, signatures {name: {'inputs': {name:
-      'dtype [shape]'}, 'outputs'}}, model and training (settings), written (a date as text).
+    card: the model card; used if there: name, parameters (a number, or {'total': n, part: n or {name: n}}), inputs
+      {modality: spec}, signatures {name: {'inputs': {name: 'dtype [shape]'}, 'outputs'}}, model and training
+      (settings), written (a date as text).
     data: a dict a task: {'name', 'modality', 'splits': {split: examples}, 'labels': [{'label', split: count, ...}]
       most frequent first, 'rejected': [{'path', 'reason', 'detail'}]}.
     """
@@ -33,7 +34,7 @@ def render(decision: dict, history: dict, card: dict, data: list[dict]) -> str:
     colours = {name: f'c{i % COLOURS}' for i, name in enumerate(names)}
     return _environment().get_template('report.html').render(
         decision=decision, colours=colours,
-        card={'name': '', 'parameters': None, 'inputs': {}, 'signatures': {}, 'written': '', **card},
+        card={'name': '', 'inputs': {}, 'signatures': {}, 'written': '', **card},
         verdict=verdict(decision),
         tasks=[_task_row(task) for task in decision['tasks']],
         losses=_loss_charts(history, names, colours),
@@ -41,6 +42,7 @@ def render(decision: dict, history: dict, card: dict, data: list[dict]) -> str:
         peak=charts.short_number(max((s['learning_rate'] for s in history.get('steps', [])), default=0)),
         trained=trained(history),
         data=[_data_card(entry) for entry in data],
+        parameters=_parameters(card.get('parameters')),
         settings=[(label, card_part[key]) for card_part in (card.get('model') or {}, card.get('training') or {})
                   for key, label in _SETTINGS.items() if key in card_part])
 
@@ -128,6 +130,21 @@ def _data_card(entry: dict) -> dict:
         'reasons': sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
         'first_rejected': entry['rejected'][:MAX_REJECTED],
     }
+
+
+def _parameters(parameters) -> list[tuple[str, int]]:
+    """(label, number) of the total and then of each part; [] where the card says nothing."""
+    if parameters is None:
+        return []
+    if not isinstance(parameters, dict):
+        return [('Parameters', parameters)]
+    rows = [('Parameters', parameters['total'])] if 'total' in parameters else []
+    for part, number in parameters.items():
+        if isinstance(number, dict):
+            rows += [(f'{part}: {name}', count) for name, count in number.items()]
+        elif part != 'total':
+            rows.append((part, number))
+    return rows
 
 
 def _counts(label: dict, splits: dict) -> list[int]:

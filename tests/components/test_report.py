@@ -77,6 +77,11 @@ def test_an_accepted_model():
         assert shown in text, shown
 
 
+def test_parameters_by_part():
+    card = {'parameters': {'total': 1500, 'encoder': 1200, 'tokenizers': {'image': 300}}}
+    assert 'Parameters1,500encoder1,200tokenizers: image300' in text_of(render(decision(), HISTORY, card, []))
+
+
 def test_a_refused_model_names_every_reason():
     text = text_of(render(decision(0.62, infra=False, reasons=['The graph has the op IO>X.']), HISTORY, {}, data()))
     assert 'The gate refuses this model. Because of digits and the serving check.' in text
