@@ -1,0 +1,9 @@
+"""TFX components: a folder each, thin executors over plain functions."""
+
+
+def __getattr__(name):
+    """The artifact types under the names by which Kubeflow imports them; late, because they import TFX."""
+    if name in ('EvaluationReport', 'RejectedMedia'):
+        from components import artifacts
+        return getattr(artifacts, name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,6 +1,7 @@
 """The artifact types that this project adds to TFX's.
 
-Kubeflow finds a custom type by its TYPE_NAME, which so must be its import path, and allows it no PROPERTIES.
+Kubeflow finds a custom type by its TYPE_NAME, which so must be an import path, of the form `<package>.<Class>` (one
+dot: components/__init__.py hands these classes on), and allows it no PROPERTIES.
 """
 
 from tfx.types import artifact
@@ -8,9 +9,9 @@ from tfx.types import artifact
 
 class RejectedMedia(artifact.Artifact):
     """A directory with rejected.jsonl: a line `{"path", "reason", "detail"}` for each file that could not be read."""
-    TYPE_NAME = 'components.artifacts.RejectedMedia'
+    TYPE_NAME = 'components.RejectedMedia'
 
 
 class EvaluationReport(artifact.Artifact):
     """A directory with report.html, one self-contained file."""
-    TYPE_NAME = 'components.artifacts.EvaluationReport'
+    TYPE_NAME = 'components.EvaluationReport'
