@@ -143,7 +143,7 @@ class RestFront:
             raise ServingError('INTERNAL', f'{type(error).__name__}: {error}') from error
 
     async def _read(self, request: web.Request, hold) -> bytes:
-        """The request's body, inflated if it says gzip, never more than the limit. hold(size): takes that much memory."""
+        """The request's body, inflated if it says gzip, at most the limit. hold(size): accounts for that much memory."""
         limit = self._limits.max_body_bytes
         if (request.content_length or 0) > limit:
             raise _too_large(limit)

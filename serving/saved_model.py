@@ -1,5 +1,5 @@
 """One version of a SavedModel, loaded and run as TensorFlow Serving does: a graph in a session, fed and fetched by the
-tensor names of its signatures."""
+tensor names of its signatures. TensorFlow is imported only when a model is loaded."""
 
 import contextlib
 import dataclasses
@@ -34,8 +34,8 @@ class Signature:
 class SavedModel:
     """A loaded version: `signatures` by name, `signature_defs` (protos) for metadata, and `run`.
 
-    `run`, `classify` and `regress` may be called from several threads. Raises ServingError where loading fails, also when
-    a warm-up record fails.
+    `run`, `classify` and `regress` may be called from several threads. Raises ServingError where loading fails, also
+    when a warm-up record fails.
     """
 
     def __init__(self, directory: str, warm_up: bool = True):
@@ -44,7 +44,7 @@ class SavedModel:
         self._graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=self._graph)
         try:
-            # TensorFlow calls this loader deprecated; the one that it names instead does not run graphs as a server does.
+            # TensorFlow calls this loader deprecated, but the one that it names instead runs no graph as a server does.
             with self._graph.as_default(), _no_warnings():
                 meta_graph = tf.compat.v1.saved_model.loader.load(self._session, ['serve'], directory)
             self._read_signatures(meta_graph.signature_def)
@@ -169,6 +169,12 @@ class SavedModel:
                     raise ServingError('UNIMPLEMENTED', f'Unsupported log_type for warmup: {kind}')
             except ServingError as error:
                 raise ServingError(error.code, f'Warm-up record {number} of {path} failed: {error.message}') from error
+
+
+def task_names(signatures: typing.Iterable[str]) -> list[str]:
+    """The tasks among signature names: T where T_scores is there too; all names in a model of another kind."""
+    names = {name for name in signatures if not name.startswith('__')}
+    return sorted(name for name in names if f'{name}_scores' in names) or sorted(names)
 
 
 @contextlib.contextmanager

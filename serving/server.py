@@ -1,4 +1,4 @@
-"""ModelServer: the embedded server, which answers TensorFlow Serving's REST and gRPC requests from a versioned directory.
+"""ModelServer: the embedded server. It answers TensorFlow Serving's REST and gRPC requests from a versioned directory.
 
 In process (`with ModelServer(base_path, port=0) as server: server.url`) or blocking, by `serve` (`polyvit serve`).
 It binds 127.0.0.1 unless told otherwise: it authenticates nobody, so anything wider belongs behind a proxy.
@@ -15,13 +15,10 @@ import typing
 
 from model_code.errors import ConfigError
 from serving import api
+from serving.errors import ServingError
 from serving.rest import Limits, RestFront
+from serving.saved_model import SavedModel, task_names
 from serving.versions import ModelVersions, Policy
-
-
-def _load(directory: str):
-    from serving.saved_model import SavedModel
-    return SavedModel(directory)
 
 
 class ModelServer:
@@ -38,7 +35,7 @@ class ModelServer:
                  model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = None, host: str = '127.0.0.1',
                  poll_seconds: float = 1.0, limits: Limits = Limits(), cors: bool = False):
         if models is None:
-            models = [ModelVersions(model_name, os.fspath(base_path), _load)]
+            models = [ModelVersions(model_name, os.fspath(base_path), SavedModel)]
         self.models = api.Models(list(models))
         self.host = host
         self.port = port
@@ -167,12 +164,12 @@ def read_model_config(path: str | os.PathLike) -> list[ModelVersions]:
         policy = model.model_version_policy
         choice = policy.WhichOneof('policy_choice')
         models.append(ModelVersions(
-            model.name, model.base_path, _load,
+            model.name, model.base_path, SavedModel,
             Policy(latest=policy.latest.num_versions or 1 if choice == 'latest' else 1,
                    specific=tuple(policy.specific.versions) if choice == 'specific' else (), every=choice == 'all'),
             dict(model.version_labels)))
     if not models:
-        raise ConfigError(f'The model config file {path} has no model; its model_config_list needs at least one config.')
+        raise ConfigError(f'The model config file {path} has no model; model_config_list needs at least one config.')
     return models
 
 
@@ -212,7 +209,6 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
 
 def ready_text(server: ModelServer, name: str) -> str:
     """What a person is told when a model serves: its URL, version, tasks, and a curl command to try."""
-    from serving.errors import ServingError
     url = f'{server.url}/v1/models/{name}'
     try:
         with server.models.acquire(name) as (version, model):
@@ -230,9 +226,3 @@ def ready_text(server: ModelServer, name: str) -> str:
             return text + (f'\nTry: (printf \'{{"signature_name": "{task}", "instances": [{{"b64": "\'; '
                            f'base64 < FILE | tr -d "\\n"; printf \'"}}]}}\') | curl --data-binary @- {url}:predict')
     return text
-
-
-def task_names(signatures: typing.Iterable[str]) -> list[str]:
-    """The tasks among signature names: T where T_scores is there too; all names in a model of another kind."""
-    names = set(signatures)
-    return sorted(n for n in names if f'{n}_scores' in names) or sorted(names)

@@ -1,4 +1,4 @@
-"""Tiny SavedModels that the serving tests serve: made in a moment, in the form that `export` and TF Serving's tests use."""
+"""Tiny SavedModels for the serving tests, made in a moment: one as TF Serving's own tests use, one as we export."""
 
 import os
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 class Affine(tf.Module):
     """y = x * slope + offset, with the signatures of TensorFlow Serving's half_plus_two test model.
 
-    An x of 1e6 or more fails in the graph. spin: the signature `slow` loops so many times, for a request that takes long.
+    An x of 1e6 or more fails in the graph. spin: the signature `slow` loops so many times, and so takes long.
     """
 
     def __init__(self, slope=0.5, offset=2.0, spin=0):
@@ -61,13 +61,18 @@ def save_affine(directory, **arguments):
 
 
 class Brightness(tf.Module):
-    """A classifier with the signatures of an exported PolyViT: images are 'dark' or 'light', sounds 'quiet' or 'loud',
-    clips 'dark' or 'light', by their mean. With `broken` a way to be refused, see `decode`."""
+    """A classifier with the signatures of an exported PolyViT: images, sounds and clips are 'low' or 'high', by their
+    brightness or loudness.
 
-    def __init__(self, broken=''):
+    broken: '' or a way to be refused: 'nan' scores, the wrong 'order', a 'py_function'. card: the text that the
+    signature `model_card` answers; '' leaves it out.
+    """
+
+    def __init__(self, broken='', card=''):
         super().__init__()
         self.labels = tf.constant(['low', 'high'])
         self._broken = broken
+        self._card = card
 
     def _scores(self, mean):
         mean = tf.clip_by_value(mean, 0.0, 1.0)
@@ -93,7 +98,7 @@ class Brightness(tf.Module):
             return tf.map_fn(image_mean, images, fn_output_signature=tf.TensorSpec([], tf.float32))
 
         def audio_means(sounds):
-            return tf.map_fn(lambda s: tf.reduce_max(tf.abs(tf.audio.decode_wav(s, 1).audio)), sounds,
+            return tf.map_fn(lambda s: 0.5 * tf.reduce_max(tf.abs(tf.audio.decode_wav(s, 1).audio)), sounds,
                              fn_output_signature=tf.TensorSpec([], tf.float32))
 
         def video_means(frames):
@@ -111,9 +116,13 @@ class Brightness(tf.Module):
                 return {'scores': self._scores(means(media))}
             signatures[task] = tf.function(top).get_concrete_function(spec(shape, tf.string, name))
             signatures[f'{task}_scores'] = tf.function(scores).get_concrete_function(spec(shape, tf.string, name))
+        if self._card:
+            signatures['model_card'] = tf.function(
+                lambda request: {'card': tf.fill(tf.shape(request), self._card)}).get_concrete_function(
+                    spec([None], tf.string, 'request'))
         return signatures
 
 
-def save_brightness(directory, broken=''):
-    module = Brightness(broken)
+def save_brightness(directory, broken='', card=''):
+    module = Brightness(broken, card)
     tf.saved_model.save(module, os.fspath(directory), signatures=module.signatures())

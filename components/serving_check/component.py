@@ -1,0 +1,41 @@
+"""ServingCheck: would the exported model serve? Its verdict is an InfraBlessing."""
+
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel, component_spec, standard_artifacts
+
+from components.serving_check import executor
+
+
+class ServingCheck(base_component.BaseComponent):
+    """Loads the model as a server would and sends it one real example of each task over REST.
+
+    In place of the stock InfraValidator, which needs Docker and does not run on Kubeflow Pipelines v2.
+
+    mixture: the Mixture as JSON. model: the exported Model. examples: task name -> MediaExampleGen's examples (the raw
+    ones, with the encoded media). Output `infra_blessing`: an InfraBlessing as the stock Pusher obeys it (custom
+    property `blessed`, a file INFRA_BLESSED or INFRA_NOT_BLESSED), with reasons.json beside: {"blessed": bool,
+    "reasons": [sentence, ...]}. A refusal does not raise: the run goes on to its report. code_version: a hash of the
+    code, for the cache.
+
+    The inputs are named `examples_<task>`, since Kubeflow compiles no union of channels.
+    """
+    SPEC_CLASS = component_spec.ComponentSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(self, mixture: str, model: channel.BaseChannel, examples: dict[str, channel.BaseChannel],
+                 code_version: str = ''):
+        inputs = {'model': (model, standard_artifacts.Model),
+                  **{f'examples_{name}': (c, standard_artifacts.Examples) for name, c in examples.items()}}
+
+        class ServingCheckSpec(component_spec.ComponentSpec):
+            PARAMETERS = {
+                'mixture': component_spec.ExecutionParameter(type=str),
+                'code_version': component_spec.ExecutionParameter(type=str),
+            }
+            INPUTS = {key: component_spec.ChannelParameter(type=kind) for key, (_, kind) in inputs.items()}
+            OUTPUTS = {'infra_blessing': component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing)}
+
+        super().__init__(ServingCheckSpec(
+            mixture=mixture, code_version=code_version,
+            infra_blessing=channel.Channel(type=standard_artifacts.InfraBlessing),
+            **{key: value for key, (value, _) in inputs.items()}))

@@ -1,0 +1,144 @@
+"""ServingCheck on tiny real models: a good one is blessed; the others are refused, and the reason says why."""
+
+import json
+import os
+
+import pytest
+import tensorflow as tf
+from tfx.components.pusher import executor as pusher_executor
+from tfx.types import channel_utils, standard_artifacts
+
+from components.serving_check import check, executor, ops
+from components.serving_check.component import ServingCheck
+from model_code.serialization import to_json
+from model_code.tasks import Mixture, Task
+from tests import testing
+from tests.serving import models
+
+MIXTURE = Mixture((Task('shade', 'image', steps=1, batch_size=1), Task('volume', 'audio', steps=1, batch_size=1),
+                   Task('film', 'video', steps=1, batch_size=1)))
+MEDIA = {'shade': [testing.image_bytes()], 'volume': [testing.wav_bytes()],
+         'film': [testing.image_bytes('JPEG'), testing.image_bytes('JPEG', seed=1)]}
+FEATURES = {'shade': 'image', 'volume': 'audio', 'film': 'frames'}
+
+
+def write_examples(directory, task, split='eval'):
+    folder = os.path.join(directory, f'Split-{split}')
+    os.makedirs(folder)
+    example = tf.train.Example()
+    example.features.feature[FEATURES[task]].bytes_list.value.extend(MEDIA[task])
+    with tf.io.TFRecordWriter(os.path.join(folder, 'data_tfrecord-00000-of-00001.gz'), 'GZIP') as writer:
+        writer.write(example.SerializeToString())
+
+
+def run_check(root, broken='', card=None, without=()):
+    """Runs the executor on a new model; the blessing artifact and the reasons."""
+    model = standard_artifacts.Model()
+    model.uri = str(root / 'model')
+    models.save_brightness(root / 'model' / 'Format-Serving', broken)
+    if card:
+        (root / 'model' / 'Format-Serving' / 'assets.extra').mkdir()
+        (root / 'model' / 'Format-Serving' / 'assets.extra' / 'model_card.json').write_text(json.dumps(card))
+    inputs = {'model': [model]}
+    for number, task in enumerate(FEATURES):
+        examples = standard_artifacts.Examples()
+        examples.uri = str(root / task)
+        if task not in without:
+            write_examples(examples.uri, task, 'train' if number == 0 else 'eval')
+        inputs[f'examples_{task}'] = [examples]
+    blessing = standard_artifacts.InfraBlessing()
+    blessing.uri = str(root / 'blessing')
+    executor.Executor().Do(inputs, {'infra_blessing': [blessing]}, {'mixture': to_json(MIXTURE), 'code_version': ''})
+    written = json.loads((root / 'blessing' / 'reasons.json').read_text())
+    assert written['blessed'] == (blessing.get_int_custom_property('blessed') == 1) == (not written['reasons'])
+    return blessing, written['reasons']
+
+
+def obeyed(blessing):
+    """What the stock Pusher makes of it."""
+    return pusher_executor.Executor().CheckBlessing({'infra_blessing': [blessing]})
+
+
+def test_a_good_model_is_blessed(tmp_path):
+    blessing, reasons = run_check(tmp_path, card={'tasks': [{'name': 'shade', 'classes': ['low', 'high']}]})
+    assert reasons == []
+    assert obeyed(blessing)
+    assert sorted(os.listdir(blessing.uri)) == ['INFRA_BLESSED', 'reasons.json']
+
+
+def test_a_python_function_is_refused_by_name(tmp_path):
+    blessing, reasons = run_check(tmp_path, broken='py_function')
+    assert not obeyed(blessing)
+    assert sorted(os.listdir(blessing.uri)) == ['INFRA_NOT_BLESSED', 'reasons.json']
+    assert len(reasons) == 1
+    assert reasons[0].startswith('The graph has the op EagerPyFunc (node ')
+
+
+@pytest.mark.parametrize('broken, text', [('nan', 'are not all numbers from 0 to 1'),
+                                          ('order', 'are not sorted, best first')])
+def test_wrong_answers_are_refused(tmp_path, broken, text):
+    blessing, reasons = run_check(tmp_path, broken)
+    assert not obeyed(blessing)
+    assert [r.split(':')[0] for r in reasons] == ['Task shade', 'Task volume', 'Task film']
+    assert all(text in r for r in reasons)
+
+
+def test_what_cannot_be_asked_is_refused(tmp_path):
+    _, reasons = run_check(tmp_path, card={'tasks': [{'name': 'volume', 'classes': ['a', 'b', 'c']}]},
+                           without=('film',))
+    assert reasons == ["Task volume: 2 scores came back for 3 classes.", reasons[1],
+                       'Task film: there is no example to send, neither in the split eval nor in train.']
+    assert reasons[1].endswith('are none of its classes.')
+
+
+def test_a_missing_signature_and_a_damaged_model(tmp_path):
+    models.save_brightness(tmp_path / 'model')
+    reasons = check.check_model(str(tmp_path / 'model'), [Task('other', 'image', steps=1, batch_size=1)],
+                                {'other': MEDIA['shade'][0]})
+    assert reasons == ['Task other: the server answered 400 to a real example sent to signature other: '
+                       'Serving signature name: "other" not found in signature def']
+    next((tmp_path / 'model' / 'variables').glob('variables.index')).unlink()
+    reasons = check.check_model(str(tmp_path / 'model'), [], {})
+    assert len(reasons) == 1
+    assert reasons[0].startswith('The server cannot load the model: ')
+    for damage in (lambda path: path.write_bytes(b'no model'), os.unlink):
+        damage(tmp_path / 'model' / 'saved_model.pb')
+        reasons = check.check_model(str(tmp_path / 'model'), [], {})
+        assert len(reasons) == 1
+        assert reasons[0].startswith(f'The model file {tmp_path}/model/saved_model.pb cannot be read: ')
+
+
+def test_the_function_library_is_walked(tmp_path):
+    """A custom op is found in a function that nobody calls; a function's own name as an op is a call, and fine."""
+    from tensorflow.core.protobuf import saved_model_pb2
+    saved_model = saved_model_pb2.SavedModel()
+    graph = saved_model.meta_graphs.add().graph_def
+    for name, op in (('first', 'AddV2'), ('call', 'helper')):
+        graph.node.add(name=name, op=op)
+    function = graph.library.function.add()
+    function.signature.name = 'helper'
+    function.node_def.add(name='decode', op='IO>AudioDecodeMP3')
+    function.node_def.add(name='again', op='IO>AudioDecodeMP3')
+    (tmp_path / 'saved_model.pb').write_bytes(saved_model.SerializeToString())
+    assert ops.foreign_ops(str(tmp_path)) == {'IO>AudioDecodeMP3': 'node decode of function helper'}
+
+
+def test_answers_of_several_labels():
+    good = dict(labels=['a', 'b'], top_scores=[0.9, 0.8], scores=[0.8, 0.9], classes=('b', 'a'), multi_label=True)
+    assert check.check_answer(**good) == []
+    assert check.check_answer(**{**good, 'multi_label': False}) == [
+        'the scores of all classes sum to 1.700; for a single label it must be 1.']
+    assert 'a label came back twice' in check.check_answer(**{**good, 'labels': ['a', 'a']})[0]
+    assert 'are not the best of' in check.check_answer(**{**good, 'scores': [0.8, 0.7]})[0]
+    assert 'it must be 2 of each' in check.check_answer(**{**good, 'labels': ['a']})[0]
+
+
+def test_the_component():
+    def channel(kind):
+        return channel_utils.as_channel([kind()])
+    component = ServingCheck(
+        mixture=to_json(MIXTURE), model=channel(standard_artifacts.Model), code_version='7',
+        examples={task.name: channel(standard_artifacts.Examples) for task in MIXTURE.tasks})
+    assert set(component.inputs) == {'model', 'examples_shade', 'examples_volume', 'examples_film'}
+    assert component.outputs['infra_blessing'].type_name == 'InfraBlessing'
+    assert component.exec_properties == {'mixture': to_json(MIXTURE), 'code_version': '7'}

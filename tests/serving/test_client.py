@@ -1,0 +1,110 @@
+"""serving.client: files on disk to labels, over REST and from a directory; every way to go wrong is a sentence."""
+
+import io
+import json
+import types
+
+import pytest
+
+from model_code.errors import ConfigError
+from serving import client
+from serving.server import ModelServer
+from tests import testing
+from tests.serving import models
+
+
+@pytest.fixture(scope='module')
+def model_dir(tmp_path_factory):
+    base = tmp_path_factory.mktemp('brightness')
+    spec = {'frames': 4, 'height': 16, 'width': 16, 'patch': [2, 8, 8], 'frame_rate': 2.0, 'short_side': 16}
+    card = json.dumps({'inputs': {'video': spec}})
+    models.save_brightness(base / '4', card=card)
+    (base / '5.copying').mkdir()
+    extra = base / '4' / 'assets.extra'
+    extra.mkdir()
+    (extra / 'model_card.json').write_text(card)
+    return base
+
+
+@pytest.fixture(scope='module')
+def server(model_dir):
+    with ModelServer(model_dir, port=0) as running:
+        yield running
+
+
+@pytest.fixture(scope='module')
+def media(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('media')
+    (folder / 'dim.png').write_bytes(testing.image_bytes())
+    (folder / 'tone.wav').write_bytes(testing.wav_bytes())
+    (folder / 'clip.mp4').write_bytes(testing.mp4_bytes())
+    return folder
+
+
+@pytest.mark.parametrize('task, file', [('shade', 'dim.png'), ('volume', 'tone.wav'), ('film', 'clip.mp4')])
+def test_the_server_and_the_directory_agree(task, file, server, model_dir, media):
+    remote = client.predict(task, [media / file], url=server.url)
+    local = client.predict(task, [media / file], model_dir=model_dir)
+    assert [r['path'] for r in remote] == [str(media / file)]
+    assert set(remote[0]['labels']) == {'low', 'high'}
+    assert remote[0]['scores'] == sorted(remote[0]['scores'], reverse=True)
+    assert sum(remote[0]['scores']) == pytest.approx(1)
+    assert remote[0]['labels'] == local[0]['labels']
+    assert remote[0]['scores'] == pytest.approx(local[0]['scores'], abs=1e-6)
+
+
+@pytest.mark.parametrize('where', ['directory', 'server'])
+def test_the_card_tells_how_a_video_is_read(where, server, model_dir, media, monkeypatch):
+    from components.media_example_gen import readers
+    seen = []
+    read = readers.read
+    monkeypatch.setattr(readers, 'read', lambda *a: seen.append(a[2]) or read(*a))
+    client.predict('film', [media / 'clip.mp4'],
+                   **({'url': server.url} if where == 'server' else {'model_dir': model_dir / '4'}))
+    assert (seen[0].frame_rate, seen[0].short_side, seen[0].patch) == (2.0, 16, (2, 8, 8))
+
+
+def test_top_and_forms(server, media):
+    result = client.predict('shade', [media / 'dim.png'], url=f'{server.url}/v1/models/polyvit/versions/4', top=1)
+    assert len(result[0]['labels']) == len(result[0]['scores']) == 1
+    stream = io.StringIO()
+    client.print_predictions([{'path': 'a.png', 'labels': ['seven', 'one'], 'scores': [0.97, 0.03]}], stream=stream)
+    assert stream.getvalue() == 'a.png\n   0.970  seven\n   0.030  one\n'
+    stream = io.StringIO()
+    client.print_predictions(result, as_json=True, stream=stream)
+    assert json.loads(stream.getvalue()) == result
+
+
+def test_the_command(server, media, capsys):
+    parsed = types.SimpleNamespace(task='shade', files=[str(media / 'dim.png')], url=server.url, model=None, top=5,
+                                   json=True, model_name='polyvit')
+    assert client.predict_command(parsed) == 0
+    assert json.loads(capsys.readouterr().out)[0]['path'] == str(media / 'dim.png')
+
+
+@pytest.mark.parametrize('task, file, message', [
+    ('shades', 'dim.png', "There is no task named 'shades'. Known: shade, volume, film."),
+    ('shade', 'clip.mp4', 'is a file of modality video. Task shade takes a file of modality image'),
+    ('film', 'dim.png', 'is a file of modality image. Task film takes a file of modality video'),
+    ('shade', 'nowhere.png', 'There is no file '),
+    ('shade', 'broken.png', r'cannot be read: .* Task shade takes a file of modality image \('),
+])
+def test_wrong_arguments(task, file, message, server, media):
+    (media / 'broken.png').write_bytes(b'\x89PNG and then nothing')
+    with pytest.raises(ConfigError, match=message):
+        client.predict(task, [media / file], url=server.url)
+
+
+def test_a_refusal_carries_the_servers_words(server, media):
+    with pytest.raises(client.PredictionFailed, match=r'has no such model ready: Servable not found for request: '
+                                                      r'Latest\(other\) \(HTTP 404\)'):
+        client.predict('shade', [media / 'dim.png'], url=server.url, model_name='other')
+
+
+def test_no_server(media, tmp_path):
+    with pytest.raises(client.PredictionFailed, match='cannot be reached: Connection refused'):
+        client.predict('shade', [media / 'dim.png'], url='http://127.0.0.1:1')
+    with pytest.raises(ConfigError, match='is not the URL of a server'):
+        client.predict('shade', [media / 'dim.png'], url='ftp://x')
+    with pytest.raises(ConfigError, match='There is no model in'):
+        client.predict('shade', [media / 'dim.png'], model_dir=tmp_path)
