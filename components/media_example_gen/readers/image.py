@@ -31,7 +31,9 @@ def read(content: bytes, spec, limits: Limits) -> dict:
     except Image.DecompressionBombError as error:
         raise MediaError('too_large', str(error)) from error
     except OSError as error:
-        raise MediaError('truncated' if 'truncated' in str(error) else 'undecodable', str(error)) from error
+        # A JPEG ends with an EOI marker, and perhaps some padding.
+        cut = 'truncated' in str(error).lower() or (content[0] == 0xFF and b'\xff\xd9' not in content[-256:])
+        raise MediaError('truncated' if cut else 'undecodable', str(error)) from error
 
     turned = image.getexif().get(_ORIENTATION, 1) not in (0, 1)
     if image.format == 'PNG':
