@@ -1,0 +1,42 @@
+import collections
+import math
+
+import numpy as np
+import pytest
+
+from model_code import schedules
+from model_code.settings import TrainingConfig
+from model_code.tasks import Mixture, Task
+
+TASKS = (Task('a', 'image', steps=30, batch_size=1), Task('b', 'audio', steps=10, batch_size=1),
+         Task('c', 'video', steps=5, batch_size=1))
+
+
+def counts(schedule, seed=0):
+    return dict(collections.Counter(schedules.task_sequence(Mixture(TASKS, schedule, seed)).tolist()))
+
+
+def test_weighted_has_each_task_exactly_its_steps_in_another_order_for_each_seed():
+    first = schedules.task_sequence(Mixture(TASKS, 'weighted', 0))
+    assert counts('weighted') == {0: 30, 1: 10, 2: 5}
+    np.testing.assert_array_equal(first, schedules.task_sequence(Mixture(TASKS, 'weighted', 0)))
+    assert (first != schedules.task_sequence(Mixture(TASKS, 'weighted', 1))).any()
+
+
+def test_task_by_task_and_alternating_orders():
+    assert schedules.task_sequence(Mixture(TASKS, 'task_by_task')).tolist() == [0] * 30 + [1] * 10 + [2] * 5
+    assert schedules.task_sequence(Mixture(TASKS, 'alternating')).tolist()[:7] == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_uniform_draws_every_task_alike():
+    tasks = tuple(Task(n, 'image', steps=10_000, batch_size=1) for n in 'abc')
+    share = np.bincount(schedules.task_sequence(Mixture(tasks, 'uniform'))) / 30_000
+    np.testing.assert_allclose(share, 1 / 3, atol=0.01)
+
+
+def test_learning_rate_warms_up_then_follows_a_cosine_to_zero():
+    config = TrainingConfig(learning_rate=2.0, warmup_steps=10)
+    assert schedules.learning_rate(config, 110, 0) == pytest.approx(0.2)
+    assert schedules.learning_rate(config, 110, 9) == pytest.approx(2.0)
+    assert schedules.learning_rate(config, 110, 60) == pytest.approx(1.0)
+    assert schedules.learning_rate(config, 110, 109) == pytest.approx(1 + math.cos(math.pi * 0.99))

@@ -1,0 +1,251 @@
+"""The model, its steps, the loop and the export, on one tiny mixture of all modalities."""
+
+import json
+import multiprocessing
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.co_trainer import executor
+from model_code import export, loop, losses, polyvit, schedules, strategy, training
+from model_code.checkpoints import Checkpoints
+from model_code.errors import PipelineStop
+from model_code.settings import ModelConfig, TrainingConfig
+from model_code.tasks import Mixture, Task
+from tests import testing
+
+CONFIG = ModelConfig(layers=2, width=16, heads=2, mlp_width=32, image=testing.IMAGE_SPEC, audio=testing.AUDIO_SPEC,
+                     video=testing.VIDEO_SPEC)
+TASKS = (Task('shapes', 'image', steps=3, batch_size=4), Task('colours', 'image', steps=2, batch_size=2),
+         Task('tags', 'audio', steps=2, batch_size=4, multi_label=True),
+         Task('motion', 'video', steps=2, batch_size=2, zero_init_head=True, augmentations=('flip',)))
+VOCABULARIES = {'shapes': ['left', 'right'], 'colours': ['blue', 'green', 'red'], 'tags': ['even', 'high', 'low'],
+                'motion': list('abcdefg')}
+CLASSES = {name: len(labels) for name, labels in VOCABULARIES.items()}
+
+
+def feature(value):
+    if isinstance(value, list):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=value))
+    if isinstance(value, int):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+    return tf.train.Feature(float_list=tf.train.FloatList(value=np.atleast_1d(value)))
+
+
+def media(task, seed):
+    if task.modality == 'image':
+        return 'image', [testing.image_bytes(seed=seed)]
+    if task.modality == 'audio':
+        return 'audio', [testing.wav_bytes(0.2, frequency=300 + 100 * seed)]
+    return 'frames', [testing.image_bytes('JPEG', seed=seed + i) for i in range(3 + seed % 2)]
+
+
+@pytest.fixture(scope='module')
+def train_files(tmp_path_factory):
+    """Transformed examples of every task, as Transform writes them."""
+    files = {}
+    for task in TASKS:
+        path = str(tmp_path_factory.mktemp(task.name) / 'transformed_examples-00000-of-00001.gz')
+        with tf.io.TFRecordWriter(path, 'GZIP') as writer:
+            for i in range(8):
+                name, value = media(task, i)
+                features = {name: feature(value), 'label': feature(i % CLASSES[task.name])}
+                if task.multi_label:
+                    features['label'] = feature(np.eye(CLASSES[task.name])[i % 2] + np.eye(CLASSES[task.name])[2])
+                if task.modality == 'audio':
+                    features |= {'log_mel_mean': feature(-20.0), 'log_mel_stddev': feature(15.0)}
+                writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+        files[task.name] = [path]
+    return files
+
+
+def make_model(tasks=TASKS):
+    tf.random.set_seed(0)
+    return polyvit.PolyViT(Mixture(tasks), CLASSES, CONFIG)
+
+
+def batch_for(task):
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(task.batch_size, *CONFIG.input(task.modality).shape)).astype(np.float32)
+    if task.multi_label:
+        return tf.constant(inputs), tf.ones([task.batch_size, CLASSES[task.name]])
+    return tf.constant(inputs), tf.constant(np.arange(task.batch_size) % CLASSES[task.name], tf.int64)
+
+
+def test_forward_pass_against_numpy():
+    model = make_model()
+    inputs = np.random.default_rng(1).normal(size=(2, *testing.IMAGE_SPEC.shape)).astype(np.float32)
+    got = model.logits('shapes', tf.constant(inputs)).numpy()
+
+    def normed(x, layer):
+        gamma, beta = (w.numpy() for w in layer.weights)
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * gamma + beta
+
+    def dense(x, layer):
+        return x @ layer.kernel.numpy() + layer.bias.numpy()
+
+    tokenizer = model.tokenizers['image']
+    patches = inputs.reshape(2, 2, 8, 2, 8, 3).transpose(0, 1, 3, 2, 4, 5).reshape(2, 4, -1)
+    kernel = tokenizer.embedding.kernel.numpy().reshape(-1, CONFIG.width)
+    tokens = patches @ kernel + tokenizer.embedding.bias.numpy()
+    x = np.concatenate([np.zeros((2, 1, CONFIG.width)), tokens], 1) + tokenizer.position_embedding.numpy()
+    for block in model.encoder.blocks:
+        y = normed(x, block.norm_attention)
+        q, k, v = (dense(y, layer).reshape(2, 5, 2, 8).transpose(0, 2, 1, 3)
+                   for layer in (block.attention.query, block.attention.key, block.attention.value))
+        scores = q @ k.transpose(0, 1, 3, 2) / np.sqrt(8)
+        weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+        x = x + dense((weights @ v).transpose(0, 2, 1, 3).reshape(2, 5, 16), block.attention.out)
+        y = dense(normed(x, block.norm_mlp), block.mlp_in)
+        y = 0.5 * y * (1 + np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y ** 3)))
+        x = x + dense(y, block.mlp_out)
+    expected = dense(normed(x, model.encoder.norm)[:, 0], model.heads['shapes'])
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_a_zero_initialised_head_starts_with_equal_scores():
+    inputs, _ = batch_for(TASKS[3])
+    np.testing.assert_array_equal(make_model().logits('motion', inputs), np.zeros((2, 7)))
+
+
+def test_losses_against_closed_forms():
+    logits = tf.constant([[2.0, 0.0, -1.0]])
+    single = Task('t', 'image', 1, 1, label_smoothing=0.3)
+    log_softmax = np.log(np.exp([2.0, 0.0, -1.0]) / np.exp([2.0, 0.0, -1.0]).sum())
+    expected = -(np.array([0.1, 0.8, 0.1]) * log_softmax).sum()
+    assert float(losses.loss(single, logits, tf.constant([1], tf.int64))[0]) == pytest.approx(expected, rel=1e-5)
+    multi = Task('t', 'image', 1, 1, multi_label=True)
+    sigmoid = 1 / (1 + np.exp([-2.0, 0.0, 1.0]))
+    expected = -np.log(sigmoid[0]) - np.log(1 - sigmoid[1]) - np.log(sigmoid[2])
+    assert float(losses.loss(multi, logits, tf.constant([[1.0, 0.0, 1.0]]))[0]) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize('optimizer', ['momentum', 'adam', 'adamw'])
+def test_a_step_moves_nothing_of_an_idle_task(optimizer):
+    model, config = make_model(), TrainingConfig(optimizer=optimizer, weight_decay=0.1)
+    one = strategy.make_strategy(TrainingConfig(strategy='one_device'))
+    optimizer = training.make_optimizer(config)
+    optimizer.build(list(model.trainable_variables))
+    steps = {t.name: training.make_train_step(one, model, optimizer, t, config) for t in TASKS[:3]}
+    steps['shapes'](batch_for(TASKS[0]))
+    head, tokenizer = (model.heads['shapes'].kernel.numpy(), model.tokenizers['image'].embedding.kernel.numpy())
+    encoder = model.encoder.blocks[0].mlp_in.kernel.numpy()
+    steps['tags'](batch_for(TASKS[2]))
+    np.testing.assert_array_equal(model.heads['shapes'].kernel.numpy(), head)
+    np.testing.assert_array_equal(model.tokenizers['image'].embedding.kernel.numpy(), tokenizer)
+    assert (model.encoder.blocks[0].mlp_in.kernel.numpy() != encoder).any()
+
+
+def two_steps(config: TrainingConfig) -> tuple[int, np.ndarray]:
+    """(replicas, a kernel) after two steps. Runs in a process of its own: logical CPUs are made before the first op."""
+    placed = strategy.make_strategy(config)
+    with placed.scope():
+        model = make_model()
+        optimizer = training.make_optimizer(config)
+        optimizer.build(list(model.trainable_variables))
+    step = training.make_train_step(placed, model, optimizer, TASKS[0], config)
+    dataset = tf.data.Dataset.from_tensors(batch_for(TASKS[0])).unbatch().batch(4, drop_remainder=True).repeat()
+    batches = iter(placed.experimental_distribute_dataset(dataset))
+    for _ in range(2):
+        step(next(batches))
+    return placed.num_replicas_in_sync, model.encoder.blocks[0].attention.query.kernel.numpy()
+
+
+def test_two_replicas_give_the_single_device_weights():
+    with multiprocessing.get_context('spawn').Pool(1) as pool:
+        replicas, mirrored = pool.apply(
+            two_steps, [TrainingConfig(strategy='mirrored', replicas=2, optimizer='momentum')])
+    _, single = two_steps(TrainingConfig(strategy='one_device', optimizer='momentum'))
+    assert replicas == 2
+    np.testing.assert_allclose(mirrored, single, atol=1e-6)
+
+
+def test_accumulated_gradients_are_the_sum_of_the_single_ones():
+    tasks, config = TASKS[:2], TrainingConfig(optimizer='momentum', learning_rate=1.0, clip_norm=0.0)
+    one = strategy.make_strategy(TrainingConfig(strategy='one_device'))
+    moved = {}
+    for kind in ('shapes', 'colours', 'both'):
+        model = make_model()
+        before = model.encoder.norm.gamma.numpy()
+        optimizer = training.make_optimizer(config)
+        optimizer.build(list(model.trainable_variables))
+        if kind == 'both':
+            step = training.make_accumulated_step(one, model, optimizer, tasks, config)
+            step({t.name: batch_for(t) for t in tasks})
+        else:
+            task = tasks[kind == 'colours']
+            training.make_train_step(one, model, optimizer, task, config)(batch_for(task))
+        moved[kind] = model.encoder.norm.gamma.numpy() - before
+    np.testing.assert_allclose(moved['both'], moved['shapes'] + moved['colours'], atol=1e-6)
+
+
+def test_training_goes_on_from_its_checkpoint(tmp_path):
+    mixture, config = Mixture(TASKS[:1]), TrainingConfig(checkpoint_every=1, warmup_steps=1)
+    one = strategy.make_strategy(TrainingConfig(strategy='one_device'))
+    data = {'shapes': tf.data.Dataset.from_tensors(batch_for(TASKS[0])).repeat()}
+    model = make_model(TASKS[:1])
+    optimizer = training.make_optimizer(config)
+    optimizer.build(list(model.trainable_variables))
+    whole = loop.train(one, model, mixture, data, config, str(tmp_path / 'whole'))
+    assert [s['step'] for s in whole['steps']] == [0, 1, 2] and whole['total_steps'] == 3
+
+    with pytest.raises(PipelineStop, match='step 2.*task shapes is nan.*ckpt-2'):
+        loop.train(one, make_model(TASKS[:1]), mixture, {'shapes': nan_at_third(data['shapes'])}, config,
+                   str(tmp_path / 'cut'))
+    resumed = make_model(TASKS[:1])
+    history = loop.train(one, resumed, mixture, data, config, str(tmp_path / 'cut'))
+    assert [s['step'] for s in history['steps']] == [0, 1, 2]
+    for a, b in zip(model.trainable_variables, resumed.trainable_variables):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def nan_at_third(dataset):
+    nans = dataset.map(lambda x, y: (x * float('nan'), y))
+    return dataset.take(2).concatenate(nans)
+
+
+def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
+    history = executor.co_train(
+        mixture=Mixture(TASKS), model_config=CONFIG, config=TrainingConfig(warmup_steps=2, checkpoint_every=4),
+        train_files=train_files, vocabularies=VOCABULARIES, checkpoint_dir=str(tmp_path / 'unfinished'),
+        model_run_dir=str(tmp_path / 'run'), export_dir=str(tmp_path / 'model'), card={'name': 'tiny'})
+    sequence = schedules.task_sequence(Mixture(TASKS))
+    assert [s['task'] for s in history['steps']] == [TASKS[i].name for i in sequence]
+    assert sorted(os.listdir(tmp_path / 'run')) == ['checkpoints', 'history.json']
+
+    loaded = tf.saved_model.load(str(tmp_path / 'model'))
+    names = set(loaded.signatures)
+    assert names == {'serving_default', 'image_embedding', 'audio_embedding', 'video_embedding'} | {
+        f'{t.name}{suffix}' for t in TASKS for suffix in ('', '_scores', '_examples', '_label')}
+    for task in TASKS:
+        name, values = media(task, 1)
+        encoded = tf.constant([values] if task.modality == 'video' else values)
+        labels = [VOCABULARIES[task.name][0].encode()] + ([b'low'] if task.multi_label else [])
+        example = tf.train.Example(features=tf.train.Features(feature={
+            name: feature(values), 'label': feature(labels)})).SerializeToString()
+        scores = loaded.signatures[f'{task.name}_scores'](**{name: encoded})['scores'].numpy()
+        best = loaded.signatures[task.name](**{name: encoded})
+        from_example = loaded.signatures[f'{task.name}_examples'](examples=tf.constant([example]))['scores'].numpy()
+        label = loaded.signatures[f'{task.name}_label'](examples=tf.constant([example]))['label'].numpy()
+        np.testing.assert_allclose(from_example, scores, atol=1e-6)
+        order = np.argsort(-scores[0], kind='stable')[:5]
+        np.testing.assert_allclose(best['scores'].numpy()[0], scores[0][order], atol=1e-6)
+        assert best['labels'].numpy()[0].tolist() == [VOCABULARIES[task.name][i].encode() for i in order]
+        np.testing.assert_array_equal(label[0], [1, 0, 1] if task.multi_label else 0)
+    embedding = loaded.signatures['video_embedding'](frames=tf.constant([media(TASKS[3], 0)[1]]))['embedding']
+    assert embedding.shape == (1, CONFIG.width)
+
+    card = json.loads((tmp_path / 'model/assets.extra/model_card.json').read_text())
+    assert card['name'] == 'tiny' and card['tasks'][1]['classes'] == ['blue', 'green', 'red']
+    model = make_model()
+    assert card['parameters']['total'] == sum(v.numpy().size for v in model.trainable_variables)
+    warm_up = list(tf.data.TFRecordDataset(str(tmp_path / 'model/assets.extra/tf_serving_warmup_requests')))
+    assert len(warm_up) == len(names)
+
+
+def test_an_unknown_label_has_the_id_minus_one():
+    served = export.ServedModel(make_model(TASKS[:1]), Mixture(TASKS[:1]), VOCABULARIES, {})
+    example = tf.train.Example(features=tf.train.Features(feature={'label': feature([b'elsewhere'])}))
+    assert served._label(TASKS[0], tf.constant([example.SerializeToString()]))['label'].numpy().tolist() == [-1]
