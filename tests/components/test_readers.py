@@ -72,6 +72,7 @@ def test_bad_images():
     assert _reason('image', b'') == 'empty'
     assert _reason('image', png[:-30]) == 'truncated'
     assert _reason('image', jpeg[:len(jpeg) // 2]) == 'truncated'
+    assert _reason('image', testing.image_bytes('JPEG', size=(80, 60))[:-2]) == 'truncated'
     assert _reason('image', b'GIF89a' + b'\0' * 40) == 'unsupported'
     assert _reason('image', b'hello, this is no picture') == 'unsupported'
     assert _reason('image', b'\xff\xd8' + b'x' * 50 + b'\xff\xd9') == 'undecodable'

@@ -14,6 +14,7 @@ from components.media_example_gen.readers import Limits, MediaError, too_large
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _ORIENTATION = 0x0112  # EXIF tag
+_MAX_PADDING = 1 << 16  # bytes: phones append more than zeros, so leave room
 
 
 def read(content: bytes, spec, limits: Limits) -> dict:
@@ -31,9 +32,10 @@ def read(content: bytes, spec, limits: Limits) -> dict:
     except Image.DecompressionBombError as error:
         raise MediaError('too_large', str(error)) from error
     except OSError as error:
-        # A JPEG ends with an EOI marker, and perhaps some padding.
-        cut = 'truncated' in str(error).lower() or (content[0] == 0xFF and b'\xff\xd9' not in content[-256:])
+        cut = 'truncated' in str(error).lower() or not _has_end(content)
         raise MediaError('truncated' if cut else 'undecodable', str(error)) from error
+    if not _has_end(content):
+        raise MediaError('truncated', 'The JPEG ends without its EOI marker.')
 
     turned = image.getexif().get(_ORIENTATION, 1) not in (0, 1)
     if image.format == 'PNG':
@@ -47,6 +49,11 @@ def read(content: bytes, spec, limits: Limits) -> dict:
         image.save(out, 'PNG')
         content = out.getvalue()
     return {'image': content, 'height': image.height, 'width': image.width}
+
+
+def _has_end(content: bytes) -> bool:
+    """Whether a JPEG has its end marker, EOI, and after it no more than some padding. Pillow does without."""
+    return content.startswith(_PNG_SIGNATURE) or content.rfind(b'\xff\xd9') > len(content) - _MAX_PADDING
 
 
 def _check_size(width: int, height: int, limits: Limits):

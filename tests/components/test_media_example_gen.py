@@ -1,0 +1,148 @@
+"""MediaExampleGen's executor on real bytes, and the component's interface."""
+
+import json
+import logging
+import os
+
+import pytest
+import tensorflow as tf
+from tfx.types import standard_artifacts
+
+from components.artifacts import RejectedMedia
+from components.media_example_gen import executor, readers
+from components.media_example_gen.component import MediaExampleGen
+from components.media_example_gen.listing import Entry
+from model_code.errors import ConfigError, PipelineStop
+from model_code.serialization import to_json
+from tests import testing
+
+
+def _ingest(task, spec, directory):
+    """Runs Do; {split: [tf.train.Example]}, rejected lines, {split: [file names]}."""
+    examples, rejected = standard_artifacts.Examples(), RejectedMedia()
+    examples.uri, rejected.uri = os.path.join(directory, 'examples'), os.path.join(directory, 'rejected')
+    executor.Executor().Do({}, {'examples': [examples], 'rejected': [rejected]},
+                           {'task': to_json(task), 'spec': to_json(spec)})
+    assert json.loads(examples.split_names) == ['train', 'eval']
+    assert examples.get_string_custom_property('payload_format') == 'FORMAT_TF_EXAMPLE'
+    assert not [name for name in os.listdir(examples.uri) if not name.startswith('Split-')]
+    found, names = {}, {}
+    for split in ('train', 'eval'):
+        folder = os.path.join(examples.uri, f'Split-{split}')
+        names[split] = sorted(os.listdir(folder))
+        records = tf.data.TFRecordDataset([os.path.join(folder, n) for n in names[split]], 'GZIP')
+        found[split] = [tf.train.Example.FromString(record.numpy()) for record in records]
+    return found, executor.read_rejected(rejected.uri), names
+
+
+def _bytes(example, name):
+    return list(example.features.feature[name].bytes_list.value)
+
+
+def _ids(examples):
+    return sorted(_bytes(e, 'id')[0].decode() for e in examples)
+
+
+def test_images_with_rejected_ones_end_each_in_one_place(tmp_path, caplog):
+    task = testing.image_task(tmp_path / 'data', max_rejected_share=0.5)
+    testing.write(tmp_path / 'data', 'train/left/cut.png', testing.image_bytes()[:-20])
+    testing.write(tmp_path / 'data', 'eval/left/none.png', b'')
+    testing.write(tmp_path / 'data', 'train/right/old.gif', b'GIF89a')
+    with caplog.at_level(logging.INFO, 'polyvit'):
+        found, rejected, names = _ingest(task, testing.IMAGE_SPEC, tmp_path)
+    assert names == {'train': ['data_tfrecord-00000-of-00001.gz'], 'eval': ['data_tfrecord-00000-of-00001.gz']}
+    assert [(r['path'], r['reason']) for r in rejected] == [
+        ('eval/left/none.png', 'empty'), ('train/left/cut.png', 'truncated'), ('train/right/old.gif', 'unsupported')]
+    assert all(set(r) == {'path', 'reason', 'detail'} for r in rejected)
+    assert _ids(found['train']) == sorted(f'train/{c}/{i}.png' for c in ('left', 'right') for i in range(4))
+    assert _ids(found['eval']) == sorted(f'eval/{c}/{i}.png' for c in ('left', 'right') for i in range(2))
+    for example in found['train']:
+        path = _bytes(example, 'id')[0].decode()
+        assert _bytes(example, 'image') == [(tmp_path / 'data' / path).read_bytes()]
+        assert _bytes(example, 'label') == [path.split('/')[1].encode()]
+        assert list(example.features.feature['height'].int64_list.value) == [16]
+        assert set(example.features.feature) == {'id', 'label', 'image', 'height', 'width'}
+    messages = [r.getMessage() for r in caplog.records if r.name == 'polyvit']
+    assert len(messages) == 1
+    assert messages[0].startswith('shapes: 8 train and 4 eval examples; 3 of 15 files rejected')
+    # Not class by class: training shuffles only within a buffer.
+    labels = [_bytes(e, 'label')[0] for e in found['train']]
+    assert labels not in (sorted(labels), sorted(labels, reverse=True))
+
+
+def test_the_same_files_twice_give_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(executor, 'SHARD_EXAMPLES', 3)
+    task = testing.image_task(tmp_path / 'data')
+    found, _, names = _ingest(task, testing.IMAGE_SPEC, tmp_path / '1')
+    assert names['train'] == [f'data_tfrecord-{i:05d}-of-00003.gz' for i in range(3)]
+    assert len(found['train']) == 8
+    again, _, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path / '2')
+    assert [e.SerializeToString(deterministic=True) for e in again['train']] == [
+        e.SerializeToString(deterministic=True) for e in found['train']]
+
+
+def test_sounds_with_several_labels_behind_a_manifest(tmp_path):
+    task = testing.tags_task(tmp_path / 'data')
+    found, rejected, _ = _ingest(task, testing.AUDIO_SPEC, tmp_path)
+    assert rejected == [] and (len(found['train']), len(found['eval'])) == (8, 4)
+    example = next(e for e in found['train'] if _bytes(e, 'id') == [b'wav/train_high_3.wav'])
+    assert _bytes(example, 'label') == [b'high', b'odd']
+    wave, rate = tf.audio.decode_wav(_bytes(example, 'audio')[0])
+    assert rate.numpy() == 16000
+    assert example.features.feature['duration_s'].float_list.value[0] == pytest.approx(0.26) == len(wave) / 16000
+
+
+def test_clips_and_a_manifest_that_names_a_missing_file(tmp_path):
+    task = testing.video_task(tmp_path / 'data', max_rejected_share=0.2)
+    with open(tmp_path / 'data/manifest.csv', 'a') as file:
+        file.write('clips/gone.mp4,dark,train\n')
+    found, rejected, _ = _ingest(task, testing.VIDEO_SPEC, tmp_path)
+    assert [(r['path'], r['reason']) for r in rejected] == [('clips/gone.mp4', 'missing')]
+    assert (len(found['train']), len(found['eval'])) == (6, 4)
+    frames = _bytes(found['eval'][0], 'frames')
+    assert len(frames) == 8 and tf.io.decode_jpeg(frames[0]).shape == (16, 16, 3)
+    assert found['eval'][0].features.feature['duration_s'].float_list.value[0] == pytest.approx(1.0)
+
+
+def test_too_many_rejected_files_stop_the_run_and_the_first_ten_are_named(tmp_path):
+    task = testing.image_task(tmp_path / 'data', per_class=20)
+    for i in range(12):
+        testing.write(tmp_path / 'data', f'train/left/bad{i:02d}.png', b'no picture')
+    with pytest.raises(PipelineStop) as caught:
+        _ingest(task, testing.IMAGE_SPEC, tmp_path)
+    message = str(caught.value)
+    assert message.startswith('Task shapes: 12 of 56 files (21.4%) could not be read, more than the 1.0%')
+    assert message.count('.png (unsupported: ') == 10 and 'bad09' in message and 'bad10' not in message
+    assert len(executor.read_rejected(str(tmp_path / 'rejected'))) == 12
+
+
+def test_a_split_without_examples_is_written_and_empty(tmp_path):
+    found, _, names = _ingest(testing.image_task(tmp_path / 'data', eval_per_class=0), testing.IMAGE_SPEC, tmp_path)
+    assert found['eval'] == [] and names['eval'] == ['data_tfrecord-00000-of-00001.gz']
+
+
+def test_data_that_cannot_be_listed_starts_nothing(tmp_path):
+    with pytest.raises(ConfigError, match='no folder'):
+        _ingest(testing.image_task(tmp_path / 'data', data=str(tmp_path / 'none')), testing.IMAGE_SPEC, tmp_path)
+    assert not (tmp_path / 'examples').exists()
+
+
+def test_shards_follow_the_number_of_entries_and_their_bytes():
+    entries = [Entry(f'{i}', ('a',), 'train') for i in range(10_000)] + [Entry('e', ('a',), 'eval')]
+    assert executor.count_shards(entries, [(1, 0)] * 10_001) == {'train': 3, 'eval': 1}
+    assert executor.count_shards(entries, [(100_000, 0)] * 10_000 + [(-1, -1)]) == {'train': 15, 'eval': 1}
+
+
+def test_a_jpeg_that_only_tensorflow_refuses():
+    content = bytearray(testing.image_bytes('JPEG', size=(40, 40)))
+    executor.check_decodable(bytes(content))
+    content[-2:] = b'\0\0'
+    with pytest.raises(readers.MediaError, match='undecodable'):
+        executor.check_decodable(bytes(content))
+
+
+def test_the_component_declares_what_the_pipeline_wires():
+    component = MediaExampleGen(task='{}', spec='{}', media_fingerprint='f', code_version='v')
+    assert {k: c.type.TYPE_NAME for k, c in component.outputs.items()} == {
+        'examples': 'Examples', 'rejected': RejectedMedia.TYPE_NAME}
+    assert component.exec_properties == {'task': '{}', 'spec': '{}', 'media_fingerprint': 'f', 'code_version': 'v'}
