@@ -13,6 +13,16 @@ from model_code.errors import PipelineStop
 from model_code.serialization import from_json
 from model_code.tasks import Task
 
+# What TFDV's anomalies mean for examples, in front of TFDV's own words, which speak of columns and dropped shapes.
+_MEANING = {
+    anomalies_pb2.AnomalyInfo.SCHEMA_MISSING_COLUMN: 'it is missing from every example',
+    anomalies_pb2.AnomalyInfo.FEATURE_TYPE_NOT_PRESENT: 'it is missing from every example',
+    anomalies_pb2.AnomalyInfo.FEATURE_TYPE_LOW_FRACTION_PRESENT: 'it is missing from some examples',
+    anomalies_pb2.AnomalyInfo.INVALID_FEATURE_SHAPE: 'some examples do not have exactly one value of it',
+    anomalies_pb2.AnomalyInfo.ENUM_TYPE_UNEXPECTED_STRING_VALUES: 'it has values that are not in its domain',
+    anomalies_pb2.AnomalyInfo.SCHEMA_NEW_COLUMN: 'the schema does not know it',
+}
+
 _NAMED = 10  # Anomalies in the message; all of them are in the artifact.
 
 
@@ -53,13 +63,18 @@ def describe(split: str, schema: schema_pb2.Schema, statistics: statistics_pb2.D
     found = []
     for feature, info in sorted(anomalies.anomaly_info.items()):
         name = '.'.join(info.path.step) or feature
-        what = ' '.join(f'{reason.short_description}: {reason.description.rstrip(".")}.' for reason in info.reason)
+        what = ' '.join(_sentence(reason) for reason in info.reason)
         found.append(f'split {split}, feature {name}: {what or info.description}')
     if anomalies.HasField('dataset_anomaly_info'):
         found.append(f'split {split}, all features: {anomalies.dataset_anomaly_info.description}')
     if split == 'train':
         found += _classes_without_examples(schema, statistics)
     return found
+
+
+def _sentence(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
+    said = f'{reason.short_description}: {reason.description.rstrip(". ")}'
+    return f'{_MEANING[reason.type]} ({said}).' if reason.type in _MEANING else f'{said}.'
 
 
 def _classes_without_examples(schema, statistics) -> list[str]:

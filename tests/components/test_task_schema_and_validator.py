@@ -1,0 +1,147 @@
+"""TaskSchemaGen, stock StatisticsGen with its schema, and TaskValidator: what passes, and what stops a run."""
+
+import json
+import os
+
+import pytest
+import tensorflow as tf
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+from tfx.components.statistics_gen import executor as statistics_executor
+from tfx.components.statistics_gen import stats_artifact_utils
+from tfx.types import standard_artifacts
+from tfx.utils import io_utils
+
+from components.media_example_gen import executor as ingest
+from components.media_example_gen.listing import Entry
+from components.task_schema_gen import executor as schema_executor
+from components.task_schema_gen.component import TaskSchemaGen
+from components.task_validator import executor as validator
+from components.task_validator.component import TaskValidator
+from model_code.errors import ConfigError, PipelineStop
+from model_code.serialization import to_json
+from model_code.tasks import Task
+from tests import testing
+
+IMAGE = Task('pets', 'image', steps=1, batch_size=1)
+FEATURES = {
+    'image': {'image': testing.image_bytes(), 'height': 16, 'width': 20},
+    'audio': {'audio': testing.wav_bytes(), 'duration_s': 0.3},
+    'video': {'frames': [testing.image_bytes('JPEG')] * 3, 'height': 16, 'width': 20, 'duration_s': 0.5},
+}
+
+
+def _artifact(cls, uri, splits=False):
+    made = cls()
+    made.uri = os.fspath(uri)
+    if splits:
+        made.split_names = '["train", "eval"]'
+    return made
+
+
+def _check(directory, task, classes, labels, change=lambda features: features):
+    """Writes an example a label to each split, then schema, statistics and validation. `labels`: {split: [labels]}."""
+    examples = _artifact(standard_artifacts.Examples, directory / 'examples', splits=True)
+    for split, rows in labels.items():
+        folder = directory / 'examples' / f'Split-{split}'
+        folder.mkdir(parents=True)
+        with tf.io.TFRecordWriter(str(folder / 'data_tfrecord-00000-of-00001.gz'), 'GZIP') as writer:
+            for i, row in enumerate(rows):
+                entry = Entry(f'{split}/{i}', row if isinstance(row, tuple) else (row,), split)
+                writer.write(ingest.make_example(entry, change(dict(FEATURES[task.modality]))))
+    schema = _artifact(standard_artifacts.Schema, directory / 'schema')
+    statistics = _artifact(standard_artifacts.ExampleStatistics, directory / 'statistics')
+    anomalies = _artifact(standard_artifacts.ExampleAnomalies, directory / 'anomalies')
+    schema_executor.Executor().Do({}, {'schema': [schema]}, {'task': to_json(task), 'classes': json.dumps(classes)})
+    statistics_executor.Executor().Do(
+        {'examples': [examples], 'schema': [schema]}, {'statistics': [statistics]}, {})
+    validator.Executor().Do(
+        {'statistics': [statistics], 'schema': [schema]}, {'anomalies': [anomalies]}, {'task': to_json(task)})
+    assert json.loads(anomalies.split_names) == ['train', 'eval']
+    assert sorted(os.listdir(directory / 'anomalies')) == ['Split-eval', 'Split-train']
+    return statistics
+
+
+def test_good_clips_with_several_labels_pass_and_media_is_not_counted_as_words(tmp_path):
+    task = Task('clips', 'video', steps=1, batch_size=1, multi_label=True)
+    statistics = _check(tmp_path, task, ['a', 'b'], {'train': [('a', 'b'), 'a', 'b'], 'eval': ['b']})
+    loaded = stats_artifact_utils.load_statistics(statistics, 'train').proto().datasets[0]
+    assert loaded.num_examples == 3
+    types = {'.'.join(f.path.step): f.type for f in loaded.features}
+    kinds = statistics_pb2.FeatureNameStatistics
+    assert types == {'id': kinds.STRING, 'label': kinds.STRING, 'frames': kinds.BYTES, 'height': kinds.INT,
+                     'width': kinds.INT, 'duration_s': kinds.FLOAT}
+
+
+def _stopped(directory, *args, **kwargs):
+    with pytest.raises(PipelineStop) as caught:
+        _check(directory, *args, **kwargs)
+    return str(caught.value)
+
+
+def test_wrong_labels_two_labels_and_a_missing_feature_stop_and_each_is_named(tmp_path):
+    def drop_height(features):
+        del features['height']
+        return features
+    message = _stopped(tmp_path, IMAGE, ['cat', 'dog', 'owl'],
+                       {'train': [('cat', 'dog'), 'cat'], 'eval': ['cat', 'wolf']}, drop_height)
+    assert 'Task pets, split train, feature height: it is missing from every example' in message
+    assert 'Task pets, split train, feature label: some examples do not have exactly one value of it' in message
+    assert 'Task pets, split eval, feature label: it has values that are not in its domain' in message
+    assert 'wolf' in message and 'owl' in message
+    assert "Task pets, split train, feature label: no example has 'owl'" in message
+
+
+def test_an_empty_split_stops(tmp_path):
+    message = _stopped(tmp_path, Task('tones', 'audio', 1, 1), ['a'], {'train': ['a'], 'eval': []})
+    assert message.count('Task tones, ') == 1 and 'Task tones, split eval: it is empty.' in message
+
+
+def test_the_real_readers_pass_the_schema(tmp_path):
+    """Every feature that ingest writes is in its schema: nothing new, nothing missing."""
+    for modality, features in FEATURES.items():
+        task = Task('t', modality, 1, 1)
+        example = tf.train.Example.FromString(ingest.make_example(Entry('p', ('a',), 'train'), features))
+        schema = schema_executor.task_schema(task, ('a',))
+        assert {f.name for f in schema.feature} == set(example.features.feature)
+
+
+def test_the_schema_has_the_labels_domain_and_how_many_there_may_be(tmp_path):
+    artifact = _artifact(standard_artifacts.Schema, tmp_path)
+    schema_executor.Executor().Do({}, {'schema': [artifact]}, {'task': to_json(IMAGE), 'classes': '["cat", "dog"]'})
+    schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(artifact.uri))
+    label = next(f for f in schema.feature if f.name == 'label')
+    assert list(schema.string_domain[0].value) == ['cat', 'dog'] and label.domain == 'label'
+    assert label.HasField('shape') and not label.HasField('value_count')
+    several = schema_executor.task_schema(Task('t', 'audio', 1, 1, multi_label=True), ('a', 'b'))
+    label = next(f for f in several.feature if f.name == 'label')
+    assert label.value_count.min == 1 and not label.HasField('shape')
+    with pytest.raises(ConfigError, match='no classes'):
+        schema_executor.task_schema(IMAGE, ())
+
+
+def test_classes_beyond_the_histogram_are_counted():
+    schema = schema_pb2.Schema()
+    schema.string_domain.add(name='label', value=[f'c{i}' for i in range(10)])
+    statistics = statistics_pb2.DatasetFeatureStatisticsList()
+    feature = statistics.datasets.add(num_examples=20).features.add()
+    feature.path.step.append('label')
+    feature.string_stats.unique = 9
+    for i in range(3):
+        feature.string_stats.rank_histogram.buckets.add(label=f'c{i}')
+    found = validator.describe('train', schema, statistics, validator.anomalies_pb2.Anomalies())
+    assert len(found) == 1 and '9 of 10 classes' in found[0]
+    feature.string_stats.unique = 10
+    assert validator.describe('train', schema, statistics, validator.anomalies_pb2.Anomalies()) == []
+
+
+def test_the_components_declare_what_the_pipeline_wires():
+    schema = TaskSchemaGen(task='{}', classes='[]')
+    component = TaskValidator(task='{}', schema=schema.outputs['schema'], code_version='v', statistics=_channel())
+    assert component.outputs['anomalies'].type is standard_artifacts.ExampleAnomalies
+    assert component.exec_properties == {'task': '{}', 'code_version': 'v'}
+    assert schema.exec_properties == {'task': '{}', 'classes': '[]', 'code_version': ''}
+
+
+def _channel():
+    from tfx.types import channel
+    return channel.Channel(type=standard_artifacts.ExampleStatistics)
