@@ -25,7 +25,7 @@ _QUOTED_AT_MOST = 500  # characters of a wrong JSON value that an error repeats
 
 # ---- Reading JSON -------------------------------------------------------------------------------------------------
 
-def parse_json(body: bytes, max_depth: int = 64, max_containers: int = 2_000_000) -> dict:
+def parse_json(body: bytes, max_depth: int = 64, max_containers: int = 1_000_000) -> dict:
     """The request's top-level JSON object.
 
     Depth and number of lists and objects are bounded before parsing: parsers recurse, and a two-byte `[]` costs
@@ -39,22 +39,28 @@ def parse_json(body: bytes, max_depth: int = 64, max_containers: int = 2_000_000
     try:
         document = _loads(text)
     except ValueError as first:
-        respelled = _respell_infinity(body)
-        try:
-            document = _loads(respelled.decode('utf-8', 'surrogateescape')) if respelled != body else None
-        except ValueError:
-            document = None
+        document = None
+        # Looking for `Inf` takes time in proportion to a hostile body's quotes, so only where bodies are of usual size.
+        if b'Inf' in body and len(body) <= _CHUNK:
+            try:
+                document = _loads(_respell_infinity(body).decode('utf-8', 'surrogateescape'))
+            except ValueError:
+                pass
         if document is None:
-            where = f' at offset: {first.pos}' if isinstance(first, json.JSONDecodeError) else ''
-            what = first.msg if isinstance(first, json.JSONDecodeError) else str(first)
-            raise invalid(f'JSON Parse error: {what}{where}') from None
+            if isinstance(first, json.JSONDecodeError):
+                raise invalid(f'JSON Parse error: {first.msg} at offset: {first.pos}') from None
+            raise invalid(f'JSON Parse error: {_TOO_BIG}') from None
     if not isinstance(document, dict):
         raise invalid(f'JSON Value: {_quote(document)} Is not object')
     return document
 
 
+_TOO_BIG = 'Number too big to be stored in double.'
+
+
 def _loads(text: str):
-    return json.loads(text, object_pairs_hook=_first_wins, parse_int=_parse_int, parse_float=_parse_float)
+    # int() itself refuses more than 4,300 digits, with a ValueError.
+    return json.loads(text, object_pairs_hook=_first_wins, parse_float=_parse_float)
 
 
 def _first_wins(pairs: list) -> dict:
@@ -62,19 +68,41 @@ def _first_wins(pairs: list) -> dict:
     return document if len(document) == len(pairs) else dict(reversed(pairs))
 
 
-def _parse_int(digits: str):
-    # Beyond 64 bits it is a double; the length check also keeps int() from its quadratic time.
-    if len(digits) > 20:
-        return _parse_float(digits)
-    value = int(digits)
-    return value if -2**63 <= value < 2**64 else float(value)
-
-
 def _parse_float(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
-        raise ValueError('Number too big to be stored in double.')
+        raise ValueError(_TOO_BIG)
     return value
+
+
+_DEPTH_CHANGE = np.zeros(256, np.int8)
+_DEPTH_CHANGE[list(b'[{')] = 1
+_DEPTH_CHANGE[list(b']}')] = -1
+_CHUNK = 2**20
+
+
+def _check_size(body: bytes, max_depth: int, max_containers: int):
+    """Depth and number of the lists and objects, brackets in strings left out; in numpy, as bodies have megabytes."""
+    if body.count(b'[') + body.count(b'{') <= max_depth:
+        return
+    # Without the escaped backslashes and quotes, every quote begins or ends a string. (A backslash outside of strings
+    # ends any parse, so what follows one does not matter.)
+    if b'\\' in body:
+        body = body.replace(b'\\\\', b'').replace(b'\\"', b'')
+    depth = containers = in_string = 0
+    for start in range(0, len(body), _CHUNK):
+        chunk = np.frombuffer(body, np.uint8, min(_CHUNK, len(body) - start), start)
+        inside = np.bitwise_xor.accumulate((chunk == ord('"')).view(np.uint8)) ^ in_string
+        in_string = inside[-1]
+        changes = _DEPTH_CHANGE[chunk] * (inside == 0)
+        depths = np.cumsum(changes, dtype=np.int32) + depth
+        depth = int(depths[-1])
+        containers += int(np.count_nonzero(changes > 0))
+        if depths.max() > max_depth:
+            raise invalid(f'JSON Parse error: The document is nested deeper than {max_depth} levels')
+        if containers > max_containers:
+            raise invalid(f'JSON Parse error: The document has more than {max_containers} lists and objects. Send '
+                          'encoded media as {"b64": ...} rather than lists of numbers')
 
 
 def _string_end(body: bytes, start: int) -> int:
@@ -90,31 +118,6 @@ def _string_end(body: bytes, start: int) -> int:
         if (quote - 1 - before) % 2 == 0:  # an even number of backslashes does not escape the quote
             return quote + 1
         position = quote + 1
-
-
-_MARKS = re.compile(rb'[\[\]{}"]')
-
-
-def _check_size(body: bytes, max_depth: int, max_containers: int):
-    if body.count(b'[') + body.count(b'{') <= max_depth:
-        return
-    depth = containers = position = 0
-    while match := _MARKS.search(body, position):
-        position = match.end()
-        mark = match.group()
-        if mark == b'"':
-            position = _string_end(body, position)
-        elif mark in b'[{':
-            depth += 1
-            containers += 1
-            if depth > max_depth:
-                raise invalid(f'JSON Parse error: The document is nested deeper than {max_depth} levels at offset: '
-                              f'{match.start()}')
-            if containers > max_containers:
-                raise invalid(f'JSON Parse error: The document has more than {max_containers} lists and objects. '
-                              'Send encoded media as {"b64": ...} rather than lists of numbers')
-        else:
-            depth -= 1
 
 
 _INF = re.compile(rb'"|Inf(?!inity)')
@@ -194,9 +197,15 @@ def _from_instances(instances: list, inputs: dict[str, str]) -> dict[str, np.nda
         raise invalid('instances is a plain list, but expecting list of objects as multiple input tensors required '
                       'as per tensorinfo_map')
     named = _is_named(instances[0])
+    only_name = min(inputs)
+    if not named:
+        # All at once, where nothing is wrong; else one by one, for an error that names the element.
+        try:
+            return _from_inputs(instances, {only_name: inputs[only_name]})
+        except ServingError:
+            pass
     shapes: dict[str, list[int]] = {}
     values: dict[str, list] = {name: [] for name in inputs}
-    only_name = min(inputs)
     for index, instance in enumerate(instances):
         if _is_named(instance) != named:
             wanted = 'object but got list' if named else 'value/list but got object'
@@ -267,24 +276,44 @@ def _dense_shape(value) -> list[int]:
 def _flatten(value, shape: list[int], dtype: str) -> list:
     """The nested lists' values in row-major order, each checked and converted for `dtype`."""
     flat: list = []
-    _flatten_into(flat, value, 0, shape, dtype)
-    return flat
+    _flatten_into(flat, value, 0, shape)
+    return _convert(flat, dtype)
 
 
-def _flatten_into(flat: list, value, level: int, shape: list[int], dtype: str):
+def _flatten_into(flat: list, value, level: int, shape: list[int]):
     if not isinstance(value, list):
         if level != len(shape):
             raise invalid(f'JSON Value: {_quote(value)} found at incorrect level: {level + 1} in the JSON DOM. '
                           f'Expected at level: {len(shape)}')
-        flat.append(_scalar(value, dtype))
+        flat.append(value)
         return
     if level >= len(shape):
         raise invalid(f'Encountered list at unexpected level: {level} expected < {len(shape)}')
     if len(value) != shape[level]:
         raise invalid(f'Encountered list at unexpected size: {len(value)} at level: {level} expected size: '
                       f'{shape[level]}')
+    if level == len(shape) - 1 and list not in set(map(type, value)):
+        flat += value
+        return
     for element in value:
-        _flatten_into(flat, element, level + 1, shape, dtype)
+        _flatten_into(flat, element, level + 1, shape)
+
+
+def _convert(flat: list, dtype: str) -> list:
+    """The values as what numpy makes `dtype` of. Looks at them together where that shows that all are right."""
+    types = set(map(type, flat))
+    if dtype in ('DT_FLOAT', 'DT_DOUBLE') and types <= {int, float}:
+        integers = [value for value in flat if type(value) is int] if int in types else []
+        largest = 2**_DIGITS[dtype] - 1
+        if not integers or -largest <= min(integers) and max(integers) <= largest:
+            array = np.array(flat, np.float64)
+            if dtype == 'DT_DOUBLE' or not np.any(np.isfinite(array) & (np.abs(array) > _FLOAT_MAX)):
+                return flat
+    elif dtype.startswith(('DT_INT', 'DT_UINT')) and types == {int}:
+        limits = np.iinfo(NUMPY_TYPES[dtype])
+        if limits.min <= min(flat) and max(flat) <= limits.max and dtype != 'DT_UINT16':
+            return flat
+    return [_scalar(value, dtype) for value in flat]
 
 
 def _array(flat: list, dtype: str, shape: list[int]) -> np.ndarray:
@@ -315,9 +344,20 @@ def _scalar(value, dtype: str):
     raise invalid(f'JSON Value: {_quote(value)} Type: {_kind(value)} is not of expected type: {_type_text(dtype)}')
 
 
+_DIGITS = {'DT_FLOAT': 24, 'DT_DOUBLE': 53}  # of the binary fraction: integers up to so many bits are exact
+_FLOAT_MAX = float(np.finfo(np.float32).max)
+
+
 def _decimal(value, dtype: str) -> float:
-    digits, largest = (24, float(np.finfo(np.float32).max)) if dtype == 'DT_FLOAT' else (53, math.inf)
-    lossless = abs(value) < 2**digits if type(value) is int else not math.isfinite(value) or abs(value) <= largest
+    """A number for DT_FLOAT or DT_DOUBLE. An integer beyond the type's digits is refused, one beyond 64 bits is a
+    decimal, as the real thing parses it."""
+    largest = _FLOAT_MAX if dtype == 'DT_FLOAT' else math.inf
+    if type(value) is int and not -2**63 <= value < 2**64:
+        try:
+            value = float(value)
+        except OverflowError:
+            raise invalid(f'JSON Parse error: {_TOO_BIG}') from None
+    lossless = abs(value) < 2**_DIGITS[dtype] if type(value) is int else not math.isfinite(value) or abs(value) <= largest
     if not lossless:
         raise invalid(f'Cannot convert JSON value: {_quote(value)} to {_type_text(dtype)} without loss of precision.')
     return value

@@ -133,6 +133,11 @@ def test_int64_is_exact():
     ('"\\ud800"', 'DT_STRING', 'surrogate pair in string is invalid'),
     ('1e400', 'DT_DOUBLE', 'JSON Parse error: Number too big'),
     ('9' * 5000, 'DT_DOUBLE', 'JSON Parse error: Number too big'),
+    ('9' * 400, 'DT_DOUBLE', 'JSON Parse error: Number too big'),
+    ('9' * 30 + ', 1', 'DT_INT64', 'is not of expected type: int64'),
+    ('[1.0, 2.0], [3.0, true]', 'DT_FLOAT', 'Failed to process element: 1 of'),
+    ('1.0, 1e39', 'DT_FLOAT', 'Failed to process element: 1 of'),
+    ('1, {"x": 1}', 'DT_INT32', 'Expecting value/list but got object at item 1 of input list'),
     ('[', 'DT_FLOAT', 'JSON Parse error: '),
     ('Inf]', 'DT_FLOAT', 'JSON Parse error: '),
 ])
@@ -141,6 +146,11 @@ def test_wrong_values(value, dtype, text):
         parse_predict('{"instances": [' + value + ']}', {'x': dtype})
     assert text in error.value.message
     assert error.value.http_status == 400
+
+
+def test_integers_beyond_64_bits_are_decimals():
+    assert parse_predict('{"instances": [%d, -Infinity, 3]}' % 10**30, {'x': 'DT_DOUBLE'})[1]['x'].tolist() == [
+        1e30, -math.inf, 3]
 
 
 def test_strings_keep_their_bytes():
@@ -170,10 +180,19 @@ def test_the_first_of_two_equal_keys_counts():
 def test_depth_and_size_are_bounded_before_parsing():
     nested = b'{"instances": ' + b'[' * 63 + b']' * 63 + b'}'
     assert json_tensors.parse_json(nested)['instances'] is not None
-    with pytest.raises(ServingError, match='deeper than 64 levels at offset: 77'):
+    with pytest.raises(ServingError, match='deeper than 64 levels'):
         json_tensors.parse_json(b'{"instances": ' + b'[' * 64 + b']' * 64 + b'}')
-    # Brackets in strings, also after an escaped quote, are no nesting.
+    # Brackets in strings, also after an escaped quote, are no nesting; those after a string that ends in a backslash are.
     assert json_tensors.parse_json(b'{"a": "' + b'\\"[' * 200 + b'"}')['a'] == '"[' * 200
+    assert json_tensors.parse_json(b'{"a": "' + b'\\\\\\"[' * 200 + b'"}')['a'] == '\\"[' * 200
+    with pytest.raises(ServingError, match='deeper than 64 levels'):
+        json_tensors.parse_json(b'{"a": "\\\\", "b": ' + b'[' * 64 + b']' * 64 + b'}')
+    # Also where a string or the nesting goes over the border of two pieces of the check.
+    for blanks in range(2**20 - 80, 2**20 + 8, 8):
+        head = b'{"a": "' + b' ' * blanks + b'", "b": '
+        assert len(json_tensors.parse_json(head + b'"' + b'[' * 99 + b'"}')) == 2
+        with pytest.raises(ServingError, match='deeper than 64 levels'):
+            json_tensors.parse_json(head + b'[' * 64 + b']' * 64 + b'}')
     with pytest.raises(ServingError, match='more than 100 lists and objects'):
         json_tensors.parse_json(b'{"instances": [' + b'[],' * 100 + b'[]]}', max_containers=100)
 
