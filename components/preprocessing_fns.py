@@ -1,7 +1,8 @@
 """Transform's preprocessing_fn, one a modality: raw features -> what training reads. Media bytes stay encoded.
 
-Each takes the batched features that TaskSchemaGen's schema describes and custom_config: 'task' and 'spec' (the modality's
-input settings) as JSON, and optionally 'classes', the label domain as a JSON list. Each returns `id`, `label`, the
+Each takes the batched features that TaskSchemaGen's schema describes and custom_config: 'task' and 'spec' (the
+modality's input settings) as JSON, and optionally 'classes', the label domain as a JSON list; without it the label
+domain is that of the media, which then must be at hand. Each returns `id`, `label`, the
 media feature, and writes the vocabulary `<task>_labels`, a label a line, most frequent first. `label` is a place in
 that file: [N] int64, -1 for a label that is not in it; for a multi-label task [N, classes] float32, 1 at each place.
 """

@@ -1,7 +1,7 @@
 """Tiny media and tasks that tests make on the spot. No TensorFlow here.
 
-Media: `image_bytes`, `wav_bytes`, `mp4_bytes` return a file's bytes. Tasks: `image_task`, `audio_task`, `video_task` and
-`tags_task` write a folder of them and return the Task that reads it.
+Media: `image_bytes`, `wav_bytes`, `mp4_bytes` return a file's bytes. Tasks: `image_task`, `audio_task`, `video_task`
+and `tags_task` write a folder of them and return the Task that reads it.
 """
 
 import csv

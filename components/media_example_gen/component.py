@@ -32,8 +32,8 @@ class MediaExampleGen(base_beam_component.BaseBeamComponent):
     Properties:
       task: the Task, as JSON.
       spec: its modality's input settings (ModelConfig.input(modality)), as JSON.
-      media_fingerprint: listing.media_fingerprint(task). The executor does not use it: a changed file changes it, and so
-        the cache, which else would compare the other properties only.
+      media_fingerprint: listing.media_fingerprint(task). The executor does not use it: a changed file changes it,
+        and so misses the cache, which compares properties only.
       code_version: a hash of this package's code, for the cache likewise.
     """
     SPEC_CLASS = MediaExampleGenSpec

@@ -74,8 +74,8 @@ def read_media(pipeline: beam.Pipeline, task: Task, spec, entries: list[listing.
                examples_uri: str, rejected_uri: str):
     """Adds to `pipeline`: entries -> Split-<split>/data_tfrecord-*.gz under examples_uri, rejected.jsonl.
 
-    An example's shard and place in it follow from a hash of its id, so the files are the same at every run, their order is
-    not that of the classes, and an added file moves no other.
+    An example's shard and place in it follow from a hash of its id: the files are the same at every run, and their
+    order is not that of the classes.
     """
     size = _BATCH[task.modality]
     batches = [entries[i:i + size] for i in range(0, len(entries), size)]
@@ -176,8 +176,8 @@ def report(task: Task, entries: list[listing.Entry], rejected: list[dict]):
     """Logs what became of the files; PipelineStop where more are rejected than the task allows."""
     paths = {line['path'] for line in rejected}
     counts = {split: sum(entry.split == split and entry.path not in paths for entry in entries) for split in SPLITS}
-    _log.info('%s: %d train and %d eval examples; %d of %d files rejected%s', task.name, counts['train'], counts['eval'],
-              len(rejected), len(entries), _some(rejected, 3))
+    _log.info('%s: %d train and %d eval examples; %d of %d files rejected%s', task.name, counts['train'],
+              counts['eval'], len(rejected), len(entries), _some(rejected, 3))
     share = len(rejected) / len(entries)
     if share > task.max_rejected_share:
         raise PipelineStop(

@@ -101,7 +101,7 @@ def classes_of(task: Task) -> tuple[str, ...]:
 
 
 def hashed_split(path: str, eval_share: float) -> str:
-    """The split of a file that nobody assigned: by a hash of its path, so the same at every run and on every machine."""
+    """The split of a file that nobody assigned: by a hash of its path, so the same at every run."""
     position = int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], 'big') / 2 ** 64
     return 'eval' if position < eval_share else 'train'
 
@@ -115,8 +115,8 @@ def _check_text(task: Task, entry: Entry):
         raise ConfigError(f'Task {task.name}: the name {entry.path!a} in {task.data} is not UTF-8. Rename the file.')
     for label in entry.labels:
         if _CONTROL.search(label):
-            raise ConfigError(f'Task {task.name}: {entry.path} has the label {label!a}; labels may have no line break or '
-                              'other control character.')
+            raise ConfigError(f'Task {task.name}: {entry.path} has the label {label!a}; a label may have no line '
+                              'break or other control character.')
 
 
 def _is_remote(path: str) -> bool:
@@ -241,8 +241,8 @@ def _manifest_entry(task: Task, row: dict, label_column: str, where: str) -> Ent
     if not labels:
         raise ConfigError(f'{where}: {path} has no label in the column {label_column}.')
     if len(labels) > 1 and not task.multi_label:
-        raise ConfigError(f'{where}: {path} has {len(labels)} labels, {" and ".join(labels)}, but the task has one label '
-                          'a file. Set multi_label=True, or give one label.')
+        raise ConfigError(f'{where}: {path} has {len(labels)} labels, {" and ".join(labels)}, but the task has one '
+                          'label a file. Set multi_label=True, or give one label.')
     if 'split' not in row:
         return Entry(path, labels, hashed_split(path, task.eval_share))
     split = SPLITS.get((row['split'] or '').strip().lower())
@@ -290,7 +290,7 @@ def _refuse_link_out(task: Task, relative: str):
 # File systems that are not local.
 
 def _remote_files(root: str) -> dict[str, tuple[int, int]]:
-    """Relative path -> (bytes, time of change in ns) of every file below a folder of any file system that Beam knows."""
+    """Relative path -> (bytes, time of change in ns) of every file below a folder that Beam can list."""
     from apache_beam.io.filesystems import FileSystems
     root = root.rstrip('/') + '/'
     try:

@@ -40,17 +40,17 @@ class Executor(stock.Executor):
         for split in artifact_utils.decode_split_names(statistics.split_names):
             found += describe(
                 split, schema, stats_artifact_utils.load_statistics(statistics, split).proto(),
-                _read_anomalies(os.path.join(artifact_utils.get_split_uri([anomalies], split), stock.DEFAULT_FILE_NAME)))
+                _read_anomalies(artifact_utils.get_split_uri([anomalies], split)))
         if found:
             name = from_json(Task, exec_properties['task']).name
             more = f' And {len(found) - _NAMED} more.' if len(found) > _NAMED else ''
-            raise PipelineStop(f'Task {name}: the examples are not as their schema says, so nothing is trained on them. '
+            raise PipelineStop(f'Task {name}: the examples are not as their schema says, so training was not started. '
                                + ' '.join(f'Task {name}, {sentence}' for sentence in found[:_NAMED]) + more)
         return result
 
 
-def _read_anomalies(path: str) -> anomalies_pb2.Anomalies:
-    with fileio.open(path, 'rb') as file:
+def _read_anomalies(split_uri: str) -> anomalies_pb2.Anomalies:
+    with fileio.open(os.path.join(split_uri, stock.DEFAULT_FILE_NAME), 'rb') as file:
         return anomalies_pb2.Anomalies.FromString(file.read())
 
 
@@ -78,7 +78,7 @@ def _sentence(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
 
 
 def _classes_without_examples(schema, statistics) -> list[str]:
-    """A class that the domain names and no train example has can't be learned, and would have no place in the vocabulary.
+    """A class that the domain names and no train example has can't be learned, and has no place in the vocabulary.
 
     TFDV has no such check: its domains say what may be there, not what must.
     """

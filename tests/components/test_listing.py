@@ -68,7 +68,8 @@ def test_no_folder(tmp_path):
 
 
 def test_a_manifest_with_splits(tmp_path):
-    testing.write_manifest(tmp_path, [('b.png', 'dog', 'Test'), ('./a.png', ' cat ', 'train'), ('c.png', 'cat', 'validation')])
+    testing.write_manifest(tmp_path, [
+        ('b.png', 'dog', 'Test'), ('./a.png', ' cat ', 'train'), ('c.png', 'cat', 'validation')])
     assert listing.list_media(_task(tmp_path, manifest='manifest.csv')) == [
         Entry('a.png', ('cat',), 'train'), Entry('b.png', ('dog',), 'eval'), Entry('c.png', ('cat',), 'eval')]
 

@@ -41,7 +41,8 @@ def test_images_that_tensorflow_decodes_pass_byte_for_byte(kind, mode):
 
 
 @pytest.mark.parametrize('kind, mode', [('PNG', 'L'), ('PNG', 'RGB'), ('PNG', 'RGBA'), ('PNG', 'P'), ('PNG', 'LA'),
-                                        ('PNG', '1'), ('PNG', 'I;16'), ('JPEG', 'RGB'), ('JPEG', 'L'), ('JPEG', 'CMYK')])
+                                        ('PNG', '1'), ('PNG', 'I;16'), ('JPEG', 'RGB'), ('JPEG', 'L'),
+                                        ('JPEG', 'CMYK')])
 def test_what_is_stored_decodes_in_core_tensorflow_as_in_pillow(kind, mode):
     import tensorflow as tf
     content = testing.image_bytes(kind, mode)
@@ -251,7 +252,8 @@ def test_a_clip_over_the_limits_is_not_decoded_to_its_end():
 
 def test_paths_that_are_no_file(tmp_path):
     os.mkfifo(tmp_path / 'pipe.png')
-    for path, reason in ((tmp_path / 'none.png', 'missing'), (tmp_path, 'not_a_file'), (tmp_path / 'pipe.png', 'not_a_file')):
+    for path, reason in ((tmp_path / 'none.png', 'missing'), (tmp_path, 'not_a_file'),
+                         (tmp_path / 'pipe.png', 'not_a_file')):
         assert _reason('image', path) == reason
 
 

@@ -84,7 +84,7 @@ def _check_size(width: int, height: int, limits: Limits):
 
 
 def _jpeg(frame, short_side: int, size) -> tuple[bytes, tuple[int, int]]:
-    """JPEG bytes of a frame, and its size (width, height): `size` where given, so that all frames of a clip are alike."""
+    """JPEG bytes of a frame, and its size (width, height): `size` where given, as all frames of a clip are alike."""
     turns = round(frame.rotation / 90) % 4  # quarters, counter-clockwise
     if size is None:
         scale = min(1.0, short_side / min(frame.width, frame.height))
