@@ -49,7 +49,7 @@ class ServedModel(tf.Module):
             row = modalities.get_modality(task.modality)
             media = _media_spec(row)
             examples = tf.TensorSpec([None], tf.string, name='examples')
-            scores = tf.function(functools.partial(self._scores, task), input_signature=[media])
+            scores = tf.function(functools.partial(self._scores, task), input_signature=[media], autograph=False)
             result[name] = _named(row.feature, media, functools.partial(self._best, task, scores))
             result[f'{name}_scores'] = _named(row.feature, media, lambda m, f=scores: {'scores': f(m)})
             result[f'{name}_examples'] = _named(
@@ -109,7 +109,8 @@ def _media_spec(row: modalities.Modality) -> tf.TensorSpec:
 
 def _named(argument: str, spec: tf.TensorSpec, function):
     """The function with one input called `argument`, traced."""
-    return tf.function(lambda **inputs: function(inputs[argument])).get_concrete_function(**{argument: spec})
+    traced = tf.function(lambda **inputs: function(inputs[argument]), autograph=False)
+    return traced.get_concrete_function(**{argument: spec})
 
 
 def _parse_media(examples: tf.Tensor, row: modalities.Modality) -> tf.Tensor:

@@ -43,6 +43,7 @@ def task_dataset(task: Task, classes: int, config: ModelConfig, files: list[str]
     spec = config.input(task.modality)
     parsed_features = feature_spec(task, classes)
 
+    @tf.autograph.experimental.do_not_convert  # no Python branch on a tensor: tracing is faster without
     def to_example(record):
         features = tf.io.parse_single_example(record, parsed_features)
         example = model_input(task, spec, features)

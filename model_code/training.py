@@ -1,5 +1,6 @@
 """The train step: forward, loss, gradients, clipping, update. One traced function a task."""
 
+import functools
 from typing import Callable
 
 import tensorflow as tf
@@ -12,6 +13,10 @@ from model_code.tasks import Task
 
 # Variables whose name has one of these words are not decayed: the usual exclusions of transformer recipes.
 NOT_DECAYED = ('bias', 'norm', 'class_token', 'position_embedding')
+
+# Nothing here has a Python branch on a tensor, and AutoGraph would rewrite all of tf_keras's optimiser and layers:
+# without it a task's step is traced several times faster (benchmarks/trace_step.py).
+_function = functools.partial(tf.function, autograph=False)
 
 
 def make_optimizer(config: TrainingConfig) -> tf_keras.optimizers.Optimizer:
@@ -50,14 +55,14 @@ def _apply(optimizer, gradients, variables, clip_norm: float) -> tf.Tensor:
 def make_train_step(strategy: tf.distribute.Strategy, model: PolyViT, optimizer, task: Task,
                     config: TrainingConfig) -> Callable:
     """A function of one distributed batch -> (loss, gradient norm), scalars; traced once."""
-    gradients_of = tf.function(lambda x, y: _gradients(model, task, x, y), jit_compile=config.jit or None)
+    gradients_of = _function(lambda x, y: _gradients(model, task, x, y), jit_compile=config.jit or None)
 
     def replica_step(inputs, labels):
         loss, gradients = gradients_of(inputs, labels)
         norm = _apply(optimizer, gradients, model.task_variables(task.name), config.clip_norm)
         return loss, norm
 
-    @tf.function
+    @_function
     def step(batch):
         loss, norm = strategy.run(replica_step, args=batch)
         return strategy.reduce('SUM', loss, axis=None), strategy.reduce('MEAN', norm, axis=None)
@@ -83,7 +88,7 @@ def make_accumulated_step(strategy: tf.distribute.Strategy, model: PolyViT, opti
         variables = [key.deref() for key in sums]
         return total, _apply(optimizer, list(sums.values()), variables, config.clip_norm)
 
-    @tf.function
+    @_function
     def step(batches):
         loss, norm = strategy.run(replica_step, args=(batches,))
         return strategy.reduce('SUM', loss, axis=None), strategy.reduce('MEAN', norm, axis=None)

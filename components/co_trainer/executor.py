@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import tensorflow as tf
+import tf_keras
 import tensorflow_transform as tft
 from tfx import types
 from tfx.dsl.components.base import base_executor
@@ -67,7 +68,8 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
     Returns the history (loop.train).
     """
     classes = {name: len(labels) for name, labels in vocabularies.items()}
-    tf.random.set_seed(config.seed)
+    # Python's, numpy's and TensorFlow's: tf_keras's initialisers draw from all three.
+    tf_keras.utils.set_random_seed(config.seed)
     distribution = strategy.make_strategy(config)
     check_batches(mixture.tasks, distribution.num_replicas_in_sync)
     with distribution.scope():

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from components.co_trainer import executor
 from model_code import export, loop, losses, polyvit, schedules, strategy, training
@@ -62,7 +63,7 @@ def train_files(tmp_path_factory):
 
 
 def make_model(tasks=TASKS):
-    tf.random.set_seed(0)
+    tf_keras.utils.set_random_seed(0)
     return polyvit.PolyViT(Mixture(tasks), CLASSES, CONFIG)
 
 
