@@ -191,7 +191,7 @@ class _Directory:
     def __init__(self, directory: str | os.PathLike, timeout: float):
         self.directory = version_directory(directory)
         self._timeout = timeout
-        os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+        os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # what matters comes as an exception
         from serving.saved_model import SavedModel
         try:
             self._model = SavedModel(str(self.directory), warm_up=False)
@@ -216,11 +216,13 @@ class _Directory:
 
     def run(self, task: str, feature: str, media) -> dict:
         import numpy as np
+
+        from serving.json_tensors import float_tokens
         reply = self._model.run(task, {feature: np.array([media], object)}, self._timeout)
         if not {'labels', 'scores'} <= reply.keys():
             raise ServingError('INTERNAL', 'its signature has no labels and scores')
         return {'labels': [label.decode('utf-8', 'replace') for label in reply['labels'][0]],
-                'scores': [float(str(score)) for score in reply['scores'][0]]}  # 0.9, not 0.8999999761581421
+                'scores': [float(token) for token in float_tokens(reply['scores'][0])]}  # as a server prints them
 
 
 def version_directory(directory: str | os.PathLike) -> pathlib.Path:

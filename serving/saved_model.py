@@ -150,7 +150,7 @@ class SavedModel:
         if not tf.io.gfile.exists(path):
             return
         from tensorflow_serving.apis import prediction_log_pb2
-        for number, record in enumerate(tf.compat.v1.io.tf_record_iterator(path)):
+        for number, record in enumerate(tf.data.TFRecordDataset(path).as_numpy_iterator()):
             if number >= _MOST_WARMUP_RECORDS:
                 raise invalid(f'Number of warmup records exceeds the maximum ({_MOST_WARMUP_RECORDS}) in {path}')
             log = prediction_log_pb2.PredictionLog.FromString(record)

@@ -185,7 +185,7 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
 
     Raises ConfigError for a directory that is not there, a wrong model config, or a port that is taken.
     """
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # what matters comes as an exception
     if model_config is None:
         if directory is None:
             raise ConfigError('Nothing to serve: give the directory of the version directories, or --model-config.')

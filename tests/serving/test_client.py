@@ -49,8 +49,7 @@ def test_the_server_and_the_directory_agree(task, file, server, model_dir, media
     assert set(remote[0]['labels']) == {'low', 'high'}
     assert remote[0]['scores'] == sorted(remote[0]['scores'], reverse=True)
     assert sum(remote[0]['scores']) == pytest.approx(1)
-    assert remote[0]['labels'] == local[0]['labels']
-    assert remote[0]['scores'] == pytest.approx(local[0]['scores'], abs=1e-6)
+    assert remote == local
 
 
 @pytest.mark.parametrize('where', ['directory', 'server'])
