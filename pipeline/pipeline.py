@@ -2,7 +2,7 @@
 
 A lane a task, then the join:
 
-    MediaExampleGen -> StatisticsGen -> TaskSchemaGen, TaskValidator -> Transform  (each named <component>_<task>)
+    MediaExampleGen, TaskSchemaGen -> StatisticsGen -> TaskValidator -> Transform  (each named <component>_<task>)
     CoTrainer -> TaskEvaluator_<task> (against ServingBaseline), ServingCheck -> BlessingGate -> AtomicPusher -> Report
 
 Every exec property is a function of config, data, code and what is being served, so TFX's cache re-runs exactly what
@@ -29,7 +29,7 @@ from components.task_evaluator.component import TaskEvaluator
 from components.task_schema_gen.component import TaskSchemaGen
 from components.task_validator.component import TaskValidator
 from model_code.serialization import to_json
-from model_code.tasks import Task
+from model_code.tasks import Mixture, Task
 from pipeline.checks import Facts
 from pipeline.config import PipelineConfig
 from pipeline.fingerprints import component_version
@@ -55,7 +55,8 @@ def create_pipeline(config: PipelineConfig, facts: Facts, *, pipeline_root: str,
     examples = {name: lane['MediaExampleGen'].outputs['examples'] for name, lane in lanes.items()}
 
     trainer = CoTrainer(
-        mixture=mixture, model=to_json(config.model), training=to_json(config.training),
+        mixture=to_json(training_facts(config.mixture)), model=to_json(config.model),
+        training=to_json(config.training),
         examples={name: lane['Transform'].outputs['transformed_examples'] for name, lane in lanes.items()},
         transform_graphs={name: lane['Transform'].outputs['transform_graph'] for name, lane in lanes.items()},
         card=_card(config, facts), code_version=component_version('CoTrainer'))
@@ -124,6 +125,12 @@ def data_facts(task: Task) -> Task:
     return dataclasses.replace(task, steps=1, batch_size=1, **{name: defaults[name] for name in recipe})
 
 
+def training_facts(mixture: Mixture) -> Mixture:
+    """The mixture without its thresholds: what the trainer depends on. Else another floor would train anew."""
+    tasks = (dataclasses.replace(task, floor=0.0, max_drop=0.0, max_rejected_share=0.0) for task in mixture.tasks)
+    return dataclasses.replace(mixture, tasks=tuple(tasks))
+
+
 def reader_spec(spec):
     """The modality's input with only what its reader looks at (a video's frame rate and short side).
 
@@ -141,16 +148,18 @@ def _lane(task: Task, config: PipelineConfig, facts: Facts) -> dict:
     generator = MediaExampleGen(
         task=lane_task, spec=to_json(reader_spec(spec)), media_fingerprint=facts.fingerprints[task.name],
         code_version=component_version('MediaExampleGen'))
-    statistics = StatisticsGen(examples=generator.outputs['examples'])
-    schema = TaskSchemaGen(
-        task=lane_task, classes=json.dumps(facts.classes[task.name]), code_version=component_version('TaskSchemaGen'))
+    classes = json.dumps(facts.classes[task.name])
+    schema = TaskSchemaGen(task=lane_task, classes=classes, code_version=component_version('TaskSchemaGen'))
+    # With the schema media counts as bytes; without it TFDV would count its most frequent values as words.
+    statistics = StatisticsGen(examples=generator.outputs['examples'], schema=schema.outputs['schema'])
     validator = TaskValidator(
         task=lane_task, statistics=statistics.outputs['statistics'], schema=schema.outputs['schema'],
         code_version=component_version('TaskValidator'))
     transform = Transform(
         examples=generator.outputs['examples'], schema=schema.outputs['schema'],
         preprocessing_fn=f'components.preprocessing_fns.{task.modality}',
-        custom_config={'task': lane_task, 'spec': to_json(spec), 'code_version': component_version('Transform')},
+        custom_config={'task': lane_task, 'spec': to_json(spec), 'classes': classes,
+                       'code_version': component_version('Transform')},
         disable_statistics=True)
     # No artifact flows from one to the other; an anomaly must stop the lane all the same.
     transform.add_upstream_node(validator)
