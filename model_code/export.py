@@ -7,6 +7,8 @@ For each task T:
   T_label     the same -> `label`: [N] int64 ids (-1 where unknown), or [N, classes] float32 for a multi-label task
 and for each modality M:
   M_embedding encoded media -> `embedding` [N, width] float32
+  model_card  `request` [N], any strings -> `card` [N], the model card's JSON: how a client that knows only the URL
+              learns a video's frame rate and short side (the stock server asks an input of every signature)
 Encoded media: `image` [N], `audio` [N] (16 kHz mono PCM16 WAV) or `frames` [N, F] (JPEG; empty strings pad). Core
 TensorFlow ops only, so that a stock server loads it.
 """
@@ -42,8 +44,8 @@ class ServedModel(tf.Module):
         self.log_mel = {name: tuple(stats) for name, stats in log_mel.items()}
         self.label_ids = {name: _label_table(labels) for name, labels in vocabularies.items()}
 
-    def signatures(self) -> dict:
-        """Name -> concrete function of every signature."""
+    def signatures(self, card: str) -> dict:
+        """Name -> concrete function of every signature; card: the model card's JSON."""
         result = {}
         for name, task in self.mixture_tasks.items():
             row = modalities.get_modality(task.modality)
@@ -59,6 +61,8 @@ class ServedModel(tf.Module):
             row = modalities.get_modality(name)
             result[f'{name}_embedding'] = _named(
                 row.feature, _media_spec(row), functools.partial(self._embedding, name))
+        result['model_card'] = _named('request', tf.TensorSpec([None], tf.string, name='request'),
+                                      lambda request: {'card': tf.fill(tf.shape(request), card)})
         result[DEFAULT_SIGNATURE] = result[next(iter(self.mixture_tasks))]
         return result
 
@@ -126,11 +130,12 @@ def save(served: ServedModel, directory: str, card: dict, samples: dict[str, lis
     card: goes to assets.extra/model_card.json, with the tasks, inputs and parameter count added.
     samples: task -> encoded media of one example (a list of one, or of a clip's frames): the warm-up requests.
     """
-    tf.saved_model.save(served, directory, signatures=served.signatures())
+    card_text = json.dumps(card | model_facts(served), indent=1, sort_keys=True)
+    tf.saved_model.save(served, directory, signatures=served.signatures(card_text))
     extra = os.path.join(directory, 'assets.extra')
     tf.io.gfile.makedirs(extra)
     with tf.io.gfile.GFile(os.path.join(extra, 'model_card.json'), 'w') as file:
-        json.dump(card | model_facts(served), file, indent=1, sort_keys=True)
+        file.write(card_text)
     with tf.io.TFRecordWriter(os.path.join(extra, 'tf_serving_warmup_requests')) as writer:
         for request in warmup_requests(served, samples):
             log = prediction_log_pb2.PredictionLog(
@@ -165,6 +170,7 @@ def warmup_requests(served: ServedModel, samples: dict[str, list[bytes]]):
         message.inputs[name].CopyFrom(tf.make_tensor_proto(value))
         return message
 
+    yield request('model_card', 'request', [b''])
     embedded = set()
     for index, (name, task) in enumerate(served.mixture_tasks.items()):
         row = modalities.get_modality(task.modality)

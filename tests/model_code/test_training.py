@@ -123,7 +123,7 @@ def test_losses_against_closed_forms():
     assert float(losses.loss(multi, logits, tf.constant([[1.0, 0.0, 1.0]]))[0]) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize('optimizer', ['momentum', 'adam', 'adamw'])
+@pytest.mark.parametrize('optimizer', ['momentum', 'adamw'])
 def test_a_step_moves_nothing_of_an_idle_task(optimizer):
     model, config = make_model(), TrainingConfig(optimizer=optimizer, weight_decay=0.1)
     one = strategy.make_strategy(TrainingConfig(strategy='one_device'))
@@ -186,16 +186,14 @@ def test_training_goes_on_from_its_checkpoint(tmp_path):
     mixture, config = Mixture(TASKS[:1]), TrainingConfig(checkpoint_every=1, warmup_steps=1)
     one = strategy.make_strategy(TrainingConfig(strategy='one_device'))
     data = {'shapes': tf.data.Dataset.from_tensors(batch_for(TASKS[0])).repeat()}
-    model = make_model(TASKS[:1])
-    optimizer = training.make_optimizer(config)
-    optimizer.build(list(model.trainable_variables))
+    with one.scope():
+        model, cut, resumed = (make_model(TASKS[:1]) for _ in range(3))
     whole = loop.train(one, model, mixture, data, config, str(tmp_path / 'whole'))
     assert [s['step'] for s in whole['steps']] == [0, 1, 2] and whole['total_steps'] == 3
 
     with pytest.raises(PipelineStop, match='step 2.*task shapes is nan.*ckpt-2'):
-        loop.train(one, make_model(TASKS[:1]), mixture, {'shapes': nan_at_third(data['shapes'])}, config,
+        loop.train(one, cut, mixture, {'shapes': nan_at_third(data['shapes'])}, config,
                    str(tmp_path / 'cut'))
-    resumed = make_model(TASKS[:1])
     history = loop.train(one, resumed, mixture, data, config, str(tmp_path / 'cut'))
     assert [s['step'] for s in history['steps']] == [0, 1, 2]
     for a, b in zip(model.trainable_variables, resumed.trainable_variables):
@@ -218,7 +216,8 @@ def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
 
     loaded = tf.saved_model.load(str(tmp_path / 'model'))
     names = set(loaded.signatures)
-    assert names == {'serving_default', 'image_embedding', 'audio_embedding', 'video_embedding'} | {
+    assert names == {'serving_default', 'model_card', 'image_embedding', 'audio_embedding',
+                     'video_embedding'} | {
         f'{t.name}{suffix}' for t in TASKS for suffix in ('', '_scores', '_examples', '_label')}
     for task in TASKS:
         name, values = media(task, 1)
@@ -238,7 +237,9 @@ def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
     embedding = loaded.signatures['video_embedding'](frames=tf.constant([media(TASKS[3], 0)[1]]))['embedding']
     assert embedding.shape == (1, CONFIG.width)
 
-    card = json.loads((tmp_path / 'model/assets.extra/model_card.json').read_text())
+    text = (tmp_path / 'model/assets.extra/model_card.json').read_text()
+    assert loaded.signatures['model_card'](request=tf.constant(['']))['card'].numpy().tolist() == [text.encode()]
+    card = json.loads(text)
     assert card['name'] == 'tiny' and card['tasks'][1]['classes'] == ['blue', 'green', 'red']
     model = make_model()
     assert card['parameters']['total'] == sum(v.numpy().size for v in model.trainable_variables)
