@@ -14,7 +14,7 @@ from pipeline.config import PipelineConfig
 def get_config() -> PipelineConfig:
     media = os.path.abspath(os.environ.get('POLYVIT_DEMO_DATA', 'runs/demo/media'))
     tasks = (
-        Task('digits', 'image', data=f'{media}/digits', steps=150, batch_size=32, floor=0.7, max_drop=0.1),
+        Task('digits', 'image', data=f'{media}/digits', steps=250, batch_size=32, floor=0.7, max_drop=0.1),
         Task('sounds', 'audio', data=f'{media}/sounds', manifest='manifest.csv', steps=60, batch_size=16, floor=0.7,
              max_drop=0.1),
         Task('motion', 'video', data=f'{media}/motion', manifest='manifest.csv', steps=100, batch_size=16, floor=0.5,
