@@ -184,7 +184,7 @@ def baseline(serving_dir, run_key: str) -> tuple[str, str | None]:
     card = summary.read_card(serving_dir, newest)
     if card.get('run_key') == run_key and card.get('push_nonce'):
         earlier = str(card.get('baseline_version', ''))
-        if not earlier or int(earlier) in versions:
+        if not earlier or earlier in map(str, versions):
             return earlier, card['push_nonce']
     return newest, None
 
