@@ -36,6 +36,9 @@ from pipeline.fingerprints import component_version
 
 # Named explicitly, because Beam's default runner differs with its version and with what the network can reach.
 LOCAL_BEAM = ('--runner=DirectRunner', '--direct_running_mode=in_memory')
+# Without an option that says where remote workers get TFX from, TFX packs its own sources into a temporary sdist for
+# every Beam component: 4 s and a folder left in /tmp each time. DirectRunner has no remote worker and ignores this one.
+NO_PACKAGING = '--sdk_container_image=none'
 
 
 def create_pipeline(config: PipelineConfig, facts: Facts, *, pipeline_root: str, serving_dir: str,
@@ -97,7 +100,7 @@ def create_pipeline(config: PipelineConfig, facts: Facts, *, pipeline_root: str,
         + [trainer, baseline, *evaluators.values(), serving_check, gate, pusher, report],
         enable_cache=True,
         metadata_connection_config=metadata_connection_config,
-        beam_pipeline_args=list(config.beam_args or LOCAL_BEAM))
+        beam_pipeline_args=beam_args(config))
 
 
 def node_id(component: str, task: str) -> str:
@@ -108,6 +111,15 @@ def node_id(component: str, task: str) -> str:
 def pipeline_name(config: PipelineConfig) -> str:
     """Kubeflow's names are lower-case letters, digits and hyphens."""
     return 'polyvit-' + config.name.lower().replace('_', '-')
+
+
+def beam_args(config: PipelineConfig) -> list[str]:
+    """The options of the components' Beam pipelines: the config's, else this process."""
+    arguments = list(config.beam_args or LOCAL_BEAM)
+    packaging = ('--sdk_container_image', '--extra_package', '--setup_file', '--requirements_file')
+    if '--runner=DirectRunner' in arguments and not any(a.startswith(packaging) for a in arguments):
+        arguments.append(NO_PACKAGING)
+    return arguments
 
 
 def new_nonce() -> str:
