@@ -9,7 +9,9 @@ import sys
 
 def command() -> str:
     """How this person types `polyvit`: the bare word where their shell finds it, else the path they used."""
-    return 'polyvit' if shutil.which('polyvit') else os.path.relpath(sys.argv[0])
+    if shutil.which('polyvit'):
+        return 'polyvit'
+    return 'python -m pipeline.cli' if sys.argv[0].endswith('.py') else os.path.relpath(sys.argv[0])
 
 
 def short(path) -> str:
