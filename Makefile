@@ -12,7 +12,7 @@ test: .venv/ready
 	@$(BIN)/python -m pytest -q tests
 
 bench: .venv/ready
-	@$(BIN)/polyvit bench
+	@$(BIN)/python -m benchmarks.trace_step
 
 .venv/ready: requirements.lock setup.py scripts/setup_env.sh
 	@scripts/setup_env.sh

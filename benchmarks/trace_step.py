@@ -1,0 +1,49 @@
+"""How long a task's train step takes to trace, with and without AutoGraph. Prints CPU seconds of both and the ratio.
+
+Run: .venv/bin/python -m benchmarks.trace_step
+"""
+
+import functools
+import os
+import time
+
+os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+import tensorflow as tf
+
+from model_code import polyvit, strategy, training
+from model_code.modalities import ImageInput
+from model_code.settings import ModelConfig, TrainingConfig
+from model_code.tasks import Mixture, Task
+
+TASKS = tuple(Task(name, 'image', steps=1, batch_size=8) for name in ('warm_up', 'measured'))
+MODEL = ModelConfig(layers=4, width=64, heads=4, mlp_width=128, image=ImageInput(32, 32, (8, 8)))
+
+
+def trace_seconds(autograph: bool) -> float:
+    """CPU seconds to trace one task's step, after another task's has warmed the caches."""
+    config = TrainingConfig(strategy='one_device')
+    placed = strategy.make_strategy(config)
+    training._function = functools.partial(tf.function, autograph=autograph)
+    with placed.scope():
+        model = polyvit.PolyViT(Mixture(TASKS), {t.name: 10 for t in TASKS}, MODEL)
+        optimizer = training.make_optimizer(config)
+        optimizer.build(list(model.trainable_variables))
+    for task in TASKS:
+        batch = (tf.zeros([task.batch_size, *MODEL.image.shape]), tf.zeros([task.batch_size], tf.int64))
+        step = training.make_train_step(placed, model, optimizer, task, config)
+        start = time.process_time()
+        step.get_concrete_function(batch)
+        seconds = time.process_time() - start
+    return seconds
+
+
+def main():
+    without, with_autograph = trace_seconds(False), trace_seconds(True)
+    print(f'trace a step: {without:.1f} s CPU; with AutoGraph (baseline) {with_autograph:.1f} s; '
+          f'ratio {without / with_autograph:.2f}')
+
+
+if __name__ == '__main__':
+    main()
