@@ -19,8 +19,7 @@ bench: .venv/ready
 
 # Resolves requirements.in anew; needs uv on PATH.
 lock:
-	uv pip compile --python-version 3.10 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-header -q requirements.in -o requirements.lock
+	uv pip compile --python-version 3.10 --generate-hashes --no-header -q requirements.in -o requirements.lock
 
 clean:
 	rm -rf .venv .bootstrap build *.egg-info

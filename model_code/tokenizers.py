@@ -11,16 +11,17 @@ import tf_keras
 
 
 class _Tokenizer(tf_keras.layers.Layer):
-    """Args: width, the tokens' size; spec, the modality's Input (its shape, patch and grid)."""
+    """Args: width, the tokens' size; spec, the modality's Input (its shape, patch and grid).
+
+    A subclass names its convolution.
+    """
+    convolution: type[tf_keras.layers.Layer]
 
     def __init__(self, width: int, spec, **kwargs):
         super().__init__(**kwargs)
         self.width = width
         self.spec = spec
-        self.embedding = self._convolution()
-
-    def _convolution(self) -> tf_keras.layers.Layer:
-        raise NotImplementedError  # abstract: each modality names its convolution
+        self.embedding = self.convolution(width, spec.patch, strides=spec.patch, padding='valid', name='embedding')
 
     @property
     def tokens(self) -> int:
@@ -43,10 +44,7 @@ class _Tokenizer(tf_keras.layers.Layer):
 
 class ImageTokenizer(_Tokenizer):
     """[batch, height, width, 3] -> [batch, 1 + rows * columns, width]."""
-
-    def _convolution(self):
-        return tf_keras.layers.Conv2D(self.width, self.spec.patch, strides=self.spec.patch, padding='valid',
-                                      name='embedding')
+    convolution = tf_keras.layers.Conv2D
 
 
 class AudioTokenizer(ImageTokenizer):
@@ -55,10 +53,7 @@ class AudioTokenizer(ImageTokenizer):
 
 class VideoTokenizer(_Tokenizer):
     """[batch, frames, height, width, 3] -> [batch, 1 + tubelets, width]."""
-
-    def _convolution(self):
-        return tf_keras.layers.Conv3D(self.width, self.spec.patch, strides=self.spec.patch, padding='valid',
-                                      name='embedding')
+    convolution = tf_keras.layers.Conv3D
 
 
 TOKENIZERS = {cls.__name__: cls for cls in (ImageTokenizer, AudioTokenizer, VideoTokenizer)}
