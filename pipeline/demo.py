@@ -28,29 +28,30 @@ def run(root: pathlib.Path, debug: bool = False) -> int:
         for line in _serve_and_predict(config):
             print(line, file=screen, flush=True)
     polyvit = summary.command()
-    task, path = _eval_files(config)[0]
+    task, path, _ = _eval_files(config)[0]
     usual = root == pathlib.Path('runs/demo').absolute()
     options = '' if usual else f' --root {summary.short(root)} --data {summary.short(media)}'
     print('\nNext:')
-    for command, why in ((f'{polyvit} run demo{options}', 'nothing changed: all comes from the cache'),
-                         (f'{polyvit} serve {summary.short(config.serving_dir)}', 'until Ctrl-C'),
-                         (f'{polyvit} predict {task.name} {summary.short(path)}', 'while it serves'),
-                         (f'{polyvit} report --root {summary.short(root)}', 'the table, and where the HTML report is')):
-        print(f'  {command:<70} {why}')
+    for why, command in (('the same again: nothing changed, so all of it comes from the cache', f'run demo{options}'),
+                         ('its table, and where the HTML report is', f'report --root {summary.short(root)}'),
+                         ('serve it until Ctrl-C', f'serve {summary.short(config.serving_dir)}'),
+                         ('and, while it serves, ask it', f'predict {task.name} {summary.short(path)}')):
+        print(f'  {polyvit} {command}\n      {why}')
     print('  docs/your_data.md tells how to use your own folders.')
     return 0
 
 
 def _eval_files(config) -> list[tuple]:
-    """(task, path) of the first eval file of the first task of each modality."""
+    """(task, path, label) of one eval file, the middle one, of the first task of each modality."""
     from components.media_example_gen import listing
     files = {}
     for task in config.mixture.tasks:
         if task.modality not in files:
-            entry = next((e for e in listing.list_media(task) if e.split == 'eval'), None)
-            if entry is None:
+            entries = [e for e in listing.list_media(task) if e.split == 'eval']
+            if not entries:
                 raise PipelineStop(f'Task {task.name} has no eval file to predict.')
-            files[task.modality] = (task, os.path.join(task.data, entry.path))
+            entry = entries[len(entries) // 2]
+            files[task.modality] = (task, os.path.join(task.data, entry.path), '|'.join(entry.labels))
     return list(files.values())
 
 
@@ -61,9 +62,9 @@ def _serve_and_predict(config):
     with ModelServer(str(config.serving_dir), port=0) as server:
         yield ''
         yield f'Serving {summary.short(config.serving_dir)} at {server.url}; asked over REST:'
-        for task, path in _eval_files(config):
+        for task, path, label in _eval_files(config):
             result = client.predict(task.name, [path], url=server.url, top=3)[0]
-            yield f'  {task.name:<8} {summary.short(path):<48} {_text(result)}'
+            yield f'  {task.name:<8}{summary.short(path)}, labelled {label}:\n          {_text(result)}'
 
 
 def _text(result: dict) -> str:

@@ -110,14 +110,17 @@ class Screen:
 
 
 class _ScreenHandler(logging.Handler):
-    """The project's messages (logging.getLogger('polyvit')) on the screen, indented below their component."""
+    """The project's messages (logging.getLogger('polyvit')) on the screen, indented below their component.
+
+    Paths below the current directory are shown relative to it, as everywhere on the screen.
+    """
 
     def __init__(self, screen: Screen):
         super().__init__(logging.INFO)
         self._screen = screen
 
     def emit(self, record):
-        for line in record.getMessage().splitlines():
+        for line in record.getMessage().replace(os.getcwd() + os.sep, '').splitlines():
             self._screen.print(f'        {line}')
 
 
@@ -286,8 +289,9 @@ def stop_sentence(error: BaseException) -> str | None:
         text += f'{type(seen).__name__}: {seen}\n'
         seen = seen.__cause__ or seen.__context__
     # Beam raises an error of a worker as RuntimeError with the worker's traceback as text.
-    found = re.search(r'\b(?:PipelineStop|ConfigError): (.+?)(?: \[while running \'|\n\nDuring handling|\n\nThe above|\Z)',
-                      text, re.DOTALL)
+    found = re.search(
+        r'\b(?:PipelineStop|ConfigError): (.+?)(?: \[while running \'|\n\nDuring handling|\n\nThe above|\Z)',
+        text, re.DOTALL)
     return found.group(1).strip() if found else None
 
 

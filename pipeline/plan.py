@@ -147,7 +147,9 @@ def render(plan: Plan) -> str:
     heads = ', '.join(f'{name} {count:,}' for name, count in plan.head_parameters.items())
     lines += [
         '', f'Parameters        {plan.total_parameters:,} in one model',
-        f'  shared encoder  {plan.shared_parameters:,}', f'  tokenizers      {tokenizers}', f'  heads           {heads}',
+        f'  shared encoder  {plan.shared_parameters:,}',
+        f'  tokenizers      {tokenizers}',
+        f'  heads           {heads}',
         f'  separately      {plan.separate_parameters:,} in {len(plan.tasks)} single-task models: '
         f'{plan.ratio:.2f} times as many',
         f'Steps             {plan.total_steps:,}, of them {plan.warmup_steps:,} warm-up',

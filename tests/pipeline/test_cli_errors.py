@@ -1,5 +1,6 @@
 """Wrong input is a sentence and exit code 2, before anything is written or anything heavy is imported."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -104,7 +105,8 @@ def test_batch_does_not_divide_over_replicas(run_config):
 
 
 def test_batch_does_not_divide_over_workers(run_config, monkeypatch):
-    monkeypatch.setenv('TF_CONFIG', '{"cluster": {"worker": ["a:1", "b:1", "c:1"]}, "task": {"type": "worker", "index": 0}}')
+    cluster = {'cluster': {'worker': ['a:1', 'b:1', 'c:1']}, 'task': {'type': 'worker', 'index': 0}}
+    monkeypatch.setenv('TF_CONFIG', json.dumps(cluster))
     _sentence(run_config(training="strategy='multi_worker'", files=CLASS_FILES), 'shapes', '4', '3')
 
 

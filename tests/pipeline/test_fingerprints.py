@@ -15,8 +15,8 @@ def project(tmp_path):
             'components/__init__.py': '', 'components/a/__init__.py': '', 'components/b/__init__.py': '',
             'components/a/component.py': 'import os\n\ndef f():\n    from model_code import shared\n',
             'components/b/component.py': 'X = 1\n', 'components/b/page.html': '<p>',
-            'model_code/__init__.py': '', 'model_code/shared.py': 'import model_code.deep\n', 'model_code/deep.py': 'Y = 1\n',
-            'model_code/other.py': 'Z = 1\n'}.items():
+            'model_code/__init__.py': '', 'model_code/shared.py': 'import model_code.deep\n',
+            'model_code/deep.py': 'Y = 1\n', 'model_code/other.py': 'Z = 1\n'}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path
