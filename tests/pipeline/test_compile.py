@@ -1,12 +1,13 @@
 """Every config compiles for Kubeflow, its data there or not; lanes, joins and code versions are in the spec."""
 
+import dataclasses
 import json
 
 import pytest
 import yaml
 
 from pipeline import cli
-from pipeline.config import config_names
+from pipeline.config import config_names, load_config
 
 LANE = ('MediaExampleGen', 'StatisticsGen', 'TaskSchemaGen', 'TaskValidator', 'Transform', 'TaskEvaluator')
 JOIN = ('CoTrainer', 'ServingBaseline', 'ServingCheck', 'BlessingGate', 'AtomicPusher', 'Report')
@@ -44,6 +45,11 @@ def test_lanes_depend_on_their_own_task_only(compiled):
         assert f'Transform_{task}' in steps['CoTrainer']['dependentTasks']
 
 
+def test_only_the_look_at_what_is_served_is_not_cached(compiled):
+    steps = compiled['demo']['root']['dag']['tasks']
+    assert [n for n, s in steps.items() if not s.get('cachingOptions', {}).get('enableCache')] == ['ServingBaseline']
+
+
 def test_executors_are_ours_and_importable_by_name(compiled):
     executors = compiled['demo']['deploymentSpec']['executors']
     arguments = [json.dumps(e) for e in executors.values()]
@@ -55,3 +61,35 @@ def test_executors_are_ours_and_importable_by_name(compiled):
 def test_a_name_of_no_known_format_is_refused(tmp_path, capsys):
     assert cli.main(['compile', 'demo', '-o', str(tmp_path / 'demo.txt')]) == 2
     assert '.yaml' in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
+class TestWhatALaneDependsOn:
+    """A changed recipe, threshold or resolution must leave the properties of the ingest, and so its cache, alone."""
+
+    def test_a_task_without_its_recipe(self):
+        from pipeline import pipeline as wiring
+        task = load_config('demo').mixture['digits']
+        other = dataclasses.replace(task, steps=9, batch_size=7, floor=0.1, max_drop=0.5, augmentations=('flip',),
+                                    learning_rate_coefficient=3.0, label_smoothing=0.1, zero_init_head=True)
+        assert wiring.data_facts(task) == wiring.data_facts(other)
+        for changed in (dict(data='/other'), dict(eval_share=0.5), dict(classes=('a', 'b'))):
+            assert wiring.data_facts(dataclasses.replace(task, **changed)) != wiring.data_facts(task)
+
+    def test_an_input_without_its_patches(self):
+        from pipeline import pipeline as wiring
+        spec = load_config('demo').model.video
+        assert wiring.reader_spec(dataclasses.replace(spec, height=64, width=64)) == wiring.reader_spec(spec)
+        assert wiring.reader_spec(dataclasses.replace(spec, frame_rate=4.0)) != wiring.reader_spec(spec)
+
+    def test_a_mixture_without_its_thresholds(self):
+        from pipeline import pipeline as wiring
+        mixture = load_config('demo').mixture
+        other = dataclasses.replace(mixture, tasks=tuple(dataclasses.replace(t, floor=0.3) for t in mixture.tasks))
+        assert wiring.training_facts(mixture) == wiring.training_facts(other)
+
+    def test_beam_arguments(self):
+        from pipeline import pipeline as wiring
+        config = load_config('demo')
+        assert wiring.beam_args(config)[0] == '--runner=DirectRunner' and wiring.NO_PACKAGING in wiring.beam_args(config)
+        flink = dataclasses.replace(config, beam_args=('--runner=FlinkRunner',))
+        assert wiring.beam_args(flink) == ['--runner=FlinkRunner']
