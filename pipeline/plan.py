@@ -15,7 +15,7 @@ from model_code import modalities
 CPU_RATE = 0.05e12
 ACCELERATOR_RATE = 100e12
 ASSUMPTION = ('hours are training alone, at a sustained 0.05 TFLOP/s (two CPU cores) or 100 TFLOP/s (one current '
-              'accelerator at about a third of its bfloat16 peak)')
+              'accelerator at about a third of its bfloat16 peak); start-up and tracing, minutes on a CPU, come on top')
 # Copies of the parameters, in float32, that a checkpoint holds beside the parameters.
 OPTIMIZER_SLOTS = {'momentum': 1, 'adam': 2, 'adamw': 2}
 

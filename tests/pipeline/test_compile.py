@@ -90,6 +90,6 @@ class TestWhatALaneDependsOn:
     def test_beam_arguments(self):
         from pipeline import pipeline as wiring
         config = load_config('demo')
-        assert wiring.beam_args(config)[0] == '--runner=DirectRunner' and wiring.NO_PACKAGING in wiring.beam_args(config)
+        assert wiring.beam_args(config) == [*wiring.LOCAL_BEAM, wiring.NO_PACKAGING]
         flink = dataclasses.replace(config, beam_args=('--runner=FlinkRunner',))
         assert wiring.beam_args(flink) == ['--runner=FlinkRunner']

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pipeline import plan
+from pipeline import checks, plan
 from pipeline.config import load_config
 
 
@@ -55,3 +55,12 @@ def test_plan_imports_no_tensorflow():
             "print(sorted(m for m in sys.modules if m in ('tensorflow', 'tfx', 'apache_beam', 'numpy')))")
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == '[]', done.stderr
+
+
+def test_parameters_are_those_of_the_model_as_it_is_built():
+    from model_code.polyvit import PolyViT
+    config = load_config('demo')
+    classes = {'digits': 10, 'sounds': 4, 'motion': 4}
+    built = sum(v.shape.num_elements() for v in PolyViT(config.mixture, classes, config.model).trainable_variables)
+    facts = checks.Facts({name: ('c',) * count for name, count in classes.items()}, {}, {})
+    assert plan.make_plan(config, facts).total_parameters == built
