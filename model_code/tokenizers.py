@@ -21,7 +21,10 @@ class _Tokenizer(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         self.width = width
         self.spec = spec
-        self.embedding = self.convolution(width, spec.patch, strides=spec.patch, padding='valid', name='embedding')
+        # LeCun's initialisation (the reference's): tokens of unit scale. Glorot's counts the patch in its fan-out too,
+        # and tokens ten times smaller drown in what the first blocks add to them.
+        self.embedding = self.convolution(width, spec.patch, strides=spec.patch, padding='valid',
+                                          kernel_initializer='lecun_normal', name='embedding')
 
     @property
     def tokens(self) -> int:

@@ -18,11 +18,11 @@ def get_config() -> PipelineConfig:
     tasks = (
         Task('cifar10', 'image', data=path('cifar10'), steps=1500, batch_size=64, augmentations=('flip', 'shift'),
              floor=0.40),
-        Task('mnist', 'image', data=path('mnist'), manifest='manifest.csv', steps=2000, batch_size=64,
+        Task('mnist', 'image', data=path('mnist'), manifest='manifest.csv', steps=1800, batch_size=64,
              augmentations=('shift',), floor=0.90),
-        Task('fsdd_digit', 'audio', data=path('fsdd'), manifest='digit.csv', steps=500, batch_size=32,
+        Task('fsdd_digit', 'audio', data=path('fsdd'), manifest='digit.csv', steps=900, batch_size=32,
              augmentations=('spec_augment',), floor=0.85),
-        Task('fsdd_tags', 'audio', data=path('fsdd'), manifest='tags.csv', multi_label=True, steps=450, batch_size=32,
+        Task('fsdd_tags', 'audio', data=path('fsdd'), manifest='tags.csv', multi_label=True, steps=750, batch_size=32,
              augmentations=('spec_augment',), floor=0.90),
         # 48 clips to test on: one clip is 0.02, so a fall of two clips is within the noise.
         Task('surveillance', 'video', data=path('surveillance'), manifest='manifest.csv', steps=250, batch_size=16,
@@ -38,6 +38,6 @@ def get_config() -> PipelineConfig:
             audio=AudioInput(frames=96, mel_bins=64, patch=(16, 16)),
             video=VideoInput(frames=8, height=64, width=64, patch=(2, 16, 16), frame_rate=8.0, short_side=72),
         ),
-        training=TrainingConfig(optimizer='adamw', learning_rate=1.5e-3, warmup_steps=200, weight_decay=0.05,
+        training=TrainingConfig(optimizer='adamw', learning_rate=1e-3, warmup_steps=200, weight_decay=0.05,
                                 checkpoint_every=500),
     )
