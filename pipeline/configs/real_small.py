@@ -18,14 +18,14 @@ def get_config() -> PipelineConfig:
     tasks = (
         Task('cifar10', 'image', data=path('cifar10'), steps=1800, batch_size=64, augmentations=('flip', 'shift'),
              floor=0.40),
-        Task('mnist', 'image', data=path('mnist'), manifest='manifest.csv', steps=2400, batch_size=64,
+        Task('mnist', 'image', data=path('mnist'), manifest='manifest.csv', steps=3600, batch_size=64,
              augmentations=('shift',), floor=0.90),
-        Task('fsdd_digit', 'audio', data=path('fsdd'), manifest='digit.csv', steps=1000, batch_size=32,
+        Task('fsdd_digit', 'audio', data=path('fsdd'), manifest='digit.csv', steps=1200, batch_size=32,
              augmentations=('spec_augment',), floor=0.85),
-        Task('fsdd_tags', 'audio', data=path('fsdd'), manifest='tags.csv', multi_label=True, steps=900, batch_size=32,
+        Task('fsdd_tags', 'audio', data=path('fsdd'), manifest='tags.csv', multi_label=True, steps=1000, batch_size=32,
              augmentations=('spec_augment',), floor=0.90),
         # 48 clips to test on: one clip is 0.02, so a fall of two clips is within the noise.
-        Task('surveillance', 'video', data=path('surveillance'), manifest='manifest.csv', steps=250, batch_size=16,
+        Task('surveillance', 'video', data=path('surveillance'), manifest='manifest.csv', steps=300, batch_size=16,
              augmentations=('flip', 'shift'), learning_rate_coefficient=0.5, floor=0.58, max_drop=0.05),
     )
     return PipelineConfig(
