@@ -1,6 +1,5 @@
 """The training loop: schedule, learning rate, steps, progress, checkpoints, history."""
 
-import dataclasses
 import json
 import logging
 import math
@@ -21,27 +20,38 @@ PROGRESS_EVERY_S = 5.0
 HISTORY_LENGTH = 2_000  # steps written to history.json at most: a curve needs no more
 
 
-@dataclasses.dataclass
 class Progress:
-    """Says every few seconds how far training is, how fast, how long it still takes, and each task's recent loss."""
-    total_steps: int
-    first_step: int = 0
+    """Says every few seconds how far training is, how fast, how long it still takes, and each task's recent loss.
 
-    def __post_init__(self):
-        self._start = self._last = time.monotonic()
+    A task's first step traces its function, which takes longer than hundreds of later ones: it does not count in the
+    rate, or the first estimates would be hours.
+    """
+
+    def __init__(self, total_steps: int, clock=time.monotonic):
+        self._total, self._clock = total_steps, clock
+        self._previous = self._said = clock()
+        self._counted_steps, self._counted_seconds = 0, 0.0
         self._losses = {}
 
     def update(self, done: int, task: str, loss: float):
-        previous = self._losses.get(task, loss)
-        self._losses[task] = 0.9 * previous + 0.1 * loss
-        now = time.monotonic()
-        if now - self._last < PROGRESS_EVERY_S and done < self.total_steps:
+        now = self._clock()
+        if task in self._losses:
+            self._counted_steps += 1
+            self._counted_seconds += now - self._previous
+        self._previous = now
+        self._losses[task] = 0.9 * self._losses.get(task, loss) + 0.1 * loss
+        if now - self._said < PROGRESS_EVERY_S and done < self._total:
             return
-        self._last = now
-        rate = (done - self.first_step) / max(1e-9, now - self._start)
+        self._said = now
         losses = ', '.join(f'{name} {value:.3f}' for name, value in sorted(self._losses.items()))
-        _logger.info('training: step %d of %d (%d%%), %.1f steps/s, %s left; loss: %s', done, self.total_steps,
-                     100 * done // self.total_steps, rate, _minutes((self.total_steps - done) / rate), losses)
+        _logger.info('training: step %d of %d (%d%%), %sloss: %s', done, self._total, 100 * done // self._total,
+                     self._speed(self._total - done), losses)
+
+    def _speed(self, steps_left: int) -> str:
+        if not self._counted_steps:
+            return 'the first steps take longest; '
+        rate = self._counted_steps / max(1e-9, self._counted_seconds)
+        return f'{rate:.1f} steps/s, {_minutes(steps_left / rate)} left; '
 
 
 def _minutes(seconds: float) -> str:
@@ -70,7 +80,7 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
 
     iterators = {name: iter(strategy.experimental_distribute_dataset(d)) for name, d in datasets.items()}
     run_step = _step_runner(strategy, model, optimizer, mixture, config, iterators)
-    progress = Progress(total, first)
+    progress = Progress(total)
     stride = math.ceil(total / HISTORY_LENGTH)
     start = time.monotonic() - history['seconds']
     for step in range(first, total):
