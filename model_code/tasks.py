@@ -7,7 +7,7 @@ from the first component to the served signature.
 import dataclasses
 import re
 
-from model_code import modalities
+from model_code import media, modalities
 from model_code.errors import ConfigError, unknown
 
 SCHEDULES = ('task_by_task', 'alternating', 'uniform', 'weighted', 'accumulated')
@@ -21,8 +21,10 @@ class Task:
     modality: image, audio or video.
     data: the folder of the media (an absolute path; any file system that Beam opens). '' is allowed for recipes that
       are only planned.
-    manifest: a CSV file's path relative to `data` with columns path and label (or labels), and optionally split
-      (train or eval; 'test' counts as eval). None: class folders, `<class>/<file>` or `<split>/<class>/<file>`.
+    manifest: one or several annotation files, their paths relative to `data`; () where folders or archives say it all:
+      `<class>/<file>` or `<split>/<class>/<file>`.
+    format: how the files and labels are found, a name of media.FORMATS; '' takes the manifest's ending, or folders.
+    columns: the manifest's columns or keys, for csv and jsonl.
     multi_label: an example may have several labels, joined by `label_separator` in the manifest's labels column;
       sigmoid cross-entropy instead of softmax cross-entropy.
     classes: the label domain, any order. () takes it from the train split's labels (the folder names or manifest).
@@ -34,7 +36,11 @@ class Task:
     augmentations: names from the modality's row of modalities.MODALITIES, applied in order, in training only.
     label_smoothing: in [0, 1), single-label tasks only.
     zero_init_head: the head's output starts at zero (the paper's choice for video and audio).
-    max_rejected_share: more rejected files than this share of all stops the run.
+    limits: how large a file may be; zeros take the modality's own limits.
+    max_rejected_share: more rejected files than this share of all stops the run; files that are missing count apart.
+    max_missing_share: the same for files that the annotations name and nobody has (a fifth of VGGSound is gone).
+    allow_leaks: the same media in train and eval is only reported; else it stops the run.
+    min_class_examples: a class with fewer train examples is reported; one without any always stops the run.
     eval_share: the share of examples hashed to eval where neither manifest nor folder names a split.
     floor: the least value of `primary_metric` that the gate accepts.
     max_drop: how far `primary_metric` may fall below the model being served.
@@ -44,7 +50,9 @@ class Task:
     steps: int
     batch_size: int
     data: str = ''
-    manifest: str | None = None
+    manifest: tuple[str, ...] = ()
+    format: str = ''
+    columns: media.Columns = media.Columns()
     multi_label: bool = False
     label_separator: str = '|'
     classes: tuple[str, ...] = ()
@@ -54,7 +62,11 @@ class Task:
     augmentations: tuple[str, ...] = ()
     label_smoothing: float = 0.0
     zero_init_head: bool = False
+    limits: media.Limits = media.Limits()
     max_rejected_share: float = 0.01
+    max_missing_share: float = 0.01
+    allow_leaks: bool = False
+    min_class_examples: int = 1
     eval_share: float = 0.2
     floor: float = 0.0
     max_drop: float = 0.02
@@ -63,13 +75,17 @@ class Task:
         if not re.fullmatch(r'[a-z][a-z0-9_]*', self.name):
             raise ConfigError(f'Task name {self.name!r}: use lower-case letters, digits and underscores, a letter first.')
         row = modalities.get_modality(self.modality)
+        if isinstance(self.manifest, str):  # one is the usual case: a plain string will do
+            object.__setattr__(self, 'manifest', (self.manifest,))
+        if self.format not in media.FORMATS:
+            raise unknown('format', self.format, [name for name in media.FORMATS if name])
         for augmentation in self.augmentations:
             if augmentation not in row.augmentations:
                 raise unknown(f'{self.modality} augmentation', augmentation, row.augmentations)
         for field in ('steps', 'batch_size'):
             if getattr(self, field) < 1:
                 raise ConfigError(f'Task {self.name}: {field} is {getattr(self, field)}; it must be at least 1.')
-        for field in ('max_rejected_share', 'eval_share', 'floor'):
+        for field in ('max_rejected_share', 'max_missing_share', 'eval_share', 'floor'):
             if not 0 <= getattr(self, field) <= 1:
                 raise ConfigError(f'Task {self.name}: {field} is {getattr(self, field)}; it must be from 0 to 1.')
         if not 0 <= self.label_smoothing < 1:

@@ -53,7 +53,7 @@ def list_media(task: Task) -> list[Entry]:
         raise ConfigError(f'Task {task.name}: there is no folder {task.data}. Set `data` to the folder of its media.')
     entries = _from_manifest(task) if task.manifest else _from_folders(task)
     if not entries:
-        where = f'the manifest {task.manifest} names none' if task.manifest else (
+        where = f'the manifest {task.manifest[0]} names none' if task.manifest else (
             f'no file ends in {", ".join(get_modality(task.modality).extensions)} in a class folder')
         raise ConfigError(f'Task {task.name}: {task.data} has no {task.modality} files ({where}).')
     for entry in entries:
@@ -178,8 +178,8 @@ def _walk(task: Task) -> list[str]:
 # Manifests.
 
 def _from_manifest(task: Task) -> list[Entry]:
-    where = f'Task {task.name}: the manifest {task.manifest} in {task.data}'
-    if not _safe(task.manifest):
+    where = f'Task {task.name}: the manifest {task.manifest[0]} in {task.data}'
+    if not _safe(task.manifest[0]):
         raise ConfigError(f'{where} is outside of the data folder. Give its path relative to the folder.')
     reader = csv.DictReader(io.StringIO(_read_manifest(task, where), newline=''), strict=True)
     try:
@@ -200,7 +200,7 @@ def _from_manifest(task: Task) -> list[Entry]:
 
 
 def _read_manifest(task: Task, where: str) -> str:
-    path = posixpath.join(task.data, task.manifest)
+    path = posixpath.join(task.data, task.manifest[0])
     try:
         if _is_remote(path):
             from apache_beam.io.filesystems import FileSystems

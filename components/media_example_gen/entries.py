@@ -1,0 +1,44 @@
+"""What a listing is made of: an Entry a future example, a line a file or row that can't become one. No TensorFlow."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One example to be: where its media is, its labels, and its split.
+
+    path: of the file, relative to the task's data, with '/'. split: 'train' or 'eval'.
+    start, end: seconds, the segment of a longer sound or video; None from the beginning, to the end.
+    offset, length: the bytes of the file that are the media (a member of a tar, a record); length -1 is all of it.
+    member: the name within the archive, or the number of the record; '' for a plain file.
+    record: 'cifar10' or 'cifar100' where the bytes are a record of raw pixels; '' where they are a media file.
+    extra: (column, value) pairs kept as slice features.
+    """
+    path: str
+    labels: tuple[str, ...]
+    split: str
+    start: float | None = None
+    end: float | None = None
+    offset: int = 0
+    length: int = -1
+    member: str = ''
+    record: str = ''
+    extra: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The example's id, unique in its task: the path, '!' and the member, '#t=' and the segment in seconds."""
+        name = f'{self.path}!{self.member}' if self.member else self.path
+        if self.start is None and self.end is None:
+            return name
+        return f'{name}#t={self.start or 0:g},{"" if self.end is None else f"{self.end:g}"}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """A task's entries, sorted by id, and the rows or files that were turned away before any was opened.
+
+    rejected: {'path', 'reason', 'detail'} each, as in rejected.jsonl. Together they are all that was found.
+    """
+    entries: list[Entry]
+    rejected: list[dict]
