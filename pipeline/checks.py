@@ -66,7 +66,7 @@ def media_bytes(config) -> int | None:
     for task in config.mixture.tasks:
         if not in_reach(task):
             return None
-        total += sum(max(size, 0) for size, _ in listing.file_facts(task, listing.list_media(task)))
+        total += sum(max(size, 0) for size, _ in listing.file_facts(task, listing.list_media(task).entries))
     return total
 
 
@@ -88,13 +88,13 @@ def check_replicas(config):
 def _data_facts(task) -> tuple[tuple[str, ...], str, dict[str, int]]:
     """Classes, fingerprint and counts a split of one task. ConfigError where its data or labels are wrong."""
     from components.media_example_gen import listing
-    entries = listing.list_media(task)
-    classes = listing.classes_of(task)
+    found = listing.list_media(task)
+    classes = listing.classes_of(task, found)
     if len(classes) < (1 if task.multi_label else 2):
         raise ConfigError(f'Task {task.name}: its train split has {len(classes)} label{"s"[:len(classes) != 1]} '
                           f'({", ".join(classes) or "none"}); to classify, it needs at least two.')
     if task.num_classes and task.num_classes != len(classes):
         raise ConfigError(f'Task {task.name}: num_classes is {task.num_classes}, but its data have {len(classes)} '
                           f'labels. Leave num_classes out, or name the classes.')
-    counts = collections.Counter(e.split for e in entries)
-    return tuple(classes), listing.media_fingerprint(task), {s: counts[s] for s in ('train', 'eval')}
+    counts = collections.Counter(e.split for e in found.entries)
+    return tuple(classes), listing.media_fingerprint(task, found), {s: counts[s] for s in ('train', 'eval')}

@@ -29,8 +29,9 @@ def _check_task(task, spec) -> dict:
     from components.media_example_gen import listing, readers
     if not task.data:
         raise ConfigError(f'Task {task.name} names no data folder. Set data=... of the task, or give --data.')
-    entries = listing.list_media(task)
-    rejected, copies = [], collections.defaultdict(list)
+    found = listing.list_media(task)
+    entries, rejected = found.entries, list(found.rejected)
+    copies = collections.defaultdict(list)
     for entry in entries:
         try:
             content = readers.read_bytes(posixpath.join(task.data, entry.path), readers.LIMITS[task.modality].bytes)
@@ -49,7 +50,7 @@ def _check_task(task, spec) -> dict:
         'duplicates': [[e.path for e in group] for group in twice if len({e.split for e in group}) == 1],
         'leaks': leaks,
         'contradictions': [[e.path for e in group] for group in twice if len({e.labels for e in group}) > 1],
-        'ok': len(rejected) <= task.max_rejected_share * len(entries) and not leaks,
+        'ok': len(rejected) <= task.max_rejected_share * (len(entries) + len(found.rejected)) and not leaks,
     }
 
 

@@ -47,7 +47,7 @@ def _eval_files(config) -> list[tuple]:
     files = {}
     for task in config.mixture.tasks:
         if task.modality not in files:
-            entries = [e for e in listing.list_media(task) if e.split == 'eval']
+            entries = [e for e in listing.list_media(task).entries if e.split == 'eval']
             if not entries:
                 raise PipelineStop(f'Task {task.name} has no eval file to predict.')
             entry = entries[len(entries) // 2]

@@ -3,7 +3,7 @@
 import dataclasses
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
     """One example to be: where its media is, its labels, and its split.
 
@@ -31,14 +31,24 @@ class Entry:
         name = f'{self.path}!{self.member}' if self.member else self.path
         if self.start is None and self.end is None:
             return name
-        return f'{name}#t={self.start or 0:g},{"" if self.end is None else f"{self.end:g}"}'
+        return f'{name}#t={self.start or 0:.12g},{"" if self.end is None else f"{self.end:.12g}"}'
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
     """A task's entries, sorted by id, and the rows or files that were turned away before any was opened.
 
-    rejected: {'path', 'reason', 'detail'} each, as in rejected.jsonl. Together they are all that was found.
+    rejected: {'path', 'reason', 'detail'} each, as in rejected.jsonl, reason a word of `readers.REASONS`; no path is
+    the id of an entry: where a row is turned away and its file is not, the path is 'line 12 of manifest.csv'.
+    Together they are all that was found.
     """
     entries: list[Entry]
     rejected: list[dict]
+
+
+class Refused(Exception):
+    """A row or file that can't become an Entry. reason: a word of `readers.REASONS`; detail: a sentence."""
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail

@@ -14,6 +14,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.media_example_gen import listing, readers
+from components.media_example_gen.entries import Entry, Listing
 from model_code.errors import PipelineStop
 from model_code.modalities import get_modality
 from model_code.serialization import from_json
@@ -46,10 +47,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict['examples'])
         rejected = artifact_utils.get_single_instance(output_dict['rejected'])
 
-        entries = listing.list_media(task)
+        found = listing.list_media(task)
+        entries = found.entries
         shards = count_shards(entries, listing.file_facts(task, entries))
         with self._make_beam_pipeline() as pipeline:
-            read_media(pipeline, task, spec, entries, shards, examples.uri, rejected.uri)
+            read_media(pipeline, task, spec, found, shards, examples.uri, rejected.uri)
 
         # What Examples of any ExampleGen carry: later components ask for it.
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
@@ -58,10 +60,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             example_gen_pb2.PayloadFormat.Name(example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE))
         examples.set_string_custom_property(example_gen_utils.FILE_FORMAT_PROPERTY_NAME, 'tfrecords_gzip')
 
-        report(task, entries, read_rejected(rejected.uri))
+        report(task, found, read_rejected(rejected.uri))
 
 
-def count_shards(entries: list[listing.Entry], facts: list[tuple[int, int]]) -> dict[str, int]:
+def count_shards(entries: list[Entry], facts: list[tuple[int, int]]) -> dict[str, int]:
     """How many files each split is written to, by its number of entries and their bytes; at least one."""
     shards = {}
     for split in SPLITS:
@@ -70,7 +72,7 @@ def count_shards(entries: list[listing.Entry], facts: list[tuple[int, int]]) -> 
     return shards
 
 
-def read_media(pipeline: beam.Pipeline, task: Task, spec, entries: list[listing.Entry], shards: dict[str, int],
+def read_media(pipeline: beam.Pipeline, task: Task, spec, found: Listing, shards: dict[str, int],
                examples_uri: str, rejected_uri: str):
     """Adds to `pipeline`: entries -> Split-<split>/data_tfrecord-*.gz under examples_uri, rejected.jsonl.
 
@@ -78,6 +80,7 @@ def read_media(pipeline: beam.Pipeline, task: Task, spec, entries: list[listing.
     order is not that of the classes.
     """
     size = _BATCH[task.modality]
+    entries = found.entries
     batches = [entries[i:i + size] for i in range(0, len(entries), size)]
     read = (pipeline
             | 'Entries' >> beam.Create(batches)
@@ -85,7 +88,8 @@ def read_media(pipeline: beam.Pipeline, task: Task, spec, entries: list[listing.
             | 'Read' >> beam.ParDo(_Read(task, spec, shards)))
     # Every file is written, also one that nothing falls into: a split of no examples must be there to be found empty.
     files = [(split, i) for split in SPLITS for i in range(shards[split])] + [(_REJECTED, 0)]
-    every_file = pipeline | 'Files' >> beam.Create([(file, None) for file in files])
+    turned_away = [((_REJECTED, 0), (line['path'], json.dumps(line))) for line in found.rejected]
+    every_file = pipeline | 'Files' >> beam.Create([(file, None) for file in files] + turned_away)
     _ = ((read, every_file)
          | 'Both' >> beam.Flatten()
          | 'Gather' >> beam.GroupByKey()
@@ -109,12 +113,12 @@ class _Read(beam.DoFn):
                 if task.modality == 'image':
                     check_decodable(features['image'])
             except readers.MediaError as error:
-                line = json.dumps({'path': entry.path, 'reason': error.reason, 'detail': error.detail})
-                yield (_REJECTED, 0), (entry.path, line)
+                line = json.dumps({'path': entry.id, 'reason': error.reason, 'detail': error.detail})
+                yield (_REJECTED, 0), (entry.id, line)
                 continue
-            place = hashlib.sha256(entry.path.encode()).digest()
+            place = hashlib.sha256(entry.id.encode()).digest()
             shard = int.from_bytes(place[:8], 'big') % self._shards[entry.split]
-            yield (entry.split, shard), (place[8:16] + entry.path.encode(), make_example(entry, features))
+            yield (entry.split, shard), (place[8:16] + entry.id.encode(), make_example(entry, features))
 
 
 def check_decodable(image: bytes):
@@ -128,9 +132,10 @@ def check_decodable(image: bytes):
         raise readers.MediaError('undecodable', error.message) from error
 
 
-def make_example(entry: listing.Entry, features: dict) -> bytes:
-    """A serialized tf.Example: id, label (one or more), and the reader's features."""
-    values = {'id': [entry.path.encode()], 'label': [label.encode() for label in entry.labels]}
+def make_example(entry: Entry, features: dict) -> bytes:
+    """A serialized tf.Example: id, label (one or more), extra columns by their names, and the reader's features."""
+    values = {'id': [entry.id.encode()], 'label': [label.encode() for label in entry.labels]}
+    values.update({name: [value.encode()] for name, value in entry.extra})
     values.update({name: value if isinstance(value, list) else [value] for name, value in features.items()})
     example = tf.train.Example()
     for name, value in values.items():
@@ -172,16 +177,17 @@ def read_rejected(rejected_uri: str) -> list[dict]:
         return [json.loads(line) for line in file]
 
 
-def report(task: Task, entries: list[listing.Entry], rejected: list[dict]):
+def report(task: Task, found: Listing, rejected: list[dict]):
     """Logs what became of the files; PipelineStop where more are rejected than the task allows."""
     paths = {line['path'] for line in rejected}
-    counts = {split: sum(entry.split == split and entry.path not in paths for entry in entries) for split in SPLITS}
+    entries, total = found.entries, len(found.entries) + len(found.rejected)
+    counts = {split: sum(entry.split == split and entry.id not in paths for entry in entries) for split in SPLITS}
     _log.info('%s: %d train and %d eval examples; %d of %d files rejected%s', task.name, counts['train'],
-              counts['eval'], len(rejected), len(entries), _some(rejected, 3))
-    share = len(rejected) / len(entries)
+              counts['eval'], len(rejected), total, _some(rejected, 3))
+    share = len(rejected) / total
     if share > task.max_rejected_share:
         raise PipelineStop(
-            f'Task {task.name}: {len(rejected)} of {len(entries)} files ({share:.1%}) could not be read, more than the '
+            f'Task {task.name}: {len(rejected)} of {total} files ({share:.1%}) could not be read, more than the '
             f'{task.max_rejected_share:.1%} that its max_rejected_share allows{_some(rejected, 10)}. '
             'Mend or remove them, or raise max_rejected_share.')
 

@@ -11,7 +11,7 @@ from tfx.types import standard_artifacts
 from components.artifacts import RejectedMedia
 from components.media_example_gen import executor, readers
 from components.media_example_gen.component import MediaExampleGen
-from components.media_example_gen.listing import Entry
+from components.media_example_gen.entries import Entry
 from model_code.errors import ConfigError, PipelineStop
 from model_code.serialization import to_json
 from tests import testing

@@ -12,7 +12,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import io_utils
 
 from components.media_example_gen import executor as ingest
-from components.media_example_gen.listing import Entry
+from components.media_example_gen.entries import Entry
 from components.task_schema_gen import executor as schema_executor
 from components.task_schema_gen.component import TaskSchemaGen
 from components.task_validator import executor as validator
