@@ -4,6 +4,7 @@ No TensorFlow here. The listing (components/media_example_gen/listing) and the r
 """
 
 import dataclasses
+import re
 
 from model_code.errors import ConfigError
 
@@ -11,6 +12,15 @@ from model_code.errors import ConfigError
 # ending. The published names are those of the data sets' own annotation files.
 FORMATS = ('', 'folders', 'csv', 'jsonl', 'tar', 'kinetics', 'moments', 'audioset', 'vggsound', 'imagenet', 'pets',
            'cifar10', 'cifar100')
+# Those that are read from the annotation files that `manifest` names, and those that hold one modality.
+WITH_MANIFEST = ('csv', 'jsonl', 'kinetics', 'moments', 'audioset', 'vggsound', 'pets')
+MODALITIES_OF = {'kinetics': ('video', 'audio'), 'moments': ('video', 'audio'), 'audioset': ('audio', 'video'),
+                 'vggsound': ('audio', 'video'), 'imagenet': ('image',), 'pets': ('image',), 'cifar10': ('image',),
+                 'cifar100': ('image',)}
+
+# The features that examples have of our own: an extra column may not be called so.
+FEATURES = ('id', 'label', 'labels', 'image', 'audio', 'frames', 'height', 'width', 'duration_s', 'log_mel_mean',
+            'log_mel_stddev')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +28,8 @@ class Columns:
     """The names of a manifest's columns (CSV) or keys (JSON lines).
 
     label: '' takes 'label' or 'labels', whichever is there. start, end: seconds of a longer sound or video; a manifest
-    need not have them, nor split. extra: columns kept in the examples as slice features for evaluation.
+    need not have them, nor split. extra: columns kept in the examples as slice features for evaluation, each a feature
+    of the column's name (letters, digits and underscores). '' for split, start or end: that column is not looked at.
     """
     path: str = 'path'
     label: str = ''
@@ -26,6 +37,18 @@ class Columns:
     start: str = 'start'
     end: str = 'end'
     extra: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        for name in self.extra:
+            if not re.fullmatch(r'[A-Za-z][A-Za-z0-9_]*', name) or name in FEATURES:
+                raise ConfigError(f'columns: the extra column {name!r} becomes a feature of this name: use letters, digits '
+                                  f'and underscores, a letter first, and none of {", ".join(FEATURES)}.')
+        named = [name for name in (self.path, self.label, self.split, self.start, self.end, *self.extra) if name]
+        for name in named:
+            if named.count(name) > 1:
+                raise ConfigError(f'columns: {name!r} is named twice; each column says one thing.')
+        if not self.path:
+            raise ConfigError("columns: path is empty; name the column of the files' paths.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import json
 import os
 
 from components.media_example_gen.entries import Entry, Listing, Refused
-from components.media_example_gen.listing import files, folders, manifests
+from components.media_example_gen.listing import cifar, files, folders, manifests, published, tars
 from components.media_example_gen.listing.rows import SPLITS, Found, hashed_split  # noqa: F401
 from model_code.errors import ConfigError
 from model_code.tasks import Task
@@ -20,6 +20,15 @@ _FORMATS = {
     'folders': folders.add_all,
     'csv': manifests.add_all,
     'jsonl': manifests.add_all,
+    'tar': tars.add_all,
+    'kinetics': published.add_kinetics,
+    'moments': published.add_moments,
+    'audioset': published.add_audioset,
+    'vggsound': published.add_vggsound,
+    'imagenet': published.add_imagenet,
+    'pets': published.add_pets,
+    'cifar10': cifar.add_all,
+    'cifar100': cifar.add_all,
 }
 
 

@@ -211,6 +211,14 @@ def local_facts(path: str) -> tuple[int, int]:
 
 # Opening.
 
+def exists(root: str, path: str) -> bool:
+    """Whether there is such a file."""
+    if is_remote(root):
+        from apache_beam.io.filesystems import FileSystems
+        return FileSystems.exists(posixpath.join(root, path))
+    return os.path.exists(os.path.join(root, path))
+
+
 def open_file(root: str, path: str) -> io.BufferedIOBase:
     """A file of the root, an annotation or an archive, to read in binary. ConfigError where that can't be."""
     full = posixpath.join(root, path)

@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import dataclasses
 import json
 
 from components.media_example_gen.entries import Entry, Refused
@@ -183,14 +184,12 @@ def grouped_labels(found: Found, columns) -> tuple[str, ...]:
     return tuple(dict.fromkeys(labels))
 
 
-def make_entry(found: Found, path: str, labels, split, start, end, extra) -> Entry:
-    """An Entry of what a row says; split None where the manifest has none: then by a hash of the id."""
+def make_entry(found: Found, path: str, labels, split, start, end, extra, **place) -> Entry:
+    """An Entry of what a row says; split None where nothing says it: then by a hash of the id. place: in an archive."""
     start, end = found.segment(start, end)
     extra = tuple((name, value) for name, value in ((name, clean_extra(name, value)) for name, value in extra) if value)
-    entry = Entry(path, labels, '' if split is None else split_of(split), start, end, extra=extra)
-    if split is None:
-        entry = Entry(path, labels, hashed_split(entry.id, found.task.eval_share), start, end, extra=extra)
-    return entry
+    entry = Entry(path, labels, '' if split is None else split_of(split), start, end, extra=extra, **place)
+    return entry if entry.split else dataclasses.replace(entry, split=hashed_split(entry.id, found.task.eval_share))
 
 
 # JSON lines.

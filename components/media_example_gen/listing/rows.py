@@ -30,7 +30,8 @@ class Found:
         self.task = task
         self._entries, self._place, self._contradicted = [], {}, set()
         self._rejected = []  # (path or '', where, reason, detail)
-        self._known_labels = {}  # text of a row -> its labels: one tuple for all rows that say the same
+        # Text of a row -> its labels, and labels -> themselves: one tuple for all rows that say the same.
+        self._known_labels, self._same_labels = {}, {}
 
     def add(self, entry: Entry, where: str):
         """Takes an entry. The same again is kept once; of entries that contradict each other none is kept."""
@@ -90,7 +91,7 @@ class Found:
                                        'multi_label=True, or give one label.')
         if len(labels) > MAX_LABELS:
             raise Refused('bad_label', f'It has {len(labels):,} labels; at most {MAX_LABELS:,} are taken.')
-        return labels
+        return self._same_labels.setdefault(labels, labels)
 
     def segment(self, start, end) -> tuple[float | None, float | None]:
         """Start and end in seconds of what a row says; an image has none."""

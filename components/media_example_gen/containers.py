@@ -1,0 +1,46 @@
+"""Opens the media of an Entry: a file, a member of an archive, or a record. No TensorFlow."""
+
+import functools
+import io
+import posixpath
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from components.media_example_gen import readers
+from components.media_example_gen.entries import Entry, Refused
+from components.media_example_gen.listing import files
+from model_code import media
+
+
+def open_entry(root: str, entry: Entry, limits: media.Limits) -> BinaryIO:
+    """The entry's media as a seekable binary file: its bytes, or a PNG of a record of raw pixels.
+
+    root: the task's data. Raises readers.MediaError: missing, too_large, ...; bad_path where a link leads out of the
+    root by now: what was listed an hour ago may have been changed since.
+    """
+    if not files.is_remote(root):
+        try:
+            _links(root).check(entry.path)
+        except Refused as refused:
+            raise readers.MediaError(refused.reason, refused.detail) from refused
+    file = readers.open_media(posixpath.join(root, entry.path), limits, entry.offset, entry.length)
+    if not entry.record:
+        return file
+    with file:
+        return io.BytesIO(_png(file.read()))
+
+
+@functools.lru_cache(maxsize=16)
+def _links(root: str) -> files.Links:
+    return files.Links(root)
+
+
+def _png(pixels: bytes) -> bytes:
+    """A record of 1,024 bytes of red, green and blue each -> the PNG of 32 x 32 pixels that it is."""
+    if len(pixels) != 3 * 32 * 32:
+        raise readers.MediaError('truncated', f'The record has {len(pixels):,} bytes instead of {3 * 32 * 32:,}.')
+    out = io.BytesIO()
+    Image.fromarray(np.frombuffer(pixels, np.uint8).reshape(3, 32, 32).transpose(1, 2, 0)).save(out, 'PNG')
+    return out.getvalue()
