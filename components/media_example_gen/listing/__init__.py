@@ -6,7 +6,6 @@ before anything starts; what is wrong with one row or name is a line of Listing.
 """
 
 import hashlib
-import json
 import os
 
 from components.media_example_gen.entries import Entry, Listing, Refused
@@ -93,10 +92,10 @@ def media_fingerprint(task: Task, listing: Listing | None = None) -> str:
     listing = listing or list_media(task)
     digest = hashlib.sha256()
     for e, facts in zip(listing.entries, file_facts(task, listing.entries)):
-        digest.update(json.dumps([e.path, e.labels, e.split, e.start, e.end, e.offset, e.length, e.member, e.record,
-                                  e.extra, *facts]).encode() + b'\n')
+        digest.update(repr((e.path, e.labels, e.split, e.start, e.end, e.offset, e.length, e.member, e.record, e.extra,
+                            facts)).encode())
     for line in listing.rejected:
-        digest.update(json.dumps([line['path'], line['reason']]).encode() + b'\n')
+        digest.update(repr((line['path'], line['reason'])).encode())
     return digest.hexdigest()[:32]
 
 

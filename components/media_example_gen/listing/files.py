@@ -79,7 +79,7 @@ class Links:
 
     def check(self, path: str):
         """Refused (bad_path) where the file or a folder of its path is a link out of the root. Opens nothing."""
-        folder = posixpath.dirname(path)
+        folder = path.rpartition('/')[0]
         if folder not in self._folders:
             self._folders[folder] = self._outside(folder)
         target = self._folders[folder]

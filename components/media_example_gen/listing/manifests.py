@@ -127,7 +127,9 @@ class _Header:
         self.columns, self._path, self._labels = columns, place(names.path), [place(c) for c in labels]
         self._split, self._start, self._end = place(names.split), place(names.start), place(names.end)
         self._extra = [(name, place(name)) for name in names.extra]
-        self._label_names = labels
+        self._label_names, self._groups = labels, bool(label_groups(task))
+        # A column named so says that there may be several: a row that has several is then wrong in a single-label task.
+        self._may_be_several = labels == ['labels'] and not task.multi_label
 
     def add(self, where: str, fields: list[str]):
         found, path = self._found, ''
@@ -135,17 +137,16 @@ class _Header:
             if len(fields) != len(self.columns):
                 raise Refused('bad_row', f'It has {len(fields):,} fields; the first line has {len(self.columns):,}.')
             path = files.safe_path(fields[self._path].strip())
-            if label_groups(found.task):
+            if self._groups:
                 labels = grouped_labels(found, zip(self._label_names, (fields[i] for i in self._labels)))
-            elif self._label_names[0] == 'labels' and not found.task.multi_label:
-                # The column's name says that there may be several: then one that has several is wrong.
+            elif self._may_be_several:
                 labels = found.label_list(fields[self._labels[0]].split(found.task.label_separator))
             else:
                 labels = found.labels(fields[self._labels[0]])
             entry = make_entry(found, path, labels, None if self._split is None else fields[self._split],
                                None if self._start is None else fields[self._start],
                                None if self._end is None else fields[self._end],
-                               [(name, fields[i]) for name, i in self._extra])
+                               [(name, fields[i]) for name, i in self._extra] if self._extra else ())
         except Refused as refused:
             found.reject(path, where, refused.reason, refused.detail)
         else:
@@ -187,8 +188,10 @@ def grouped_labels(found: Found, columns) -> tuple[str, ...]:
 def make_entry(found: Found, path: str, labels, split, start, end, extra, **place) -> Entry:
     """An Entry of what a row says; split None where nothing says it: then by a hash of the id. place: in an archive."""
     start, end = found.segment(start, end)
-    extra = tuple((name, value) for name, value in ((name, clean_extra(name, value)) for name, value in extra) if value)
-    entry = Entry(path, labels, '' if split is None else split_of(split), start, end, extra=extra, **place)
+    if extra:
+        extra = [(name, clean_extra(name, value)) for name, value in extra]
+    entry = Entry(path, labels, '' if split is None else split_of(split), start, end,
+                  extra=tuple(pair for pair in extra if pair[1]) if extra else (), **place)
     return entry if entry.split else dataclasses.replace(entry, split=hashed_split(entry.id, found.task.eval_share))
 
 

@@ -66,7 +66,8 @@ class Found:
         rejected = []
         for path, where, reason, detail in self._rejected:
             taken = path in self._place and self._place[path] not in self._contradicted
-            rejected.append({'path': (files.shown(path, 1000) if path and not taken else where), 'reason': reason,
+            name = files.shown(path, 1000) if path and not taken else where or f'{path} (again)'
+            rejected.append({'path': name, 'reason': reason,
                              'detail': f'{where[0].upper()}{where[1:]}: {detail}' if where else detail})
         return Listing(entries, sorted(rejected, key=lambda line: (line['path'], line['reason'], line['detail'])))
 
@@ -118,7 +119,7 @@ def clean_label(text: str) -> str:
 
 def split_of(text: str) -> str:
     """'train' or 'eval' for a split's name; Refused where it is none of SPLITS."""
-    split = SPLITS.get(text.strip().lower())
+    split = SPLITS.get(text) or SPLITS.get(text.strip().lower())
     if split is None:
         raise Refused('bad_row', f'The split {files.shown(text, 40)!r} is none of {", ".join(SPLITS)}.')
     return split
