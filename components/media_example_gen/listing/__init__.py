@@ -48,6 +48,11 @@ def list_media(task: Task) -> Listing:
         if f'Task {task.name}' in str(error):
             raise
         raise ConfigError(f'Task {task.name}: {error}') from error
+    except Exception as error:
+        # A file that stops being readable. Of Beam's file systems each raises its own.
+        if not isinstance(error, OSError) and not files.is_remote(task.data):
+            raise
+        raise ConfigError(f'Task {task.name}: {task.data} cannot be read: {files.files_error(error)}.') from error
     listing = found.listing()
     if task.manifest and not files.is_remote(task.data):
         listing = _without_links_out(task, listing)

@@ -188,16 +188,65 @@ def _is_folder(item: os.DirEntry) -> bool:
         return False  # a link to itself: the reader says what it is
 
 
+def use_beam_options(arguments):
+    """Gives Beam's file systems their options (--hdfs_host=..., --s3_region_name=...), as its pipelines give them."""
+    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
+    FileSystems.set_options(PipelineOptions(list(arguments)))
+
+
 def remote_facts(root: str) -> dict[str, tuple[int, int]]:
     """Relative path -> (bytes, time of change in ns) of every file below a folder that Beam can list."""
     from apache_beam.io.filesystems import FileSystems
-    root = root.rstrip('/') + '/'
+    root, facts, seen = root.rstrip('/') + '/', {}, set()
     try:
-        # Beam takes *, ? and [ for a pattern, wherever they stand.
-        found = FileSystems.match([re.sub(r'([*?[])', r'[\1]', root) + '**'])[0].metadata_list
+        has_folders = FileSystems.get_filesystem(root).has_dirs()
+        folders = [root]
+        while folders:
+            folder = folders.pop()
+            for path, *fact in _remote_list(folder, has_folders):
+                relative = path[len(root):]
+                if not path.startswith(folder) or path in seen or not relative.strip('/'):
+                    continue
+                seen.add(path)
+                # A bucket is listed with all that is in it. HDFS is listed folder by folder, and does not say which of
+                # what it lists are folders; they have no bytes.
+                if has_folders and fact[0] == 0 and relative.count('/') <= _MAX_DEPTH and _is_remote_folder(path):
+                    folders.append(path.rstrip('/') + '/')
+                elif not path.endswith('/'):  # so buckets mark folders
+                    facts[relative] = tuple(fact)
+                if len(seen) > MAX_FILES:
+                    raise ConfigError(f'{root} holds more than {MAX_FILES:,} files; split it over several tasks.')
+    except ConfigError:
+        raise
     except Exception as error:  # each of Beam's file systems raises its own
-        raise ConfigError(f'{root} cannot be listed: {error}') from error
-    return {m.path[len(root):]: (m.size_in_bytes, int((m.last_updated_in_seconds or 0) * 1e9)) for m in found}
+        raise ConfigError(f'{root} cannot be listed: {files_error(error)}') from error
+    return facts
+
+
+def _remote_list(folder: str, has_folders: bool):
+    """(path, bytes, time of change in ns) of what Beam lists below a folder that ends in '/', and maybe of others."""
+    from apache_beam.io.filesystems import FileSystems
+    # Beam takes *, ? and [ for a pattern, wherever they stand, and then lists the folder above.
+    pattern = re.sub(r'[*?[]', '?', folder)
+    if has_folders and pattern != folder:
+        raise ConfigError(f'{folder} has *, ? or [ in its name; Beam cannot list such a folder. Rename it.')
+    for m in FileSystems.match([pattern + '**'])[0].metadata_list:
+        yield m.path, m.size_in_bytes, int((m.last_updated_in_seconds or 0) * 1e9)
+
+
+def _is_remote_folder(path: str) -> bool:
+    try:
+        return any(True for _ in _remote_list(path.rstrip('/') + '/', True))
+    except ConfigError:
+        raise
+    except Exception:  # a file: it can't be listed
+        return False
+
+
+def files_error(error: Exception) -> str:
+    """What the operating system or a file system of Beam's says, as part of a sentence."""
+    return shown(str(getattr(error, 'strerror', None) or error)).rstrip('.')
 
 
 def local_facts(path: str) -> tuple[int, int]:
@@ -227,6 +276,8 @@ def open_file(root: str, path: str) -> io.BufferedIOBase:
         if is_remote(root):
             from apache_beam.io.filesystem import CompressionTypes
             from apache_beam.io.filesystems import FileSystems
+            if not FileSystems.exists(full):  # a bucket would say so only when it is read
+                raise ConfigError(f'{path} in {root} is not there.')
             return FileSystems.open(full, compression_type=CompressionTypes.UNCOMPRESSED)
         Links(root).check(path)
         if not stat.S_ISREG(os.stat(full).st_mode):  # a pipe would block
@@ -237,8 +288,7 @@ def open_file(root: str, path: str) -> io.BufferedIOBase:
     except ConfigError:
         raise
     except Exception as error:  # each of Beam's file systems raises its own
-        raise ConfigError(f'{path} in {root} is not there or cannot be read '
-                          f'({getattr(error, "strerror", None) or error}).') from error
+        raise ConfigError(f'{path} in {root} is not there or cannot be read ({files_error(error)}).') from error
 
 
 class _Bounded(io.RawIOBase):
