@@ -34,7 +34,10 @@ class Executor(base_executor.BaseExecutor):
 
 
 def task_schema(task: Task, classes: tuple[str, ...]) -> schema_pb2.Schema:
-    """schemas/<modality>.pbtxt; label: one of `classes`, or one and more of them where the task is multi-label."""
+    """schemas/<modality>.pbtxt; label: one of `classes`, or one and more of them where the task is multi-label.
+
+    Each of task.columns.extra is a text that an example may have.
+    """
     if not classes:
         raise ConfigError(f'Task {task.name} has no classes; its label needs a domain of at least one.')
     text = (pathlib.Path(schemas.__file__).parent / f'{task.modality}.pbtxt').read_text()
@@ -47,4 +50,6 @@ def task_schema(task: Task, classes: tuple[str, ...]) -> schema_pb2.Schema:
         label.value_count.min = 1
     else:
         label.shape.SetInParent()  # A scalar.
+    for name in task.columns.extra:
+        schema.feature.add(name=name, type=schema_pb2.BYTES).value_count.max = 1
     return schema

@@ -18,6 +18,7 @@ from components.task_schema_gen.component import TaskSchemaGen
 from components.task_validator import executor as validator
 from components.task_validator.component import TaskValidator
 from model_code.errors import ConfigError, PipelineStop
+from model_code.media import Columns
 from model_code.serialization import to_json
 from model_code.tasks import Task
 from tests import testing
@@ -38,7 +39,7 @@ def _artifact(cls, uri, splits=False):
     return made
 
 
-def _check(directory, task, classes, labels, change=lambda features: features):
+def _check(directory, task, classes, labels, change=lambda features: features, extra=lambda i: ()):
     """Writes an example a label to each split, then schema, statistics and validation. `labels`: {split: [labels]}."""
     examples = _artifact(standard_artifacts.Examples, directory / 'examples', splits=True)
     for split, rows in labels.items():
@@ -46,7 +47,7 @@ def _check(directory, task, classes, labels, change=lambda features: features):
         folder.mkdir(parents=True)
         with tf.io.TFRecordWriter(str(folder / 'data_tfrecord-00000-of-00001.gz'), 'GZIP') as writer:
             for i, row in enumerate(rows):
-                entry = Entry(f'{split}/{i}', row if isinstance(row, tuple) else (row,), split)
+                entry = Entry(f'{split}/{i}', row if isinstance(row, tuple) else (row,), split, extra=extra(i))
                 writer.write(ingest.make_example(entry, change(dict(FEATURES[task.modality]))))
     schema = _artifact(standard_artifacts.Schema, directory / 'schema')
     statistics = _artifact(standard_artifacts.ExampleStatistics, directory / 'statistics')
@@ -70,6 +71,16 @@ def test_good_clips_with_several_labels_pass_and_media_is_not_counted_as_words(t
     kinds = statistics_pb2.FeatureNameStatistics
     assert types == {'id': kinds.STRING, 'label': kinds.STRING, 'frames': kinds.BYTES, 'height': kinds.INT,
                      'width': kinds.INT, 'duration_s': kinds.FLOAT}
+
+
+def test_extra_columns_are_texts_that_an_example_may_have(tmp_path):
+    task = Task('pets', 'image', steps=1, batch_size=1, columns=Columns(extra=('camera', 'place')))
+    examples = {'train': ['a', 'b'], 'eval': ['b']}
+    statistics = _check(tmp_path, task, ['a', 'b'], examples, extra=lambda i: (('camera', 'x100'),) * (i == 0))
+    loaded = stats_artifact_utils.load_statistics(statistics, 'train').proto().datasets[0]
+    camera = next(f for f in loaded.features if f.path.step == ['camera'])
+    assert camera.type == statistics_pb2.FeatureNameStatistics.STRING
+    assert (camera.string_stats.common_stats.num_non_missing, camera.string_stats.unique) == (1, 1)
 
 
 def _stopped(directory, *args, **kwargs):
