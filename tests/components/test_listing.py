@@ -7,6 +7,7 @@ import pytest
 from components.media_example_gen import listing
 from components.media_example_gen.entries import Entry
 from model_code.errors import ConfigError
+from model_code.media import Columns
 from model_code.tasks import Task
 from tests import testing
 
@@ -120,6 +121,9 @@ def test_manifests_that_are_wrong(tmp_path, text, said):
     ('gs://bucket/b.png,cat,train', 'line 3 of m.csv', 'bad_path', 'URL'),
     ('x\\b.png,cat,train', 'line 3 of m.csv', 'bad_path', 'backslash'),
     ('b\x07.png,cat,train', 'line 3 of m.csv', 'bad_path', 'control character'),
+    ('b\0.png,cat,train', 'line 3 of m.csv', 'bad_row', 'NUL'),
+    ('b\udcff.png,cat,train', 'line 3 of m.csv', 'bad_path', r'b\xff.png is not UTF-8'),
+    ('b.png,c\udcfft,train', 'b.png', 'bad_label', r'c\xfft is not UTF-8'),
     (',cat,train', 'line 3 of m.csv', 'bad_path', 'empty'),
     ('b.png,,train', 'b.png', 'bad_label', 'no label'),
     ('b.png,"cat\nb",train', 'b.png', 'bad_label', 'control character'),
@@ -139,7 +143,8 @@ def test_manifests_that_are_wrong(tmp_path, text, said):
     ('a.png,,train', 'line 3 of m.csv', 'bad_label', 'no label'),
 ])
 def test_one_bad_row_is_rejected_and_the_others_are_read(tmp_path, row, path, reason, said):
-    (tmp_path / 'm.csv').write_text(f'path,label,split\na.png,cat,train\n{row}\nc.png,dog,eval\n')
+    text = f'path,label,split\na.png,cat,train\n{row}\nc.png,dog,eval\n'
+    (tmp_path / 'm.csv').write_bytes(text.encode('utf-8', 'surrogateescape'))
     found = listing.list_media(_task(tmp_path, manifest='m.csv'))
     assert [e.path for e in found.entries] == ['a.png', 'c.png']
     assert [(line['path'], line['reason']) for line in found.rejected] == [(path, reason)]
@@ -152,6 +157,138 @@ def test_a_manifest_that_is_not_there_not_text_or_outside(tmp_path):
     (tmp_path / 'm.csv').write_bytes('path,label\na.png,cat\n'.encode('utf-16'))
     assert 'not text in UTF-8' in _error(_task(tmp_path, manifest='m.csv'))
     assert 'leads out' in _error(_task(tmp_path, manifest='../m.csv'))
+
+
+def test_a_manifest_is_bounded_and_never_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr(listing.manifests, 'MAX_BYTES', 1000)
+    testing.write_manifest(tmp_path, [(f'{i}.png', 'cat', 'train') for i in range(100)])
+    assert 'over 1,000 bytes' in _error(_task(tmp_path, manifest='manifest.csv'))
+    os.mkfifo(tmp_path / 'pipe.csv')
+    assert 'pipe' in _error(_task(tmp_path, manifest='pipe.csv'))
+    (tmp_path / 'folder.csv').mkdir()
+    assert 'a folder' in _error(_task(tmp_path, manifest='folder.csv'))
+
+
+def test_more_rejected_rows_than_can_be_kept_stop(tmp_path, monkeypatch):
+    monkeypatch.setattr(listing.rows, 'MAX_REJECTED', 10)
+    testing.write_manifest(tmp_path, [('a.png', 'cat', 'train')] * 12)
+    assert 'more than 10 rows' in _error(_task(tmp_path, manifest='manifest.csv'))
+    monkeypatch.setattr(listing.files, 'MAX_FILES', 10)
+    testing.write_manifest(tmp_path, [(f'{i}.png', 'cat', 'train') for i in range(12)])
+    assert 'split it over several tasks' in _error(_task(tmp_path, manifest='manifest.csv'))
+
+
+def test_a_stray_quote_does_not_swallow_the_rows_after_it(tmp_path):
+    rows = [f'{i:03d}.png,cat,train' for i in range(300)]
+    rows[10] = '010.png,"cat,train'
+    rows[200] = '200.png,"a cat\nof two lines",train'
+    (tmp_path / 'm.csv').write_text('path,label,split\n' + '\r'.join(rows))
+    found = listing.list_media(_task(tmp_path, manifest='m.csv'))
+    assert len(found.entries) == 298
+    assert [(line['path'], line['reason']) for line in found.rejected] == [
+        ('200.png', 'bad_label'), ('line 12 of m.csv', 'bad_row')]
+    assert 'Line 202 of m.csv' in found.rejected[0]['detail']
+
+
+def test_rows_that_contradict_each_other_are_all_turned_away(tmp_path):
+    testing.write_manifest(tmp_path, [('a.png', 'cat', 'train'), ('b.png', 'cat', 'train'), ('a.png', 'dog', 'train'),
+                                      ('a.png', 'cat', 'eval'), ('b.png', ' cat', 'TRAIN')])
+    found = listing.list_media(_task(tmp_path, manifest='manifest.csv'))
+    assert [e.path for e in found.entries] == ['b.png']
+    assert [(line['path'], line['reason']) for line in found.rejected] == [
+        ('a.png', 'duplicate')] * 3 + [('line 6 of manifest.csv', 'duplicate')]
+    assert any('as cat (train), and as dog (train) in line 4' in line['detail'] for line in found.rejected)
+    assert len(found.entries) + len(found.rejected) == 5  # a row, a line
+
+
+def test_segments_and_extra_columns(tmp_path):
+    columns = Columns(path='file', label='what', split='fold', start='from', end='to', extra=('site', 'mic'))
+    testing.write_manifest(tmp_path, [
+        ('a.wav', 'owl', 'train', '1.5', '3', 'wood', 'x|y'), ('a.wav', 'owl', 'train', '3', '4.25', '', ''),
+        ('a.wav', 'owl', 'train', '', '', 'wood', ''), ('a.wav', 'owl', 'test', '7', '', 'wood', ''),
+        ('b.wav', 'owl', 'train', '3', '3', '', ''), ('b.wav', 'owl', 'train', 'nan', '3', '', ''),
+        ('b.wav', 'owl', 'train', '-1', '3', '', ''), ('b.wav', 'owl', 'train', '1', 'inf', '', ''),
+        ('b.wav', 'owl', 'train', '1e999', '', '', ''), ('b.wav', 'owl', 'train', 'two', '', '', ''),
+        ('b.wav', 'owl', 'train', '1', '2', 'x' * 1001, '')], ('file', 'what', 'fold', 'from', 'to', 'site', 'mic'))
+    task = Task('calls', 'audio', 1, 1, data=os.fspath(tmp_path), manifest='manifest.csv', columns=columns)
+    found = listing.list_media(task)
+    assert [(e.id, e.start, e.end, e.extra) for e in found.entries] == [
+        ('a.wav', None, None, (('site', 'wood'),)), ('a.wav#t=1.5,3', 1.5, 3.0, (('site', 'wood'), ('mic', 'x|y'))),
+        ('a.wav#t=3,4.25', 3.0, 4.25, ()), ('a.wav#t=7,', 7.0, None, (('site', 'wood'),))]
+    assert [(line['path'], line['reason']) for line in found.rejected] == [('b.wav', 'bad_row')] * 7
+    image = _task(tmp_path, manifest='manifest.csv', columns=Columns(path='file', label='what', split='fold', start='from'))
+    assert {line['reason'] for line in listing.list_media(image).rejected} == {'duplicate'}  # an image has no seconds
+    assert 'site' in _error(_task(tmp_path, manifest='manifest.csv', columns=Columns(extra=('site',))))
+
+
+def test_several_manifests_of_two_kinds(tmp_path):
+    testing.write_manifest(tmp_path, [('a.png', 'cat', 'train')])
+    testing.write(tmp_path, 'more/test.jsonl', '{"path": "b.png", "label": "dog", "split": "test"}\n\n'
+                                               '{"path": "a.png", "label": "cat", "split": "train"}')
+    found = listing.list_media(_task(tmp_path, manifest=('manifest.csv', 'more/test.jsonl')))
+    assert [(e.path, e.split) for e in found.entries] == [('a.png', 'train'), ('b.png', 'eval')]
+    assert [line['path'] for line in found.rejected] == ['line 3 of more/test.jsonl']
+
+
+@pytest.mark.parametrize('line, labels', [
+    ('{"path": "a.wav", "label": "owl"}', ('owl',)),
+    ('{"path": "a.wav", "label": 3}', ('3',)),
+    ('{"path": "a.wav", "label": "owl|night"}', ('owl', 'night')),
+    ('{"path": "a.wav", "labels": ["owl", " night ", "owl"], "other": {"a": [1]}}', ('owl', 'night')),
+    ('\ufeff{"path": "a.wav", "label": "Eule \\u00e4"}', ('Eule ä',)),
+])
+def test_json_lines(tmp_path, line, labels):
+    testing.write(tmp_path, 'm.jsonl', line + '\r\n')
+    task = Task('calls', 'audio', 1, 1, data=os.fspath(tmp_path), manifest='m.jsonl', multi_label=True)
+    assert [e.labels for e in listing.list_media(task).entries] == [labels]
+
+
+@pytest.mark.parametrize('line, path, reason', [
+    ('{"path": "b.wav"', 'line 2 of m.jsonl', 'bad_row'), ('[1, 2]', 'line 2 of m.jsonl', 'bad_row'),
+    ('[' * 100_000, 'line 2 of m.jsonl', 'bad_row'), ('\0', 'line 2 of m.jsonl', 'bad_row'),
+    ('{"path": 1, "label": "owl"}', 'line 2 of m.jsonl', 'bad_path'),
+    ('{"label": "owl"}', 'line 2 of m.jsonl', 'bad_path'),
+    ('{"path": "../b.wav", "label": "owl"}', 'line 2 of m.jsonl', 'bad_path'),
+    ('{"path": "b\\u0000.wav", "label": "owl"}', 'line 2 of m.jsonl', 'bad_path'),
+    ('{"path": "b\\ud800.wav", "label": "owl"}', 'line 2 of m.jsonl', 'bad_path'),
+    ('{"path": "b.wav"}', 'b.wav', 'bad_label'), ('{"path": "b.wav", "label": null}', 'b.wav', 'bad_label'),
+    ('{"path": "b.wav", "label": []}', 'b.wav', 'bad_label'), ('{"path": "b.wav", "label": true}', 'b.wav', 'bad_label'),
+    ('{"path": "b.wav", "label": {"a": 1}}', 'b.wav', 'bad_label'),
+    ('{"path": "b.wav", "label": ["owl", "night"]}', 'b.wav', 'bad_label'),
+    ('{"path": "b.wav", "label": "' + 'x' * 10_000_000 + '"}', 'b.wav', 'bad_label'),
+    ('{"path": "b.wav", "label": "' + 'x' * 20_000_000 + '"}', 'line 2 of m.jsonl', 'bad_row'),
+    ('{"path": "b.wav", "label": "owl", "start": NaN}', 'b.wav', 'bad_row'),
+    ('{"path": "b.wav", "label": "owl", "start": true}', 'b.wav', 'bad_row'),
+    ('{"path": "b.wav", "label": "owl", "start": [1]}', 'b.wav', 'bad_row'),
+    ('{"path": "b.wav", "label": "owl", "start": 1' + '0' * 400 + '}', 'b.wav', 'bad_row'),
+    ('{"path": "b.wav", "label": "owl", "start": 1' + '0' * 5000 + '}', 'line 2 of m.jsonl', 'bad_row'),
+    ('{"path": "b.wav", "label": "owl", "start": 2, "end": 1}', 'b.wav', 'bad_row'),
+    ('{"path": "b.wav", "label": "owl", "split": 1}', 'b.wav', 'bad_row'),
+])
+def test_a_bad_json_line_is_rejected_and_the_others_are_read(tmp_path, line, path, reason):
+    testing.write(tmp_path, 'm.jsonl', '{"path": "a.wav", "label": "owl"}\n' + line + '\n{"path": "c.wav", "label": "owl"}')
+    found = listing.list_media(Task('calls', 'audio', 1, 1, data=os.fspath(tmp_path), manifest='m.jsonl'))
+    assert [e.path for e in found.entries] == ['a.wav', 'c.wav']
+    assert [(line['path'], line['reason']) for line in found.rejected] == [(path, reason)]
+    assert len(found.rejected[0]['detail']) < 500
+
+
+def test_names_that_are_not_utf8_and_folders_with_a_files_name(tmp_path):
+    _files(tmp_path, 'cat/1.png', 'cat/clip.jpg/2.png')
+    for name in (b'cat/\xff.png', b'd\xfeg/3.png', b'cat/line\nbreak.png', b'cat/a\\b.png'):
+        os.makedirs(os.path.dirname(os.path.join(os.fsencode(tmp_path), name)), exist_ok=True)
+        open(os.path.join(os.fsencode(tmp_path), name), 'wb').close()
+    assert [e.path for e in _listed(_task(tmp_path))] == ['cat/1.png']
+    assert _rejected(_task(tmp_path)) == [
+        ('cat/\\xff.png', 'bad_path'), ('cat/a\\b.png', 'bad_path'), ('cat/clip.jpg', 'not_a_file'),
+        ('cat/line\\nbreak.png', 'bad_path'), ('d\\xfeg/3.png', 'bad_path')]
+    assert listing.media_fingerprint(_task(tmp_path))
+
+
+def test_a_sound_may_be_a_video_files(tmp_path):
+    _files(tmp_path, 'owl/1.wav', 'owl/2.mp4', 'owl/3.OPUS', 'owl/4.png')
+    entries = _listed(Task('calls', 'audio', 1, 1, data=os.fspath(tmp_path)))
+    assert [e.path for e in entries] == ['owl/1.wav', 'owl/2.mp4', 'owl/3.OPUS']
 
 
 def test_links_may_stay_inside_and_not_lead_out(tmp_path):

@@ -41,8 +41,13 @@ def is_utf8(text: str) -> bool:
 def shown(text: str, most: int = 200) -> str:
     """Text for a message: bytes that are not UTF-8 and control characters as \\x.., cut after `most` characters."""
     text = text[:most] + '...' * (len(text) > most)
-    text = text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
+    text = _SURROGATE.sub(_escaped, text)
     return _CONTROL.sub(lambda c: c.group().encode('unicode_escape').decode(), text)
+
+
+def _escaped(surrogate: re.Match) -> str:
+    code = ord(surrogate.group())
+    return f'\\x{code - 0xdc00:02x}' if 0xdc80 <= code <= 0xdcff else f'\\u{code:04x}'
 
 
 def safe_path(path: str) -> str:
@@ -56,13 +61,13 @@ def safe_path(path: str) -> str:
     if has_control(path):
         raise Refused('bad_path', f'The name {shown(path)} has a line break or another control character in it.')
     if is_remote(path):
-        raise Refused('bad_path', f'{path} is a URL; only paths relative to the data folder are taken.')
+        raise Refused('bad_path', f'{shown(path)} is a URL; only paths relative to the data folder are taken.')
     if '\\' in path:
-        raise Refused('bad_path', f"The path {path} has a backslash; write '/' between folders.")
+        raise Refused('bad_path', f"The path {shown(path)} has a backslash; write '/' between folders.")
     if path.startswith(('/', '~')):
-        raise Refused('bad_path', f'The path {path} is absolute; only paths relative to the data folder are taken.')
+        raise Refused('bad_path', f'The path {shown(path)} is absolute; only paths relative to the data folder are taken.')
     if '..' in path.split('/'):
-        raise Refused('bad_path', f'The path {path} leads out of the data folder, or may ("..").')
+        raise Refused('bad_path', f'The path {shown(path)} leads out of the data folder, or may ("..").')
     normal = posixpath.normpath(path) if path else '.'
     if normal == '.':
         raise Refused('bad_path', 'The path is empty.')
@@ -317,11 +322,13 @@ class _Bounded(io.RawIOBase):
 def open_text(root: str, path: str, most: int) -> io.TextIOWrapper:
     """A text file of the root, streamed; line ends as they are, bytes that are not UTF-8 as surrogates.
 
-    ConfigError where it is not there, is no text (a NUL in its first 4 kB), or, while it is read, over `most` bytes.
+    ConfigError where it is not there, is no text (by its first 4 kB), or, while it is read, over `most` bytes.
     """
     where = f'{path} in {root}'
     buffered = io.BufferedReader(_Bounded(open_file(root, path), most, where), 1 << 16)
-    if b'\0' in buffered.peek(4096)[:4096]:
+    start = buffered.peek(4096)[:4096]
+    # One NUL is a bad row's. UTF-16 has one in two bytes, and what is no text many.
+    if start.startswith((b'\xff\xfe', b'\xfe\xff')) or start.count(0) > len(start) / 20:
         buffered.close()
-        raise ConfigError(f'{where} is not text in UTF-8: it has NUL bytes. Save it as CSV in UTF-8.')
+        raise ConfigError(f'{where} is not text in UTF-8. Save it so.')
     return io.TextIOWrapper(buffered, 'utf-8-sig', 'surrogateescape', newline='')

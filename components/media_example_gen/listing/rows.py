@@ -45,13 +45,13 @@ class Found:
             return
         first = self._entries[place]
         if first == entry:
-            self.reject(name, where, 'duplicate', f'{name} is named again, with the same words; it is kept once.')
+            self.reject(name, where, 'duplicate', f'{files.shown(name)} is named again, with the same words; it is kept once.')
             return
         if place not in self._contradicted:
             self._contradicted.add(place)
             self.reject(name, '', 'duplicate', f'It is named twice and differently: as {_words(first)}, and as '
                                                f'{_words(entry)} in {where or "another place"}. Neither is taken.')
-        self.reject(name, where, 'duplicate', f'{name} is named again, as {_words(entry)}. It is not taken.')
+        self.reject(name, where, 'duplicate', f'{files.shown(name)} is named again, as {_words(entry)}. It is not taken.')
 
     def reject(self, path: str, where: str, reason: str, detail: str):
         """Takes a line of `rejected`; path '' where it is not known, where '' where no row names it."""
