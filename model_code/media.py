@@ -41,8 +41,8 @@ class Columns:
     def __post_init__(self):
         for name in self.extra:
             if not re.fullmatch(r'[A-Za-z][A-Za-z0-9_]*', name) or name in FEATURES:
-                raise ConfigError(f'columns: the extra column {name!r} becomes a feature of this name: use letters, digits '
-                                  f'and underscores, a letter first, and none of {", ".join(FEATURES)}.')
+                raise ConfigError(f'columns: the extra column {name!r} becomes a feature of this name: use letters, '
+                                  f'digits and underscores, a letter first, and none of {", ".join(FEATURES)}.')
         named = [name for name in (self.path, self.label, self.split, self.start, self.end, *self.extra) if name]
         for name in named:
             if named.count(name) > 1:

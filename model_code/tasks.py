@@ -81,16 +81,17 @@ class Task:
             raise unknown('format', self.format, [name for name in media.FORMATS if name])
         fitting = media.MODALITIES_OF.get(self.format, (self.modality,))
         if self.modality not in fitting:
-            raise ConfigError(f'Task {self.name}: format {self.format!r} holds {" or ".join(fitting)}, not {self.modality}.')
+            raise ConfigError(f'Task {self.name}: format {self.format!r} holds {" or ".join(fitting)}, not '
+                              f'{self.modality}.')
         if bool(self.manifest) != (self.format in media.WITH_MANIFEST) and self.format:
             raise ConfigError(
-                f'Task {self.name}: format {self.format!r} is read from annotation files; name them in `manifest`, relative '
-                'to `data`.' if not self.manifest else
+                f'Task {self.name}: format {self.format!r} is read from annotation files; name them in `manifest`, '
+                'relative to `data`.' if not self.manifest else
                 f'Task {self.name}: format {self.format!r} takes no manifest; leave `manifest` out.')
         if len(set(self.manifest)) != len(self.manifest):
             raise ConfigError(f'Task {self.name}: a manifest is named twice in {self.manifest}.')
         if not self.label_separator:
-            raise ConfigError(f'Task {self.name}: label_separator is empty; give the text between two labels, such as "|".')
+            raise ConfigError(f'Task {self.name}: label_separator is empty; give the text between two labels, "|" say.')
         for augmentation in self.augmentations:
             if augmentation not in row.augmentations:
                 raise unknown(f'{self.modality} augmentation', augmentation, row.augmentations)

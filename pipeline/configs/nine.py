@@ -1,6 +1,6 @@
 """The nine data sets of PolyViT (TMLR 2023, arXiv 2111.12993), table 9 of its appendix, as one co-training run.
 
-Command: polyvit plan nine; polyvit compile nine -o nine.yaml; with the data sets under $POLYVIT_DATA/<task>, as they are
+Command: polyvit plan nine; polyvit compile nine -o nine.yaml; with the data sets under $POLYVIT_DATA/<task>, as
 published (docs/your_data.md says which files): polyvit run nine (on accelerators: see the plan's hours).
 Cost: 417,920 optimiser steps of a ViT-B; `polyvit plan nine` counts the FLOPs.
 Result, as published (its table 2): one model with 8.3 times fewer parameters than nine single-task models, better on

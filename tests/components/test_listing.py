@@ -139,7 +139,7 @@ def test_manifests_that_are_wrong(tmp_path, text, said):
     ('b.png,cat,train,more', 'line 3 of m.csv', 'bad_row', '4 fields'),
     ('b.png,"cat"x,train', 'line 3 of m.csv', 'bad_row', 'not valid CSV'),
     ('b.png,"cat,train', 'line 3 of m.csv', 'bad_row', 'not valid CSV'),
-    ('a.png,cat,train', 'line 3 of m.csv', 'duplicate', 'kept once'),
+    ('a.png,cat,train', 'line 3 of m.csv', 'duplicate', 'one is kept'),
     ('a.png,,train', 'line 3 of m.csv', 'bad_label', 'no label'),
 ])
 def test_one_bad_row_is_rejected_and_the_others_are_read(tmp_path, row, path, reason, said):
@@ -216,7 +216,8 @@ def test_segments_and_extra_columns(tmp_path):
         ('a.wav', None, None, (('site', 'wood'),)), ('a.wav#t=1.5,3', 1.5, 3.0, (('site', 'wood'), ('mic', 'x|y'))),
         ('a.wav#t=3,4.25', 3.0, 4.25, ()), ('a.wav#t=7,', 7.0, None, (('site', 'wood'),))]
     assert [(line['path'], line['reason']) for line in found.rejected] == [('b.wav', 'bad_row')] * 7
-    image = _task(tmp_path, manifest='manifest.csv', columns=Columns(path='file', label='what', split='fold', start='from'))
+    columns = Columns(path='file', label='what', split='fold', start='from')
+    image = _task(tmp_path, manifest='manifest.csv', columns=columns)
     assert {line['reason'] for line in listing.list_media(image).rejected} == {'duplicate'}  # an image has no seconds
     assert 'site' in _error(_task(tmp_path, manifest='manifest.csv', columns=Columns(extra=('site',))))
 
@@ -252,7 +253,8 @@ def test_json_lines(tmp_path, line, labels):
     ('{"path": "b\\u0000.wav", "label": "owl"}', 'line 2 of m.jsonl', 'bad_path'),
     ('{"path": "b\\ud800.wav", "label": "owl"}', 'line 2 of m.jsonl', 'bad_path'),
     ('{"path": "b.wav"}', 'b.wav', 'bad_label'), ('{"path": "b.wav", "label": null}', 'b.wav', 'bad_label'),
-    ('{"path": "b.wav", "label": []}', 'b.wav', 'bad_label'), ('{"path": "b.wav", "label": true}', 'b.wav', 'bad_label'),
+    ('{"path": "b.wav", "label": []}', 'b.wav', 'bad_label'),
+    ('{"path": "b.wav", "label": true}', 'b.wav', 'bad_label'),
     ('{"path": "b.wav", "label": {"a": 1}}', 'b.wav', 'bad_label'),
     ('{"path": "b.wav", "label": ["owl", "night"]}', 'b.wav', 'bad_label'),
     ('{"path": "b.wav", "label": "' + 'x' * 10_000_000 + '"}', 'b.wav', 'bad_label'),
@@ -266,7 +268,8 @@ def test_json_lines(tmp_path, line, labels):
     ('{"path": "b.wav", "label": "owl", "split": 1}', 'b.wav', 'bad_row'),
 ])
 def test_a_bad_json_line_is_rejected_and_the_others_are_read(tmp_path, line, path, reason):
-    testing.write(tmp_path, 'm.jsonl', '{"path": "a.wav", "label": "owl"}\n' + line + '\n{"path": "c.wav", "label": "owl"}')
+    good = '{"path": "%s.wav", "label": "owl"}'
+    testing.write(tmp_path, 'm.jsonl', f'{good % "a"}\n{line}\n{good % "c"}')
     found = listing.list_media(Task('calls', 'audio', 1, 1, data=os.fspath(tmp_path), manifest='m.jsonl'))
     assert [e.path for e in found.entries] == ['a.wav', 'c.wav']
     assert [(line['path'], line['reason']) for line in found.rejected] == [(path, reason)]

@@ -35,7 +35,8 @@ PUBLISHED = {
         [('gone5678901_000003_000013', 'missing')]),
     'moments': (
         ('trainingSet.csv', 'validationSet.csv'),
-        {'trainingSet.csv': 'dancing/yt-q-1_205.mp4,dancing,4,1\nadult+female+singing/0-0-5_7.mp4,adult+female+singing,3,0\n'
+        {'trainingSet.csv': 'dancing/yt-q-1_205.mp4,dancing,4,1\n'
+                            'adult+female+singing/0-0-5_7.mp4,adult+female+singing,3,0\n'
                             'dancing/gone_1.mp4,dancing,3,0\n',
          'validationSet.csv': 'dancing/yt-q-1_206.mp4,dancing,3,1\n', 'moments_categories.txt': 'dancing,0\n'},
         ['training/dancing/yt-q-1_205.mp4', 'training/adult+female+singing/0-0-5_7.mp4',
@@ -53,7 +54,8 @@ PUBLISHED = {
                                   'e2345678901, 5.000, 15.000, "/m/01abc"\ngone5678901, 20.000, 30.000, "/m/01abc"\n',
          'csv/class_labels_indices.csv': CLASSES},
         ['wav/--1a3cDeF9s.wav', 'wav/Yb2345678901.flac', 'd2345678901_420000_430000.mp4', 'e2345678901_000005.m4a'],
-        [Entry('d2345678901_420000_430000.mp4', ('Speech',), 'eval'), Entry('e2345678901_000005.m4a', ('Speech',), 'eval'),
+        [Entry('d2345678901_420000_430000.mp4', ('Speech',), 'eval'),
+         Entry('e2345678901_000005.m4a', ('Speech',), 'eval'),
          Entry('wav/--1a3cDeF9s.wav', ('Speech', 'Child speech, kid speaking'), 'train', 30.0, 40.0),
          Entry('wav/Yb2345678901.flac', ('Inside',), 'train')],
         [('gone5678901_000020', 'missing'), ('line 6 of csv/balanced_train_segments.csv', 'bad_label')]),
@@ -71,8 +73,10 @@ PUBLISHED = {
         {'LOC_synset_mapping.txt': SYNSETS,
          'LOC_val_solution.csv': 'ImageId,PredictionString\nILSVRC2012_val_00000001,n02012001 85 1 499 272 '
                                  'n02012001 1 2 3 4 \nILSVRC2012_val_00000002,n01440001 1 2 3 4 \n'},
-        ['ILSVRC/Data/CLS-LOC/train/n01440001/n01440001_10.JPEG', 'ILSVRC/Data/CLS-LOC/train/n03126001/n03126001_7.JPEG',
-         'ILSVRC/Data/CLS-LOC/val/ILSVRC2012_val_00000001.JPEG', 'ILSVRC/Data/CLS-LOC/test/ILSVRC2012_test_00000001.JPEG',
+        ['ILSVRC/Data/CLS-LOC/train/n01440001/n01440001_10.JPEG',
+         'ILSVRC/Data/CLS-LOC/train/n03126001/n03126001_7.JPEG',
+         'ILSVRC/Data/CLS-LOC/val/ILSVRC2012_val_00000001.JPEG',
+         'ILSVRC/Data/CLS-LOC/test/ILSVRC2012_test_00000001.JPEG',
          'ILSVRC/Data/CLS-LOC/val/ILSVRC2012_val_00000003.JPEG', 'val/n09999999/ILSVRC2012_val_00000004.JPEG'],
         [Entry('ILSVRC/Data/CLS-LOC/train/n01440001/n01440001_10.JPEG', ('tench, Tinca tinca',), 'train'),
          Entry('ILSVRC/Data/CLS-LOC/train/n03126001/n03126001_7.JPEG', ('crane (n03126001)',), 'train'),
@@ -82,10 +86,12 @@ PUBLISHED = {
          ('ILSVRC2012_val_00000002.JPEG', 'missing')]),
     'pets': (
         ('annotations/trainval.txt', 'annotations/test.txt'),
-        {'annotations/trainval.txt': '#Image CLASS-ID SPECIES BREED ID\nAbyssinian_100 1 1 1\namerican_bulldog_7 2 2 1\n'
+        {'annotations/trainval.txt': '#Image CLASS-ID SPECIES BREED ID\n'
+                                     'Abyssinian_100 1 1 1\namerican_bulldog_7 2 2 1\n'
                                      'Abyssinian_101 1\n',
          'annotations/test.txt': 'Abyssinian_201 1 1 1\nAbyssinian_202 1 1 1\n'},
-        ['images/Abyssinian_100.jpg', 'images/american_bulldog_7.jpg', 'images/Abyssinian_201.jpg', 'images/Abyssinian_34.mat'],
+        ['images/Abyssinian_100.jpg', 'images/american_bulldog_7.jpg', 'images/Abyssinian_201.jpg',
+         'images/Abyssinian_34.mat'],
         [Entry('images/Abyssinian_100.jpg', ('Abyssinian',), 'train'),
          Entry('images/Abyssinian_201.jpg', ('Abyssinian',), 'eval'),
          Entry('images/american_bulldog_7.jpg', ('american_bulldog',), 'train')],
@@ -145,8 +151,8 @@ def test_audioset_by_the_ontology_or_without_names(tmp_path):
     _write(tmp_path, 'audioset')
     (tmp_path / 'csv/class_labels_indices.csv').unlink()
     assert listing.classes_of(_task(tmp_path, 'audioset')) == ('/m/01abc', '/m/02def', '/t/dd001')
-    testing.write(tmp_path, 'ontology.json', json.dumps(
-        [{'id': '/m/01abc', 'name': 'Speech'}, {'id': '/m/02def', 'name': 'Child'}, {'id': '/t/dd001', 'name': 'Inside'}]))
+    names = {'/m/01abc': 'Speech', '/m/02def': 'Child', '/t/dd001': 'Inside'}
+    testing.write(tmp_path, 'ontology.json', json.dumps([{'id': mid, 'name': name} for mid, name in names.items()]))
     assert listing.classes_of(_task(tmp_path, 'audioset')) == ('Child', 'Inside', 'Speech')
     testing.write(tmp_path, 'ontology.json', '[{"id": 1}]')
     with pytest.raises(ConfigError, match='ontology.json .* is not as AudioSet publishes it'):
@@ -215,8 +221,8 @@ def test_cifar_records(tmp_path, kind, label_bytes):
     found = listing.list_media(_task(tmp_path, kind))
     assert found.rejected == [] and len(found.entries) == 2 * len(batches)
     second = next(e for e in found.entries if e.path.endswith(batches[0]) and e.member == '000001')
-    assert second == Entry(f'cifar-binary/{batches[0]}', ('automobile',), 'train', offset=3072 + 2 * label_bytes, length=3072,
-                           member='000001', record=kind)
+    assert second == Entry(f'cifar-binary/{batches[0]}', ('automobile',), 'train', offset=3072 + 2 * label_bytes,
+                           length=3072, member='000001', record=kind)
     assert second.id == f'cifar-binary/{batches[0]}!000001'
     assert {e.path for e in found.entries if e.split == 'eval'} == {f'cifar-binary/{batches[-1]}'}
     assert {size for size, _ in listing.file_facts(_task(tmp_path, kind), found.entries)} == {3072}

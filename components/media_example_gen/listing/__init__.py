@@ -77,7 +77,7 @@ def _without_links_out(task: Task, listing: Listing) -> Listing:
 
 
 def file_facts(task: Task, entries: list[Entry]) -> list[tuple[int, int]]:
-    """(size of the media in bytes, time of the file's last change in ns) of each entry; (-1, -1) where there is none."""
+    """(bytes of the media, time of the file's last change in ns) of each entry; (-1, -1) where there is none."""
     remote = files.remote_facts(task.data) if files.is_remote(task.data) else None
     facts, path, known = [], None, (-1, -1)
     for entry in entries:

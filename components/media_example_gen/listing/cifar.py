@@ -51,15 +51,15 @@ def _add_batch(found: Found, path: str, split: str, names: list[str]):
             for place in range(0, len(chunk), record):
                 member = f'{number:06d}'
                 if place + record > len(chunk):
-                    found.reject(f'{path}!{member}', '', 'truncated', f'The file ends after {len(chunk) - place:,} of its '
-                                                                      f'{record:,} bytes.')
+                    found.reject(f'{path}!{member}', '', 'truncated', f'The file ends after {len(chunk) - place:,} of '
+                                                                      f'its {record:,} bytes.')
                     continue
                 label, offset = chunk[place + label_bytes - 1], number * record + label_bytes
                 number += 1
                 try:
                     if label >= len(names):
                         raise Refused('bad_label', f'Its label is {label}; there are names for {len(names)}.')
-                    found.add(Entry(path, found.label_list([names[label]]), split, None, None, offset, PIXEL_BYTES, member,
-                                    found.task.format), '')
+                    found.add(Entry(path, found.label_list([names[label]]), split, None, None, offset, PIXEL_BYTES,
+                                    member, found.task.format), '')
                 except Refused as refused:
                     found.reject(f'{path}!{member}', '', refused.reason, refused.detail)

@@ -61,11 +61,11 @@ def safe_path(path: str) -> str:
     if has_control(path):
         raise Refused('bad_path', f'The name {shown(path)} has a line break or another control character in it.')
     if is_remote(path):
-        raise Refused('bad_path', f'{shown(path)} is a URL; only paths relative to the data folder are taken.')
+        raise Refused('bad_path', f'{shown(path)} is a URL; give a path relative to the data folder.')
     if '\\' in path:
         raise Refused('bad_path', f"The path {shown(path)} has a backslash; write '/' between folders.")
     if path.startswith(('/', '~')):
-        raise Refused('bad_path', f'The path {shown(path)} is absolute; only paths relative to the data folder are taken.')
+        raise Refused('bad_path', f'The path {shown(path)} is absolute; give it relative to the data folder.')
     if '..' in path.split('/'):
         raise Refused('bad_path', f'The path {shown(path)} leads out of the data folder, or may ("..").')
     normal = posixpath.normpath(path) if path else '.'
@@ -156,7 +156,7 @@ def _local_names(root: str, endings: tuple[str, ...], found: Walk):
         except OSError as error:
             if not prefix:
                 raise ConfigError(f'{root} cannot be listed ({error.strerror}).') from error
-            found.refused_folders[prefix[:-1]] = Refused('unreadable', f'The folder cannot be listed: {error.strerror}.')
+            found.refused_folders[prefix[:-1]] = Refused('unreadable', f'It cannot be listed: {error.strerror}.')
             continue
         with items:
             for item in items:

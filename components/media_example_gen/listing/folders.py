@@ -56,8 +56,8 @@ def add_all(found: Found):
         except Refused as refused:
             found.reject(path, '', refused.reason, refused.detail)
     if misplaced and len(misplaced) == len(walked.files):
-        raise ConfigError(f'Task {task.name}: {misplaced[0]} in {task.data} is in no class folder, nor is any other file. '
-                          'Expected <class>/<file> or <split>/<class>/<file>, or a manifest.')
+        raise ConfigError(f'Task {task.name}: {misplaced[0]} in {task.data} is in no class folder, nor is any other '
+                          'file. Expected <class>/<file> or <split>/<class>/<file>, or a manifest.')
     for path in misplaced:
         found.reject(path, '', 'bad_path', f'It does not fit the layout {layout} of the other files. Move it, or write '
                                            f'a manifest.{" Splits: " + ", ".join(SPLITS) + "." if has_splits else ""}')

@@ -1,4 +1,4 @@
-"""CSV and JSON-lines manifests, streamed row by row; a bad row is rejected, a manifest that is none is a ConfigError."""
+"""CSV and JSON-lines manifests, streamed by rows; a bad row is rejected, a manifest that is none is a ConfigError."""
 
 import collections
 import csv
@@ -59,7 +59,7 @@ class Lines:
 
 
 def csv_rows(text, on_error, **dialect):
-    """Yields (line number, fields) of each CSV row that is not empty; on_error(line number, what, line) for the others."""
+    """Yields (line number, fields) of each CSV row that is not empty; on_error(line number, what, line) for others."""
     lines = Lines(text)
     reader = csv.reader(lines, strict=True, **dialect)
     while True:
@@ -170,7 +170,7 @@ class _Header:
 
 
 def label_groups(task) -> tuple[str, ...]:
-    """The columns whose labels are told apart by a prefix, 'verb:cut', 'noun:onion'; () where one column has them all."""
+    """The columns whose labels are told apart by a prefix, 'verb:cut', 'noun:onion'; () where one column has all."""
     return getattr(task, 'label_groups', ())
 
 
@@ -267,7 +267,8 @@ def _label_text(value) -> str:
 def json_extra(found: Found, row: dict) -> list[tuple[str, str]]:
     """The extra columns of a JSON object; what is not text as JSON writes it."""
     pairs = ((name, row.get(name)) for name in found.task.columns.extra)
-    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in pairs if value is not None]
+    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in pairs
+            if value is not None]
 
 
 def _text_or_none(row: dict, key: str) -> str | None:

@@ -67,8 +67,8 @@ def _add_csv(found: Found, columns: tuple[str, ...], optional: int, header: bool
                     places = {field.strip(): i for i, field in enumerate(fields)}
                     lacking = [c for c in columns[:len(columns) - optional] if c not in places]
                     if lacking:
-                        raise ConfigError(f'{where_is(found, name)} has no column {" nor ".join(lacking)}; as published '
-                                          f'its first line is {",".join(columns)}.')
+                        raise ConfigError(f'{where_is(found, name)} has no column {" nor ".join(lacking)}; as '
+                                          f'published its first line is {",".join(columns)}.')
                     width = len(fields)
                     continue
                 where, most = f'line {line} of {name}', width if header else len(columns)
@@ -130,14 +130,15 @@ def _add_clip(found: Found, media: _Media, row, where, labels, split, start, end
 # Video and sound.
 
 def add_kinetics(found: Found):
-    """Kinetics-400: `label,youtube_id,time_start,time_end,split[,is_cc]`; clips `<id>_000010_000020.mp4` or `<id>.*`."""
+    """Kinetics-400: `label,youtube_id,time_start,time_end,split[,is_cc]`; `<id>_000010_000020.mp4` or `<id>.*`."""
     media = _Media(found)
 
     def add_row(row, where, name):
         start, end = found.segment(row['time_start'], row['time_end'])
         split = split_of(row['split']) if row.get('split') else _split(found, name)
         cut = f'{row["youtube_id"]}_{_whole_seconds(start):06d}_{_whole_seconds(end):06d}'
-        _add_clip(found, media, row, where, found.label_list([row['label']]), split, start, end, row['youtube_id'], [cut])
+        labels = found.label_list([row['label']])
+        _add_clip(found, media, row, where, labels, split, start, end, row['youtube_id'], [cut])
 
     _add_csv(found, ('label', 'youtube_id', 'time_start', 'time_end', 'split', 'is_cc'), 2, True, add_row)
 
@@ -165,15 +166,17 @@ def add_audioset(found: Found):
     def add_row(row, where, name):
         start, end = found.segment(row['start_seconds'], row['end_seconds'])
         first, last, ytid = _whole_seconds(start), _whole_seconds(end), row['YTID']
-        unknown = [mid for mid in row['positive_labels'].split(',') if names and mid.strip() and mid.strip() not in names]
+        mids = [mid.strip() for mid in row['positive_labels'].split(',') if mid.strip()]
+        unknown = [mid for mid in mids if names and mid not in names]
         if unknown:
             raise Refused('bad_label', f'The label {files.shown(unknown[0], 40)} is not in the file of classes.')
-        labels = found.label_list([names.get(mid.strip(), mid) for mid in row['positive_labels'].split(',')])
+        labels = found.label_list([names.get(mid, mid) for mid in mids])
         cut = [f'{ytid}_{first:06d}', f'{ytid}_{first * 1000}_{last * 1000}', f'{ytid}_{first:06d}_{last:06d}',
                f'{ytid}_{first}_{last}', f'Y{ytid}']
         _add_clip(found, media, row, where, labels, _split(found, name), start, end, ytid, cut)
 
-    _add_csv(found, ('YTID', 'start_seconds', 'end_seconds', 'positive_labels'), 0, False, add_row, skipinitialspace=True)
+    columns = ('YTID', 'start_seconds', 'end_seconds', 'positive_labels')
+    _add_csv(found, columns, 0, False, add_row, skipinitialspace=True)
 
 
 def _audioset_names(found: Found) -> dict[str, str]:
@@ -208,8 +211,8 @@ def add_vggsound(found: Found):
         first, last = _whole_seconds(start), _whole_seconds(start) + 10
         cut = [f'{row["id"]}_{first:06d}', f'{row["id"]}_{first * 1000}_{last * 1000}',
                f'{row["id"]}_{first:06d}_{last:06d}', f'{row["id"]}_{first}']
-        _add_clip(found, media, row, where, found.label_list([row['label']]), split_of(row['split']), start, start + 10.0,
-                  row['id'], cut)
+        labels, split = found.label_list([row['label']]), split_of(row['split'])
+        _add_clip(found, media, row, where, labels, split, start, start + 10.0, row['id'], cut)
 
     _add_csv(found, ('id', 'start', 'label', 'split'), 0, False, add_row)
 
@@ -217,7 +220,7 @@ def add_vggsound(found: Found):
 # Images.
 
 def add_imagenet(found: Found):
-    """ILSVRC: folders of synsets (n01440764) in train and val; a flat val with LOC_val_solution.csv; names if at hand."""
+    """ILSVRC: folders of synsets (n01440764) in train and val; a flat val by LOC_val_solution.csv; names if there."""
     task, walked = found.task, walk_media(found)
     _check_extra(found, ('synset',))
     names, solution = _synset_names(found), _val_solution(found)
@@ -240,7 +243,7 @@ def add_imagenet(found: Found):
         except Refused as error:
             found.reject(path, '', error.reason, error.detail)
     for name in solution:
-        found.reject(f'{name}.JPEG', '', 'missing', 'LOC_val_solution.csv names it, and it is not below the data folder.')
+        found.reject(f'{name}.JPEG', '', 'missing', 'LOC_val_solution.csv names it; it is not below the data folder.')
 
 
 def _synset_names(found: Found) -> dict[str, str]:

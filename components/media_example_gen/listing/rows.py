@@ -39,26 +39,26 @@ class Found:
         place = self._place.setdefault(name, len(self._entries))
         if place == len(self._entries):
             if place >= files.MAX_FILES:
-                raise ConfigError(f'Task {self.task.name}: {where} is the last of {files.MAX_FILES:,} examples that one '
-                                  'task may have; split it over several tasks.')
+                raise ConfigError(f'Task {self.task.name}: {where} goes beyond the {files.MAX_FILES:,} examples '
+                                  'that one task may have; split it over several tasks.')
             self._entries.append(entry)
             return
         first = self._entries[place]
         if first == entry:
-            self.reject(name, where, 'duplicate', f'{files.shown(name)} is named again, with the same words; it is kept once.')
+            self.reject(name, where, 'duplicate', f'{files.shown(name)} is named again in the same words; one is kept.')
             return
         if place not in self._contradicted:
             self._contradicted.add(place)
             self.reject(name, '', 'duplicate', f'It is named twice and differently: as {_words(first)}, and as '
                                                f'{_words(entry)} in {where or "another place"}. Neither is taken.')
-        self.reject(name, where, 'duplicate', f'{files.shown(name)} is named again, as {_words(entry)}. It is not taken.')
+        self.reject(name, where, 'duplicate', f'{files.shown(name)} is named again, as {_words(entry)}; not taken.')
 
     def reject(self, path: str, where: str, reason: str, detail: str):
         """Takes a line of `rejected`; path '' where it is not known, where '' where no row names it."""
         self._rejected.append((path, where, reason, detail))
         if len(self._rejected) > MAX_REJECTED:
-            raise ConfigError(f'Task {self.task.name}: more than {MAX_REJECTED:,} rows or files are turned away, the last '
-                              f'one {where or files.shown(path)}: {detail}')
+            raise ConfigError(f'Task {self.task.name}: more than {MAX_REJECTED:,} rows or files are turned away, the '
+                              f'last one {where or files.shown(path)}: {detail}')
 
     def listing(self) -> Listing:
         entries = [self._entries[self._place[name]] for name in sorted(self._place)
@@ -111,7 +111,7 @@ def clean_label(text: str) -> str:
                                    f'{MAX_LABEL:,} are taken.')
     text = text.strip()
     if files.has_control(text):
-        raise Refused('bad_label', f'The label {files.shown(text)} has a line break or another control character in it.')
+        raise Refused('bad_label', f'The label {files.shown(text)} has a line break or another control character.')
     if not files.is_utf8(text):
         raise Refused('bad_label', f'The label {files.shown(text)} is not UTF-8.')
     return text
@@ -136,7 +136,7 @@ def split_of_name(name: str) -> str | None:
 def clean_extra(column: str, text: str) -> str:
     """The value of an extra column, for a feature of the examples."""
     if len(text) > MAX_LABEL or not files.is_utf8(text):
-        raise Refused('bad_row', f'The {column} {files.shown(text, 40)} is not UTF-8, or over {MAX_LABEL:,} characters.')
+        raise Refused('bad_row', f'The {column} {files.shown(text, 40)} is not UTF-8, or over {MAX_LABEL:,} long.')
     return text.strip()
 
 

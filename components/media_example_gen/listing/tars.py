@@ -1,7 +1,7 @@
 """Sharded tar files: a media file and its label side by side, `0001.jpg` and `0001.cls`, as WebDataset writes them.
 
 Only headers and labels are read; the media of a member are found again by their place in the file. The headers are
-parsed here and not by `tarfile`, which believes the lengths that a long name or a PAX record claims. Format: POSIX.1-2001
+parsed here and not by `tarfile`, which believes the lengths that a long name or a PAX record claims. POSIX.1-2001
 (pax, "ustar interchange format") and the GNU tar manual's description of long names.
 """
 
@@ -53,8 +53,8 @@ def add_all(found: Found):
         raise ConfigError(f'Task {task.name}: {task.data} has no .tar file.')
     for path in walked.files:
         if path.lower().endswith(_COMPRESSED):
-            raise ConfigError(f'Task {task.name}: {path} in {task.data} is compressed, so that its members cannot be read '
-                              'by their place. Unpack it to a .tar: media are compressed already.')
+            raise ConfigError(f'Task {task.name}: {path} in {task.data} is compressed, so that its members cannot be '
+                              'read by their place. Unpack it to a .tar: media are compressed already.')
         with files.open_file(task.data, path) as file:
             _Shard(found, path, file).add_all()
 
@@ -90,11 +90,11 @@ class _Shard:
                     done.add(key)
                     key, parts = posixpath.join(folder, stem), {}
                 if key in done:
-                    self._reject(name, Refused('bad_row', f'Other members of {key} lie elsewhere in the archive; pack them '
-                                                          'side by side (tar --sort=name).'))
+                    self._reject(name, Refused('bad_row', f'Other members of {key} lie elsewhere in the archive; pack '
+                                                          'them side by side (tar --sort=name).'))
                 elif ending.lower() in parts or len(parts) >= _MAX_PARTS:
-                    self._reject(name, Refused('duplicate', f'{key} has more than one .{files.shown(ending, 40)}, or more '
-                                                            f'than {_MAX_PARTS} members.'))
+                    self._reject(name, Refused('duplicate', f'{key} has more than one .{files.shown(ending, 40)}, or '
+                                                            f'more than {_MAX_PARTS} members.'))
                 else:
                     parts[ending.lower()] = (name, member, self._content(ending.lower(), member))
         except Refused as refused:
@@ -110,7 +110,7 @@ class _Shard:
         if ending not in _LABEL_ENDINGS:
             return None
         if member.size > _MAX_LABEL_FILE:
-            return Refused('bad_label', f'Its .{ending} has {member.size:,} bytes; at most {_MAX_LABEL_FILE:,} are taken.')
+            return Refused('bad_label', f'Its .{ending} has {member.size:,} bytes; at most {_MAX_LABEL_FILE:,}.')
         self._file.seek(member.offset)
         return self._file.read(member.size).decode('utf-8-sig', 'surrogateescape')
 
@@ -120,7 +120,7 @@ class _Shard:
         labels = [ending for ending in _LABEL_ENDINGS if ending in parts]
         if not media:
             if labels:
-                self._reject(key, Refused('missing', f'It has a label and no {self._found.task.modality} file beside it.'))
+                self._reject(key, Refused('missing', f'It has a label and no {self._found.task.modality} beside it.'))
             return
         try:
             if len(media) > 1:
@@ -140,7 +140,8 @@ class _Shard:
                     raise parts[ending][2]
                 text[ending] = parts[ending][2]
         row = json_object(text['json']) if 'json' in text else {}
-        if label_groups(found.task) or any(key in row for key in ([names.label] if names.label else ['label', 'labels'])):
+        keys = [names.label] if names.label else ['label', 'labels']
+        if label_groups(found.task) or any(key in row for key in keys):
             labels = json_labels(found, row)
         elif 'cls' in text or 'txt' in text:
             labels = found.labels(text.get('cls', text.get('txt')).strip())
@@ -248,7 +249,7 @@ def _header(block: bytes, place: int) -> dict:
 
 
 def _number(field: bytes) -> int:
-    """A number of a header, octal digits or, with the first bit set, binary. ValueError where it is none or negative."""
+    """A number of a header, octal digits or, with the first bit set, binary. ValueError where it is none."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], 'big')
     digits = field.split(b'\0', 1)[0].strip()
