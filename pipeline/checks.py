@@ -26,6 +26,7 @@ class Facts:
 def check(config) -> Facts:
     """Checks a PipelineConfig against its data and the machines that it asks for. Raises ConfigError."""
     check_replicas(config)
+    use_file_systems(config)
     facts = Facts({}, {}, {})
     for task in config.mixture.tasks:
         if not task.data:
@@ -46,6 +47,7 @@ def check_without_data(config) -> Facts:
     in reach are checked as for a run. counts has only the tasks that are.
     """
     check_replicas(config)
+    use_file_systems(config)
     facts = Facts({}, {}, {})
     for task in config.mixture.tasks:
         facts.classes[task.name], facts.fingerprints[task.name] = task.classes, RUNTIME
@@ -59,9 +61,17 @@ def in_reach(task) -> bool:
     return bool(task.data) and ('://' in task.data or os.path.isdir(task.data))
 
 
+def use_file_systems(config):
+    """Gives the file systems that media are on their options, which are among the config's beam_args."""
+    if any('://' in task.data for task in config.mixture.tasks):
+        from components.media_example_gen.listing import files
+        files.use_beam_options(config.beam_args)
+
+
 def media_bytes(config) -> int | None:
     """The size of all media, None where a task's are not in reach."""
     from components.media_example_gen import listing
+    use_file_systems(config)
     total = 0
     for task in config.mixture.tasks:
         if not in_reach(task):

@@ -47,6 +47,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict['examples'])
         rejected = artifact_utils.get_single_instance(output_dict['rejected'])
 
+        if listing.files.is_remote(task.data):
+            listing.files.use_beam_options(self._beam_pipeline_args)
         found = listing.list_media(task)
         entries = found.entries
         shards = count_shards(entries, listing.file_facts(task, entries))
