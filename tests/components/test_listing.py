@@ -1,5 +1,6 @@
 """Listing: layouts, splits, manifests, fingerprints, and each mistake as a sentence."""
 
+import dataclasses
 import os
 
 import pytest
@@ -286,6 +287,24 @@ def test_names_that_are_not_utf8_and_folders_with_a_files_name(tmp_path):
         ('cat/\\xff.png', 'bad_path'), ('cat/a\\b.png', 'bad_path'), ('cat/clip.jpg', 'not_a_file'),
         ('cat/line\\nbreak.png', 'bad_path'), ('d\\xfeg/3.png', 'bad_path')]
     assert listing.media_fingerprint(_task(tmp_path))
+
+
+def test_groups_of_labels_in_a_column_each(tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Grouped(Task):
+        label_groups: tuple[str, ...] = ()
+
+    testing.write(tmp_path, 'm.csv', 'path,verb,noun\na.png,cut,onion\nb.png,cut,onion|knife\nc.png,,onion\n')
+    testing.write(tmp_path, 'm.jsonl', '{"path": "d.png", "verb": "peel", "noun": ["onion", "skin"]}\n{"path": "e.png"}')
+    task = Grouped('meals', 'image', 1, 1, data=os.fspath(tmp_path), manifest=('m.csv', 'm.jsonl'),
+                   label_groups=('verb', 'noun'))
+    found = listing.list_media(task)
+    assert [(e.path, e.labels) for e in found.entries] == [
+        ('a.png', ('verb:cut', 'noun:onion')), ('b.png', ('verb:cut', 'noun:onion', 'noun:knife')),
+        ('d.png', ('verb:peel', 'noun:onion', 'noun:skin'))]
+    assert [(line['path'], line['reason']) for line in found.rejected] == [('c.png', 'bad_label'), ('e.png', 'bad_label')]
+    with pytest.raises(ConfigError, match='columns path and verb and tool'):
+        listing.list_media(dataclasses.replace(task, label_groups=('verb', 'tool')))
 
 
 def test_a_sound_may_be_a_video_files(tmp_path):

@@ -8,7 +8,6 @@ parsed here and not by `tarfile`, which believes the lengths that a long name or
 import dataclasses
 import json
 import os
-import posixpath
 import re
 
 from components.media_example_gen.entries import Entry, Refused
@@ -81,14 +80,14 @@ class _Shard:
                 except Refused as refused:
                     self._reject(member.name, refused)
                     continue
-                folder, base = posixpath.split(name)
+                folder, slash, base = name.rpartition('/')
                 stem, _, ending = base.partition('.')
                 if not stem:
                     continue  # hidden, as in folders
-                if posixpath.join(folder, stem) != key:
+                if f'{folder}{slash}{stem}' != key:
                     self._add_example(key, parts)
                     done.add(key)
-                    key, parts = posixpath.join(folder, stem), {}
+                    key, parts = f'{folder}{slash}{stem}', {}
                 if key in done:
                     self._reject(name, Refused('bad_row', f'Other members of {key} lie elsewhere in the archive; pack '
                                                           'them side by side (tar --sort=name).'))
@@ -230,7 +229,7 @@ def _read(file, place: int, size: int) -> bytes:
 
 def _header(block: bytes, place: int) -> dict:
     """The fields of a header that count; Refused where it is none."""
-    unsigned = sum(block[:148]) + 8 * ord(' ') + sum(block[156:])
+    unsigned = sum(block) - sum(block[148:156]) + 8 * ord(' ')  # the checksum itself counts as spaces
     try:
         checksum, size = _number(block[148:156]), _number(block[124:136])
         # Old tars summed signed bytes.
