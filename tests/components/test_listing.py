@@ -105,6 +105,7 @@ def test_a_manifest_without_splits_hashes_and_multi_label_splits_labels(tmp_path
     ('file,label\na.png,red\n', 'path and label'),
     ('path,label,label\na.png,red,red\n', 'each once'),
     ('', 'nothing'),
+    ('path,\na.png,x\n', 'path and label'),
     ('path,label\n', 'names none'),
     ('path,"label\n', 'not valid CSV'),
     ('path,label\n../a.png,cat\n', 'line 2 of m.csv (bad_path)'),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 
 import pytest
 
@@ -263,3 +264,24 @@ def test_tasks_that_do_not_fit_their_format(overrides, said):
 def test_columns_that_cannot_be(columns, said):
     with pytest.raises(ConfigError, match=said):
         Columns(**columns)
+
+
+@pytest.mark.parametrize('kind', PUBLISHED)
+def test_any_damage_of_an_annotation_ends_in_a_listing_or_a_sentence(tmp_path, kind):
+    _write(tmp_path, kind)
+    rng, listings = random.Random(kind), 0
+    for _ in range(60):
+        name = rng.choice(sorted(PUBLISHED[kind][1]))
+        content = bytearray(PUBLISHED[kind][1][name].encode())
+        for _ in range(rng.randrange(1, 5)):
+            content[rng.randrange(len(content))] = rng.choice(b'"\n\r,\0\xff\xe9\x1b /.9') if rng.random() < 0.8 else 0
+        (tmp_path / name).write_bytes(content[:rng.choice([len(content), rng.randrange(len(content))])])
+        try:
+            found = listing.list_media(_task(tmp_path, kind))
+        except ConfigError as error:
+            assert str(error).startswith('Task t') and str(error).endswith('.')
+        else:
+            listings += 1
+            assert {line['reason'] for line in found.rejected} <= {'bad_row', 'bad_label', 'bad_path', 'missing', 'duplicate'}
+        testing.write(tmp_path, name, PUBLISHED[kind][1][name])
+    assert listings > 10

@@ -40,9 +40,9 @@ def is_utf8(text: str) -> bool:
 
 def shown(text: str, most: int = 200) -> str:
     """Text for a message: bytes that are not UTF-8 and control characters as \\x.., cut after `most` characters."""
-    text = text[:most] + '...' * (len(text) > most)
-    text = _SURROGATE.sub(_escaped, text)
-    return _CONTROL.sub(lambda c: c.group().encode('unicode_escape').decode(), text)
+    escaped = _SURROGATE.sub(_escaped, text[:most])
+    escaped = _CONTROL.sub(lambda c: c.group().encode('unicode_escape').decode(), escaped)
+    return escaped[:most] + '...' * (len(escaped) > most or len(text) > most)
 
 
 def _escaped(surrogate: re.Match) -> str:

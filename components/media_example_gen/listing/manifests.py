@@ -117,7 +117,7 @@ class _Header:
                                               if c in columns][:1]
         if task.multi_label and not names.label and 'labels' in columns and not label_groups(task):
             labels = ['labels']
-        for needed in (names.path, *(labels or ['']), *names.extra):
+        for needed in (names.path, *(labels or [None]), *names.extra):
             if columns.count(needed) != 1:
                 shown = ', '.join(files.shown(c, 40) for c in columns[:20] if c)
                 raise ConfigError(f'{self._where} needs the columns {self.wanted()}'
