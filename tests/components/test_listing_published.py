@@ -192,7 +192,7 @@ def test_annotations_that_are_none(tmp_path, kind, name, text, said):
     ('kinetics', 'x,../../etc/passwd,0,10,train,0', 'missing'), ('kinetics', 'x,"a', 'bad_row'),
     ('kinetics', 'air drumming,-aBcDeFgH_1,10,20,train,0', 'duplicate'),
     ('vggsound', 'a2345678901,-1,x,train', 'bad_row'), ('vggsound', 'a2345678901,,x,train', 'bad_row'),
-    ('moments', '../../etc/passwd,x,1,1', 'bad_path'), ('moments', 'a/b.mp4', 'bad_row'),
+    ('vggsound', '# a comment', 'bad_row'), ('moments', '../../etc/passwd,x,1,1', 'bad_path'), ('moments', 'a/b.mp4', 'bad_row'),
     ('audioset', 'a2345678901, 0.000, 10.000, ""', 'bad_label'), ('audioset', 'a, 0.0, 10.0, "/m/01abc", x', 'bad_row'),
 ])
 def test_bad_rows_of_published_files(tmp_path, kind, row, reason):

@@ -48,11 +48,11 @@ def _stem(path: str) -> str:
 
 # Rows of a published file: name of a column -> text.
 
-def _add_csv(found: Found, columns: tuple[str, ...], optional: int, header: bool, add_row, **dialect):
-    """Calls add_row(row, where, split by the file's name) for each row of each manifest.
+def _add_csv(found: Found, columns: tuple[str, ...], optional: int, header: bool, add_row, comments=False, **dialect):
+    """Calls add_row(row, where, name of the manifest) for each row of each manifest.
 
     columns: as published, the last `optional` of them need not be there. header: the first line names them, in any
-    order. A row that add_row raises Refused for is rejected.
+    order. comments: lines that begin with '#' are none. A row that add_row raises Refused for is rejected.
     """
     _check_extra(found, columns)
     for name in found.task.manifest:
@@ -61,7 +61,7 @@ def _add_csv(found: Found, columns: tuple[str, ...], optional: int, header: bool
             on_error = lambda line, what, _: found.reject('', f'line {line} of {name}', 'bad_row',
                                                           f'It is not valid CSV: {what}.')
             for line, fields in csv_rows(text, on_error, **dialect):
-                if fields[0].startswith('#'):
+                if comments and fields[0].startswith('#'):
                     continue
                 if places is None:
                     places = {field.strip(): i for i, field in enumerate(fields)}
@@ -176,7 +176,7 @@ def add_audioset(found: Found):
         _add_clip(found, media, row, where, labels, _split(found, name), start, end, ytid, cut)
 
     columns = ('YTID', 'start_seconds', 'end_seconds', 'positive_labels')
-    _add_csv(found, columns, 0, False, add_row, skipinitialspace=True)
+    _add_csv(found, columns, 0, False, add_row, comments=True, skipinitialspace=True)
 
 
 def _audioset_names(found: Found) -> dict[str, str]:
