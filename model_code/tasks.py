@@ -88,6 +88,9 @@ class Task:
                 f'Task {self.name}: format {self.format!r} is read from annotation files; name them in `manifest`, '
                 'relative to `data`.' if not self.manifest else
                 f'Task {self.name}: format {self.format!r} takes no manifest; leave `manifest` out.')
+        if self.columns.extra and not self.manifest and self.format not in ('tar', 'imagenet'):
+            raise ConfigError(f'Task {self.name}: it has no manifest to take the extra columns '
+                              f'{", ".join(self.columns.extra)} from.')
         if len(set(self.manifest)) != len(self.manifest):
             raise ConfigError(f'Task {self.name}: a manifest is named twice in {self.manifest}.')
         if not self.label_separator:

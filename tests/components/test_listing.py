@@ -279,13 +279,13 @@ def test_a_bad_json_line_is_rejected_and_the_others_are_read(tmp_path, line, pat
 
 
 def test_names_that_are_not_utf8_and_folders_with_a_files_name(tmp_path):
-    _files(tmp_path, 'cat/1.png', 'cat/clip.jpg/2.png')
+    _files(tmp_path, 'cat/1.png', 'cat/clip.jpg/2.png', ' /4.png')
     for name in (b'cat/\xff.png', b'd\xfeg/3.png', b'cat/line\nbreak.png', b'cat/a\\b.png'):
         os.makedirs(os.path.dirname(os.path.join(os.fsencode(tmp_path), name)), exist_ok=True)
         open(os.path.join(os.fsencode(tmp_path), name), 'wb').close()
     assert [e.path for e in _listed(_task(tmp_path))] == ['cat/1.png']
     assert _rejected(_task(tmp_path)) == [
-        ('cat/\\xff.png', 'bad_path'), ('cat/a\\b.png', 'bad_path'), ('cat/clip.jpg', 'not_a_file'),
+        (' /4.png', 'bad_label'), ('cat/\\xff.png', 'bad_path'), ('cat/a\\b.png', 'bad_path'), ('cat/clip.jpg', 'not_a_file'),
         ('cat/line\\nbreak.png', 'bad_path'), ('d\\xfeg/3.png', 'bad_path')]
     assert listing.media_fingerprint(_task(tmp_path))
 

@@ -104,7 +104,7 @@ def test_members_that_cannot_be_taken_are_rejected_and_the_others_are(tmp_path):
         (_link('a.jpg', tarfile.SYMTYPE), None), (_link('b.jpg', tarfile.LNKTYPE), None),
         (_link('c.jpg', tarfile.FIFOTYPE), None), (_link('d.jpg', tarfile.CHRTYPE), None),
         (_link('folder.jpg', tarfile.DIRTYPE), None),
-        ('../../e.jpg', b'x'), ('/f.jpg', b'x'), (f'{"g" * 5000}.jpg', b'x'), ('h\n.jpg', b'x'),
+        ('../../e.jpg', b'x'), ('/f.jpg', b'x'), (f'{"g" * 5000}.jpg', b'x'), ('h\n.jpg', b'x'), ('u\udcff.jpg', b'x'),
         ('i.jpg', b'no label'), ('j.cls', b'no media'), ('k.jpg', b'1'), ('k.png', b'2'), ('k.cls', b'3'),
         ('l.jpg', b'x'), ('l.cls', b''), ('m.jpg', b'x'), ('m.json', b'{"label":'),
         ('n.jpg', b'x'), ('n.cls', b'y' * 70_000),
@@ -120,7 +120,7 @@ def test_members_that_cannot_be_taken_are_rejected_and_the_others_are(tmp_path):
     assert by_name == {
         'a.jpg': 'not_a_file', 'b.jpg': 'not_a_file', 'c.jpg': 'not_a_file', 'd.jpg': 'not_a_file',
         '../../e.j': 'bad_path',
-        '/f.jpg': 'bad_path', 'h\\n.jpg': 'bad_path', 'i.jpg': 'bad_label', 'j': 'missing', 'k.jpg': 'bad_row',
+        '/f.jpg': 'bad_path', 'h\\n.jpg': 'bad_path', 'u\\xff.jpg': 'bad_path', 'i.jpg': 'bad_label', 'j': 'missing', 'k.jpg': 'bad_row',
         'l.jpg': 'bad_label', 'm.jpg': 'bad_row', 'n.jpg': 'bad_label', 'o.jpg': 'bad_label', 'p.jpg': 'bad_label',
         'q.jpg': 'bad_row', 'good.txt': 'bad_row', 'r.jpg (ag': 'duplicate', 's.jpg': 'bad_row'}
 

@@ -74,7 +74,7 @@ def test_good_clips_with_several_labels_pass_and_media_is_not_counted_as_words(t
 
 
 def test_extra_columns_are_texts_that_an_example_may_have(tmp_path):
-    task = Task('pets', 'image', steps=1, batch_size=1, columns=Columns(extra=('camera', 'place')))
+    task = Task('pets', 'image', steps=1, batch_size=1, manifest='m.csv', columns=Columns(extra=('camera', 'place')))
     examples = {'train': ['a', 'b'], 'eval': ['b']}
     statistics = _check(tmp_path, task, ['a', 'b'], examples, extra=lambda i: (('camera', 'x100'),) * (i == 0))
     loaded = stats_artifact_utils.load_statistics(statistics, 'train').proto().datasets[0]

@@ -2,7 +2,7 @@
 
 from components.media_example_gen.entries import Entry, Refused
 from components.media_example_gen.listing import files
-from components.media_example_gen.listing.rows import SPLITS, Found, clean_label, hashed_split
+from components.media_example_gen.listing.rows import SPLITS, Found, hashed_split
 from model_code.errors import ConfigError
 from model_code.modalities import MODALITIES, get_modality
 
@@ -51,8 +51,7 @@ def add_all(found: Found):
             misplaced.append(path)
             continue
         try:
-            labels = (clean_label(parts[-2]),)
-            found.add(Entry(path, labels, split or hashed_split(path, task.eval_share)), '')
+            found.add(Entry(path, found.label_list(parts[-2:-1]), split or hashed_split(path, task.eval_share)), '')
         except Refused as refused:
             found.reject(path, '', refused.reason, refused.detail)
     if misplaced and len(misplaced) == len(walked.files):
