@@ -7,7 +7,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from components.media_example_gen.readers import Limits, MediaError, too_large
+from components.media_example_gen.readers.errors import MediaError, too_large
+from model_code.media import Limits
 
 SAMPLE_RATE = 16_000  # Hz
 _MAX_RATE, _MAX_CHANNELS = 192_000, 32

@@ -10,7 +10,8 @@ import zlib
 
 from PIL import Image, ImageOps
 
-from components.media_example_gen.readers import Limits, MediaError, too_large
+from components.media_example_gen.readers.errors import MediaError, too_large
+from model_code.media import Limits
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _ORIENTATION = 0x0112  # EXIF tag
