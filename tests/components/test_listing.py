@@ -2,11 +2,14 @@
 
 import dataclasses
 import os
+import pathlib
+import re
 
 import pytest
 
-from components.media_example_gen import listing
+from components.media_example_gen import listing, readers
 from components.media_example_gen.entries import Entry
+from model_code import media
 from model_code.errors import ConfigError
 from model_code.media import Columns
 from model_code.tasks import Task
@@ -288,6 +291,13 @@ def test_names_that_are_not_utf8_and_folders_with_a_files_name(tmp_path):
         (' /4.png', 'bad_label'), ('cat/\\xff.png', 'bad_path'), ('cat/a\\b.png', 'bad_path'), ('cat/clip.jpg', 'not_a_file'),
         ('cat/line\\nbreak.png', 'bad_path'), ('d\\xfeg/3.png', 'bad_path')]
     assert listing.media_fingerprint(_task(tmp_path))
+
+
+def test_the_documentation_has_every_reason_and_split():
+    text = (pathlib.Path(__file__).parents[2] / 'docs/your_data.md').read_text()
+    assert sorted(re.findall(r'^\| `(\w+)` \| [^|]* \| [^|]* \|$', text, re.MULTILINE)) == sorted(readers.REASONS)
+    assert all(split in text for split in listing.SPLITS)
+    assert {name for name in media.FORMATS if f'`{name}`' in text} >= media.MODALITIES_OF.keys()
 
 
 def test_groups_of_labels_in_a_column_each(tmp_path):
