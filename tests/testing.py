@@ -5,6 +5,7 @@ and `tags_task` write a folder of them and return the Task that reads it.
 """
 
 import csv
+import fractions
 import io
 import os
 import pathlib
@@ -42,6 +43,13 @@ def image_bytes(kind: str = 'PNG', mode: str = 'RGB', size: tuple[int, int] = (2
     return out.getvalue()
 
 
+def plain_image_bytes(colour: tuple[int, int, int] = (7, 60, 120)) -> bytes:
+    """A PNG in which every pixel has the same colour."""
+    out = io.BytesIO()
+    Image.new('RGB', (20, 16), colour).save(out, 'PNG')
+    return out.getvalue()
+
+
 def wav_bytes(seconds: float = 0.3, rate: int = 16000, channels: int = 1, frequency: float = 440.0,
               subtype: str = 'PCM_16', kind: str = 'WAV') -> bytes:
     """A sine tone as a sound file's bytes, the same in every channel, amplitude 0.5."""
@@ -74,6 +82,41 @@ def mp4_bytes(frames: int = 8, rate: int = 8, size: tuple[int, int] = (32, 24), 
             container.mux(track.encode(silence))
             container.mux(track.encode())
     return out.getvalue()
+
+
+_FAST = {'libx264': {'preset': 'ultrafast'}, 'libx265': {'preset': 'ultrafast', 'x265-params': 'log-level=none'},
+         'libaom-av1': {'cpu-used': '8'}, 'libvpx': {'cpu-used': '8', 'deadline': 'realtime'},
+         'libvpx-vp9': {'cpu-used': '8', 'deadline': 'realtime'}}
+QUADRANTS = ((200, 40, 40), (40, 180, 40), (40, 40, 200))  # left to right, then down; the fourth has the number
+
+
+def numbered_clip(container: str = 'mp4', codec: str = 'libx264', pix_fmt: str = 'yuv420p', numbers=range(8),
+                  rate: int = 8, times=None, size: tuple[int, int] = (64, 48), gop: int = 12, **options) -> bytes:
+    """A clip of three coloured quadrants; the fourth's grey, 16 + 12 number, tells each frame's number (0 to 19).
+
+    container, codec, pix_fmt: FFmpeg's names. times: seconds of each frame; else `rate` a second. gop: frames from key
+    frame to key frame. options: the encoder's and the container's.
+    """
+    out = io.BytesIO()
+    with av.open(out, 'w', format=container, container_options=options) as file:
+        stream = file.add_stream(codec, rate=rate, options={**_FAST.get(codec, {}), **options})
+        (stream.width, stream.height), stream.pix_fmt = size, pix_fmt
+        stream.gop_size, stream.bit_rate = gop, 2_000_000
+        for i, number in enumerate(numbers):
+            frame = av.VideoFrame.from_ndarray(numbered_frame(number, size), format='rgb24')
+            if times is not None:
+                frame.pts, frame.time_base = round(times[i] * 1000), fractions.Fraction(1, 1000)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return out.getvalue()
+
+
+def numbered_frame(number: int, size: tuple[int, int]) -> np.ndarray:
+    """A frame of `numbered_clip`, [height, width, 3] uint8."""
+    width, height = size
+    pixels = np.full((height, width, 3), 16 + 12 * number, np.uint8)
+    pixels[:height // 2, :width // 2], pixels[:height // 2, width // 2:], pixels[height // 2:, :width // 2] = QUADRANTS
+    return pixels
 
 
 def sound_only_mp4_bytes() -> bytes:
@@ -173,4 +216,27 @@ def _flat_clip(level: int) -> bytes:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((16, 16, 3), level, np.uint8),
                                                                    format='rgb24')))
         container.mux(stream.encode())
+    return out.getvalue()
+
+
+def track_bytes(container: str, codec: str, seconds: float = 1.0, rate: int = 48000, channels: int = 1,
+                frequency: float = 440.0, picture: bool = False) -> bytes:
+    """A sine tone of amplitude 0.5 as the sound track of a container that FFmpeg writes ('mp4', 'matroska', ...)."""
+    wave = (0.5 * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
+    out = io.BytesIO()
+    with av.open(out, 'w', format=container) as file:
+        film = file.add_stream('mpeg4', rate=10) if picture else None
+        track = file.add_stream(codec, rate=rate, layout='mono' if channels == 1 else 'stereo')
+        if film is not None:
+            film.width, film.height, film.pix_fmt = 32, 32, 'yuv420p'
+            for _ in range(int(10 * seconds)):
+                grey = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 90, np.uint8), format='rgb24')
+                file.mux(film.encode(grey))
+            file.mux(film.encode())
+        for at in range(0, len(wave), 1024):
+            block = np.repeat(wave[None, at:at + 1024], channels, axis=0)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format='fltp', layout=track.layout.name)
+            frame.sample_rate, frame.pts = rate, at
+            file.mux(track.encode(frame))
+        file.mux(track.encode())
     return out.getvalue()

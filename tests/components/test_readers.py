@@ -13,7 +13,6 @@ import soundfile
 from PIL import Image
 
 from components.media_example_gen import readers
-from components.media_example_gen.readers import video as video_reader
 from model_code.modalities import AudioInput, ImageInput, VideoInput
 from tests import testing
 
@@ -164,88 +163,6 @@ def test_a_wav_written_to_a_pipe_has_no_length_and_is_read_to_its_end():
     wav[start + 4:start + 8] = b'\xff\xff\xff\xff'
     wav[4:8] = b'\xff\xff\xff\xff'
     assert _read('audio', bytes(wav))['duration_s'] == 0.5
-
-
-# Clips.
-
-def _pixels(jpeg):
-    return np.asarray(Image.open(io.BytesIO(jpeg))).astype(int)
-
-
-def _column(jpeg):
-    """Where the bright column of testing.mp4_bytes begins, in pixels."""
-    profile = _pixels(jpeg).mean(axis=(0, 2))
-    return int(np.flatnonzero(profile > 120)[0])
-
-
-@pytest.mark.parametrize('codec', ['libx264', 'mpeg4'])
-def test_at_its_own_rate_every_frame_comes_once(codec):
-    features = _read('video', testing.mp4_bytes(8, 8, (32, 24), codec), VideoInput(frame_rate=8.0, short_side=24))
-    assert (features['height'], features['width']) == (24, 32)
-    assert features['duration_s'] == pytest.approx(1.0, abs=0.01)
-    assert [_column(f) for f in features['frames']] == pytest.approx([2 * i for i in range(8)], abs=1)
-
-
-def test_frames_are_taken_by_presentation_time():
-    clip = testing.mp4_bytes(24, 24, (64, 32))  # The column moves 48 pixels in its second.
-    features = _read('video', clip, VideoInput(frame_rate=8.0, short_side=32))
-    assert [_column(f) for f in features['frames']] == pytest.approx([6 * i for i in range(8)], abs=1)
-    # A rate that divides nothing, and one above the clip's own, which repeats frames.
-    assert len(_read('video', clip, VideoInput(frame_rate=12.5, short_side=32))['frames']) == 13
-    fast = _read('video', clip, VideoInput(frame_rate=48.0, short_side=32))['frames']
-    assert len(fast) == 48 and fast[0] == fast[1] != fast[2]
-
-
-def test_the_short_side_is_scaled_down_and_never_up():
-    clip = testing.mp4_bytes(4, 8, (64, 48))
-    small = _read('video', clip, VideoInput(short_side=16))
-    assert (small['height'], small['width']) == (16, 21) == _pixels(small['frames'][0]).shape[:2]
-    large = _read('video', clip, VideoInput(short_side=256))
-    assert (large['height'], large['width']) == (48, 64)
-
-
-def test_a_rotation_in_the_file_is_applied():
-    clip = bytearray(testing.mp4_bytes(4, 8, (32, 24)))
-    matrix = clip.index(b'tkhd') + 4 + 40  # The display matrix of a version 0 track header.
-    assert struct.unpack_from('>9i', clip, matrix) == (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
-    struct.pack_into('>9i', clip, matrix, 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)  # A quarter, clockwise.
-    upright = _read('video', testing.mp4_bytes(4, 8, (32, 24)), VideoInput(short_side=24))
-    turned = _read('video', bytes(clip), VideoInput(short_side=24))
-    assert (turned['height'], turned['width']) == (32, 24)
-    np.testing.assert_allclose(_pixels(turned['frames'][2]), np.rot90(_pixels(upright['frames'][2]), -1), atol=40)
-
-
-def test_tensorflow_decodes_the_frames():
-    import tensorflow as tf
-    frame = _read('video', testing.mp4_bytes())['frames'][3]
-    assert tf.io.decode_jpeg(frame, channels=3).shape == (16, 21, 3)
-
-
-def test_sound_beside_the_pictures_is_no_matter():
-    assert len(_read('video', testing.mp4_bytes(sound=True))['frames']) == 8
-
-
-def test_bad_clips():
-    clip = testing.mp4_bytes()
-    assert _reason('video', b'') == 'empty'
-    assert _reason('video', clip[:-100]) == 'truncated'
-    assert _reason('video', clip[:clip.index(b'moov') - 4]) == 'truncated'
-    assert _reason('video', testing.sound_only_mp4_bytes()) == 'no_stream'
-    assert _reason('video', testing.image_bytes()) == 'unsupported'
-    assert _reason('video', b'#EXTM3U\n/etc/passwd\n') == 'unsupported'
-    index = clip.index(b'moov')
-    assert _reason('video', clip[:index + 4] + bytes(len(clip) - index - 4)) == 'no_stream'
-    sizes = clip.index(b'stsz') + 16  # How many bytes each frame has: now they run past the end.
-    assert _reason('video', clip[:sizes] + b'\x00\xff' * 16 + clip[sizes + 32:]) == 'undecodable'
-
-
-def test_a_clip_over_the_limits_is_not_decoded_to_its_end():
-    clip = testing.mp4_bytes(16, 8, (32, 24))
-    for limits in (readers.Limits(1 << 20, pixels=600, seconds=9, frames=99),
-                   readers.Limits(1 << 20, pixels=900, seconds=1.5, frames=99),
-                   readers.Limits(1 << 20, pixels=900, seconds=9, frames=10)):
-        with pytest.raises(readers.MediaError, match='too_large'):
-            video_reader.read(clip, SPECS['video'], limits)
 
 
 # What no content says.
