@@ -13,6 +13,7 @@ test: .venv/ready
 
 bench: .venv/ready
 	@$(BIN)/python -m benchmarks.trace_step
+	@$(BIN)/python -m benchmarks.ingest
 
 .venv/ready: requirements.lock setup.py scripts/setup_env.sh
 	@scripts/setup_env.sh

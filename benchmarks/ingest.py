@@ -1,0 +1,357 @@
+"""Ingest beside a plain one-process Python loop that does the same work: speed, bytes, memory. Prints ratio and target.
+
+Run: .venv/bin/python -m benchmarks.ingest [images|video|audio|memory ...] --data DIR
+DIR holds cifar10/, fsdd/ and surveillance/ (see pipeline/configs/real_small.py). Exit code 1 where a target is missed.
+
+Ours is the pipeline's step itself, MediaExampleGen's executor: the list, Beam, the readers, the checks, the shards. The
+loop is what one would write without it: read a file, decode it to see that it can be (scale, resample, encode), make
+the tf.Example, write it to one gzip TFRecord file. Each runs in a process of its own, "per core" pinned to one core,
+and is timed after its imports; they take turns, and the ratio is the median over the turns. Files are copied to a
+temporary folder first, so that both find them in the page cache.
+"""
+
+import argparse
+import collections
+import csv
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import resource
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+
+os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
+
+from model_code.media import Limits
+from model_code.modalities import MODALITIES, VideoInput
+from model_code.serialization import from_json, to_json
+from model_code.tasks import Task
+
+IN_PROCESS = ('--runner=DirectRunner', '--direct_running_mode=in_memory')
+WORKERS = ('--runner=DirectRunner', '--direct_running_mode=multi_processing', '--direct_num_workers={}')
+
+Row = collections.namedtuple('Row', 'path label split')
+
+
+# What a child process does: each side returns its seconds, and prints what else it knows as a line of JSON.
+
+def ours(task: Task, spec, out: str, beam_args) -> float:
+    """MediaExampleGen's executor, from its arguments to its last shard."""
+    from tfx.dsl.components.base import base_beam_executor
+    from tfx.types import standard_artifacts
+
+    from components.artifacts import RejectedMedia
+    from components.media_example_gen import executor
+    examples, rejected = standard_artifacts.Examples(), RejectedMedia()
+    examples.uri, rejected.uri = os.path.join(out, 'examples'), os.path.join(out, 'rejected')
+    context = base_beam_executor.BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args), tmp_dir=out,
+                                                          unique_id='1')
+    outputs = {'examples': [examples], 'rejected': [rejected]}
+    start = time.perf_counter()
+    executor.Executor(context).Do({}, outputs, {'task': to_json(task), 'spec': to_json(spec)})
+    return time.perf_counter() - start
+
+
+def loop(task: Task, spec, out: str, beam_args) -> float:
+    """The plain loop; of the time, `decoding` is what reading and decoding took."""
+    import tensorflow as tf
+    decode = {'image': _image, 'audio': _audio, 'video': _video}[task.modality]
+    start, decoding = time.perf_counter(), 0.0
+    with tf.io.TFRecordWriter(os.path.join(out, 'loop.gz'), 'GZIP') as writer:
+        for row in _rows(task.data):
+            before = time.perf_counter()
+            with open(os.path.join(task.data, row.path), 'rb') as file:
+                content = file.read()
+            features = decode(content, spec)
+            decoding += time.perf_counter() - before
+            features.update(id=[row.path.encode()], label=[row.label.encode()])
+            writer.write(tf.train.Example(features=tf.train.Features(feature={
+                name: tf.train.Feature(bytes_list=tf.train.BytesList(value=values)) if isinstance(values[0], bytes)
+                else tf.train.Feature(int64_list=tf.train.Int64List(value=values)) if isinstance(values[0], int)
+                else tf.train.Feature(float_list=tf.train.FloatList(value=values))
+                for name, values in features.items()})).SerializeToString())
+    print(json.dumps({'decoding': decoding}))
+    return time.perf_counter() - start
+
+
+def _image(content: bytes, spec) -> dict:
+    import tensorflow as tf
+    height, width, _ = tf.io.decode_image(content, channels=3, expand_animations=False).shape
+    return {'image': [content], 'height': [height], 'width': [width]}
+
+
+def _audio(content: bytes, spec) -> dict:
+    import soundfile
+    import soxr
+    wave, rate = soundfile.read(io.BytesIO(content), dtype='float32', always_2d=True)
+    wave = soxr.resample(wave.mean(axis=1), rate, 16_000)
+    out = io.BytesIO()
+    soundfile.write(out, wave, 16_000, subtype='PCM_16', format='WAV')
+    return {'audio': [out.getvalue()], 'duration_s': [len(wave) / 16_000]}
+
+
+def _video(content: bytes, spec: VideoInput) -> dict:
+    import av
+    frames, first = [], None
+    with av.open(io.BytesIO(content)) as container:
+        for frame in container.decode(video=0):
+            first = frame.time if first is None else first
+            if frame.time - first + 1e-4 < len(frames) / spec.frame_rate:
+                continue
+            scale = min(1.0, spec.short_side / min(frame.width, frame.height))
+            width, height = round(frame.width * scale), round(frame.height * scale)
+            out = io.BytesIO()
+            frame.reformat(width, height, 'rgb24', interpolation='AREA').to_image().save(out, 'JPEG', quality=90)
+            frames.append(out.getvalue())
+        return {'frames': frames, 'height': [height], 'width': [width], 'duration_s': [frame.time - first]}
+
+
+def read_one(task: Task, spec, out: str, beam_args) -> float:
+    """Reads the one clip of the task with the reader alone: a process without TensorFlow, so that its memory shows."""
+    from components.media_example_gen import readers
+    row, = _rows(task.data)
+    start = time.perf_counter()
+    features = readers.read('video', os.path.join(task.data, row.path), spec, task.limits.for_modality('video'))
+    print(json.dumps({'frames': len(features['frames']),
+                      'in_flight': len(features['frames']) * features['height'] * features['width'] * 3}))
+    return time.perf_counter() - start
+
+
+SIDES = {'ours': ours, 'loop': loop, 'read_one': read_one}
+
+
+def child(job: dict) -> None:
+    if job['pin']:
+        os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[-1]})
+    task = from_json(Task, job['task'])
+    spec = from_json(MODALITIES[task.modality].input_class, job['spec'])
+    if job['side'] != 'read_one':
+        import tensorflow as tf
+
+        from components.media_example_gen import executor  # noqa: F401  imports are not timed
+        tf.io.decode_image(_png(0), channels=3, expand_animations=False)  # nor is TensorFlow's own start
+    seconds = SIDES[job['side']](task, spec, job['out'], job['beam_args'])
+    # A decoder in a process of its own counts as well.
+    peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    stored = sum(file.stat().st_size for file in pathlib.Path(job['out']).rglob('*.gz'))
+    print(json.dumps({'seconds': seconds, 'peak_mb': peak / 1024, 'stored': stored}))
+
+
+# What the parent does.
+
+def run(side: str, task: Task, spec, pin: bool = True, beam_args=IN_PROCESS) -> dict:
+    """Runs a side in a process of its own; {'seconds', 'peak_mb', 'stored' bytes, and what the side prints}."""
+    with tempfile.TemporaryDirectory() as out:
+        job = dict(side=side, task=to_json(task), spec=to_json(spec), out=out, pin=pin, beam_args=beam_args)
+        result = subprocess.run([sys.executable, '-m', 'benchmarks.ingest', '--child', json.dumps(job)],
+                                capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(f'{side} of {task.name} failed:\n{result.stderr[-4000:]}')
+    lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith('{')]
+    return {name: value for line in lines for name, value in line.items()}
+
+
+class Report:
+    """Prints a line a target; `missed` counts those that are not met."""
+    missed = 0
+
+    def __call__(self, what: str, value: float, target: float, at_least: bool, detail: str):
+        met = value >= target if at_least else value <= target
+        self.missed += not met
+        print(f'{what}: {value:.2f}, target {"at least" if at_least else "at most"} {target:g}: '
+              f'{"met" if met else "MISSED"} ({detail})', flush=True)
+
+
+def compare(report: Report, name: str, task: Task, spec, target: float, repeats: int) -> tuple[dict, dict]:
+    """Turns of ours and the loop, each on one core; the median ratio of files a second. Returns the last of both.
+
+    Ours includes what a run of Beam costs before the first file; it is named, as more files do not make it more.
+    """
+    rows = _rows(task.data)
+    one = _task('one', task.modality, pathlib.Path(task.data), rows[:1], 'one.csv')
+    start = run('ours', one, spec)['seconds']
+    turns = [(run('ours', task, spec), run('loop', task, spec)) for _ in range(repeats)]
+    ours_s, loop_s = (statistics.median(turn[i]['seconds'] for turn in turns) for i in (0, 1))
+    report(f'{name}, a core', statistics.median(b['seconds'] / a['seconds'] for a, b in turns), target, True,
+           f'{len(rows)} files: ours {len(rows) / ours_s:.0f} files/s, loop {len(rows) / loop_s:.0f}; of ours\' '
+           f'{ours_s:.1f} s a run of one file takes {start:.1f}')
+    return turns[-1]
+
+
+def images(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int, repeats: int):
+    files = sorted((data / 'cifar10' / 'train').glob('*/*.jpg'))
+    task = _copy('images', 'image', files, folder / 'images', count or 10_000)
+    spec = MODALITIES['image'].input_class()
+    mine, loops = compare(report, 'images', task, spec, 0.7, repeats)
+    media = _media_bytes(task.data)
+    report('images, stored bytes by media bytes', mine['stored'] / media, 1.05, False,
+           f'{mine["stored"]:,} of {media:,}; the loop {loops["stored"]:,}')
+    files_count = len(_rows(task.data))
+    overhead, decoding = (mine['seconds'] - loops['seconds']) / files_count, loops['decoding'] / files_count
+    report('images, overhead a file by its decoding', overhead / decoding, 1.0, False,
+           f'{1e6 * overhead:.0f} us and {1e6 * decoding:.0f} us')
+
+    # Processes take long to start, which says nothing of the work: so the rate is that of what a long list has more.
+    short = _copy('short', 'image', files, folder / 'short', max(1, (count or 10_000) // 2))
+    long = _copy('long', 'image', files, folder / 'long', 4 * (count or 10_000))
+    more = len(_rows(long.data)) - len(_rows(short.data))
+    rates = {}
+    for workers in (1, 2):
+        args = [arg.format(workers) for arg in WORKERS]
+        rates[workers] = [more / (run('ours', long, spec, False, args)['seconds'] -
+                                  run('ours', short, spec, False, args)['seconds']) for _ in range(repeats)]
+    report('images, 2 workers by 1', statistics.median(b / a for a, b in zip(rates[1], rates[2])), 1.6, True,
+           f'{statistics.median(rates[1]):.0f} and {statistics.median(rates[2]):.0f} files/s, start not counted')
+
+
+def audio(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int, repeats: int):
+    files = sorted((data / 'fsdd' / 'recordings').glob('*.wav'))
+    task = _copy('audio', 'audio', files, folder / 'audio', count or 2_500)
+    mine, loops = compare(report, 'audio', task, MODALITIES['audio'].input_class(), 0.7, repeats)
+    pcm = 0
+    for row in _rows(task.data):
+        content = (pathlib.Path(task.data) / row.path).read_bytes()
+        rate, = struct.unpack_from('<I', content, 24)
+        pcm += int.from_bytes(content[40:44], 'little') * 16_000 // rate
+    report('audio, stored bytes by 16 kHz PCM16', mine['stored'] / pcm, 1.05, False,
+           f'{mine["stored"]:,} of {pcm:,}; the loop {loops["stored"]:,}')
+
+
+def video(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int, repeats: int):
+    files = sorted((data / 'surveillance' / 'clips').rglob('*.mp4'))
+    task = _copy('video', 'video', files, folder / 'video', count or 240)
+    mine, loops = compare(report, 'video', task, VideoInput(), 0.85, repeats)
+    media = _media_bytes(task.data)
+    print(f'video, stored bytes by media bytes: {mine["stored"] / media:.2f} ({mine["stored"]:,} of {media:,}; the '
+          f'loop {loops["stored"]:,}): frames are JPEG at {VideoInput().frame_rate:g} a second')
+
+
+def memory(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int, repeats: int):
+    peaks = []
+    for files in (count or 5_000, 10 * (count or 5_000)):
+        root = folder / f'tiny_{files}'
+        rows = []
+        for i in range(files):
+            rows.append(_row(i, '.png'))
+            path = root / rows[-1].path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_png(i))
+        task = _task('tiny', 'image', root, rows)
+        peaks.append(run('ours', task, MODALITIES['image'].input_class())['peak_mb'])
+    report(f'memory of {10 * (count or 5_000):,} files by {count or 5_000:,}', peaks[1] / peaks[0], 1.2, False,
+           f'peaks {peaks[1]:.0f} and {peaks[0]:.0f} MB')
+
+    hours = 3 if not count else count / 1000
+    peaks = []
+    for name, seconds in (('minute', 60), ('hours', round(3600 * hours))):
+        root = folder / name
+        root.mkdir()
+        _long_clip(root / 'clip.mp4', seconds)
+        task = dataclasses.replace(_task(name, 'video', root, [Row('clip.mp4', 'one', 'train')]), limits=Limits(
+            seconds=1e6, frames=100_000))
+        # As many frames of both, so that only the file's length differs.
+        peaks.append(run('read_one', task, VideoInput(frame_rate=180 / seconds)))
+    grown, in_flight = (peaks[1]['peak_mb'] - peaks[0]['peak_mb']), peaks[1]['in_flight'] / (1 << 20)
+    report(f'memory of a video of {hours:g} h over one of a minute, MB', grown, in_flight, False,
+           f'peaks {peaks[1]["peak_mb"]:.0f} and {peaks[0]["peak_mb"]:.0f} MB; the target is its {peaks[1]["frames"]} '
+           f'sampled frames as pixels; read in {peaks[1]["seconds"]:.1f} and {peaks[0]["seconds"]:.1f} s')
+
+
+BENCHMARKS = {'images': images, 'video': video, 'audio': audio, 'memory': memory}
+
+
+def _copy(name: str, modality: str, files, root: pathlib.Path, count: int) -> Task:
+    """Copies `count` of the files, evenly spread, below `root`; where there are fewer, they are repeated."""
+    if not files:
+        sys.exit(f'There are no files for {name}: --data is the folder that holds cifar10, fsdd and surveillance.')
+    if count <= len(files):
+        files = [files[i * len(files) // count] for i in range(count)]
+    elif count > len(files) and name in ('images', 'audio', 'video'):
+        print(f'{name}: only {len(files)} files; they are repeated to make {count}')
+    rows = []
+    for i in range(count):
+        rows.append(_row(i, files[i % len(files)].suffix))
+        target = root / rows[-1].path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(files[i % len(files)], target)
+    return _task(name, modality, root, rows)
+
+
+def _row(number: int, suffix: str) -> Row:
+    """Ten classes that say nothing; a fifth of each is in eval."""
+    split = 'eval' if number % 5 == 4 else 'train'
+    return Row(f'{number // 1000}/{number}{suffix}', f'class {number // 5 % 10}', split)
+
+
+def _task(name: str, modality: str, root: pathlib.Path, rows, manifest: str = 'manifest.csv') -> Task:
+    with open(root / manifest, 'w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerows([Row._fields, *rows])
+    return Task(name, modality, steps=1, batch_size=1, data=str(root), manifest=manifest, allow_leaks=True)
+
+
+def _rows(data: str) -> list[Row]:
+    with open(os.path.join(data, 'manifest.csv'), newline='') as file:
+        return [Row(**row) for row in csv.DictReader(file)]
+
+
+def _media_bytes(data: str) -> int:
+    return sum(os.path.getsize(os.path.join(data, row.path)) for row in _rows(data))
+
+
+def _png(number: int) -> bytes:
+    """A grey PNG of 4 x 4 pixels that differs by its number."""
+    def chunk(kind, content):
+        return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+    rows = b''.join(b'\0' + struct.pack('>I', number * (i + 1)) for i in range(4))
+    return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 4, 4, 8, 0, 0, 0, 0)) +
+            chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+
+
+def _long_clip(path: pathlib.Path, seconds: int):
+    """64 x 64 pixels, 5 frames a second, a key frame every 50 seconds."""
+    import av
+    import numpy as np
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('libx264', rate=5, options={'preset': 'ultrafast'})
+        stream.width = stream.height = 64
+        stream.pix_fmt, stream.gop_size = 'yuv420p', 250
+        for i in range(5 * seconds):
+            frame = np.full((64, 64, 3), i % 200, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
+        container.mux(stream.encode())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('names', nargs='*', metavar='images|video|audio|memory', help='default: all')
+    parser.add_argument('--data', type=pathlib.Path, default=pathlib.Path('../shared/data'))
+    parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--count', type=int, default=0, help='fewer files, to see that it runs; figures mean nothing')
+    parser.add_argument('--child', type=json.loads, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        child(args.child)
+        return 0
+    for name in args.names:
+        if name not in BENCHMARKS:
+            parser.error(f'{name!r} is none of {", ".join(BENCHMARKS)}')
+    report = Report()
+    for name in args.names or BENCHMARKS:
+        with tempfile.TemporaryDirectory() as folder:
+            BENCHMARKS[name](report, args.data, pathlib.Path(folder), args.count, args.repeats)
+    return min(report.missed, 1)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
