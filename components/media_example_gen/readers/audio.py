@@ -1,65 +1,455 @@
-"""Sounds: WAV of any rate, width and number of channels -> 16 kHz mono PCM16 WAV."""
+"""Sounds: WAV, FLAC, MP3, Ogg, AIFF, M4A, AAC, or the sound of a video -> 16 kHz mono PCM16 WAV.
 
-import io
+libsndfile reads WAV, AIFF, FLAC and Ogg (Vorbis, Opus, FLAC); FFmpeg, by PyAV, the rest. Nothing reads a file whole: what
+is in memory is a block of it and what will be stored.
+
+How exact the time is: WAV, AIFF, FLAC, Vorbis and Opus, to the sample. In the other lossy codecs durations and the
+borders of a segment are right within 30 ms, except for raw AAC (.aac) files, which keep the decoder's delay: within
+100 ms. What the encoder put before and behind the sound is cut off where the file says how much it is.
+
+A segment is reached by seeking. MP3 files that don't say that they have a constant bit rate, and raw AAC, have no index:
+their frame headers are read up to the segment, without decoding.
+"""
+
+import re
 import struct
+import time
 
+import av
 import numpy as np
 import soundfile
 import soxr
 
-from components.media_example_gen.readers.errors import MediaError, too_large
+from components.media_example_gen.readers.errors import MediaError, too_large, unsupported
 from model_code.media import Limits
 
 SAMPLE_RATE = 16_000  # Hz
-_MAX_RATE, _MAX_CHANNELS = 192_000, 32
+# What a sound may claim to be; beyond it a header lies.
+_RATES, _MAX_CHANNELS = (1_000, 384_000), 64
+_LOUDEST = 1e6  # Of full scale: samples beyond are no sound, and could overflow.
 _BLOCK = 1 << 16  # frames
+# Seconds decoded ahead of a segment: the overlap of AAC, the bit reservoir of MP3, the 80 ms of Opus.
+_LEAD = 0.25
+_TAKEN = 'WAV, FLAC, MP3, Ogg, AIFF, M4A, AAC, MP4, MOV, WebM, MKV and AVI'
+_MAX_CHUNKS = 10_000
+
+_SILENT = 3  # -80 dBFS: 32768 * 10 ** (-80 / 20) = 3.3
+_FULL, _CLIPPED_RUN, _CLIPPED_SHARE = 32_767, 3, 0.001
 
 
-def read(content: bytes, spec, limits: Limits) -> dict:
-    """{'audio': WAV bytes, 'duration_s': seconds}; `spec` is not needed: the length stays until training crops it.
+def read(file, size: int, spec, limits: Limits, start: float | None, end: float | None) -> tuple[dict, tuple[str, ...]]:
+    """({'audio': WAV bytes, 'duration_s': seconds}, notes) of the sound from `start` to `end` seconds.
 
-    Channels are averaged. A file that is 16 kHz mono PCM16 already keeps every sample.
+    file: seekable, of `size` bytes. `spec` is not needed: the length stays until training crops it. Channels are
+    averaged. A file that is 16 kHz mono PCM16 already keeps every sample. Notes: 'silent' where no sample is above
+    -80 dBFS; 'clipped' where more than 0.1 % of the samples stand in runs of three or more at full scale. Time counts
+    from the beginning of the file, of a video from its first picture or sound. Raises MediaError.
     """
     del spec
-    if content[:4] not in (b'RIFF', b'RIFX', b'RF64') or content[8:12] != b'WAVE':
-        raise MediaError('unsupported', f'It is no WAV file: it begins with {content[:12].hex(" ")}.')
-    _check_whole(content)
-    with soundfile.SoundFile(io.BytesIO(content)) as sound:
-        rate, channels = sound.samplerate, sound.channels
-        if not 1 <= rate <= _MAX_RATE or not 1 <= channels <= _MAX_CHANNELS:
-            raise MediaError('unsupported', f'It has {channels} channels at {rate} Hz; at most {_MAX_CHANNELS} at '
-                                            f'{_MAX_RATE} Hz are taken.')
-        if sound.frames > limits.seconds * rate:
-            raise too_large('seconds', round(sound.frames / rate, 1), limits.seconds)
-        # In blocks: a file of many channels never stands whole in memory.
-        blocks = [block.mean(axis=1) for block in sound.blocks(_BLOCK, dtype='float32', always_2d=True)]
-    if not blocks:
-        raise MediaError('empty', 'It has no sample.')
-    mono = np.concatenate(blocks)
-    if not np.isfinite(mono).all():
-        raise MediaError('undecodable', 'It has samples that are no finite number.')
-    if rate != SAMPLE_RATE:
-        mono = soxr.resample(mono, rate, SAMPLE_RATE)
-    if not len(mono):
-        raise MediaError('empty', 'It is shorter than one sample at 16 kHz.')
-    # Not soundfile's own scaling, by 32767: it would change the samples of a PCM16 file.
-    samples = np.clip(np.rint(mono * 32768.0), -32768, 32767).astype(np.int16)
-    out = io.BytesIO()
-    soundfile.write(out, samples, SAMPLE_RATE, subtype='PCM_16', format='WAV')
-    return {'audio': out.getvalue(), 'duration_s': len(samples) / SAMPLE_RATE}
+    source = _Source(file, limits.decode_seconds)
+    demuxer, options = _look(file, size)
+    file.seek(0)
+    try:
+        if demuxer:
+            blocks = _by_ffmpeg(source, demuxer, options, limits, start or 0.0, end)
+        else:
+            blocks = _by_libsndfile(source, limits, start or 0.0, end)
+        samples = _resampled(blocks, source, limits)
+    except (soundfile.LibsndfileError, av.error.FFmpegError) as error:
+        source.check()  # An error of the file itself comes before what the decoder makes of it.
+        raise _refused(error) from error
+    source.check()
+    if not len(samples):
+        if start:
+            raise MediaError('out_of_range', f'The sound ends before the segment, which begins at {start:g} s.')
+        raise MediaError('empty', 'It has no sample, or is shorter than one at 16 kHz.')
+    return {'audio': _wav(samples), 'duration_s': len(samples) / SAMPLE_RATE}, _notes(samples)
 
 
-def _check_whole(content: bytes):
-    """MediaError where the data chunk says more bytes than there are; libsndfile would read what is left, silently."""
-    order = '>' if content.startswith(b'RIFX') else '<'
-    position = 12
-    while position + 8 <= len(content):
-        kind, length = struct.unpack_from(f'{order}4sI', content, position)
-        if kind == b'data':
-            # Programs that write to a pipe don't know the length: they leave 0 or all ones.
-            if length not in (0xFFFFFFFF, 0x7FFFFFFF) and position + 8 + length > len(content):
-                raise MediaError('truncated', f'Its header says {length:,} bytes of sound; '
-                                              f'{len(content) - position - 8:,} are there.')
+class _Source:
+    """A file as the decoders see it: without a name to guess from, and at its end when the time is up.
+
+    Decoders call it from C, where an exception would be printed and lost: `check` raises it afterwards.
+    """
+
+    def __init__(self, file, seconds: float):
+        self._file, self._seconds, self._deadline, self._error = file, seconds, time.monotonic() + seconds, None
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, count: int = -1) -> bytes:
+        if time.monotonic() < self._deadline:
+            try:
+                return self._file.read(count)
+            except Exception as error:  # Clients of remote file systems raise what they like.
+                self._error = MediaError('unreadable', f'{type(error).__name__}: {error}')
+        return b''
+
+    def check(self):
+        if self._error:
+            raise self._error
+        if time.monotonic() >= self._deadline:
+            raise MediaError('too_slow', f'Decoding it takes longer than {self._seconds:g} s.')
+
+
+def _refused(error: Exception) -> MediaError:
+    if isinstance(error, soundfile.LibsndfileError):
+        # 1: not recognised; 4: recognised, and a codec that libsndfile hasn't got.
+        return MediaError('unsupported' if error.code == 4 else 'undecodable', error.error_string)
+    return MediaError('undecodable', error.strerror or str(error))
+
+
+# What the file is, and whether it is whole.
+
+def _look(file, size: int) -> tuple[str, dict]:
+    """(FFmpeg's demuxer, its options), or ('', {}) for libsndfile; MediaError where it is truncated or neither's."""
+    head = _at(file, 0, 16)
+    if head[:4] in (b'RIFF', b'RIFX', b'RF64') and head[8:12] == b'WAVE':
+        _check_chunks(file, size, '>' if head[:4] == b'RIFX' else '<', b'data')
+    elif head[:4] == b'FORM' and head[8:12] in (b'AIFF', b'AIFC'):
+        _check_chunks(file, size, '>', b'SSND')
+    elif head[:4] == b'RIFF' and head[8:12] == b'AVI ':
+        _check_avi(file, size)
+        return 'avi', {}
+    elif head[:4] == b'OggS':
+        _check_ogg(file, size)
+        if not _only_stream(file, size):
+            return 'ogg', {}
+    elif head[:4] == b'\x1a\x45\xdf\xa3':
+        _check_matroska(file, size)
+        return 'matroska', {}
+    elif head[4:8] in (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide'):
+        _check_mp4(file, size)
+        return 'mp4', {}
+    elif head[:4] != b'fLaC':
+        return _look_for_frames(file, size, head)
+    return '', {}
+
+
+def _look_for_frames(file, size: int, head: bytes) -> tuple[str, dict]:
+    """`_look` for files that are but frames, maybe behind an ID3 tag: MP3, AAC, and FLAC that was tagged so."""
+    first = 0
+    while head[:3] == b'ID3' and len(head) >= 10 and first < size:
+        a, b, c, d = (byte & 0x7F for byte in head[6:10])
+        first += 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if head[5] & 0x10 else 0)
+        head = _at(file, first, 16)
+    if first >= size:
+        raise MediaError('truncated', 'It ends within its ID3 tag.')
+    if not any(head):  # Some programs fill up behind the tag.
+        padding = _at(file, first, 1 << 16)
+        first += len(padding) - len(padding.lstrip(b'\0'))
+        head = _at(file, first, 16)
+    if head[:4] == b'fLaC':
+        return '', {}
+    if len(head) >= 4 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
+        return 'aac', {}
+    if len(head) >= 4 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08 \
+            and head[1] & 0x06 and head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C:
+        # In a file of constant bit rate FFmpeg can jump to where a time must be.
+        return 'mp3', {'fflags': 'fastseek'} if _has_constant_rate(file, size, first) else {}
+    raise unsupported(head, _TAKEN)
+
+
+def _at(file, position: int, count: int) -> bytes:
+    file.seek(position)
+    return file.read(count)
+
+
+def _truncated(missing: int) -> MediaError:
+    return MediaError('truncated', f'It ends {missing:,} bytes before its header says.')
+
+
+def _check_chunks(file, size: int, order: str, wanted: bytes):
+    """MediaError where the sound's chunk says more bytes than there are; libsndfile would read what is left, silently."""
+    position, long_size = 12, None
+    for _ in range(_MAX_CHUNKS):
+        head = _at(file, position, 24)
+        if len(head) < 8:
+            raise MediaError('truncated', 'It ends before its sound.')
+        kind, length = struct.unpack_from(f'{order}4sI', head)
+        if kind == b'ds64' and len(head) == 24:  # RF64: the size in 64 bits
+            long_size, = struct.unpack_from('<Q', head, 16)
+        if kind == wanted:
+            # Programs that write to a pipe don't know the length: they leave 0, all ones, or what SoX and others do.
+            if length in (0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000):
+                length = long_size or 0
+            if position + 8 + length > size:
+                raise _truncated(position + 8 + length - size)
             return
         position += 8 + length + length % 2
-    raise MediaError('truncated', 'It ends before its sound data.')
+    raise MediaError('undecodable', f'It has more than {_MAX_CHUNKS:,} chunks before its sound.')
+
+
+def _check_avi(file, size: int):
+    position = 0
+    while (head := _at(file, position, 8))[:4] == b'RIFF' and len(head) == 8:
+        length, = struct.unpack_from('<I', head, 4)
+        if not length or length == 0xFFFFFFFF:  # Written to a pipe.
+            return
+        position += 8 + length + length % 2
+    if position > size + 1:
+        raise _truncated(position - size)
+
+
+def _check_ogg(file, size: int):
+    tail = _at(file, max(0, size - (1 << 16)), 1 << 16)  # A page has fewer bytes.
+    page = tail[max(0, tail.rfind(b'OggS')):]
+    segments = page[26] if len(page) > 26 else 0
+    missing = 27 + segments + sum(page[27:27 + segments]) - len(page)
+    if missing > 0:
+        raise MediaError('truncated', f'Its last page has {missing:,} bytes or more too few.')
+
+
+def _only_stream(file, size: int) -> bool:
+    """Whether an Ogg file has one stream, of a codec that libsndfile reads."""
+    first, second = _at(file, 0, 128), b''
+    if len(first) > 27:
+        segments = first[26]
+        second = _at(file, 27 + segments + sum(first[27:27 + segments]), 6)
+        return (first[27 + segments:].startswith((b'\x01vorbis', b'OpusHead', b'\x7fFLAC'))
+                and not (len(second) > 5 and second[5] & 2))  # Streams begin together.
+    return False
+
+
+def _check_matroska(file, size: int):
+    position = 0
+    for _ in range(8):  # The header, padding, the segment.
+        head = _at(file, position, 12)
+        if len(head) < 12:
+            raise MediaError('truncated', 'It ends before its first segment.')
+        # The first bit that is set says how many bytes an element's id has, and its length.
+        id_bytes = 9 - head[0].bit_length()
+        length_bytes = 9 - head[id_bytes].bit_length() if id_bytes <= 4 else 9
+        if length_bytes > 12 - id_bytes:
+            return
+        length = int.from_bytes(head[id_bytes:id_bytes + length_bytes], 'big') & ((1 << 7 * length_bytes) - 1)
+        if length == (1 << 7 * length_bytes) - 1:  # Unknown: written to a pipe.
+            return
+        position += id_bytes + length_bytes + length
+        if position > size:
+            raise _truncated(position - size)
+        if head[:4] == b'\x18\x53\x80\x67':
+            return
+
+
+def _check_mp4(file, size: int):
+    position, has_index = 0, False
+    for _ in range(_MAX_CHUNKS):
+        head = _at(file, position, 16)
+        if len(head) < 8:
+            break
+        length, kind = struct.unpack_from('>I4s', head)
+        if length == 1 and len(head) == 16:
+            length, = struct.unpack_from('>Q', head, 8)
+        elif length == 0:
+            length = size - position  # To the end of the file.
+        if length < 8:
+            raise MediaError('undecodable', f'Its box {kind!r} says that it has {length} bytes.')
+        has_index = has_index or kind in (b'moov', b'moof')
+        position += length
+    if position > size:
+        raise _truncated(position - size)
+    if not has_index:
+        raise MediaError('truncated', 'It ends before its index (the box moov).')
+
+
+def _has_constant_rate(file, size: int, first: int) -> bool:
+    """Whether an MP3's Xing or Info header says so; MediaError where it says more bytes than there are."""
+    head = _at(file, first, 64)
+    tag = re.search(b'Xing|Info', head)
+    if not tag or len(head) < 64:
+        return False
+    flags, = struct.unpack_from('>I', head, tag.end())
+    if flags & 2:  # How many bytes; how many frames, where it is said, comes before.
+        length, = struct.unpack_from('>I', head, tag.end() + (8 if flags & 1 else 4))
+        if first + length > size:
+            raise _truncated(first + length - size)
+    return tag[0] == b'Info'
+
+
+# Decoding: generators of (Hz, [samples] float32, averaged over the channels).
+
+def _by_libsndfile(source: _Source, limits: Limits, start: float, end: float | None):
+    with soundfile.SoundFile(source) as sound:
+        rate, channels = sound.samplerate, sound.channels
+        _check_form(rate, channels)
+        first = round(start * rate)
+        last = sound.frames  # About 2**63 where the header doesn't say.
+        if end is not None:
+            last = min(last, round(end * rate))
+        if first >= sound.frames:
+            return
+        if sound.frames < 1 << 62:
+            _check_seconds((last - first) / rate, limits)
+        if first:
+            sound.seek(first)
+        while first < last:
+            block = sound.read(min(_BLOCK, last - first), dtype='float32', always_2d=True)
+            if not len(block):
+                if sound.frames < 1 << 62:
+                    source.check()
+                    raise MediaError('truncated', f'It ends at {first / rate:.2f} s; its header says '
+                                                  f'{sound.frames / rate:.2f} s.')
+                return
+            first += len(block)
+            yield rate, _average(block.T)
+
+
+def _by_ffmpeg(source: _Source, demuxer: str, options: dict, limits: Limits, start: float, end: float | None):
+    # The demuxer by name, and no other file: FFmpeg would else try playlists and other forms that open further ones.
+    with av.open(source, format=demuxer, options=options, metadata_errors='replace', io_open=_no_other_file) as container:
+        if not container.streams.audio:
+            raise MediaError('no_stream', 'It has no sound.')
+        stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise MediaError('unsupported', 'There is no decoder for its sound.')
+        if stream.duration and demuxer not in ('mp3', 'aac'):  # Those are estimates.
+            total = float(stream.duration * stream.time_base)
+            _check_seconds((total if end is None else min(end, total)) - start, limits)
+        origin = (container.start_time or 0) / av.time_base
+        if start > _LEAD:
+            container.seek(int((start - _LEAD + origin) / stream.time_base), stream=stream)
+        yield from _batches(_cut(_frames(container, stream, source, origin, start), start, end))
+
+
+def _frames(container, stream, source: _Source, origin: float, start: float):
+    """(seconds at its beginning, frame) of each frame of the stream."""
+    now = None if start > _LEAD else 0.0
+    for packet in container.demux():
+        source.check()
+        if packet.stream_index != stream.index:
+            continue
+        if packet.is_corrupt:
+            raise MediaError('truncated', 'A packet of its sound is cut off.')
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            if now is None or now < start:  # Right behind the jump the decoder may lack what came before.
+                continue
+            raise
+        for frame in frames:
+            if frame.is_corrupt:
+                raise MediaError('undecodable', f'A frame of its sound is damaged, at {now or 0:.2f} s.')
+            if frame.pts is not None:
+                now = float(frame.pts * frame.time_base) - origin
+            elif now is None:
+                raise MediaError('undecodable', 'Its sound has no time stamps, so a segment can\'t be found.')
+            yield now, frame
+            now += frame.samples / frame.sample_rate
+
+
+def _cut(frames, start: float, end: float | None):
+    """(Hz, [samples]) of frames between start and end."""
+    rate = None
+    for now, frame in frames:
+        if rate is None:
+            rate = frame.sample_rate
+            _check_form(rate, frame.layout.nb_channels)
+        if frame.sample_rate != rate:
+            raise MediaError('unsupported', f'Its rate changes from {rate} to {frame.sample_rate} Hz.')
+        first = round((start - now) * rate) if start else 0
+        last = frame.samples if end is None else round((end - now) * rate)
+        if last <= 0:
+            return
+        if first < frame.samples:
+            yield rate, _mono(frame)[max(0, first):last]
+
+
+def _batches(pieces):
+    """The frames' samples, joined to blocks: a resampler's call for each frame would cost more than it does."""
+    batch, count, rate = [], 0, 0
+    for rate, mono in pieces:
+        batch.append(mono)
+        count += len(mono)
+        if count >= _BLOCK:
+            yield rate, np.concatenate(batch)
+            batch, count = [], 0
+    if batch:
+        yield rate, np.concatenate(batch)
+
+
+def _no_other_file(url, flags, options):
+    raise MediaError('unsupported', 'It refers to another file.')
+
+
+def _mono(frame) -> np.ndarray:
+    samples = frame.to_ndarray()
+    if frame.format.is_packed:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    if samples.dtype == np.uint8:
+        return _average((samples.astype(np.float32) - 128) / 128)
+    if samples.dtype.kind == 'i':
+        return _average(samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min))
+    return _average(samples.astype(np.float32, copy=False))
+
+
+def _average(channels: np.ndarray) -> np.ndarray:
+    """[channels, samples] -> [samples]; four times as fast as mean() where the channels are interleaved."""
+    if len(channels) == 1:
+        return channels[0]
+    total = channels[0] + channels[1]
+    for channel in channels[2:]:
+        total += channel
+    total *= np.float32(1 / len(channels))
+    return total
+
+
+def _check_form(rate: int, channels: int):
+    if not _RATES[0] <= rate <= _RATES[1] or not 1 <= channels <= _MAX_CHANNELS:
+        raise MediaError('unsupported', f'It has {channels} channels at {rate} Hz; 1 to {_MAX_CHANNELS} at {_RATES[0]} to '
+                                        f'{_RATES[1]} Hz are taken.')
+
+
+def _check_seconds(seconds: float, limits: Limits):
+    if seconds > limits.seconds:
+        raise too_large('seconds', round(seconds, 1), limits.seconds)
+
+
+# What is stored.
+
+def _resampled(blocks, source: _Source, limits: Limits) -> np.ndarray:
+    """Blocks of (Hz, [samples]) -> [samples] int16 at 16 kHz."""
+    parts, resampler, count, held = [], None, 0, None
+    for rate, mono in blocks:
+        source.check()
+        # One comparison, false for NaN too.
+        if not max(mono.max(), -mono.min()) < _LOUDEST:
+            raise MediaError('undecodable', 'It has samples that are no finite number, or far from a sound.')
+        count += len(mono)
+        _check_seconds(count / rate, limits)
+        if rate == SAMPLE_RATE:
+            parts.append(_pcm16(mono))
+            continue
+        if resampler is None:
+            resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype='float32')
+        else:
+            parts.append(_pcm16(resampler.resample_chunk(held)))
+        held = mono  # Until it is known whether it is the last.
+    if resampler is not None:
+        parts.append(_pcm16(resampler.resample_chunk(held, last=True)))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, np.int16)])
+
+
+def _pcm16(mono: np.ndarray) -> np.ndarray:
+    # Not soundfile's own scaling, by 32767: it would change the samples of a PCM16 file.
+    scaled = mono * np.float32(32768)
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -32768, 32767, out=scaled).astype(np.int16)
+
+
+def _wav(samples: np.ndarray) -> bytes:
+    """A WAV file of int16 samples: what soundfile.write would give, without its overhead for a short sound."""
+    content = samples.astype('<i2', copy=False).tobytes()
+    return struct.pack('<4sI4s4sIHHIIHH4sI', b'RIFF', 36 + len(content), b'WAVE', b'fmt ', 16, 1, 1, SAMPLE_RATE,
+                       2 * SAMPLE_RATE, 2, 16, b'data', len(content)) + content
+
+
+def _notes(samples: np.ndarray) -> tuple[str, ...]:
+    highest, lowest = int(samples.max()), int(samples.min())
+    if max(highest, -lowest) <= _SILENT:
+        return ('silent',)
+    if max(highest, -lowest) < _FULL:
+        return ()
+    full = np.concatenate(([False], (samples >= _FULL) | (samples <= -_FULL), [False]))
+    borders = np.flatnonzero(full[1:] != full[:-1])
+    runs = borders[1::2] - borders[::2]
+    return ('clipped',) if runs[runs >= _CLIPPED_RUN].sum() > _CLIPPED_SHARE * len(samples) else ()
