@@ -8,7 +8,11 @@ from tfx.types import artifact
 
 
 class RejectedMedia(artifact.Artifact):
-    """A directory with rejected.jsonl: a line `{"path", "reason", "detail"}` for each file that could not be read."""
+    """What became of a task's media beside its examples, in a directory.
+
+    rejected.jsonl: a line `{"path", "reason", "detail"}` for each file that could not be read. findings.json: counts,
+    duplicates, leaks between splits, odd media (media_example_gen.findings.Findings).
+    """
     TYPE_NAME = 'components.RejectedMedia'
 
 

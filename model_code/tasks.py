@@ -10,6 +10,13 @@ import re
 from model_code import media, modalities
 from model_code.errors import ConfigError, unknown
 
+# The fields of a Task that its examples depend on, whatever is trained on them. With the others among them, a changed
+# number of steps would ingest all media anew.
+DATA_FIELDS = ('name', 'modality', 'data', 'manifest', 'format', 'columns', 'multi_label', 'label_separator', 'classes',
+               'limits', 'max_rejected_share', 'max_missing_share', 'allow_leaks', 'min_class_examples', 'eval_share')
+# The fields that only decide whether a run stops or a model passes: training does not depend on them.
+THRESHOLD_FIELDS = ('max_rejected_share', 'max_missing_share', 'allow_leaks', 'min_class_examples', 'floor', 'max_drop')
+
 SCHEDULES = ('task_by_task', 'alternating', 'uniform', 'weighted', 'accumulated')
 
 

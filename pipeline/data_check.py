@@ -1,78 +1,134 @@
-"""`polyvit data check`: reads every file with the readers of the pipeline; what would be rejected, and what is twice.
+"""`polyvit data check`: reads every file as the pipeline will; says what would be rejected, and whether a run would stop.
 
-Twice within a split is waste; twice between splits is a leak: the model is then evaluated on what it was trained on.
+The same decoders, findings and verdict as MediaExampleGen's, without Beam: a decoding process a core, started here.
 """
 
-import collections
-import hashlib
-import posixpath
+import concurrent.futures
+import itertools
+import os
+import sys
+import threading
+import time
 
-from model_code.errors import ConfigError
+from components.media_example_gen import findings, listing
+from components.media_example_gen.decoder import Decoder
+from components.media_example_gen.entries import Entry
+from model_code.tasks import Task
+from pipeline import checks
 
-_SHOWN = 10
+_CHUNK = {'image': 256, 'audio': 64, 'video': 8}
 
 
-def check_media(config) -> dict:
+def check_media(config, workers: int = 0, progress=None) -> dict:
     """Reads all media of a config.
 
-    Returns {'config', 'tasks': [{'name', 'modality', 'data', 'files': {split: count}, 'classes': {label: count},
-    'rejected': [{'path', 'reason', 'detail'}], 'duplicates': [[path, ...]], 'leaks': [[path, ...]],
-    'contradictions': [[path, ...]], 'ok': bool}]}. A duplicate is equal bytes within a split, a leak between splits, a
-    contradiction has different labels. ok: rejected files are within the task's limit, and there is no leak.
+    workers: decoding processes, 0 takes one a core. progress: called with (task name, files done, of all).
+    Returns {'config', 'ok', 'tasks': [{'name', 'modality', 'data', 'ok', 'stops': [sentence], 'remarks': [line],
+    'spelling': [[label]], 'few': {label: count}, and the fields of findings.Findings}]}. ok: no run would stop for it.
     Raises ConfigError as the pipeline would.
     """
-    return {'config': config.name, 'tasks': [_check_task(t, config.model.input(t.modality))
-                                             for t in config.mixture.tasks]}
+    checks.use_file_systems(config)
+    tasks = [_check_task(task, config.model.input(task.modality), tuple(config.beam_args),
+                         workers or os.cpu_count() or 1, progress or (lambda *unused: None))
+             for task in config.mixture.tasks]
+    return {'config': config.name, 'ok': all(task['ok'] for task in tasks), 'tasks': tasks}
 
 
-def _check_task(task, spec) -> dict:
-    from components.media_example_gen import listing, readers
-    if not task.data:
-        raise ConfigError(f'Task {task.name} names no data folder. Set data=... of the task, or give --data.')
-    found = listing.list_media(task)
-    entries, rejected = found.entries, list(found.rejected)
-    copies = collections.defaultdict(list)
-    for entry in entries:
+def _check_task(task: Task, spec, beam_args, workers: int, progress) -> dict:
+    found_media = listing.list_media(task)
+    read = _read(task, spec, beam_args, found_media.entries, workers, progress)
+    found, lines = findings.gather(found_media, read)
+    stops = findings.stops(task, found)
+    return {'name': task.name, 'modality': task.modality, 'data': task.data, 'ok': not stops, 'stops': stops,
+            'remarks': findings.remarks(task, found), 'spelling': findings.spelling(found.classes),
+            'few': findings.few(task, found), **found.to_dict(), 'rejected_lines': lines}
+
+
+def _read(task: Task, spec, beam_args, entries: list[Entry], workers: int, progress):
+    """(entry, notes, digest, error) of each entry; the media itself is dropped at once."""
+    is_undecodable = None
+    if task.modality == 'image':
+        # TensorFlow's word counts too: it decodes them in training. Its import takes seconds, so only where needed.
+        from components.media_example_gen.decodable import undecodable as is_undecodable
+    local, decoders = threading.local(), []
+
+    def read_chunk(chunk):
+        if not hasattr(local, 'decoder'):
+            local.decoder = Decoder(task.data, task.modality, spec, task.limits, beam_args)
+            decoders.append(local.decoder)
+        results = []
+        for decoded in local.decoder.read(chunk):
+            error = decoded.error
+            if error is None and is_undecodable:
+                error = is_undecodable(decoded.features['image'])
+            results.append((decoded.entry, decoded.notes, decoded.digest, error))
+        return results
+
+    size = _CHUNK[task.modality]
+    chunks = (entries[i:i + size] for i in range(0, len(entries), size))
+    done = 0
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         try:
-            content = readers.read_bytes(posixpath.join(task.data, entry.path), readers.LIMITS[task.modality].bytes)
-            readers.read(task.modality, content, spec)
-        except readers.MediaError as error:
-            rejected.append({'path': entry.path, 'reason': error.reason, 'detail': error.detail})
-            continue
-        copies[hashlib.sha256(content).digest()].append(entry)
-    twice = [group for group in copies.values() if len(group) > 1]
-    leaks = [[e.path for e in group] for group in twice if len({e.split for e in group}) > 1]
-    return {
-        'name': task.name, 'modality': task.modality, 'data': task.data,
-        'files': dict(collections.Counter(e.split for e in entries)),
-        'classes': dict(sorted(collections.Counter(label for e in entries for label in e.labels).items())),
-        'rejected': rejected,
-        'duplicates': [[e.path for e in group] for group in twice if len({e.split for e in group}) == 1],
-        'leaks': leaks,
-        'contradictions': [[e.path for e in group] for group in twice if len({e.labels for e in group}) > 1],
-        'ok': len(rejected) <= task.max_rejected_share * (len(entries) + len(found.rejected)) and not leaks,
-    }
+            # A few chunks ahead of the workers: a million entries are not a million futures.
+            waiting = [pool.submit(read_chunk, chunk) for chunk in itertools.islice(chunks, 2 * workers)]
+            while waiting:
+                results = waiting.pop(0).result()
+                waiting += [pool.submit(read_chunk, chunk) for chunk in itertools.islice(chunks, 1)]
+                yield from results
+                done += len(results)
+                progress(task.name, done, len(entries))
+        finally:
+            for future in waiting:
+                future.cancel()
+            pool.shutdown()
+            for decoder in decoders:
+                decoder.close()
 
 
-def render(found: dict) -> str:
+class Progress:
+    """A line on standard error, redrawn on a terminal, else a new one every ten seconds."""
+
+    def __init__(self, stream=sys.stderr, clock=time.monotonic):
+        self._stream, self._clock = stream, clock
+        self._terminal = stream.isatty()
+        self._task, self._start, self._said = '', 0.0, 0.0
+
+    def __call__(self, task: str, done: int, total: int):
+        now = self._clock()
+        if task != self._task:
+            self._task, self._start, self._said = task, now, now
+        if done < total and now - self._said < (0.2 if self._terminal else 10.0):
+            return
+        self._said = now
+        rate = done / max(1e-3, now - self._start)
+        left = f', {(total - done) / rate:.0f} s left' if rate and done < total else ''
+        line = f'{task}: {done:,} of {total:,} files{left}'
+        end = '\n' if done == total or not self._terminal else ''
+        print(f'\r{line:<70}{end}' if self._terminal else line, end='' if self._terminal else '\n', file=self._stream,
+              flush=True)
+
+
+def render(result: dict) -> str:
     """The result as text for a terminal."""
     lines = []
-    for task in found['tasks']:
-        counts = ', '.join(f'{count:,} {split}' for split, count in sorted(task['files'].items(), reverse=True))
-        lines.append(f'{task["name"]} ({task["modality"]}, {task["data"]}): {counts} files, '
-                     f'{len(task["classes"])} classes')
-        reasons = collections.Counter(r['reason'] for r in task['rejected'])
-        for reason, count in reasons.most_common():
-            lines.append(f'  {count} would be rejected: {reason}')
-            shown = [r for r in task['rejected'] if r['reason'] == reason]
-            lines += [f'    {r["path"]}: {r["detail"]}' for r in shown[:_SHOWN]]
-            lines += [f'    and {count - _SHOWN} more'] * (count > _SHOWN)
-        for key, words in (('duplicates', 'the same bytes twice in one split'),
-                           ('leaks', 'the same bytes in train and eval: a leak'),
-                           ('contradictions', 'the same bytes with different labels')):
-            if task[key]:
-                lines.append(f'  {len(task[key])} times {words}')
-                lines += [f'    {" = ".join(group)}' for group in task[key][:_SHOWN]]
-                lines += [f'    and {len(task[key]) - _SHOWN} more'] * (len(task[key]) > _SHOWN)
-        lines.append('  ready to run' if task['ok'] else '  not ready: mend or remove the files above')
-    return '\n'.join(lines)
+    for task in result['tasks']:
+        counts = ', '.join(f'{task["examples"].get(split, 0):,} {split}' for split in ('train', 'eval'))
+        rejected = sum(some['count'] for some in task['rejected'].values())
+        lines += ['', f'{task["name"]} ({task["modality"]}, {task["data"]})',
+                  f'  {task["total"]:,} files: {counts} examples, {rejected:,} rejected; '
+                  f'{len(task["classes"])} classes{_class_range(task)}']
+        for reason, some in sorted(task['rejected'].items(), key=lambda item: -item[1]['count']):
+            lines.append(f'  rejected, {reason}: {some["count"]:,}')
+            lines += [f'    {path}: {detail}' for path, detail in some['first']]
+            if some['count'] > len(some['first']):
+                lines.append(f'    and {some["count"] - len(some["first"]):,} more')
+        lines += [f'  {remark}' for remark in task['remarks']]
+        lines += [f'  a run stops: {reason}' for reason in task['stops']]
+        if task['ok']:
+            lines.append('  ready to run')
+    return '\n'.join(lines[1:])
+
+
+def _class_range(task: dict) -> str:
+    counts = [by_split.get('train', 0) for by_split in task['classes'].values()]
+    return f' of {min(counts):,} to {max(counts):,} train examples' if counts else ''

@@ -29,7 +29,7 @@ from components.task_evaluator.component import TaskEvaluator
 from components.task_schema_gen.component import TaskSchemaGen
 from components.task_validator.component import TaskValidator
 from model_code.serialization import to_json
-from model_code.tasks import Mixture, Task
+from model_code.tasks import DATA_FIELDS, THRESHOLD_FIELDS, Mixture, Task
 from pipeline.checks import Facts
 from pipeline.config import PipelineConfig
 from pipeline.fingerprints import component_version
@@ -127,20 +127,14 @@ def new_nonce() -> str:
 
 
 def data_facts(task: Task) -> Task:
-    """The task without its training recipe and thresholds: what its lane depends on.
-
-    With the whole task, a changed number of steps would ingest all media anew.
-    """
-    recipe = ('learning_rate_coefficient', 'augmentations', 'label_smoothing', 'zero_init_head', 'floor', 'max_drop',
-              'num_classes', 'num_train_examples')
-    defaults = {f.name: f.default for f in dataclasses.fields(Task)}
-    return dataclasses.replace(task, steps=1, batch_size=1, **{name: defaults[name] for name in recipe})
+    """The task without its training recipe and thresholds: what its lane depends on."""
+    return Task(steps=1, batch_size=1, **{name: getattr(task, name) for name in DATA_FIELDS})
 
 
 def training_facts(mixture: Mixture) -> Mixture:
     """The mixture without its thresholds: what the trainer depends on. Else another floor would train anew."""
-    tasks = (dataclasses.replace(task, floor=0.0, max_drop=0.0, max_rejected_share=0.0) for task in mixture.tasks)
-    return dataclasses.replace(mixture, tasks=tuple(tasks))
+    defaults = {f.name: f.default for f in dataclasses.fields(Task) if f.name in THRESHOLD_FIELDS}
+    return dataclasses.replace(mixture, tasks=tuple(dataclasses.replace(t, **defaults) for t in mixture.tasks))
 
 
 def reader_spec(spec):

@@ -56,7 +56,9 @@ def wav_bytes(seconds: float = 0.3, rate: int = 16000, channels: int = 1, freque
     t = np.arange(int(round(seconds * rate))) / rate
     wave = 0.5 * np.sin(2 * np.pi * frequency * t)
     out = io.BytesIO()
-    soundfile.write(out, np.repeat(wave[:, None], channels, axis=1), rate, subtype=subtype, format=kind)
+    with soundfile.SoundFile(out, 'w', rate, channels, subtype, format=kind) as file:
+        for at in range(0, len(wave), rate):  # libsndfile's Vorbis encoder runs out of its stack on a minute at once
+            file.write(np.repeat(wave[at:at + rate, None], channels, axis=1))
     return out.getvalue()
 
 

@@ -1,19 +1,24 @@
-"""Reads media with Beam, writes examples and the list of rejected files."""
+"""Reads media with Beam, writes examples, the list of what was rejected, and what was found."""
 
 import hashlib
 import json
 import logging
 import math
 import os
+import threading
+import time
 
 import apache_beam as beam
 import tensorflow as tf
+from apache_beam.utils import shared
 from tfx.components.example_gen import utils as example_gen_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components.media_example_gen import listing, readers
+from components.media_example_gen import findings, listing
+from components.media_example_gen.decodable import undecodable
+from components.media_example_gen.decoder import Decoder
 from components.media_example_gen.entries import Entry, Listing
 from model_code.errors import PipelineStop
 from model_code.modalities import get_modality
@@ -23,12 +28,15 @@ from model_code.tasks import Task
 SPLITS = ('train', 'eval')
 REJECTED_FILE = 'rejected.jsonl'
 
-# A shard holds about this much: little enough to sort in a worker's memory, and to give many workers something to do.
+# What one output shard holds at most. It is also one element of the Beam pipeline: small enough that workers share the
+# data evenly, large enough that an element's overhead and a file's do not count.
 SHARD_BYTES = 64 << 20
-SHARD_EXAMPLES = 4096
+SHARD_ENTRIES = {'image': 1_024, 'audio': 512, 'video': 32}
 
-# Files in an element of the Beam pipeline: an element costs about 0.1 ms, a clip's decoding a hundred.
-_BATCH = {'image': 64, 'audio': 32, 'video': 4}
+# Media is compressed already; deflate finds a few percent, at its lowest level for a quarter of the time.
+_TFRECORD_OPTIONS = tf.io.TFRecordOptions(compression_type='GZIP', compression_level=1)
+
+PROGRESS_EVERY_S = 5.0
 
 _log = logging.getLogger('polyvit')
 
@@ -39,7 +47,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     def Do(self, input_dict, output_dict, exec_properties):
         """Reads the files of exec_properties['task'] into the outputs `examples` and `rejected`.
 
-        Raises ConfigError where the files can't be listed, PipelineStop where too many of them can't be read.
+        Raises ConfigError where the files can't be listed, PipelineStop where findings.stops says so.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         task = from_json(Task, exec_properties['task'])
@@ -47,13 +55,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict['examples'])
         rejected = artifact_utils.get_single_instance(output_dict['rejected'])
 
+        beam_args = tuple(self._beam_pipeline_args or ())
         if listing.files.is_remote(task.data):
-            listing.files.use_beam_options(self._beam_pipeline_args)
-        found = listing.list_media(task)
-        entries = found.entries
-        shards = count_shards(entries, listing.file_facts(task, entries))
+            listing.files.use_beam_options(beam_args)
         with self._make_beam_pipeline() as pipeline:
-            read_media(pipeline, task, spec, found, shards, examples.uri, rejected.uri)
+            read_media(pipeline, task, spec, listing.list_media(task), examples.uri, rejected.uri, beam_args)
 
         # What Examples of any ExampleGen carry: later components ask for it.
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
@@ -62,76 +68,188 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             example_gen_pb2.PayloadFormat.Name(example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE))
         examples.set_string_custom_property(example_gen_utils.FILE_FORMAT_PROPERTY_NAME, 'tfrecords_gzip')
 
-        report(task, found, read_rejected(rejected.uri))
+        report(task, read_findings(rejected.uri))
 
 
-def count_shards(entries: list[Entry], facts: list[tuple[int, int]]) -> dict[str, int]:
-    """How many files each split is written to, by its number of entries and their bytes; at least one."""
+def plan_shards(entries: list[Entry], sizes: list[int], modality: str) -> dict[str, list[list[Entry]]]:
+    """The entries of each output file: split -> files. At least one a split, which may be empty.
+
+    An entry's place follows from a hash of its id: the files are the same at every run, and their order is not that of
+    the classes. sizes: bytes of each entry.
+    """
     shards = {}
     for split in SPLITS:
-        sizes = [max(size, 0) for entry, (size, _) in zip(entries, facts) if entry.split == split]
-        shards[split] = max(1, math.ceil(sum(sizes) / SHARD_BYTES), math.ceil(len(sizes) / SHARD_EXAMPLES))
+        chosen = [(hashlib.sha256(e.id.encode()).digest(), e) for e in entries if e.split == split]
+        total = sum(max(size, 0) for entry, size in zip(entries, sizes) if entry.split == split)
+        ordered = [entry for _, entry in sorted(chosen, key=lambda pair: pair[0])]
+        count = max(1, math.ceil(total / SHARD_BYTES), math.ceil(len(ordered) / SHARD_ENTRIES[modality]))
+        bounds = [len(ordered) * i // count for i in range(count + 1)]
+        shards[split] = [ordered[a:b] for a, b in zip(bounds, bounds[1:])]
     return shards
 
 
-def read_media(pipeline: beam.Pipeline, task: Task, spec, found: Listing, shards: dict[str, int],
-               examples_uri: str, rejected_uri: str):
-    """Adds to `pipeline`: entries -> Split-<split>/data_tfrecord-*.gz under examples_uri, rejected.jsonl.
+def read_media(pipeline: beam.Pipeline, task: Task, spec, found: Listing, examples_uri: str, rejected_uri: str,
+               beam_args: tuple[str, ...] = ()):
+    """Adds to `pipeline`: Split-<split>/data_tfrecord-*.gz under examples_uri; rejected.jsonl and findings.json.
 
-    An example's shard and place in it follow from a hash of its id: the files are the same at every run, and their
-    order is not that of the classes.
+    Media never passes between Beam's steps: a worker reads the files of one shard and writes that shard. So its memory is
+    one example, and no runner shuffles, or holds, a data set.
     """
-    size = _BATCH[task.modality]
-    entries = found.entries
-    batches = [entries[i:i + size] for i in range(0, len(entries), size)]
+    sizes = [size for size, _ in listing.file_facts(task, found.entries)]
+    shards = plan_shards(found.entries, sizes, task.modality)
+    elements = [(split, index, len(parts), entries) for split, parts in shards.items()
+                for index, entries in enumerate(parts)]
     read = (pipeline
-            | 'Entries' >> beam.Create(batches)
+            | 'Shards' >> beam.Create(elements)
             | 'Spread' >> beam.Reshuffle()
-            | 'Read' >> beam.ParDo(_Read(task, spec, shards)))
-    # Every file is written, also one that nothing falls into: a split of no examples must be there to be found empty.
-    files = [(split, i) for split in SPLITS for i in range(shards[split])] + [(_REJECTED, 0)]
-    turned_away = [((_REJECTED, 0), (line['path'], json.dumps(line))) for line in found.rejected]
-    every_file = pipeline | 'Files' >> beam.Create([(file, None) for file in files] + turned_away)
-    _ = ((read, every_file)
-         | 'Both' >> beam.Flatten()
-         | 'Gather' >> beam.GroupByKey()
-         | 'Write' >> beam.Map(_write_file, shards, examples_uri, rejected_uri))
+            | 'Read' >> beam.ParDo(_WriteShard(task, spec, examples_uri, len(found.entries), beam_args)).with_outputs(
+                'rejected', 'digests', main='findings'))
+    equal = (read.digests
+             | 'ByDigest' >> beam.GroupByKey()
+             | 'Equal' >> beam.Map(_equal_media)
+             | 'Found' >> beam.Filter(lambda group: group is not None))
+    rejected = (read.rejected, pipeline | 'TurnedAway' >> beam.Create(found.rejected)) | 'Rejected' >> beam.Flatten()
+    summary = ((read.findings, equal, rejected | 'Count' >> beam.Map(_rejected_finding))
+               | 'AllFindings' >> beam.Flatten()
+               | 'Merge' >> beam.CombineGlobally(_Merge()))
+    _ = (summary | 'WriteFindings' >> beam.Map(
+        lambda values, lines: _write_findings(values, lines, rejected_uri), beam.pvalue.AsList(rejected)))
 
 
-_REJECTED = 'rejected'
+class _WriteShard(beam.DoFn):
+    """(split, index, of how many, entries) -> the shard's file; its findings, rejected lines, (digest, example).
 
-
-class _Read(beam.DoFn):
-    """Batches of entries -> ((split, shard), (order, serialized example)) or ((_REJECTED, 0), (path, JSON line))."""
-
-    def __init__(self, task: Task, spec, shards: dict[str, int]):
-        self._task, self._spec, self._shards = task, spec, shards
-
-    def process(self, batch):
-        task = self._task
-        for entry in batch:
-            try:
-                features = readers.read(task.modality, os.path.join(task.data, entry.path), self._spec)
-                if task.modality == 'image':
-                    check_decodable(features['image'])
-            except readers.MediaError as error:
-                line = json.dumps({'path': entry.id, 'reason': error.reason, 'detail': error.detail})
-                yield (_REJECTED, 0), (entry.id, line)
-                continue
-            place = hashlib.sha256(entry.id.encode()).digest()
-            shard = int.from_bytes(place[:8], 'big') % self._shards[entry.split]
-            yield (entry.split, shard), (place[8:16] + entry.id.encode(), make_example(entry, features))
-
-
-def check_decodable(image: bytes):
-    """MediaError where TensorFlow's own decoder refuses an image that was passed on byte for byte.
-
-    Pillow forgives a few damages of JPEG (a stray marker) that would end the training hours later.
+    A retried element writes its own file anew, whole.
     """
-    try:
-        tf.io.decode_image(image, channels=3, expand_animations=False)
-    except tf.errors.OpError as error:
-        raise readers.MediaError('undecodable', error.message) from error
+
+    def __init__(self, task: Task, spec, examples_uri: str, total: int, beam_args: tuple[str, ...]):
+        self._task, self._spec, self._uri, self._total = task, spec, examples_uri, total
+        self._beam_args = beam_args
+        self._decoder = self._progress = None
+        self._shared_progress = shared.Shared()
+
+    def setup(self):
+        task = self._task
+        self._decoder = Decoder(task.data, task.modality, self._spec, task.limits, self._beam_args)
+        self._progress = self._shared_progress.acquire(lambda: Progress(task.name, self._total))
+
+    def teardown(self):
+        if self._decoder is not None:
+            self._decoder.close()
+
+    def process(self, element):
+        split, index, count, entries = element
+        found = findings.Findings()
+        with ShardFile(self._uri, split, index, count) as file:
+            for decoded in self._decoder.read(entries):
+                entry, error = decoded.entry, decoded.error
+                if error is None and self._task.modality == 'image':
+                    error = undecodable(decoded.features['image'])
+                self._progress.add(1)
+                if error is not None:
+                    yield beam.pvalue.TaggedOutput('rejected', findings.rejected_line(entry, error))
+                    continue
+                file.write(make_example(entry, decoded.features))
+                found.add_example(split, entry.labels, entry.id, decoded.notes)
+                yield beam.pvalue.TaggedOutput('digests', (decoded.digest, (entry.id, split, entry.labels)))
+        yield found.to_dict()
+
+
+class Progress:
+    """Says every few seconds how many files of a task are read, how fast, and how long it still takes.
+
+    Of the files that this process reads: on one machine they are all of them.
+    """
+
+    def __init__(self, task: str, total: int, clock=time.monotonic, say=_log.info):
+        self._task, self._total, self._clock, self._say = task, total, clock, say
+        self._start = self._said = clock()
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def add(self, count: int):
+        with self._lock:
+            self._done += count
+            now = self._clock()
+            if now - self._said < PROGRESS_EVERY_S:
+                return
+            self._said = now
+            rate = self._done / (now - self._start)
+            self._say('%s: read %s of %s files (%d%%), %.0f a second, %.0f s left', self._task, f'{self._done:,}',
+                      f'{self._total:,}', 100 * self._done // self._total, rate, (self._total - self._done) / rate)
+
+
+class ShardFile:
+    """An output file of serialized examples: written aside, renamed when it is whole, removed when it fails."""
+
+    def __init__(self, examples_uri: str, split: str, index: int, count: int):
+        folder = os.path.join(examples_uri, f'Split-{split}')
+        tf.io.gfile.makedirs(folder)
+        name = f'data_tfrecord-{index:05d}-of-{count:05d}.gz'
+        self._path = os.path.join(folder, name)
+        # Not beside it: readers take every file of the split's folder.
+        self._aside = os.path.join(examples_uri, f'.{split}-{name}-{os.getpid()}-{threading.get_ident()}')
+
+    def __enter__(self):
+        self._writer = tf.io.TFRecordWriter(self._aside, _TFRECORD_OPTIONS)
+        return self
+
+    def write(self, example: bytes):
+        self._writer.write(example)
+
+    def __exit__(self, kind, error, traceback):
+        self._writer.close()
+        if kind is None:
+            tf.io.gfile.rename(self._aside, self._path, overwrite=True)
+        else:
+            tf.io.gfile.remove(self._aside)
+
+
+def _equal_media(group) -> dict | None:
+    """The findings of one digest's examples; None where there is but one, as nearly always."""
+    _, examples = group
+    examples = list(examples)
+    if len(examples) < 2:
+        return None
+    found = findings.Findings()
+    found.add_equal(examples)
+    return found.to_dict()
+
+
+def _rejected_finding(line: dict) -> dict:
+    found = findings.Findings()
+    found.add_rejected(line)
+    return found.to_dict()
+
+
+class _Merge(beam.CombineFn):
+    """Findings as dicts -> one."""
+
+    def create_accumulator(self):
+        return findings.Findings().to_dict()
+
+    def add_input(self, accumulator, values):
+        return self.merge_accumulators([accumulator, values])
+
+    def merge_accumulators(self, accumulators):
+        merged = findings.Findings()
+        for values in accumulators:
+            merged.merge(findings.Findings.from_dict(values))
+        return merged.to_dict()
+
+    def extract_output(self, accumulator):
+        return accumulator
+
+
+def _write_findings(values: dict, lines: list[dict], rejected_uri: str):
+    """rejected.jsonl, and then findings.json: each aside first."""
+    tf.io.gfile.makedirs(rejected_uri)
+    text = ''.join(json.dumps(line) + '\n' for line in findings.sort_lines(lines))
+    for name, content in ((REJECTED_FILE, text), (findings.FILE, json.dumps(values, indent=1, sort_keys=True))):
+        aside = os.path.join(rejected_uri, f'.{name}-{os.getpid()}')
+        with tf.io.gfile.GFile(aside, 'w') as file:
+            file.write(content)
+        tf.io.gfile.rename(aside, os.path.join(rejected_uri, name), overwrite=True)
 
 
 def make_example(entry: Entry, features: dict) -> bytes:
@@ -150,52 +268,25 @@ def make_example(entry: Entry, features: dict) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def _write_file(group, shards: dict[str, int], examples_uri: str, rejected_uri: str):
-    """Writes one output file of sorted records; aside first, so that a worker that dies leaves no half of one."""
-    (kind, shard), records = group
-    ordered = [record for _, record in sorted(record for record in records if record is not None)]
-    if kind == _REJECTED:
-        path = os.path.join(rejected_uri, REJECTED_FILE)
-        aside = os.path.join(rejected_uri, f'.{REJECTED_FILE}-{os.getpid()}')
-        tf.io.gfile.makedirs(rejected_uri)
-        with tf.io.gfile.GFile(aside, 'w') as file:
-            file.write(''.join(line + '\n' for line in ordered))
-    else:
-        name = f'data_tfrecord-{shard:05d}-of-{shards[kind]:05d}.gz'
-        folder = os.path.join(examples_uri, f'Split-{kind}')
-        path = os.path.join(folder, name)
-        # Not beside it: readers take every file of the split's folder.
-        aside = os.path.join(examples_uri, f'.{kind}-{name}-{os.getpid()}')
-        tf.io.gfile.makedirs(folder)
-        with tf.io.TFRecordWriter(aside, 'GZIP') as writer:
-            for record in ordered:
-                writer.write(record)
-    tf.io.gfile.rename(aside, path, overwrite=True)
-
-
 def read_rejected(rejected_uri: str) -> list[dict]:
     """The lines of a RejectedMedia artifact: {'path', 'reason', 'detail'}, by path."""
     with tf.io.gfile.GFile(os.path.join(rejected_uri, REJECTED_FILE)) as file:
         return [json.loads(line) for line in file]
 
 
-def report(task: Task, found: Listing, rejected: list[dict]):
-    """Logs what became of the files; PipelineStop where more are rejected than the task allows."""
-    paths = {line['path'] for line in rejected}
-    entries, total = found.entries, len(found.entries) + len(found.rejected)
-    counts = {split: sum(entry.split == split and entry.id not in paths for entry in entries) for split in SPLITS}
-    _log.info('%s: %d train and %d eval examples; %d of %d files rejected%s', task.name, counts['train'],
-              counts['eval'], len(rejected), total, _some(rejected, 3))
-    share = len(rejected) / total
-    if share > task.max_rejected_share:
-        raise PipelineStop(
-            f'Task {task.name}: {len(rejected)} of {total} files ({share:.1%}) could not be read, more than the '
-            f'{task.max_rejected_share:.1%} that its max_rejected_share allows{_some(rejected, 10)}. '
-            'Mend or remove them, or raise max_rejected_share.')
+def read_findings(rejected_uri: str) -> findings.Findings:
+    """The findings of a RejectedMedia artifact."""
+    with tf.io.gfile.GFile(os.path.join(rejected_uri, findings.FILE)) as file:
+        return findings.Findings.from_dict(json.load(file))
 
 
-def _some(rejected: list[dict], count: int) -> str:
-    if not rejected:
-        return ''
-    named = '; '.join(f'{line["path"]} ({line["reason"]}: {line["detail"].rstrip(".")})' for line in rejected[:count])
-    return f'. {"The first " + str(count) if len(rejected) > count else "These"}: {named}'
+def report(task: Task, found: findings.Findings):
+    """Logs what became of the files; PipelineStop where findings.stops has a reason."""
+    _log.info('%s: %s train and %s eval examples; %s of %s files rejected%s', task.name,
+              *(f'{found.examples.get(split, 0):,}' for split in SPLITS), f'{found.rejected_count:,}',
+              f'{found.total:,}', findings.some_rejected(found.rejected, 3))
+    reasons = findings.stops(task, found)
+    if reasons:
+        raise PipelineStop(' '.join(reasons))
+    for line in findings.remarks(task, found):
+        _log.info('%s: %s', task.name, line)

@@ -30,7 +30,8 @@ class Executor(base_executor.BaseExecutor):
         for task in mixture.tasks:
             splits, labels = sources.read_statistics(uri(f'statistics_{task.name}'))
             data.append({'name': task.name, 'modality': task.modality, 'splits': splits, 'labels': labels,
-                         'rejected': sources.read_rejected(uri(f'rejected_{task.name}'))})
+                         'rejected': sources.read_rejected(uri(f'rejected_{task.name}')),
+                         'remarks': sources.read_remarks(task, uri(f'rejected_{task.name}'))})
         card = sources.read_card(path_utils.serving_model_path(uri('model')))
         card['written'] = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
         page = render(sources.read_json(uri('blessing'), 'decision.json'),

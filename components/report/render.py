@@ -28,7 +28,7 @@ def render(decision: dict, history: dict, card: dict, data: list[dict]) -> str:
       {modality: spec}, signatures {name: {'inputs': {name: 'dtype [shape]'}, 'outputs'}}, model and training
       (settings), written (a date as text).
     data: a dict a task: {'name', 'modality', 'splits': {split: examples}, 'labels': [{'label', split: count, ...}]
-      most frequent first, 'rejected': [{'path', 'reason', 'detail'}]}.
+      most frequent first, 'rejected': [{'path', 'reason', 'detail'}], 'remarks': [line]}.
     """
     names = [task['name'] for task in decision['tasks']]
     colours = {name: f'c{i % COLOURS}' for i, name in enumerate(names)}

@@ -9,6 +9,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.dsl.io import fileio
 
+from components.media_example_gen import findings
+from model_code.tasks import Task
+
 SPLITS = ('train', 'eval')
 
 
@@ -82,6 +85,12 @@ def read_statistics(statistics_dir: str) -> tuple[dict[str, int], list[dict]]:
                     for bucket in feature.string_stats.rank_histogram.buckets:
                         labels.setdefault(bucket.label, {'label': bucket.label})[split] = int(bucket.sample_count)
     return splits, sorted(labels.values(), key=lambda row: (-sum(row.get(s, 0) for s in SPLITS), row['label']))
+
+
+def read_remarks(task: Task, rejected_dir: str) -> list[str]:
+    """What a person should know of the task's media, a line each (findings.remarks); [] where nothing was written."""
+    values = read_json(rejected_dir, findings.FILE)
+    return findings.remarks(task, findings.Findings.from_dict(values)) if values else []
 
 
 def read_rejected(rejected_dir: str) -> list[dict]:

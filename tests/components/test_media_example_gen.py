@@ -1,5 +1,6 @@
 """MediaExampleGen's executor on real bytes, and the component's interface."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -9,7 +10,7 @@ import tensorflow as tf
 from tfx.types import standard_artifacts
 
 from components.artifacts import RejectedMedia
-from components.media_example_gen import executor, readers
+from components.media_example_gen import decodable, executor
 from components.media_example_gen.component import MediaExampleGen
 from components.media_example_gen.entries import Entry
 from model_code.errors import ConfigError, PipelineStop
@@ -32,6 +33,8 @@ def _ingest(task, spec, directory):
         names[split] = sorted(os.listdir(folder))
         records = tf.data.TFRecordDataset([os.path.join(folder, n) for n in names[split]], 'GZIP')
         found[split] = [tf.train.Example.FromString(record.numpy()) for record in records]
+    assert executor.read_findings(rejected.uri).total == sum(map(len, found.values())) + len(
+        executor.read_rejected(rejected.uri))
     return found, executor.read_rejected(rejected.uri), names
 
 
@@ -71,7 +74,7 @@ def test_images_with_rejected_ones_end_each_in_one_place(tmp_path, caplog):
 
 
 def test_the_same_files_twice_give_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr(executor, 'SHARD_EXAMPLES', 3)
+    monkeypatch.setitem(executor.SHARD_ENTRIES, 'image', 3)
     task = testing.image_task(tmp_path / 'data')
     found, _, names = _ingest(task, testing.IMAGE_SPEC, tmp_path / '1')
     assert names['train'] == [f'data_tfrecord-{i:05d}-of-00003.gz' for i in range(3)]
@@ -93,7 +96,7 @@ def test_sounds_with_several_labels_behind_a_manifest(tmp_path):
 
 
 def test_clips_and_a_manifest_that_names_a_missing_file(tmp_path):
-    task = testing.video_task(tmp_path / 'data', max_rejected_share=0.2)
+    task = testing.video_task(tmp_path / 'data', max_missing_share=0.2)
     with open(tmp_path / 'data/manifest.csv', 'a') as file:
         file.write('clips/gone.mp4,dark,train\n')
     found, rejected, _ = _ingest(task, testing.VIDEO_SPEC, tmp_path)
@@ -121,6 +124,47 @@ def test_a_split_without_examples_is_written_and_empty(tmp_path):
     assert found['eval'] == [] and names['eval'] == ['data_tfrecord-00000-of-00001.gz']
 
 
+def test_the_same_image_in_train_and_eval_stops_the_run(tmp_path):
+    task = testing.image_task(tmp_path / 'data')
+    testing.write(tmp_path / 'data', 'eval/left/copy.png', (tmp_path / 'data/train/left/0.png').read_bytes())
+    with pytest.raises(PipelineStop, match='both in train and in eval.*eval/left/copy.png = train/left/0.png'):
+        _ingest(task, testing.IMAGE_SPEC, tmp_path / '1')
+    allowed = dataclasses.replace(task, allow_leaks=True)
+    found, _, _ = _ingest(allowed, testing.IMAGE_SPEC, tmp_path / '2')
+    assert len(found['eval']) == 5
+
+
+def test_odd_media_is_kept_and_found(tmp_path, caplog):
+    task = testing.image_task(tmp_path / 'data')
+    testing.write(tmp_path / 'data', 'train/left/plain.png', testing.plain_image_bytes())
+    with caplog.at_level(logging.INFO, 'polyvit'):
+        found, rejected, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path)
+    assert rejected == [] and 'train/left/plain.png' in _ids(found['train'])
+    assert 'shapes: 1 images of one colour: train/left/plain.png' in [r.getMessage() for r in caplog.records]
+
+
+def test_a_shard_that_fails_leaves_nothing_and_is_written_whole_at_the_next_try(tmp_path):
+    with pytest.raises(ValueError), executor.ShardFile(str(tmp_path), 'train', 0, 1) as file:
+        file.write(b'half')
+        raise ValueError
+    assert [p.name for p in tmp_path.rglob('*')] == ['Split-train']
+    for content in (b'first', b'again'):
+        with executor.ShardFile(str(tmp_path), 'train', 0, 1) as file:
+            file.write(content)
+    records = tf.data.TFRecordDataset(str(tmp_path / 'Split-train/data_tfrecord-00000-of-00001.gz'), 'GZIP')
+    assert [r.numpy() for r in records] == [b'again']
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_progress_says_how_long_it_still_takes():
+    said, now = [], [0.0]
+    progress = executor.Progress('shapes', 1_000, clock=lambda: now[0], say=lambda text, *args: said.append(text % args))
+    for now[0] in (1.0, 2.0, 5.0, 6.0, 10.0):
+        progress.add(100)
+    assert said == ['shapes: read 300 of 1,000 files (30%), 60 a second, 12 s left',
+                    'shapes: read 500 of 1,000 files (50%), 50 a second, 10 s left']
+
+
 def test_data_that_cannot_be_listed_starts_nothing(tmp_path):
     with pytest.raises(ConfigError, match='no folder'):
         _ingest(testing.image_task(tmp_path / 'data', data=str(tmp_path / 'none')), testing.IMAGE_SPEC, tmp_path)
@@ -129,16 +173,22 @@ def test_data_that_cannot_be_listed_starts_nothing(tmp_path):
 
 def test_shards_follow_the_number_of_entries_and_their_bytes():
     entries = [Entry(f'{i}', ('a',), 'train') for i in range(10_000)] + [Entry('e', ('a',), 'eval')]
-    assert executor.count_shards(entries, [(1, 0)] * 10_001) == {'train': 3, 'eval': 1}
-    assert executor.count_shards(entries, [(100_000, 0)] * 10_000 + [(-1, -1)]) == {'train': 15, 'eval': 1}
+    count = lambda sizes: {split: len(s) for split, s in executor.plan_shards(entries, sizes, 'image').items()}
+    assert count([1] * 10_001) == {'train': 10, 'eval': 1}
+    assert count([100_000] * 10_000 + [-1]) == {'train': 15, 'eval': 1}
+    shards = executor.plan_shards(entries, [1] * 10_001, 'image')
+    assert {len(shard) for shard in shards['train']} == {1_000}
+    assert {e.id for shard in shards['train'] for e in shard} == {str(i) for i in range(10_000)}
+    # By a hash of the id: neither in the order of the list nor another one at the next run.
+    assert [e.id for e in shards['train'][0]] != sorted(e.id for e in shards['train'][0])
+    assert shards == executor.plan_shards(entries[::-1], [1] * 10_001, 'image')
 
 
 def test_a_jpeg_that_only_tensorflow_refuses():
     content = bytearray(testing.image_bytes('JPEG', size=(40, 40)))
-    executor.check_decodable(bytes(content))
+    assert decodable.undecodable(bytes(content)) is None
     content[-2:] = b'\0\0'
-    with pytest.raises(readers.MediaError, match='undecodable'):
-        executor.check_decodable(bytes(content))
+    assert decodable.undecodable(bytes(content)).reason == 'undecodable'
 
 
 def test_the_component_declares_what_the_pipeline_wires():

@@ -12,6 +12,7 @@ from tfx.types import channel, standard_artifacts
 
 from components.artifacts import EvaluationReport, RejectedMedia
 from components.blessing_gate.decision import Evaluation, decide
+from components.media_example_gen import findings
 from components.report import charts, component, executor, sources
 from components.report.render import render, trained, verdict
 from model_code import serialization
@@ -37,8 +38,8 @@ def decision(digits=0.9, before=0.91, infra=True, reasons=()):
 def data(label='zero', path='a.png', detail=''):
     return [{'name': 'digits', 'modality': 'image', 'splits': {'train': 1000, 'eval': 200},
              'labels': [{'label': label, 'train': 600, 'eval': 100}, {'label': 'one', 'train': 400}],
-             'rejected': [{'path': path, 'reason': 'truncated', 'detail': detail}]},
-            {'name': 'tags', 'modality': 'audio', 'splits': {'train': 10, 'eval': 30}, 'labels': [], 'rejected': []}]
+             'rejected': [{'path': path, 'reason': 'truncated', 'detail': detail}], 'remarks': []},
+            {'name': 'tags', 'modality': 'audio', 'splits': {'train': 10, 'eval': 30}, 'labels': [], 'rejected': [], 'remarks': []}]
 
 
 def text_of(page: str) -> str:
@@ -177,10 +178,13 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
     task = sm.SINGLE
     sm.export(tmp_path / 'model', {task.name: tf.eye(6)}, (task,),
               card={'name': 'demo', 'inputs': {'image': {'height': 32, 'patch': [8, 8]}}})
+    found = findings.Findings()
+    found.add_example('train', ('a',), f'x/{HOSTILE}.png', ('one_colour',))
     files = {
         'statistics/Split-train/FeatureStats.pb': statistics_of({'a': 7, HOSTILE: 5}),
         'statistics/Split-eval/FeatureStats.pb': statistics_of({'a': 3}),
         'rejected/rejected.jsonl': json.dumps({'path': 'bad\udcff.png', 'reason': 'empty', 'detail': ''}).encode(),
+        'rejected/findings.json': json.dumps(found.to_dict()).encode(),
         'run/history.json': json.dumps({'steps': [{'step': 1, 'task': task.name, 'loss': 1.0, 'learning_rate': 0.1}],
                                         'seconds': 1, 'total_steps': 1}).encode(),
         'blessing/decision.json': json.dumps(decide([Evaluation(task, {'accuracy': 0.8}, True)], True, [])).encode(),
@@ -206,7 +210,7 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
     assert '<script' not in page and HOSTILE in text
     for shown in ('12 train · 3 eval', '7 · 3', '5 · 0', r'bad\udcff.png', 'digits_examples',
                   'examples string [N]', 'scores float32 [N, 6]', 'height 32, patch 8 × 8', 'Parameters36',
-                  '1 step in 1 s'):
+                  '1 step in 1 s', f'1 images of one colour: x/{HOSTILE}.png'):
         assert shown in text, shown
 
 

@@ -75,6 +75,14 @@ class TestWhatALaneDependsOn:
         for changed in (dict(data='/other'), dict(eval_share=0.5), dict(classes=('a', 'b'))):
             assert wiring.data_facts(dataclasses.replace(task, **changed)) != wiring.data_facts(task)
 
+    def test_every_field_of_a_task_is_of_the_data_or_of_the_recipe(self):
+        from model_code import tasks
+        recipe = {'steps', 'batch_size', 'num_classes', 'num_train_examples', 'learning_rate_coefficient',
+                  'augmentations', 'label_smoothing', 'zero_init_head', 'floor', 'max_drop'}
+        names = {f.name for f in dataclasses.fields(tasks.Task)}
+        assert names == recipe | set(tasks.DATA_FIELDS) and not recipe & set(tasks.DATA_FIELDS)
+        assert set(tasks.THRESHOLD_FIELDS) < names
+
     def test_an_input_without_its_patches(self):
         from pipeline import pipeline as wiring
         spec = load_config('demo').model.video

@@ -29,7 +29,8 @@ def test_good_media(tmp_path, capsys):
     testing.image_task(tmp_path / 'media')
     code, text = _check(tmp_path, capsys)
     assert code == 0
-    assert '8 train, 4 eval files, 2 classes' in text and 'ready to run' in text
+    assert '12 files: 8 train, 4 eval examples, 0 rejected; 2 classes of 4 to 4 train examples' in text
+    assert 'ready to run' in text
 
 
 def test_every_fault_is_named(tmp_path, capsys):
@@ -45,10 +46,12 @@ def test_every_fault_is_named(tmp_path, capsys):
     code, text = _check(tmp_path, capsys, '--json')
     assert code == 1
     task, = json.loads(text)['tasks']
-    assert {r['path'] for r in task['rejected']} == {'train/left/empty.png', 'train/left/broken.png'}
-    assert {r['reason'] for r in task['rejected']} >= {'empty'}
-    assert ['train/left/x1.png', 'train/left/x2.png'] in task['duplicates']
-    assert task['leaks'] == [['eval/left/y.png', 'train/left/y.png']]
-    assert task['contradictions'] == [['train/left/z.png', 'train/right/z.png']]
+    assert {r['path'] for r in task['rejected_lines']} == {'train/left/empty.png', 'train/left/broken.png'}
+    assert task['rejected']['empty'] == {'count': 1, 'first': [['train/left/empty.png', 'The file has no bytes.']]}
+    assert task['total'] == sum(task['examples'].values()) + 2
+    assert ['train/left/x1.png', 'train/left/x2.png'] in task['duplicates']['first']
+    assert task['leaks'] == {'count': 1, 'first': [['eval/left/y.png', 'train/left/y.png']]}
+    assert task['contradictions'] == {'count': 1, 'first': [['train/left/z.png', 'train/right/z.png']]}
     code, text = _check(tmp_path, capsys)
-    assert 'a leak' in text and 'would be rejected: empty' in text and 'not ready' in text
+    assert code == 1 and 'rejected, empty: 1' in text and 'ready to run' not in text
+    assert 'a run stops: Task shapes: 1 media are both in train and in eval' in text
