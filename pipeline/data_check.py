@@ -88,9 +88,9 @@ def _read(task: Task, spec, beam_args, entries: list[Entry], workers: int, progr
 class Progress:
     """A line on standard error, redrawn on a terminal, else a new one every ten seconds."""
 
-    def __init__(self, stream=sys.stderr, clock=time.monotonic):
-        self._stream, self._clock = stream, clock
-        self._terminal = stream.isatty()
+    def __init__(self, stream=None, clock=time.monotonic):
+        self._stream, self._clock = stream or sys.stderr, clock
+        self._terminal = self._stream.isatty()
         self._task, self._start, self._said = '', 0.0, 0.0
 
     def __call__(self, task: str, done: int, total: int):

@@ -176,7 +176,7 @@ def audio_task(directory, name: str = 'tones', classes=('low', 'high'), per_clas
         for c, label in enumerate(classes):
             for i in range(count):
                 path = f'wav/{split}_{label}_{i}.wav'
-                write(directory, path, wav_bytes(0.2 + 0.02 * i, 8000, frequency=300 + 1500 * c + 10 * i))
+                write(directory, path, wav_bytes(0.2 + 0.02 * i, 8000, frequency=300 + 1500 * c + 10 * i + 5 * (split == 'test')))
                 rows.append((path, label, split))
     write_manifest(directory, rows)
     return Task(name, 'audio', **{**dict(steps=4, batch_size=4, data=os.fspath(directory), manifest='manifest.csv'),
@@ -202,7 +202,7 @@ def video_task(directory, name: str = 'walks', classes=('dark', 'bright'), per_c
         for c, label in enumerate(classes):
             for i in range(count):
                 path = f'clips/{split}_{label}_{i}.mp4'
-                write(directory, path, _flat_clip(60 + 120 * c + 5 * i))
+                write(directory, path, _flat_clip(60 + 120 * c + 6 * i + 3 * (split == 'eval')))
                 rows.append((path, label, split))
     write_manifest(directory, rows)
     return Task(name, 'video', **{**dict(steps=4, batch_size=2, data=os.fspath(directory), manifest='manifest.csv'),

@@ -50,12 +50,12 @@ def test_images_with_rejected_ones_end_each_in_one_place(tmp_path, caplog):
     task = testing.image_task(tmp_path / 'data', max_rejected_share=0.5)
     testing.write(tmp_path / 'data', 'train/left/cut.png', testing.image_bytes()[:-20])
     testing.write(tmp_path / 'data', 'eval/left/none.png', b'')
-    testing.write(tmp_path / 'data', 'train/right/old.gif', b'GIF89a')
+    testing.write(tmp_path / 'data', 'train/right/old.heic', b'\0\0\0\x18ftypheic')
     with caplog.at_level(logging.INFO, 'polyvit'):
         found, rejected, names = _ingest(task, testing.IMAGE_SPEC, tmp_path)
     assert names == {'train': ['data_tfrecord-00000-of-00001.gz'], 'eval': ['data_tfrecord-00000-of-00001.gz']}
     assert [(r['path'], r['reason']) for r in rejected] == [
-        ('eval/left/none.png', 'empty'), ('train/left/cut.png', 'truncated'), ('train/right/old.gif', 'unsupported')]
+        ('eval/left/none.png', 'empty'), ('train/left/cut.png', 'truncated'), ('train/right/old.heic', 'unsupported')]
     assert all(set(r) == {'path', 'reason', 'detail'} for r in rejected)
     assert _ids(found['train']) == sorted(f'train/{c}/{i}.png' for c in ('left', 'right') for i in range(4))
     assert _ids(found['eval']) == sorted(f'eval/{c}/{i}.png' for c in ('left', 'right') for i in range(2))

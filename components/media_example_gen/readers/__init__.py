@@ -6,7 +6,6 @@ a file claims of itself is checked against the limits before it is decoded. It i
 
 import functools
 import importlib
-import inspect
 import io
 import os
 
@@ -67,10 +66,7 @@ def _read(modality, file, spec, limits, start, end):
 @functools.cache
 def _reader(modality: str):
     # Loaded when first asked for: who reads images needs no FFmpeg.
-    function = importlib.import_module(f'{__name__}.{modality}').read
-    if len(inspect.signature(function).parameters) == 3:  # A reader that still takes the whole content.
-        return lambda file, size, spec, limits, start, end: (function(file.read(), spec, limits), ())
-    return function
+    return importlib.import_module(f'{__name__}.{modality}').read
 
 
 def read_bytes(path, limit: int) -> bytes:

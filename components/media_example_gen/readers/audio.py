@@ -1,6 +1,6 @@
 """Sounds: WAV, FLAC, MP3, Ogg, AIFF, M4A, AAC, or the sound of a video -> 16 kHz mono PCM16 WAV.
 
-libsndfile reads WAV, AIFF, FLAC and Ogg (Vorbis, Opus, FLAC); FFmpeg, by PyAV, the rest. Nothing reads a file whole: what
+libsndfile reads WAV, AIFF, FLAC and Ogg (Vorbis, Opus); FFmpeg, by PyAV, the rest. Nothing reads a file whole: what
 is in memory is a block of it and what will be stored.
 
 How exact the time is: WAV, AIFF, FLAC, Vorbis and Opus, to the sample. In the other lossy codecs durations and the
@@ -30,6 +30,8 @@ _LOUDEST = 1e6  # Of full scale: samples beyond are no sound, and could overflow
 _BLOCK = 1 << 16  # frames
 # Seconds decoded ahead of a segment: the overlap of AAC, the bit reservoir of MP3, the 80 ms of Opus.
 _LEAD = 0.25
+_MISSING = 0.5  # Seconds that a file may be shorter than its header says: such times are rounded, or count a pause.
+_GAP = 0.02  # Seconds between time stamps and the count of samples from which the time stamps are believed.
 _TAKEN = 'WAV, FLAC, MP3, Ogg, AIFF, M4A, AAC, MP4, MOV, WebM, MKV and AVI'
 _MAX_CHUNKS = 10_000
 
@@ -47,17 +49,17 @@ def read(file, size: int, spec, limits: Limits, start: float | None, end: float 
     """
     del spec
     source = _Source(file, limits.decode_seconds)
-    demuxer, options = _look(file, size)
+    demuxer, constant = _look(file, size)
     file.seek(0)
     try:
         if demuxer:
-            blocks = _by_ffmpeg(source, demuxer, options, limits, start or 0.0, end)
+            blocks = _by_ffmpeg(source, demuxer, constant, limits, start or 0.0, end)
         else:
             blocks = _by_libsndfile(source, limits, start or 0.0, end)
         samples = _resampled(blocks, source, limits)
     except (soundfile.LibsndfileError, av.error.FFmpegError) as error:
         source.check()  # An error of the file itself comes before what the decoder makes of it.
-        raise _refused(error) from error
+        raise _refused(error, source) from error
     source.check()
     if not len(samples):
         if start:
@@ -74,15 +76,20 @@ class _Source:
 
     def __init__(self, file, seconds: float):
         self._file, self._seconds, self._deadline, self._error = file, seconds, time.monotonic() + seconds, None
-        self.seek, self.tell = file.seek, file.tell
+        self.seek, self.tell, self.ended = file.seek, file.tell, False
 
     def read(self, count: int = -1) -> bytes:
         if time.monotonic() < self._deadline:
             try:
-                return self._file.read(count)
+                content = self._file.read(count)
+                self.ended = self.ended or not content
+                return content
             except Exception as error:  # Clients of remote file systems raise what they like.
                 self._error = MediaError('unreadable', f'{type(error).__name__}: {error}')
         return b''
+
+    def begins_with(self, magic: bytes) -> bool:
+        return _at(self._file, 0, len(magic)) == magic
 
     def check(self):
         if self._error:
@@ -91,17 +98,22 @@ class _Source:
             raise MediaError('too_slow', f'Decoding it takes longer than {self._seconds:g} s.')
 
 
-def _refused(error: Exception) -> MediaError:
-    if isinstance(error, soundfile.LibsndfileError):
-        # 1: not recognised; 4: recognised, and a codec that libsndfile hasn't got.
-        return MediaError('unsupported' if error.code == 4 else 'undecodable', error.error_string)
-    return MediaError('undecodable', error.strerror or str(error))
+def _refused(error: Exception, source: _Source) -> MediaError:
+    if isinstance(error, av.error.FFmpegError):
+        if isinstance(error, OSError) and source.ended:
+            return MediaError('truncated', 'It ends within a frame of its sound.')
+        return MediaError('undecodable', error.strerror or str(error))
+    if error.code == 4:  # Recognised, and a codec that libsndfile hasn't got.
+        return MediaError('unsupported', error.error_string)
+    if source.ended and source.begins_with(b'fLaC'):
+        return MediaError('truncated', f'It ends early, or is damaged near its end ({error.error_string}).')
+    return MediaError('undecodable', error.error_string)
 
 
 # What the file is, and whether it is whole.
 
-def _look(file, size: int) -> tuple[str, dict]:
-    """(FFmpeg's demuxer, its options), or ('', {}) for libsndfile; MediaError where it is truncated or neither's."""
+def _look(file, size: int) -> tuple[str, tuple | None]:
+    """(FFmpeg's demuxer, `_constant_rate` of an MP3), ('', None) for libsndfile; MediaError: truncated, or neither's."""
     head = _at(file, 0, 16)
     if head[:4] in (b'RIFF', b'RIFX', b'RF64') and head[8:12] == b'WAVE':
         _check_chunks(file, size, '>' if head[:4] == b'RIFX' else '<', b'data')
@@ -109,23 +121,23 @@ def _look(file, size: int) -> tuple[str, dict]:
         _check_chunks(file, size, '>', b'SSND')
     elif head[:4] == b'RIFF' and head[8:12] == b'AVI ':
         _check_avi(file, size)
-        return 'avi', {}
+        return 'avi', None
     elif head[:4] == b'OggS':
         _check_ogg(file, size)
         if not _only_stream(file, size):
-            return 'ogg', {}
+            return 'ogg', None
     elif head[:4] == b'\x1a\x45\xdf\xa3':
         _check_matroska(file, size)
-        return 'matroska', {}
+        return 'matroska', None
     elif head[4:8] in (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide'):
         _check_mp4(file, size)
-        return 'mp4', {}
+        return 'mp4', None
     elif head[:4] != b'fLaC':
         return _look_for_frames(file, size, head)
-    return '', {}
+    return '', None
 
 
-def _look_for_frames(file, size: int, head: bytes) -> tuple[str, dict]:
+def _look_for_frames(file, size: int, head: bytes) -> tuple[str, tuple | None]:
     """`_look` for files that are but frames, maybe behind an ID3 tag: MP3, AAC, and FLAC that was tagged so."""
     first = 0
     while head[:3] == b'ID3' and len(head) >= 10 and first < size:
@@ -139,13 +151,12 @@ def _look_for_frames(file, size: int, head: bytes) -> tuple[str, dict]:
         first += len(padding) - len(padding.lstrip(b'\0'))
         head = _at(file, first, 16)
     if head[:4] == b'fLaC':
-        return '', {}
+        return '', None
     if len(head) >= 4 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
-        return 'aac', {}
+        return 'aac', None
     if len(head) >= 4 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08 \
             and head[1] & 0x06 and head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C:
-        # In a file of constant bit rate FFmpeg can jump to where a time must be.
-        return 'mp3', {'fflags': 'fastseek'} if _has_constant_rate(file, size, first) else {}
+        return 'mp3', _constant_rate(file, size, first)
     raise unsupported(head, _TAKEN)
 
 
@@ -205,7 +216,7 @@ def _only_stream(file, size: int) -> bool:
     if len(first) > 27:
         segments = first[26]
         second = _at(file, 27 + segments + sum(first[27:27 + segments]), 6)
-        return (first[27 + segments:].startswith((b'\x01vorbis', b'OpusHead', b'\x7fFLAC'))
+        return (first[27 + segments:].startswith((b'\x01vorbis', b'OpusHead'))
                 and not (len(second) > 5 and second[5] & 2))  # Streams begin together.
     return False
 
@@ -252,18 +263,22 @@ def _check_mp4(file, size: int):
         raise MediaError('truncated', 'It ends before its index (the box moov).')
 
 
-def _has_constant_rate(file, size: int, first: int) -> bool:
-    """Whether an MP3's Xing or Info header says so; MediaError where it says more bytes than there are."""
+def _constant_rate(file, size: int, first: int) -> tuple[float, float] | None:
+    """(position of the first frame, bytes of a frame) of an MP3 whose header says that its bit rate is constant.
+
+    MediaError where it says that there are more bytes than there are. The Info or Xing header fills a frame of its own.
+    """
     head = _at(file, first, 64)
     tag = re.search(b'Xing|Info', head)
-    if not tag or len(head) < 64:
-        return False
-    flags, = struct.unpack_from('>I', head, tag.end())
-    if flags & 2:  # How many bytes; how many frames, where it is said, comes before.
-        length, = struct.unpack_from('>I', head, tag.end() + (8 if flags & 1 else 4))
-        if first + length > size:
-            raise _truncated(first + length - size)
-    return tag[0] == b'Info'
+    if not tag or len(head) < tag.end() + 12:
+        return None
+    flags, frames, length = struct.unpack_from('>III', head, tag.end())
+    if flags & 3 != 3:
+        return None
+    if first + length > size:
+        raise _truncated(first + length - size)
+    each = length / (frames + 1)
+    return (first + each, each) if tag[0] == b'Info' else None
 
 
 # Decoding: generators of (Hz, [samples] float32, averaged over the channels).
@@ -280,21 +295,28 @@ def _by_libsndfile(source: _Source, limits: Limits, start: float, end: float | N
             return
         if sound.frames < 1 << 62:
             _check_seconds((last - first) / rate, limits)
-        if first:
-            sound.seek(first)
-        while first < last:
-            block = sound.read(min(_BLOCK, last - first), dtype='float32', always_2d=True)
+        at = first
+        if sound.format == 'OGG':  # In the last page, of about a second, libsndfile's seek may miss by a block.
+            at = max(0, min(first, sound.frames - 2 * rate))
+        if at:
+            sound.seek(at)
+        while at < last:
+            block = sound.read(min(_BLOCK, last - at), dtype='float32', always_2d=True)
             if not len(block):
                 if sound.frames < 1 << 62:
                     source.check()
-                    raise MediaError('truncated', f'It ends at {first / rate:.2f} s; its header says '
+                    raise MediaError('truncated', f'It ends at {at / rate:.2f} s; its header says '
                                                   f'{sound.frames / rate:.2f} s.')
                 return
-            first += len(block)
-            yield rate, _average(block.T)
+            skipped = max(0, first - at)
+            at += len(block)
+            if skipped < len(block):
+                yield rate, _average(block[skipped:].T)
 
 
-def _by_ffmpeg(source: _Source, demuxer: str, options: dict, limits: Limits, start: float, end: float | None):
+def _by_ffmpeg(source: _Source, demuxer: str, constant: tuple | None, limits: Limits, start: float, end: float | None):
+    # In an MP3 of constant bit rate FFmpeg jumps to where a time must be, else reads all frame headers before.
+    options = {'fflags': 'fastseek'} if constant else {}
     # The demuxer by name, and no other file: FFmpeg would else try playlists and other forms that open further ones.
     with av.open(source, format=demuxer, options=options, metadata_errors='replace', io_open=_no_other_file) as container:
         if not container.streams.audio:
@@ -302,56 +324,85 @@ def _by_ffmpeg(source: _Source, demuxer: str, options: dict, limits: Limits, sta
         stream = container.streams.audio[0]
         if stream.codec_context is None:
             raise MediaError('unsupported', 'There is no decoder for its sound.')
-        if stream.duration and demuxer not in ('mp3', 'aac'):  # Those are estimates.
-            total = float(stream.duration * stream.time_base)
+        total = _said_seconds(container, stream)
+        if total:
             _check_seconds((total if end is None else min(end, total)) - start, limits)
-        origin = (container.start_time or 0) / av.time_base
-        if start > _LEAD:
+        # A beginning before zero is what the encoder put ahead of the sound.
+        origin = max(0, container.start_time or 0) / av.time_base
+        # Ogg by FFmpeg (FLAC, Speex, beside pictures) is decoded from its beginning: time stamps behind a jump are wrong.
+        jumps = start > _LEAD and demuxer != 'ogg'
+        if jumps:
             container.seek(int((start - _LEAD + origin) / stream.time_base), stream=stream)
-        yield from _batches(_cut(_frames(container, stream, source, origin, start), start, end))
+        frames = _frames(container, stream, source, origin, start if jumps else 0.0, constant)
+        yield from _batches(_cut(frames, start, end, total))
 
 
-def _frames(container, stream, source: _Source, origin: float, start: float):
-    """(seconds at its beginning, frame) of each frame of the stream."""
-    now = None if start > _LEAD else 0.0
+def _said_seconds(container, stream) -> float | None:
+    """How long the header says that the sound is; None where it does not, or says it of all streams together."""
+    if container.format.name in ('mp3', 'aac'):  # An estimate.
+        return None
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration and len(container.streams) == 1 else None
+
+
+def _frames(container, stream, source: _Source, origin: float, start: float, constant: tuple | None):
+    """(seconds at its beginning, frame) of each frame; start: of the segment for whose sake FFmpeg has jumped, or 0."""
+    raw = container.format.name in ('mp3', 'aac')  # Whether the file is but frames: the last may be cut off.
+    now, error = (None if start else 0.0), None
     for packet in container.demux():
         source.check()
         if packet.stream_index != stream.index:
             continue
+        if constant and now is None:  # Behind such a jump time stamps are off by a frame; the position is not.
+            number = round((packet.pos - constant[0]) / constant[1])
+            origin += float(packet.pts * packet.time_base) - number * float(packet.duration * packet.time_base)
+            constant = None
         if packet.is_corrupt:
             raise MediaError('truncated', 'A packet of its sound is cut off.')
         try:
             frames = packet.decode()
-        except av.error.InvalidDataError:
-            if now is None or now < start:  # Right behind the jump the decoder may lack what came before.
-                continue
-            raise
+        except av.error.InvalidDataError as refused:
+            # Right behind the jump the decoder may lack what came before.
+            error = None if now is None or now < start else refused
+            if error and not raw:
+                raise
+            continue
+        if error and frames:
+            raise error
         for frame in frames:
             if frame.is_corrupt:
                 raise MediaError('undecodable', f'A frame of its sound is damaged, at {now or 0:.2f} s.')
             if frame.pts is not None:
                 now = float(frame.pts * frame.time_base) - origin
             elif now is None:
-                raise MediaError('undecodable', 'Its sound has no time stamps, so a segment can\'t be found.')
+                raise MediaError('undecodable', "Its sound has no time stamps, so a segment can't be found.")
             yield now, frame
             now += frame.samples / frame.sample_rate
+    if error:
+        raise MediaError('truncated', 'It ends within a frame of its sound.')
 
 
-def _cut(frames, start: float, end: float | None):
-    """(Hz, [samples]) of frames between start and end."""
-    rate = None
+def _cut(frames, start: float, end: float | None, total: float | None):
+    """(Hz, [samples]) of frames between start and end; MediaError where they end before `total` seconds."""
+    rate, at = None, 0
     for now, frame in frames:
         if rate is None:
             rate = frame.sample_rate
             _check_form(rate, frame.layout.nb_channels)
+            at, first, last = round(now * rate), round(start * rate), None if end is None else round(end * rate)
         if frame.sample_rate != rate:
             raise MediaError('unsupported', f'Its rate changes from {rate} to {frame.sample_rate} Hz.')
-        first = round((start - now) * rate) if start else 0
-        last = frame.samples if end is None else round((end - now) * rate)
-        if last <= 0:
+        # Frames follow each other without a gap; their time stamps may be rounded to 1 ms.
+        if abs(now * rate - at) > _GAP * rate:
+            at = round(now * rate)
+        if last is not None and at >= last:
             return
-        if first < frame.samples:
-            yield rate, _mono(frame)[max(0, first):last]
+        if at + frame.samples > first:
+            yield rate, _mono(frame)[max(0, first - at):None if last is None else last - at]
+        at += frame.samples
+    if rate and total and at / rate < total - _MISSING:
+        raise MediaError('truncated', f'It ends, or is damaged, at {at / rate:.2f} s; its header says {total:.2f} s.')
 
 
 def _batches(pieces):

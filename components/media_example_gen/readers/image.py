@@ -1,60 +1,108 @@
-"""Images: PNG and JPEG -> bytes that core TensorFlow decodes, and their size.
+"""Images: PNG, JPEG, GIF, BMP, WebP, TIFF -> bytes that core TensorFlow decodes, and their size.
 
-8-bit PNG (grey, RGB, with alpha, palette) and grey or RGB JPEG are passed on byte for byte. The rest (16-bit and
-1-bit PNG, CMYK JPEG, pictures that EXIF says to turn) becomes an upright 8-bit PNG, without further loss.
+Stored byte for byte: 8-bit PNG and grey or RGB JPEG that are upright and opaque. The rest becomes an upright 8-bit grey
+or RGB PNG, without further loss: other depths keep their high byte, CMYK becomes RGB, of several pictures the first is
+taken. What is transparent is laid over white, as most programs show it; TensorFlow's decoder would drop alpha, and
+train on whatever colour lies under it, often black.
 """
 
 import io
 import struct
+import warnings
 import zlib
+from typing import BinaryIO
 
-from PIL import Image, ImageOps
+import numpy as np
+from PIL import Image
 
-from components.media_example_gen.readers.errors import MediaError, too_large
+from components.media_example_gen.readers.errors import MediaError, too_large, unsupported
 from model_code.media import Limits
 
+# The task's limit on pixels is checked below, before any is decoded; Pillow's own would warn on standard error, as it
+# does of odd metadata.
+Image.MAX_IMAGE_PIXELS = None
+warnings.filterwarnings('ignore', module=r'PIL\.')
+
+_TAKEN = 'PNG, JPEG, GIF, BMP, WebP and TIFF'
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
-_ORIENTATION = 0x0112  # EXIF tag
-_MAX_PADDING = 1 << 16  # bytes: phones append more than zeros, so leave room
+_BMP_HEADERS = tuple(struct.pack('<I', size) for size in (12, 16, 40, 52, 56, 64, 108, 124))
+_ORIENTATION, _PHOTOMETRIC = 0x0112, 262  # EXIF and TIFF tags
+_MAX_PADDING = 1 << 16  # bytes after a JPEG's end: phones append more than zeros, so leave room
+_EXIF = ('exif', 'xmp', 'XML:com.adobe.xmp', 'Raw profile type exif')  # where Image.info has an orientation
+_TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+          5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+          8: Image.Transpose.ROTATE_90}
 
 
-def read(content: bytes, spec, limits: Limits) -> dict:
-    """{'image': bytes, 'height', 'width'}, upright. `spec` is not needed: images are stored at their own size."""
-    del spec
-    if content.startswith(_PNG_SIGNATURE):
-        bit_depth = _check_png(content, limits)
-    elif not content.startswith(b'\xff\xd8'):
-        raise MediaError('unsupported', f'It is no PNG or JPEG: it begins with {content[:8].hex(" ")}.')
+def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) -> tuple[dict, tuple[str, ...]]:
+    """({'image': bytes, 'height', 'width'}, notes), upright. Images are stored at their own size, whatever `spec` says.
+
+    notes: 'one_colour' where every pixel is the same. Raises MediaError.
+    """
+    del size, spec
+    if start is not None or end is not None:
+        raise MediaError('out_of_range', 'An image has no segments of time.')
+    content = file.read()
+    kind = _kind(content)
+    bit_depth = _check_png(content, limits) if kind == 'PNG' else 8
+    if kind == 'WEBP':
+        _check_webp(content, limits)
     try:
-        image = Image.open(io.BytesIO(content), formats=('PNG', 'JPEG', 'MPO'))
+        image = Image.open(io.BytesIO(content), formats=(kind,))
         # The header is read, no pixel yet.
         _check_size(image.width, image.height, limits)
+        if kind == 'TIFF':
+            _check_tiff(image, len(content))
         image.load()
-    except Image.DecompressionBombError as error:
-        raise MediaError('too_large', str(error)) from error
-    except OSError as error:
-        cut = 'truncated' in str(error).lower() or not _has_end(content)
-        raise MediaError('truncated' if cut else 'undecodable', str(error)) from error
-    if not _has_end(content):
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise _refused(error, kind, content) from error
+    if kind == 'JPEG' and not _has_end(content):
         raise MediaError('truncated', 'The JPEG ends without its EOI marker.')
+    _check_size(image.width, image.height, limits)
 
-    turned = image.getexif().get(_ORIENTATION, 1) not in (0, 1)
-    if image.format == 'PNG':
-        as_it_is = bit_depth == 8
-    else:
-        as_it_is = image.mode in ('L', 'RGB')
-    if not as_it_is or turned:
-        image = ImageOps.exif_transpose(image)
-        image = _to_8_bit(image)
+    turn = _turn(image)
+    flat = _over_white(image)
+    as_it_is = kind == 'PNG' and bit_depth == 8 or kind == 'JPEG' and image.mode in ('L', 'RGB')
+    if not as_it_is or turn is not None or flat is not None:
+        image = _to_8_bit(image, kind) if flat is None else flat
+        if turn is not None:
+            image = image.transpose(turn)
         out = io.BytesIO()
+        image.info.clear()  # Pixels alone: no palette's transparency, no metadata.
         image.save(out, 'PNG')
         content = out.getvalue()
-    return {'image': content, 'height': image.height, 'width': image.width}
+    return {'image': content, 'height': image.height, 'width': image.width}, _notes(image)
+
+
+def _kind(content: bytes) -> str:
+    """The format by the first bytes, as Pillow calls it."""
+    if content.startswith(_PNG_SIGNATURE):
+        return 'PNG'
+    if content.startswith(b'\xff\xd8'):
+        return 'JPEG'
+    if content.startswith((b'GIF87a', b'GIF89a')):
+        return 'GIF'
+    if content.startswith(b'RIFF') and content[8:12] == b'WEBP':
+        return 'WEBP'
+    if content.startswith((b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')):
+        return 'TIFF'
+    if content.startswith(b'BM') and content[14:18] in _BMP_HEADERS:
+        return 'BMP'
+    raise unsupported(content, _TAKEN)
+
+
+def _refused(error: Exception, kind: str, content: bytes) -> MediaError:
+    """What a decoder's exception means."""
+    text = str(error).lower()
+    if 'too large' in text:  # a bomb in a chunk of text or a colour profile
+        return MediaError('too_large', str(error))
+    cut = isinstance(error, EOFError) or 'truncated' in text or kind == 'JPEG' and not _has_end(content)
+    return MediaError('truncated' if cut else 'undecodable', str(error) or f'{kind}: {type(error).__name__}')
 
 
 def _has_end(content: bytes) -> bool:
     """Whether a JPEG has its end marker, EOI, and after it no more than some padding. Pillow does without."""
-    return content.startswith(_PNG_SIGNATURE) or content.rfind(b'\xff\xd9') > len(content) - _MAX_PADDING
+    return content.rfind(b'\xff\xd9') > len(content) - _MAX_PADDING
 
 
 def _check_size(width: int, height: int, limits: Limits):
@@ -84,7 +132,66 @@ def _check_png(content: bytes, limits: Limits) -> int:
         position = body_end + 4
 
 
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    if image.mode.startswith('I'):  # 16-bit grey: the high byte.
-        return image.convert('I').point(lambda value: value * (1 / 256)).convert('L')
+def _check_webp(content: bytes, limits: Limits):
+    """Of the RIFF header and the first chunk: libwebp makes room for the whole canvas as soon as it opens a file."""
+    claimed = struct.unpack_from('<I', content, 4)[0] + 8
+    if claimed > len(content):
+        raise MediaError('truncated', f'Its header says {claimed:,} bytes; {len(content):,} are there.')
+    kind, body = content[12:16], content[20:30]
+    if len(body) < 10:
+        raise MediaError('truncated', 'The WebP ends within its first chunk.')
+    if kind == b'VP8X':
+        width, height = (int.from_bytes(body[i:i + 3], 'little') + 1 for i in (4, 7))
+    elif kind == b'VP8L':
+        bits = int.from_bytes(body[1:5], 'little')
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:
+        width, height = (side & 0x3FFF for side in struct.unpack_from('<HH', body, 6))
+    _check_size(width, height, limits)
+
+
+def _check_tiff(image: Image.Image, size: int):
+    """MediaError where a strip or tile lies beyond the end of the file: libtiff would leave it black, or say less."""
+    for offsets, counts in ((273, 279), (324, 325)):
+        if any(o + c > size for o, c in zip(image.tag_v2.get(offsets, ()), image.tag_v2.get(counts, ()))):
+            raise MediaError('truncated', 'The TIFF ends before its pixels.')
+
+
+def _turn(image: Image.Image):
+    """How to turn the pixels upright, as Pillow's Transpose; None where they are. TIFF: Pillow has done it."""
+    if image.format == 'TIFF' or not any(key in image.info for key in _EXIF):
+        return None
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION))
+    except Exception:  # Metadata that can't be read says nothing; it is no reason to lose the picture.
+        return None
+
+
+def _over_white(image: Image.Image) -> Image.Image | None:
+    """The picture over white, where any of it is transparent; else None."""
+    if not image.mode.endswith(('A', 'a')) and ('transparency' not in image.info or image.mode.startswith('I')):
+        return None
+    picture = image.convert('RGBA')
+    if picture.getchannel('A').getextrema()[0] == 255:
+        return None
+    white = Image.new('RGBA', picture.size, 'white')
+    return Image.alpha_composite(white, picture).convert('L' if image.mode in ('1', 'L', 'LA', 'La') else 'RGB')
+
+
+def _to_8_bit(image: Image.Image, kind: str) -> Image.Image:
+    if image.mode.startswith('I;16') or image.mode == 'I' and kind == 'PNG':  # 16-bit grey: the high byte.
+        high = (np.asarray(image) >> 8).astype(np.uint8)
+        # Pillow turns light and dark for 8 bits only.
+        return Image.fromarray(255 - high if kind == 'TIFF' and image.tag_v2.get(_PHOTOMETRIC) == 0 else high)
+    if image.mode in ('I', 'F', 'LAB', 'HSV'):
+        raise MediaError('unsupported', f'Its pixels are of the kind {image.mode}; grey, RGB, CMYK and palettes of up to '
+                                        '16 bits are taken.')
     return image.convert('L' if image.mode in ('1', 'L', 'LA') else 'RGB')
+
+
+def _notes(image: Image.Image) -> tuple[str, ...]:
+    if image.getpixel((0, 0)) != image.getpixel((image.width // 2, image.height // 2)):
+        return ()  # as nearly every picture: no need to look at all pixels
+    extrema = image.getextrema()
+    bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
+    return ('one_colour',) if all(low == high for low, high in bands) else ()
