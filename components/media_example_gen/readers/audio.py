@@ -7,8 +7,8 @@ How exact the time is: WAV, AIFF, FLAC, Vorbis and Opus, to the sample. In the o
 borders of a segment are right within 30 ms, except for raw AAC (.aac) files, which keep the decoder's delay: within
 100 ms. What the encoder put before and behind the sound is cut off where the file says how much it is.
 
-A segment is reached by seeking. MP3 files that don't say that they have a constant bit rate, and raw AAC, have no index:
-their frame headers are read up to the segment, without decoding.
+A segment is reached by seeking. MP3 files that don't say that they have a constant bit rate, and raw AAC, have no
+index: their frame headers are read up to the segment, without decoding.
 """
 
 import re
@@ -82,7 +82,7 @@ class _Source:
         if time.monotonic() < self._deadline:
             try:
                 content = self._file.read(count)
-                self.ended = self.ended or not content
+                self.ended = self.ended or len(content) < count
                 return content
             except Exception as error:  # Clients of remote file systems raise what they like.
                 self._error = MediaError('unreadable', f'{type(error).__name__}: {error}')
@@ -113,7 +113,10 @@ def _refused(error: Exception, source: _Source) -> MediaError:
 # What the file is, and whether it is whole.
 
 def _look(file, size: int) -> tuple[str, tuple | None]:
-    """(FFmpeg's demuxer, `_constant_rate` of an MP3), ('', None) for libsndfile; MediaError: truncated, or neither's."""
+    """(FFmpeg's demuxer, `_constant_rate` of an MP3), or ('', None) for libsndfile.
+
+    MediaError where it is truncated, or none that is taken.
+    """
     head = _at(file, 0, 16)
     if head[:4] in (b'RIFF', b'RIFX', b'RF64') and head[8:12] == b'WAVE':
         _check_chunks(file, size, '>' if head[:4] == b'RIFX' else '<', b'data')
@@ -170,7 +173,7 @@ def _truncated(missing: int) -> MediaError:
 
 
 def _check_chunks(file, size: int, order: str, wanted: bytes):
-    """MediaError where the sound's chunk says more bytes than there are; libsndfile would read what is left, silently."""
+    """MediaError where the sound's chunk says more bytes than there are: libsndfile would read what is left."""
     position, long_size = 12, None
     for _ in range(_MAX_CHUNKS):
         head = _at(file, position, 24)
@@ -318,7 +321,8 @@ def _by_ffmpeg(source: _Source, demuxer: str, constant: tuple | None, limits: Li
     # In an MP3 of constant bit rate FFmpeg jumps to where a time must be, else reads all frame headers before.
     options = {'fflags': 'fastseek'} if constant else {}
     # The demuxer by name, and no other file: FFmpeg would else try playlists and other forms that open further ones.
-    with av.open(source, format=demuxer, options=options, metadata_errors='replace', io_open=_no_other_file) as container:
+    with av.open(source, format=demuxer, options=options, metadata_errors='replace',
+                 io_open=_no_other_file) as container:
         if not container.streams.audio:
             raise MediaError('no_stream', 'It has no sound.')
         stream = container.streams.audio[0]
@@ -329,7 +333,8 @@ def _by_ffmpeg(source: _Source, demuxer: str, constant: tuple | None, limits: Li
             _check_seconds((total if end is None else min(end, total)) - start, limits)
         # A beginning before zero is what the encoder put ahead of the sound.
         origin = max(0, container.start_time or 0) / av.time_base
-        # Ogg by FFmpeg (FLAC, Speex, beside pictures) is decoded from its beginning: time stamps behind a jump are wrong.
+        # Ogg that FFmpeg reads (FLAC, Speex, beside pictures) is decoded from its beginning: behind a jump its time
+        # stamps are wrong.
         jumps = start > _LEAD and demuxer != 'ogg'
         if jumps:
             container.seek(int((start - _LEAD + origin) / stream.time_base), stream=stream)
@@ -446,8 +451,8 @@ def _average(channels: np.ndarray) -> np.ndarray:
 
 def _check_form(rate: int, channels: int):
     if not _RATES[0] <= rate <= _RATES[1] or not 1 <= channels <= _MAX_CHANNELS:
-        raise MediaError('unsupported', f'It has {channels} channels at {rate} Hz; 1 to {_MAX_CHANNELS} at {_RATES[0]} to '
-                                        f'{_RATES[1]} Hz are taken.')
+        raise MediaError('unsupported', f'It has {channels} channels at {rate} Hz; 1 to {_MAX_CHANNELS} at {_RATES[0]} '
+                                        f'to {_RATES[1]} Hz are taken.')
 
 
 def _check_seconds(seconds: float, limits: Limits):
