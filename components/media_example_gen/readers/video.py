@@ -88,11 +88,11 @@ def _read(frames: '_Frames', spec: VideoInput, limits: Limits, start, end):
     if stop < math.inf:
         frames.at(stop)
     finish = min(stop, frames.finish) if frames.ended else stop
-    if frames.seconds and frames.ended:
-        missing = min(stop, frames.origin + frames.seconds) - finish
-        if missing > max(_SHORT_SECONDS, _SHORT_SHARE * frames.seconds) and frames.says_seconds:
+    if frames.says_seconds and frames.ended:
+        promised = min(stop, frames.origin + frames.seconds)
+        if promised - finish > max(_SHORT_SECONDS, _SHORT_SHARE * (promised - begin)):
             raise MediaError('truncated', f'Its header says {frames.seconds:.1f} s, its frames end '
-                                          f'{missing:.1f} s earlier.')
+                                          f'{promised - finish:.1f} s too early.')
     if not jpegs:
         raise MediaError('out_of_range', f'No frame is displayed from {start or 0:.3f} s on; the video ends at '
                                          f'{frames.finish - frames.origin:.3f} s.')
@@ -123,9 +123,9 @@ class _Frames:
         self._open()
 
     def _open(self):
-        # MPEG streams take no options: PyAV 16 has room only for those of the streams that a header lists, and crashes.
         # FFmpeg counts the padding as well: twice, so that what is refused is refused by our own words where it can be.
         most = {'max_pixels': str(2 * self._limits.pixels + (1 << 16))}
+        # MPEG streams take no options: PyAV 16 has room only for those of the streams that a header lists, and crashes.
         self._container, stream = self._open_with({} if self._demuxer.startswith('mpeg') else most)
         if not stream.width:  # FFmpeg takes back a size that is over its bounds: see what the header said.
             with self._open_with({'skip_frame': 'all', 'probesize': '4096'})[0] as container:
