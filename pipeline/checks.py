@@ -3,12 +3,16 @@
 import collections
 import dataclasses
 import json
+import logging
 import os
 
+from components.media_example_gen import findings
 from model_code import settings
 from model_code.errors import ConfigError
 
 RUNTIME = 'runtime'
+
+_log = logging.getLogger('polyvit')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,5 +110,23 @@ def _data_facts(task) -> tuple[tuple[str, ...], str, dict[str, int]]:
     if task.num_classes and task.num_classes != len(classes):
         raise ConfigError(f'Task {task.name}: num_classes is {task.num_classes}, but its data have {len(classes)} '
                           f'labels. Leave num_classes out, or name the classes.')
+    _check_names(task, found)
     counts = collections.Counter(e.split for e in found.entries)
     return tuple(classes), listing.media_fingerprint(task, found), {s: counts[s] for s in ('train', 'eval')}
+
+
+def _check_names(task, listing):
+    """Judges what the names alone tell, as if every file could be read: reading them can only make it worse.
+
+    ConfigError where a run is sure to stop; what is only worth knowing is logged.
+    """
+    found = findings.Findings()
+    for entry in listing.entries:
+        found.add_example(entry.split, entry.labels, entry.id, ())
+    for line in listing.rejected:
+        found.add_rejected(line)
+    reasons = findings.stops(task, found)
+    if reasons:
+        raise ConfigError(' '.join(reasons))
+    for remark in findings.remarks(task, found):
+        _log.warning('%s: %s', task.name, remark)

@@ -26,8 +26,8 @@ class MediaExampleGen(base_beam_component.BaseBeamComponent):
     """Reads a task's files into examples; a file that can't be read goes to `rejected` and the run goes on.
 
     No inputs. Outputs: `examples` (Examples: splits train and eval, gzip TFRecords of tf.Example) and `rejected`
-    (RejectedMedia: rejected.jsonl). Stops the run (PipelineStop) where more than the task's max_rejected_share is
-    rejected.
+    (RejectedMedia: rejected.jsonl and findings.json). Stops the run (PipelineStop) where findings.stops has a reason:
+    too much is rejected or missing, media is both in train and in eval, a class has no train example.
 
     Properties:
       task: the Task, as JSON.

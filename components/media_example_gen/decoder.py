@@ -15,6 +15,7 @@ import hashlib
 import importlib
 import itertools
 import json
+import logging
 import os
 import pathlib
 import resource
@@ -45,6 +46,9 @@ _START_SECONDS = 60.0
 _AHEAD_ENTRIES, _AHEAD_BYTES = 128, 32 << 10
 
 _LENGTH = struct.Struct('>I')
+
+# Not 'polyvit', which is shown to the person: hostile files can make a library say anything.
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +153,7 @@ class Decoder:
         if late:
             return Decoded(entry, error=MediaError(
                 'too_slow', f'It was not decoded within {self._limits.decode_seconds:g} seconds.'))
+        _log.info('The decoder %s at %r. Its last words: %r', child.ending(), entry.id, child.last_words())
         return Decoded(entry, error=MediaError('crashed', f'The decoder {child.ending()}.'))
 
 
@@ -168,7 +173,7 @@ class _Child:
             self.receive(_START_SECONDS)
         except (EOFError, TimeoutError) as error:
             self.close()
-            raise RuntimeError(f'The decoding process does not start: it {self.ending()}. {self._last_words()}') from error
+            raise RuntimeError(f'The decoding process does not start: it {self.ending()}. {self.last_words()}') from error
 
     def send(self, request: bytes):
         try:
@@ -202,7 +207,7 @@ class _Child:
             return f'was ended by {signal.Signals(-code).name}'
         return f'ended with status {code}'
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
         self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, self._stderr.tell() - 2_000))
         return self._stderr.read().decode(errors='replace').strip()

@@ -1,0 +1,32 @@
+"""Checks before a run: what the names of the media alone tell."""
+
+import logging
+
+import pytest
+
+from model_code.errors import ConfigError
+from pipeline import checks
+from tests import testing
+
+
+def _check(task):
+    return checks._data_facts(task)
+
+
+def test_too_many_unusable_rows_stop_before_anything_is_read(tmp_path):
+    task = testing.audio_task(tmp_path)
+    with open(tmp_path / 'manifest.csv', 'a') as manifest:
+        manifest.writelines(f'../../{i:02d}.wav,low,train\n' for i in range(12))
+    with pytest.raises(ConfigError, match=r'12 of 24 files .*The first 10: .*bad_path: .*/00\.wav leads out') as error:
+        _check(task)
+    assert '/09.wav' in str(error.value) and '/10.wav' not in str(error.value)
+
+
+def test_labels_written_in_two_ways_and_small_classes_are_said_at_once(tmp_path, caplog):
+    task = testing.image_task(tmp_path, min_class_examples=2)
+    testing.write(tmp_path, 'train/Left/0.png', testing.image_bytes(seed=99))
+    with caplog.at_level(logging.WARNING, 'polyvit'):
+        classes, _, _ = _check(task)
+    assert classes == ('Left', 'left', 'right')
+    assert "'Left', 'left'" in caplog.text
+    assert '1 classes with fewer than 2 train examples: Left (1)' in caplog.text
