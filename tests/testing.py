@@ -222,9 +222,14 @@ def _flat_clip(level: int) -> bytes:
 
 
 def track_bytes(container: str, codec: str, seconds: float = 1.0, rate: int = 48000, channels: int = 1,
-                frequency: float = 440.0, picture: bool = False) -> bytes:
-    """A sine tone of amplitude 0.5 as the sound track of a container that FFmpeg writes ('mp4', 'matroska', ...)."""
-    wave = (0.5 * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
+                frequency: float = 440.0, picture: bool = False, wave: np.ndarray | None = None) -> bytes:
+    """A sine tone of amplitude 0.5 as the sound track of a container that FFmpeg writes ('mp4', 'matroska', ...).
+
+    wave: float samples to write in its place, the same in every channel.
+    """
+    if wave is None:
+        wave = 0.5 * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)
+    wave, seconds = np.asarray(wave, np.float32), len(wave) / rate
     out = io.BytesIO()
     with av.open(out, 'w', format=container) as file:
         film = file.add_stream('mpeg4', rate=10) if picture else None

@@ -3,9 +3,10 @@
 libsndfile reads WAV, AIFF, FLAC and Ogg (Vorbis, Opus); FFmpeg, by PyAV, the rest. Nothing reads a file whole: what
 is in memory is a block of it and what will be stored.
 
-How exact the time is: WAV, AIFF, FLAC, Vorbis and Opus, to the sample. In the other lossy codecs durations and the
-borders of a segment are right within 30 ms, except for raw AAC (.aac) files, which keep the decoder's delay: within
-100 ms. What the encoder put before and behind the sound is cut off where the file says how much it is.
+How exact the time is: WAV, AIFF, FLAC, Vorbis and Opus, and MP3 of constant bit rate, to the sample. Elsewhere
+durations and the borders of a segment are right within 30 ms (at 44.1 or 48 kHz: a frame of the codec has a thousand
+samples), within 60 ms in raw AAC (.aac) and AVI files. What an encoder put before and behind the sound is cut off by
+the decoder, where the file says how much it is; raw AAC and AVI don't.
 
 A segment is reached by seeking. MP3 files that don't say that they have a constant bit rate, and raw AAC, have no
 index: their frame headers are read up to the segment, without decoding.
@@ -49,17 +50,17 @@ def read(file, size: int, spec, limits: Limits, start: float | None, end: float 
     """
     del spec
     source = _Source(file, limits.decode_seconds)
-    demuxer, constant = _look(file, size)
-    file.seek(0)
     try:
+        demuxer, constant = _look(source, size)
+        source.seek(0)
         if demuxer:
             blocks = _by_ffmpeg(source, demuxer, constant, limits, start or 0.0, end)
         else:
             blocks = _by_libsndfile(source, limits, start or 0.0, end)
         samples = _resampled(blocks, source, limits)
-    except (soundfile.LibsndfileError, av.error.FFmpegError) as error:
-        source.check()  # An error of the file itself comes before what the decoder makes of it.
-        raise _refused(error, source) from error
+    except (MediaError, soundfile.LibsndfileError, av.error.FFmpegError) as error:
+        source.check()  # An error of the file itself comes before what became of it.
+        raise error if isinstance(error, MediaError) else _refused(error, source)
     source.check()
     if not len(samples):
         if start:
@@ -88,9 +89,6 @@ class _Source:
                 self._error = MediaError('unreadable', f'{type(error).__name__}: {error}')
         return b''
 
-    def begins_with(self, magic: bytes) -> bool:
-        return _at(self._file, 0, len(magic)) == magic
-
     def check(self):
         if self._error:
             raise self._error
@@ -105,7 +103,7 @@ def _refused(error: Exception, source: _Source) -> MediaError:
         return MediaError('undecodable', error.strerror or str(error))
     if error.code == 4:  # Recognised, and a codec that libsndfile hasn't got.
         return MediaError('unsupported', error.error_string)
-    if source.ended and source.begins_with(b'fLaC'):
+    if source.ended and _at(source, 0, 4) == b'fLaC':
         return MediaError('truncated', f'It ends early, or is damaged near its end ({error.error_string}).')
     return MediaError('undecodable', error.error_string)
 
@@ -119,7 +117,8 @@ def _look(file, size: int) -> tuple[str, tuple | None]:
     """
     head = _at(file, 0, 16)
     if head[:4] in (b'RIFF', b'RIFX', b'RF64') and head[8:12] == b'WAVE':
-        _check_chunks(file, size, '>' if head[:4] == b'RIFX' else '<', b'data')
+        if _check_chunks(file, size, '>' if head[:4] == b'RIFX' else '<', b'data'):
+            return 'wav', None
     elif head[:4] == b'FORM' and head[8:12] in (b'AIFF', b'AIFC'):
         _check_chunks(file, size, '>', b'SSND')
     elif head[:4] == b'RIFF' and head[8:12] == b'AVI ':
@@ -172,8 +171,11 @@ def _truncated(missing: int) -> MediaError:
     return MediaError('truncated', f'It ends {missing:,} bytes before its header says.')
 
 
-def _check_chunks(file, size: int, order: str, wanted: bytes):
-    """MediaError where the sound's chunk says more bytes than there are: libsndfile would read what is left."""
+def _check_chunks(file, size: int, order: str, wanted: bytes) -> bool:
+    """Whether the sound's chunk says 0 bytes, and there are: libsndfile would read none.
+
+    MediaError where it says more bytes than there are: libsndfile would read what is left.
+    """
     position, long_size = 12, None
     for _ in range(_MAX_CHUNKS):
         head = _at(file, position, 24)
@@ -184,11 +186,14 @@ def _check_chunks(file, size: int, order: str, wanted: bytes):
             long_size, = struct.unpack_from('<Q', head, 16)
         if kind == wanted:
             # Programs that write to a pipe don't know the length: they leave 0, all ones, or what SoX and others do.
-            if length in (0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000):
-                length = long_size or 0
+            if length in (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000):
+                length = long_size or 1
             if position + 8 + length > size:
                 raise _truncated(position + 8 + length - size)
-            return
+            if length or position + 8 == size:
+                return False
+            # Another chunk may follow one that is empty indeed.
+            return position + 16 + struct.unpack_from(f'{order}4xI', head[8:16].ljust(8))[0] not in (size, size - 1)
         position += 8 + length + length % 2
     raise MediaError('undecodable', f'It has more than {_MAX_CHUNKS:,} chunks before its sound.')
 
@@ -328,8 +333,12 @@ def _by_ffmpeg(source: _Source, demuxer: str, constant: tuple | None, limits: Li
         stream = container.streams.audio[0]
         if stream.codec_context is None:
             raise MediaError('unsupported', 'There is no decoder for its sound.')
-        total = _said_seconds(container, stream)
+        total = _said_seconds(container, stream, constant)
+        if constant and total:  # Behind a jump FFmpeg leaves the padding at the end.
+            end = total if end is None else min(end, total)
         if total:
+            if start >= total:
+                return
             _check_seconds((total if end is None else min(end, total)) - start, limits)
         # A beginning before zero is what the encoder put ahead of the sound.
         origin = max(0, container.start_time or 0) / av.time_base
@@ -342,9 +351,9 @@ def _by_ffmpeg(source: _Source, demuxer: str, constant: tuple | None, limits: Li
         yield from _batches(_cut(frames, start, end, total))
 
 
-def _said_seconds(container, stream) -> float | None:
+def _said_seconds(container, stream, constant: tuple | None) -> float | None:
     """How long the header says that the sound is; None where it does not, or says it of all streams together."""
-    if container.format.name in ('mp3', 'aac'):  # An estimate.
+    if container.format.name in ('mp3', 'aac') and not constant:  # An estimate.
         return None
     if stream.duration:
         return float(stream.duration * stream.time_base)
@@ -363,7 +372,7 @@ def _frames(container, stream, source: _Source, origin: float, start: float, con
             number = round((packet.pos - constant[0]) / constant[1])
             origin += float(packet.pts * packet.time_base) - number * float(packet.duration * packet.time_base)
             constant = None
-        if packet.is_corrupt:
+        if packet.is_corrupt and container.format.name != 'wav':  # A WAV without a length ends where it ends.
             raise MediaError('truncated', 'A packet of its sound is cut off.')
         try:
             frames = packet.decode()
@@ -494,9 +503,9 @@ def _pcm16(mono: np.ndarray) -> np.ndarray:
 
 def _wav(samples: np.ndarray) -> bytes:
     """A WAV file of int16 samples: what soundfile.write would give, without its overhead for a short sound."""
-    content = samples.astype('<i2', copy=False).tobytes()
-    return struct.pack('<4sI4s4sIHHIIHH4sI', b'RIFF', 36 + len(content), b'WAVE', b'fmt ', 16, 1, 1, SAMPLE_RATE,
-                       2 * SAMPLE_RATE, 2, 16, b'data', len(content)) + content
+    header = struct.pack('<4sI4s4sIHHIIHH4sI', b'RIFF', 36 + 2 * len(samples), b'WAVE', b'fmt ', 16, 1, 1, SAMPLE_RATE,
+                         2 * SAMPLE_RATE, 2, 16, b'data', 2 * len(samples))
+    return b''.join((header, samples.astype('<i2', copy=False).data))
 
 
 def _notes(samples: np.ndarray) -> tuple[str, ...]:
