@@ -1,7 +1,7 @@
 """Mutates valid files of every format: nothing but features within the limits or a MediaError may come out.
 
-Each format is read in a process of its own, so that a crash, a hang, a greedy or a talkative decoder shows as a failure,
-with the file that did it. Mutations follow from the format's name and a number alone.
+Each format is read in a process of its own, so that a crash, a hang, a greedy or a talkative decoder shows as a
+failure, with the file that did it. Mutations follow from the format's name and a number alone.
 """
 
 import io
@@ -24,7 +24,7 @@ from model_code.modalities import AudioInput, ImageInput, VideoInput
 from tests import testing
 
 MUTATIONS = 70  # a format
-# A slow machine does fewer: the time that a format's process may compute, the time it may take, and the fewest that count.
+# A slow machine does fewer: how long a format's process may compute and may take, and the fewest that count.
 CPU_SECONDS, PATIENCE_SECONDS, LEAST = 1.5, 120.0, 15
 MEMORY_KB = 1 << 20
 
@@ -137,7 +137,8 @@ def _edit_length(content, rng, donors):
     at, most = _place(content, rng), 256 ** struct.calcsize(code) - 1
     if at + struct.calcsize(code) <= len(content):
         old, = struct.unpack_from(code, content, at)
-        values = [0, 1, most, most // 2, most // 2 + 1, old + 1, old - 1, old * 2, len(content), int(rng.integers(1 << 32))]
+        values = [0, 1, most, most // 2, most // 2 + 1, old + 1, old - 1, old * 2, len(content),
+                  int(rng.integers(1 << 32))]
         struct.pack_into(code, content, at, values[rng.integers(len(values))] & most)
     return content
 
@@ -168,7 +169,8 @@ def _append(content, rng, donors):
     return content + donors[rng.integers(len(donors))]
 
 
-_DAMAGES = (_flip_bits, _flip_bits, _edit_length, _edit_length, _truncate, _splice, _overwrite, _duplicate, _remove, _append)
+_DAMAGES = (_flip_bits, _flip_bits, _edit_length, _edit_length, _truncate, _splice, _overwrite, _duplicate, _remove,
+            _append)
 
 
 def _mend_png(content: bytes) -> bytes:

@@ -1,199 +1,167 @@
-"""Readers: what is passed on untouched, what is converted, and the reason for each kind of bad file."""
+"""Readers, whatever the modality: what is opened and what is not, limits, segments, and what a person is told."""
 
 import io
 import os
-import struct
+import socket
 import subprocess
 import sys
-import zlib
 
-import numpy as np
 import pytest
-import soundfile
-from PIL import Image
 
 from components.media_example_gen import readers
+from model_code.errors import ConfigError
+from model_code.media import LIMITS, Limits
 from model_code.modalities import AudioInput, ImageInput, VideoInput
 from tests import testing
 
 SPECS = {'image': ImageInput(), 'audio': AudioInput(), 'video': VideoInput(frame_rate=8.0, short_side=16)}
+MEDIA = {'image': testing.image_bytes, 'audio': testing.wav_bytes, 'video': testing.mp4_bytes}
+FEATURES = {'image': {'image', 'height', 'width'}, 'audio': {'audio', 'duration_s'},
+            'video': {'frames', 'height', 'width', 'duration_s'}}
 
 
-def _read(modality, content, spec=None):
-    return readers.read(modality, content, spec or SPECS[modality])
+def _read(modality, source, *arguments):
+    return readers.read(modality, source, SPECS[modality], *arguments)
 
 
-def _reason(modality, content):
+def _reason(modality, source, *arguments):
     with pytest.raises(readers.MediaError) as caught:
-        _read(modality, content)
+        _read(modality, source, *arguments)
+    assert caught.value.reason in readers.REASONS
     assert caught.value.detail and '\n' not in caught.value.detail
     return caught.value.reason
 
 
-# Images.
-
-@pytest.mark.parametrize('kind, mode', [
-    ('PNG', 'L'), ('PNG', 'RGB'), ('PNG', 'RGBA'), ('PNG', 'P'), ('PNG', 'LA'), ('JPEG', 'RGB'), ('JPEG', 'L')])
-def test_images_that_tensorflow_decodes_pass_byte_for_byte(kind, mode):
-    content = testing.image_bytes(kind, mode, size=(20, 16))
-    assert _read('image', content) == {'image': content, 'height': 16, 'width': 20}
+@pytest.fixture(params=MEDIA)
+def modality(request):
+    return request.param
 
 
-@pytest.mark.parametrize('kind, mode', [('PNG', 'L'), ('PNG', 'RGB'), ('PNG', 'RGBA'), ('PNG', 'P'), ('PNG', 'LA'),
-                                        ('PNG', '1'), ('PNG', 'I;16'), ('JPEG', 'RGB'), ('JPEG', 'L'),
-                                        ('JPEG', 'CMYK')])
-def test_what_is_stored_decodes_in_core_tensorflow_as_in_pillow(kind, mode):
-    import tensorflow as tf
-    content = testing.image_bytes(kind, mode)
-    pixels = tf.io.decode_image(_read('image', content)['image'], channels=3, expand_animations=False).numpy()
-    image = Image.open(io.BytesIO(content))
-    if mode == 'I;16':
-        expected = np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
-    else:
-        expected = np.asarray(image.convert('RGB'))
-    # TensorFlow's JPEG decoder may round otherwise than Pillow's; PNG is exact.
-    assert np.abs(pixels.astype(int) - expected).max() <= (4 if kind == 'JPEG' and mode != 'CMYK' else 0)
+def test_a_path_bytes_and_a_file_give_the_same(modality, tmp_path):
+    content = MEDIA[modality]()
+    features = _read(modality, content)
+    assert set(features) == FEATURES[modality]
+    path = testing.write(tmp_path, 'media', content)
+    with open(path, 'rb') as file:
+        for source in (path, os.fspath(path), io.BytesIO(content), file):
+            assert _read(modality, source) == features
+    assert readers.read_with_notes(modality, content, SPECS[modality])[0] == features
 
 
-@pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
-def test_exif_rotation_is_applied(kind):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # Turn by a quarter, clockwise.
-    content = testing.image_bytes(kind, size=(20, 16), exif=exif)
-    features = _read('image', content)
-    assert (features['height'], features['width']) == (20, 16)
-    stored = np.asarray(Image.open(io.BytesIO(features['image'])))
-    np.testing.assert_array_equal(stored, np.rot90(np.asarray(Image.open(io.BytesIO(content))), -1))
-    assert Image.open(io.BytesIO(features['image'])).getexif().get(0x0112, 1) == 1
+def test_the_name_says_nothing(modality, tmp_path):
+    content = MEDIA[modality]()
+    features = _read(modality, content)
+    no_utf8 = os.fsdecode(b'caf\xe9 \xff\n.bin')  # as Python names it
+    for name in ('media.jpg', 'media.wav', 'media.mp4', 'media.txt', 'media', no_utf8):
+        assert _read(modality, testing.write(tmp_path, name, content)) == features
 
 
-def test_bad_images():
-    png, jpeg = testing.image_bytes('PNG'), testing.image_bytes('JPEG')
-    assert _reason('image', b'') == 'empty'
-    assert _reason('image', png[:-30]) == 'truncated'
-    assert _reason('image', jpeg[:len(jpeg) // 2]) == 'truncated'
-    assert _reason('image', testing.image_bytes('JPEG', size=(80, 60))[:-2]) == 'truncated'
-    assert _reason('image', b'GIF89a' + b'\0' * 40) == 'unsupported'
-    assert _reason('image', b'hello, this is no picture') == 'unsupported'
-    assert _reason('image', b'\xff\xd8' + b'x' * 50 + b'\xff\xd9') == 'undecodable'
-    # A flipped bit of the pixels: Pillow alone would not see it, TensorFlow would stop training.
-    broken = bytearray(png)
-    broken[png.index(b'IDAT') + 20] ^= 1
-    assert _reason('image', bytes(broken)) == 'undecodable'
+def test_what_is_no_media_is_shown_as_it_begins(modality):
+    with pytest.raises(readers.MediaError, match=r'3c 21 44 4f 43 54 59 50 .*\("<!DOCTYPE') as caught:
+        _read(modality, b'<!DOCTYPE html><p>404 Not Found</p>' * 30)
+    assert caught.value.reason == 'unsupported'
+    other = 'audio' if modality == 'image' else 'image'
+    for content in (b'x', b'#EXTM3U\n/etc/passwd\n', bytes(1000), MEDIA[other]()):
+        assert _reason(modality, content) == 'unsupported'
 
 
-def test_a_wrong_check_sum_of_png_pixels_is_found():
-    png = bytearray(testing.image_bytes('PNG'))
-    start = png.index(b'IDAT')
-    length, = struct.unpack_from('>I', png, start - 4)
-    png[start + 4 + length] ^= 0xFF
-    assert Image.open(io.BytesIO(bytes(png))).load() is not None  # So Pillow is not who finds it.
-    assert _reason('image', bytes(png)) == 'undecodable'
+def test_paths_that_are_no_file(modality, tmp_path):
+    (tmp_path / 'folder.jpg').mkdir()
+    os.mkfifo(tmp_path / 'pipe.jpg')
+    testing.write(tmp_path, 'file', b'')
+    (tmp_path / 'loop.jpg').symlink_to(tmp_path / 'loop.jpg')
+    (tmp_path / 'dangling.jpg').symlink_to(tmp_path / 'none')
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.fspath(tmp_path / 'socket.jpg'))
+        for path, reason in {
+                tmp_path / 'none.jpg': 'missing', tmp_path / 'file' / 'below.jpg': 'missing',
+                tmp_path / 'dangling.jpg': 'missing', f'{tmp_path}/nu\0l.jpg': 'missing',
+                tmp_path / 'file': 'empty', tmp_path / 'folder.jpg': 'not_a_file', tmp_path / 'pipe.jpg': 'not_a_file',
+                tmp_path / 'socket.jpg': 'not_a_file', '/dev/zero': 'not_a_file', '/dev/null': 'not_a_file',
+                tmp_path / 'loop.jpg': 'unreadable', tmp_path / ('x' * 300): 'unreadable'}.items():
+            assert _reason(modality, path) == reason, path
+    assert _reason(modality, b'') == 'empty'
 
 
-def test_a_picture_that_claims_too_many_pixels_is_not_decoded():
-    def chunk(kind, body):
-        return struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
-    header = struct.pack('>IIBBBBB', 100_000, 100_000, 8, 2, 0, 0, 0)
-    bomb = (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(b'\0' * 10_000))
-            + chunk(b'IEND', b''))
-    assert _reason('image', bomb) == 'too_large'
-    jpeg = bytearray(testing.image_bytes('JPEG'))
-    start = jpeg.index(b'\xff\xc0')
-    jpeg[start + 5:start + 9] = struct.pack('>HH', 60_000, 60_000)
-    assert _reason('image', bytes(jpeg)) == 'too_large'
+def test_a_file_that_may_not_be_opened(modality, tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip('root may open every file')
+    path = testing.write(tmp_path, 'media', MEDIA[modality]())
+    path.chmod(0)
+    assert _reason(modality, path) == 'unreadable'
 
 
-# Sounds.
-
-def _wave(content):
-    sound = soundfile.SoundFile(io.BytesIO(content))
-    assert (sound.samplerate, sound.channels, sound.subtype, sound.format) == (16000, 1, 'PCM_16', 'WAV')
-    return sound.read(dtype='int16')
-
-
-def test_16_khz_mono_pcm16_keeps_every_sample():
-    samples = np.array([-32768, -1, 0, 1, 32767, 1234], np.int16)
-    out = io.BytesIO()
-    soundfile.write(out, samples, 16000, subtype='PCM_16', format='WAV')
-    features = _read('audio', out.getvalue())
-    np.testing.assert_array_equal(_wave(features['audio']), samples)
-    assert features['duration_s'] == 6 / 16000
+def test_a_file_over_the_limit_is_not_read(modality, tmp_path):
+    path = tmp_path / 'huge'
+    with open(path, 'wb') as file:
+        file.truncate(LIMITS[modality].bytes + 1)
+    assert _reason(modality, path) == 'too_large'
+    content = MEDIA[modality]()
+    assert _reason(modality, content, Limits(bytes=len(content) - 1)) == 'too_large'
+    assert _reason(modality, io.BytesIO(content), Limits(bytes=len(content) - 1)) == 'too_large'
+    assert _read(modality, content, Limits(bytes=len(content))) == _read(modality, content)
 
 
-@pytest.mark.parametrize('rate, channels, subtype', [
-    (8000, 1, 'PCM_16'), (44100, 2, 'PCM_24'), (48000, 6, 'FLOAT'), (22050, 1, 'PCM_U8'), (11025, 2, 'ULAW')])
-def test_other_wavs_become_16_khz_mono(rate, channels, subtype):
-    features = _read('audio', testing.wav_bytes(0.5, rate, channels, frequency=440, subtype=subtype))
-    wave = _wave(features['audio']) / 32768
-    assert features['duration_s'] == pytest.approx(0.5, abs=0.001)
-    spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
-    assert spectrum.argmax() * 16000 / len(wave) == pytest.approx(440, abs=3)
-    assert np.sqrt((wave ** 2).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.03)
+def test_a_segment_without_length(modality):
+    for start, end in ((0.2, 0.2), (0.2, 0.1), (-1.0, 0.1)):
+        assert _reason(modality, MEDIA[modality](), None, start, end) == 'out_of_range'
 
 
-def test_resampling_leaves_no_alias_of_what_16_khz_cannot_hold():
-    wave = _wave(_read('audio', testing.wav_bytes(0.5, 48000, frequency=11000))['audio']) / 32768
-    assert np.abs(wave[800:-800]).max() < 0.01
+@pytest.mark.parametrize('size', [100, 1 << 19])  # below what is read at once, and above
+def test_a_range_of_a_file_is_a_file(size, tmp_path):
+    content = bytes(range(256)) * (size // 256 + 1)
+    path = testing.write(tmp_path, 'archive', b'before' + content + b'after')
+    with readers.open_media(path, Limits(), 6, len(content)) as file:
+        assert file.seekable() and file.read() == content and file.read() == b''
+        assert file.seek(-5, os.SEEK_END) == len(content) - 5 and file.read(9) == content[-5:]
+        assert file.seek(3) == 3 and file.read(4) == content[3:7] and file.tell() == 7
+        assert file.seek(len(content) + 5) and file.read(1) == b''
+        with pytest.raises((OSError, ValueError)):
+            file.seek(-1)
+    with readers.open_media(path, Limits(), 6) as file:
+        assert file.read() == content + b'after'
+    for offset, length, limits, reason in ((6, len(content) + 6, Limits(), 'truncated'), (-1, 3, Limits(), 'truncated'),
+                                           (3, 0, Limits(), 'empty'), (1 << 40, -1, Limits(), 'truncated'),
+                                           (0, 9, Limits(bytes=8), 'too_large')):
+        with pytest.raises(readers.MediaError) as caught:
+            readers.open_media(path, limits, offset, length)
+        assert caught.value.reason == reason
 
 
-def test_tensorflow_decodes_what_is_stored():
-    import tensorflow as tf
-    wave, rate = tf.audio.decode_wav(_read('audio', testing.wav_bytes(0.25, 8000, 2))['audio'])
-    assert rate.numpy() == 16000 and wave.shape == (4000, 1)
+def test_no_file_is_left_open(modality, tmp_path):
+    path = testing.write(tmp_path, 'media', MEDIA[modality]() + bytes(1 << 19))  # more than is read at once
+    _outcome(modality, path)
+    before = os.listdir('/proc/self/fd')
+    for _ in range(5):
+        _outcome(modality, path)
+        for bad in (tmp_path, testing.write(tmp_path, 'bad', b'x' * (1 << 19))):
+            assert _outcome(modality, bad)
+    assert os.listdir('/proc/self/fd') == before
 
 
-def test_bad_sounds():
-    wav = testing.wav_bytes(0.5)
-    assert _reason('audio', b'') == 'empty'
-    assert _reason('audio', testing.wav_bytes(0)) == 'empty'
-    assert _reason('audio', wav[:-1000]) == 'truncated'
-    assert _reason('audio', wav[:20]) == 'truncated'
-    assert _reason('audio', testing.wav_bytes(0.5, kind='FLAC')) == 'unsupported'
-    assert _reason('audio', b'RIFF\0\0\0\0WAVEfmt \x02\0\0\0xx' + b'data\x04\0\0\0abcd') == 'undecodable'
-    assert _reason('audio', testing.wav_bytes(700, rate=1000)) == 'too_large'
-    out = io.BytesIO()
-    soundfile.write(out, np.array([0.0, np.nan, 1.0], np.float32), 16000, subtype='FLOAT', format='WAV')
-    assert _reason('audio', out.getvalue()) == 'undecodable'
+def _outcome(modality, path):
+    try:
+        return _read(modality, path)
+    except readers.MediaError as error:
+        return error.reason
 
 
-def test_a_wav_written_to_a_pipe_has_no_length_and_is_read_to_its_end():
-    wav = bytearray(testing.wav_bytes(0.5))
-    start = wav.index(b'data')
-    wav[start + 4:start + 8] = b'\xff\xff\xff\xff'
-    wav[4:8] = b'\xff\xff\xff\xff'
-    assert _read('audio', bytes(wav))['duration_s'] == 0.5
+def test_errors_are_one_sentence_of_bounded_length():
+    error = readers.MediaError('undecodable', 'a\n  b\t' + 'x' * 10_000)
+    assert error.detail.startswith('a b x') and len(error.detail) == 300
+    assert str(error) == f'undecodable: {error.detail}'
+    with pytest.raises(ValueError, match='no reason'):
+        readers.MediaError('broken', 'It is.')
+    with pytest.raises(ConfigError, match='smell'):
+        readers.read('smell', b'x', None)
 
 
-# What no content says.
-
-def test_paths_that_are_no_file(tmp_path):
-    os.mkfifo(tmp_path / 'pipe.png')
-    for path, reason in ((tmp_path / 'none.png', 'missing'), (tmp_path, 'not_a_file'),
-                         (tmp_path / 'pipe.png', 'not_a_file')):
-        assert _reason('image', path) == reason
-
-
-def test_a_file_over_the_limit_is_not_read(tmp_path):
-    with open(tmp_path / 'huge.png', 'wb') as file:
-        file.truncate(readers.LIMITS['image'].bytes + 1)
-    assert _reason('image', tmp_path / 'huge.png') == 'too_large'
-
-
-def test_any_bytes_end_in_features_or_a_reason():
-    rng = np.random.default_rng(0)
-    outcomes = set()
-    for modality, whole in (('image', testing.image_bytes()), ('image', testing.image_bytes('JPEG')),
-                            ('audio', testing.wav_bytes(0.05)), ('video', testing.mp4_bytes(4))):
-        for _ in range(60):
-            content = bytearray(whole)
-            for place in rng.integers(0, len(content), 8):
-                content[place] = rng.integers(256)
-            try:
-                outcomes.add(tuple(_read(modality, bytes(content))))
-            except readers.MediaError as error:
-                outcomes.add(error.reason)
-    assert 'undecodable' in outcomes and ('audio', 'duration_s') in outcomes
+def test_whatever_a_decoder_raises_is_a_media_error(modality, monkeypatch):
+    def strange(*arguments):
+        raise RecursionError('too deep')
+    monkeypatch.setattr(readers, '_reader', lambda modality: strange)
+    with pytest.raises(readers.MediaError, match='undecodable: RecursionError: too deep'):
+        _read(modality, b'x')
 
 
 def test_reading_imports_neither_tensorflow_nor_beam():

@@ -35,7 +35,7 @@ def read_with_notes(modality: str, source, spec, limits: Limits | None = None, s
     """
     if modality not in LIMITS:
         raise unknown('modality', modality, LIMITS)
-    limits = LIMITS[modality] if limits is None else limits.for_modality(modality)
+    limits = LIMITS[modality] if limits is None else _filled(limits, modality)
     if isinstance(source, bytes):
         file = io.BytesIO(source)
     elif hasattr(source, 'read'):
@@ -63,13 +63,10 @@ def _read(modality, file, spec, limits, start, end):
         raise MediaError('undecodable', f'{type(error).__name__}: {error}') from error
 
 
+_filled = functools.lru_cache(maxsize=64)(Limits.for_modality)  # asked for each file, the same each time
+
+
 @functools.cache
 def _reader(modality: str):
     # Loaded when first asked for: who reads images needs no FFmpeg.
     return importlib.import_module(f'{__name__}.{modality}').read
-
-
-def read_bytes(path, limit: int) -> bytes:
-    """A file's content; MediaError where it is missing, no regular file, not to be opened, or over `limit` bytes."""
-    with open_media(path, Limits(bytes=limit)) as file:
-        return file.read()

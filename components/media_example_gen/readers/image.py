@@ -1,9 +1,9 @@
 """Images: PNG, JPEG, GIF, BMP, WebP, TIFF -> bytes that core TensorFlow decodes, and their size.
 
-Stored byte for byte: 8-bit PNG and grey or RGB JPEG that are upright and opaque. The rest becomes an upright 8-bit grey
-or RGB PNG, without further loss: other depths keep their high byte, CMYK becomes RGB, of several pictures the first is
-taken. What is transparent is laid over white, as most programs show it; TensorFlow's decoder would drop alpha, and
-train on whatever colour lies under it, often black.
+Stored byte for byte: PNG of up to 8 bits and grey or RGB JPEG, where they are upright and opaque. The rest becomes an
+upright 8-bit grey or RGB PNG, without further loss: 16 bits keep their high byte, CMYK becomes RGB, of several pictures
+the first is taken. What is transparent is laid over white, as most programs show it; TensorFlow's decoder would drop
+alpha, and train on whatever colour lies under it, often black.
 """
 
 import io
@@ -26,8 +26,7 @@ warnings.filterwarnings('ignore', module=r'PIL\.')
 _TAKEN = 'PNG, JPEG, GIF, BMP, WebP and TIFF'
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _BMP_HEADERS = tuple(struct.pack('<I', size) for size in (12, 16, 40, 52, 56, 64, 108, 124))
-_ORIENTATION, _PHOTOMETRIC = 0x0112, 262  # EXIF and TIFF tags
-_MAX_PADDING = 1 << 16  # bytes after a JPEG's end: phones append more than zeros, so leave room
+_ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262  # EXIF and TIFF tags
 _EXIF = ('exif', 'xmp', 'XML:com.adobe.xmp', 'Raw profile type exif')  # where Image.info has an orientation
 _TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
           5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
@@ -47,22 +46,24 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
     bit_depth = _check_png(content, limits) if kind == 'PNG' else 8
     if kind == 'WEBP':
         _check_webp(content, limits)
+    buffer, scan = io.BytesIO(content), 0
     try:
-        image = Image.open(io.BytesIO(content), formats=(kind,))
-        # The header is read, no pixel yet.
+        image = Image.open(buffer, formats=(kind,))
+        # The header is read, no pixel yet; of a JPEG all up to its first scan.
+        scan = buffer.tell()
         _check_size(image.width, image.height, limits)
         if kind == 'TIFF':
             _check_tiff(image, len(content))
         image.load()
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise _refused(error, kind, content) from error
-    if kind == 'JPEG' and not _has_end(content):
+        raise _refused(error, kind, content, scan) from error
+    if kind == 'JPEG' and not _has_end(content, scan):
         raise MediaError('truncated', 'The JPEG ends without its EOI marker.')
     _check_size(image.width, image.height, limits)
 
     turn = _turn(image)
     flat = _over_white(image)
-    as_it_is = kind == 'PNG' and bit_depth == 8 or kind == 'JPEG' and image.mode in ('L', 'RGB')
+    as_it_is = kind == 'PNG' and bit_depth <= 8 or kind == 'JPEG' and image.mode in ('L', 'RGB')
     if not as_it_is or turn is not None or flat is not None:
         image = _to_8_bit(image, kind) if flat is None else flat
         if turn is not None:
@@ -91,18 +92,21 @@ def _kind(content: bytes) -> str:
     raise unsupported(content, _TAKEN)
 
 
-def _refused(error: Exception, kind: str, content: bytes) -> MediaError:
+def _refused(error: Exception, kind: str, content: bytes, scan: int) -> MediaError:
     """What a decoder's exception means."""
     text = str(error).lower()
     if 'too large' in text:  # a bomb in a chunk of text or a colour profile
         return MediaError('too_large', str(error))
-    cut = isinstance(error, EOFError) or 'truncated' in text or kind == 'JPEG' and not _has_end(content)
+    cut = isinstance(error, EOFError) or 'truncated' in text or kind == 'JPEG' and not _has_end(content, scan)
     return MediaError('truncated' if cut else 'undecodable', str(error) or f'{kind}: {type(error).__name__}')
 
 
-def _has_end(content: bytes) -> bool:
-    """Whether a JPEG has its end marker, EOI, and after it no more than some padding. Pillow does without."""
-    return content.rfind(b'\xff\xd9') > len(content) - _MAX_PADDING
+def _has_end(content: bytes, scan: int) -> bool:
+    """Whether a JPEG has its end marker, EOI, after byte `scan`. Pillow does without; a thumbnail before has its own.
+
+    Phones append whole videos after it.
+    """
+    return content.find(b'\xff\xd9', scan) >= 0
 
 
 def _check_size(width: int, height: int, limits: Limits):
@@ -179,18 +183,20 @@ def _over_white(image: Image.Image) -> Image.Image | None:
 
 
 def _to_8_bit(image: Image.Image, kind: str) -> Image.Image:
-    if image.mode.startswith('I;16') or image.mode == 'I' and kind == 'PNG':  # 16-bit grey: the high byte.
-        high = (np.asarray(image) >> 8).astype(np.uint8)
+    if image.mode.startswith('I;16') or image.mode == 'I' and kind == 'PNG':  # 12- or 16-bit grey: the high 8.
+        bits = image.tag_v2.get(_BITS, (16,))[0] if kind == 'TIFF' else 16
+        high = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
         # Pillow turns light and dark for 8 bits only.
         return Image.fromarray(255 - high if kind == 'TIFF' and image.tag_v2.get(_PHOTOMETRIC) == 0 else high)
     if image.mode in ('I', 'F', 'LAB', 'HSV'):
-        raise MediaError('unsupported', f'Its pixels are of the kind {image.mode}; grey, RGB, CMYK and palettes of up to '
-                                        '16 bits are taken.')
+        raise MediaError('unsupported', f'Its pixels are of the kind {image.mode}; grey, RGB, CMYK and palettes of up '
+                                        'to 16 bits are taken.')
     return image.convert('L' if image.mode in ('1', 'L', 'LA') else 'RGB')
 
 
 def _notes(image: Image.Image) -> tuple[str, ...]:
-    if image.getpixel((0, 0)) != image.getpixel((image.width // 2, image.height // 2)):
+    pixels = image.load()
+    if pixels[0, 0] != pixels[image.width // 2, image.height // 2]:
         return ()  # as nearly every picture: no need to look at all pixels
     extrema = image.getextrema()
     bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
