@@ -451,9 +451,10 @@ def _average(channels: np.ndarray) -> np.ndarray:
     """[channels, samples] -> [samples]; four times as fast as mean() where the channels are interleaved."""
     if len(channels) == 1:
         return channels[0]
-    total = channels[0] + channels[1]
-    for channel in channels[2:]:
-        total += channel
+    with np.errstate(over='ignore', invalid='ignore'):  # what is not finite is refused, without a warning before
+        total = channels[0] + channels[1]
+        for channel in channels[2:]:
+            total += channel
     total *= np.float32(1 / len(channels))
     return total
 
