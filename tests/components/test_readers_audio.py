@@ -96,6 +96,7 @@ FORMATS = {
     'mkv-aac': (_by_ffmpeg('matroska', 'aac', picture=True), 44100, FRAME),
     'mkv-flac': (_by_ffmpeg('matroska', 'flac'), 44100, FRAME),
     'mkv-ac3': (_by_ffmpeg('matroska', 'ac3', 2), 48000, FRAME),
+    'mpeg-ts': (_by_ffmpeg('mpegts', 'aac', picture=True), 48000, DELAY),
     'avi-pcm': (_by_ffmpeg('avi', 'pcm_s16le', picture=True), 44100, 0),
     'avi-mp3': (_by_ffmpeg('avi', 'libmp3lame', picture=True), 44100, DELAY),
 }

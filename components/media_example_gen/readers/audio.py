@@ -21,6 +21,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from components.media_example_gen.readers import demuxers
 from components.media_example_gen.readers.errors import MediaError, too_large, unsupported
 from model_code.media import Limits
 
@@ -33,7 +34,7 @@ _BLOCK = 1 << 16  # frames
 _LEAD = 0.25
 _MISSING = 0.5  # Seconds that a file may be shorter than its header says: such times are rounded, or count a pause.
 _GAP = 0.02  # Seconds between time stamps and the count of samples from which the time stamps are believed.
-_TAKEN = 'WAV, FLAC, MP3, Ogg, AIFF, M4A, AAC, MP4, MOV, WebM, MKV and AVI'
+_TAKEN = 'WAV, FLAC, MP3, Ogg, AIFF, M4A, AAC, MP4, MOV, WebM, MKV, AVI and MPEG'
 _MAX_CHUNKS = 10_000
 
 _SILENT = 3  # -80 dBFS: 32768 * 10 ** (-80 / 20) = 3.3
@@ -115,25 +116,19 @@ def _look(file, size: int) -> tuple[str, tuple | None]:
 
     MediaError where it is truncated, or none that is taken.
     """
-    head = _at(file, 0, 16)
+    head = _at(file, 0, demuxers.HEAD)
     if head[:4] in (b'RIFF', b'RIFX', b'RF64') and head[8:12] == b'WAVE':
         if _check_chunks(file, size, '>' if head[:4] == b'RIFX' else '<', b'data'):
             return 'wav', None
     elif head[:4] == b'FORM' and head[8:12] in (b'AIFF', b'AIFC'):
         _check_chunks(file, size, '>', b'SSND')
-    elif head[:4] == b'RIFF' and head[8:12] == b'AVI ':
-        _check_avi(file, size)
-        return 'avi', None
     elif head[:4] == b'OggS':
         _check_ogg(file, size)
         if not _only_stream(file, size):
             return 'ogg', None
-    elif head[:4] == b'\x1a\x45\xdf\xa3':
-        _check_matroska(file, size)
-        return 'matroska', None
-    elif head[4:8] in (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide'):
-        _check_mp4(file, size)
-        return 'mp4', None
+    elif demuxer := demuxers.demuxer_of(head):
+        demuxers.check_whole(demuxer, file, size)
+        return demuxer, None
     elif head[:4] != b'fLaC':
         return _look_for_frames(file, size, head)
     return '', None
@@ -198,17 +193,6 @@ def _check_chunks(file, size: int, order: str, wanted: bytes) -> bool:
     raise MediaError('undecodable', f'It has more than {_MAX_CHUNKS:,} chunks before its sound.')
 
 
-def _check_avi(file, size: int):
-    position = 0
-    while (head := _at(file, position, 8))[:4] == b'RIFF' and len(head) == 8:
-        length, = struct.unpack_from('<I', head, 4)
-        if not length or length == 0xFFFFFFFF:  # Written to a pipe.
-            return
-        position += 8 + length + length % 2
-    if position > size + 1:
-        raise _truncated(position - size)
-
-
 def _check_ogg(file, size: int):
     tail = _at(file, max(0, size - (1 << 16)), 1 << 16)  # A page has fewer bytes.
     page = tail[max(0, tail.rfind(b'OggS')):]
@@ -227,48 +211,6 @@ def _only_stream(file, size: int) -> bool:
         return (first[27 + segments:].startswith((b'\x01vorbis', b'OpusHead'))
                 and not (len(second) > 5 and second[5] & 2))  # Streams begin together.
     return False
-
-
-def _check_matroska(file, size: int):
-    position = 0
-    for _ in range(8):  # The header, padding, the segment.
-        head = _at(file, position, 12)
-        if len(head) < 12:
-            raise MediaError('truncated', 'It ends before its first segment.')
-        # The first bit that is set says how many bytes an element's id has, and its length.
-        id_bytes = 9 - head[0].bit_length()
-        length_bytes = 9 - head[id_bytes].bit_length() if id_bytes <= 4 else 9
-        if length_bytes > 12 - id_bytes:
-            return
-        length = int.from_bytes(head[id_bytes:id_bytes + length_bytes], 'big') & ((1 << 7 * length_bytes) - 1)
-        if length == (1 << 7 * length_bytes) - 1:  # Unknown: written to a pipe.
-            return
-        position += id_bytes + length_bytes + length
-        if position > size:
-            raise _truncated(position - size)
-        if head[:4] == b'\x18\x53\x80\x67':
-            return
-
-
-def _check_mp4(file, size: int):
-    position, has_index = 0, False
-    for _ in range(_MAX_CHUNKS):
-        head = _at(file, position, 16)
-        if len(head) < 8:
-            break
-        length, kind = struct.unpack_from('>I4s', head)
-        if length == 1 and len(head) == 16:
-            length, = struct.unpack_from('>Q', head, 8)
-        elif length == 0:
-            length = size - position  # To the end of the file.
-        if length < 8:
-            raise MediaError('undecodable', f'Its box {kind!r} says that it has {length} bytes.')
-        has_index = has_index or kind in (b'moov', b'moof')
-        position += length
-    if position > size:
-        raise _truncated(position - size)
-    if not has_index:
-        raise MediaError('truncated', 'It ends before its index (the box moov).')
 
 
 def _constant_rate(file, size: int, first: int) -> tuple[float, float] | None:
@@ -326,7 +268,7 @@ def _by_ffmpeg(source: _Source, demuxer: str, constant: tuple | None, limits: Li
     # In an MP3 of constant bit rate FFmpeg jumps to where a time must be, else reads all frame headers before.
     options = {'fflags': 'fastseek'} if constant else {}
     # The demuxer by name, and no other file: FFmpeg would else try playlists and other forms that open further ones.
-    with av.open(source, format=demuxer, options=options, metadata_errors='replace',
+    with av.open(source, format=demuxer, container_options=options, metadata_errors='replace',
                  io_open=_no_other_file) as container:
         if not container.streams.audio:
             raise MediaError('no_stream', 'It has no sound.')
@@ -451,10 +393,9 @@ def _average(channels: np.ndarray) -> np.ndarray:
     """[channels, samples] -> [samples]; four times as fast as mean() where the channels are interleaved."""
     if len(channels) == 1:
         return channels[0]
-    with np.errstate(over='ignore', invalid='ignore'):  # what is not finite is refused, without a warning before
-        total = channels[0] + channels[1]
-        for channel in channels[2:]:
-            total += channel
+    total = channels[0] + channels[1]
+    for channel in channels[2:]:
+        total += channel
     total *= np.float32(1 / len(channels))
     return total
 
@@ -472,6 +413,7 @@ def _check_seconds(seconds: float, limits: Limits):
 
 # What is stored.
 
+@np.errstate(over='ignore', invalid='ignore')  # What is not finite is refused, without a warning before.
 def _resampled(blocks, source: _Source, limits: Limits) -> np.ndarray:
     """Blocks of (Hz, [samples]) -> [samples] int16 at 16 kHz."""
     parts, resampler, count, held = [], None, 0, None

@@ -13,6 +13,7 @@ import av
 import numpy as np
 from PIL import Image
 
+from components.media_example_gen.readers import demuxers
 from components.media_example_gen.readers.errors import MediaError, too_large, unsupported
 from model_code.media import Limits
 from model_code.modalities import VideoInput
@@ -63,8 +64,11 @@ def read(file, size: int, spec: VideoInput, limits: Limits, start: float | None 
 
     Notes: 'black' where all frames are nearly so, 'still' where none differs from the first.
     """
-    demuxer = _demuxer(file)
-    _CHECKS.get(demuxer, lambda file, size: None)(file, size)
+    head = file.read(demuxers.HEAD)
+    demuxer = demuxers.demuxer_of(head)
+    if demuxer is None:
+        raise unsupported(head, 'MP4, MOV, WebM, MKV, AVI, GIF, MPEG-TS and MPEG-PS')
+    demuxers.check_whole(demuxer, file, size)
     try:
         return _read(_Frames(file, demuxer, limits), spec, limits, start, end)
     except av.error.FFmpegError as error:
@@ -334,102 +338,3 @@ def _header_seconds(container, stream) -> tuple[float | None, bool]:
 
 def _refuse(url, flags, options):
     raise PermissionError('A video file may not open another file.')
-
-
-def _demuxer(file) -> str:
-    """The name of FFmpeg's demuxer for the content, never for a name; MediaError 'unsupported'."""
-    file.seek(0)
-    head = file.read(400)
-    if head[4:8] in (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot'):
-        return 'mov'
-    if head[:4] == b'\x1aE\xdf\xa3':
-        return 'matroska'
-    if head[:4] == b'RIFF' and head[8:11] == b'AVI':
-        return 'avi'
-    if head[:6] in (b'GIF87a', b'GIF89a'):
-        return 'gif'
-    if head[:4] == b'\0\0\1\xba':
-        return 'mpeg'
-    if _ts_packet(head):
-        return 'mpegts'
-    raise unsupported(head, 'MP4, MOV, WebM, MKV, AVI, GIF, MPEG-TS and MPEG-PS')
-
-
-# What a container says of its own length. A file that ends before is truncated, whichever segment is asked for.
-
-_MAX_BOXES = 10_000
-
-
-def _check_mov(file, size: int):
-    """Walks the outermost boxes: MediaError where the file ends within one, or without an index."""
-    position, has_index = 0, False
-    for _ in range(_MAX_BOXES):
-        file.seek(position)
-        head = file.read(16)
-        if len(head) < 8:
-            break
-        length, kind = struct.unpack_from('>I4s', head)
-        if length == 1 and len(head) == 16:
-            length, = struct.unpack_from('>Q', head, 8)
-        elif length == 0:  # To the end of the file.
-            length = size - position
-        if length < 8:
-            raise MediaError('undecodable', f'The box {kind!r} says that it has {length} bytes.')
-        has_index = has_index or kind in (b'moov', b'moof')
-        position += length
-        if position > size:
-            raise MediaError('truncated', f'The file ends within its box {kind!r}: {position - size:,} bytes are '
-                                          'missing.')
-    else:
-        return
-    if not has_index:
-        raise MediaError('truncated', 'The file ends before its index (the box moov).')
-
-
-def _check_matroska(file, size: int):
-    """The length of the Segment, the element after the EBML header, where it is known."""
-    position = 0
-    for ident in (b'\x1aE\xdf\xa3', b'\x18S\x80g'):
-        file.seek(position)
-        head = file.read(12)
-        if head[:4] != ident or len(head) < 12:
-            return
-        width = 9 - head[4].bit_length()  # A length is its own first byte's leading zeros and one, then bytes.
-        if width > 8:
-            return
-        length = int.from_bytes(head[4:4 + width], 'big') & ((1 << 7 * width) - 1)
-        if length == (1 << 7 * width) - 1:  # Not known: written as it was recorded.
-            return
-        position += 4 + width + length
-    if position > size:
-        raise MediaError('truncated', f'The file ends within its segment: {position - size:,} bytes are missing.')
-
-
-def _check_avi(file, size: int):
-    file.seek(4)
-    length = 8 + int.from_bytes(file.read(4), 'little')
-    if length > size:
-        raise MediaError('truncated', f'The file ends within its RIFF chunk: {length - size:,} bytes are missing.')
-
-
-def _check_gif(file, size: int):
-    file.seek(max(0, size - 16))
-    if not file.read(16).rstrip(b'\0\r\n').endswith(b';'):
-        raise MediaError('truncated', 'The file ends without the trailer of a GIF.')
-
-
-def _ts_packet(head: bytes) -> int:
-    """Bytes a packet of the MPEG transport stream that begins with `head`, 188 or 192; 0 where it is none."""
-    return next((length for first, length in ((0, 188), (4, 192)) if head[first::length][:2] == b'GG'), 0)
-
-
-def _check_mpegts(file, size: int):
-    """All that can be known: a transport stream cut between two packets is a shorter one."""
-    file.seek(0)
-    packet = _ts_packet(file.read(400))
-    if size % packet:
-        raise MediaError('truncated', f'The file ends within a packet: it has {size % packet} of {packet} bytes.')
-
-
-_CHECKS = {'mov': _check_mov, 'matroska': _check_matroska, 'avi': _check_avi, 'gif': _check_gif,
-           'mpegts': _check_mpegts}
