@@ -149,6 +149,17 @@ def test_what_is_transparent_is_laid_over_white(kind, options):
     assert (pixels[:, 10:] == 255).all()
 
 
+@pytest.mark.parametrize('depth, colour, row, transparent, expected', [
+    (1, 0, b'\x80', (1,), [255, 0]), (1, 0, b'\x80', (0,), [255, 255]), (2, 0, b'\x60', (1,), [255, 170]),
+    (4, 0, b'\x1f', (1,), [255, 255]), (4, 0, b'\x12', (3,), [17, 34]), (8, 0, b'\x10\x11', (16,), [255, 17]),
+    (16, 0, b'\x12\x34\x12\x35', (0x1234,), [255, 18]),
+    (8, 2, b'\1\1\1\2\2\2', (1, 1, 1), [255, 2]),
+    (16, 2, b'\x12\x34' * 3 + b'\x13\x34' * 3, (0x1234,) * 3, [255, 19])])
+def test_a_transparent_colour_of_a_png_is_white(depth, colour, row, transparent, expected):
+    key = _chunk(b'tRNS', struct.pack(f'>{len(transparent)}H', *transparent))
+    assert _pixels(_read(_png(2, 1, depth, colour, b'\0' + row, before=key))['image'])[0, :, 0].tolist() == expected
+
+
 def test_transparency_of_grey_and_of_palettes():
     grey = _saved(Image.merge('LA', [Image.fromarray(GREY), Image.fromarray(ALPHA)]), 'PNG')
     features = _read(grey)
@@ -202,6 +213,8 @@ BOMBS = {
         (256, 90_000), (257, 90_000), (262, 1), (273, 8))) + bytes(4),
     'png-profile': _png(2, 2, 8, 0, b'\0\1\2\0\3\4', before=_chunk(
         b'iCCP', b'a\0\0' + zlib.compress(bytes(1 << 26), 9))),
+    'png-texts': _png(2, 2, 8, 0, b'\0\1\2\0\3\4', before=80 * _chunk(
+        b'zTXt', b'a\0\0' + zlib.compress(bytes(1 << 20), 9))),
     'png-text': _png(2, 2, 8, 0, b'\0\1\2\0\3\4', before=_chunk(
         b'zTXt', b'a\0\0' + zlib.compress(bytes(1 << 26), 9))),
 }
@@ -257,6 +270,8 @@ def test_bad_images():
         with pytest.raises(readers.MediaError, match='unsupported: It is none of PNG, JPEG, GIF, BMP, WebP and TIFF'):
             _read(b'\0\0\0\x18ftyp' + brand + bytes(40))
     assert _reason(b'\xff\xd8' + b'x' * 50 + b'\xff\xd9') == 'undecodable'
+    with pytest.raises(readers.MediaError, match='^undecodable: The TIFF has no header that can be read.$'):
+        _read(b'II*\0' + bytes(20))
     # A flipped bit of the pixels, and of their check sum: Pillow would not see it, TensorFlow would stop training.
     start = png.index(b'IDAT')
     length, = struct.unpack_from('>I', png, start - 4)

@@ -13,7 +13,7 @@ import zlib
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from components.media_example_gen.readers.errors import MediaError, too_large, unsupported
 from model_code.media import Limits
@@ -61,6 +61,8 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
         raise MediaError('truncated', 'The JPEG ends without its EOI marker.')
     _check_size(image.width, image.height, limits)
 
+    if bit_depth != 8 and 'transparency' in image.info:
+        _scale_transparency(image, bit_depth)
     turn = _turn(image)
     flat = _over_white(image)
     as_it_is = kind == 'PNG' and bit_depth <= 8 or kind == 'JPEG' and image.mode in ('L', 'RGB')
@@ -94,11 +96,11 @@ def _kind(content: bytes) -> str:
 
 def _refused(error: Exception, kind: str, content: bytes, scan: int) -> MediaError:
     """What a decoder's exception means."""
-    text = str(error).lower()
-    if 'too large' in text:  # a bomb in a chunk of text or a colour profile
-        return MediaError('too_large', str(error))
-    cut = isinstance(error, EOFError) or 'truncated' in text or kind == 'JPEG' and not _has_end(content, scan)
-    return MediaError('truncated' if cut else 'undecodable', str(error) or f'{kind}: {type(error).__name__}')
+    text = '' if isinstance(error, UnidentifiedImageError) else str(error)
+    if 'too large' in text or 'Too much memory' in text:  # a bomb in chunks of text or a colour profile
+        return MediaError('too_large', text)
+    cut = isinstance(error, EOFError) or 'truncated' in text.lower() or kind == 'JPEG' and not _has_end(content, scan)
+    return MediaError('truncated' if cut else 'undecodable', text or f'The {kind} has no header that can be read.')
 
 
 def _has_end(content: bytes, scan: int) -> bool:
@@ -171,6 +173,15 @@ def _turn(image: Image.Image):
         return None
 
 
+def _scale_transparency(image: Image.Image, bit_depth: int):
+    """Pillow names a PNG's transparent colour in the file's bits, while pixels come in 8 (but for 16-bit grey)."""
+    colour = image.info['transparency']
+    if bit_depth == 16 and image.mode == 'RGB':
+        image.info['transparency'] = tuple(value >> 8 for value in colour)
+    elif bit_depth in (2, 4) and image.mode == 'L':
+        image.info['transparency'] = colour * 255 // ((1 << bit_depth) - 1)
+
+
 def _over_white(image: Image.Image) -> Image.Image | None:
     """The picture over white, where any of it is transparent; else None."""
     if not image.mode.endswith(('A', 'a')) and ('transparency' not in image.info or image.mode.startswith('I')):
@@ -186,6 +197,8 @@ def _to_8_bit(image: Image.Image, kind: str) -> Image.Image:
     if image.mode.startswith('I;16') or image.mode == 'I' and kind == 'PNG':  # 12- or 16-bit grey: the high 8.
         bits = image.tag_v2.get(_BITS, (16,))[0] if kind == 'TIFF' else 16
         high = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+        if kind == 'PNG' and 'transparency' in image.info:
+            high[np.asarray(image) == image.info['transparency']] = 255  # over white
         # Pillow turns light and dark for 8 bits only.
         return Image.fromarray(255 - high if kind == 'TIFF' and image.tag_v2.get(_PHOTOMETRIC) == 0 else high)
     if image.mode in ('I', 'F', 'LAB', 'HSV'):
