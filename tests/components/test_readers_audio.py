@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from components.media_example_gen import readers
+from components.media_example_gen.readers import audio
 from model_code.media import Limits
 from model_code.modalities import AudioInput
 from tests import testing
@@ -371,6 +372,12 @@ def test_a_file_that_fails_while_it_is_read_is_unreadable(name, capfd):
             return super().read(*args)
     assert _reason(Failing(_example(name))) == 'unreadable'
     assert capfd.readouterr().err == ''
+
+
+def test_a_decoder_that_seeks_to_before_the_beginning_stays_where_it_is():
+    for file in (io.BytesIO(b'abcd'), io.BufferedReader(io.BytesIO(b'abcd'))):
+        source = audio._Source(file, 1.0)
+        assert source.seek(2) == 2 and source.seek(-1) == 2 and source.read(2) == b'cd'
 
 
 def test_the_name_of_a_file_says_nothing(tmp_path):

@@ -78,7 +78,13 @@ class _Source:
 
     def __init__(self, file, seconds: float):
         self._file, self._seconds, self._deadline, self._error = file, seconds, time.monotonic() + seconds, None
-        self.seek, self.tell, self.ended = file.seek, file.tell, False
+        self.tell, self.ended = file.tell, False
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        try:
+            return self._file.seek(position, whence)
+        except Exception:  # A damaged header leads libsndfile to before the beginning; it sees that it did not move.
+            return self._file.tell()
 
     def read(self, count: int = -1) -> bytes:
         if time.monotonic() < self._deadline:
