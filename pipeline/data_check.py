@@ -1,4 +1,4 @@
-"""`polyvit data check`: reads every file as the pipeline will; says what would be rejected, and whether a run would stop.
+"""`polyvit data check`: reads every file as the pipeline will; what would be rejected, and would a run stop.
 
 The same decoders, findings and verdict as MediaExampleGen's, without Beam: a decoding process a core, started here.
 """
@@ -46,23 +46,18 @@ def _check_task(task: Task, spec, beam_args, workers: int, progress) -> dict:
 
 def _read(task: Task, spec, beam_args, entries: list[Entry], workers: int, progress):
     """(entry, notes, digest, error) of each entry; the media itself is dropped at once."""
-    is_undecodable = None
+    only_decodable = iter
     if task.modality == 'image':
         # TensorFlow's word counts too: it decodes them in training. Its import takes seconds, so only where needed.
-        from components.media_example_gen.decodable import undecodable as is_undecodable
+        from components.media_example_gen.decodable import only_decodable
     local, decoders = threading.local(), []
 
     def read_chunk(chunk):
         if not hasattr(local, 'decoder'):
             local.decoder = Decoder(task.data, task.modality, spec, task.limits, beam_args)
             decoders.append(local.decoder)
-        results = []
-        for decoded in local.decoder.read(chunk):
-            error = decoded.error
-            if error is None and is_undecodable:
-                error = is_undecodable(decoded.features['image'])
-            results.append((decoded.entry, decoded.notes, decoded.digest, error))
-        return results
+        return [(decoded.entry, decoded.notes, decoded.digest, decoded.error)
+                for decoded in only_decodable(local.decoder.read(chunk))]
 
     size = _CHUNK[task.modality]
     chunks = (entries[i:i + size] for i in range(0, len(entries), size))

@@ -1,12 +1,13 @@
 """Media is decoded in a process of its own: a file that hangs or kills a decoder is rejected, and the worker lives on.
 
-Decoders are C libraries that read hostile bytes: no exception handler catches their endless loops and their crashes. The
-parent (`Decoder`) sends entries and waits for each answer no longer than the task's limit; a child that is late or dead is
-replaced, and the file that it had in hand is named. The child (`main`) imports no TensorFlow, so a new one is
-there within a second, and has bounded memory, files and core dumps.
+Decoders are C libraries that read hostile bytes: no exception handler catches their endless loops and crashes. The
+parent (`Decoder`) sends entries and waits for each answer no longer than the task's limit; a child that is late or dead
+is replaced, and the file that it had in hand is named. The child (`main`) imports no TensorFlow, so a new one is there
+within a second, and has bounded memory, files and core dumps.
 
-Between them run frames over the child's standard input and output: four bytes of length (big-endian), JSON, and after an
-answer's JSON the bytes that it counts up. Nothing is pickled.
+Between them run frames over the child's standard input and output: four bytes of length (big-endian), JSON, and after
+an answer's JSON the bytes that it counts up. Nothing is pickled. Small files are many to a millisecond: they are asked
+for ahead, and answered together. When a child is lost, what it still owed is asked for again one by one.
 """
 
 import collections
@@ -44,6 +45,8 @@ _GRACE_SECONDS = 1.0  # readers look at the clock too, and say more than a kille
 _START_SECONDS = 60.0
 # Sent ahead, so that the child need not wait for us between two files. Less than a pipe holds, or both would block.
 _AHEAD_ENTRIES, _AHEAD_BYTES = 128, 32 << 10
+# A child with more to do keeps answers back this long: a process switch costs more than a small file.
+_TOGETHER_SECONDS = 0.02
 
 _LENGTH = struct.Struct('>I')
 
@@ -103,12 +106,23 @@ class Decoder:
                 return
             entry, size = waiting[0]
             answer = self._answer(entry)
+            if answer is None:
+                # Which of them it was, nobody knows: the answers of those before it may have died with the child.
+                yield from self._one_by_one(waiting)
+                ahead = 0
+                continue
             waiting.popleft()
             ahead -= size
-            if answer is None:
-                answer = self._lost(entry)
-                for other, _ in waiting:  # a new child has never heard of them
-                    self._send(_request(other))
+            yield answer
+
+    def _one_by_one(self, waiting: collections.deque) -> Iterator[Decoded]:
+        """The answers of all that is waiting; a lost child is now the fault of the one entry that it had."""
+        self.close()
+        while waiting:
+            entry, _ = waiting[0]
+            self._send(_request(entry))
+            answer = self._answer(entry) or self._lost(entry)
+            waiting.popleft()
             yield answer
 
     def close(self):
@@ -167,13 +181,14 @@ class _Child:
                                          env=os.environ | {'PYTHONPATH': path}, bufsize=0)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._process.stdout, selectors.EVENT_READ)
-        self._buffer = bytearray()
+        self._buffer, self._taken = b'', 0
         self.send(_frame(start_message))
         try:
             self.receive(_START_SECONDS)
         except (EOFError, TimeoutError) as error:
             self.close()
-            raise RuntimeError(f'The decoding process does not start: it {self.ending()}. {self.last_words()}') from error
+            raise RuntimeError(
+                f'The decoding process does not start: it {self.ending()}. {self.last_words()}') from error
 
     def send(self, request: bytes):
         try:
@@ -189,16 +204,15 @@ class _Child:
         return header, self._take(sum(map(sum, (b[2] for b in header.get('blobs', ())))), deadline)
 
     def _take(self, count: int, deadline: float) -> bytes:
-        while len(self._buffer) < count:
+        while len(self._buffer) - self._taken < count:
             if not self._selector.select(max(0.0, deadline - time.monotonic())):
                 raise TimeoutError
             read = os.read(self._process.stdout.fileno(), 1 << 20)
             if not read:
                 raise EOFError
-            self._buffer += read
-        taken = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return taken
+            self._buffer, self._taken = self._buffer[self._taken:] + read, 0
+        self._taken += count
+        return self._buffer[self._taken - count:self._taken]
 
     def ending(self) -> str:
         """How the process ended, for a sentence."""
@@ -216,7 +230,7 @@ class _Child:
         """Ends the process, gently where it is waiting for work, and waits for it."""
         self._process.stdin.close()
         try:
-            self._process.wait(0.2 if not self._buffer else 0)
+            self._process.wait(0.5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -240,10 +254,10 @@ def _request(entry: Entry) -> bytes:
 def main():
     """Answers requests from standard input until it ends."""
     # Whatever a library prints must not get between the answers.
-    answers = os.fdopen(os.dup(1), 'wb')
+    answers = os.fdopen(os.dup(1), 'wb', buffering=1 << 18)
     os.dup2(2, 1)
-    requests = sys.stdin.buffer
-    start = _read_frame(requests)
+    requests = _Requests(0)
+    start = requests.next()
     _bound_resources()
     from components.media_example_gen import containers, readers
     from components.media_example_gen.listing import files
@@ -257,7 +271,8 @@ def main():
         files.use_beam_options(start['beam_args'])
     answers.write(_frame({'ready': True}))
     answers.flush()
-    while (request := _read_frame(requests)) is not None:
+    flushed = time.monotonic()
+    while (request := requests.next(before_waiting=answers.flush)) is not None:
         entry = Entry(labels=(), split='', **request)
         try:
             with containers.open_entry(start['root'], entry, limits) as file:
@@ -266,8 +281,11 @@ def main():
         except MediaError as error:
             answers.write(_frame({'reason': error.reason, 'detail': error.detail}))
         except MemoryError:
-            answers.write(_frame({'reason': 'too_large', 'detail': f'Decoding it needs more than {MEMORY_BYTES >> 30} GiB.'}))
-        answers.flush()
+            detail = f'Decoding it needs more than {MEMORY_BYTES >> 30} GiB.'
+            answers.write(_frame({'reason': 'too_large', 'detail': detail}))
+        if time.monotonic() - flushed > _TOGETHER_SECONDS:
+            answers.flush()
+            flushed = time.monotonic()
 
 
 def _bound_resources():
@@ -294,12 +312,25 @@ def _write_features(answers: BinaryIO, features: dict, notes: tuple[str, ...]):
         answers.write(part)
 
 
-def _read_frame(requests: BinaryIO) -> dict | None:
-    """The next request; None where the parent has closed."""
-    length = requests.read(_LENGTH.size)
-    if len(length) < _LENGTH.size:
-        return None
-    return json.loads(requests.read(_LENGTH.unpack(length)[0]))
+class _Requests:
+    """The frames that come over a file descriptor."""
+
+    def __init__(self, descriptor: int):
+        self._descriptor, self._buffer = descriptor, b''
+
+    def next(self, before_waiting=lambda: None) -> dict | None:
+        """The next request; None where the parent has closed. before_waiting is called where none is there yet."""
+        while True:
+            if len(self._buffer) >= _LENGTH.size:
+                end = _LENGTH.size + _LENGTH.unpack_from(self._buffer)[0]
+                if len(self._buffer) >= end:
+                    text, self._buffer = self._buffer[_LENGTH.size:end], self._buffer[end:]
+                    return json.loads(text)
+            before_waiting()
+            read = os.read(self._descriptor, 1 << 16)
+            if not read:
+                return None
+            self._buffer += read
 
 
 if __name__ == '__main__':

@@ -1,6 +1,8 @@
 """Reads media with Beam, writes examples, the list of what was rejected, and what was found."""
 
+import collections
 import hashlib
+import itertools
 import json
 import logging
 import math
@@ -17,7 +19,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.media_example_gen import findings, listing
-from components.media_example_gen.decodable import undecodable
+from components.media_example_gen.decodable import only_decodable
 from components.media_example_gen.decoder import Decoder
 from components.media_example_gen.entries import Entry, Listing
 from model_code.errors import PipelineStop
@@ -32,6 +34,9 @@ REJECTED_FILE = 'rejected.jsonl'
 # data evenly, large enough that an element's overhead and a file's do not count.
 SHARD_BYTES = 64 << 20
 SHARD_ENTRIES = {'image': 1_024, 'audio': 512, 'video': 32}
+
+# Examples whose digests are compared in one place: some megabytes of a worker's memory.
+BUCKET_EXAMPLES = 50_000
 
 # Media is compressed already; deflate finds a few percent, at its lowest level for a quarter of the time.
 _TFRECORD_OPTIONS = tf.io.TFRecordOptions(compression_type='GZIP', compression_level=1)
@@ -92,22 +97,21 @@ def read_media(pipeline: beam.Pipeline, task: Task, spec, found: Listing, exampl
                beam_args: tuple[str, ...] = ()):
     """Adds to `pipeline`: Split-<split>/data_tfrecord-*.gz under examples_uri; rejected.jsonl and findings.json.
 
-    Media never passes between Beam's steps: a worker reads the files of one shard and writes that shard. So its memory is
-    one example, and no runner shuffles, or holds, a data set.
+    Media never passes between Beam's steps: a worker reads the files of one shard and writes that shard. So its memory
+    is one example, and no runner shuffles, or holds, a data set. Nor does a file cost an element: a small image is
+    decoded faster than Beam hands on anything.
     """
     sizes = [size for size, _ in listing.file_facts(task, found.entries)]
     shards = plan_shards(found.entries, sizes, task.modality)
     elements = [(split, index, len(parts), entries) for split, parts in shards.items()
                 for index, entries in enumerate(parts)]
+    buckets = math.ceil(len(found.entries) / BUCKET_EXAMPLES)
     read = (pipeline
             | 'Shards' >> beam.Create(elements)
             | 'Spread' >> beam.Reshuffle()
-            | 'Read' >> beam.ParDo(_WriteShard(task, spec, examples_uri, len(found.entries), beam_args)).with_outputs(
-                'rejected', 'digests', main='findings'))
-    equal = (read.digests
-             | 'ByDigest' >> beam.GroupByKey()
-             | 'Equal' >> beam.Map(_equal_media)
-             | 'Found' >> beam.Filter(lambda group: group is not None))
+            | 'Read' >> beam.ParDo(_WriteShard(task, spec, examples_uri, len(found.entries), buckets,
+                                                beam_args)).with_outputs('rejected', 'digests', main='findings'))
+    equal = read.digests | 'ByDigest' >> beam.GroupByKey() | 'Equal' >> beam.Map(_equal_media)
     rejected = (read.rejected, pipeline | 'TurnedAway' >> beam.Create(found.rejected)) | 'Rejected' >> beam.Flatten()
     summary = ((read.findings, equal, rejected | 'Count' >> beam.Map(_rejected_finding))
                | 'AllFindings' >> beam.Flatten()
@@ -117,14 +121,15 @@ def read_media(pipeline: beam.Pipeline, task: Task, spec, found: Listing, exampl
 
 
 class _WriteShard(beam.DoFn):
-    """(split, index, of how many, entries) -> the shard's file; its findings, rejected lines, (digest, example).
+    """(split, index, of how many, entries) -> the shard's file; its findings, rejected lines, (bucket, digests).
 
     A retried element writes its own file anew, whole.
     """
 
-    def __init__(self, task: Task, spec, examples_uri: str, total: int, beam_args: tuple[str, ...]):
+    def __init__(self, task: Task, spec, examples_uri: str, total: int, buckets: int,
+                 beam_args: tuple[str, ...]):
         self._task, self._spec, self._uri, self._total = task, spec, examples_uri, total
-        self._beam_args = beam_args
+        self._buckets, self._beam_args = buckets, beam_args
         self._decoder = self._progress = None
         self._shared_progress = shared.Shared()
 
@@ -139,20 +144,22 @@ class _WriteShard(beam.DoFn):
 
     def process(self, element):
         split, index, count, entries = element
-        found = findings.Findings()
+        found, digests = findings.Findings(), collections.defaultdict(list)
         with ShardFile(self._uri, split, index, count) as file:
-            for decoded in self._decoder.read(entries):
-                entry, error = decoded.entry, decoded.error
-                if error is None and self._task.modality == 'image':
-                    error = undecodable(decoded.features['image'])
+            read = self._decoder.read(entries)
+            for decoded in only_decodable(read) if self._task.modality == 'image' else read:
+                entry = decoded.entry
                 self._progress.add(1)
-                if error is not None:
-                    yield beam.pvalue.TaggedOutput('rejected', findings.rejected_line(entry, error))
+                if decoded.error:
+                    yield beam.pvalue.TaggedOutput('rejected', findings.rejected_line(entry, decoded.error))
                     continue
                 file.write(make_example(entry, decoded.features))
                 found.add_example(split, entry.labels, entry.id, decoded.notes)
-                yield beam.pvalue.TaggedOutput('digests', (decoded.digest, (entry.id, split, entry.labels)))
+                bucket = int.from_bytes(decoded.digest[:4], 'big') % self._buckets
+                digests[bucket].append((decoded.digest, entry.id, split, entry.labels))
         yield found.to_dict()
+        for pair in digests.items():
+            yield beam.pvalue.TaggedOutput('digests', pair)
 
 
 class Progress:
@@ -205,14 +212,14 @@ class ShardFile:
             tf.io.gfile.remove(self._aside)
 
 
-def _equal_media(group) -> dict | None:
-    """The findings of one digest's examples; None where there is but one, as nearly always."""
-    _, examples = group
-    examples = list(examples)
-    if len(examples) < 2:
-        return None
-    found = findings.Findings()
-    found.add_equal(examples)
+def _equal_media(bucket) -> dict:
+    """The findings of the examples of one bucket that have equal digests."""
+    found, copies = findings.Findings(), collections.defaultdict(list)
+    for digest, *example in itertools.chain.from_iterable(bucket[1]):
+        copies[digest].append(tuple(example))
+    for group in copies.values():
+        if len(group) > 1:
+            found.add_equal(group)
     return found.to_dict()
 
 

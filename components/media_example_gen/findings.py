@@ -176,8 +176,9 @@ def stops(task: Task, found: Findings) -> list[str]:
     if found.leaks.count and not task.allow_leaks:
         pairs = '; '.join(' = '.join(pair) for pair in found.leaks.first)
         reasons.append(
-            f'Task {task.name}: {found.leaks.count:,} media are both in train and in eval, so that the evaluation would '
-            f'flatter the model{_first(found.leaks)}: {pairs}. Take them out of one split, or set allow_leaks=True.')
+            f'Task {task.name}: {found.leaks.count:,} media are both in train and in eval, so that the evaluation '
+            f'would flatter the model{_first(found.leaks)}: {pairs}. Take them out of one split, or set '
+            'allow_leaks=True.')
     absent = [label for label, count in few(task, found).items() if not count]
     if absent and found.examples.get('train'):
         reasons.append(f'Task {task.name}: {len(absent)} of its classes have no train example: '

@@ -186,9 +186,11 @@ def test_shards_follow_the_number_of_entries_and_their_bytes():
 
 def test_a_jpeg_that_only_tensorflow_refuses():
     content = bytearray(testing.image_bytes('JPEG', size=(40, 40)))
-    assert decodable.undecodable(bytes(content)) is None
+    good = bytes(content)
     content[-2:] = b'\0\0'
-    assert decodable.undecodable(bytes(content)).reason == 'undecodable'
+    assert decodable.undecodable([good]) == [None]
+    errors = decodable.undecodable([good, bytes(content), good])
+    assert [e and e.reason for e in errors] == [None, 'undecodable', None]
 
 
 def test_the_component_declares_what_the_pipeline_wires():

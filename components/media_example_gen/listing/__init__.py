@@ -4,8 +4,8 @@ Names and annotations are read here, no media. What is wrong with the layout or 
 before anything starts; what is wrong with one row or name is a line of Listing.rejected; what is wrong with a file
 (missing, empty, corrupt) is found when it is read. Nothing that was found is left out.
 
-A CSV of 1,000,000 rows took 37 s and 300 MB, its fingerprint another 14 s, on two cores that others kept busy (the files
-were not there); 100,000 examples of a tar 22 s.
+A CSV of 1,000,000 rows took 37 s and 300 MB, its fingerprint another 14 s, on two busy cores (the files were not
+there); 100,000 examples of a tar 22 s.
 """
 
 import hashlib
