@@ -234,6 +234,16 @@ def test_a_jpeg_that_claims_too_many_pixels():
         readers.read('image', testing.image_bytes(), SPEC, Limits(pixels=300))
 
 
+def test_a_flood_of_scans_or_chunks_is_not_decoded():
+    jpeg = testing.image_bytes('JPEG', progressive=True)
+    scans = jpeg.count(b'\xff\xda')
+    last = jpeg[jpeg.rindex(b'\xff\xda'):-2]
+    assert 1 < scans < 20
+    assert _read(jpeg[:-2] + last * (200 - scans) + jpeg[-2:])['height'] == 16
+    assert _reason(jpeg[:-2] + last * (201 - scans) + jpeg[-2:]) == 'too_large'
+    assert _reason(_png(2, 2, 8, 0, b'\0\1\2\0\3\4', before=_chunk(b'tEXt', b'a\0') * 100_000)) == 'too_large'
+
+
 def test_nothing_is_printed(tmp_path):
     files = [testing.write(tmp_path, f'{i}', content) for i, content in enumerate([
         *BOMBS.values(), testing.image_bytes('TIFF')[:90],

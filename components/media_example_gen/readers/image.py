@@ -27,6 +27,8 @@ _TAKEN = 'PNG, JPEG, GIF, BMP, WebP and TIFF'
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _BMP_HEADERS = tuple(struct.pack('<I', size) for size in (12, 16, 40, 52, 56, 64, 108, 124))
 _ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262  # EXIF and TIFF tags
+# Some hundred bytes of a JPEG's scan, or twelve of a PNG's chunk, can cost as much as a picture: bound their number.
+_MAX_SCANS, _MAX_CHUNKS = 200, 100_000
 _EXIF = ('exif', 'xmp', 'XML:com.adobe.xmp', 'Raw profile type exif')  # where Image.info has an orientation
 _TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
           5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
@@ -54,6 +56,10 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
         _check_size(image.width, image.height, limits)
         if kind == 'TIFF':
             _check_tiff(image, len(content))
+        if image.info.get('progressive'):
+            scans = 1 + content.count(b'\xff\xda', scan, content.find(b'\xff\xd9', scan))
+            if scans > _MAX_SCANS:
+                raise too_large('scans', scans, _MAX_SCANS)
         image.load()
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise _refused(error, kind, content, scan) from error
@@ -119,7 +125,7 @@ def _check_size(width: int, height: int, limits: Limits):
 def _check_png(content: bytes, limits: Limits) -> int:
     """The bit depth. Walks the chunks: Pillow does not check the sums of pixel data, TensorFlow's libpng does."""
     position, end, bit_depth = 8, len(content), 0
-    while True:
+    for _ in range(_MAX_CHUNKS):
         if position + 8 > end:
             raise MediaError('truncated', 'The PNG ends without its IEND chunk.')
         length, kind = struct.unpack_from('>I4s', content, position)
@@ -136,6 +142,7 @@ def _check_png(content: bytes, limits: Limits) -> int:
         if kind == b'IEND':
             return bit_depth
         position = body_end + 4
+    raise MediaError('too_large', f'The PNG has more than {_MAX_CHUNKS:,} chunks.')
 
 
 def _check_webp(content: bytes, limits: Limits):
