@@ -21,7 +21,7 @@ from tfx.types import artifact_utils
 from components.media_example_gen import findings, listing
 from components.media_example_gen.decodable import only_decodable
 from components.media_example_gen.decoder import Decoder
-from components.media_example_gen.entries import Entry, Listing
+from components.media_example_gen.entries import Entry, Listing, pack, unpack
 from model_code.errors import PipelineStop
 from model_code.modalities import get_modality
 from model_code.serialization import from_json
@@ -103,7 +103,7 @@ def read_media(pipeline: beam.Pipeline, task: Task, spec, found: Listing, exampl
     """
     sizes = [size for size, _ in listing.file_facts(task, found.entries)]
     shards = plan_shards(found.entries, sizes, task.modality)
-    elements = [(split, index, len(parts), entries) for split, parts in shards.items()
+    elements = [(split, index, len(parts), pack(entries)) for split, parts in shards.items()
                 for index, entries in enumerate(parts)]
     buckets = math.ceil(len(found.entries) / BUCKET_EXAMPLES)
     read = (pipeline
@@ -121,7 +121,7 @@ def read_media(pipeline: beam.Pipeline, task: Task, spec, found: Listing, exampl
 
 
 class _WriteShard(beam.DoFn):
-    """(split, index, of how many, entries) -> the shard's file; its findings, rejected lines, (bucket, digests).
+    """(split, index, of how many, packed entries) -> the shard's file; its findings, rejected lines, (bucket, digests).
 
     A retried element writes its own file anew, whole.
     """
@@ -143,10 +143,10 @@ class _WriteShard(beam.DoFn):
             self._decoder.close()
 
     def process(self, element):
-        split, index, count, entries = element
+        split, index, count, packed = element
         found, digests = findings.Findings(), collections.defaultdict(list)
         with ShardFile(self._uri, split, index, count) as file:
-            read = self._decoder.read(entries)
+            read = self._decoder.read(unpack(packed))
             for decoded in only_decodable(read) if self._task.modality == 'image' else read:
                 entry = decoded.entry
                 self._progress.add(1)

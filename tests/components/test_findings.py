@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from components.media_example_gen import entries as entries_module
 from components.media_example_gen import findings
 from components.media_example_gen.entries import Entry, Listing
 from components.media_example_gen.readers.errors import MediaError
@@ -90,3 +91,9 @@ def test_parts_merge_to_the_whole():
     for part in (rows[40:], rows[:7], rows[7:40]):
         merged.merge(findings.Findings.from_dict(_gather(part)[0].to_dict()))
     assert merged.to_dict() == whole.to_dict()
+
+
+def test_entries_pass_through_beam_as_they_are():
+    entries = [Entry('a/b.tar', ('x', 'y'), 'train', 1.5, None, 512, 20, 'm.jpg', '', (('speaker', 'caf\u00e9'),)),
+               Entry('c.jpg', ('x',), 'eval')]
+    assert entries_module.unpack(entries_module.pack(entries)) == entries
