@@ -21,15 +21,16 @@ PRESETS = {
 class ModelConfig:
     """The encoder's size and each modality's input.
 
-    dropout and stochastic_depth are rates in [0, 1); pooling is 'token' (the class token) or 'gap' (mean of tokens).
+    modality_layers: so many of the `layers` blocks, the first, are each modality's own (the paper's L_adapt); 0 shares
+      all of them.
+    dropout: a rate in [0, 1), after each attention and in each MLP. (Stochastic depth is a task's.)
     """
     layers: int = 12
     width: int = 192
     heads: int = 3
     mlp_width: int = 768
+    modality_layers: int = 0
     dropout: float = 0.0
-    stochastic_depth: float = 0.0
-    pooling: str = 'token'
     image: modalities.ImageInput = modalities.ImageInput()
     audio: modalities.AudioInput = modalities.AudioInput()
     video: modalities.VideoInput = modalities.VideoInput()
@@ -38,8 +39,11 @@ class ModelConfig:
         if self.width % self.heads:
             raise ConfigError(f'Model: width is {self.width}, which {self.heads} heads do not divide. '
                               'Choose a width that is a multiple of heads.')
-        if self.pooling not in ('token', 'gap'):
-            raise unknown('pooling', self.pooling, ('token', 'gap'))
+        if not 0 <= self.modality_layers <= self.layers:
+            raise ConfigError(f'Model: modality_layers is {self.modality_layers}; it must be from 0 to the number of '
+                              f'layers, {self.layers}.')
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f'Model: dropout is {self.dropout}; it must be in [0, 1).')
 
     def input(self, modality: str):
         """The modality's ImageInput, AudioInput or VideoInput."""

@@ -11,6 +11,7 @@ from model_code import media, modalities
 from model_code.errors import ConfigError, unknown
 
 SCHEDULES = ('task_by_task', 'alternating', 'uniform', 'weighted', 'accumulated')
+POOLINGS = ('token', 'gap')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Task:
     augmentations: names from the modality's row of modalities.MODALITIES, applied in order, in training only.
     label_smoothing: in [0, 1), single-label tasks only.
     zero_init_head: the head's output starts at zero (the paper's choice for video and audio).
+    pooling: what the head reads: 'token', the class token, or 'gap', the mean of all tokens.
+    head_hidden: widths of the head's hidden layers (ReLU); () is one dense output.
+    stochastic_depth: in [0, 1); in training, block l of L is dropped for a sample with probability
+      l / (L - 1) * stochastic_depth.
     limits: how large a file may be; zeros take the modality's own limits.
     max_rejected_share: more rejected files than this share of all stops the run; files that are missing count apart.
     max_missing_share: the same for files that the annotations name and nobody has (a fifth of VGGSound is gone).
@@ -62,6 +67,9 @@ class Task:
     augmentations: tuple[str, ...] = ()
     label_smoothing: float = 0.0
     zero_init_head: bool = False
+    pooling: str = 'token'
+    head_hidden: tuple[int, ...] = ()
+    stochastic_depth: float = 0.0
     limits: media.Limits = media.Limits()
     max_rejected_share: float = 0.01
     max_missing_share: float = 0.01
@@ -88,8 +96,13 @@ class Task:
         for field in ('max_rejected_share', 'max_missing_share', 'eval_share', 'floor'):
             if not 0 <= getattr(self, field) <= 1:
                 raise ConfigError(f'Task {self.name}: {field} is {getattr(self, field)}; it must be from 0 to 1.')
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(f'Task {self.name}: label_smoothing is {self.label_smoothing}; it must be in [0, 1).')
+        for field in ('label_smoothing', 'stochastic_depth'):
+            if not 0 <= getattr(self, field) < 1:
+                raise ConfigError(f'Task {self.name}: {field} is {getattr(self, field)}; it must be in [0, 1).')
+        if self.pooling not in POOLINGS:
+            raise unknown('pooling', self.pooling, POOLINGS)
+        if any(width < 1 for width in self.head_hidden):
+            raise ConfigError(f'Task {self.name}: head_hidden is {self.head_hidden}; each width must be at least 1.')
         if len(set(self.classes)) != len(self.classes):
             raise ConfigError(f'Task {self.name}: a class is named twice in {self.classes}.')
         if self.classes and self.num_classes not in (0, len(self.classes)):

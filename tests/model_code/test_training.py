@@ -102,7 +102,7 @@ def test_forward_pass_against_numpy():
         y = dense(normed(x, block.norm_mlp), block.mlp_in)
         y = 0.5 * y * (1 + np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y ** 3)))
         x = x + dense(y, block.mlp_out)
-    expected = dense(normed(x, model.encoder.norm)[:, 0], model.heads['shapes'])
+    expected = dense(normed(x, model.encoder.norm)[:, 0], model.heads['shapes'].output_layer)
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
@@ -131,10 +131,10 @@ def test_a_step_moves_nothing_of_an_idle_task(optimizer):
     optimizer.build(list(model.trainable_variables))
     steps = {t.name: training.make_train_step(one, model, optimizer, t, config) for t in TASKS[:3]}
     steps['shapes'](batch_for(TASKS[0]))
-    head, tokenizer = (model.heads['shapes'].kernel.numpy(), model.tokenizers['image'].embedding.kernel.numpy())
+    head, tokenizer = (model.heads['shapes'].output_layer.kernel.numpy(), model.tokenizers['image'].embedding.kernel.numpy())
     encoder = model.encoder.blocks[0].mlp_in.kernel.numpy()
     steps['tags'](batch_for(TASKS[2]))
-    np.testing.assert_array_equal(model.heads['shapes'].kernel.numpy(), head)
+    np.testing.assert_array_equal(model.heads['shapes'].output_layer.kernel.numpy(), head)
     np.testing.assert_array_equal(model.tokenizers['image'].embedding.kernel.numpy(), tokenizer)
     assert (model.encoder.blocks[0].mlp_in.kernel.numpy() != encoder).any()
 
