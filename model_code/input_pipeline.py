@@ -15,7 +15,7 @@ def feature_spec(task: Task, classes: int) -> dict:
     row = modalities.get_modality(task.modality)
     media = (tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True) if row.repeated
              else tf.io.FixedLenFeature([], tf.string))
-    label = tf.io.FixedLenFeature([classes], tf.float32) if task.multi_label else tf.io.FixedLenFeature([], tf.int64)
+    label = tf.io.FixedLenFeature([classes], tf.float32) if task.multi_hot else tf.io.FixedLenFeature([], tf.int64)
     spec = {row.feature: media, 'label': label}
     if task.modality == 'audio':
         spec |= {'log_mel_mean': tf.io.FixedLenFeature([], tf.float32),

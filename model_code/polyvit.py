@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from model_code import heads, modalities, tokenizers
+from model_code import heads, losses, modalities, tokenizers
 from model_code.encoder import Encoder
 from model_code.settings import ModelConfig
 from model_code.tasks import Mixture
@@ -18,12 +18,19 @@ class PolyViT(tf.Module):
       mixture: the tasks.
       classes: task name -> number of classes.
       config: sizes and inputs.
+      groups: task name -> Task.group_ids of its vocabulary; needed for tasks with label groups.
     """
 
-    def __init__(self, mixture: Mixture, classes: dict[str, int], config: ModelConfig):
+    def __init__(self, mixture: Mixture, classes: dict[str, int], config: ModelConfig,
+                 groups: dict[str, tuple[tuple[int, ...], ...]] | None = None):
         super().__init__(name='polyvit')
         self.config = config
         self.tasks = {t.name: t for t in mixture.tasks}
+        self.groups = {name: (groups or {}).get(name, ()) for name in self.tasks}
+        for task in mixture.tasks:
+            if len(self.groups[task.name]) != len(task.label_groups):
+                raise ValueError(f'Task {task.name} has the label groups {task.label_groups}, but groups has the ids '
+                                 f'of {len(self.groups[task.name])}.')
         self.tokenizers = {}
         for name in mixture.modalities:
             tokenizer = tokenizers.TOKENIZERS[modalities.get_modality(name).tokenizer]
@@ -63,6 +70,15 @@ class PolyViT(tf.Module):
         recipe = self.tasks[task]
         tokens = self.encode(recipe.modality, inputs, training, recipe.stochastic_depth, seed)
         return self.heads[task](tokens)
+
+    def loss(self, task: str, inputs: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """[batch] float32, each example's loss in training. labels: see losses.loss."""
+        return losses.loss(self.tasks[task], self.logits(task, inputs, training=True, seed=seed), labels,
+                           self.groups[task])
+
+    def scores(self, task: str, inputs: tf.Tensor) -> tf.Tensor:
+        """[batch, *input shape] -> [batch, classes] float32 in [0, 1], in vocabulary order (see losses.scores)."""
+        return losses.scores(self.tasks[task], self.logits(task, inputs), self.groups[task])
 
     def task_variables(self, task: str) -> list[tf.Variable]:
         """What a step of this task trains: its modality's tokenizer and blocks, the shared blocks and its head."""

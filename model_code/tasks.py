@@ -41,6 +41,8 @@ class Task:
     head_hidden: widths of the head's hidden layers (ReLU); () is one dense output.
     stochastic_depth: in [0, 1); in training, block l of L is dropped for a sample with probability
       l / (L - 1) * stochastic_depth.
+    label_groups: for several questions about one example, such as ('verb', 'noun'): each example has one label a group,
+      written 'verb:cut', 'noun:onion'; a softmax for each group, all in one head. () is no groups.
     limits: how large a file may be; zeros take the modality's own limits.
     max_rejected_share: more rejected files than this share of all stops the run; files that are missing count apart.
     max_missing_share: the same for files that the annotations name and nobody has (a fifth of VGGSound is gone).
@@ -70,6 +72,7 @@ class Task:
     pooling: str = 'token'
     head_hidden: tuple[int, ...] = ()
     stochastic_depth: float = 0.0
+    label_groups: tuple[str, ...] = ()
     limits: media.Limits = media.Limits()
     max_rejected_share: float = 0.01
     max_missing_share: float = 0.01
@@ -103,15 +106,52 @@ class Task:
             raise unknown('pooling', self.pooling, POOLINGS)
         if any(width < 1 for width in self.head_hidden):
             raise ConfigError(f'Task {self.name}: head_hidden is {self.head_hidden}; each width must be at least 1.')
+        self._check_label_groups()
         if len(set(self.classes)) != len(self.classes):
             raise ConfigError(f'Task {self.name}: a class is named twice in {self.classes}.')
         if self.classes and self.num_classes not in (0, len(self.classes)):
             raise ConfigError(f'Task {self.name}: num_classes is {self.num_classes}, but classes names '
                               f'{len(self.classes)}. Leave num_classes out.')
 
+    def _check_label_groups(self):
+        groups = self.label_groups
+        if not groups:
+            return
+        if self.multi_label:
+            raise ConfigError(f'Task {self.name}: it is multi_label and has label_groups. A group has one label an '
+                              'example: leave one of the two out.')
+        if len(groups) < 2 or len(set(groups)) != len(groups) or not all(g and ':' not in g for g in groups):
+            raise ConfigError(f'Task {self.name}: label_groups is {groups}; it must be two or more different names '
+                              'without a colon.')
+        if self.classes:
+            self.group_ids(self.classes)
+
+    def group_ids(self, labels) -> tuple[tuple[int, ...], ...]:
+        """For each label group, the places in `labels` (a vocabulary) of its classes; () without label groups.
+
+        Raises ConfigError where a label is in none of the groups, or a group has no label.
+        """
+        of = [label.split(':', 1)[0] if ':' in label else '' for label in labels] if self.label_groups else []
+        for label, group in zip(labels, of):
+            if group not in self.label_groups:
+                raise ConfigError(f'Task {self.name}: the label {label!r} is in none of its label_groups '
+                                  f'{self.label_groups}; it must be written {self.label_groups[0]}:... or another.')
+        for group in self.label_groups:
+            if group not in of:
+                raise ConfigError(f'Task {self.name}: no label starts with {group + ":"!r}; each of its label_groups '
+                                  'needs at least one.')
+        return tuple(tuple(i for i, g in enumerate(of) if g == group) for group in self.label_groups)
+
+    @property
+    def multi_hot(self) -> bool:
+        """Whether an example's transformed label is [classes] float32, 1 at each of its labels, rather than an id."""
+        return self.multi_label or bool(self.label_groups)
+
     @property
     def primary_metric(self) -> str:
         """The metric that floor and max_drop speak of, by its name in the evaluation's results."""
+        if self.label_groups:
+            return 'joint_accuracy'
         return 'mean_average_precision' if self.multi_label else 'accuracy'
 
 

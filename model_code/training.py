@@ -6,7 +6,6 @@ from typing import Callable
 import tensorflow as tf
 import tf_keras
 
-from model_code import losses
 from model_code.polyvit import PolyViT
 from model_code.settings import TrainingConfig
 from model_code.tasks import Task
@@ -34,8 +33,7 @@ def make_optimizer(config: TrainingConfig) -> tf_keras.optimizers.Optimizer:
 def _gradients(model: PolyViT, task: Task, inputs, labels):
     """A replica's share of the global batch's mean loss, and its gradients by the task's own variables."""
     with tf.GradientTape() as tape:
-        per_example = losses.loss(task, model.logits(task.name, inputs, training=True), labels)
-        loss = tf.reduce_sum(per_example) / task.batch_size
+        loss = tf.reduce_sum(model.loss(task.name, inputs, labels)) / task.batch_size
     return loss, tape.gradient(loss, model.task_variables(task.name))
 
 

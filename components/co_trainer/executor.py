@@ -73,7 +73,8 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
     distribution = strategy.make_strategy(config)
     check_batches(mixture.tasks, distribution.num_replicas_in_sync)
     with distribution.scope():
-        model = polyvit.PolyViT(mixture, classes, model_config)
+        model = polyvit.PolyViT(mixture, classes, model_config,
+                                {t.name: t.group_ids(vocabularies[t.name]) for t in mixture.tasks})
     datasets = {
         task.name: input_pipeline.task_dataset(task, classes[task.name], model_config, train_files[task.name],
                                                training=True, seed=config.seed + index)
