@@ -6,6 +6,7 @@ from model_code import modalities
 from model_code.errors import ConfigError, unknown
 
 STRATEGIES = ('auto', 'tpu', 'mirrored', 'multi_worker', 'one_device')
+INFLATIONS = ('central_frame', 'average')
 OPTIMIZERS = ('momentum', 'adam', 'adamw')
 
 # ViT presets: layers, width, heads, MLP width (polyvit.md, Model).
@@ -66,6 +67,8 @@ class TrainingConfig:
     checkpoint_every: steps between checkpoints. eval_batch_size: examples a batch outside training.
     jit: compile the steps with XLA. replicas: for 'mirrored' on CPU, how many logical devices; 0 takes what is there.
     tpu: the TPU's name for strategy 'tpu' ('' on a TPU VM, 'local').
+    initial_checkpoint: what the weights start from, '' for nothing: a public ViT's .npz, or a pushed version, model_run
+      or checkpoint directory of our own. inflation: how a ViT's kernel becomes a video's (model_code.initialisation).
     """
     optimizer: str = 'adamw'
     learning_rate: float = 1e-3
@@ -79,8 +82,12 @@ class TrainingConfig:
     strategy: str = 'auto'
     replicas: int = 0
     tpu: str = ''
+    initial_checkpoint: str = ''
+    inflation: str = 'central_frame'
 
     def __post_init__(self):
+        if self.inflation not in INFLATIONS:
+            raise unknown('inflation', self.inflation, INFLATIONS)
         if self.strategy not in STRATEGIES:
             raise unknown('strategy', self.strategy, STRATEGIES)
         if self.optimizer not in OPTIMIZERS:

@@ -13,7 +13,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from model_code import export, input_pipeline, loop, modalities, polyvit, strategy
+from model_code import export, initialisation, input_pipeline, loop, modalities, polyvit, strategy
 from model_code.serialization import from_json
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
 from model_code.tasks import Mixture, Task
@@ -75,6 +75,8 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
     with distribution.scope():
         model = polyvit.PolyViT(mixture, classes, model_config,
                                 {t.name: t.group_ids(vocabularies[t.name]) for t in mixture.tasks})
+        if config.initial_checkpoint:
+            initialisation.initialise(model, config.initial_checkpoint, config.inflation, vocabularies)
     datasets = {
         task.name: input_pipeline.task_dataset(task, classes[task.name], model_config, train_files[task.name],
                                                training=True, seed=config.seed + index)
@@ -90,6 +92,9 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
 
     tf.io.gfile.makedirs(model_run_dir)
     tf.io.gfile.rename(checkpoint_dir, os.path.join(model_run_dir, 'checkpoints'), overwrite=True)
+    # Beside the checkpoints: whoever starts from them learns which classes and inputs they are of.
+    tf.io.gfile.copy(os.path.join(export_dir, 'assets.extra', initialisation.CARD_FILE),
+                     os.path.join(model_run_dir, initialisation.CARD_FILE), overwrite=True)
     with tf.io.gfile.GFile(os.path.join(model_run_dir, 'history.json'), 'w') as file:
         json.dump(history, file)
     return history

@@ -222,7 +222,7 @@ def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
         model_run_dir=str(tmp_path / 'run'), export_dir=str(tmp_path / 'model'), card={'name': 'tiny'})
     sequence = schedules.task_sequence(Mixture(TASKS))
     assert [s['task'] for s in history['steps']] == [TASKS[i].name for i in sequence]
-    assert sorted(os.listdir(tmp_path / 'run')) == ['checkpoints', 'history.json']
+    assert sorted(os.listdir(tmp_path / 'run')) == ['checkpoints', 'history.json', 'model_card.json']
 
     loaded = tf.saved_model.load(str(tmp_path / 'model'))
     names = set(loaded.signatures)
