@@ -41,10 +41,12 @@ class PolyViT(tf.Module):
 
     def _build(self):
         """Makes every variable now, so that optimiser slots and checkpoints know them all."""
-        for name in self.tokenizers:
-            self.encode(name, tf.zeros([1, *self.config.input(name).shape]))
+        token = tf.zeros([1, 1, self.config.width])  # one is enough: no other variable depends on their number
+        for name, tokenizer in self.tokenizers.items():
+            tokenizer(tf.zeros([1, *self.config.input(name).shape]))
+            self.encoder(token, name)
         for head in self.heads.values():
-            head(tf.zeros([1, 1, self.config.width]))
+            head(token)
 
     def encode(self, modality: str, inputs: tf.Tensor, training: bool = False, stochastic_depth: float = 0.0,
                seed: tf.Tensor | None = None) -> tf.Tensor:

@@ -3,8 +3,9 @@
 Command: polyvit plan nine; polyvit compile nine -o nine.yaml; with the data sets under $POLYVIT_DATA/<task>: polyvit
 run nine (on accelerators: see the plan's hours).
 Cost: 417,920 optimiser steps of a ViT-B; `polyvit plan nine` counts the FLOPs.
+Start: $POLYVIT_VIT, a ViT-B/16's .npz (ImageNet-21k's, docs/recipes.md); without it the weights start at random.
 Result, as published (its table 2): one model with 8.3 times fewer parameters than nine single-task models, better on
-two of the nine and near on the rest. Not run by us.
+two of the nine and near on the rest. Not run by us. (The plan counts 8.43: docs/recipes.md says what the difference is.)
 
 Of the recipe's augmentations, scale jitter (video) and mixup (audio) are not in this package yet.
 """
@@ -35,7 +36,7 @@ def get_config() -> PipelineConfig:
 
     def epoch_task(name, modality, classes, examples, coefficient, count, **kwargs):
         return task(name, modality, classes, examples, coefficient, 64, epochs(count, examples, 64),
-                    zero_init_head=True, **kwargs)
+                    zero_init_head=True, stochastic_depth=0.3 if modality == 'audio' else 0.0, **kwargs)
 
     tasks = (
         # ImageNet is trained with the sigmoid (multi-label) loss, as its ViT recipe does.
@@ -62,5 +63,6 @@ def get_config() -> PipelineConfig:
             video=VideoInput(frames=32, height=224, width=224, patch=(4, 16, 16), frame_rate=12.5, short_side=256),
         ),
         training=TrainingConfig(optimizer='momentum', learning_rate=1.0, warmup_steps=warmup_steps, clip_norm=1.0,
-                                strategy='auto', checkpoint_every=2_000, jit=True),
+                                strategy='auto', checkpoint_every=2_000, jit=True,
+                                initial_checkpoint=os.environ.get('POLYVIT_VIT', '')),
     )
