@@ -18,6 +18,7 @@ from tensorflow.core.protobuf import trackable_object_graph_pb2
 from model_code import modalities
 from model_code.errors import PipelineStop
 from model_code.polyvit import PolyViT
+from model_code.serialization import from_dict
 
 _logger = logging.getLogger('polyvit')
 
@@ -235,20 +236,16 @@ def _variables(model: PolyViT) -> dict[str, tf.Variable]:
     while waiting:
         path, node = waiting.pop(0)
         if hasattr(node, 'assign'):  # a tf.Variable, or one spread over replicas
-            found[_in_all_blocks(path[1:], model.config.modality_layers)] = node
+            names = path[1:].split('/')
+            if names[:2] == ['encoder', 'blocks']:
+                names[2] = str(int(names[2]) + model.config.modality_layers)
+            found['/'.join(names)] = node
             continue
         for name, child in view.children(node).items():
             if id(child) not in seen:
                 seen.add(id(child))
                 waiting.append((f'{path}/{name}', child))
     return found
-
-
-def _in_all_blocks(path: str, modality_layers: int) -> str:
-    parts = path.split('/')
-    if parts[:2] == ['encoder', 'blocks']:
-        parts[2] = str(int(parts[2]) + modality_layers)
-    return '/'.join(parts)
 
 
 def _sorted_out(variables, values, resized) -> dict[str, list[str]]:
@@ -270,16 +267,17 @@ class _Own:
                 self._reader.get_tensor('_CHECKPOINTABLE_OBJECT_GRAPH'))
         except (tf.errors.OpError, ValueError, KeyError) as error:
             raise PipelineStop(f'{path} cannot be read as a checkpoint: {error}.') from error
-        self._shapes = self._reader.get_variable_to_shape_map()
-        self._keys = self._walk(graph)
-        if not any(key.startswith('encoder/') for key in self._keys):
+        self._shapes, self._nodes = self._reader.get_variable_to_shape_map(), graph.nodes
+        if self._node(['encoder', 'norm']) is None:
             raise PipelineStop(f'{path} is no checkpoint of a PolyViT: it has no encoder.')
-        own = [int(k.split('/')[3]) for k in self._keys if k.startswith('encoder/modality_blocks/')]
-        modality_layers = max(own, default=-1) + 1
-        self._keys = {_in_all_blocks(name, modality_layers): key for name, key in self._keys.items()}
+        own = self._node(['encoder', 'modality_blocks'])
+        lists = graph.nodes[own].children if own is not None else ()
+        self._modality_layers = max(
+            (sum(c.local_name.isdigit() for c in graph.nodes[blocks.node_id].children) for blocks in lists), default=0)
         card = self._card()
         self.classes = {t['name']: t['classes'] for t in card.get('tasks', ())}
-        self.grids = {name: _grid(name, fields) for name, fields in card.get('inputs', {}).items()}
+        self.grids = {name: from_dict(modalities.get_modality(name).input_class, fields).grid
+                      for name, fields in card.get('inputs', {}).items()}
 
     def _prefix(self) -> str:
         if tf.io.gfile.exists(os.path.join(self.path, 'variables', 'variables.index')):
@@ -291,22 +289,23 @@ class _Own:
         raise PipelineStop(f'{self.path} holds neither a SavedModel nor a checkpoint. Give a pushed version, a '
                            'model_run, or a .npz file.')
 
-    @staticmethod
-    def _walk(graph) -> dict[str, str]:
-        """Path in the model -> key in the checkpoint. (A key is one path of several to its variable, and not always
-        this one.)"""
-        root = next((c.node_id for c in graph.nodes[0].children if c.local_name == 'model'), None)
-        found, seen, waiting = {}, {root}, [('', root)] if root is not None else []
-        while waiting:
-            path, node = waiting.pop(0)
-            for attribute in graph.nodes[node].attributes:
-                if attribute.name == 'VARIABLE_VALUE':
-                    found[path[1:]] = attribute.checkpoint_key
-            for child in graph.nodes[node].children:
-                if child.node_id not in seen:
-                    seen.add(child.node_id)
-                    waiting.append((f'{path}/{child.local_name}', child.node_id))
-        return found
+    def _node(self, names: list[str]) -> int | None:
+        """The number of the object that is reached from the model by attribute names and list places."""
+        node = 0
+        for name in ['model', *names]:
+            node = next((c.node_id for c in self._nodes[node].children if c.local_name == name), None)
+            if node is None:
+                return None
+        return node
+
+    def _key(self, name: str) -> str | None:
+        """A variable's key in the checkpoint. (Which is one path of several to it, and not always this one.)"""
+        names = name.split('/')
+        if names[:2] == ['encoder', 'blocks']:
+            names[2] = str(int(names[2]) - self._modality_layers)
+        node = self._node(names)
+        attributes = self._nodes[node].attributes if node is not None else ()
+        return next((a.checkpoint_key for a in attributes if a.name == 'VARIABLE_VALUE'), None)
 
     def _card(self) -> dict:
         for directory in (os.path.join(self.path, 'assets.extra'), self.path, os.path.dirname(self.path.rstrip('/'))):
@@ -318,16 +317,11 @@ class _Own:
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """None where there is no such variable."""
-        return tuple(self._shapes[self._keys[name]]) if name in self._keys else None
+        key = self._key(name)
+        return tuple(self._shapes[key]) if key else None
 
     def value(self, name: str) -> np.ndarray:
-        return self._reader.get_tensor(self._keys[name])
-
-
-def _grid(modality: str, fields: dict) -> tuple[int, ...]:
-    """The grid of an input as a model card describes it."""
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-    return modalities.get_modality(modality).input_class(**fields).grid
+        return self._reader.get_tensor(self._key(name))
 
 
 def _from_own(model: PolyViT, path: str, vocabularies: dict[str, list[str]]) -> dict[str, list[str]]:
