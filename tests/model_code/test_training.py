@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 from components.co_trainer import executor
-from model_code import export, loop, losses, polyvit, schedules, strategy, training
+from model_code import export, loop, polyvit, schedules, strategy, training
 from model_code.checkpoints import Checkpoints
 from model_code.errors import PipelineStop
 from model_code.settings import ModelConfig, TrainingConfig
@@ -73,54 +73,6 @@ def batch_for(task):
     if task.multi_label:
         return tf.constant(inputs), tf.ones([task.batch_size, CLASSES[task.name]])
     return tf.constant(inputs), tf.constant(np.arange(task.batch_size) % CLASSES[task.name], tf.int64)
-
-
-def test_forward_pass_against_numpy():
-    model = make_model()
-    inputs = np.random.default_rng(1).normal(size=(2, *testing.IMAGE_SPEC.shape)).astype(np.float32)
-    got = model.logits('shapes', tf.constant(inputs)).numpy()
-
-    def normed(x, layer):
-        gamma, beta = (w.numpy() for w in layer.weights)
-        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * gamma + beta
-
-    def dense(x, layer):
-        return x @ layer.kernel.numpy() + layer.bias.numpy()
-
-    tokenizer = model.tokenizers['image']
-    patches = inputs.reshape(2, 2, 8, 2, 8, 3).transpose(0, 1, 3, 2, 4, 5).reshape(2, 4, -1)
-    kernel = tokenizer.embedding.kernel.numpy().reshape(-1, CONFIG.width)
-    tokens = patches @ kernel + tokenizer.embedding.bias.numpy()
-    x = np.concatenate([np.zeros((2, 1, CONFIG.width)), tokens], 1) + tokenizer.position_embedding.numpy()
-    for block in model.encoder.blocks:
-        y = normed(x, block.norm_attention)
-        q, k, v = (dense(y, layer).reshape(2, 5, 2, 8).transpose(0, 2, 1, 3)
-                   for layer in (block.attention.query, block.attention.key, block.attention.value))
-        scores = q @ k.transpose(0, 1, 3, 2) / np.sqrt(8)
-        weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
-        x = x + dense((weights @ v).transpose(0, 2, 1, 3).reshape(2, 5, 16), block.attention.out)
-        y = dense(normed(x, block.norm_mlp), block.mlp_in)
-        y = 0.5 * y * (1 + np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y ** 3)))
-        x = x + dense(y, block.mlp_out)
-    expected = dense(normed(x, model.encoder.norm)[:, 0], model.heads['shapes'].output_layer)
-    np.testing.assert_allclose(got, expected, atol=1e-5)
-
-
-def test_a_zero_initialised_head_starts_with_equal_scores():
-    inputs, _ = batch_for(TASKS[3])
-    np.testing.assert_array_equal(make_model().logits('motion', inputs), np.zeros((2, 7)))
-
-
-def test_losses_against_closed_forms():
-    logits = tf.constant([[2.0, 0.0, -1.0]])
-    single = Task('t', 'image', 1, 1, label_smoothing=0.3)
-    log_softmax = np.log(np.exp([2.0, 0.0, -1.0]) / np.exp([2.0, 0.0, -1.0]).sum())
-    expected = -(np.array([0.1, 0.8, 0.1]) * log_softmax).sum()
-    assert float(losses.loss(single, logits, tf.constant([1], tf.int64))[0]) == pytest.approx(expected, rel=1e-5)
-    multi = Task('t', 'image', 1, 1, multi_label=True)
-    sigmoid = 1 / (1 + np.exp([-2.0, 0.0, 1.0]))
-    expected = -np.log(sigmoid[0]) - np.log(1 - sigmoid[1]) - np.log(sigmoid[2])
-    assert float(losses.loss(multi, logits, tf.constant([[1.0, 0.0, 1.0]]))[0]) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize('optimizer', ['momentum', 'adamw'])
