@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.co_trainer import executor
 from model_code import export, initialisation, polyvit, training
 from model_code.checkpoints import Checkpoints
 from model_code.errors import PipelineStop
@@ -261,3 +262,22 @@ def test_a_pushed_version_is_taken_up(tmp_path):
     assert not found['fresh'] and not found['resized']
     inputs = np.random.default_rng(0).normal(size=(1, *CONFIG.image.shape)).astype(np.float32)
     np.testing.assert_array_equal(new.logits('shapes', inputs), old.logits('shapes', inputs))
+
+
+def test_co_training_starts_from_the_checkpoint_that_its_config_names(tmp_path, monkeypatch):
+    class Reached(Exception):
+        pass
+
+    def train(*args, **kwargs):
+        raise Reached(next(a for a in args if isinstance(a, polyvit.PolyViT)))
+
+    monkeypatch.setattr(executor.loop, 'train', train)
+    arrays = vit_arrays()
+    config = TrainingConfig(initial_checkpoint=write_vit(tmp_path, arrays), inflation='average')
+    with pytest.raises(Reached) as reached:
+        executor.co_train(
+            mixture=Mixture(TASKS[2:]), model_config=CONFIG, config=config, train_files={'walks': [str(tmp_path)]},
+            vocabularies=VOCABULARIES, checkpoint_dir=str(tmp_path / 'c'), model_run_dir=str(tmp_path / 'r'),
+            export_dir=str(tmp_path / 'e'), card={})
+    kernel = reached.value.args[0].tokenizers['video'].embedding.kernel.numpy()
+    np.testing.assert_allclose(kernel, np.repeat(arrays['embedding/kernel'][None] / 4, 4, axis=0), rtol=1e-6)
