@@ -35,17 +35,16 @@ class SelfAttention(tf_keras.layers.Layer):
         self.out = _dense(width, 'out')
 
     def call(self, inputs):
-        n, t = tf.shape(inputs)[0], inputs.shape[1]
-        h, d = self.heads, self.width // self.heads
+        t, h, d = inputs.shape[1], self.heads, self.width // self.heads
 
         def split_heads(x):
-            return tf.transpose(tf.reshape(x, [n, t, h, d]), [0, 2, 1, 3])
+            return tf.transpose(tf.reshape(x, [-1, t, h, d]), [0, 2, 1, 3])
 
         query = split_heads(self.query(inputs)) * tf.cast(d ** -0.5, inputs.dtype)
         scores = tf.matmul(query, split_heads(self.key(inputs)), transpose_b=True)
         weights = tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32)), inputs.dtype)
         mixed = tf.matmul(weights, split_heads(self.value(inputs)))
-        return self.out(tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [n, t, self.width]))
+        return self.out(tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [-1, t, self.width]))
 
 
 def _kept(shape, rate: float, seed: tf.Tensor, draw: int) -> tf.Tensor:

@@ -102,9 +102,11 @@ def test_plan_imports_no_tensorflow():
     assert done.stdout.strip() == '[]', done.stderr
 
 
-def test_parameters_are_those_of_the_model_as_it_is_built():
+@pytest.mark.parametrize('modality_layers', [0, 1])
+def test_parameters_are_those_of_the_model_as_it_is_built(modality_layers):
     from model_code.polyvit import PolyViT
     config = load_config('demo')
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, modality_layers=modality_layers))
     classes = {'digits': 10, 'sounds': 4, 'motion': 4}
     built = sum(v.shape.num_elements() for v in PolyViT(config.mixture, classes, config.model).trainable_variables)
     facts = checks.Facts({name: ('c',) * count for name, count in classes.items()}, {}, {})
