@@ -59,18 +59,9 @@ def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor, draw: int) -> tf.Tensor:
     return tf.where(_kept(tf.shape(x), rate, seed, draw), x / (1.0 - rate), tf.zeros([], x.dtype))
 
 
-def drop_branch(x: tf.Tensor, rate: float, seed: tf.Tensor, draw: int) -> tf.Tensor:
-    """[batch, tokens, width]: a sample's whole branch is 0 with probability `rate`, the others are as they were.
-
-    Not divided by 1 - rate, as in the paper's code: the network without dropped branches is the one that is served.
-    """
-    if not rate:
-        return x
-    return tf.where(_kept([tf.shape(x)[0], 1, 1], rate, seed, draw), x, tf.zeros([], x.dtype))
-
-
 class Block(tf_keras.layers.Layer):
-    """x + drop(attention(norm(x))), then x + drop(mlp(norm(x))). GELU by its tanh approximation."""
+    """x + attention(norm(x)), then x + mlp(norm(x)): [batch, tokens, width] -> the same shape. GELU by its tanh
+    approximation."""
 
     def __init__(self, config: ModelConfig, **kwargs):
         super().__init__(**kwargs)
@@ -80,13 +71,16 @@ class Block(tf_keras.layers.Layer):
         self.mlp_in = _dense(config.mlp_width, 'mlp_in', bias_stddev=1e-6)
         self.mlp_out = _dense(config.width, 'mlp_out', bias_stddev=1e-6)
 
-    def call(self, x, dropout_rate=0.0, drop_rate=0.0, seed=None):
-        """dropout_rate and drop_rate (of each branch, for a sample) are Python numbers; one that is not 0 needs seed."""
-        y = dropout(self.attention(self.norm_attention(x)), dropout_rate, seed, 0)
-        x = x + drop_branch(y, drop_rate, seed, 1)
+    def call(self, inputs, dropout_rate=0.0, drop_rate=0.0, seed=None):
+        """drop_rate: the probability that a sample passes by the whole block. Both rates are Python numbers; one that
+        is not 0 needs `seed`. What stays is not divided by 1 - drop_rate, as in the paper's code: the network that is
+        served is the one without dropped blocks. (That code draws for a block's two branches apart; here, as the paper
+        has it, the block is dropped.)"""
+        x = inputs + dropout(self.attention(self.norm_attention(inputs)), dropout_rate, seed, 0)
         y = tf.nn.gelu(self.mlp_in(self.norm_mlp(x)), approximate=True)
-        y = self.mlp_out(dropout(y, dropout_rate, seed, 2))
-        return x + drop_branch(dropout(y, dropout_rate, seed, 3), drop_rate, seed, 4)
+        y = self.mlp_out(dropout(y, dropout_rate, seed, 1))
+        x = x + dropout(y, dropout_rate, seed, 2)
+        return tf.where(_kept([tf.shape(x)[0], 1, 1], drop_rate, seed, 3), x, inputs) if drop_rate else x
 
 
 class Encoder(tf_keras.layers.Layer):
@@ -112,8 +106,7 @@ class Encoder(tf_keras.layers.Layer):
         return [*self.modality_blocks[modality], *self.blocks]
 
     def call(self, tokens, modality, training=False, stochastic_depth=0.0, seed=None):
-        """In training, block l of L drops each of its branches for a sample with probability
-        l / (L - 1) * stochastic_depth."""
+        """In training a sample passes by block l of L with probability l / (L - 1) * stochastic_depth."""
         last = max(1, self.config.layers - 1)
         for l, block in enumerate(self.path(modality)):
             rates = (self.config.dropout, l / last * stochastic_depth) if training else (0.0, 0.0)

@@ -217,7 +217,7 @@ def _from_vit(model: PolyViT, path: str, inflation: str) -> dict[str, list[str]]
     unused = sorted(file.names - file.used)
     if unused:
         _logger.info('initialisation: %s also holds, unused: %s', path, ', '.join(unused))
-    variables = _variables(model)
+    variables = named_variables(model)
     for key, value in values.items():
         variables[key].assign(value.reshape(variables[key].shape))
     return _sorted_out(variables, values, resized)
@@ -230,7 +230,7 @@ def _block_keys(model: PolyViT, number: int) -> list[str]:
     return [f'encoder/blocks/{number}']
 
 
-def _variables(model: PolyViT) -> dict[str, tf.Variable]:
+def named_variables(model: PolyViT) -> dict[str, tf.Variable]:
     """Every variable by its path in the model, as checkpoints have it, but shared blocks by their place among all."""
     view, found, seen, waiting = tf.train.TrackableView(model), {}, set(), [('', model)]
     while waiting:
@@ -325,7 +325,7 @@ class _Own:
 
 
 def _from_own(model: PolyViT, path: str, vocabularies: dict[str, list[str]]) -> dict[str, list[str]]:
-    own, variables, values, resized, wrong = _Own(path), _variables(model), {}, [], []
+    own, variables, values, resized, wrong = _Own(path), named_variables(model), {}, [], []
     for name, variable in variables.items():
         source = name
         if own.shape(name) is None and name.startswith('encoder/modality_blocks/'):

@@ -35,7 +35,7 @@ class Task:
     batch_size: examples a step, over all replicas.
     learning_rate_coefficient: multiplies the shared schedule at this task's steps.
     augmentations: names from the modality's row of modalities.MODALITIES, applied in order, in training only.
-    label_smoothing: in [0, 1), single-label tasks only.
+    label_smoothing: in [0, 1); not for multi-label tasks.
     zero_init_head: the head's output starts at zero (the paper's choice for video and audio).
     pooling: what the head reads: 'token', the class token, or 'gap', the mean of all tokens.
     head_hidden: widths of the head's hidden layers (ReLU); () is one dense output.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model_code import export, losses, polyvit
+from model_code import export, input_pipeline, losses, polyvit
 from model_code.errors import ConfigError
 from model_code.settings import ModelConfig
 from model_code.tasks import Mixture, Task
@@ -81,6 +81,10 @@ def served():
     config = ModelConfig(layers=1, width=16, heads=2, mlp_width=16, image=testing.IMAGE_SPEC)
     model = polyvit.PolyViT(Mixture((GROUPED,)), {'kitchen': 5}, config, {'kitchen': GROUPS})
     return export.ServedModel(model, Mixture((GROUPED,)), {'kitchen': VOCABULARY}, {})
+
+
+def test_a_transformed_example_has_a_row_of_ones():
+    assert input_pipeline.feature_spec(GROUPED, 5)['label'] == tf.io.FixedLenFeature([5], tf.float32)
 
 
 def test_the_model_wants_to_know_the_groups():
