@@ -74,8 +74,8 @@ class Block(tf_keras.layers.Layer):
     def call(self, inputs, dropout_rate=0.0, drop_rate=0.0, seed=None):
         """drop_rate: the probability that a sample passes by the whole block. Both rates are Python numbers; one that
         is not 0 needs `seed`. What stays is not divided by 1 - drop_rate, as in the paper's code: the network that is
-        served is the one without dropped blocks. (That code draws for a block's two branches apart; here, as the paper
-        has it, the block is dropped.)"""
+        served is the one without dropped blocks. (That code draws for a block's two branches apart; here a block is
+        dropped whole.)"""
         x = inputs + dropout(self.attention(self.norm_attention(inputs)), dropout_rate, seed, 0)
         y = tf.nn.gelu(self.mlp_in(self.norm_mlp(x)), approximate=True)
         y = self.mlp_out(dropout(y, dropout_rate, seed, 1))

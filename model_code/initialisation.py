@@ -216,7 +216,8 @@ def _from_vit(model: PolyViT, path: str, inflation: str) -> dict[str, list[str]]
         raise PipelineStop(f'{path} does not fit the model: ' + '; '.join(dict.fromkeys(file.wrong)) + '.')
     unused = sorted(file.names - file.used)
     if unused:
-        _logger.info('initialisation: %s also holds, unused: %s', path, ', '.join(unused))
+        more = f' and {len(unused) - 20} more' if len(unused) > 20 else ''
+        _logger.info('initialisation: %s also holds, unused: %s%s', path, ', '.join(unused[:20]), more)
     variables = named_variables(model)
     for key, value in values.items():
         variables[key].assign(value.reshape(variables[key].shape))

@@ -70,6 +70,8 @@ class PolyViT(tf.Module):
         config.dropout or the task's stochastic_depth is not 0.
         """
         recipe = self.tasks[task]
+        if training and seed is None and (self.config.dropout or recipe.stochastic_depth):
+            raise ValueError(f'Task {task}: dropout or stochastic depth draws at random in training; give a seed.')
         tokens = self.encode(recipe.modality, inputs, training, recipe.stochastic_depth, seed)
         return self.heads[task](tokens)
 

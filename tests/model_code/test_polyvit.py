@@ -19,7 +19,7 @@ from tests.model_code import reference
 
 SIZES = dict(layers=2, width=16, heads=2, mlp_width=32, image=testing.IMAGE_SPEC, audio=testing.AUDIO_SPEC,
              video=testing.VIDEO_SPEC)
-TASKS = (Task('shapes', 'image', 1, 1), Task('tones', 'audio', 1, 1, pooling='gap', head_hidden=(8, 6)),
+TASKS = (Task('shapes', 'image', 1, 1, stochastic_depth=0.5), Task('tones', 'audio', 1, 1, pooling='gap', head_hidden=(8, 6)),
          Task('walks', 'video', 1, 1, zero_init_head=True))
 CLASSES = {'shapes': 2, 'tones': 3, 'walks': 4}
 
@@ -106,6 +106,8 @@ def test_a_step_is_a_function_of_its_seed():
     first, again, other = (logits(tf.constant(seed)).numpy() for seed in ([3, 4], [3, 4], [3, 5]))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+    with pytest.raises(ValueError, match='give a seed'):
+        model.logits('shapes', inputs, training=True)
     served = model.logits('shapes', inputs)
     np.testing.assert_array_equal(served, model.logits('shapes', inputs, seed=tf.constant([3, 4])))
 
@@ -135,19 +137,21 @@ def test_mixed_precision_is_near_and_its_ends_are_float32(policy, tolerance):
     model = make_model()
     inputs = {task.name: inputs_for(model, task.modality) for task in TASKS}
     scramble(model)
+    labels, seed = tf.zeros([2], tf.int64), tf.constant([0, 1])
     exact = {name: model.logits(name, x).numpy() for name, x in inputs.items()}
     tf_keras.mixed_precision.set_global_policy(policy)
     try:
-        mixed = make_model()
+        mixed = make_model(dropout=0.1)
         scramble(mixed)
         for name, x in inputs.items():
-            with tf.GradientTape() as tape:
-                logits = mixed.logits(name, x)
+            logits = mixed.logits(name, x)
             assert logits.dtype == tf.float32
             assert mixed.encode(mixed.tasks[name].modality, x).dtype == policy.removeprefix('mixed_')
             scale = np.abs(exact[name]).max()
             np.testing.assert_allclose(logits, exact[name], atol=tolerance * scale)
-            gradients = tape.gradient(logits, mixed.task_variables(name))
+            with tf.GradientTape() as tape:
+                loss = mixed.loss(name, x, labels, seed)
+            gradients = tape.gradient(loss, mixed.task_variables(name))
             assert all(g.dtype == tf.float32 and np.isfinite(g).all() for g in gradients)
     finally:
         tf_keras.mixed_precision.set_global_policy('float32')
