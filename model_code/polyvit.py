@@ -50,7 +50,9 @@ class PolyViT(tf.Module):
 
     def encode(self, modality: str, inputs: tf.Tensor, training: bool = False, stochastic_depth: float = 0.0,
                seed: tf.Tensor | None = None) -> tf.Tensor:
-        """[batch, *input shape] -> the encoder's tokens [batch, tokens, width]."""
+        """[batch, *input shape] -> the encoder's tokens [batch, tokens, width]. seed: as for `logits`."""
+        if training and seed is None and (self.config.dropout or stochastic_depth):
+            raise ValueError('Dropout or stochastic depth draws at random in training; give a seed.')
         tokens = self.tokenizers[modality](inputs)
         return self.encoder(tokens, modality, training=training, stochastic_depth=stochastic_depth, seed=seed)
 
@@ -70,15 +72,18 @@ class PolyViT(tf.Module):
         config.dropout or the task's stochastic_depth is not 0.
         """
         recipe = self.tasks[task]
-        if training and seed is None and (self.config.dropout or recipe.stochastic_depth):
-            raise ValueError(f'Task {task}: dropout or stochastic depth draws at random in training; give a seed.')
         tokens = self.encode(recipe.modality, inputs, training, recipe.stochastic_depth, seed)
         return self.heads[task](tokens)
 
+    def head_loss(self, task: str, tokens: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """The encoder's tokens [batch, tokens, width] -> [batch] float32, each example's loss. labels: see losses.loss."""
+        return losses.loss(self.tasks[task], self.heads[task](tokens), labels, self.groups[task])
+
     def loss(self, task: str, inputs: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """[batch] float32, each example's loss in training. labels: see losses.loss."""
-        return losses.loss(self.tasks[task], self.logits(task, inputs, training=True, seed=seed), labels,
-                           self.groups[task])
+        recipe = self.tasks[task]
+        tokens = self.encode(recipe.modality, inputs, True, recipe.stochastic_depth, seed)
+        return self.head_loss(task, tokens, labels)
 
     def scores(self, task: str, inputs: tf.Tensor) -> tf.Tensor:
         """[batch, *input shape] -> [batch, classes] float32 in [0, 1], in vocabulary order (see losses.scores)."""

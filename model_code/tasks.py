@@ -67,6 +67,7 @@ class Task:
     num_train_examples: int = 0
     learning_rate_coefficient: float = 1.0
     augmentations: tuple[str, ...] = ()
+    mixup_alpha: float = 0.0
     label_smoothing: float = 0.0
     zero_init_head: bool = False
     pooling: str = 'token'
@@ -102,6 +103,9 @@ class Task:
         for field in ('label_smoothing', 'stochastic_depth'):
             if not 0 <= getattr(self, field) < 1:
                 raise ConfigError(f'Task {self.name}: {field} is {getattr(self, field)}; it must be in [0, 1).')
+        if self.mixup_alpha < 0 or self.mixup_alpha and self.modality != 'audio':
+            raise ConfigError(f'Task {self.name}: mixup_alpha is {self.mixup_alpha} for {self.modality}; it must be 0 or '
+                              'more, and 0 for anything but audio.')
         if self.pooling not in POOLINGS:
             raise unknown('pooling', self.pooling, POOLINGS)
         if any(width < 1 for width in self.head_hidden):

@@ -1,5 +1,6 @@
 """The model, its steps, the loop and the export, on one tiny mixture of all modalities."""
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -75,17 +76,27 @@ def batch_for(task):
     return tf.constant(inputs), tf.constant(np.arange(task.batch_size) % CLASSES[task.name], tf.int64)
 
 
-@pytest.mark.parametrize('optimizer', ['momentum', 'adamw'])
-def test_a_step_moves_nothing_of_an_idle_task(optimizer):
-    model, config = make_model(), TrainingConfig(optimizer=optimizer, weight_decay=0.1)
-    one = strategy.make_strategy(TrainingConfig(strategy='one_device'))
+def make_steps(model, config, placed=None, scale=None):
+    """TrainSteps, on one device unless it is placed otherwise."""
+    placed = placed or strategy.make_strategy(TrainingConfig(strategy='one_device'))
     optimizer = training.make_optimizer(config)
     optimizer.build(list(model.trainable_variables))
-    steps = {t.name: training.make_train_step(one, model, optimizer, t, config) for t in TASKS[:3]}
-    steps['shapes'](batch_for(TASKS[0]))
+    return training.TrainSteps(placed, model, optimizer, config, scale)
+
+
+def run_step(step, batch, number=0, rate=1e-3):
+    return step(batch, tf.constant(number), tf.constant(rate))
+
+
+@pytest.mark.parametrize('optimizer', ['momentum', 'adamw', 'RMSprop'])
+def test_a_step_moves_nothing_of_an_idle_task(optimizer):
+    model, config = make_model(), TrainingConfig(optimizer=optimizer, weight_decay=0.1)
+    maker = make_steps(model, config)
+    steps = {t.name: maker.single(t) for t in TASKS[:3]}
+    run_step(steps['shapes'], batch_for(TASKS[0]))
     head, tokenizer = (model.heads['shapes'].output_layer.kernel.numpy(), model.tokenizers['image'].embedding.kernel.numpy())
     encoder = model.encoder.blocks[0].mlp_in.kernel.numpy()
-    steps['tags'](batch_for(TASKS[2]))
+    run_step(steps['tags'], batch_for(TASKS[2]), 1)
     np.testing.assert_array_equal(model.heads['shapes'].output_layer.kernel.numpy(), head)
     np.testing.assert_array_equal(model.tokenizers['image'].embedding.kernel.numpy(), tokenizer)
     assert (model.encoder.blocks[0].mlp_in.kernel.numpy() != encoder).any()
@@ -96,13 +107,11 @@ def two_steps(config: TrainingConfig) -> tuple[int, np.ndarray]:
     placed = strategy.make_strategy(config)
     with placed.scope():
         model = make_model()
-        optimizer = training.make_optimizer(config)
-        optimizer.build(list(model.trainable_variables))
-    step = training.make_train_step(placed, model, optimizer, TASKS[0], config)
+        step = make_steps(model, config, placed).single(TASKS[0])
     dataset = tf.data.Dataset.from_tensors(batch_for(TASKS[0])).unbatch().batch(4, drop_remainder=True).repeat()
     batches = iter(placed.experimental_distribute_dataset(dataset))
-    for _ in range(2):
-        step(next(batches))
+    for number in range(2):
+        run_step(step, next(batches), number)
     return placed.num_replicas_in_sync, model.encoder.blocks[0].attention.query.kernel.numpy()
 
 
@@ -116,22 +125,22 @@ def test_two_replicas_give_the_single_device_weights():
 
 
 def test_accumulated_gradients_are_the_sum_of_the_single_ones():
-    tasks, config = TASKS[:2], TrainingConfig(optimizer='momentum', learning_rate=1.0, clip_norm=0.0)
-    one = strategy.make_strategy(TrainingConfig(strategy='one_device'))
+    tasks = (TASKS[0], dataclasses.replace(TASKS[1], learning_rate_coefficient=0.5), TASKS[2])
+    config = TrainingConfig(optimizer='SGD', clip_norm=0.0)
     moved = {}
-    for kind in ('shapes', 'colours', 'both'):
+    for kind in (*(t.name for t in tasks), 'all'):
         model = make_model()
-        before = model.encoder.norm.gamma.numpy()
-        optimizer = training.make_optimizer(config)
-        optimizer.build(list(model.trainable_variables))
-        if kind == 'both':
-            step = training.make_accumulated_step(one, model, optimizer, tasks, config)
-            step({t.name: batch_for(t) for t in tasks})
+        before = model.encoder.norm.gamma.numpy(), model.heads['shapes'].output_layer.kernel.numpy()
+        steps = make_steps(model, config)
+        if kind == 'all':
+            run_step(steps.accumulated(tasks), {t.name: batch_for(t) for t in tasks}, rate=1.0)
         else:
-            task = tasks[kind == 'colours']
-            training.make_train_step(one, model, optimizer, task, config)(batch_for(task))
-        moved[kind] = model.encoder.norm.gamma.numpy() - before
-    np.testing.assert_allclose(moved['both'], moved['shapes'] + moved['colours'], atol=1e-6)
+            task = next(t for t in tasks if t.name == kind)
+            run_step(steps.single(task), batch_for(task), rate=task.learning_rate_coefficient)
+        after = model.encoder.norm.gamma.numpy(), model.heads['shapes'].output_layer.kernel.numpy()
+        moved[kind] = [a - b for a, b in zip(after, before)]
+    for i in range(2):
+        np.testing.assert_allclose(moved['all'][i], sum(moved[t.name][i] for t in tasks), atol=1e-6)
 
 
 def test_progress_leaves_tracing_out_of_its_estimate(caplog):
@@ -147,14 +156,15 @@ def test_progress_leaves_tracing_out_of_its_estimate(caplog):
 def test_training_goes_on_from_its_checkpoint(tmp_path):
     mixture, config = Mixture(TASKS[:1]), TrainingConfig(checkpoint_every=1, warmup_steps=1)
     one = strategy.make_strategy(TrainingConfig(strategy='one_device'))
-    data = {'shapes': tf.data.Dataset.from_tensors(batch_for(TASKS[0])).repeat()}
+    endless = tf.data.Dataset.from_tensors(batch_for(TASKS[0])).repeat()
+    data = {'shapes': lambda done, context: endless}
     with one.scope():
         model, cut, resumed = (make_model(TASKS[:1]) for _ in range(3))
     whole = loop.train(one, model, mixture, data, config, str(tmp_path / 'whole'))
     assert [s['step'] for s in whole['steps']] == [0, 1, 2] and whole['total_steps'] == 3
 
     with pytest.raises(PipelineStop, match='step 2.*task shapes is nan.*ckpt-2'):
-        loop.train(one, cut, mixture, {'shapes': nan_at_third(data['shapes'])}, config,
+        loop.train(one, cut, mixture, {'shapes': lambda done, context: nan_at_third(endless)}, config,
                    str(tmp_path / 'cut'))
     history = loop.train(one, resumed, mixture, data, config, str(tmp_path / 'cut'))
     assert [s['step'] for s in history['steps']] == [0, 1, 2]
@@ -170,11 +180,11 @@ def nan_at_third(dataset):
 def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
     history = executor.co_train(
         mixture=Mixture(TASKS), model_config=CONFIG, config=TrainingConfig(warmup_steps=2, checkpoint_every=4),
-        train_files=train_files, vocabularies=VOCABULARIES, checkpoint_dir=str(tmp_path / 'unfinished'),
+        train_files=train_files, eval_files=train_files, vocabularies=VOCABULARIES, checkpoint_dir=str(tmp_path / 'unfinished'),
         model_run_dir=str(tmp_path / 'run'), export_dir=str(tmp_path / 'model'), card={'name': 'tiny'})
     sequence = schedules.task_sequence(Mixture(TASKS))
     assert [s['task'] for s in history['steps']] == [TASKS[i].name for i in sequence]
-    assert sorted(os.listdir(tmp_path / 'run')) == ['checkpoints', 'history.json', 'model_card.json']
+    assert sorted(os.listdir(tmp_path / 'run')) == ['checkpoints', 'history.json', 'model_card.json', 'tensorboard']
 
     loaded = tf.saved_model.load(str(tmp_path / 'model'))
     names = set(loaded.signatures)
