@@ -131,8 +131,8 @@ def data_facts(task: Task) -> Task:
 
     With the whole task, a changed number of steps would ingest all media anew.
     """
-    recipe = ('learning_rate_coefficient', 'augmentations', 'label_smoothing', 'zero_init_head', 'pooling',
-              'head_hidden', 'stochastic_depth', 'floor', 'max_drop', 'num_classes', 'num_train_examples')
+    recipe = ('learning_rate_coefficient', 'augmentations', 'mixup_alpha', 'label_smoothing', 'zero_init_head',
+              'pooling', 'head_hidden', 'stochastic_depth', 'floor', 'max_drop', 'num_classes', 'num_train_examples')
     defaults = {f.name: f.default for f in dataclasses.fields(Task)}
     return dataclasses.replace(task, steps=1, batch_size=1, **{name: defaults[name] for name in recipe})
 

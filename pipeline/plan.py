@@ -14,8 +14,8 @@ from model_code.errors import ConfigError
 
 # Sustained FLOP/s of two CPU cores, which demo configs train on.
 CPU_RATE = 0.05e12
-# Copies of the parameters, in float32, that a checkpoint holds beside the parameters; other optimisers are taken as 2.
-OPTIMIZER_SLOTS = {'momentum': 1, 'adam': 2, 'adamw': 2}
+# Copies of the parameters, in float32, that a checkpoint holds beside the parameters: 1 for these, 2 for the others.
+ONE_SLOT = ('momentum', 'SGD', 'Adafactor', 'Adagrad', 'Lion', 'RMSprop')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +167,7 @@ def make_plan(config, facts=None, media_bytes: int | None = None, accelerators: 
     separate = sum(shared + own + tokenizers[t.modality] + heads[t.name] for t in mixture.tasks)
     plain = len(mixture.tasks) * (shared + own + tokenizer_parameters(model.width, modalities.ImageInput()))
     flops = sum(r.total_flops for r in rows)
-    slots = OPTIMIZER_SLOTS.get(config.training.optimizer, 2)
+    slots = 1 if config.training.optimizer in ONE_SLOT else 2
     return Plan(
         config=config.name, tasks=tuple(rows), shared_parameters=shared, modality_layer_parameters=own,
         tokenizer_parameters=tokenizers, head_parameters=heads, total_parameters=total, separate_parameters=separate,

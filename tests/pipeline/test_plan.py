@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from model_code import schedules
+from model_code import schedules, settings
 from model_code.errors import ConfigError
 from model_code.settings import preset
 from model_code.tasks import Mixture, Task
@@ -100,6 +100,18 @@ def test_plan_imports_no_tensorflow():
             "print(sorted(m for m in sys.modules if m in ('tensorflow', 'tfx', 'apache_beam', 'numpy')))")
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == '[]', done.stderr
+
+
+def test_a_checkpoint_has_as_many_copies_as_the_optimiser_makes():
+    import tensorflow as tf
+
+    from model_code import training
+    variable = tf.Variable(tf.zeros([64, 64]))
+    for name in settings.OPTIMIZERS:
+        optimizer = training.make_optimizer(settings.TrainingConfig(optimizer=name))
+        optimizer.build([variable])
+        copies = sum(v.shape.num_elements() for v in optimizer.variables) / 4096
+        assert round(copies) == (1 if name in plan.ONE_SLOT else 2), name
 
 
 @pytest.mark.parametrize('modality_layers', [0, 1])
