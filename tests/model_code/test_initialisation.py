@@ -272,11 +272,12 @@ def test_co_training_starts_from_the_checkpoint_that_its_config_names(tmp_path, 
         raise Reached(next(a for a in args if isinstance(a, polyvit.PolyViT)))
 
     monkeypatch.setattr(executor.loop, 'train', train)
+    monkeypatch.setattr(executor.input_pipeline, 'first_example', lambda *_: {})
     arrays = vit_arrays()
     config = TrainingConfig(initial_checkpoint=write_vit(tmp_path, arrays), inflation='average')
     with pytest.raises(Reached) as reached:
         executor.co_train(
-            mixture=Mixture(TASKS[2:]), model_config=CONFIG, config=config, train_files={'walks': [str(tmp_path)]},
+            mixture=Mixture(TASKS[2:]), model_config=CONFIG, config=config, train_files={'walks': []}, eval_files={},
             vocabularies=VOCABULARIES, checkpoint_dir=str(tmp_path / 'c'), model_run_dir=str(tmp_path / 'r'),
             export_dir=str(tmp_path / 'e'), card={})
     kernel = reached.value.args[0].tokenizers['video'].embedding.kernel.numpy()
