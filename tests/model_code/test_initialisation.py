@@ -191,6 +191,26 @@ def test_files_that_are_no_vit(tmp_path):
         initialisation.initialise(model, str(tmp_path))
 
 
+def test_damaged_files_are_sentences(tmp_path):
+    model = make_model(TASKS[:1])
+    path = write_vit(tmp_path, vit_arrays())
+    with open(path, 'rb') as file:
+        whole = file.read()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(whole[:rng.integers(len(whole) // 2, len(whole))] if rng.random() < 0.2 else whole)
+        for place in rng.integers(0, len(damaged), 3 + rng.integers(200)):
+            damaged[place] = rng.integers(256)
+        with open(path, 'wb') as file:
+            file.write(damaged)
+        try:
+            initialisation.initialise(model, path)
+        except PipelineStop as error:
+            refused += str(error).endswith('.')
+    assert refused > 50
+
+
 def save_own(directory, model) -> str:
     """A model_run as CoTrainer leaves it, with its card."""
     optimizer = training.make_optimizer(TrainingConfig())
