@@ -165,7 +165,8 @@ def model_facts(served: ServedModel) -> dict:
     model = served.model
     count = lambda variables: sum(v.shape.num_elements() for v in variables)
     tasks = [{'name': t.name, 'modality': t.modality, 'multi_label': t.multi_label,
-              'label_groups': list(t.label_groups), 'primary_metric': t.primary_metric, 'classes': served.vocabularies[t.name]}
+              'label_groups': list(t.label_groups), 'primary_metric': t.primary_metric,
+              'classes': served.vocabularies[t.name]}
              for t in served.mixture_tasks.values()]
     return {
         'tasks': tasks,

@@ -104,8 +104,8 @@ class Task:
             if not 0 <= getattr(self, field) < 1:
                 raise ConfigError(f'Task {self.name}: {field} is {getattr(self, field)}; it must be in [0, 1).')
         if self.mixup_alpha < 0 or self.mixup_alpha and self.modality != 'audio':
-            raise ConfigError(f'Task {self.name}: mixup_alpha is {self.mixup_alpha} for {self.modality}; it must be 0 or '
-                              'more, and 0 for anything but audio.')
+            raise ConfigError(f'Task {self.name}: mixup_alpha is {self.mixup_alpha} for {self.modality}; it must be 0 '
+                              'or more, and 0 for anything but audio.')
         if self.pooling not in POOLINGS:
             raise unknown('pooling', self.pooling, POOLINGS)
         if any(width < 1 for width in self.head_hidden):
@@ -124,9 +124,9 @@ class Task:
         if self.multi_label:
             raise ConfigError(f'Task {self.name}: it is multi_label and has label_groups. A group has one label an '
                               'example: leave one of the two out.')
-        if len(groups) < 2 or len(set(groups)) != len(groups) or not all(g and ':' not in g for g in groups):
+        if len({*groups, 'joint'}) < max(3, 1 + len(groups)) or not all(g and ':' not in g for g in groups):
             raise ConfigError(f'Task {self.name}: label_groups is {groups}; it must be two or more different names '
-                              'without a colon.')
+                              "without a colon, and none of them 'joint', which is all together.")
         if self.classes:
             self.group_ids(self.classes)
 
@@ -135,16 +135,16 @@ class Task:
 
         Raises ConfigError where a label is in none of the groups, or a group has no label.
         """
-        of = [label.split(':', 1)[0] if ':' in label else '' for label in labels] if self.label_groups else []
-        for label, group in zip(labels, of):
-            if group not in self.label_groups:
+        prefixes = [label.split(':', 1)[0] if ':' in label else '' for label in labels]
+        for label, prefix in zip(labels, prefixes if self.label_groups else ()):
+            if prefix not in self.label_groups:
                 raise ConfigError(f'Task {self.name}: the label {label!r} is in none of its label_groups '
                                   f'{self.label_groups}; it must be written {self.label_groups[0]}:... or another.')
         for group in self.label_groups:
-            if group not in of:
+            if group not in prefixes:
                 raise ConfigError(f'Task {self.name}: no label starts with {group + ":"!r}; each of its label_groups '
                                   'needs at least one.')
-        return tuple(tuple(i for i, g in enumerate(of) if g == group) for group in self.label_groups)
+        return tuple(tuple(i for i, prefix in enumerate(prefixes) if prefix == group) for group in self.label_groups)
 
     @property
     def multi_hot(self) -> bool:

@@ -193,8 +193,8 @@ def _hours(hours: float) -> str:
 def render(plan: Plan) -> str:
     """The plan as text for a terminal, at most 120 columns."""
     lines = [f'Plan of {plan.config}', '',
-             f'{"task":<18}{"modality":<10}{"classes":>8}{"tokens":>8}{"examples":>10}{"batch":>7}{"steps":>9}{"share":>7}'
-             f'{"epochs":>8}{"FLOPs/step":>12}{"FLOPs":>10}']
+             f'{"task":<18}{"modality":<10}{"classes":>8}{"tokens":>8}{"examples":>10}{"batch":>7}{"steps":>9}'
+             f'{"share":>7}{"epochs":>8}{"FLOPs/step":>12}{"FLOPs":>10}']
     for r in plan.tasks:
         lines.append(f'{r.name:<18}{r.modality:<10}{r.classes or "?":>8}{r.tokens:>8,}{r.examples or "?":>10}'
                      f'{r.batch_size:>7}{r.steps:>9,}{r.share:>7.1%}{f"{r.epochs:.1f}" if r.epochs else "?":>8}'

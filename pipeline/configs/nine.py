@@ -5,7 +5,7 @@ run nine (on accelerators: see the plan's hours).
 Cost: 417,920 optimiser steps of a ViT-B; `polyvit plan nine` counts the FLOPs.
 Start: $POLYVIT_VIT, a ViT-B/16's .npz (ImageNet-21k's, docs/recipes.md); without it the weights start at random.
 Result, as published (its table 2): one model with 8.3 times fewer parameters than nine single-task models, better on
-two of the nine and near on the rest. Not run by us. (The plan counts 8.43: docs/recipes.md says what the difference is.)
+two of the nine and near on the rest. Not run by us. (The plan counts 8.43; docs/recipes.md says why.)
 
 Not as the paper has it: a training clip's 32 frames lie evenly over a random half to all of the clip (the paper's over
 64 successive frames), and a test example is seen once (the paper averages 8 clips of a video, 4 of a sound).

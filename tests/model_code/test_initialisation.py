@@ -100,8 +100,9 @@ def test_every_array_of_a_vit_is_where_it_belongs(tmp_path, caplog, style, modal
             np.testing.assert_array_equal(block.norm_mlp.gamma, theirs[f'{style.get("norm", "LayerNorm_2")}/scale'])
             np.testing.assert_array_equal(block.mlp_in.bias, theirs[f'{style.get("mlp", "MlpBlock_3")}/Dense_0/bias'])
             # The query of head h: columns h * width / heads and on.
-            np.testing.assert_array_equal(block.attention.query.kernel[:, 8:], theirs[f'{attention}/query/kernel'][:, 1])
-            np.testing.assert_array_equal(block.attention.out.kernel[8:], theirs[f'{attention}/out/kernel'][1])
+            ours = block.attention
+            np.testing.assert_array_equal(ours.query.kernel[:, 8:], theirs[f'{attention}/query/kernel'][:, 1])
+            np.testing.assert_array_equal(ours.out.kernel[8:], theirs[f'{attention}/out/kernel'][1])
     np.testing.assert_array_equal(model.encoder.norm.beta, plain['Transformer/encoder_norm/bias'])
     image = model.tokenizers['image']
     np.testing.assert_array_equal(image.embedding.kernel, plain['embedding/kernel'])

@@ -19,7 +19,8 @@ from tests.model_code import reference
 
 SIZES = dict(layers=2, width=16, heads=2, mlp_width=32, image=testing.IMAGE_SPEC, audio=testing.AUDIO_SPEC,
              video=testing.VIDEO_SPEC)
-TASKS = (Task('shapes', 'image', 1, 1, stochastic_depth=0.5), Task('tones', 'audio', 1, 1, pooling='gap', head_hidden=(8, 6)),
+TASKS = (Task('shapes', 'image', 1, 1, stochastic_depth=0.5),
+         Task('tones', 'audio', 1, 1, pooling='gap', head_hidden=(8, 6)),
          Task('walks', 'video', 1, 1, zero_init_head=True))
 CLASSES = {'shapes': 2, 'tones': 3, 'walks': 4}
 
