@@ -76,7 +76,7 @@ class PolyViT(tf.Module):
         return self.heads[task](tokens)
 
     def head_loss(self, task: str, tokens: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """The encoder's tokens [batch, tokens, width] -> each example's loss [batch] float32. labels: see losses.loss."""
+        """The encoder's tokens [batch, tokens, width] -> [batch] float32, the losses. labels: see losses.loss."""
         return losses.loss(self.tasks[task], self.heads[task](tokens), labels, self.groups[task])
 
     def loss(self, task: str, inputs: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
