@@ -128,6 +128,8 @@ def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     options.autotune.ram_budget = 512 * 1024 * 1024
+    # Examples are made in parallel, each by one thread: else a sum's order, and last bit, depends on the threads free.
+    options.threading.max_intra_op_parallelism = 1
     return options
 
 

@@ -66,7 +66,7 @@ class TrainSteps:
                  loss_scale: LossScale | None = None):
         self._strategy, self._model, self._optimizer = strategy, model, optimizer
         self._config, self._loss_scale = config, loss_scale
-        self._encoders = {}
+        self._encoders, self._updaters = {}, {}
 
     def single(self, task: Task) -> Callable:
         """A function of (batch, number, rate) -> (loss, gradient norm), scalars; traced once.
@@ -77,7 +77,7 @@ class TrainSteps:
             loss, gradients = self._gradients(task, inputs, labels, self._seed(number))
             return loss, *self._reduced(gradients)
 
-        return self._step(gradients_of, self._model.task_variables(task.name))
+        return self._step(gradients_of, self._groups([task]))
 
     def accumulated(self, tasks: tuple[Task, ...]) -> Callable:
         """The same of a batch of each task, {task name: distributed batch}: the sum of their gradients, one update.
@@ -85,7 +85,7 @@ class TrainSteps:
         Each task's gradients count times its learning-rate coefficient; the loss is the tasks' mean. A task's forward
         pass waits for the gradients of the one before, so that only one task's activations are in memory.
         """
-        variables = {v.ref(): v for task in tasks for v in self._model.task_variables(task.name)}
+        groups = self._groups(tasks)
 
         def gradients_of(number, batches):
             sums, total = {}, 0.0
@@ -98,10 +98,21 @@ class TrainSteps:
                     for variable, gradient in zip(self._model.task_variables(task.name), gradients):
                         weighted, key = gradient * task.learning_rate_coefficient, variable.ref()
                         sums[key] = sums[key] + weighted if key in sums else weighted
-            return total, *self._reduced([sums[key] for key in variables])
+            return total, *self._reduced([sums[v.ref()] for group in groups for v in group])
 
-        step = self._step(gradients_of, list(variables.values()), unpack=False)
-        return step
+        return self._step(gradients_of, groups, unpack=False)
+
+    def _groups(self, tasks) -> list[list[tf.Variable]]:
+        """The tasks' variables, each once: those of the modalities' paths, then each head's."""
+        groups, seen = [], set()
+        for head in (False, True):
+            for task in tasks:
+                of_head = {v.ref() for v in self._model.heads[task.name].trainable_variables}
+                fresh = [v for v in self._model.task_variables(task.name)
+                         if v.ref() not in seen and (v.ref() in of_head) == head]
+                seen |= {v.ref() for v in fresh}
+                groups.append(fresh)
+        return [group for group in groups if group]
 
     def _seed(self, number):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -134,17 +145,38 @@ class TrainSteps:
             gradients, _ = tf.clip_by_global_norm(gradients, self._config.clip_norm, use_norm=norm)
         return norm, gradients
 
-    def _update(self, gradients, variables):
-        """Only `variables` are handed to the optimiser: a zero gradient would let momentum and weight decay move idle
-        heads."""
-        self._optimizer.apply_gradients(zip(gradients, variables), skip_gradients_aggregation=True)
+    def _update(self, number, gradients, groups):
+        """One update of the variables in `groups`, lists of them, by their gradients in the same order.
 
-    def _step(self, gradients_of: Callable, variables, unpack: bool = True) -> Callable:
+        Only these are handed to the optimiser: a zero gradient would let momentum and weight decay move idle heads.
+        """
+        for variables in groups:
+            mine, gradients = gradients[:len(variables)], gradients[len(variables):]
+            self._updater(variables)(number, mine)
+
+    def _updater(self, variables) -> Callable:
+        """A function (step, gradients) that updates the variables. A modality's own is traced once for all its tasks:
+        tf_keras's optimisers take long to trace. (Over several replicas they cannot be in a function of their own.)"""
+        key = tuple(v.ref() for v in variables)
+        if key not in self._updaters:
+            def update(number, gradients):
+                # apply_gradients adds one each time, and a step has several updates.
+                self._optimizer.iterations.assign(tf.cast(number, tf.int64))
+                self._optimizer.apply_gradients(zip(gradients, variables), skip_gradients_aggregation=True)
+
+            alone = self._strategy.num_replicas_in_sync == 1
+            self._updaters[key] = _function(update) if alone else update
+        return self._updaters[key]
+
+    def _step(self, gradients_of: Callable, groups, unpack: bool = True) -> Callable:
         strategy, scale = self._strategy, self._loss_scale
+
+        def update(number, gradients):
+            self._update(number, gradients, groups)
 
         def whole(number, *batch):
             loss, norm, gradients = gradients_of(number, *batch)
-            self._update(gradients, variables)
+            update(number, gradients)
             return loss, norm
 
         @_function
@@ -158,7 +190,7 @@ class TrainSteps:
             loss, norm, gradients = strategy.run(gradients_of, args=arguments)
             norm = strategy.reduce('MEAN', norm, axis=None)
             finite = tf.math.is_finite(norm)
-            tf.cond(finite, lambda: _done(strategy.run(self._update, args=(gradients, variables))), lambda: False)
+            tf.cond(finite, lambda: _done(strategy.run(update, args=(number, gradients))), lambda: False)
             scale.update(finite)
             return strategy.reduce('SUM', loss, axis=None), norm
 

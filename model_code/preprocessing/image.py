@@ -68,7 +68,7 @@ def inception_crop(encoded: tf.Tensor, spec: ImageInput, seed: tf.Tensor) -> tf.
 
 def flip(image: tf.Tensor, spec: ImageInput, seed: tf.Tensor) -> tf.Tensor:
     """Mirrors left and right with probability 1/2."""
-    return tf.cond(draws.happens(seed, 0.5), lambda: tf.reverse(image, [1]), lambda: image)
+    return tf.where(draws.happens(seed, 0.5), tf.reverse(image, [1]), image)
 
 
 def shift(image: tf.Tensor, spec: ImageInput, seed: tf.Tensor) -> tf.Tensor:

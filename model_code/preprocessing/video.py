@@ -76,7 +76,7 @@ def scale_jitter(shape: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tens
 
 def flip(frames: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tensor:
     """Mirrors the whole clip left and right with probability 1/2."""
-    return tf.cond(draws.happens(seed, 0.5), lambda: tf.reverse(frames, [2]), lambda: frames)
+    return tf.where(draws.happens(seed, 0.5), tf.reverse(frames, [2]), frames)
 
 
 def shift(frames: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tensor:
@@ -88,13 +88,15 @@ def shift(frames: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tensor:
 
 def colour_jitter(frames: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tensor:
     """With probability 0.8 changes brightness, contrast and saturation of the clip; with 0.1 makes it grey."""
-    def jitter():
-        mean = tf.reduce_mean(frames)
-        grey = tf.image.rgb_to_grayscale(frames)
-        coloured = grey + (frames - grey) * draws.uniform(seed, 'saturation', 0.6, 1.4)
-        lit = (coloured - mean) * draws.uniform(seed, 'contrast', 0.6, 1.4) + mean
-        return tf.clip_by_value(lit + draws.uniform(seed, 'brightness', -0.25, 0.25), -1.0, 1.0)
+    mean, grey = tf.reduce_mean(frames), _grey(frames)
+    coloured = grey + (frames - grey) * draws.uniform(seed, 'saturation', 0.6, 1.4)
+    lit = (coloured - mean) * draws.uniform(seed, 'contrast', 0.6, 1.4) + mean
+    jittered = tf.clip_by_value(lit + draws.uniform(seed, 'brightness', -0.25, 0.25), -1.0, 1.0)
+    frames = tf.where(draws.happens(seed, 0.8, 'jitter'), jittered, frames)
+    return tf.where(draws.happens(seed, 0.1, 'grey'), _grey(frames), frames)
 
-    frames = tf.cond(draws.happens(seed, 0.8, 'jitter'), jitter, lambda: frames)
-    grey = lambda: tf.tile(tf.image.rgb_to_grayscale(frames), [1, 1, 1, 3])
-    return tf.cond(draws.happens(seed, 0.1, 'grey'), grey, lambda: frames)
+
+def _grey(frames):
+    """[..., 3] -> [..., 1], ITU-R BT.601's luma."""
+    red, green, blue = tf.split(frames, 3, axis=-1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
