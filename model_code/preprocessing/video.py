@@ -88,7 +88,9 @@ def shift(frames: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tensor:
 
 def colour_jitter(frames: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tensor:
     """With probability 0.8 changes brightness, contrast and saturation of the clip; with 0.1 makes it grey."""
-    mean, grey = tf.reduce_mean(frames), _grey(frames)
+    # In double precision: the order of a sum, and so its last bit, differs from one run to the next.
+    mean = tf.cast(tf.reduce_mean(tf.cast(frames, tf.float64)), tf.float32)
+    grey = _grey(frames)
     coloured = grey + (frames - grey) * draws.uniform(seed, 'saturation', 0.6, 1.4)
     lit = (coloured - mean) * draws.uniform(seed, 'contrast', 0.6, 1.4) + mean
     jittered = tf.clip_by_value(lit + draws.uniform(seed, 'brightness', -0.25, 0.25), -1.0, 1.0)
