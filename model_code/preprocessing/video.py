@@ -91,9 +91,11 @@ def colour_jitter(frames: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Te
     # In double precision: the order of a sum, and so its last bit, differs from one run to the next.
     mean = tf.cast(tf.reduce_mean(tf.cast(frames, tf.float64)), tf.float32)
     grey = _grey(frames)
-    coloured = grey + (frames - grey) * draws.uniform(seed, 'saturation', 0.6, 1.4)
-    lit = (coloured - mean) * draws.uniform(seed, 'contrast', 0.6, 1.4) + mean
-    jittered = tf.clip_by_value(lit + draws.uniform(seed, 'brightness', -0.25, 0.25), -1.0, 1.0)
+    saturation, contrast = draws.uniform(seed, 'saturation', 0.6, 1.4), draws.uniform(seed, 'contrast', 0.6, 1.4)
+    # One sum of three products: a chain of sums with scalars was seen to differ in its last bit from run to run.
+    offset = mean * (1 - contrast) + draws.uniform(seed, 'brightness', -0.25, 0.25)
+    lit = frames * (saturation * contrast) + grey * ((1 - saturation) * contrast) + offset
+    jittered = tf.clip_by_value(lit, -1.0, 1.0)
     frames = tf.where(draws.happens(seed, 0.8, 'jitter'), jittered, frames)
     return tf.where(draws.happens(seed, 0.1, 'grey'), _grey(frames), frames)
 
