@@ -71,7 +71,8 @@ def test_augmentations_are_functions_of_their_seed_eagerly_and_in_tf_data(modali
     plain = augmented(modality, (), seeds[0]).numpy()
     assert plain.shape == SPECS[modality].shape
     for a, b in zip(eager, dataset.as_numpy_iterator()):
-        np.testing.assert_allclose(a, b, atol=1e-6)
+        # The graph's spectrogram differs from the eager one by some 5e-5 of its decibels.
+        np.testing.assert_allclose(a, b, atol=2e-4 if modality == 'audio' else 1e-6)
     assert any((a != plain).any() for a in eager)
     assert any((a != eager[0]).any() for a in eager)
 
