@@ -4,7 +4,8 @@ Each takes the batched features that TaskSchemaGen's schema describes and custom
 modality's input settings) as JSON, and optionally 'classes', the label domain as a JSON list; without it the label
 domain is that of the media, which then must be at hand. Each returns `id`, `label`, the
 media feature, and writes the vocabulary `<task>_labels`, a label a line, most frequent first. `label` is a place in
-that file: [N] int64, -1 for a label that is not in it; for a multi-label task [N, classes] float32, 1 at each place.
+that file: [N] int64, -1 for a label that is not in it; for a multi-label task, or one with label groups, [N, classes]
+float32, 1 at each place.
 """
 
 import json
@@ -58,7 +59,7 @@ def _id_and_label(inputs, custom_config) -> dict:
     task = from_json(Task, custom_config['task'])
     places = tft.compute_and_apply_vocabulary(
         inputs['label'], vocab_filename=f'{task.name}_labels', default_value=-1, num_oov_buckets=0)
-    if task.multi_label:
+    if task.multi_hot:
         # How many classes there are must be known while the graph is built: an example's shape is part of its schema.
         classes = json.loads(custom_config['classes']) if 'classes' in custom_config else listing.classes_of(task)
         places = multi_hot(tf.sparse.to_dense(places, default_value=-1), len(classes))

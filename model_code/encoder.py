@@ -1,7 +1,14 @@
-"""The transformer encoder that every task shares: pre-LayerNorm blocks and a final LayerNorm (polyvit.md, Model)."""
+"""The transformer encoder: pre-LayerNorm blocks and a final LayerNorm (polyvit.md, Model).
+
+All randomness is stateless: a block draws from `seed` [2] int32, folded by the number of the block and of the draw, so
+that a step is a function of variables, batch and seed alone. LayerNorm and the attention's softmax compute in float32
+also under mixed precision.
+"""
 
 import tensorflow as tf
 import tf_keras
+
+from model_code.settings import ModelConfig
 
 LAYER_NORM_EPSILON = 1e-6
 
@@ -9,6 +16,10 @@ LAYER_NORM_EPSILON = 1e-6
 def _dense(units: int, name: str, bias_stddev: float = 0.0) -> tf_keras.layers.Dense:
     bias = tf_keras.initializers.RandomNormal(stddev=bias_stddev) if bias_stddev else 'zeros'
     return tf_keras.layers.Dense(units, kernel_initializer='glorot_uniform', bias_initializer=bias, name=name)
+
+
+def _layer_norm(name: str) -> tf_keras.layers.LayerNormalization:
+    return tf_keras.layers.LayerNormalization(epsilon=LAYER_NORM_EPSILON, name=name)
 
 
 class SelfAttention(tf_keras.layers.Layer):
@@ -24,69 +35,85 @@ class SelfAttention(tf_keras.layers.Layer):
         self.out = _dense(width, 'out')
 
     def call(self, inputs):
-        n, t = tf.shape(inputs)[0], inputs.shape[1]
-        h, d = self.heads, self.width // self.heads
+        t, h, d = inputs.shape[1], self.heads, self.width // self.heads
 
         def split_heads(x):
-            return tf.transpose(tf.reshape(x, [n, t, h, d]), [0, 2, 1, 3])
+            return tf.transpose(tf.reshape(x, [-1, t, h, d]), [0, 2, 1, 3])
 
         query = split_heads(self.query(inputs)) * tf.cast(d ** -0.5, inputs.dtype)
-        weights = tf.nn.softmax(tf.matmul(query, split_heads(self.key(inputs)), transpose_b=True))
+        scores = tf.matmul(query, split_heads(self.key(inputs)), transpose_b=True)
+        weights = tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32)), inputs.dtype)
         mixed = tf.matmul(weights, split_heads(self.value(inputs)))
-        return self.out(tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [n, t, self.width]))
+        return self.out(tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [-1, t, self.width]))
 
 
-class StochasticDepth(tf_keras.layers.Layer):
-    """In training drops a whole residual branch for a sample with probability `rate`, scaling the rest by 1/(1-rate)."""
+def _kept(shape, rate: float, seed: tf.Tensor, draw: int) -> tf.Tensor:
+    """Booleans of `shape`, each False with probability `rate`; the same for the same seed and number of the draw."""
+    return tf.random.stateless_uniform(shape, tf.random.experimental.stateless_fold_in(seed, draw)) >= rate
 
-    def __init__(self, rate: float, **kwargs):
-        super().__init__(**kwargs)
-        self.rate = rate
 
-    def call(self, inputs, training=False):
-        if not training or not self.rate:
-            return inputs
-        keep = tf.random.uniform([tf.shape(inputs)[0], 1, 1]) >= self.rate
-        return inputs * tf.cast(keep, inputs.dtype) / (1.0 - self.rate)
+def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor, draw: int) -> tf.Tensor:
+    """Each number is 0 with probability `rate`, else divided by 1 - rate."""
+    if not rate:
+        return x
+    return tf.where(_kept(tf.shape(x), rate, seed, draw), x / (1.0 - rate), tf.zeros([], x.dtype))
 
 
 class Block(tf_keras.layers.Layer):
-    """x + drop(attention(norm(x))), then x + drop(mlp(norm(x))). GELU by its tanh approximation."""
+    """x + attention(norm(x)), then x + mlp(norm(x)): [batch, tokens, width] -> the same shape. GELU by its tanh
+    approximation."""
 
-    def __init__(self, width: int, heads: int, mlp_width: int, dropout: float, drop_path: float, **kwargs):
+    def __init__(self, config: ModelConfig, **kwargs):
         super().__init__(**kwargs)
-        self.norm_attention = tf_keras.layers.LayerNormalization(epsilon=LAYER_NORM_EPSILON, name='norm_attention')
-        self.attention = SelfAttention(width, heads, name='attention')
-        self.norm_mlp = tf_keras.layers.LayerNormalization(epsilon=LAYER_NORM_EPSILON, name='norm_mlp')
-        self.mlp_in = _dense(mlp_width, 'mlp_in', bias_stddev=1e-6)
-        self.mlp_out = _dense(width, 'mlp_out', bias_stddev=1e-6)
-        self.dropout = tf_keras.layers.Dropout(dropout)
-        self.drop_path = StochasticDepth(drop_path)
+        self.norm_attention = _layer_norm('norm_attention')
+        self.attention = SelfAttention(config.width, config.heads, name='attention')
+        self.norm_mlp = _layer_norm('norm_mlp')
+        self.mlp_in = _dense(config.mlp_width, 'mlp_in', bias_stddev=1e-6)
+        self.mlp_out = _dense(config.width, 'mlp_out', bias_stddev=1e-6)
 
-    def call(self, x, training=False):
-        y = self.dropout(self.attention(self.norm_attention(x)), training=training)
-        x = x + self.drop_path(y, training=training)
+    def call(self, inputs, dropout_rate=0.0, drop_rate=0.0, seed=None):
+        """drop_rate: the probability that a sample passes by the whole block. Both rates are Python numbers; one that
+        is not 0 needs `seed`. What stays is not divided by 1 - drop_rate, as in the paper's code: the network that is
+        served is the one without dropped blocks. (That code draws for a block's two branches apart; here a block is
+        dropped whole.)"""
+        x = inputs + dropout(self.attention(self.norm_attention(inputs)), dropout_rate, seed, 0)
         y = tf.nn.gelu(self.mlp_in(self.norm_mlp(x)), approximate=True)
-        y = self.dropout(self.mlp_out(self.dropout(y, training=training)), training=training)
-        return x + self.drop_path(y, training=training)
+        y = self.mlp_out(dropout(y, dropout_rate, seed, 1))
+        x = x + dropout(y, dropout_rate, seed, 2)
+        return tf.where(_kept([tf.shape(x)[0], 1, 1], drop_rate, seed, 3), x, inputs) if drop_rate else x
 
 
 class Encoder(tf_keras.layers.Layer):
-    """[batch, tokens, width] -> the same shape. Takes a model_code.settings.ModelConfig.
+    """[batch, tokens, width] -> the same shape.
 
-    Block l of L is dropped for a sample with probability l / (L - 1) * stochastic_depth.
+    The first config.modality_layers blocks (the paper's L_adapt) are each modality's own, the rest are shared.
+
+    Args:
+      config: the sizes.
+      modalities: the names of those in use.
     """
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: ModelConfig, modalities: tuple[str, ...], **kwargs):
         super().__init__(**kwargs)
         self.config = config
-        last = max(1, config.layers - 1)
-        self.blocks = [Block(config.width, config.heads, config.mlp_width, config.dropout,
-                             drop_path=l / last * config.stochastic_depth, name=f'block_{l}')
-                       for l in range(config.layers)]
-        self.norm = tf_keras.layers.LayerNormalization(epsilon=LAYER_NORM_EPSILON, name='norm')
+        own = range(config.modality_layers)
+        self.modality_blocks = {m: [Block(config, name=f'{m}_block_{l}') for l in own] for m in modalities}
+        self.blocks = [Block(config, name=f'block_{l}') for l in range(config.modality_layers, config.layers)]
+        self.norm = _layer_norm('norm')
 
-    def call(self, tokens, training=False):
-        for block in self.blocks:
-            tokens = block(tokens, training=training)
+    def path(self, modality: str) -> list[Block]:
+        """The blocks that a modality's tokens go through, in order."""
+        return [*self.modality_blocks[modality], *self.blocks]
+
+    def call(self, tokens, modality, training=False, stochastic_depth=0.0, seed=None):
+        """In training a sample passes by block l of L with probability l / (L - 1) * stochastic_depth."""
+        last = max(1, self.config.layers - 1)
+        for l, block in enumerate(self.path(modality)):
+            rates = (self.config.dropout, l / last * stochastic_depth) if training else (0.0, 0.0)
+            block_seed = tf.random.experimental.stateless_fold_in(seed, l) if any(rates) else None
+            tokens = block(tokens, *rates, seed=block_seed)
         return self.norm(tokens)
+
+    def path_variables(self, modality: str) -> list[tf.Variable]:
+        """The variables that a modality's tokens meet."""
+        return [v for layer in (*self.path(modality), self.norm) for v in layer.trainable_variables]

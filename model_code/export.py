@@ -1,10 +1,13 @@
 """The SavedModel that is served: signatures, model card and warm-up requests (design.md, Signatures).
 
 For each task T:
-  T           encoded media -> `labels` [N, k] strings and `scores` [N, k] float32, best first, k = min(5, classes)
+  T           encoded media -> `labels` [N, k] strings and `scores` [N, k] float32, best first, k = min(5, classes);
+              for a task with label groups the best label of each group [N, groups]
   T_scores    encoded media -> `scores` [N, classes] float32, in vocabulary order
   T_examples  serialized tf.Examples as MediaExampleGen writes them -> `scores` [N, classes]
-  T_label     the same -> `label`: [N] int64 ids (-1 where unknown), or [N, classes] float32 for a multi-label task
+  T_label     the same -> `label`: [N] int64 ids (-1 where unknown); for a multi-label task [N, classes] float32, 1 at
+              each label; with label groups [N, classes] float32: a class of group g (from 1) has g where it is the
+              example's label, else -g, so that what is compared with the scores says which classes compete
 and for each modality M:
   M_embedding encoded media -> `embedding` [N, width] float32
   model_card  `request` [N], any strings -> `card` [N], the model card's JSON: how a client that knows only the URL
@@ -18,10 +21,11 @@ import functools
 import json
 import os
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from model_code import losses, modalities
+from model_code import modalities
 from model_code.polyvit import PolyViT
 from model_code.tasks import Mixture, Task
 
@@ -80,19 +84,32 @@ class ServedModel(tf.Module):
         return tf.map_fn(one, media, fn_output_signature=tf.TensorSpec(spec.shape, tf.float32))
 
     def _scores(self, task: Task, media: tf.Tensor) -> tf.Tensor:
-        return losses.scores(task, self.model.logits(task.name, self._inputs(task, media)))
+        return self.model.scores(task.name, self._inputs(task, media))
 
     def _best(self, task: Task, scores_of, media: tf.Tensor) -> dict:
-        vocabulary = self.vocabularies[task.name]
-        scores, ids = tf.math.top_k(scores_of(media), k=min(TOP_K, len(vocabulary)))
+        vocabulary, scores = self.vocabularies[task.name], scores_of(media)
+        if task.label_groups:
+            # [N, groups]: the best label of each group, in the groups' order.
+            groups = self.model.groups[task.name]
+            ids = tf.stack([tf.gather(tf.constant(g), tf.argmax(tf.gather(scores, g, axis=1), axis=1))
+                            for g in groups], axis=1)
+            scores = tf.gather(scores, ids, axis=1, batch_dims=1)
+        else:
+            scores, ids = tf.math.top_k(scores, k=min(TOP_K, len(vocabulary)))
         return {'labels': tf.gather(tf.constant(vocabulary), ids), 'scores': scores}
 
     def _label(self, task: Task, examples: tf.Tensor) -> dict:
         labels = tf.io.parse_example(examples, {'label': tf.io.RaggedFeature(tf.string)})['label']
         ids = tf.ragged.map_flat_values(self.label_ids[task.name].lookup, labels)
-        if task.multi_label:
+        if task.multi_hot:
             one_hot = tf.ragged.map_flat_values(tf.one_hot, ids, len(self.vocabularies[task.name]))
-            return {'label': tf.reduce_max(one_hot.to_tensor(), axis=1)}
+            present = tf.reduce_max(one_hot.to_tensor(), axis=1)
+            if not task.label_groups:
+                return {'label': present}
+            group = np.zeros(len(self.vocabularies[task.name]), np.float32)
+            for number, members in enumerate(self.model.groups[task.name], start=1):
+                group[list(members)] = number
+            return {'label': tf.where(present > 0, group, -group)}
         return {'label': ids.to_tensor(default_value=-1)[:, 0]}
 
     def _embedding(self, modality: str, media: tf.Tensor) -> dict:
@@ -148,7 +165,8 @@ def model_facts(served: ServedModel) -> dict:
     model = served.model
     count = lambda variables: sum(v.shape.num_elements() for v in variables)
     tasks = [{'name': t.name, 'modality': t.modality, 'multi_label': t.multi_label,
-              'primary_metric': t.primary_metric, 'classes': served.vocabularies[t.name]}
+              'label_groups': list(t.label_groups), 'primary_metric': t.primary_metric,
+              'classes': served.vocabularies[t.name]}
              for t in served.mixture_tasks.values()]
     return {
         'tasks': tasks,

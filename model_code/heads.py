@@ -1,15 +1,36 @@
-"""Heads: the encoder's tokens -> a representation -> a task's logits."""
+"""Heads: the encoder's tokens -> a representation -> a task's logits, float32 also under mixed precision."""
 
 import tensorflow as tf
 import tf_keras
 
+from model_code.tasks import Task
+
 
 def pool(tokens: tf.Tensor, pooling: str) -> tf.Tensor:
-    """[batch, tokens, width] -> [batch, width]: the class token ('token') or the mean of all ('gap')."""
+    """[batch, tokens, width] -> [batch, width] float32: the class token ('token') or the mean of all ('gap')."""
+    tokens = tf.cast(tokens, tf.float32)
     return tokens[:, 0] if pooling == 'token' else tf.reduce_mean(tokens, axis=1)
 
 
-def make_head(name: str, classes: int, zero_init: bool) -> tf_keras.layers.Dense:
-    """One dense output, float32 also under mixed precision: [batch, width] -> [batch, classes]."""
-    return tf_keras.layers.Dense(classes, kernel_initializer='zeros' if zero_init else 'glorot_uniform',
-                                 dtype=tf.float32, name=name)
+class Head(tf_keras.layers.Layer):
+    """[batch, tokens, width] -> [batch, classes] float32: pooled, hidden layers with ReLU, one dense output.
+
+    The output's kernel starts at zero where task.zero_init_head.
+    """
+
+    def __init__(self, task: Task, classes: int, **kwargs):
+        super().__init__(dtype=tf.float32, **kwargs)
+        self.pooling = task.pooling
+        self.hidden = [
+            tf_keras.layers.Dense(width, activation='relu', kernel_initializer='lecun_normal', dtype=tf.float32,
+                                  name=f'hidden_{i}')
+            for i, width in enumerate(task.head_hidden)]
+        self.output_layer = tf_keras.layers.Dense(
+            classes, kernel_initializer='zeros' if task.zero_init_head else 'lecun_normal', dtype=tf.float32,
+            name='output')
+
+    def call(self, tokens):
+        x = pool(tokens, self.pooling)
+        for layer in self.hidden:
+            x = layer(x)
+        return self.output_layer(x)

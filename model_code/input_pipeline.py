@@ -1,13 +1,27 @@
-"""Transformed TFRecords -> batches. Media stays encoded until here; memory is bounded by the buffers, not the data set."""
+"""Transformed TFRecords -> batches. Media stays encoded until here; memory is bounded by the buffers, not the data set.
+
+A task's training stream is a function of its seed alone: epoch e reads the files in an order, and shuffles with a seed,
+drawn from (seed, e); the example at position p is augmented with (seed, p). So a stream is rebuilt at any position:
+whole epochs are skipped by arithmetic, and what is left of one by reading its encoded records over.
+"""
+
+import hashlib
+import json
+import os
 
 import tensorflow as tf
 
 from model_code import modalities
 from model_code.errors import PipelineStop
+from model_code.preprocessing import audio, draws
 from model_code.settings import ModelConfig
 from model_code.tasks import Task
 
-SHUFFLE_BUFFER = 2_048  # encoded examples: kilobytes each, so some megabytes a task
+# Encoded examples, of some kilobytes, 256 kB (8 s) and about 1 MB (10 s).
+SHUFFLE_BUFFER = {'image': 2_048, 'audio': 512, 'video': 128}
+READ_FILES = 4  # at a time
+
+ONE_HOST = tf.distribute.InputContext(num_input_pipelines=1, input_pipeline_id=0, num_replicas_in_sync=1)
 
 
 def feature_spec(task: Task, classes: int) -> dict:
@@ -15,7 +29,7 @@ def feature_spec(task: Task, classes: int) -> dict:
     row = modalities.get_modality(task.modality)
     media = (tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True) if row.repeated
              else tf.io.FixedLenFeature([], tf.string))
-    label = tf.io.FixedLenFeature([classes], tf.float32) if task.multi_label else tf.io.FixedLenFeature([], tf.int64)
+    label = tf.io.FixedLenFeature([classes], tf.float32) if task.multi_hot else tf.io.FixedLenFeature([], tf.int64)
     spec = {row.feature: media, 'label': label}
     if task.modality == 'audio':
         spec |= {'log_mel_mean': tf.io.FixedLenFeature([], tf.float32),
@@ -23,49 +37,121 @@ def feature_spec(task: Task, classes: int) -> dict:
     return spec
 
 
-def model_input(task: Task, spec, features: dict) -> tf.Tensor:
-    """One parsed example -> the tokenizer's input, without augmentation."""
+def model_input(task: Task, spec, features: dict, seed: tf.Tensor | None = None) -> tf.Tensor:
+    """One parsed example -> the tokenizer's input; augmented where there is a seed [2] int32."""
     row = modalities.get_modality(task.modality)
-    example = row.preprocessing.decode(features[row.feature], spec)
+    augmentations = task.augmentations if seed is not None else ()
+    example = row.preprocessing.decode(features[row.feature], spec, augmentations, seed)
     if task.modality == 'audio':
         example = row.preprocessing.normalize(example, features['log_mel_mean'], features['log_mel_stddev'], spec)
-    return example
+    return row.preprocessing.augment(example, spec, augmentations, seed)
 
 
-def task_dataset(task: Task, classes: int, config: ModelConfig, files: list[str], training: bool,
-                 seed: int = 0, batch_size: int | None = None) -> tf.data.Dataset:
-    """Batches (inputs [batch, *input shape] float32, labels) of one task's TFRecord files (gzip).
+def train_dataset(task: Task, classes: int, config: ModelConfig, files: list[str], seed: int = 0,
+                  batches_done: int = 0, context: tf.distribute.InputContext = ONE_HOST,
+                  counts_dir: str = '') -> tf.data.Dataset:
+    """Endless batches (inputs [batch, *input shape] float32, labels) for one replica: shuffled, augmented, of static shape.
 
-    In training: shuffled, endless, augmented, full batches of task.batch_size only, so that shapes are static. Else:
-    once through in order, the last batch as large as it comes.
+    batches_done: the stream goes on behind so many global batches of task.batch_size. context: which host of how many
+    reads; each has files of its own, or, where there are fewer files than hosts, every so manieth record. A batch may
+    hold the end of one epoch and the start of the next. counts_dir: where the number of records is remembered.
+    labels: [batch] int64, or [batch, classes] float32 for multi-hot and mixed ones.
     """
-    row = modalities.get_modality(task.modality)
     spec = config.input(task.modality)
+    hosts, host = context.num_input_pipelines, context.input_pipeline_id
+    by_file = len(files) >= hosts
+    own = sorted(files)[host::hosts] if by_file else sorted(files)
+    if not has_records(own):
+        raise PipelineStop(f'Task {task.name} has no training example in {own}; it needs at least one.')
+    position = batches_done * task.batch_size // (hosts if by_file else 1)
+    epoch, offset = divmod(position, count_records(own, counts_dir)) if position else (0, 0)
+
+    records = tf.data.Dataset.range(epoch, tf.int64.max).flat_map(
+        tf.autograph.experimental.do_not_convert(lambda e: _epoch(task, own, seed, e))).skip(offset)
+    first = position
+    if not by_file:
+        records, first = records.shard(hosts, host), position // hosts
+    numbered = tf.data.Dataset.zip((tf.data.Dataset.range(first, tf.int64.max), records))
+    examples = numbered.map(_example_function(task, classes, spec, tf.constant([seed, host], tf.int32)),
+                            num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batch_size = context.get_per_replica_batch_size(task.batch_size)
+    batches = examples.batch(batch_size, drop_remainder=True)
+    if task.mixup_alpha:
+        numbers = tf.data.Dataset.range(first // batch_size, tf.int64.max)
+        batches = tf.data.Dataset.zip((numbers, batches)).map(
+            lambda number, batch: _mixed(task, classes, *batch, _seed_of(tf.constant([seed, host], tf.int32), number)))
+    # Said to be endless: else distribution would be ready for a last, smaller batch, and shapes would not be static.
+    endless = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+    return endless.prefetch(2).with_options(_options())
+
+
+def eval_dataset(task: Task, classes: int, config: ModelConfig, files: list[str], batch_size: int) -> tf.data.Dataset:
+    """Batches of the examples, once through in order, the last as large as it comes. Files are gzip TFRecords."""
+    records = tf.data.TFRecordDataset(sorted(files), compression_type='GZIP')
+    examples = records.map(_example_function(task, classes, config.input(task.modality)),
+                           num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return examples.batch(batch_size).prefetch(2).with_options(_options())
+
+
+def _epoch(task: Task, files: list[str], seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
+    """The records of one epoch, shuffled while still encoded: a buffer of decoded clips would not fit."""
+    tf.random.set_seed(None)  # this function's own graph: the order depends on no other seed than ours
+    folded = tf.random.experimental.stateless_fold_in(tf.constant([seed, len(files)], tf.int32), epoch)
+    names = tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(tf.constant(files), folded))
+    records = names.interleave(lambda name: tf.data.TFRecordDataset(name, compression_type='GZIP'),
+                               cycle_length=READ_FILES)
+    return records.shuffle(SHUFFLE_BUFFER[task.modality], seed=tf.cast(folded[0], tf.int64), reshuffle_each_iteration=False)
+
+
+def _seed_of(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in(seed, number)
+
+
+def _example_function(task: Task, classes: int, spec, seed: tf.Tensor | None = None):
+    """A function of a record, or with a seed of (its position in the stream, record), -> (input, label)."""
     parsed_features = feature_spec(task, classes)
 
-    @tf.autograph.experimental.do_not_convert  # no Python branch on a tensor: tracing is faster without
-    def to_example(record):
+    def example(record, example_seed=None):
         features = tf.io.parse_single_example(record, parsed_features)
-        example = model_input(task, spec, features)
-        if training:
-            for name in task.augmentations:
-                example = getattr(row.preprocessing, name)(example, spec)
-        return tf.ensure_shape(example, spec.shape), features['label']
+        return tf.ensure_shape(model_input(task, spec, features, example_seed), spec.shape), features['label']
 
-    names = tf.data.Dataset.from_tensor_slices(sorted(files))
-    if training:
-        names = names.shuffle(len(files), seed=seed)
-    records = names.interleave(lambda name: tf.data.TFRecordDataset(name, compression_type='GZIP'),
-                               cycle_length=4)
-    if training:
-        # Shuffled while still encoded: a buffer of decoded clips would not fit.
-        records = records.shuffle(SHUFFLE_BUFFER, seed=seed).repeat()
-    dataset = records.map(to_example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    dataset = dataset.batch(batch_size or task.batch_size, drop_remainder=training).prefetch(2)
+    convert = tf.autograph.experimental.do_not_convert  # no Python branch on a tensor: tracing is faster without
+    return convert(example if seed is None else lambda number, record: example(record, _seed_of(seed, number)))
+
+
+def _mixed(task: Task, classes: int, inputs, labels, seed):
+    targets = labels if task.multi_hot else tf.one_hot(labels, classes)
+    return audio.mixup(inputs, targets, task.mixup_alpha, draws.fold(seed, 'mixup'))
+
+
+def _options() -> tf.data.Options:
     options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     options.autotune.ram_budget = 512 * 1024 * 1024
-    return dataset.with_options(options)
+    # Examples are made in parallel, each by one thread: else a sum's order, and last bit, depends on the threads free.
+    options.threading.max_intra_op_parallelism = 1
+    return options
+
+
+def has_records(files: list[str]) -> bool:
+    """Whether any record is in the files: an endless stream of none would wait for ever."""
+    return any(True for _ in tf.data.TFRecordDataset(files, compression_type='GZIP').take(1)) if files else False
+
+
+def count_records(files: list[str], counts_dir: str = '') -> int:
+    """How many records the gzip TFRecords hold. Reads them all once, and remembers it in counts_dir."""
+    key = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
+    path = os.path.join(counts_dir, f'records-{key}.json')
+    if counts_dir and tf.io.gfile.exists(path):
+        with tf.io.gfile.GFile(path) as file:
+            return json.load(file)['records']
+    count = int(tf.data.TFRecordDataset(files, compression_type='GZIP', num_parallel_reads=READ_FILES).reduce(
+        tf.constant(0, tf.int64), lambda total, _: total + 1))
+    if counts_dir:
+        with tf.io.gfile.GFile(path + '.tmp', 'w') as file:
+            json.dump({'records': count}, file)
+        tf.io.gfile.rename(path + '.tmp', path, overwrite=True)
+    return count
 
 
 def first_example(task: Task, classes: int, files: list[str]) -> dict:

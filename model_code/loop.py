@@ -4,20 +4,29 @@ import json
 import logging
 import math
 import os
+import signal
+import threading
 import time
+from typing import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from model_code import schedules, training
-from model_code.checkpoints import Checkpoints
+from model_code.checkpoints import Checkpoints, disk_full_is_a_sentence
 from model_code.errors import PipelineStop
 from model_code.polyvit import PolyViT
 from model_code.settings import TrainingConfig
+from model_code.summaries import Summaries
 from model_code.tasks import Mixture
 
 _logger = logging.getLogger('polyvit')
 PROGRESS_EVERY_S = 5.0
+CHECKPOINT_EVERY_S = 600.0
 HISTORY_LENGTH = 2_000  # steps written to history.json at most: a curve needs no more
+STEPS_PER_CALL = 64  # at most, and no more than take a second
+# Where event files are while training runs, in the folder of the checkpoints.
+SUMMARIES_DIR = 'tensorboard'
 
 
 class Progress:
@@ -32,12 +41,15 @@ class Progress:
         self._previous = self._said = clock()
         self._counted_steps, self._counted_seconds = 0, 0.0
         self._losses = {}
+        self.step_seconds = {}
 
-    def update(self, done: int, task: str, loss: float):
+    def update(self, done: int, task: str, loss: float, steps: int = 1):
+        """After `steps` steps of a task, the last of them the done-th; loss: the last one's."""
         now = self._clock()
         if task in self._losses:
-            self._counted_steps += 1
+            self._counted_steps += steps
             self._counted_seconds += now - self._previous
+            self.step_seconds[task] = (now - self._previous) / steps
         self._previous = now
         self._losses[task] = 0.9 * self._losses.get(task, loss) + 0.1 * loss
         if now - self._said < PROGRESS_EVERY_S and done < self._total:
@@ -46,6 +58,10 @@ class Progress:
         losses = ', '.join(f'{name} {value:.3f}' for name, value in sorted(self._losses.items()))
         _logger.info('training: step %d of %d (%d%%), %sloss: %s', done, self._total, 100 * done // self._total,
                      self._speed(self._total - done), losses)
+
+    def pause(self):
+        """What was done since the last update was no step."""
+        self._previous = self._clock()
 
     def _speed(self, steps_left: int) -> str:
         if not self._counted_steps:
@@ -58,60 +74,199 @@ def _minutes(seconds: float) -> str:
     return f'{seconds:.0f} s' if seconds < 90 else f'{seconds / 60:.0f} min'
 
 
-def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, datasets: dict[str, tf.data.Dataset],
-          config: TrainingConfig, checkpoint_dir: str) -> dict:
+def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, datasets: dict[str, Callable],
+          config: TrainingConfig, checkpoint_dir: str, evaluate: Callable | None = None) -> dict:
     """Trains `model` in place through the mixture's schedule, from the newest checkpoint in checkpoint_dir if any.
 
-    datasets: task name -> endless batches. Returns the history: {'steps': [{'step', 'task', 'loss', 'learning_rate',
-    'gradient_norm'}, ...], 'seconds', 'total_steps'}; checkpoint_dir/history.json holds it as of the newest checkpoint.
+    datasets: task name -> a function (batches already taken, tf.distribute.InputContext) -> endless batches of one
+    replica, going on behind those. evaluate: a function of nothing -> {name: value}, called every config.eval_every
+    steps.
 
-    Raises PipelineStop where a loss is not finite.
+    Returns the history: {'steps': [{'step', 'task', 'loss', 'learning_rate', 'gradient_norm'}, ...], 'seconds',
+    'total_steps'}; checkpoint_dir/history.json holds it as of the newest checkpoint. TensorBoard's event files are in
+    checkpoint_dir/tensorboard.
+
+    Raises PipelineStop where a loss or gradient is not finite, the disk is full, or the process is asked to end
+    (SIGTERM: what is done so far is saved first).
     """
-    with strategy.scope():
-        optimizer = training.make_optimizer(config)
-        optimizer.build(list(model.trainable_variables))
-        checkpoints = Checkpoints(checkpoint_dir, model, optimizer)
-        first = checkpoints.restore()
-    history = _read_history(checkpoint_dir) if first else {'steps': [], 'seconds': 0.0}
-    sequence = schedules.task_sequence(mixture)
-    total = len(sequence)
-    if first:
-        _logger.info('training: goes on from the checkpoint at step %d of %d', first, total)
-
-    iterators = {name: iter(strategy.experimental_distribute_dataset(d)) for name, d in datasets.items()}
-    run_step = _step_runner(strategy, model, optimizer, mixture, config, iterators)
-    progress = Progress(total)
-    stride = math.ceil(total / HISTORY_LENGTH)
-    start = time.monotonic() - history['seconds']
-    for step in range(first, total):
-        task = mixture.tasks[sequence[step]]
-        accumulated = mixture.schedule == 'accumulated'
-        rate = schedules.learning_rate(config, total, step) * (1 if accumulated else task.learning_rate_coefficient)
-        optimizer.learning_rate = rate
-        loss, norm = (float(x) for x in run_step(task))
-        name = 'all' if accumulated else task.name
-        if not math.isfinite(loss):
-            raise PipelineStop(f'Training stopped at step {step}: the loss of task {name} is {loss}. The last good '
-                               f'checkpoint is {checkpoints.latest}. A smaller learning rate (now {rate:.3g}) or '
-                               'clip_norm is the usual cure.')
-        if step % stride == 0:
-            history['steps'].append({'step': step, 'task': name, 'loss': loss, 'learning_rate': rate,
-                                     'gradient_norm': norm})
-        progress.update(step + 1, name, loss)
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == total:
-            history['seconds'] = time.monotonic() - start
-            checkpoints.save(step + 1)
-            _write_history(checkpoint_dir, history)
-    return history | {'total_steps': total}
+    return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate).run()
 
 
-def _step_runner(strategy, model, optimizer, mixture: Mixture, config: TrainingConfig, iterators):
-    """A function of the scheduled Task -> (loss, gradient norm) of one step on its next batch."""
-    if mixture.schedule == 'accumulated':
-        step = training.make_accumulated_step(strategy, model, optimizer, mixture.tasks, config)
-        return lambda task: step({name: next(iterator) for name, iterator in iterators.items()})
-    steps = {t.name: training.make_train_step(strategy, model, optimizer, t, config) for t in mixture.tasks}
-    return lambda task: steps[task.name](next(iterators[task.name]))
+class _Training:
+
+    def __init__(self, strategy, model, mixture, datasets, config, checkpoint_dir, evaluate):
+        self._mixture, self._config, self._directory = mixture, config, checkpoint_dir
+        self._evaluate = evaluate
+        self._accumulated = mixture.schedule == 'accumulated'
+        self._sequence = schedules.task_sequence(mixture)
+        self._total = len(self._sequence)
+        with strategy.scope():
+            optimizer = training.make_optimizer(config)
+            optimizer.build(list(model.trainable_variables))
+            scale = training.LossScale() if config.precision == 'float16' else None
+            self._checkpoints = Checkpoints(checkpoint_dir, model, optimizer,
+                                            **({'loss_scale': scale} if scale else {}))
+            self._first = self._checkpoints.restore()
+        self._chief = _is_chief(strategy)
+        self._alone = _workers(strategy) == 1
+        if not self._alone:
+            _check_same_step(strategy, self._first)
+        self._history = _read_history(checkpoint_dir, self._first)
+        self._summaries = Summaries(os.path.join(checkpoint_dir, SUMMARIES_DIR) if self._chief else '', self._first)
+        steps = training.TrainSteps(strategy, model, optimizer, config, scale)
+        self._runs = self._make_runs(strategy, steps, datasets)
+        self._loss_scaled = scale is not None
+
+    def _make_runs(self, strategy, steps, datasets):
+        """Task name -> a function (first step, rates [k]) -> (losses [k], norms [k]) of k steps on its next batches."""
+        done = schedules.batches_done(self._mixture, self._sequence, self._first)
+        if self._first == 0 and self._chief:
+            self._show_inputs(datasets)
+        iterators = {name: iter(strategy.distribute_datasets_from_function(
+            lambda context, name=name: datasets[name](done[name], context))) for name in done}
+        if self._accumulated:
+            return {'all': training.repeated(steps.accumulated(self._mixture.tasks),
+                                             lambda: {name: next(i) for name, i in iterators.items()})}
+        return {t.name: training.repeated(steps.single(t), lambda name=t.name: next(iterators[name]))
+                for t in self._mixture.tasks}
+
+    def _show_inputs(self, datasets):
+        for task in self._mixture.tasks:
+            for inputs, _ in datasets[task.name](0, tf.distribute.InputContext(1, 0, 1)).take(1):
+                self._summaries.inputs(task, inputs)
+
+    def run(self) -> dict:
+        if self._first:
+            _logger.info('training: goes on from the checkpoint at step %d of %d', self._first, self._total)
+        _logger.info('training: tensorboard --logdir %s', os.path.join(self._directory, SUMMARIES_DIR))
+        self._progress = Progress(self._total)
+        self._start = self._saved = time.monotonic()
+        self._seconds_before = self._history['seconds']
+        step = self._first
+        with _Termination() as termination:
+            while step < self._total:
+                step = self._call(step)
+                self._between_calls(step, termination)
+        self._summaries.close()
+        return self._history | {'total_steps': self._total}
+
+    def _call(self, step: int) -> int:
+        """Runs one call's steps from `step` on; returns the step that comes next."""
+        task = self._mixture.tasks[self._sequence[step]]
+        name = 'all' if self._accumulated else task.name
+        count = schedules.run_length(self._sequence, step, self._longest(name), self._config.checkpoint_every,
+                                     self._config.eval_every)
+        coefficient = 1 if self._accumulated else task.learning_rate_coefficient
+        rates = np.float32([coefficient * schedules.learning_rate(self._config, self._total, s)
+                            for s in range(step, step + count)])
+        losses, norms = (x.numpy() for x in self._runs[name](tf.constant(step), tf.constant(rates)))
+        for i in range(count):
+            self._check_finite(step + i, name, losses[i], norms[i], rates[i])
+            self._record(step + i, name, float(losses[i]), float(rates[i]), float(norms[i]))
+        self._progress.update(step + count, name, float(losses[-1]), count)
+        return step + count
+
+    def _longest(self, name: str) -> int:
+        """Steps in one call: about a second of them, so that progress, saving and stopping do not wait. One where
+        several processes train, which must make the same calls."""
+        seconds = self._progress.step_seconds.get(name)
+        if seconds is None or not self._alone:
+            return 1
+        return max(1, min(STEPS_PER_CALL, int(1.0 / max(seconds, 1e-6))))
+
+    def _check_finite(self, step, name, loss, norm, rate):
+        what = 'loss' if not math.isfinite(loss) else 'gradient norm'
+        if math.isfinite(loss) and (math.isfinite(norm) or self._loss_scaled):
+            return
+        self._summaries.close()
+        raise PipelineStop(f'Training stopped at step {step}: the {what} of task {name} is '
+                           f'{loss if what == "loss" else norm}. The last good checkpoint is {self._checkpoints.latest}. '
+                           f'A smaller learning rate (now {rate:.3g}) or clip_norm is the usual cure.')
+
+    def _record(self, step, name, loss, rate, norm):
+        if step % math.ceil(self._total / HISTORY_LENGTH):
+            return
+        self._history['steps'].append({'step': step, 'task': name, 'loss': loss, 'learning_rate': rate,
+                                       'gradient_norm': norm})
+        values = {f'loss/{name}': loss, f'learning_rate/{name}': rate, f'gradient_norm/{name}': norm}
+        seconds = self._progress.step_seconds.get(name)
+        if seconds:
+            size = sum(t.batch_size for t in self._mixture.tasks if name in ('all', t.name))
+            values[f'examples_per_second/{name}'] = size / seconds
+        self._summaries.scalars(step, values)
+
+    def _between_calls(self, done: int, termination: '_Termination'):
+        if self._evaluate and self._chief and self._config.eval_every and done % self._config.eval_every == 0:
+            self._summaries.scalars(done - 1, self._evaluate())
+        due = (done % self._config.checkpoint_every == 0 or done == self._total or termination.asked
+               or time.monotonic() - self._saved > CHECKPOINT_EVERY_S)
+        if due and self._chief:
+            self._save(done)
+        if termination.asked:
+            raise PipelineStop(f'Training was asked to end (SIGTERM) after {done} of {self._total} steps. They are saved: '
+                               'run the same command again, and it goes on from there.')
+        self._progress.pause()
+
+    def _save(self, done: int):
+        self._history['seconds'] = self._seconds_before + time.monotonic() - self._start
+        with disk_full_is_a_sentence(self._directory):
+            # The history first: of one that is ahead of its checkpoint, the steps that come again are dropped.
+            self._summaries.flush()
+            _write_history(self._directory, self._history)
+        self._checkpoints.save(done)
+        self._saved = time.monotonic()
+
+
+class _Termination:
+    """A context in which SIGTERM is noted, for the loop to end between two calls, instead of ending the process.
+
+    Only Python's main thread can ask for that; elsewhere SIGTERM ends the process, and the newest checkpoint counts.
+    """
+
+    def __init__(self):
+        self.asked = False
+
+    def _note(self, *_):
+        self.asked = True
+
+    def __enter__(self):
+        self._previous = None
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(self, *_):
+        if self._previous is not None:
+            signal.signal(signal.SIGTERM, self._previous)
+
+
+def _workers(strategy) -> int:
+    """How many processes train together. (A TPU's hosts all follow one.)"""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 1
+    cluster = strategy.cluster_resolver.cluster_spec().as_dict()
+    return max(1, len(cluster.get('chief', ())) + len(cluster.get('worker', ())))
+
+
+def _is_chief(strategy) -> bool:
+    """The one process that writes checkpoints, history and event files."""
+    if _workers(strategy) == 1:
+        return True
+    resolver = strategy.cluster_resolver
+    has_chief = bool(resolver.cluster_spec().as_dict().get('chief'))
+    return resolver.task_type == 'chief' or not has_chief and resolver.task_type == 'worker' and resolver.task_id == 0
+
+
+def _check_same_step(strategy, first: int):
+    """All workers must have read the same checkpoint: they would wait for each other for ever."""
+    @tf.function
+    def summed(step):
+        return strategy.reduce('SUM', strategy.run(lambda s: s, args=(step,)), axis=None)
+
+    total = int(summed(tf.constant(float(first), tf.float32)))
+    if total != first * strategy.num_replicas_in_sync:
+        raise PipelineStop(f'This worker found a checkpoint at step {first}, others at another step. The checkpoint '
+                           'directory must be on a file system that all workers share.')
 
 
 def _write_history(directory: str, history: dict):
@@ -121,6 +276,15 @@ def _write_history(directory: str, history: dict):
     tf.io.gfile.rename(path + '.tmp', path, overwrite=True)
 
 
-def _read_history(directory: str) -> dict:
-    with tf.io.gfile.GFile(os.path.join(directory, 'history.json')) as file:
-        return json.load(file)
+def _read_history(directory: str, first: int) -> dict:
+    """The history of the steps before `first`; an empty one where the file cannot be read."""
+    path = os.path.join(directory, 'history.json')
+    if not first or not tf.io.gfile.exists(path):
+        return {'steps': [], 'seconds': 0.0}
+    with tf.io.gfile.GFile(path) as file:
+        try:
+            history = json.load(file)
+        except json.JSONDecodeError as error:
+            _logger.warning('training: %s cannot be read (%s); the history starts at step %d.', path, error, first)
+            return {'steps': [], 'seconds': 0.0}
+    return history | {'steps': [s for s in history['steps'] if s['step'] < first]}

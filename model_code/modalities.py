@@ -99,10 +99,11 @@ class Modality:
 
     feature: the tf.Example feature, and serving input, that holds the encoded media.
     repeated: the feature is a list (a video's JPEG frames) rather than one value.
-    preprocessing_module: has `decode(encoded, spec) -> tensor` and a function for each name in augmentations.
+    preprocessing_module: has `decode(encoded, spec) -> tensor`, which also takes a training example's augmentations
+      and seed, and `augment(tensor, spec, augmentations, seed)`.
     tokenizer: the class in model_code.tokenizers.
     extensions: file name endings listed in class folders, lower case.
-    augmentations: what a task may name; each is a function (tensor of spec.shape, spec) -> tensor of spec.shape.
+    augmentations: what a task may name; each is a function of that name in the preprocessing module.
     """
     name: str
     input_class: type
@@ -124,7 +125,7 @@ MODALITIES = {m.name: m for m in (
     Modality('audio', AudioInput, 'audio', False, 'model_code.preprocessing.audio', 'AudioTokenizer',
              ('.wav',), ('spec_augment', 'time_shift')),
     Modality('video', VideoInput, 'frames', True, 'model_code.preprocessing.video', 'VideoTokenizer',
-             ('.mp4',), ('flip', 'shift', 'colour_jitter')),
+             ('.mp4',), ('flip', 'shift', 'scale_jitter', 'colour_jitter', 'temporal_crop')),
 )}
 
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from model_code import heads, modalities, tokenizers
+from model_code import heads, losses, modalities, tokenizers
 from model_code.encoder import Encoder
 from model_code.settings import ModelConfig
 from model_code.tasks import Mixture
@@ -18,39 +18,79 @@ class PolyViT(tf.Module):
       mixture: the tasks.
       classes: task name -> number of classes.
       config: sizes and inputs.
+      groups: task name -> Task.group_ids of its vocabulary; needed for tasks with label groups.
     """
 
-    def __init__(self, mixture: Mixture, classes: dict[str, int], config: ModelConfig):
+    def __init__(self, mixture: Mixture, classes: dict[str, int], config: ModelConfig,
+                 groups: dict[str, tuple[tuple[int, ...], ...]] | None = None):
         super().__init__(name='polyvit')
         self.config = config
-        self.modality_of = {t.name: t.modality for t in mixture.tasks}
+        self.tasks = {t.name: t for t in mixture.tasks}
+        self.groups = {name: (groups or {}).get(name, ()) for name in self.tasks}
+        for task in mixture.tasks:
+            if len(self.groups[task.name]) != len(task.label_groups):
+                raise ValueError(f'Task {task.name} has the label groups {task.label_groups}, but groups has the ids '
+                                 f'of {len(self.groups[task.name])}.')
         self.tokenizers = {}
         for name in mixture.modalities:
             tokenizer = tokenizers.TOKENIZERS[modalities.get_modality(name).tokenizer]
             self.tokenizers[name] = tokenizer(config.width, config.input(name), name=f'{name}_tokenizer')
-        self.encoder = Encoder(config, name='encoder')
-        self.heads = {t.name: heads.make_head(f'{t.name}_head', classes[t.name], t.zero_init_head)
-                      for t in mixture.tasks}
+        self.encoder = Encoder(config, mixture.modalities, name='encoder')
+        self.heads = {t.name: heads.Head(t, classes[t.name], name=f'{t.name}_head') for t in mixture.tasks}
         self._build()
 
     def _build(self):
         """Makes every variable now, so that optimiser slots and checkpoints know them all."""
+        token = tf.zeros([1, 1, self.config.width])  # one is enough: no other variable depends on their number
         for name, tokenizer in self.tokenizers.items():
-            shape = [1, *self.config.input(name).shape]
-            self.encoder(tokenizer(tf.zeros(shape)))
+            tokenizer(tf.zeros([1, *self.config.input(name).shape]))
+            self.encoder(token, name)
         for head in self.heads.values():
-            head.build([None, self.config.width])
+            head(token)
 
-    def embed(self, modality: str, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """[batch, *input shape] -> the representation [batch, width]."""
+    def encode(self, modality: str, inputs: tf.Tensor, training: bool = False, stochastic_depth: float = 0.0,
+               seed: tf.Tensor | None = None) -> tf.Tensor:
+        """[batch, *input shape] -> the encoder's tokens [batch, tokens, width]. seed: as for `logits`."""
+        if training and seed is None and (self.config.dropout or stochastic_depth):
+            raise ValueError('Dropout or stochastic depth draws at random in training; give a seed.')
         tokens = self.tokenizers[modality](inputs)
-        return heads.pool(self.encoder(tokens, training=training), self.config.pooling)
+        return self.encoder(tokens, modality, training=training, stochastic_depth=stochastic_depth, seed=seed)
 
-    def logits(self, task: str, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """[batch, *input shape] of the task's modality -> [batch, classes] float32."""
-        return self.heads[task](self.embed(self.modality_of[task], inputs, training))
+    def embed(self, modality: str, inputs: tf.Tensor) -> tf.Tensor:
+        """[batch, *input shape] -> the representation [batch, width] float32, without a head.
+
+        Pooled as the head of the modality's first task pools it: a class token that no head reads has learned nothing.
+        """
+        task = next(t for t in self.tasks.values() if t.modality == modality)
+        return heads.pool(self.encode(modality, inputs), task.pooling)
+
+    def logits(self, task: str, inputs: tf.Tensor, training: bool = False,
+               seed: tf.Tensor | None = None) -> tf.Tensor:
+        """[batch, *input shape] of the task's modality -> [batch, classes] float32.
+
+        seed: [2] int32; what dropout and stochastic depth draw in training is a function of it. Needed where
+        config.dropout or the task's stochastic_depth is not 0.
+        """
+        recipe = self.tasks[task]
+        tokens = self.encode(recipe.modality, inputs, training, recipe.stochastic_depth, seed)
+        return self.heads[task](tokens)
+
+    def head_loss(self, task: str, tokens: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """The encoder's tokens [batch, tokens, width] -> [batch] float32, the losses. labels: see losses.loss."""
+        return losses.loss(self.tasks[task], self.heads[task](tokens), labels, self.groups[task])
+
+    def loss(self, task: str, inputs: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """[batch] float32, each example's loss in training. labels: see losses.loss."""
+        recipe = self.tasks[task]
+        tokens = self.encode(recipe.modality, inputs, True, recipe.stochastic_depth, seed)
+        return self.head_loss(task, tokens, labels)
+
+    def scores(self, task: str, inputs: tf.Tensor) -> tf.Tensor:
+        """[batch, *input shape] -> [batch, classes] float32 in [0, 1], in vocabulary order (see losses.scores)."""
+        return losses.scores(self.tasks[task], self.logits(task, inputs), self.groups[task])
 
     def task_variables(self, task: str) -> list[tf.Variable]:
-        """What a step of this task trains: its modality's tokenizer, the encoder and its head, nothing of the others."""
-        return (self.tokenizers[self.modality_of[task]].trainable_variables + self.encoder.trainable_variables
+        """What a step of this task trains: its modality's tokenizer and blocks, the shared blocks and its head."""
+        modality = self.tasks[task].modality
+        return (self.tokenizers[modality].trainable_variables + self.encoder.path_variables(modality)
                 + self.heads[task].trainable_variables)

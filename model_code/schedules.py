@@ -29,12 +29,29 @@ def task_sequence(mixture: Mixture) -> np.ndarray:
     return np.zeros(total, np.int32)
 
 
+def batches_done(mixture: Mixture, sequence: np.ndarray, step: int) -> dict[str, int]:
+    """Task name -> how many of its batches the steps before `step` have taken: its place in its data."""
+    if mixture.schedule == 'accumulated':
+        return {t.name: step for t in mixture.tasks}
+    counts = np.bincount(sequence[:step], minlength=len(mixture.tasks))
+    return {t.name: int(count) for t, count in zip(mixture.tasks, counts)}
+
+
+def run_length(sequence: np.ndarray, step: int, longest: int, *stops_every: int) -> int:
+    """How many steps from `step` on train the same task: at most `longest`, and none beyond a multiple of stops_every."""
+    end = min([step + longest, len(sequence)] + [(step // every + 1) * every for every in stops_every if every])
+    different = np.flatnonzero(sequence[step:end] != sequence[step])
+    return int(different[0]) if different.size else end - step
+
+
 def learning_rate(config: TrainingConfig, total_steps: int, step: int) -> float:
-    """Linear warm-up over config.warmup_steps to config.learning_rate, then cosine to 0 at total_steps.
+    """Linear warm-up over config.warmup_steps to config.learning_rate, then cosine to 0 at total_steps, or constant.
 
     step counts from 0; the task's coefficient multiplies the result.
     """
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
+    if config.learning_rate_schedule == 'constant':
+        return config.learning_rate
     done = (step - config.warmup_steps) / max(1, total_steps - config.warmup_steps)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))

@@ -1,9 +1,11 @@
 """tf.distribute strategies by name: tpu, mirrored, multi_worker, one_device; auto takes the best that is there."""
 
+import contextlib
 import json
 import os
 
 import tensorflow as tf
+import tf_keras
 
 from model_code.settings import TrainingConfig
 
@@ -29,6 +31,18 @@ def make_strategy(config: TrainingConfig) -> tf.distribute.Strategy:
         return tf.distribute.MirroredStrategy()
     device = 'GPU:0' if tf.config.list_physical_devices('GPU') else 'CPU:0'
     return tf.distribute.OneDeviceStrategy(device)
+
+
+@contextlib.contextmanager
+def precision(config: TrainingConfig):
+    """Layers made in this context compute in config.precision; their variables are float32."""
+    before = tf_keras.mixed_precision.global_policy()
+    tf_keras.mixed_precision.set_global_policy(
+        'float32' if config.precision == 'float32' else f'mixed_{config.precision}')
+    try:
+        yield
+    finally:
+        tf_keras.mixed_precision.set_global_policy(before)
 
 
 def _choose() -> str:

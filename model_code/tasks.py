@@ -13,11 +13,13 @@ from model_code.errors import ConfigError, unknown
 # The fields of a Task that its examples depend on, whatever is trained on them. With the others among them, a changed
 # number of steps would ingest all media anew.
 DATA_FIELDS = ('name', 'modality', 'data', 'manifest', 'format', 'columns', 'multi_label', 'label_separator', 'classes',
-               'limits', 'max_rejected_share', 'max_missing_share', 'allow_leaks', 'min_class_examples', 'eval_share')
+               'label_groups', 'limits', 'max_rejected_share', 'max_missing_share', 'allow_leaks', 'min_class_examples',
+               'eval_share')
 # The fields that only decide whether a run stops or a model passes: training does not depend on them.
 THRESHOLD_FIELDS = ('max_rejected_share', 'max_missing_share', 'allow_leaks', 'min_class_examples', 'floor', 'max_drop')
 
 SCHEDULES = ('task_by_task', 'alternating', 'uniform', 'weighted', 'accumulated')
+POOLINGS = ('token', 'gap')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +43,14 @@ class Task:
     batch_size: examples a step, over all replicas.
     learning_rate_coefficient: multiplies the shared schedule at this task's steps.
     augmentations: names from the modality's row of modalities.MODALITIES, applied in order, in training only.
-    label_smoothing: in [0, 1), single-label tasks only.
+    label_smoothing: in [0, 1); not for multi-label tasks.
     zero_init_head: the head's output starts at zero (the paper's choice for video and audio).
+    pooling: what the head reads: 'token', the class token, or 'gap', the mean of all tokens.
+    head_hidden: widths of the head's hidden layers (ReLU); () is one dense output.
+    stochastic_depth: in [0, 1); in training, block l of L is dropped for a sample with probability
+      l / (L - 1) * stochastic_depth.
+    label_groups: for several questions about one example, such as ('verb', 'noun'): each example has one label a group,
+      written 'verb:cut', 'noun:onion'; a softmax for each group, all in one head. () is no groups.
     limits: how large a file may be; zeros take the modality's own limits.
     max_rejected_share: more rejected files than this share of all stops the run; files that are missing count apart.
     max_missing_share: the same for files that the annotations name and nobody has (a fifth of VGGSound is gone).
@@ -67,8 +75,13 @@ class Task:
     num_train_examples: int = 0
     learning_rate_coefficient: float = 1.0
     augmentations: tuple[str, ...] = ()
+    mixup_alpha: float = 0.0
     label_smoothing: float = 0.0
     zero_init_head: bool = False
+    pooling: str = 'token'
+    head_hidden: tuple[int, ...] = ()
+    stochastic_depth: float = 0.0
+    label_groups: tuple[str, ...] = ()
     limits: media.Limits = media.Limits()
     max_rejected_share: float = 0.01
     max_missing_share: float = 0.01
@@ -111,17 +124,62 @@ class Task:
         for field in ('max_rejected_share', 'max_missing_share', 'eval_share', 'floor'):
             if not 0 <= getattr(self, field) <= 1:
                 raise ConfigError(f'Task {self.name}: {field} is {getattr(self, field)}; it must be from 0 to 1.')
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(f'Task {self.name}: label_smoothing is {self.label_smoothing}; it must be in [0, 1).')
+        for field in ('label_smoothing', 'stochastic_depth'):
+            if not 0 <= getattr(self, field) < 1:
+                raise ConfigError(f'Task {self.name}: {field} is {getattr(self, field)}; it must be in [0, 1).')
+        if self.mixup_alpha < 0 or self.mixup_alpha and self.modality != 'audio':
+            raise ConfigError(f'Task {self.name}: mixup_alpha is {self.mixup_alpha} for {self.modality}; it must be 0 '
+                              'or more, and 0 for anything but audio.')
+        if self.pooling not in POOLINGS:
+            raise unknown('pooling', self.pooling, POOLINGS)
+        if any(width < 1 for width in self.head_hidden):
+            raise ConfigError(f'Task {self.name}: head_hidden is {self.head_hidden}; each width must be at least 1.')
+        self._check_label_groups()
         if len(set(self.classes)) != len(self.classes):
             raise ConfigError(f'Task {self.name}: a class is named twice in {self.classes}.')
         if self.classes and self.num_classes not in (0, len(self.classes)):
             raise ConfigError(f'Task {self.name}: num_classes is {self.num_classes}, but classes names '
                               f'{len(self.classes)}. Leave num_classes out.')
 
+    def _check_label_groups(self):
+        groups = self.label_groups
+        if not groups:
+            return
+        if self.multi_label:
+            raise ConfigError(f'Task {self.name}: it is multi_label and has label_groups. A group has one label an '
+                              'example: leave one of the two out.')
+        if len({*groups, 'joint'}) < max(3, 1 + len(groups)) or not all(g and ':' not in g for g in groups):
+            raise ConfigError(f'Task {self.name}: label_groups is {groups}; it must be two or more different names '
+                              "without a colon, and none of them 'joint', which is all together.")
+        if self.classes:
+            self.group_ids(self.classes)
+
+    def group_ids(self, labels) -> tuple[tuple[int, ...], ...]:
+        """For each label group, the places in `labels` (a vocabulary) of its classes; () without label groups.
+
+        Raises ConfigError where a label is in none of the groups, or a group has no label.
+        """
+        prefixes = [label.split(':', 1)[0] if ':' in label else '' for label in labels]
+        for label, prefix in zip(labels, prefixes if self.label_groups else ()):
+            if prefix not in self.label_groups:
+                raise ConfigError(f'Task {self.name}: the label {label!r} is in none of its label_groups '
+                                  f'{self.label_groups}; it must be written {self.label_groups[0]}:... or another.')
+        for group in self.label_groups:
+            if group not in prefixes:
+                raise ConfigError(f'Task {self.name}: no label starts with {group + ":"!r}; each of its label_groups '
+                                  'needs at least one.')
+        return tuple(tuple(i for i, prefix in enumerate(prefixes) if prefix == group) for group in self.label_groups)
+
+    @property
+    def multi_hot(self) -> bool:
+        """Whether an example's transformed label is [classes] float32, 1 at each of its labels, rather than an id."""
+        return self.multi_label or bool(self.label_groups)
+
     @property
     def primary_metric(self) -> str:
         """The metric that floor and max_drop speak of, by its name in the evaluation's results."""
+        if self.label_groups:
+            return 'joint_accuracy'
         return 'mean_average_precision' if self.multi_label else 'accuracy'
 
 

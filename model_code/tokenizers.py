@@ -38,9 +38,11 @@ class _Tokenizer(tf_keras.layers.Layer):
             initializer=tf_keras.initializers.RandomNormal(stddev=0.02))
         super().build(input_shape)
 
+    def _patches(self, inputs):
+        return self.embedding(inputs)
+
     def call(self, inputs):
-        patches = self.embedding(inputs)
-        tokens = tf.reshape(patches, [-1, self.tokens - 1, self.width])
+        tokens = tf.reshape(self._patches(inputs), [-1, self.tokens - 1, self.width])
         class_token = tf.cast(tf.tile(self.class_token, [tf.shape(tokens)[0], 1, 1]), tokens.dtype)
         return tf.concat([class_token, tokens], axis=1) + tf.cast(self.position_embedding, tokens.dtype)
 
@@ -57,6 +59,18 @@ class AudioTokenizer(ImageTokenizer):
 class VideoTokenizer(_Tokenizer):
     """[batch, frames, height, width, 3] -> [batch, 1 + tubelets, width]."""
     convolution = tf_keras.layers.Conv3D
+
+    def build(self, input_shape):
+        self.embedding.build(input_shape)
+        super().build(input_shape)
+
+    def _patches(self, inputs):
+        """The convolution, as one matrix product: on CPUs the gradient of Conv3D's kernel differs in its last bits from
+        one run to the next, and a resumed training would too."""
+        (f, h, w), (pf, ph, pw) = self.spec.grid, self.spec.patch
+        tubelets = tf.transpose(tf.reshape(inputs, [-1, f, pf, h, ph, w, pw, 3]), [0, 1, 3, 5, 2, 4, 6, 7])
+        kernel = tf.reshape(tf.cast(self.embedding.kernel, inputs.dtype), [-1, self.width])
+        return tf.matmul(tf.reshape(tubelets, [-1, pf * ph * pw * 3]), kernel) + tf.cast(self.embedding.bias, inputs.dtype)
 
 
 TOKENIZERS = {cls.__name__: cls for cls in (ImageTokenizer, AudioTokenizer, VideoTokenizer)}

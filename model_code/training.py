@@ -1,4 +1,9 @@
-"""The train step: forward, loss, gradients, clipping, update. One traced function a task."""
+"""The train step: forward, loss, gradients, clipping, update. One traced function a task.
+
+What a step draws at random is a function of (config.seed, step, replica). Gradients are clipped after they are summed
+over the replicas, for every modality, so that a recipe does not depend on the number of devices. (The reference does so
+for images; for video and audio it clips each replica's own before the mean.)
+"""
 
 import functools
 from typing import Callable
@@ -6,7 +11,7 @@ from typing import Callable
 import tensorflow as tf
 import tf_keras
 
-from model_code import losses
+from model_code import settings
 from model_code.polyvit import PolyViT
 from model_code.settings import TrainingConfig
 from model_code.tasks import Task
@@ -20,77 +25,197 @@ _function = functools.partial(tf.function, autograph=False)
 
 
 def make_optimizer(config: TrainingConfig) -> tf_keras.optimizers.Optimizer:
-    """The optimiser that config.optimizer names. The loop sets its learning rate before each step."""
-    if config.optimizer == 'momentum':
-        optimizer = tf_keras.optimizers.SGD(config.learning_rate, momentum=0.9)
-    elif config.optimizer == 'adam':
-        optimizer = tf_keras.optimizers.Adam(config.learning_rate)
-    else:
-        optimizer = tf_keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
-        optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
+    """The optimiser that config.optimizer names. The steps set its learning rate."""
+    options = {'momentum': 0.9} if config.optimizer == 'momentum' else {}
+    optimizer = getattr(tf_keras.optimizers, settings.OPTIMIZERS[config.optimizer])(
+        learning_rate=config.learning_rate, weight_decay=config.weight_decay, **options)
+    if not config.weight_decay:
+        optimizer.weight_decay = None  # 0 would be multiplied in, variable by variable
+    optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
     return optimizer
 
 
-def _gradients(model: PolyViT, task: Task, inputs, labels):
-    """A replica's share of the global batch's mean loss, and its gradients by the task's own variables."""
-    with tf.GradientTape() as tape:
-        per_example = losses.loss(task, model.logits(task.name, inputs, training=True), labels)
-        loss = tf.reduce_sum(per_example) / task.batch_size
-    return loss, tape.gradient(loss, model.task_variables(task.name))
+class LossScale(tf.Module):
+    """Dynamic loss scaling for float16: a step whose gradients overflow changes nothing and halves the scale;
+    `patience` good ones in a row double it."""
+
+    def __init__(self, initial: float = 2.0 ** 15, patience: int = 2_000):
+        super().__init__(name='loss_scale')
+        self.patience = patience
+        self.value = tf.Variable(initial, trainable=False, dtype=tf.float32, name='value')
+        self.good_steps = tf.Variable(0, trainable=False, dtype=tf.int64, name='good_steps')
+
+    def update(self, finite: tf.Tensor):
+        """After a step whose gradients were finite, or not."""
+        grown = finite & (self.good_steps + 1 >= self.patience)
+        factor = tf.where(finite, tf.where(grown, 2.0, 1.0), 0.5)
+        self.value.assign(tf.clip_by_value(self.value * factor, 2.0 ** -14, 2.0 ** 24))
+        self.good_steps.assign(tf.where(finite & ~grown, self.good_steps + 1, 0))
 
 
-def _apply(optimizer, gradients, variables, clip_norm: float) -> tf.Tensor:
-    """Sums gradients over the replicas, clips by the global norm, updates; returns the norm before clipping.
+class TrainSteps:
+    """Makes the steps of one model under one optimiser; what tasks of one modality have in common is traced once.
 
-    Only `variables` are handed to the optimiser: a zero gradient would let momentum and weight decay move idle heads.
+    Args:
+      strategy, model, optimizer: made in the strategy's scope, the optimiser built for all of the model's variables.
+      config: the recipe.
+      loss_scale: for float16, else None.
     """
-    gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-    norm = tf.linalg.global_norm(gradients)
-    if clip_norm:
-        gradients, _ = tf.clip_by_global_norm(gradients, clip_norm, use_norm=norm)
-    optimizer.apply_gradients(zip(gradients, variables), skip_gradients_aggregation=True)
-    return norm
+
+    def __init__(self, strategy: tf.distribute.Strategy, model: PolyViT, optimizer, config: TrainingConfig,
+                 loss_scale: LossScale | None = None):
+        self._strategy, self._model, self._optimizer = strategy, model, optimizer
+        self._config, self._loss_scale = config, loss_scale
+        self._encoders, self._updaters = {}, {}
+
+    def single(self, task: Task) -> Callable:
+        """A function of (batch, number, rate) -> (loss, gradient norm), scalars; traced once.
+
+        batch: a distributed (inputs, labels); number: the step, int32; rate: the learning rate, float32.
+        """
+        def gradients_of(number, inputs, labels):
+            loss, gradients = self._gradients(task, inputs, labels, self._seed(number))
+            return loss, *self._reduced(gradients)
+
+        return self._step(gradients_of, self._groups([task]))
+
+    def accumulated(self, tasks: tuple[Task, ...]) -> Callable:
+        """The same of a batch of each task, {task name: distributed batch}: the sum of their gradients, one update.
+
+        Each task's gradients count times its learning-rate coefficient; the loss is the tasks' mean. A task's forward
+        pass waits for the gradients of the one before, so that only one task's activations are in memory.
+        """
+        groups = self._groups(tasks)
+
+        def gradients_of(number, batches):
+            sums, total = {}, 0.0
+            for index, task in enumerate(tasks):
+                seed = tf.random.experimental.stateless_fold_in(self._seed(number), index)
+                with tf.control_dependencies([*sums.values()]):
+                    inputs, labels = (tf.identity(x) for x in batches[task.name])
+                    loss, gradients = self._gradients(task, inputs, labels, seed)
+                    total += loss / len(tasks)
+                    for variable, gradient in zip(self._model.task_variables(task.name), gradients):
+                        weighted, key = gradient * task.learning_rate_coefficient, variable.ref()
+                        sums[key] = sums[key] + weighted if key in sums else weighted
+            return total, *self._reduced([sums[v.ref()] for group in groups for v in group])
+
+        return self._step(gradients_of, groups, unpack=False)
+
+    def _groups(self, tasks) -> list[list[tf.Variable]]:
+        """The tasks' variables, each once: those of the modalities' paths, then each head's."""
+        groups, seen = [], set()
+        for head in (False, True):
+            for task in tasks:
+                of_head = {v.ref() for v in self._model.heads[task.name].trainable_variables}
+                fresh = [v for v in self._model.task_variables(task.name)
+                         if v.ref() not in seen and (v.ref() in of_head) == head]
+                seen |= {v.ref() for v in fresh}
+                groups.append(fresh)
+        return [group for group in groups if group]
+
+    def _seed(self, number):
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return tf.random.experimental.stateless_fold_in(tf.stack([self._config.seed, number]), replica)
+
+    def _encode(self, task: Task) -> Callable:
+        """The traced function (inputs, seed) -> tokens, shared by tasks whose tokens are computed alike."""
+        key = task.modality, task.stochastic_depth
+        if key not in self._encoders:
+            self._encoders[key] = _function(
+                lambda inputs, seed: self._model.encode(task.modality, inputs, True, task.stochastic_depth, seed),
+                jit_compile=self._config.jit or None)
+        return self._encoders[key]
+
+    def _gradients(self, task: Task, inputs, labels, seed):
+        """A replica's share of the global batch's mean loss, and its (scaled) gradients by the task's own variables."""
+        with tf.GradientTape() as tape:
+            tokens = self._encode(task)(inputs, seed)
+            loss = tf.reduce_sum(self._model.head_loss(task.name, tokens, labels)) / task.batch_size
+            scaled = loss * self._loss_scale.value if self._loss_scale else loss
+        return loss, tape.gradient(scaled, self._model.task_variables(task.name))
+
+    def _reduced(self, gradients):
+        """(norm before clipping, gradients): summed over the replicas, and clipped by their global norm."""
+        gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        if self._loss_scale:
+            gradients = [g / self._loss_scale.value for g in gradients]
+        norm = tf.linalg.global_norm(gradients)
+        if self._config.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self._config.clip_norm, use_norm=norm)
+        return norm, gradients
+
+    def _update(self, number, gradients, groups):
+        """One update of the variables in `groups`, lists of them, by their gradients in the same order.
+
+        Only these are handed to the optimiser: a zero gradient would let momentum and weight decay move idle heads.
+        """
+        for variables in groups:
+            mine, gradients = gradients[:len(variables)], gradients[len(variables):]
+            self._updater(variables)(number, mine)
+
+    def _updater(self, variables) -> Callable:
+        """A function (step, gradients) that updates the variables. A modality's own is traced once for all its tasks:
+        tf_keras's optimisers take long to trace. (Over several replicas they cannot be in a function of their own.)"""
+        key = tuple(v.ref() for v in variables)
+        if key not in self._updaters:
+            def update(number, gradients):
+                # apply_gradients adds one each time, and a step has several updates.
+                self._optimizer.iterations.assign(tf.cast(number, tf.int64))
+                self._optimizer.apply_gradients(zip(gradients, variables), skip_gradients_aggregation=True)
+
+            alone = self._strategy.num_replicas_in_sync == 1
+            self._updaters[key] = _function(update) if alone else update
+        return self._updaters[key]
+
+    def _step(self, gradients_of: Callable, groups, unpack: bool = True) -> Callable:
+        strategy, scale = self._strategy, self._loss_scale
+
+        def update(number, gradients):
+            self._update(number, gradients, groups)
+
+        def whole(number, *batch):
+            loss, norm, gradients = gradients_of(number, *batch)
+            update(number, gradients)
+            return loss, norm
+
+        @_function
+        def step(batch, number, rate):
+            self._optimizer.learning_rate.assign(rate)
+            arguments = (number, *batch) if unpack else (number, batch)
+            if scale is None:
+                loss, norm = strategy.run(whole, args=arguments)
+                return strategy.reduce('SUM', loss, axis=None), strategy.reduce('MEAN', norm, axis=None)
+            # Whether the step counts is decided between its two halves, by all replicas together.
+            loss, norm, gradients = strategy.run(gradients_of, args=arguments)
+            norm = strategy.reduce('MEAN', norm, axis=None)
+            finite = tf.math.is_finite(norm)
+            tf.cond(finite, lambda: _done(strategy.run(update, args=(number, gradients))), lambda: False)
+            scale.update(finite)
+            return strategy.reduce('SUM', loss, axis=None), norm
+
+        return step
 
 
-def make_train_step(strategy: tf.distribute.Strategy, model: PolyViT, optimizer, task: Task,
-                    config: TrainingConfig) -> Callable:
-    """A function of one distributed batch -> (loss, gradient norm), scalars; traced once."""
-    gradients_of = _function(lambda x, y: _gradients(model, task, x, y), jit_compile=config.jit or None)
-
-    def replica_step(inputs, labels):
-        loss, gradients = gradients_of(inputs, labels)
-        norm = _apply(optimizer, gradients, model.task_variables(task.name), config.clip_norm)
-        return loss, norm
-
-    @_function
-    def step(batch):
-        loss, norm = strategy.run(replica_step, args=batch)
-        return strategy.reduce('SUM', loss, axis=None), strategy.reduce('MEAN', norm, axis=None)
-
-    return step
+def _done(_) -> bool:
+    return True
 
 
-def make_accumulated_step(strategy: tf.distribute.Strategy, model: PolyViT, optimizer, tasks: tuple[Task, ...],
-                          config: TrainingConfig) -> Callable:
-    """A function of {task name: distributed batch} -> (mean loss, gradient norm): every task's gradients, one update.
+def repeated(step: Callable, next_batch: Callable) -> Callable:
+    """A function of (first step, rates [k]) -> (losses [k], norms [k]): k steps of one task in one call; traced once.
 
-    The tasks' gradients are summed, each times its task's learning-rate coefficient.
+    step: of TrainSteps. next_batch: a function of nothing -> the step's next batch, from distributed iterators.
     """
-    def replica_step(batches):
-        sums, total = {}, 0.0
-        for task in tasks:
-            loss, gradients = _gradients(model, task, *batches[task.name])
-            total += loss / len(tasks)
-            for variable, gradient in zip(model.task_variables(task.name), gradients):
-                weighted = gradient * task.learning_rate_coefficient
-                key = variable.ref()
-                sums[key] = sums[key] + weighted if key in sums else weighted
-        variables = [key.deref() for key in sums]
-        return total, _apply(optimizer, list(sums.values()), variables, config.clip_norm)
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.float32)])
+    def steps(first, rates):
+        count = tf.size(rates)
+        results = [tf.TensorArray(tf.float32, count, element_shape=[]) for _ in range(2)]
 
-    @_function
-    def step(batches):
-        loss, norm = strategy.run(replica_step, args=(batches,))
-        return strategy.reduce('SUM', loss, axis=None), strategy.reduce('MEAN', norm, axis=None)
+        def body(i, losses, norms):
+            loss, norm = step(next_batch(), first + i, rates[i])
+            return i + 1, losses.write(i, loss), norms.write(i, norm)
 
-    return step
+        _, losses, norms = tf.while_loop(lambda i, *_: i < count, body, (0, *results), parallel_iterations=1)
+        return losses.stack(), norms.stack()
+
+    return steps

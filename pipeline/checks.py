@@ -30,6 +30,7 @@ class Facts:
 def check(config) -> Facts:
     """Checks a PipelineConfig against its data and the machines that it asks for. Raises ConfigError."""
     check_replicas(config)
+    check_initial_checkpoint(config)
     use_file_systems(config)
     facts = Facts({}, {}, {})
     for task in config.mixture.tasks:
@@ -37,6 +38,7 @@ def check(config) -> Facts:
             raise ConfigError(f'Task {task.name} names no data folder, so config {config.name} can be planned and '
                               f'compiled, not run. Set data=... of the task to the folder of its media.')
         classes, fingerprint, counts = _data_facts(task)
+        task.group_ids(classes)  # Each class is in a label group, where there are groups.
         facts.classes[task.name] = classes
         facts.fingerprints[task.name] = fingerprint
         facts.counts[task.name] = counts
@@ -82,6 +84,14 @@ def media_bytes(config) -> int | None:
             return None
         total += sum(max(size, 0) for size, _ in listing.file_facts(task, listing.list_media(task).entries))
     return total
+
+
+def check_initial_checkpoint(config):
+    """It is there: else the first to notice would be the trainer, after all lanes."""
+    path = config.training.initial_checkpoint
+    if path and '://' not in path and not os.path.exists(path):
+        raise ConfigError(f'initial_checkpoint is {path}, which does not exist. Give a .npz file of a ViT, a pushed '
+                          "version or a model_run, or '' to start from nothing.")
 
 
 def check_replicas(config):

@@ -46,6 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
     plan = add(commands, 'plan', _plan, 'tokens, parameters, FLOPs, steps, storage, hours of a config')
     add_config(plan)
     plan.add_argument('--json', action='store_true', help='machine-readable')
+    plan.add_argument('--flops', type=float, metavar='N', help='peak FLOP/s of an accelerator, for the hours (312e12)')
+    plan.add_argument('--utilisation', type=float, metavar='N', help='the share of it that training reaches (0.35)')
+    plan.add_argument('--accelerators', type=int, metavar='N', help='how many train together (1)')
 
     run = add(commands, 'run', _run, 'run the pipeline on this machine')
     add_config(run)
@@ -166,8 +169,10 @@ def _plan(parsed):
     import json
     config = _load(parsed)
     from pipeline import checks, plan
+    assumed = {'flops': parsed.flops, 'utilisation': parsed.utilisation, 'count': parsed.accelerators}
+    accelerators = plan.Accelerators(**{name: value for name, value in assumed.items() if value is not None})
     facts = checks.check_without_data(config)
-    made = plan.make_plan(config, facts, checks.media_bytes(config))
+    made = plan.make_plan(config, facts, checks.media_bytes(config), accelerators)
     print(json.dumps(dataclasses.asdict(made), indent=1) if parsed.json else plan.render(made))
 
 

@@ -1,7 +1,7 @@
 """What a config costs, before anything runs: tokens, parameters, FLOPs, steps, storage, hours. No TensorFlow here.
 
 The counts follow polyvit.md's model: biases everywhere, a class token and learned positions a tokenizer, one encoder,
-one dense layer a head. A multiplication with an addition is 2 FLOPs; a training step is 3 forward passes (forward,
+the dense layers of a head. A multiplication with an addition is 2 FLOPs; a training step is 3 forward passes (forward,
 and twice that backward).
 """
 
@@ -10,21 +10,47 @@ import math
 import textwrap
 
 from model_code import modalities
+from model_code.errors import ConfigError
 
-# What "hours" assumes, in sustained FLOP/s (not peak), because nobody reaches the peak.
+# Sustained FLOP/s of two CPU cores, which demo configs train on.
 CPU_RATE = 0.05e12
-ACCELERATOR_RATE = 100e12
-ASSUMPTION = ('hours are training alone, at a sustained 0.05 TFLOP/s (two CPU cores) or 100 TFLOP/s (one current '
-              'accelerator at about a third of its bfloat16 peak); start-up and tracing, minutes on a CPU, come on top')
-# Copies of the parameters, in float32, that a checkpoint holds beside the parameters.
-OPTIMIZER_SLOTS = {'momentum': 1, 'adam': 2, 'adamw': 2}
+# Copies of the parameters, in float32, that a checkpoint holds beside the parameters: 1 for these, 2 for the others.
+ONE_SLOT = ('momentum', 'SGD', 'Adafactor', 'Adagrad', 'Lion', 'RMSprop')
 
 
-def encoder_parameters(model) -> int:
-    """Pre-norm blocks (2 LayerNorms, 4 attention projections, 2 MLP layers) and the final LayerNorm."""
+@dataclasses.dataclass(frozen=True)
+class Accelerators:
+    """What the plan's hours assume: `count` devices of a peak of `flops` FLOP/s, each used to the share `utilisation`.
+
+    The default is an assumption, not a measurement: one NVIDIA A100's bfloat16 peak, a good third of it used.
+    """
+    flops: float = 312e12
+    utilisation: float = 0.35
+    count: int = 1
+
+    def __post_init__(self):
+        if not 0 < self.flops < math.inf:
+            raise ConfigError(f'--flops is {self.flops}; it must be the FLOP/s of one accelerator, such as 312e12.')
+        if not 0 < self.utilisation <= 1:
+            raise ConfigError(f'--utilisation is {self.utilisation}; it must be above 0 and at most 1.')
+        if self.count < 1:
+            raise ConfigError(f'--accelerators is {self.count}; it must be at least 1.')
+
+    @property
+    def rate(self) -> float:
+        """Sustained FLOP/s of all together."""
+        return self.flops * self.utilisation * self.count
+
+
+def block_parameters(model) -> int:
+    """A pre-norm block: 2 LayerNorms, 4 attention projections, 2 MLP layers."""
     width, hidden = model.width, model.mlp_width
-    block = 2 * 2 * width + 4 * (width * width + width) + (width * hidden + hidden) + (hidden * width + width)
-    return model.layers * block + 2 * width
+    return 2 * 2 * width + 4 * (width * width + width) + (width * hidden + hidden) + (hidden * width + width)
+
+
+def shared_parameters(model) -> int:
+    """The blocks that all modalities share, and the final LayerNorm."""
+    return (model.layers - model.modality_layers) * block_parameters(model) + 2 * model.width
 
 
 def tokens(spec) -> int:
@@ -32,10 +58,9 @@ def tokens(spec) -> int:
     return math.prod(spec.grid) + 1
 
 
-def tokenizer_parameters(model, modality: str) -> int:
+def tokenizer_parameters(width: int, spec) -> int:
     """Convolution with bias, class token, position embedding."""
-    spec = model.input(modality)
-    return (_patch_values(spec) + 1) * model.width + model.width + tokens(spec) * model.width
+    return (_patch_values(spec) + 1) * width + width + tokens(spec) * width
 
 
 def _patch_values(spec) -> int:
@@ -43,23 +68,42 @@ def _patch_values(spec) -> int:
     return math.prod(spec.patch) * spec.shape[-1]
 
 
-def head_parameters(model, classes: int) -> int:
-    return model.width * classes + classes
+def head_layers(model, task, classes: int) -> list[tuple[int, int]]:
+    """(inputs, outputs) of each dense layer of a task's head."""
+    widths = [model.width, *task.head_hidden, classes]
+    return list(zip(widths, widths[1:]))
 
 
-def forward_flops(model, modality: str, classes: int) -> int:
+def head_parameters(model, task, classes: int) -> int:
+    return sum(inputs * outputs + outputs for inputs, outputs in head_layers(model, task, classes))
+
+
+def forward_flops(model, task, classes: int) -> int:
     """FLOPs of one example through tokenizer, encoder and head: matrix products only, the rest is below a percent."""
-    spec = model.input(modality)
+    spec = model.input(task.modality)
     count, width = tokens(spec), model.width
     tokenizer = 2 * math.prod(spec.grid) * _patch_values(spec) * width
     projections = 2 * count * (4 * width * width + 2 * width * model.mlp_width)
     attention = 2 * 2 * count * count * width
-    return tokenizer + model.layers * (projections + attention) + 2 * width * classes
+    head = sum(2 * inputs * outputs for inputs, outputs in head_layers(model, task, classes))
+    return tokenizer + model.layers * (projections + attention) + head
+
+
+def task_steps(mixture) -> list[int]:
+    """How many steps train each task (uniform sampling: how many on average)."""
+    total, n = mixture.total_steps, len(mixture.tasks)
+    if mixture.schedule == 'accumulated':
+        return [total] * n
+    if mixture.schedule == 'alternating':
+        return [total // n + (i < total % n) for i in range(n)]
+    if mixture.schedule == 'uniform':
+        return [round(total / n)] * n
+    return [t.steps for t in mixture.tasks]
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskPlan:
-    """One task's row. epochs is 0 where the number of examples is not known."""
+    """One task's row. share: of all tasks' steps. epochs is 0 where the number of examples is not known."""
     name: str
     modality: str
     classes: int
@@ -67,6 +111,7 @@ class TaskPlan:
     examples: int
     batch_size: int
     steps: int
+    share: float
     epochs: float
     step_flops: float
     total_flops: float
@@ -74,50 +119,63 @@ class TaskPlan:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The whole mixture. Parameters are counts, storage is bytes, hours are for training."""
+    """The whole mixture. Parameters are counts, storage is bytes, hours are for training.
+
+    modality_layer_parameters: of one modality's own blocks. separate_parameters: of a model for each task, with its
+    tokenizer and head; ratio: how many times total_parameters that is. plain_vit_*: the same with each counted as the
+    plain ViT of this size: 224 pixels, patches of 16, no head.
+    """
     config: str
     tasks: tuple[TaskPlan, ...]
     shared_parameters: int
+    modality_layer_parameters: int
     tokenizer_parameters: dict[str, int]
     head_parameters: dict[str, int]
     total_parameters: int
     separate_parameters: int
     ratio: float
+    plain_vit_parameters: int
+    plain_vit_ratio: float
     total_steps: int
     warmup_steps: int
     total_flops: float
     model_bytes: int
     checkpoint_bytes: int
     media_bytes: int | None
+    accelerators: Accelerators
     hours_cpu: float
-    hours_accelerator: float
-    assumption: str = ASSUMPTION
+    hours_accelerators: float
 
 
-def make_plan(config, facts=None, media_bytes: int | None = None) -> Plan:
+def make_plan(config, facts=None, media_bytes: int | None = None, accelerators: Accelerators = Accelerators()) -> Plan:
     """The Plan of a PipelineConfig. `facts` (checks.Facts) fills in what the tasks leave to their data."""
     model, mixture = config.model, config.mixture
+    steps = task_steps(mixture)
     rows, heads = [], {}
-    for task in mixture.tasks:
+    for task, count in zip(mixture.tasks, steps):
         known = facts.classes.get(task.name, ()) if facts else ()
         classes = task.num_classes or len(task.classes) or len(known)
         examples = task.num_train_examples or (facts.counts.get(task.name, {}).get('train', 0) if facts else 0)
-        step = 3.0 * task.batch_size * forward_flops(model, task.modality, classes)
+        step = 3.0 * task.batch_size * forward_flops(model, task, classes)
         rows.append(TaskPlan(
-            task.name, task.modality, classes, tokens(model.input(task.modality)), examples, task.batch_size,
-            task.steps, task.steps * task.batch_size / examples if examples else 0.0, step, step * task.steps))
-        heads[task.name] = head_parameters(model, classes)
-    shared = encoder_parameters(model)
-    tokenizers = {m: tokenizer_parameters(model, m) for m in mixture.modalities}
-    total = shared + sum(tokenizers.values()) + sum(heads.values())
-    separate = sum(shared + tokenizers[t.modality] + heads[t.name] for t in mixture.tasks)
+            task.name, task.modality, classes, tokens(model.input(task.modality)), examples, task.batch_size, count,
+            count / sum(steps), count * task.batch_size / examples if examples else 0.0, step, step * count))
+        heads[task.name] = head_parameters(model, task, classes)
+    shared, own = shared_parameters(model), model.modality_layers * block_parameters(model)
+    tokenizers = {m: tokenizer_parameters(model.width, model.input(m)) for m in mixture.modalities}
+    total = shared + own * len(tokenizers) + sum(tokenizers.values()) + sum(heads.values())
+    separate = sum(shared + own + tokenizers[t.modality] + heads[t.name] for t in mixture.tasks)
+    plain = len(mixture.tasks) * (shared + own + tokenizer_parameters(model.width, modalities.ImageInput()))
     flops = sum(r.total_flops for r in rows)
+    slots = 1 if config.training.optimizer in ONE_SLOT else 2
     return Plan(
-        config=config.name, tasks=tuple(rows), shared_parameters=shared, tokenizer_parameters=tokenizers,
-        head_parameters=heads, total_parameters=total, separate_parameters=separate, ratio=separate / total,
+        config=config.name, tasks=tuple(rows), shared_parameters=shared, modality_layer_parameters=own,
+        tokenizer_parameters=tokenizers, head_parameters=heads, total_parameters=total, separate_parameters=separate,
+        ratio=separate / total, plain_vit_parameters=plain, plain_vit_ratio=plain / total,
         total_steps=mixture.total_steps, warmup_steps=config.training.warmup_steps, total_flops=flops,
-        model_bytes=4 * total, checkpoint_bytes=4 * total * (1 + OPTIMIZER_SLOTS[config.training.optimizer]),
-        media_bytes=media_bytes, hours_cpu=flops / CPU_RATE / 3600, hours_accelerator=flops / ACCELERATOR_RATE / 3600)
+        model_bytes=4 * total, checkpoint_bytes=4 * total * (1 + slots), media_bytes=media_bytes,
+        accelerators=accelerators, hours_cpu=flops / CPU_RATE / 3600,
+        hours_accelerators=flops / accelerators.rate / 3600)
 
 
 def _count(value: float) -> str:
@@ -136,28 +194,35 @@ def render(plan: Plan) -> str:
     """The plan as text for a terminal, at most 120 columns."""
     lines = [f'Plan of {plan.config}', '',
              f'{"task":<18}{"modality":<10}{"classes":>8}{"tokens":>8}{"examples":>10}{"batch":>7}{"steps":>9}'
-             f'{"epochs":>8}{"FLOPs/step":>12}{"FLOPs":>10}']
+             f'{"share":>7}{"epochs":>8}{"FLOPs/step":>12}{"FLOPs":>10}']
     for r in plan.tasks:
         lines.append(f'{r.name:<18}{r.modality:<10}{r.classes or "?":>8}{r.tokens:>8,}{r.examples or "?":>10}'
-                     f'{r.batch_size:>7}{r.steps:>9,}{f"{r.epochs:.1f}" if r.epochs else "?":>8}'
+                     f'{r.batch_size:>7}{r.steps:>9,}{r.share:>7.1%}{f"{r.epochs:.1f}" if r.epochs else "?":>8}'
                      f'{_count(r.step_flops):>12}{_count(r.total_flops):>10}')
     if any(not r.classes for r in plan.tasks):
         lines.append('? is known when the data are there; heads are counted without these classes.')
     tokenizers = ', '.join(f'{name} {count:,}' for name, count in plan.tokenizer_parameters.items())
     heads = ', '.join(f'{name} {count:,}' for name, count in plan.head_parameters.items())
+    own = plan.modality_layer_parameters
+    a = plan.accelerators
     lines += [
         '', f'Parameters        {plan.total_parameters:,} in one model',
         f'  shared encoder  {plan.shared_parameters:,}',
+        *([f'  own layers      {own:,} for each of {len(plan.tokenizer_parameters)} modalities'] if own else []),
         f'  tokenizers      {tokenizers}',
         f'  heads           {heads}',
         f'  separately      {plan.separate_parameters:,} in {len(plan.tasks)} single-task models: '
-        f'{plan.ratio:.2f} times as many',
+        f'{plan.ratio:.2f} times as many ({plan.plain_vit_ratio:.2f} times, if each is counted as a plain ViT of 224 '
+        'pixels without a head)',
         f'Steps             {plan.total_steps:,}, of them {plan.warmup_steps:,} warm-up',
         f'FLOPs             {_count(plan.total_flops)} in training',
         f'Storage           model {_count(plan.model_bytes)}B, each checkpoint {_count(plan.checkpoint_bytes)}B, media '
         + (f'{_count(plan.media_bytes)}B, and about as much again for the examples of each lane'
            if plan.media_bytes is not None else 'not in reach'),
-        f'Time              {_hours(plan.hours_accelerator)} on one accelerator, {_hours(plan.hours_cpu)} on two cores',
-        '                  (' + plan.assumption + ')']
+        f'Time              {_hours(plan.hours_accelerators)} on {a.count} accelerator{"s"[:a.count != 1]}, '
+        f'{_hours(plan.hours_cpu)} on two CPU cores',
+        f'                  (training alone; assumes {_count(a.flops)}FLOP/s an accelerator at a utilisation of '
+        f'{a.utilisation:g}, and a sustained {_count(CPU_RATE)}FLOP/s of two cores; '
+        'change it by --flops, --utilisation, --accelerators)']
     wrap = textwrap.TextWrapper(width=118, subsequent_indent=' ' * 18, break_on_hyphens=False)
     return '\n'.join(wrap.fill(line) if len(line) > 118 else line for line in lines)

@@ -41,7 +41,8 @@ def task_rows(decision: dict) -> list[str]:
 
 
 def _label(metric: str) -> str:
-    return {'mean_average_precision': 'mAP', 'top_5_accuracy': 'top-5'}.get(metric, metric)
+    return {'mean_average_precision': 'mAP', 'top_5_accuracy': 'top-5'}.get(
+        metric, metric.removesuffix('_accuracy'))
 
 
 def decision_lines(decision: dict, version: str, pushed_now: bool) -> list[str]:

@@ -14,7 +14,7 @@ class CoTrainer(base_component.BaseComponent):
     label vocabulary). The inputs are named `examples_<task>` and `transform_graph_<task>`: one union of channels would
     lose which examples are whose, and Kubeflow compiles none.
 
-    Outputs: `model` (SavedModel at <uri>/Format-Serving), `model_run` (history.json, checkpoints/).
+    Outputs: `model` (SavedModel at <uri>/Format-Serving), `model_run` (history.json, checkpoints/, tensorboard/).
     """
     SPEC_CLASS = component_spec.ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)

@@ -1,7 +1,9 @@
 """CoTrainer's executor: parses TFX's arguments; model_code does the work."""
 
+import functools
 import hashlib
 import json
+import logging
 import os
 from typing import Any
 
@@ -13,10 +15,12 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from model_code import export, input_pipeline, loop, modalities, polyvit, strategy
+from model_code import export, initialisation, input_pipeline, loop, modalities, polyvit, strategy
 from model_code.serialization import from_json
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
 from model_code.tasks import Mixture, Task
+
+_logger = logging.getLogger('polyvit')
 
 
 class Executor(base_executor.BaseExecutor):
@@ -24,24 +28,27 @@ class Executor(base_executor.BaseExecutor):
     def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
            exec_properties: dict[str, Any]) -> None:
         mixture = from_json(Mixture, exec_properties['mixture'])
-        train_files, vocabularies = {}, {}
+        train_files, eval_files, vocabularies = {}, {}, {}
         for task in mixture.tasks:
             examples = artifact_utils.get_single_instance(input_dict[f'examples_{task.name}'])
             graph = artifact_utils.get_single_instance(input_dict[f'transform_graph_{task.name}'])
-            train_files[task.name] = tf.io.gfile.glob(
-                os.path.join(artifact_utils.get_split_uri([examples], 'train'), '*.gz'))
+            for files, split in ((train_files, 'train'), (eval_files, 'eval')):
+                files[task.name] = tf.io.gfile.glob(os.path.join(artifact_utils.get_split_uri([examples], split), '*.gz'))
             vocabularies[task.name] = read_vocabulary(task, graph.uri)
 
+        # Beside the run's own output, under a name that follows what is trained: a run that was cut finds it.
         model_run = artifact_utils.get_single_instance(output_dict['model_run']).uri
+        unfinished = os.path.join(os.path.dirname(model_run.rstrip('/')), 'unfinished')
+        key = work_key(exec_properties, train_files)
+        _name_leftovers(unfinished, key)
         co_train(
             mixture=mixture,
             model_config=from_json(ModelConfig, exec_properties['model_config']),
             config=from_json(TrainingConfig, exec_properties['training']),
             train_files=train_files,
+            eval_files=eval_files,
             vocabularies=vocabularies,
-            # Beside the run's own output, under a name that follows what is trained: a run that was cut finds it.
-            checkpoint_dir=os.path.join(os.path.dirname(model_run.rstrip('/')), 'unfinished',
-                                        work_key(exec_properties, train_files)),
+            checkpoint_dir=os.path.join(unfinished, key),
             model_run_dir=model_run,
             export_dir=path_utils.serving_model_dir(
                 artifact_utils.get_single_instance(output_dict['model']).uri),
@@ -60,35 +67,61 @@ def work_key(exec_properties: dict[str, Any], train_files: dict[str, list[str]])
     return hashlib.sha256(json.dumps([settings, sorted(train_files.items())]).encode()).hexdigest()[:16]
 
 
+def _name_leftovers(unfinished: str, key: str):
+    """Other trainings that were cut are kept, as one of them may be running: only the user knows."""
+    others = [name.rstrip('/') for name in tf.io.gfile.listdir(unfinished)] if tf.io.gfile.exists(unfinished) else []
+    others = sorted(name for name in others if name != key)
+    if others:
+        _logger.info('training: %s holds %d other training(s) that did not finish: %s. Where none is running, they can be '
+                     'deleted.', unfinished, len(others), ', '.join(others))
+
+
 def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingConfig,
-             train_files: dict[str, list[str]], vocabularies: dict[str, list[str]], checkpoint_dir: str,
-             model_run_dir: str, export_dir: str, card: dict) -> dict:
+             train_files: dict[str, list[str]], eval_files: dict[str, list[str]], vocabularies: dict[str, list[str]],
+             checkpoint_dir: str, model_run_dir: str, export_dir: str, card: dict) -> dict:
     """Trains from the newest checkpoint in checkpoint_dir, exports to export_dir, leaves the run in model_run_dir.
 
-    Returns the history (loop.train).
+    Returns the history (loop.train). The exported model computes in float32 whatever config.precision.
     """
     classes = {name: len(labels) for name, labels in vocabularies.items()}
+    groups = {t.name: t.group_ids(vocabularies[t.name]) for t in mixture.tasks}
+    firsts = {task.name: input_pipeline.first_example(task, classes[task.name], train_files[task.name])
+              for task in mixture.tasks}
     # Python's, numpy's and TensorFlow's: tf_keras's initialisers draw from all three.
     tf_keras.utils.set_random_seed(config.seed)
     distribution = strategy.make_strategy(config)
     check_batches(mixture.tasks, distribution.num_replicas_in_sync)
-    with distribution.scope():
-        model = polyvit.PolyViT(mixture, classes, model_config)
+    with distribution.scope(), strategy.precision(config):
+        model = polyvit.PolyViT(mixture, classes, model_config, groups)
+        if config.initial_checkpoint:
+            initialisation.initialise(model, config.initial_checkpoint, config.inflation, vocabularies)
+    tf.io.gfile.makedirs(checkpoint_dir)
     datasets = {
-        task.name: input_pipeline.task_dataset(task, classes[task.name], model_config, train_files[task.name],
-                                               training=True, seed=config.seed + index)
+        task.name: functools.partial(input_pipeline.train_dataset, task, classes[task.name], model_config,
+                                     train_files[task.name], config.seed + index, counts_dir=checkpoint_dir)
         for index, task in enumerate(mixture.tasks)}
-    history = loop.train(distribution, model, mixture, datasets, config, checkpoint_dir)
+    evaluate = None
+    if config.eval_every:
+        from components.co_trainer import evaluation  # the metrics' module takes seconds to import
+        evaluate = evaluation.make_evaluate(model, model_config, classes, eval_files, config.eval_batch_size)
+    history = loop.train(distribution, model, mixture, datasets, config, checkpoint_dir, evaluate)
 
-    firsts = {task.name: input_pipeline.first_example(task, classes[task.name], train_files[task.name])
-              for task in mixture.tasks}
+    if config.precision != 'float32':
+        trained, model = model, polyvit.PolyViT(mixture, classes, model_config, groups)
+        for variable, value in zip(model.variables, trained.variables):
+            variable.assign(value)
     log_mel = {task.name: (float(firsts[task.name]['log_mel_mean']), float(firsts[task.name]['log_mel_stddev']))
                for task in mixture.tasks if task.modality == 'audio'}
     samples = {task.name: _media(task, firsts[task.name]) for task in mixture.tasks}
     export.save(export.ServedModel(model, mixture, vocabularies, log_mel), export_dir, card, samples)
 
     tf.io.gfile.makedirs(model_run_dir)
+    tf.io.gfile.rename(os.path.join(checkpoint_dir, loop.SUMMARIES_DIR), os.path.join(model_run_dir, loop.SUMMARIES_DIR),
+                       overwrite=True)
     tf.io.gfile.rename(checkpoint_dir, os.path.join(model_run_dir, 'checkpoints'), overwrite=True)
+    # Beside the checkpoints: whoever starts from them learns which classes and inputs they are of.
+    tf.io.gfile.copy(os.path.join(export_dir, 'assets.extra', initialisation.CARD_FILE),
+                     os.path.join(model_run_dir, initialisation.CARD_FILE), overwrite=True)
     with tf.io.gfile.GFile(os.path.join(model_run_dir, 'history.json'), 'w') as file:
         json.dump(history, file)
     return history

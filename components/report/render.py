@@ -12,8 +12,8 @@ MAX_REJECTED = 10
 COLOURS = 8
 
 _SETTINGS = {
-    'layers': 'Layers', 'width': 'Width', 'heads': 'Heads', 'mlp_width': 'MLP width', 'dropout': 'Dropout',
-    'stochastic_depth': 'Stochastic depth', 'pooling': 'Pooling', 'optimizer': 'Optimiser',
+    'layers': 'Layers', 'width': 'Width', 'heads': 'Heads', 'mlp_width': 'MLP width',
+    'modality_layers': "Modalities' own layers", 'dropout': 'Dropout', 'optimizer': 'Optimiser',
     'learning_rate': 'Learning rate', 'warmup_steps': 'Warm-up steps', 'weight_decay': 'Weight decay',
     'clip_norm': 'Clip norm', 'seed': 'Seed', 'strategy': 'Strategy',
 }

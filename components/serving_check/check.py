@@ -60,17 +60,34 @@ def _check_task(server, task: Task, media, card: dict) -> list[str]:
     top, scores = replies[task.name], replies[f'{task.name}_scores']
     if not isinstance(top, dict) or top.keys() != {'labels', 'scores'}:
         return [f'signature {task.name} answered {str(top)[:200]}; it must answer labels and scores.']
-    return check_answer(top['labels'], top['scores'], scores, _classes(task, card), task.multi_label)
+    classes = _classes(task, card)
+    if task.label_groups and not classes:
+        return ['the model card does not name its classes, so its label groups cannot be told apart.']
+    if task.label_groups:
+        return check_groups_answer(top['labels'], top['scores'], scores, classes, task.group_ids(classes))
+    return check_answer(top['labels'], top['scores'], scores, classes, task.multi_label)
+
+
+def check_groups_answer(labels: list[str], top_scores: list[float], scores: list[float], classes: tuple[str, ...],
+                        groups: tuple[tuple[int, ...], ...]) -> list[str]:
+    """`check_answer` for each label group: `labels` and `top_scores` have its best, `groups` (Task.group_ids) its
+    classes."""
+    if len(labels) != len(groups) or len(top_scores) != len(groups) or len(scores) != len(classes):
+        return [f'{len(labels)} labels and {len(top_scores)} scores of {len(scores)} classes came back; it must be one '
+                f'of each for each of {len(groups)} label groups of {len(classes)} classes.']
+    return [reason for label, score, ids in zip(labels, top_scores, groups)
+            for reason in check_answer([label], [score], [scores[i] for i in ids], tuple(classes[i] for i in ids),
+                                       multi_label=False, most=1)]
 
 
 def check_answer(labels: list[str], top_scores: list[float], scores: list[float], classes: tuple[str, ...],
-                 multi_label: bool) -> list[str]:
+                 multi_label: bool, most: int = 5) -> list[str]:
     """What is wrong with one example's labels and scores (best first) and all scores (in vocabulary order).
 
-    classes: the task's, or () where they are not known.
+    classes: the task's, or () where they are not known. most: how many labels come back where there are as many.
     """
     reasons = []
-    count = min(5, len(scores))
+    count = min(most, len(scores))
     if len(labels) != count or len(top_scores) != count:
         reasons.append(f'{len(labels)} labels and {len(top_scores)} scores came back; of {len(scores)} classes it must '
                        f'be {count} of each.')

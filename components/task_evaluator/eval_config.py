@@ -11,9 +11,12 @@ _METRICS = 'components.task_evaluator.metrics'
 
 
 def eval_config(task: Task, classes: int, has_baseline: bool) -> tfma.EvalConfig:
-    """TFMA's configuration for one task, over the raw examples' overall slice.
+    """TFMA's configuration for one task, over all raw examples and by each of its extra columns.
 
-    classes: how many classes the task has; top_5_accuracy is measured where there are more than 5.
+    Thresholds hold for all examples together.
+
+    classes: how many classes the task has; top_5_accuracy is measured where there are more than 5. A task with label
+      groups has an accuracy a group, and the joint accuracy: all groups right.
     has_baseline: compare with a second model, the one being served; the result then also has its metrics and the
       differences, and `task.max_drop` bounds the fall of the primary metric.
     The labels come from the model's own `<task>_label` signature, so that ids always mean the vocabulary of the model
@@ -24,7 +27,13 @@ def eval_config(task: Task, classes: int, has_baseline: bool) -> tfma.EvalConfig
         metrics.append(('TopKAccuracy', {'name': 'top_5_accuracy', 'k': 5}))
     if task.multi_label:
         metrics = [('MeanAveragePrecision', {'name': 'mean_average_precision'})]
-    metrics.append(('Loss', {'name': 'loss', 'multi_label': task.multi_label}))
+    if task.label_groups:
+        metrics = [('GroupAccuracy', {'name': f'{group}_accuracy', 'groups': [number]})
+                   for number, group in enumerate(task.label_groups, start=1)]
+        metrics.append(('GroupAccuracy', {'name': 'joint_accuracy',
+                                          'groups': list(range(1, 1 + len(task.label_groups)))}))
+    label = 'multi' if task.multi_label else 'groups' if task.label_groups else 'single'
+    metrics.append(('Loss', {'name': 'loss', 'label': label}))
 
     specs = [tfma.MetricConfig(class_name='ExampleCount', config='{"name": "example_count"}')]
     for class_name, config in metrics:
@@ -34,7 +43,7 @@ def eval_config(task: Task, classes: int, has_baseline: bool) -> tfma.EvalConfig
         specs.append(spec)
     return tfma.EvalConfig(
         model_specs=[_model_spec(task, 'candidate')] + ([_model_spec(task, 'baseline')] if has_baseline else []),
-        slicing_specs=[tfma.SlicingSpec()],
+        slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[name]) for name in task.columns.extra)],
         metrics_specs=[tfma.MetricsSpec(metrics=specs)])
 
 

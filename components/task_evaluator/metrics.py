@@ -1,6 +1,7 @@
 """The evaluation's metrics, as numpy functions and as TFMA metrics made of them.
 
-An example has `scores` [classes] float (probabilities) and a label: an int class id, or a multi-hot [classes] float.
+An example has `scores` [classes] float (probabilities) and a label: an int class id; a multi-hot [classes] float; or,
+for a task with label groups, [classes] float: a class of group g (from 1) has g where it is the label, else -g.
 `eval_config.py` names the TFMA classes; Beam's workers import them from here.
 
 Why not the stock Keras metrics: the baseline may be a model that never learned a class which the data now has. Its
@@ -38,6 +39,24 @@ def binary_cross_entropy(label: np.ndarray, scores: np.ndarray) -> float:
     """The mean over classes of -log of what the model gave to each class's being, or not being, there."""
     scores = np.clip(scores.astype(np.float64), EPSILON, 1 - EPSILON)
     return float(-np.mean(label * np.log(scores) + (1 - label) * np.log(1 - scores)))
+
+
+def group_label(label: np.ndarray, scores: np.ndarray, group: int) -> tuple[int, np.ndarray]:
+    """One group's label, by its place among the group's classes (-1: a class unknown to the model), and scores."""
+    members = np.abs(label) == group
+    right = np.flatnonzero(label[members] > 0)
+    return (int(right[0]) if len(right) else -1), scores[members]
+
+
+def groups_correct(label: np.ndarray, scores: np.ndarray, groups: typing.Sequence[int]) -> float:
+    """1.0 where the best class of each of the groups is the right one, else 0.0."""
+    return float(all(correct(*group_label(label, scores, group)) for group in groups))
+
+
+def groups_cross_entropy(label: np.ndarray, scores: np.ndarray) -> float:
+    """The mean over the label groups of `cross_entropy`."""
+    groups = range(1, 1 + int(np.abs(label).max()))
+    return float(np.mean([cross_entropy(*group_label(label, scores, group)) for group in groups]))
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -137,8 +156,12 @@ def _top_k(label: np.ndarray, scores: np.ndarray, k: int) -> float:
     return correct(int(label[0]), scores, k)
 
 
-def _loss(label: np.ndarray, scores: np.ndarray, multi_label: bool) -> float:
-    return binary_cross_entropy(label, scores) if multi_label else cross_entropy(int(label[0]), scores)
+_LOSSES = {'single': lambda label, scores: cross_entropy(int(label[0]), scores), 'multi': binary_cross_entropy,
+           'groups': groups_cross_entropy}
+
+
+def _loss(label: np.ndarray, scores: np.ndarray, kind: str) -> float:
+    return _LOSSES[kind](label, scores)
 
 
 class TopKAccuracy(metric_types.Metric):
@@ -154,16 +177,32 @@ def _accuracy_computations(name='accuracy', eval_config=None, model_name='', out
     return _computations(make, name, eval_config, model_name, output_name)
 
 
-class Loss(metric_types.Metric):
-    """The mean (binary, for multi-label tasks) cross-entropy of an example, without label smoothing, in nats."""
+class GroupAccuracy(metric_types.Metric):
+    """The share of examples for which all of `groups` (numbers, from 1) are right."""
 
-    def __init__(self, multi_label: bool = False, name: str = 'loss'):
-        super().__init__(metric_util.merge_per_key_computations(_loss_computations), name=name, multi_label=multi_label)
+    def __init__(self, groups: typing.Sequence[int] = (1,), name: str = 'joint_accuracy'):
+        super().__init__(metric_util.merge_per_key_computations(_group_computations), name=name, groups=list(groups))
 
 
-def _loss_computations(name='loss', eval_config=None, model_name='', output_name='', multi_label=False, **_):
+def _group_computations(name='joint_accuracy', eval_config=None, model_name='', output_name='', groups=(1,), **_):
     def make(key, config):
-        return _MeanCombiner(key, config, functools.partial(_loss, multi_label=multi_label))
+        return _MeanCombiner(key, config, functools.partial(groups_correct, groups=groups))
+    return _computations(make, name, eval_config, model_name, output_name)
+
+
+class Loss(metric_types.Metric):
+    """The mean cross-entropy of an example, without label smoothing, in nats.
+
+    label: 'single', 'multi' (binary, the mean over classes) or 'groups' (the mean over label groups).
+    """
+
+    def __init__(self, label: str = 'single', name: str = 'loss'):
+        super().__init__(metric_util.merge_per_key_computations(_loss_computations), name=name, label=label)
+
+
+def _loss_computations(name='loss', eval_config=None, model_name='', output_name='', label='single', **_):
+    def make(key, config):
+        return _MeanCombiner(key, config, functools.partial(_loss, kind=label))
     return _computations(make, name, eval_config, model_name, output_name)
 
 
@@ -178,5 +217,5 @@ def _map_computations(name='mean_average_precision', eval_config=None, model_nam
     return _computations(_AllExamplesCombiner, name, eval_config, model_name, output_name)
 
 
-for _metric in (TopKAccuracy, Loss, MeanAveragePrecision):
+for _metric in (TopKAccuracy, GroupAccuracy, Loss, MeanAveragePrecision):
     metric_types.register_metric(_metric)

@@ -34,7 +34,8 @@ class Executor(base_executor.BaseExecutor):
 
 
 def task_schema(task: Task, classes: tuple[str, ...]) -> schema_pb2.Schema:
-    """schemas/<modality>.pbtxt; label: one of `classes`, or one and more of them where the task is multi-label.
+    """schemas/<modality>.pbtxt; label: one of `classes`; one and more of them where the task is multi-label; one a
+    group where it has label groups.
 
     Each of task.columns.extra is a text that an example may have.
     """
@@ -48,6 +49,9 @@ def task_schema(task: Task, classes: tuple[str, ...]) -> schema_pb2.Schema:
     label.distribution_constraints.min_domain_mass = 1.0  # No example may have another label.
     if task.multi_label:
         label.value_count.min = 1
+    elif task.label_groups:
+        task.group_ids(classes)  # Each class is in a group, and no group is empty.
+        label.value_count.min = label.value_count.max = len(task.label_groups)
     else:
         label.shape.SetInParent()  # A scalar.
     for name in task.columns.extra:

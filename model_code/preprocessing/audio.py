@@ -2,14 +2,15 @@
 
 Contract: encoded WAV bytes (16 kHz, mono, PCM16) -> [frames, mel_bins, channels] float32, in decibels until
 `normalize` shifts and scales them. The same functions run in Transform's analysers, in the input pipeline and in the
-serving graph. The spectrogram, the mel scale and the masks are tensorflow-io's plain-TensorFlow functions (Hann
-window); none of its custom ops is used, so the graph loads in a stock server.
+serving graph. The spectrogram and the mel scale are tensorflow-io's plain-TensorFlow functions (Hann window); none of
+its custom ops is used, so the graph loads in a stock server. seed: [2] int32; what is drawn is a function of it alone.
 """
 
 import tensorflow as tf
 import tensorflow_io as tfio
 
 from model_code.modalities import AudioInput
+from model_code.preprocessing import draws
 
 SAMPLE_RATE = 16_000  # Hz
 FFT_LENGTH = 512  # samples: the power of two above a 25 ms window
@@ -33,8 +34,9 @@ def log_mel(waveform: tf.Tensor, spec: AudioInput) -> tf.Tensor:
     return tf.ensure_shape(decibels[..., tf.newaxis], [spec.frames, spec.mel_bins, 1])
 
 
-def decode(encoded: tf.Tensor, spec: AudioInput) -> tf.Tensor:
-    """WAV bytes, a scalar -> [frames, mel_bins, 1] float32, in decibels."""
+def decode(encoded: tf.Tensor, spec: AudioInput, augmentations: tuple[str, ...] = (),
+           seed: tf.Tensor | None = None) -> tf.Tensor:
+    """WAV bytes, a scalar -> [frames, mel_bins, 1] float32, in decibels. No augmentation changes what is decoded."""
     return log_mel(decode_waveform(encoded, spec), spec)
 
 
@@ -44,20 +46,43 @@ def normalize(spectrogram: tf.Tensor, mean: tf.Tensor, stddev: tf.Tensor, spec: 
     return tf.tile(scaled, [1, 1, spec.channels])
 
 
-def spec_augment(spectrogram: tf.Tensor, spec: AudioInput) -> tf.Tensor:
+def augment(spectrogram: tf.Tensor, spec: AudioInput, augmentations: tuple[str, ...], seed: tf.Tensor) -> tf.Tensor:
+    """The named augmentations of a normalised spectrogram [frames, mel_bins, channels], in order."""
+    return draws.apply({'spec_augment': spec_augment, 'time_shift': time_shift}, augmentations, spectrogram, spec, seed)
+
+
+def spec_augment(spectrogram: tf.Tensor, spec: AudioInput, seed: tf.Tensor) -> tf.Tensor:
     """One frequency mask of up to 48 of 128 bins and four time masks of up to 48 of 800 frames, in that proportion.
 
-    Masked cells are 0, the mean of a normalised spectrogram. The recipe's AudioSet and VGGSound setting.
+    Masked cells are 0, the mean of a normalised spectrogram. The recipe's AudioSet and VGGSound setting. The masks are
+    tensorflow-io's freq_mask and time_mask with draws of our own: theirs come from the global random state, which an
+    exact resume cannot set.
     """
-    plane = spectrogram[..., 0]
-    plane = tfio.audio.freq_mask(plane, max(1, spec.mel_bins * 48 // 128))
-    for _ in range(4):
-        plane = tfio.audio.time_mask(plane, max(1, spec.frames * 48 // 800))
-    return tf.tile(plane[..., tf.newaxis], [1, 1, spec.channels])
+    keep = _mask(spec.mel_bins, spec.mel_bins * 48 // 128, draws.fold(seed, 'frequency'))[tf.newaxis, :]
+    for i in range(4):
+        keep &= _mask(spec.frames, spec.frames * 48 // 800, draws.fold(seed, f'time_{i}'))[:, tf.newaxis]
+    return tf.where(keep[..., tf.newaxis], spectrogram, 0.0)
 
 
-def time_shift(spectrogram: tf.Tensor, spec: AudioInput) -> tf.Tensor:
+def _mask(size: int, longest: int, seed: tf.Tensor) -> tf.Tensor:
+    """[size] bool, False along a stretch at a random place; its length is uniform in [0, longest), at least [0, 1]."""
+    length = draws.integer(seed, 'length', 0, max(2, longest))
+    start = draws.integer(seed, 'start', 0, size - length)
+    places = tf.range(size)
+    return (places < start) | (places >= start + length)
+
+
+def time_shift(spectrogram: tf.Tensor, spec: AudioInput, seed: tf.Tensor) -> tf.Tensor:
     """Moves the sound later by up to a quarter of the window, wrapping around."""
-    shift = tf.random.uniform([], 0, max(1, spec.frames // 4), tf.int32)
-    return tf.roll(spectrogram, shift, axis=0)
+    return tf.roll(spectrogram, draws.integer(seed, 'shift', 0, max(1, spec.frames // 4)), axis=0)
 
+
+def mixup(inputs: tf.Tensor, targets: tf.Tensor, alpha: float, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Spectrograms [batch, ...] and targets [batch, classes] float32, both mixed with the same batch backwards.
+
+    The share of the first is drawn from Beta(alpha, alpha), once a batch (polyvit.md, the recipe).
+    """
+    ours, theirs = (tf.random.stateless_gamma([], draws.fold(seed, name), alpha) for name in ('ours', 'theirs'))
+    share = ours / tf.maximum(ours + theirs, 1e-30)
+    return (share * inputs + (1 - share) * tf.reverse(inputs, [0]),
+            share * targets + (1 - share) * tf.reverse(targets, [0]))

@@ -1,18 +1,39 @@
 """Pictures: JPEG or PNG bytes -> pixels. Pure functions of core TensorFlow ops.
 
 Contract: encoded bytes -> [height, width, 3] float32 in [-1, 1]. Grey images are repeated over three channels and
-transparency is dropped. At test time the whole image is resized (polyvit.md, the recipe).
+transparency is dropped. At test time the whole image is resized (polyvit.md, the recipe). seed: [2] int32; what is
+drawn is a function of it alone.
 """
 
 import tensorflow as tf
 
 from model_code.modalities import ImageInput
+from model_code.preprocessing import draws
 
 
-def decode(encoded: tf.Tensor, spec: ImageInput) -> tf.Tensor:
-    """Bytes, a scalar -> [height, width, 3] float32 in [-1, 1], the whole picture resized."""
+def decode(encoded: tf.Tensor, spec: ImageInput, augmentations: tuple[str, ...] = (),
+           seed: tf.Tensor | None = None) -> tf.Tensor:
+    """Bytes, a scalar -> [height, width, 3] float32 in [-1, 1], the whole picture resized.
+
+    With 'inception_crop' among the augmentations it is a random window of the picture at its full size.
+    """
+    if 'inception_crop' in augmentations:
+        return inception_crop(encoded, spec, draws.fold(seed, 'inception_crop'))
+    return _resized(_pixels(encoded), spec)
+
+
+def augment(image: tf.Tensor, spec: ImageInput, augmentations: tuple[str, ...], seed: tf.Tensor) -> tf.Tensor:
+    """The named augmentations of a decoded picture, in order."""
+    return draws.apply({'flip': flip, 'shift': shift}, augmentations, image, spec, seed)
+
+
+def _pixels(encoded):
     pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     pixels.set_shape([None, None, 3])
+    return pixels
+
+
+def _resized(pixels, spec: ImageInput):
     return scale(tf.image.resize(pixels, [spec.height, spec.width]), spec)
 
 
@@ -21,22 +42,37 @@ def scale(pixels: tf.Tensor, spec: ImageInput) -> tf.Tensor:
     return tf.ensure_shape(tf.cast(pixels, tf.float32) / 127.5 - 1.0, spec.shape)
 
 
-def flip(image: tf.Tensor, spec: ImageInput) -> tf.Tensor:
+def inception_crop(encoded: tf.Tensor, spec: ImageInput, seed: tf.Tensor) -> tf.Tensor:
+    """Bytes -> a random window of 5% to 100% of the area and aspect 3/4 to 4/3, resized to the whole input.
+
+    Of a JPEG only the window is decoded.
+    """
+    def window(shape):
+        begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+            shape, tf.zeros([1, 0, 4]), seed, area_range=(0.05, 1.0), min_object_covered=0.0,
+            aspect_ratio_range=(3 / 4, 4 / 3), use_image_if_no_bounding_boxes=True)
+        return begin, size
+
+    def of_jpeg():
+        begin, size = window(tf.io.extract_jpeg_shape(encoded))
+        return tf.io.decode_and_crop_jpeg(encoded, tf.concat([begin[:2], size[:2]], 0), channels=3)
+
+    def of_others():
+        pixels = _pixels(encoded)
+        return tf.slice(pixels, *window(tf.shape(pixels)))
+
+    pixels = tf.cond(tf.io.is_jpeg(encoded), of_jpeg, of_others)
+    pixels.set_shape([None, None, 3])
+    return _resized(pixels, spec)
+
+
+def flip(image: tf.Tensor, spec: ImageInput, seed: tf.Tensor) -> tf.Tensor:
     """Mirrors left and right with probability 1/2."""
-    return tf.image.random_flip_left_right(image)
+    return tf.where(draws.happens(seed, 0.5), tf.reverse(image, [1]), image)
 
 
-def shift(image: tf.Tensor, spec: ImageInput) -> tf.Tensor:
+def shift(image: tf.Tensor, spec: ImageInput, seed: tf.Tensor) -> tf.Tensor:
     """Pads by an eighth of each side, mirrored, and crops a random window of the first size."""
     rows, columns = max(1, spec.height // 8), max(1, spec.width // 8)
     padded = tf.pad(image, [[rows, rows], [columns, columns], [0, 0]], mode='REFLECT')
-    return tf.image.random_crop(padded, spec.shape)
-
-
-def inception_crop(image: tf.Tensor, spec: ImageInput) -> tf.Tensor:
-    """A random window of 5% to 100% of the area and aspect 3/4 to 4/3, resized to the whole input."""
-    begin, size, _ = tf.image.sample_distorted_bounding_box(
-        spec.shape, tf.zeros([1, 0, 4]), area_range=(0.05, 1.0), min_object_covered=0.0,
-        aspect_ratio_range=(3 / 4, 4 / 3), use_image_if_no_bounding_boxes=True)
-    return tf.ensure_shape(tf.image.resize(tf.slice(image, begin, size), [spec.height, spec.width]), spec.shape)
-
+    return tf.image.stateless_random_crop(padded, spec.shape, seed)

@@ -3,10 +3,12 @@
 Command: polyvit plan nine; polyvit compile nine -o nine.yaml; with the data sets under $POLYVIT_DATA/<task>, as
 published (docs/your_data.md says which files): polyvit run nine (on accelerators: see the plan's hours).
 Cost: 417,920 optimiser steps of a ViT-B; `polyvit plan nine` counts the FLOPs.
+Start: $POLYVIT_VIT, a ViT-B/16's .npz (ImageNet-21k's, docs/recipes.md); without it the weights start at random.
 Result, as published (its table 2): one model with 8.3 times fewer parameters than nine single-task models, better on
-two of the nine and near on the rest. Not run by us.
+two of the nine and near on the rest. Not run by us. (The plan counts 8.43; docs/recipes.md says why.)
 
-Of the recipe's augmentations, scale jitter (video) and mixup (audio) are not in this package yet.
+Not as the paper has it: a training clip's 32 frames lie evenly over a random half to all of the clip (the paper's over
+64 successive frames), and a test example is seen once (the paper averages 8 clips of a video, 4 of a sound).
 """
 
 import os
@@ -26,8 +28,8 @@ def get_config() -> PipelineConfig:
     data = os.environ.get('POLYVIT_DATA', '')
     root = data if not data or '://' in data else os.path.abspath(data)
 
-    augmentations = {'image': ('inception_crop', 'flip'), 'video': ('shift', 'colour_jitter', 'flip'),
-                     'audio': ('spec_augment',)}
+    augmentations = {'image': ('inception_crop', 'flip'), 'audio': ('spec_augment',),
+                     'video': ('temporal_crop', 'scale_jitter', 'colour_jitter', 'flip')}
 
     def task(name, modality, classes, examples, coefficient, batch_size, steps, **kwargs):
         return Task(name, modality, data=os.path.join(root, name) if root else '', num_classes=classes,
@@ -35,8 +37,9 @@ def get_config() -> PipelineConfig:
                     steps=steps, augmentations=augmentations[modality], **kwargs)
 
     def epoch_task(name, modality, classes, examples, coefficient, count, **kwargs):
+        sound = dict(stochastic_depth=0.3, mixup_alpha=0.3) if modality == 'audio' else {}
         return task(name, modality, classes, examples, coefficient, 64, epochs(count, examples, 64),
-                    zero_init_head=True, **kwargs)
+                    zero_init_head=True, **sound, **kwargs)
 
     tasks = (
         # ImageNet is trained with the sigmoid (multi-label) loss, as its ViT recipe does.
@@ -70,5 +73,6 @@ def get_config() -> PipelineConfig:
             video=VideoInput(frames=32, height=224, width=224, patch=(4, 16, 16), frame_rate=12.5, short_side=256),
         ),
         training=TrainingConfig(optimizer='momentum', learning_rate=1.0, warmup_steps=warmup_steps, clip_norm=1.0,
-                                strategy='auto', checkpoint_every=2_000, jit=True),
+                                strategy='auto', checkpoint_every=2_000, jit=True,
+                                initial_checkpoint=os.environ.get('POLYVIT_VIT', '')),
     )

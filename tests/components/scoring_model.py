@@ -14,6 +14,8 @@ from model_code.tasks import Task
 CLASSES = ('a', 'b', 'c', 'd', 'e', 'f')
 SINGLE = Task('digits', 'image', steps=1, batch_size=1, classes=CLASSES, floor=0.5, max_drop=0.05)
 MULTI = Task('tags', 'audio', steps=1, batch_size=1, classes=CLASSES, multi_label=True, floor=0.2)
+GROUPED = Task('kitchen', 'image', steps=1, batch_size=1, label_groups=('verb', 'noun'), floor=0.5,
+               classes=('verb:a', 'noun:b', 'verb:c', 'noun:d', 'noun:e', 'verb:f'))
 
 
 class _Scorer(tf.Module):
@@ -45,10 +47,14 @@ class _Scorer(tf.Module):
     def _label(self, task):
         def label(examples):
             labels = tf.io.parse_example(examples, {'label': tf.io.RaggedFeature(tf.string)})['label']
-            if not task.multi_label:
+            if not task.multi_hot:
                 return {'label': self.tables[task.name].lookup(labels[:, :1].to_tensor()[:, 0])}
             ids = tf.ragged.map_flat_values(self.tables[task.name].lookup, labels)
-            return {'label': tf.reduce_max(tf.one_hot(ids.to_tensor(-1), len(task.classes)), axis=1)}
+            present = tf.reduce_max(tf.one_hot(ids.to_tensor(-1), len(task.classes)), axis=1)
+            if not task.label_groups:
+                return {'label': present}
+            group = [1.0 + task.label_groups.index(c.split(':')[0]) for c in task.classes]
+            return {'label': tf.where(present > 0, group, tf.negative(group))}
         return label
 
 
@@ -63,13 +69,14 @@ def export(directory: str, weights: dict[str, np.ndarray], tasks: tuple[Task, ..
     return str(directory)
 
 
-def write_examples(directory: str, labels: list[list[str]], given: np.ndarray):
-    """tf.Examples with `label` and `given` as the eval split, compressed as the pipeline's."""
+def write_examples(directory: str, labels: list[list[str]], given: np.ndarray, cameras: list[str] = ()):
+    """tf.Examples with `label`, `given` and perhaps `camera` as the eval split, compressed as the pipeline's."""
     folder = os.path.join(str(directory), 'Split-eval')
     os.makedirs(folder)
     with tf.io.TFRecordWriter(os.path.join(folder, 'data_tfrecord-00000-of-00001.gz'), 'GZIP') as writer:
-        for names, scores in zip(labels, given):
-            writer.write(tf.train.Example(features=tf.train.Features(feature={
+        for names, scores, camera in zip(labels, given, cameras or [None] * len(labels)):
+            extra = {'camera': tf.train.Feature(bytes_list=tf.train.BytesList(value=[camera.encode()]))} if camera else {}
+            writer.write(tf.train.Example(features=tf.train.Features(feature=extra | {
                 'label': tf.train.Feature(bytes_list=tf.train.BytesList(value=[n.encode() for n in names])),
                 'given': tf.train.Feature(float_list=tf.train.FloatList(value=scores)),
             })).SerializeToString())

@@ -78,6 +78,19 @@ def test_sounds_of_several_labels_become_rows_of_ones_with_the_spectrograms_mome
     assert spectrograms.std() > 1  # So that the line above says something.
 
 
+def test_labels_of_several_groups_become_one_row_of_ones(tmp_path):
+    task = Task('kitchen', 'image', 1, 1, label_groups=('verb', 'noun'))
+    labels = [[b'verb:cut', b'noun:onion'], [b'noun:pan', b'verb:wash'], [b'verb:cut', b'noun:pan']]
+    rows = [{'id': b'i', 'label': row, 'image': b'png'} for row in labels]
+    transformed, output = _transform(tmp_path, task, testing.IMAGE_SPEC,
+                                     ('noun:onion', 'noun:pan', 'verb:cut', 'verb:wash'), rows)
+    vocabulary = output.vocabulary_by_name('kitchen_labels')
+    assert {len(ids) for ids in task.group_ids([v.decode() for v in vocabulary])} == {2}
+    for row, raw in zip(transformed, labels):
+        assert {v for v, on in zip(vocabulary, row['label']) if on == 1} == set(raw)
+    assert output.transformed_feature_spec()['label'] == tf.io.FixedLenFeature([4], tf.float32)
+
+
 def test_multi_hot_ignores_unknown_labels_and_repeated_ones():
     rows = preprocessing_fns.multi_hot(tf.constant([[0, 2, 2], [-1, -1, -1], [1, -1, -1]], tf.int64), 3)
     assert rows.numpy().tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]

@@ -92,7 +92,7 @@ def test_a_refused_model_names_every_reason():
 
 
 def test_hostile_texts_are_escaped_everywhere():
-    card = {'name': HOSTILE, 'inputs': {HOSTILE: {HOSTILE: [HOSTILE]}}, 'model': {'pooling': HOSTILE},
+    card = {'name': HOSTILE, 'inputs': {HOSTILE: {HOSTILE: [HOSTILE]}}, 'model': {'dropout': HOSTILE},
             'signatures': {HOSTILE: {'inputs': {HOSTILE: HOSTILE}, 'outputs': {HOSTILE: HOSTILE}}}}
     page = render(decision(infra=False, reasons=[HOSTILE]), HISTORY, card,
                   data(label=f'"\'><img src=x onerror=alert(1)>{HOSTILE}', path=HOSTILE, detail=HOSTILE))

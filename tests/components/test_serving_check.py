@@ -133,6 +133,16 @@ def test_answers_of_several_labels():
     assert 'it must be 2 of each' in check.check_answer(**{**good, 'labels': ['a']})[0]
 
 
+def test_answers_of_label_groups():
+    good = dict(labels=['v:b', 'n:a'], top_scores=[0.7, 1.0], scores=[0.3, 1.0, 0.7], classes=('v:a', 'n:a', 'v:b'),
+                groups=((0, 2), (1,)))
+    assert check.check_groups_answer(**good) == []
+    assert "['n:a'] are none of its classes" in check.check_groups_answer(**{**good, 'labels': ['n:a', 'n:a']})[0]
+    assert 'are not the best of' in check.check_groups_answer(**{**good, 'top_scores': [0.3, 1.0]})[0]
+    assert 'sum to 1.200' in check.check_groups_answer(**{**good, 'scores': [0.5, 1.0, 0.7]})[0]
+    assert 'each of 2 label groups of 3 classes' in check.check_groups_answer(**{**good, 'labels': ['v:b']})[0]
+
+
 def test_the_component():
     def channel(kind):
         return channel_utils.as_channel([kind()])

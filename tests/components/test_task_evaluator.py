@@ -1,13 +1,18 @@
 """The metrics against scikit-learn's and by hand, and TaskEvaluator's Do on real examples and models."""
 
+import dataclasses
+import json
 import os
 
 import numpy as np
 import pytest
 import sklearn.metrics
+import tensorflow_model_analysis as tfma
 
 from components.blessing_gate import results
 from components.task_evaluator import eval_config, executor, metrics
+from model_code.media import Columns
+from model_code.serialization import to_json
 from model_code.tasks import Task
 from tests.components import scoring_model as sm
 
@@ -52,6 +57,59 @@ def test_losses_by_hand():
     assert metrics.binary_cross_entropy(np.array([1, 0]), np.array([0.5, 0.75])) == pytest.approx(
         (np.log(2) + np.log(4)) / 2)
     assert np.isfinite(metrics.binary_cross_entropy(np.array([1, 0]), np.array([0, 1], np.float32)))
+
+
+# Classes 0 and 2 are of group 1, classes 1, 3 and 4 of group 2.
+GROUP_LABEL = np.array([1, -2, -1, 2, -2], np.float32)
+
+
+def test_groups_are_judged_apart_and_together():
+    right = np.array([0.6, 0.1, 0.4, 0.7, 0.2])
+    assert metrics.groups_correct(GROUP_LABEL, right, [1]) == metrics.groups_correct(GROUP_LABEL, right, [1, 2]) == 1
+    half = np.array([0.4, 0.1, 0.6, 0.7, 0.2])
+    assert [metrics.groups_correct(GROUP_LABEL, half, g) for g in ([1], [2], [1, 2])] == [0, 1, 0]
+    tied = np.array([0.5, 0.1, 0.5, 0.7, 0.2])
+    assert metrics.groups_correct(GROUP_LABEL, tied, [1]) == 0
+    unknown = np.abs(GROUP_LABEL) * [1, -1, -1, -1, -1]
+    assert [metrics.groups_correct(unknown, right, g) for g in ([1], [2], [1, 2])] == [1, 0, 0]
+    assert metrics.groups_cross_entropy(GROUP_LABEL, right) == pytest.approx(-(np.log(0.6) + np.log(0.7)) / 2)
+
+
+def test_a_task_with_label_groups_is_evaluated_by_group_and_jointly(tmp_path):
+    from tfx.types import standard_artifacts
+
+    task = dataclasses.replace(sm.GROUPED, manifest=('m.csv',), columns=Columns(extra=('camera',)))
+    rng = np.random.default_rng(0)
+    given = rng.random((40, 6))
+    verbs, nouns = rng.choice([0, 2, 5], 40), rng.choice([1, 3, 4], 40)
+    given[:30, :] += np.eye(6)[verbs[:30]] + np.eye(6)[nouns[:30]]  # the first 30 are right
+    sm.write_examples(tmp_path / 'kitchen', [[task.classes[n], task.classes[v]] for n, v in zip(nouns, verbs)], given,
+                      cameras=['front'] * 30 + ['back'] * 10)
+    sm.export(tmp_path / 'candidate', {'kitchen': np.eye(6)}, (task,))
+    artifacts = {}
+    for name, kind in (('examples', standard_artifacts.Examples), ('model', standard_artifacts.Model),
+                       ('evaluation', standard_artifacts.ModelEvaluation),
+                       ('blessing', standard_artifacts.ModelBlessing)):
+        artifacts[name] = kind()
+        artifacts[name].uri = str(tmp_path / {'examples': 'kitchen', 'model': 'candidate'}.get(name, name))
+    artifacts['examples'].split_names, artifacts['model'].id = '["eval"]', 7
+    executor.Executor().Do(
+        {name: [artifacts[name]] for name in ('examples', 'model')},
+        {name: [artifacts[name]] for name in ('evaluation', 'blessing')},
+        {'task': to_json(task), 'classes': json.dumps(task.classes), 'code_version': ''})
+
+    verb_right = verbs == np.array([0, 2, 5])[given[:, [0, 2, 5]].argmax(1)]
+    noun_right = nouns == np.array([1, 3, 4])[given[:, [1, 3, 4]].argmax(1)]
+    candidate, _ = results.read_metrics(artifacts['evaluation'].uri)
+    assert set(candidate) == {'verb_accuracy', 'noun_accuracy', 'joint_accuracy', 'loss', 'example_count'}
+    assert candidate['verb_accuracy'] == pytest.approx(verb_right.mean())
+    assert candidate['noun_accuracy'] == pytest.approx(noun_right.mean())
+    assert candidate['joint_accuracy'] == pytest.approx((verb_right & noun_right).mean()) != verb_right.mean()
+    assert artifacts['blessing'].get_int_custom_property('blessed') == 1
+    slices = {key: outputs['']['']['joint_accuracy']['doubleValue'] for key, outputs in
+              tfma.load_eval_result(artifacts['evaluation'].uri).slicing_metrics}
+    assert set(slices) == {(), (('camera', 'front'),), (('camera', 'back'),)}
+    assert slices[('camera', 'front'),] == pytest.approx((verb_right & noun_right)[:30].mean())
 
 
 def test_eval_config_names_signatures_metrics_and_thresholds():

@@ -83,6 +83,14 @@ def test_extra_columns_are_texts_that_an_example_may_have(tmp_path):
     assert (camera.string_stats.common_stats.num_non_missing, camera.string_stats.unique) == (1, 1)
 
 
+def test_one_label_of_each_group_passes_and_one_alone_stops(tmp_path):
+    task = Task('clips', 'video', steps=1, batch_size=1, label_groups=('verb', 'noun'))
+    classes, train = ['noun:a', 'noun:b', 'verb:c'], [('verb:c', 'noun:a'), ('verb:c', 'noun:b')]
+    _check(tmp_path / 'good', task, classes, {'train': train, 'eval': [('verb:c', 'noun:b')]})
+    text = _stopped(tmp_path / 'bad', task, classes, {'train': train, 'eval': ['verb:c']})
+    assert 'split eval, feature label' in text, text
+
+
 def _stopped(directory, *args, **kwargs):
     with pytest.raises(PipelineStop) as caught:
         _check(directory, *args, **kwargs)
@@ -126,6 +134,11 @@ def test_the_schema_has_the_labels_domain_and_how_many_there_may_be(tmp_path):
     several = schema_executor.task_schema(Task('t', 'audio', 1, 1, multi_label=True), ('a', 'b'))
     label = next(f for f in several.feature if f.name == 'label')
     assert label.value_count.min == 1 and not label.HasField('shape')
+    grouped = Task('t', 'audio', 1, 1, label_groups=('verb', 'noun'))
+    label = next(f for f in schema_executor.task_schema(grouped, ('noun:a', 'verb:b')).feature if f.name == 'label')
+    assert (label.value_count.min, label.value_count.max) == (2, 2)
+    with pytest.raises(ConfigError, match="'c' is in none of its label_groups"):
+        schema_executor.task_schema(grouped, ('noun:a', 'verb:b', 'c'))
     with pytest.raises(ConfigError, match='no classes'):
         schema_executor.task_schema(IMAGE, ())
 

@@ -40,3 +40,26 @@ def test_learning_rate_warms_up_then_follows_a_cosine_to_zero():
     assert schedules.learning_rate(config, 110, 9) == pytest.approx(2.0)
     assert schedules.learning_rate(config, 110, 60) == pytest.approx(1.0)
     assert schedules.learning_rate(config, 110, 109) == pytest.approx(1 + math.cos(math.pi * 0.99))
+
+
+def test_the_constant_schedule_warms_up_and_stays():
+    config = TrainingConfig(learning_rate=2.0, warmup_steps=4, learning_rate_schedule='constant')
+    assert [schedules.learning_rate(config, 9, s) for s in (0, 3, 4, 8)] == [0.5, 2.0, 2.0, 2.0]
+
+
+def test_batches_done_are_those_of_the_steps_before():
+    mixture = Mixture(TASKS, 'alternating')
+    sequence = schedules.task_sequence(mixture)
+    assert schedules.batches_done(mixture, sequence, 7) == {'a': 3, 'b': 2, 'c': 2}
+    accumulated = Mixture(TASKS, 'accumulated')
+    assert schedules.batches_done(accumulated, schedules.task_sequence(accumulated), 7) == {'a': 7, 'b': 7, 'c': 7}
+    assert len(schedules.task_sequence(accumulated)) == 45
+
+
+def test_a_run_ends_with_its_task_its_length_a_checkpoint_or_the_training():
+    sequence = np.array([0, 0, 0, 0, 1, 1, 0, 0, 0])
+    assert schedules.run_length(sequence, 0, 64, 0) == 4
+    assert schedules.run_length(sequence, 0, 3, 0) == 3
+    assert schedules.run_length(sequence, 1, 64, 2) == 1
+    assert schedules.run_length(sequence, 4, 64, 10, 5) == 1
+    assert schedules.run_length(sequence, 6, 64, 100) == 3

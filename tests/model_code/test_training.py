@@ -1,5 +1,6 @@
 """The model, its steps, the loop and the export, on one tiny mixture of all modalities."""
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -10,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from components.co_trainer import executor
-from model_code import export, loop, losses, polyvit, schedules, strategy, training
+from model_code import export, loop, polyvit, schedules, strategy, training
 from model_code.checkpoints import Checkpoints
 from model_code.errors import PipelineStop
 from model_code.settings import ModelConfig, TrainingConfig
@@ -75,66 +76,28 @@ def batch_for(task):
     return tf.constant(inputs), tf.constant(np.arange(task.batch_size) % CLASSES[task.name], tf.int64)
 
 
-def test_forward_pass_against_numpy():
-    model = make_model()
-    inputs = np.random.default_rng(1).normal(size=(2, *testing.IMAGE_SPEC.shape)).astype(np.float32)
-    got = model.logits('shapes', tf.constant(inputs)).numpy()
-
-    def normed(x, layer):
-        gamma, beta = (w.numpy() for w in layer.weights)
-        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * gamma + beta
-
-    def dense(x, layer):
-        return x @ layer.kernel.numpy() + layer.bias.numpy()
-
-    tokenizer = model.tokenizers['image']
-    patches = inputs.reshape(2, 2, 8, 2, 8, 3).transpose(0, 1, 3, 2, 4, 5).reshape(2, 4, -1)
-    kernel = tokenizer.embedding.kernel.numpy().reshape(-1, CONFIG.width)
-    tokens = patches @ kernel + tokenizer.embedding.bias.numpy()
-    x = np.concatenate([np.zeros((2, 1, CONFIG.width)), tokens], 1) + tokenizer.position_embedding.numpy()
-    for block in model.encoder.blocks:
-        y = normed(x, block.norm_attention)
-        q, k, v = (dense(y, layer).reshape(2, 5, 2, 8).transpose(0, 2, 1, 3)
-                   for layer in (block.attention.query, block.attention.key, block.attention.value))
-        scores = q @ k.transpose(0, 1, 3, 2) / np.sqrt(8)
-        weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
-        x = x + dense((weights @ v).transpose(0, 2, 1, 3).reshape(2, 5, 16), block.attention.out)
-        y = dense(normed(x, block.norm_mlp), block.mlp_in)
-        y = 0.5 * y * (1 + np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y ** 3)))
-        x = x + dense(y, block.mlp_out)
-    expected = dense(normed(x, model.encoder.norm)[:, 0], model.heads['shapes'])
-    np.testing.assert_allclose(got, expected, atol=1e-5)
-
-
-def test_a_zero_initialised_head_starts_with_equal_scores():
-    inputs, _ = batch_for(TASKS[3])
-    np.testing.assert_array_equal(make_model().logits('motion', inputs), np.zeros((2, 7)))
-
-
-def test_losses_against_closed_forms():
-    logits = tf.constant([[2.0, 0.0, -1.0]])
-    single = Task('t', 'image', 1, 1, label_smoothing=0.3)
-    log_softmax = np.log(np.exp([2.0, 0.0, -1.0]) / np.exp([2.0, 0.0, -1.0]).sum())
-    expected = -(np.array([0.1, 0.8, 0.1]) * log_softmax).sum()
-    assert float(losses.loss(single, logits, tf.constant([1], tf.int64))[0]) == pytest.approx(expected, rel=1e-5)
-    multi = Task('t', 'image', 1, 1, multi_label=True)
-    sigmoid = 1 / (1 + np.exp([-2.0, 0.0, 1.0]))
-    expected = -np.log(sigmoid[0]) - np.log(1 - sigmoid[1]) - np.log(sigmoid[2])
-    assert float(losses.loss(multi, logits, tf.constant([[1.0, 0.0, 1.0]]))[0]) == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize('optimizer', ['momentum', 'adamw'])
-def test_a_step_moves_nothing_of_an_idle_task(optimizer):
-    model, config = make_model(), TrainingConfig(optimizer=optimizer, weight_decay=0.1)
-    one = strategy.make_strategy(TrainingConfig(strategy='one_device'))
+def make_steps(model, config, placed=None, scale=None):
+    """TrainSteps, on one device unless it is placed otherwise."""
+    placed = placed or strategy.make_strategy(TrainingConfig(strategy='one_device'))
     optimizer = training.make_optimizer(config)
     optimizer.build(list(model.trainable_variables))
-    steps = {t.name: training.make_train_step(one, model, optimizer, t, config) for t in TASKS[:3]}
-    steps['shapes'](batch_for(TASKS[0]))
-    head, tokenizer = (model.heads['shapes'].kernel.numpy(), model.tokenizers['image'].embedding.kernel.numpy())
+    return training.TrainSteps(placed, model, optimizer, config, scale)
+
+
+def run_step(step, batch, number=0, rate=1e-3):
+    return step(batch, tf.constant(number), tf.constant(rate))
+
+
+@pytest.mark.parametrize('optimizer', ['momentum', 'adamw', 'RMSprop'])
+def test_a_step_moves_nothing_of_an_idle_task(optimizer):
+    model, config = make_model(), TrainingConfig(optimizer=optimizer, weight_decay=0.1)
+    maker = make_steps(model, config)
+    steps = {t.name: maker.single(t) for t in TASKS[:3]}
+    run_step(steps['shapes'], batch_for(TASKS[0]))
+    head, tokenizer = (model.heads['shapes'].output_layer.kernel.numpy(), model.tokenizers['image'].embedding.kernel.numpy())
     encoder = model.encoder.blocks[0].mlp_in.kernel.numpy()
-    steps['tags'](batch_for(TASKS[2]))
-    np.testing.assert_array_equal(model.heads['shapes'].kernel.numpy(), head)
+    run_step(steps['tags'], batch_for(TASKS[2]), 1)
+    np.testing.assert_array_equal(model.heads['shapes'].output_layer.kernel.numpy(), head)
     np.testing.assert_array_equal(model.tokenizers['image'].embedding.kernel.numpy(), tokenizer)
     assert (model.encoder.blocks[0].mlp_in.kernel.numpy() != encoder).any()
 
@@ -144,13 +107,11 @@ def two_steps(config: TrainingConfig) -> tuple[int, np.ndarray]:
     placed = strategy.make_strategy(config)
     with placed.scope():
         model = make_model()
-        optimizer = training.make_optimizer(config)
-        optimizer.build(list(model.trainable_variables))
-    step = training.make_train_step(placed, model, optimizer, TASKS[0], config)
+        step = make_steps(model, config, placed).single(TASKS[0])
     dataset = tf.data.Dataset.from_tensors(batch_for(TASKS[0])).unbatch().batch(4, drop_remainder=True).repeat()
     batches = iter(placed.experimental_distribute_dataset(dataset))
-    for _ in range(2):
-        step(next(batches))
+    for number in range(2):
+        run_step(step, next(batches), number)
     return placed.num_replicas_in_sync, model.encoder.blocks[0].attention.query.kernel.numpy()
 
 
@@ -164,22 +125,22 @@ def test_two_replicas_give_the_single_device_weights():
 
 
 def test_accumulated_gradients_are_the_sum_of_the_single_ones():
-    tasks, config = TASKS[:2], TrainingConfig(optimizer='momentum', learning_rate=1.0, clip_norm=0.0)
-    one = strategy.make_strategy(TrainingConfig(strategy='one_device'))
+    tasks = (TASKS[0], dataclasses.replace(TASKS[1], learning_rate_coefficient=0.5), TASKS[2])
+    config = TrainingConfig(optimizer='SGD', clip_norm=0.0)
     moved = {}
-    for kind in ('shapes', 'colours', 'both'):
+    for kind in (*(t.name for t in tasks), 'all'):
         model = make_model()
-        before = model.encoder.norm.gamma.numpy()
-        optimizer = training.make_optimizer(config)
-        optimizer.build(list(model.trainable_variables))
-        if kind == 'both':
-            step = training.make_accumulated_step(one, model, optimizer, tasks, config)
-            step({t.name: batch_for(t) for t in tasks})
+        before = model.encoder.norm.gamma.numpy(), model.heads['shapes'].output_layer.kernel.numpy()
+        steps = make_steps(model, config)
+        if kind == 'all':
+            run_step(steps.accumulated(tasks), {t.name: batch_for(t) for t in tasks}, rate=1.0)
         else:
-            task = tasks[kind == 'colours']
-            training.make_train_step(one, model, optimizer, task, config)(batch_for(task))
-        moved[kind] = model.encoder.norm.gamma.numpy() - before
-    np.testing.assert_allclose(moved['both'], moved['shapes'] + moved['colours'], atol=1e-6)
+            task = next(t for t in tasks if t.name == kind)
+            run_step(steps.single(task), batch_for(task), rate=task.learning_rate_coefficient)
+        after = model.encoder.norm.gamma.numpy(), model.heads['shapes'].output_layer.kernel.numpy()
+        moved[kind] = [a - b for a, b in zip(after, before)]
+    for i in range(2):
+        np.testing.assert_allclose(moved['all'][i], sum(moved[t.name][i] for t in tasks), atol=1e-6)
 
 
 def test_progress_leaves_tracing_out_of_its_estimate(caplog):
@@ -195,14 +156,15 @@ def test_progress_leaves_tracing_out_of_its_estimate(caplog):
 def test_training_goes_on_from_its_checkpoint(tmp_path):
     mixture, config = Mixture(TASKS[:1]), TrainingConfig(checkpoint_every=1, warmup_steps=1)
     one = strategy.make_strategy(TrainingConfig(strategy='one_device'))
-    data = {'shapes': tf.data.Dataset.from_tensors(batch_for(TASKS[0])).repeat()}
+    endless = tf.data.Dataset.from_tensors(batch_for(TASKS[0])).repeat()
+    data = {'shapes': lambda done, context: endless}
     with one.scope():
         model, cut, resumed = (make_model(TASKS[:1]) for _ in range(3))
     whole = loop.train(one, model, mixture, data, config, str(tmp_path / 'whole'))
     assert [s['step'] for s in whole['steps']] == [0, 1, 2] and whole['total_steps'] == 3
 
     with pytest.raises(PipelineStop, match='step 2.*task shapes is nan.*ckpt-2'):
-        loop.train(one, cut, mixture, {'shapes': nan_at_third(data['shapes'])}, config,
+        loop.train(one, cut, mixture, {'shapes': lambda done, context: nan_at_third(endless)}, config,
                    str(tmp_path / 'cut'))
     history = loop.train(one, resumed, mixture, data, config, str(tmp_path / 'cut'))
     assert [s['step'] for s in history['steps']] == [0, 1, 2]
@@ -218,11 +180,11 @@ def nan_at_third(dataset):
 def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
     history = executor.co_train(
         mixture=Mixture(TASKS), model_config=CONFIG, config=TrainingConfig(warmup_steps=2, checkpoint_every=4),
-        train_files=train_files, vocabularies=VOCABULARIES, checkpoint_dir=str(tmp_path / 'unfinished'),
+        train_files=train_files, eval_files=train_files, vocabularies=VOCABULARIES, checkpoint_dir=str(tmp_path / 'unfinished'),
         model_run_dir=str(tmp_path / 'run'), export_dir=str(tmp_path / 'model'), card={'name': 'tiny'})
     sequence = schedules.task_sequence(Mixture(TASKS))
     assert [s['task'] for s in history['steps']] == [TASKS[i].name for i in sequence]
-    assert sorted(os.listdir(tmp_path / 'run')) == ['checkpoints', 'history.json']
+    assert sorted(os.listdir(tmp_path / 'run')) == ['checkpoints', 'history.json', 'model_card.json', 'tensorboard']
 
     loaded = tf.saved_model.load(str(tmp_path / 'model'))
     names = set(loaded.signatures)

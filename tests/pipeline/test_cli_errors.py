@@ -79,6 +79,14 @@ def test_missing_data_folder(run_config):
     _sentence(run_config("task(data='/nowhere/at/all')"), 'shapes', '/nowhere/at/all')
 
 
+def test_missing_initial_checkpoint(run_config):
+    _sentence(run_config(training="initial_checkpoint='/nowhere/vit.npz'", files=CLASS_FILES), '/nowhere/vit.npz')
+
+
+def test_labels_that_are_in_no_label_group(run_config):
+    _sentence(run_config("task(label_groups=('verb', 'noun'))", files=CLASS_FILES), "'a'", 'verb:')
+
+
 def test_no_data_folder(run_config):
     _sentence(run_config("task(data='')"), 'shapes', 'data=')
 

@@ -78,7 +78,8 @@ class TestWhatALaneDependsOn:
     def test_every_field_of_a_task_is_of_the_data_or_of_the_recipe(self):
         from model_code import tasks
         recipe = {'steps', 'batch_size', 'num_classes', 'num_train_examples', 'learning_rate_coefficient',
-                  'augmentations', 'label_smoothing', 'zero_init_head', 'floor', 'max_drop'}
+                  'augmentations', 'mixup_alpha', 'label_smoothing', 'zero_init_head', 'pooling', 'head_hidden',
+                  'stochastic_depth', 'floor', 'max_drop'}
         names = {f.name for f in dataclasses.fields(tasks.Task)}
         assert names == recipe | set(tasks.DATA_FIELDS) and not recipe & set(tasks.DATA_FIELDS)
         assert set(tasks.THRESHOLD_FIELDS) < names

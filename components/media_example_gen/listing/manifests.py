@@ -107,15 +107,15 @@ class _Header:
 
     def wanted(self) -> str:
         task = self._found.task
-        labels = list(label_groups(task)) or [task.columns.label or ('labels' if task.multi_label else 'label')]
+        labels = list(task.label_groups) or [task.columns.label or ('labels' if task.multi_label else 'label')]
         return ' and '.join([task.columns.path, *labels]) + f' (and may have {task.columns.split})'
 
     def read(self, fields: list[str]):
         task, columns = self._found.task, [name.strip() for name in fields]
         names = task.columns
-        labels = list(label_groups(task)) or [c for c in ([names.label] if names.label else ['label', 'labels'])
+        labels = list(task.label_groups) or [c for c in ([names.label] if names.label else ['label', 'labels'])
                                               if c in columns][:1]
-        if task.multi_label and not names.label and 'labels' in columns and not label_groups(task):
+        if task.multi_label and not names.label and 'labels' in columns and not task.label_groups:
             labels = ['labels']
         for needed in (names.path, *(labels or [None]), *names.extra):
             if columns.count(needed) != 1:
@@ -127,7 +127,7 @@ class _Header:
         self.columns, self._path, self._labels = columns, place(names.path), [place(c) for c in labels]
         self._split, self._start, self._end = place(names.split), place(names.start), place(names.end)
         self._extra = [(name, place(name)) for name in names.extra]
-        self._label_names, self._groups = labels, bool(label_groups(task))
+        self._label_names, self._groups = labels, bool(task.label_groups)
         # A column named so says that there may be several: a row that has several is then wrong in a single-label task.
         self._may_be_several = labels == ['labels'] and not task.multi_label
 
@@ -138,7 +138,7 @@ class _Header:
                 raise Refused('bad_row', f'It has {len(fields):,} fields; the first line has {len(self.columns):,}.')
             path = files.safe_path(fields[self._path].strip())
             if self._groups:
-                labels = grouped_labels(found, zip(self._label_names, (fields[i] for i in self._labels)))
+                labels = grouped_labels(zip(self._label_names, (fields[i] for i in self._labels)))
             elif self._may_be_several:
                 labels = found.label_list(fields[self._labels[0]].split(found.task.label_separator))
             else:
@@ -169,20 +169,18 @@ class _Header:
         self._found.reject(path, where, reason, f'Its {name} is over {csv.field_size_limit():,} characters.')
 
 
-def label_groups(task) -> tuple[str, ...]:
-    """The columns whose labels are told apart by a prefix, 'verb:cut', 'noun:onion'; () where one column has all."""
-    return getattr(task, 'label_groups', ())
+def grouped_labels(columns) -> tuple[str, ...]:
+    """(group, text) pairs -> one label a group, told apart by a prefix: 'verb:cut', 'noun:onion'.
 
-
-def grouped_labels(found: Found, columns) -> tuple[str, ...]:
-    """(group, text) of each group's column -> its labels, each with its group's name in front."""
+    Refused (bad_label) where a group has none.
+    """
     labels = []
     for group, text in columns:
-        parts = [clean_label(part) for part in text.split(found.task.label_separator)]
-        if not any(parts):
+        label = clean_label(text)
+        if not label:
             raise Refused('bad_label', f'It has no label in {group}.')
-        labels += [f'{group}:{part}' for part in parts if part]
-    return tuple(dict.fromkeys(labels))
+        labels.append(f'{group}:{label}')
+    return tuple(labels)
 
 
 def make_entry(found: Found, path: str, labels, split, start, end, extra, **place) -> Entry:
@@ -244,11 +242,8 @@ def json_object(text: str) -> dict:
 def json_labels(found: Found, row: dict) -> tuple[str, ...]:
     """The labels of a JSON object: a text or number, or a list of them."""
     names = found.task.columns
-    if label_groups(found.task):
-        texts = ((group, row.get(group)) for group in label_groups(found.task))
-        separator = found.task.label_separator
-        return grouped_labels(found, ((group, separator.join(map(_label_text, value)) if isinstance(value, list) else
-                                       _label_text(value)) for group, value in texts))
+    if found.task.label_groups:
+        return grouped_labels(((group, _label_text(row.get(group))) for group in found.task.label_groups))
     key = names.label or ('label' if 'label' in row else 'labels')
     value = row.get(key)
     if isinstance(value, list):

@@ -13,7 +13,7 @@ import re
 from components.media_example_gen.entries import Entry, Refused
 from components.media_example_gen.listing import files
 from components.media_example_gen.listing.folders import media_endings
-from components.media_example_gen.listing.manifests import (json_extra, json_labels, json_object, label_groups,
+from components.media_example_gen.listing.manifests import (json_extra, json_labels, json_object,
                                                             make_entry)
 from components.media_example_gen.listing.rows import SPLITS, Found
 from model_code.errors import ConfigError
@@ -140,7 +140,7 @@ class _Shard:
                 text[ending] = parts[ending][2]
         row = json_object(text['json']) if 'json' in text else {}
         keys = [names.label] if names.label else ['label', 'labels']
-        if label_groups(found.task) or any(key in row for key in keys):
+        if found.task.label_groups or any(key in row for key in keys):
             labels = json_labels(found, row)
         elif 'cls' in text or 'txt' in text:
             labels = found.labels(text.get('cls', text.get('txt')).strip())

@@ -1,0 +1,377 @@
+"""Starting weights: from a public ViT's .npz file, or from a model of our own (polyvit.md, Initialisation).
+
+From a ViT: everything but the heads, which start fresh. From our own: what the two models have in common, so that a
+trained model can be taught new tasks. Nothing is unpickled, and no array is read before its shape is known to be right.
+"""
+
+import json
+import logging
+import math
+import os
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+from model_code import modalities
+from model_code.errors import PipelineStop
+from model_code.polyvit import PolyViT
+from model_code.serialization import from_dict
+
+_logger = logging.getLogger('polyvit')
+
+MAX_POSITIONS = 16_384  # of a ViT's position embedding: the one array whose size the model does not give
+CARD_FILE = 'model_card.json'
+
+
+def initialise(model: PolyViT, path: str, inflation: str = 'central_frame',
+               vocabularies: dict[str, list[str]] | None = None) -> dict[str, list[str]]:
+    """Sets the model's variables in place; returns and logs their names under 'taken', 'resized' and 'fresh'.
+
+    path: a ViT's .npz; or of our own: a checkpoint directory (a model_run artifact, or its `checkpoints`) or a
+      SavedModel (a pushed version). Any path that TensorFlow opens.
+    inflation: of a ViT's kernel for video, one of settings.INFLATIONS.
+    vocabularies: task -> labels in id order. A head of our own is then taken class by class, by its label.
+
+    Raises PipelineStop, which names every array that is missing or of another shape.
+    """
+    if not tf.io.gfile.exists(path):
+        raise PipelineStop(f'initial_checkpoint is {path}, which does not exist. Give a .npz file, a SavedModel or a '
+                           'checkpoint directory.')
+    if path.endswith('.npz'):
+        found = _from_vit(model, path, inflation)
+    else:
+        found = _from_own(model, path, vocabularies or {})
+    _logger.info('initialisation from %s: %d arrays taken; resized: %s; fresh: %s', path, len(found['taken']),
+                 ', '.join(found['resized']) or 'none', ', '.join(found['fresh']) or 'none')
+    return found
+
+
+# What a ViT's arrays become.
+
+def resize_grid(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """[rows, columns, width] -> [*size, width], bilinear, corner on corner (as the reference's scipy.ndimage.zoom)."""
+    for axis, new in enumerate(size):
+        old = grid.shape[axis]
+        place = np.linspace(0, old - 1, new) if new > 1 else np.array([(old - 1) / 2])
+        low = np.minimum(place.astype(int), max(0, old - 2))
+        high = np.minimum(low + 1, old - 1)
+        share = (place - low).reshape([-1 if a == axis else 1 for a in range(3)])
+        grid = np.take(grid, low, axis) * (1 - share) + np.take(grid, high, axis) * share
+    return grid
+
+
+def resize_positions(embedding: np.ndarray, old: tuple[int, ...], new: tuple[int, ...]) -> np.ndarray:
+    """A position embedding [1, 1 + positions, width], class token first, from the grid `old` to the grid `new`.
+
+    Grids are (rows, columns) or (times, rows, columns). Without a time in `old`, the resized grid is tiled in time;
+    with another number of times, these are interpolated too.
+    """
+    class_token, rest = embedding[:, :1], embedding[0, 1:]
+    width = rest.shape[-1]
+    times = old[0] if len(old) == 3 else 1
+    space = np.stack([resize_grid(g, new[-2:]) for g in rest.reshape(times, *old[-2:], width)])
+    if len(new) == 3:
+        flat = space.reshape(times, -1, width)
+        space = np.repeat(flat, new[0], axis=0) if times == 1 else resize_grid(flat, (new[0], flat.shape[1]))
+    return np.concatenate([class_token, space.reshape(1, -1, width)], axis=1).astype(np.float32)
+
+
+def inflate(kernel: np.ndarray, frames: int, inflation: str) -> np.ndarray:
+    """A convolution's [rows, columns, 3, width] -> [frames, rows, columns, 3, width].
+
+    'central_frame': in the middle frame, zeros elsewhere. 'average': a `frames`-th of it in each, so that a still clip
+    gives the image's tokens.
+    """
+    if inflation == 'average':
+        return np.repeat(kernel[None] / frames, frames, axis=0)
+    result = np.zeros((frames, *kernel.shape), kernel.dtype)
+    result[frames // 2] = kernel
+    return result
+
+
+def _tokenizer_kernel(kernel: np.ndarray, spec, inflation: str) -> np.ndarray:
+    """A ViT's kernel for a modality's input: inflated where the patch has a time. With one channel, summed over the
+    three: exactly the ViT on that channel repeated."""
+    if spec.shape[-1] == 1:
+        kernel = kernel.sum(axis=-2, keepdims=True)
+    return inflate(kernel, spec.patch[0], inflation) if len(spec.patch) == 3 else kernel
+
+
+# A ViT's file. Names: vision_transformer's, and big_vision's where they differ.
+
+PREFIXES = ('', 'params/', 'opt/target/')
+_POSITIONS = ('Transformer/posembed_input/pos_embedding',)
+_ATTENTION = ('MultiHeadDotProductAttention_1', 'MultiHeadDotProductAttention_0', 'MultiHeadDotProductAttention')
+_MLP = ('MlpBlock_3', 'MlpBlock_0', 'MlpBlock')
+_SECOND_NORM = ('LayerNorm_2', 'LayerNorm_1')
+
+
+def _block_arrays(config) -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
+    """(variable of a Block, its names in a ViT's block, its shape there), for all variables of a block."""
+    width, hidden, heads = config.width, config.mlp_width, config.heads
+    result = []
+    for ours, theirs in (('norm_attention', ('LayerNorm_0',)), ('norm_mlp', _SECOND_NORM)):
+        for variable, array in (('gamma', 'scale'), ('beta', 'bias')):
+            result.append((f'{ours}/{variable}', tuple(f'{t}/{array}' for t in theirs), (width,)))
+    split = (heads, width // heads)
+    for name in ('query', 'key', 'value', 'out'):
+        kernel, bias = ((*split, width), (width,)) if name == 'out' else ((width, *split), split)
+        for part, shape in (('kernel', kernel), ('bias', bias)):
+            result.append((f'attention/{name}/{part}', tuple(f'{t}/{name}/{part}' for t in _ATTENTION), shape))
+    for ours, theirs, shape in (('mlp_in', 'Dense_0', (width, hidden)), ('mlp_out', 'Dense_1', (hidden, width))):
+        result.append((f'{ours}/kernel', tuple(f'{t}/{theirs}/kernel' for t in _MLP), shape))
+        result.append((f'{ours}/bias', tuple(f'{t}/{theirs}/bias' for t in _MLP), shape[1:]))
+    return result
+
+
+class _VitFile:
+    """Reads arrays of a .npz by name, each only after its header; collects what is wrong instead of raising."""
+
+    def __init__(self, file, path: str):
+        try:
+            self._arrays = np.load(file, allow_pickle=False)
+        except Exception as error:  # what a damaged archive raises is no closed list
+            raise PipelineStop(f'{path} is not a NumPy .npz file ({error}).') from error
+        if not isinstance(self._arrays, np.lib.npyio.NpzFile):
+            raise PipelineStop(f'{path} is one NumPy array; a ViT is a .npz file of many.')
+        self.names = set(self._arrays.files)
+        self.prefix = next((p for p in PREFIXES if f'{p}cls' in self.names or f'{p}embedding/kernel' in self.names), '')
+        self.used, self.wrong = set(), []
+
+    def read(self, names: tuple[str, ...], shape: tuple[int | None, ...]) -> np.ndarray | None:
+        """The array under the first of `names` that is there, float32; None, and a line in `wrong`, if it is not as
+        `shape` says. None in `shape` is any size up to MAX_POSITIONS."""
+        full = next((self.prefix + n for n in names if self.prefix + n in self.names), None)
+        expected = '[' + ', '.join('any' if s is None else str(s) for s in shape) + ']'
+        if full is None:
+            self.wrong.append(f'{self.prefix}{names[0]} is missing (expected {expected})')
+            return None
+        self.used.add(full)
+        try:
+            found, kind = self._header(full)
+            if kind.hasobject or kind.kind != 'f':
+                self.wrong.append(f'{full} is of type {kind}, not floating-point numbers')
+            elif len(found) != len(shape) or any(
+                    not (f == s if s is not None else 0 < f <= MAX_POSITIONS) for f, s in zip(found, shape)):
+                self.wrong.append(f'{full} has shape {list(found)} (expected {expected})')
+            else:
+                array = self._arrays[full].astype(np.float32)
+                if np.isfinite(array).all():
+                    return array
+                self.wrong.append(f'{full} has numbers that are not finite')
+        except Exception as error:  # nor is what a damaged array raises
+            self.wrong.append(f'{full} cannot be read ({error})')
+        return None
+
+    def _header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
+        with self._arrays.zip.open(f'{name}.npy') as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, kind = read(file)
+        return shape, kind
+
+
+def _from_vit(model: PolyViT, path: str, inflation: str) -> dict[str, list[str]]:
+    config, values, resized = model.config, {}, []
+    with tf.io.gfile.GFile(path, 'rb') as opened:
+        file = _VitFile(opened, path)
+        class_token = file.read(('cls',), (1, 1, config.width))
+        positions = file.read(_POSITIONS, (1, None, config.width))
+        bias = file.read(('embedding/bias',), (config.width,))
+        for name in model.tokenizers:
+            spec = config.input(name)
+            kernel = file.read(('embedding/kernel',), (*spec.patch[-2:], 3, config.width))
+            if spec.shape[-1] not in (1, 3):
+                file.wrong.append(f'{name} has {spec.shape[-1]} channels, and a ViT 3: give it 3, or 1')
+            values[f'tokenizers/{name}/class_token'] = class_token
+            values[f'tokenizers/{name}/embedding/bias'] = bias
+            if kernel is not None:
+                values[f'tokenizers/{name}/embedding/kernel'] = _tokenizer_kernel(kernel, spec, inflation)
+            if positions is not None:
+                side = math.isqrt(positions.shape[1] - 1)
+                if side * side != positions.shape[1] - 1 or not side:
+                    file.wrong.append(f'{file.prefix}{_POSITIONS[0]} has shape {list(positions.shape)}, which is not a '
+                                      'class token and a square grid')
+                    break
+                key = f'tokenizers/{name}/position_embedding'
+                values[key] = resize_positions(positions, (side, side), spec.grid)
+                if (side, side) != spec.grid:
+                    resized.append(key)
+        arrays = _block_arrays(config)
+        for number in range(config.layers):
+            for variable, names, shape in arrays:
+                theirs = tuple(f'Transformer/encoderblock_{number}/{n}' for n in names)
+                value = file.read(theirs, shape)
+                for key in _block_keys(model, number):
+                    values[f'{key}/{variable}'] = value
+        beyond = f'{file.prefix}Transformer/encoderblock_{config.layers}/'
+        if any(name.startswith(beyond) for name in file.names):
+            file.wrong.append(f'{beyond[:-1]} is there, but the model has {config.layers} layers')
+        for variable, array in (('gamma', 'scale'), ('beta', 'bias')):
+            values[f'encoder/norm/{variable}'] = file.read((f'Transformer/encoder_norm/{array}',), (config.width,))
+    if file.wrong:
+        raise PipelineStop(f'{path} does not fit the model: ' + '; '.join(dict.fromkeys(file.wrong)) + '.')
+    unused = sorted(file.names - file.used)
+    if unused:
+        more = f' and {len(unused) - 20} more' if len(unused) > 20 else ''
+        _logger.info('initialisation: %s also holds, unused: %s%s', path, ', '.join(unused[:20]), more)
+    variables = named_variables(model)
+    for key, value in values.items():
+        variables[key].assign(value.reshape(variables[key].shape))
+    return _sorted_out(variables, values, resized)
+
+
+def _block_keys(model: PolyViT, number: int) -> list[str]:
+    """Where block `number` of all layers is in the model: once, or once a modality."""
+    if number < model.config.modality_layers:
+        return [f'encoder/modality_blocks/{name}/{number}' for name in model.tokenizers]
+    return [f'encoder/blocks/{number}']
+
+
+def named_variables(model: PolyViT) -> dict[str, tf.Variable]:
+    """Every variable by its path in the model, as checkpoints have it, but shared blocks by their place among all."""
+    view, found, seen, waiting = tf.train.TrackableView(model), {}, set(), [('', model)]
+    while waiting:
+        path, node = waiting.pop(0)
+        if hasattr(node, 'assign'):  # a tf.Variable, or one spread over replicas
+            names = path[1:].split('/')
+            if names[:2] == ['encoder', 'blocks']:
+                names[2] = str(int(names[2]) + model.config.modality_layers)
+            found['/'.join(names)] = node
+            continue
+        for name, child in view.children(node).items():
+            if id(child) not in seen:
+                seen.add(id(child))
+                waiting.append((f'{path}/{name}', child))
+    return found
+
+
+def _sorted_out(variables, values, resized) -> dict[str, list[str]]:
+    return {'taken': sorted(k for k in values if k not in resized), 'resized': sorted(resized),
+            'fresh': sorted(k for k in variables if k not in values)}
+
+
+# A model of our own.
+
+class _Own:
+    """The arrays of a checkpoint or SavedModel of ours by their path in the model, and its card's facts if any."""
+
+    def __init__(self, path: str):
+        self.path = path
+        prefix = self._prefix()
+        try:
+            self._reader = tf.train.load_checkpoint(prefix)
+            graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
+                self._reader.get_tensor('_CHECKPOINTABLE_OBJECT_GRAPH'))
+        except (tf.errors.OpError, ValueError, KeyError) as error:
+            raise PipelineStop(f'{path} cannot be read as a checkpoint: {error}.') from error
+        self._shapes, self._nodes = self._reader.get_variable_to_shape_map(), graph.nodes
+        if self._node(['encoder', 'norm']) is None:
+            raise PipelineStop(f'{path} is no checkpoint of a PolyViT: it has no encoder.')
+        own = self._node(['encoder', 'modality_blocks'])
+        lists = graph.nodes[own].children if own is not None else ()
+        self._modality_layers = max(
+            (sum(c.local_name.isdigit() for c in graph.nodes[blocks.node_id].children) for blocks in lists), default=0)
+        card = self._card()
+        self.classes = {t['name']: t['classes'] for t in card.get('tasks', ())}
+        self.grids = {name: from_dict(modalities.get_modality(name).input_class, fields).grid
+                      for name, fields in card.get('inputs', {}).items()}
+
+    def _prefix(self) -> str:
+        if tf.io.gfile.exists(os.path.join(self.path, 'variables', 'variables.index')):
+            return os.path.join(self.path, 'variables', 'variables')
+        for directory in (self.path, os.path.join(self.path, 'checkpoints')):
+            latest = tf.train.latest_checkpoint(directory)
+            if latest:
+                return latest
+        raise PipelineStop(f'{self.path} holds neither a SavedModel nor a checkpoint. Give a pushed version, a '
+                           'model_run, or a .npz file.')
+
+    def _node(self, names: list[str]) -> int | None:
+        """The number of the object that is reached from the model by attribute names and list places."""
+        node = 0
+        for name in ['model', *names]:
+            node = next((c.node_id for c in self._nodes[node].children if c.local_name == name), None)
+            if node is None:
+                return None
+        return node
+
+    def _key(self, name: str) -> str | None:
+        """A variable's key in the checkpoint. (Which is one path of several to it, and not always this one.)"""
+        names = name.split('/')
+        if names[:2] == ['encoder', 'blocks']:
+            names[2] = str(int(names[2]) - self._modality_layers)
+        node = self._node(names)
+        attributes = self._nodes[node].attributes if node is not None else ()
+        return next((a.checkpoint_key for a in attributes if a.name == 'VARIABLE_VALUE'), None)
+
+    def _card(self) -> dict:
+        for directory in (os.path.join(self.path, 'assets.extra'), self.path, os.path.dirname(self.path.rstrip('/'))):
+            card = os.path.join(directory, CARD_FILE)
+            if tf.io.gfile.exists(card):
+                with tf.io.gfile.GFile(card) as file:
+                    return json.load(file)
+        return {}
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """None where there is no such variable."""
+        key = self._key(name)
+        return tuple(self._shapes[key]) if key else None
+
+    def value(self, name: str) -> np.ndarray:
+        return self._reader.get_tensor(self._key(name))
+
+
+def _from_own(model: PolyViT, path: str, vocabularies: dict[str, list[str]]) -> dict[str, list[str]]:
+    own, variables, values, resized, wrong = _Own(path), named_variables(model), {}, [], []
+    for name, variable in variables.items():
+        source = name
+        if own.shape(name) is None and name.startswith('encoder/modality_blocks/'):
+            source = 'encoder/blocks/' + name.split('/', 3)[3]  # a modality's own block starts from the shared one
+        shape, expected = own.shape(source), tuple(variable.shape)
+        if name.endswith('/position_embedding') and shape is not None and shape[-1] == expected[-1]:
+            value = _own_positions(model, own, name, shape, expected)
+        elif name.startswith('heads/') and shape is not None and '/output_layer/' in name:
+            value = _own_output(own, name, variable, vocabularies)
+        else:
+            value = own.value(source) if shape == expected else None
+        if value is not None:
+            values[name] = value
+            if shape != expected:
+                resized.append(name)
+        elif name.startswith('encoder/') and not (shape is None and '/modality_blocks/' in name):
+            wrong.append(f'{name} ' + ('is missing' if shape is None else f'has shape {list(shape)}')
+                         + f' (expected {list(expected)})')
+    if wrong:
+        raise PipelineStop(f'{path} does not fit the model: ' + '; '.join(wrong) + '.')
+    for name, value in values.items():
+        variables[name].assign(value)
+    return _sorted_out(variables, values, resized)
+
+
+def _own_positions(model: PolyViT, own: _Own, name: str, shape, expected) -> np.ndarray | None:
+    """A tokenizer's position embedding, resized where its input's grid has changed."""
+    modality = name.split('/')[1]
+    new = model.config.input(modality).grid
+    old = own.grids.get(modality, new if shape == expected else None)
+    if old is None:
+        raise PipelineStop(f'{own.path}: {name} has {shape[1]} positions, the model {expected[1]}, and there is no '
+                           f'{CARD_FILE} beside it that says how they lie. Start from the pushed version instead.')
+    value = own.value(name)
+    return value if old == new else resize_positions(value, old, new)
+
+
+def _own_output(own: _Own, name: str, variable, vocabularies) -> np.ndarray | None:
+    """A head's output kernel or bias: each class by its label where both vocabularies are known, else as it is."""
+    task = name.split('/')[1]
+    old, new = own.classes.get(task), vocabularies.get(task)
+    if old is None or new is None or old == list(new):
+        return own.value(name) if own.shape(name) == tuple(variable.shape) else None
+    if own.shape(name)[:-1] != tuple(variable.shape)[:-1] or not set(old) & set(new):
+        return None
+    value, places = variable.numpy(), {label: i for i, label in enumerate(old)}
+    for i, label in enumerate(new):
+        if label in places:
+            value[..., i] = own.value(name)[..., places[label]]
+    return value

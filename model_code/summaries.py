@@ -1,0 +1,70 @@
+"""TensorBoard: curves while training runs, and what the model sees. A resumed run's points are not there twice."""
+
+import os
+
+import tensorflow as tf
+
+from model_code.tasks import Task
+
+IMAGES = 4  # examples a task shown
+
+
+class Summaries:
+    """Writes event files to `directory`.
+
+    first_step: where training starts; points of this step and later ones, which a run that was cut left behind, are
+    removed. A directory of '' writes nothing (a worker that is not the chief).
+    """
+
+    def __init__(self, directory: str, first_step: int):
+        if not directory:
+            self._writer = tf.summary.create_noop_writer()
+            return
+        for path in tf.io.gfile.glob(os.path.join(directory, 'events.*')):
+            _keep_before(path, first_step)
+        self._writer = tf.summary.create_file_writer(directory)
+
+    def scalars(self, step: int, values: dict[str, float]):
+        with self._writer.as_default():
+            for name, value in values.items():
+                tf.summary.scalar(name, value, step)
+
+    def inputs(self, task: Task, inputs: tf.Tensor):
+        """A batch of the task's inputs as training sees them: pictures, strips of frames, spectrograms."""
+        with self._writer.as_default():
+            tf.summary.image(f'inputs/{task.name}', pictures(task.modality, inputs[:IMAGES]), 0, max_outputs=IMAGES)
+
+    def flush(self):
+        self._writer.flush()
+
+    def close(self):
+        self._writer.close()
+
+
+def pictures(modality: str, inputs: tf.Tensor) -> tf.Tensor:
+    """[batch, *input shape] float32 -> [batch, height, width, 3 or 1] in [0, 1].
+
+    A clip's frames stand side by side; a spectrogram's time runs to the right and its pitch up, darkest at its least.
+    """
+    if modality == 'video':
+        n, f, h, w, c = inputs.shape
+        inputs = tf.reshape(tf.transpose(inputs, [0, 2, 1, 3, 4]), [n, h, f * w, c])
+    if modality != 'audio':
+        return tf.clip_by_value(inputs / 2 + 0.5, 0.0, 1.0)
+    plane = tf.reverse(tf.transpose(inputs[..., :1], [0, 2, 1, 3]), [1])
+    low, high = (reduce(plane, axis=[1, 2, 3], keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
+    return (plane - low) / tf.maximum(high - low, 1e-6)
+
+
+def _keep_before(path: str, step: int):
+    """Writes the event file anew with the events before `step`; what a kill cut short at its end is dropped."""
+    kept = path + '.kept'
+    with tf.io.TFRecordWriter(kept) as writer:
+        try:
+            for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+                event = tf.compat.v1.Event.FromString(record)
+                if event.step < step or not event.HasField('summary'):
+                    writer.write(record)
+        except tf.errors.DataLossError:
+            pass
+    tf.io.gfile.rename(kept, path, overwrite=True)

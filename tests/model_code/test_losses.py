@@ -1,0 +1,116 @@
+"""Losses and scores against closed forms; several label groups in one head, from the task to the served answer."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model_code import export, input_pipeline, losses, polyvit
+from model_code.errors import ConfigError
+from model_code.settings import ModelConfig
+from model_code.tasks import Mixture, Task
+from tests import testing
+
+GROUPED = Task('kitchen', 'image', 1, 2, label_groups=('verb', 'noun'), label_smoothing=0.2)
+# By frequency, as a vocabulary is: the groups stand mixed.
+VOCABULARY = ['noun:onion', 'verb:cut', 'verb:wash', 'noun:knife', 'noun:pan']
+GROUPS = ((1, 2), (0, 3, 4))
+
+
+def softmax(x):
+    return np.exp(x) / np.exp(x).sum()
+
+
+def cross_entropy(targets, logits) -> float:
+    return float(-(np.array(targets) * np.log(softmax(np.array(logits)))).sum())
+
+
+def loss_of(task, logits, labels, groups=()) -> float:
+    return float(losses.loss(task, tf.constant([logits]), tf.constant([labels]), groups)[0])
+
+
+def test_a_single_label_is_smoothed_and_may_be_soft():
+    task, logits = Task('t', 'image', 1, 1, label_smoothing=0.3), [2.0, 0.0, -1.0]
+    assert loss_of(task, logits, 1) == pytest.approx(cross_entropy([0.1, 0.8, 0.1], logits), rel=1e-5)
+    assert loss_of(task, logits, [0.0, 1.0, 0.0]) == pytest.approx(loss_of(task, logits, 1), rel=1e-6)
+    mixed = loss_of(task, logits, [0.25, 0.75, 0.0])
+    assert mixed == pytest.approx(0.25 * loss_of(task, logits, 0) + 0.75 * loss_of(task, logits, 1), rel=1e-5)
+
+
+def test_several_labels_are_summed_over_classes_and_may_be_soft():
+    task, logits = Task('t', 'image', 1, 1, multi_label=True), [2.0, 0.0, -1.0]
+    on, off = np.log1p(np.exp([-2.0, 0.0, 1.0])), np.log1p(np.exp([2.0, 0.0, -1.0]))
+    assert loss_of(task, logits, [1.0, 0.0, 1.0]) == pytest.approx(on[0] + off[1] + on[2], rel=1e-5)
+    assert loss_of(task, logits, [0.3, 0.0, 0.0]) == pytest.approx(0.3 * on[0] + 0.7 * off[0] + off[1] + off[2],
+                                                                   rel=1e-5)
+
+
+def test_label_groups_have_a_softmax_each_and_the_mean_of_their_losses():
+    logits = [0.5, 2.0, -1.0, 1.5, 0.0]
+    verb = cross_entropy([0.1, 0.9], [2.0, -1.0])
+    noun = cross_entropy([0.2 / 3, 0.8 + 0.2 / 3, 0.2 / 3], [0.5, 1.5, 0.0])
+    assert loss_of(GROUPED, logits, [0.0, 0.0, 1.0, 1.0, 0.0], GROUPS) == pytest.approx((verb + noun) / 2, rel=1e-5)
+    scores = losses.scores(GROUPED, tf.constant([logits]), GROUPS).numpy()[0]
+    np.testing.assert_allclose(scores[[1, 2]], softmax(np.array([2.0, -1.0])), rtol=1e-5)
+    np.testing.assert_allclose(scores[[0, 3, 4]], softmax(np.array([0.5, 1.5, 0.0])), rtol=1e-5)
+
+
+def test_groups_are_found_by_the_labels_prefixes():
+    assert GROUPED.group_ids(VOCABULARY) == GROUPS
+    assert Task('t', 'image', 1, 1).group_ids(VOCABULARY) == ()
+    with pytest.raises(ConfigError, match="label 'adverb:fast' is in none of its label_groups"):
+        GROUPED.group_ids([*VOCABULARY, 'adverb:fast'])
+    with pytest.raises(ConfigError, match="label 'verb' is in none"):
+        GROUPED.group_ids([*VOCABULARY, 'verb'])
+    with pytest.raises(ConfigError, match="no label starts with 'noun:'"):
+        GROUPED.group_ids(['verb:cut'])
+
+
+@pytest.mark.parametrize('fields, message', [
+    (dict(label_groups=('verb', 'noun'), multi_label=True), 'multi_label and has label_groups'),
+    (dict(label_groups=('verb',)), 'two or more different names'),
+    (dict(label_groups=('verb', 'verb')), 'two or more different names'),
+    (dict(label_groups=('a:b', 'c')), 'without a colon'),
+    (dict(label_groups=('verb', 'joint')), "none of them 'joint'"),
+    (dict(label_groups=('verb', 'noun'), classes=('verb:cut', 'onion')), "'onion' is in none")])
+def test_label_groups_that_cannot_be(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        Task('t', 'image', 1, 1, **fields)
+
+
+@pytest.fixture(scope='module')
+def served():
+    config = ModelConfig(layers=1, width=16, heads=2, mlp_width=16, image=testing.IMAGE_SPEC)
+    model = polyvit.PolyViT(Mixture((GROUPED,)), {'kitchen': 5}, config, {'kitchen': GROUPS})
+    return export.ServedModel(model, Mixture((GROUPED,)), {'kitchen': VOCABULARY}, {})
+
+
+def test_a_transformed_example_has_a_row_of_ones():
+    assert input_pipeline.feature_spec(GROUPED, 5)['label'] == tf.io.FixedLenFeature([5], tf.float32)
+
+
+def test_the_model_wants_to_know_the_groups():
+    config = ModelConfig(layers=1, width=16, heads=2, mlp_width=16, image=testing.IMAGE_SPEC)
+    with pytest.raises(ValueError, match='kitchen has the label groups'):
+        polyvit.PolyViT(Mixture((GROUPED,)), {'kitchen': 5}, config)
+
+
+def test_the_served_answer_is_the_best_label_of_each_group(served):
+    functions = served.signatures('{}')
+    media = tf.constant([testing.image_bytes(seed=i) for i in range(3)])
+    scores = functions['kitchen_scores'](image=media)['scores'].numpy()
+    best = functions['kitchen'](image=media)
+    for row, labels, top in zip(scores, best['labels'].numpy(), best['scores'].numpy()):
+        verb, noun = (group[int(np.argmax(row[list(group)]))] for group in GROUPS)
+        assert [label.decode() for label in labels] == [VOCABULARY[verb], VOCABULARY[noun]]
+        np.testing.assert_array_equal(top, row[[verb, noun]])
+    assert scores[:, [1, 2]].sum(axis=1) == pytest.approx(np.ones(3), abs=1e-5)
+
+
+def test_the_label_says_which_classes_compete(served):
+    def example(*labels):
+        value = tf.train.BytesList(value=[label.encode() for label in labels])
+        return tf.train.Example(features=tf.train.Features(
+            feature={'label': tf.train.Feature(bytes_list=value)})).SerializeToString()
+    examples = tf.constant([example('verb:wash', 'noun:onion'), example('verb:cut', 'noun:unheard of')])
+    label = served._label(GROUPED, examples)['label'].numpy()
+    assert label.tolist() == [[2, -1, 1, -2, -2], [-2, 1, -1, -2, -2]]

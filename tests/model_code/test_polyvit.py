@@ -1,0 +1,197 @@
+"""The model against a numpy one, its randomness, its precision, and how many parameters it has."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from model_code import encoder, initialisation, polyvit
+from model_code.errors import ConfigError
+from model_code.modalities import ImageInput
+from model_code.settings import PRESETS, ModelConfig, preset
+from model_code.tasks import Mixture, Task
+from pipeline import plan
+from pipeline.config import load_config
+from tests import testing
+from tests.model_code import reference
+
+SIZES = dict(layers=2, width=16, heads=2, mlp_width=32, image=testing.IMAGE_SPEC, audio=testing.AUDIO_SPEC,
+             video=testing.VIDEO_SPEC)
+TASKS = (Task('shapes', 'image', 1, 1, stochastic_depth=0.5),
+         Task('tones', 'audio', 1, 1, pooling='gap', head_hidden=(8, 6)),
+         Task('walks', 'video', 1, 1, zero_init_head=True))
+CLASSES = {'shapes': 2, 'tones': 3, 'walks': 4}
+
+
+def make_model(tasks=TASKS, **overrides):
+    return polyvit.PolyViT(Mixture(tasks), CLASSES, ModelConfig(**{**SIZES, **overrides}))
+
+
+def scramble(model) -> dict[str, np.ndarray]:
+    """Gives every variable random values, the zeros too; returns them by path."""
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign(rng.normal(0.1, 0.3, variable.shape))
+    return {name: variable.numpy() for name, variable in initialisation.named_variables(model).items()}
+
+
+def inputs_for(model, modality, count=2):
+    return np.random.default_rng(1).normal(size=(count, *model.config.input(modality).shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize('modality_layers', [0, 1])
+def test_forward_pass_against_numpy(modality_layers):
+    model = make_model(modality_layers=modality_layers)
+    parameters = scramble(model)
+    assert len(parameters) == len(model.trainable_variables)
+    for task in TASKS:
+        inputs = inputs_for(model, task.modality)
+        expected = reference.logits(
+            parameters, inputs, task.modality, task.name, patch=model.config.input(task.modality).patch, heads=2,
+            layers=2, modality_layers=modality_layers, pooling=task.pooling, hidden=len(task.head_hidden))
+        np.testing.assert_allclose(model.logits(task.name, inputs), expected, atol=1e-5)
+
+
+def test_a_task_trains_nothing_of_another_modality():
+    model = make_model(modality_layers=1)
+    paths = {v.ref(): name for name, v in initialisation.named_variables(model).items()}
+    trained = {paths[v.ref()] for v in model.task_variables('tones')}
+    # Block 0, the audio's own, and block 1, which all share, have 16 variables each.
+    assert {name.split('/')[2] for name in trained if 'modality_blocks' in name} == {'audio'}
+    assert sum(name.startswith('encoder/') for name in trained) == 16 + 16 + 2
+    assert {name.split('/')[1] for name in trained if name.startswith(('tokenizers/', 'heads/'))} == {'audio', 'tones'}
+
+
+def test_a_zero_initialised_head_starts_with_equal_scores():
+    model = make_model()
+    np.testing.assert_array_equal(model.logits('walks', inputs_for(model, 'video')), np.zeros((2, 4)))
+
+
+def test_dropout_sets_so_many_numbers_to_zero_and_scales_the_rest():
+    seed = tf.constant([1, 2])
+    first, other = (encoder.dropout(tf.ones([4000]), 0.25, seed, draw).numpy() for draw in (0, 1))
+    np.testing.assert_allclose(np.unique(first), [0, 4 / 3], rtol=1e-6)
+    assert np.mean(first == 0) == pytest.approx(0.25, abs=4 * math.sqrt(0.25 * 0.75 / 4000))
+    assert np.mean((first == 0) & (other == 0)) == pytest.approx(0.0625, abs=0.02), 'draws are independent'
+
+
+def test_stochastic_depth_passes_by_later_blocks_as_the_tasks_rate_says():
+    task = Task('shapes', 'image', 1, 1, stochastic_depth=0.6)
+    model = make_model((task,), layers=3)
+    parameters = scramble(model)
+    inputs = np.repeat(inputs_for(model, 'image', 1), 500, axis=0)
+    got = model.logits('shapes', inputs, training=True, seed=tf.constant([0, 7])).numpy()
+
+    def share(blocks):
+        """Of the samples that went through these blocks alone."""
+        kept = {k: v for k, v in parameters.items() if not k.startswith('encoder/blocks/')}
+        for place, number in enumerate(blocks):
+            kept |= {k.replace(f'blocks/{number}', f'blocks/{place}'): v for k, v in parameters.items()
+                     if k.startswith(f'encoder/blocks/{number}/')}
+        expected = reference.logits(kept, inputs[:1], 'image', 'shapes', patch=(8, 8), heads=2, layers=len(blocks))
+        return np.mean(np.abs(got - expected).max(axis=1) < 1e-4)
+
+    # Block 0 stays always, block 1 is passed by at 0.3, block 2 at 0.6: 4 sigma of 500 samples are at most 0.09.
+    for blocks, expected in (([0, 1, 2], 0.28), ([0, 1], 0.42), ([0, 2], 0.12), ([0], 0.18)):
+        assert share(blocks) == pytest.approx(expected, abs=0.09), blocks
+    assert sum(share(blocks) for blocks in ([0, 1, 2], [0, 1], [0, 2], [0])) == pytest.approx(1)
+
+
+def test_a_step_is_a_function_of_its_seed():
+    model = make_model((Task('shapes', 'image', 1, 1, stochastic_depth=0.5),), dropout=0.2)
+    scramble(model)
+    inputs = inputs_for(model, 'image', 8)
+    logits = tf.function(lambda seed: model.logits('shapes', inputs, training=True, seed=seed), autograph=False)
+    first, again, other = (logits(tf.constant(seed)).numpy() for seed in ([3, 4], [3, 4], [3, 5]))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    with pytest.raises(ValueError, match='give a seed'):
+        model.logits('shapes', inputs, training=True)
+    served = model.logits('shapes', inputs)
+    np.testing.assert_array_equal(served, model.logits('shapes', inputs, seed=tf.constant([3, 4])))
+
+
+def test_a_step_compiles_under_xla_with_all_its_randomness():
+    task = Task('walks', 'video', 1, 1, stochastic_depth=0.3)
+    model = make_model((task,), dropout=0.1, modality_layers=1)
+    scramble(model)
+    inputs, labels = tf.constant(inputs_for(model, 'video')), tf.constant([1, 3], tf.int64)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def gradients(inputs, labels, seed):
+        with tf.GradientTape() as tape:
+            loss = model.loss('walks', inputs, labels, seed)
+        return tape.gradient(loss, model.task_variables('walks'))
+
+    once, twice = (gradients(inputs, labels, tf.constant([0, 1])) for _ in range(2))
+    for a, b in zip(once, twice):
+        assert np.isfinite(a).all()
+        np.testing.assert_array_equal(a, b)
+    plain = tf.function(lambda x: model.logits('walks', x), jit_compile=True, autograph=False)
+    np.testing.assert_allclose(plain(inputs), model.logits('walks', inputs), atol=1e-4)
+
+
+@pytest.mark.parametrize('policy, tolerance', [('mixed_bfloat16', 0.05), ('mixed_float16', 0.005)])
+def test_mixed_precision_is_near_and_its_ends_are_float32(policy, tolerance):
+    model = make_model()
+    inputs = {task.name: inputs_for(model, task.modality) for task in TASKS}
+    scramble(model)
+    labels, seed = tf.zeros([2], tf.int64), tf.constant([0, 1])
+    exact = {name: model.logits(name, x).numpy() for name, x in inputs.items()}
+    tf_keras.mixed_precision.set_global_policy(policy)
+    try:
+        mixed = make_model(dropout=0.1)
+        scramble(mixed)
+        for name, x in inputs.items():
+            logits = mixed.logits(name, x)
+            assert logits.dtype == tf.float32
+            assert mixed.encode(mixed.tasks[name].modality, x).dtype == policy.removeprefix('mixed_')
+            scale = np.abs(exact[name]).max()
+            np.testing.assert_allclose(logits, exact[name], atol=tolerance * scale)
+            with tf.GradientTape() as tape:
+                loss = mixed.loss(name, x, labels, seed)
+            gradients = tape.gradient(loss, mixed.task_variables(name))
+            assert all(g.dtype == tf.float32 and np.isfinite(g).all() for g in gradients)
+    finally:
+        tf_keras.mixed_precision.set_global_policy('float32')
+
+
+def parameters_of(mixture, classes, config) -> int:
+    """Counted on the model as it is built, in a graph: so no memory is taken for a ViT-L."""
+    with tf.Graph().as_default():
+        model = tf.autograph.experimental.do_not_convert(polyvit.PolyViT)(mixture, classes, config)
+        return sum(v.shape.num_elements() for v in model.trainable_variables)
+
+
+# As published for 224 pixels and patches of 16 (timm's table), less the head of 1,000 classes.
+PUBLISHED = {'Ti': 5_717_416, 'S': 22_050_664, 'B': 86_567_656, 'L': 304_326_632}
+
+
+@pytest.mark.parametrize('name', PRESETS)
+def test_presets_have_the_published_number_of_parameters(name):
+    config, mixture = preset(name, image=ImageInput(224, 224)), Mixture((Task('t', 'image', 1, 1),))
+    built = parameters_of(mixture, {'t': 1000}, config)
+    assert built == PUBLISHED[name]
+    width, hidden = config.width, config.mlp_width
+    block = 4 * (width * width + width) + 2 * width * hidden + hidden + width + 4 * width
+    assert built == (config.layers * block + 2 * width + 16 * 16 * 3 * width + width + 198 * width
+                     + 1000 * width + 1000)
+
+
+def test_the_nine_task_model_has_as_many_parameters_as_the_plan_says():
+    config = load_config('nine')
+    classes = {t.name: t.num_classes for t in config.mixture.tasks}
+    assert parameters_of(config.mixture, classes, config.model) == plan.make_plan(config).total_parameters
+
+
+def test_settings_that_no_model_can_have():
+    with pytest.raises(ConfigError, match='modality_layers is 3.*number of layers, 2'):
+        ModelConfig(**SIZES, modality_layers=3)
+    with pytest.raises(ConfigError, match='no pooling named .max.'):
+        Task('t', 'image', 1, 1, pooling='max')
+    with pytest.raises(ConfigError, match='head_hidden is'):
+        Task('t', 'image', 1, 1, head_hidden=(0,))
+    with pytest.raises(ConfigError, match='stochastic_depth is 1'):
+        Task('t', 'image', 1, 1, stochastic_depth=1.0)

@@ -1,0 +1,53 @@
+"""A training that was cut goes on as if it had not been."""
+
+import glob
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tensorflow as tf
+
+from tests.model_code import tiny_training
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp('tiny'))
+    tiny_training.write_examples(path)
+    return path
+
+
+def points(directory):
+    """(tag, step) of every scalar in the event files."""
+    found = []
+    for path in glob.glob(os.path.join(directory, 'tensorboard', 'events.*')):
+        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+            event = tf.compat.v1.Event.FromString(record)
+            found += [(value.tag, event.step) for value in event.summary.value if 'per_second' not in value.tag]
+    return found
+
+
+def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(folder):
+    whole_history, whole = tiny_training.train(folder, 'whole')
+
+    process = subprocess.Popen([sys.executable, '-m', 'tests.model_code.tiny_training', folder])
+    try:
+        deadline = time.monotonic() + 240
+        while not glob.glob(f'{folder}/checkpoints/ckpt-*.index'):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert not glob.glob(f'{folder}/checkpoints/ckpt-240*')
+
+    history, resumed = tiny_training.train(folder)
+    assert tiny_training.digest(resumed) == tiny_training.digest(whole)
+    assert history['steps'] == whole_history['steps']
+    assert sorted(points(f'{folder}/checkpoints')) == sorted(points(f'{folder}/whole'))

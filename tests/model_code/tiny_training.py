@@ -1,0 +1,96 @@
+"""A tiny co-training of three modalities, for tests: `python -m tests.model_code.tiny_training FOLDER` runs it.
+
+FOLDER/data holds the examples (`write_examples`), FOLDER/checkpoints what is trained. Everything that draws at random is
+switched on.
+"""
+
+import functools
+import hashlib
+import os
+import sys
+
+os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from model_code import input_pipeline, loop, polyvit, strategy
+from model_code.settings import ModelConfig, TrainingConfig
+from model_code.tasks import Mixture, Task
+from tests import testing
+
+MODEL = ModelConfig(layers=2, width=16, heads=2, mlp_width=32, dropout=0.1, image=testing.IMAGE_SPEC,
+                    audio=testing.AUDIO_SPEC, video=testing.VIDEO_SPEC)
+TASKS = (Task('shapes', 'image', steps=120, batch_size=4, stochastic_depth=0.2,
+              augmentations=('inception_crop', 'flip', 'shift')),
+         Task('tones', 'audio', steps=60, batch_size=4, mixup_alpha=0.3, stochastic_depth=0.2,
+              augmentations=('spec_augment', 'time_shift')),
+         Task('walks', 'video', steps=60, batch_size=2, learning_rate_coefficient=0.5,
+              augmentations=('temporal_crop', 'scale_jitter', 'flip', 'shift', 'colour_jitter')))
+CLASSES = 2
+CONFIG = TrainingConfig(optimizer='momentum', learning_rate=0.05, warmup_steps=20, weight_decay=0.01,
+                        checkpoint_every=40, strategy='one_device')
+
+
+def feature(value):
+    """A tf.train.Feature of a list of bytes, an int, or numbers."""
+    if isinstance(value, list):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=value))
+    if isinstance(value, int):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+    return tf.train.Feature(float_list=tf.train.FloatList(value=np.atleast_1d(value)))
+
+
+def example(task: Task, seed: int, label) -> tf.train.Example:
+    """A transformed example, its media made from the seed."""
+    if task.modality == 'image':
+        features = {'image': [testing.image_bytes(('JPEG', 'PNG')[seed % 2], seed=seed)]}
+    elif task.modality == 'audio':
+        features = {'audio': [testing.wav_bytes(0.2, frequency=300 + 100 * seed)], 'log_mel_mean': -20.0,
+                    'log_mel_stddev': 15.0}
+    else:
+        features = {'frames': [testing.image_bytes('JPEG', seed=seed + i) for i in range(3 + seed % 3)]}
+    return tf.train.Example(features=tf.train.Features(
+        feature={name: feature(value) for name, value in {**features, 'label': label}.items()}))
+
+
+def write_examples(folder: str, files: int = 3, per_file: int = 5):
+    """Examples of every task as Transform writes them, in `files` files."""
+    for task in TASKS:
+        os.makedirs(f'{folder}/data/{task.name}')
+        for f in range(files):
+            with tf.io.TFRecordWriter(f'{folder}/data/{task.name}/{f}.gz', 'GZIP') as writer:
+                for i in range(per_file):
+                    number = f * per_file + i
+                    writer.write(example(task, number, number % CLASSES).SerializeToString())
+
+
+def files_of(folder: str, task: Task) -> list[str]:
+    return tf.io.gfile.glob(f'{folder}/data/{task.name}/*.gz')
+
+
+def train(folder: str, checkpoints: str = 'checkpoints', config: TrainingConfig = CONFIG, tasks=TASKS,
+          schedule: str = 'weighted') -> tuple[dict, list[np.ndarray]]:
+    """Trains in FOLDER/checkpoints; returns (history, the weights)."""
+    mixture = Mixture(tasks, schedule)
+    directory = os.path.join(folder, checkpoints)
+    tf_keras.utils.set_random_seed(config.seed)
+    placed = strategy.make_strategy(config)
+    with placed.scope(), strategy.precision(config):
+        model = polyvit.PolyViT(mixture, {t.name: CLASSES for t in tasks}, MODEL)
+    datasets = {t.name: functools.partial(input_pipeline.train_dataset, t, CLASSES, MODEL, files_of(folder, t), i,
+                                          counts_dir=directory) for i, t in enumerate(tasks)}
+    os.makedirs(directory, exist_ok=True)
+    history = loop.train(placed, model, mixture, datasets, config, directory)
+    return history, [v.numpy() for v in model.trainable_variables]
+
+
+def digest(weights: list[np.ndarray]) -> str:
+    """SHA-256 over the bytes of all weights."""
+    return hashlib.sha256(b''.join(w.tobytes() for w in weights)).hexdigest()
+
+
+if __name__ == '__main__':
+    print(digest(train(sys.argv[1])[1]))
