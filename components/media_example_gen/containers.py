@@ -5,7 +5,6 @@ import io
 import posixpath
 from typing import BinaryIO
 
-import numpy as np
 from PIL import Image
 
 from components.media_example_gen import readers
@@ -42,5 +41,6 @@ def _png(pixels: bytes) -> bytes:
     if len(pixels) != 3 * 32 * 32:
         raise readers.MediaError('truncated', f'The record has {len(pixels):,} bytes instead of {3 * 32 * 32:,}.')
     out = io.BytesIO()
-    Image.fromarray(np.frombuffer(pixels, np.uint8).reshape(3, 32, 32).transpose(1, 2, 0)).save(out, 'PNG')
+    channels = [Image.frombytes('L', (32, 32), pixels[start:start + 1024]) for start in (0, 1024, 2048)]
+    Image.merge('RGB', channels).save(out, 'PNG')
     return out.getvalue()

@@ -45,6 +45,7 @@ _GRACE_SECONDS = 1.0  # readers look at the clock too, and say more than a kille
 _START_SECONDS = 60.0
 # Sent ahead, so that the child need not wait for us between two files. Less than a pipe holds, or both would block.
 _AHEAD_ENTRIES, _AHEAD_BYTES = 128, 32 << 10
+_SENT = ('path', 'start', 'end', 'offset', 'length', 'record')
 # A child with more to do keeps answers back this long: a process switch costs more than a small file.
 _TOGETHER_SECONDS = 0.02
 
@@ -84,7 +85,7 @@ class Decoder:
 
     def read(self, entries: Iterable[Entry]) -> Iterator[Decoded]:
         """An answer an entry, in their order. Raises RuntimeError where no child can be started."""
-        waiting = collections.deque()  # (entry, bytes of its request), sent and not answered
+        waiting = collections.deque()  # sent and not answered
         try:
             yield from self._read(iter(entries), waiting)
         finally:
@@ -92,35 +93,28 @@ class Decoder:
                 self.close()
 
     def _read(self, more: Iterator[Entry], waiting: collections.deque) -> Iterator[Decoded]:
-        ahead = 0
         while True:
-            while len(waiting) < _AHEAD_ENTRIES and ahead < _AHEAD_BYTES:
-                entry = next(more, None)
-                if entry is None:
-                    break
-                request = _request(entry)
-                waiting.append((entry, len(request)))
-                ahead += len(request)
-                self._send(request)
+            if len(waiting) <= _AHEAD_ENTRIES // 2:
+                batch = _first(more, _AHEAD_ENTRIES - len(waiting), _AHEAD_BYTES // 2)
+                if batch:
+                    waiting.extend(batch)
+                    self._send(batch)
             if not waiting:
                 return
-            entry, size = waiting[0]
-            answer = self._answer(entry)
+            answer = self._answer(waiting[0])
             if answer is None:
                 # Which of them it was, nobody knows: the answers of those before it may have died with the child.
                 yield from self._one_by_one(waiting)
-                ahead = 0
                 continue
             waiting.popleft()
-            ahead -= size
             yield answer
 
     def _one_by_one(self, waiting: collections.deque) -> Iterator[Decoded]:
         """The answers of all that is waiting; a lost child is now the fault of the one entry that it had."""
         self.close()
         while waiting:
-            entry, _ = waiting[0]
-            self._send(_request(entry))
+            entry = waiting[0]
+            self._send([entry])
             answer = self._answer(entry) or self._lost(entry)
             waiting.popleft()
             yield answer
@@ -136,10 +130,11 @@ class Decoder:
     def __exit__(self, *unused):
         self.close()
 
-    def _send(self, request: bytes):
+    def _send(self, entries: list[Entry]):
         if self._child is None:
             self._child = _Child(self._command, self._start_message)
-        self._child.send(request)
+        # Only what opening and decoding need: labels stay with us.
+        self._child.send(_frame([[getattr(entry, name) for name in _SENT] for entry in entries]))
 
     def _answer(self, entry: Entry) -> Decoded | None:
         """The child's answer; None where it has died or is late."""
@@ -238,15 +233,21 @@ class _Child:
         self._process.stdout.close()
 
 
-def _frame(message: dict) -> bytes:
+def _frame(message) -> bytes:
     text = json.dumps(message).encode()
     return _LENGTH.pack(len(text)) + text
 
 
-def _request(entry: Entry) -> bytes:
-    """Only what opening and decoding need: labels stay with us."""
-    return _frame({'path': entry.path, 'start': entry.start, 'end': entry.end, 'offset': entry.offset,
-                   'length': entry.length, 'record': entry.record})
+def _first(entries: Iterator[Entry], most: int, most_bytes: int) -> list[Entry]:
+    """The next entries, at most so many, and those that begin within so many bytes of request."""
+    batch, size = [], 0
+    while len(batch) < most and size < most_bytes:
+        entry = next(entries, None)
+        if entry is None:
+            break
+        batch.append(entry)
+        size += len(json.dumps(entry.path)) + 80
+    return batch
 
 
 # The child.
@@ -272,20 +273,21 @@ def main():
     answers.write(_frame({'ready': True}))
     answers.flush()
     flushed = time.monotonic()
-    while (request := requests.next(before_waiting=answers.flush)) is not None:
-        entry = Entry(labels=(), split='', **request)
-        try:
-            with containers.open_entry(start['root'], entry, limits) as file:
-                features, notes = readers.read_with_notes(modality, file, spec, limits, entry.start, entry.end)
-            _write_features(answers, features, notes)
-        except MediaError as error:
-            answers.write(_frame({'reason': error.reason, 'detail': error.detail}))
-        except MemoryError:
-            detail = f'Decoding it needs more than {MEMORY_BYTES >> 30} GiB.'
-            answers.write(_frame({'reason': 'too_large', 'detail': detail}))
-        if time.monotonic() - flushed > _TOGETHER_SECONDS:
-            answers.flush()
-            flushed = time.monotonic()
+    while (batch := requests.next(before_waiting=answers.flush)) is not None:
+        for values in batch:
+            entry = Entry(labels=(), split='', **dict(zip(_SENT, values)))
+            try:
+                with containers.open_entry(start['root'], entry, limits) as file:
+                    features, notes = readers.read_with_notes(modality, file, spec, limits, entry.start, entry.end)
+                _write_features(answers, features, notes)
+            except MediaError as error:
+                answers.write(_frame({'reason': error.reason, 'detail': error.detail}))
+            except MemoryError:
+                detail = f'Decoding it needs more than {MEMORY_BYTES >> 30} GiB.'
+                answers.write(_frame({'reason': 'too_large', 'detail': detail}))
+            if time.monotonic() - flushed > _TOGETHER_SECONDS:
+                answers.flush()
+                flushed = time.monotonic()
 
 
 def _bound_resources():

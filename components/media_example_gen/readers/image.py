@@ -12,7 +12,6 @@ import warnings
 import zlib
 from typing import BinaryIO
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from components.media_example_gen.readers.errors import MediaError, too_large, unsupported
@@ -203,6 +202,8 @@ def _over_white(image: Image.Image) -> Image.Image | None:
 def _to_8_bit(image: Image.Image, kind: str) -> Image.Image:
     if image.mode.startswith('I;16') or image.mode == 'I' and kind == 'PNG':  # 12- or 16-bit grey: the high 8.
         bits = image.tag_v2.get(_BITS, (16,))[0] if kind == 'TIFF' else 16
+        # Imported here: half of the time in which a decoding process starts, and few pictures need it.
+        import numpy as np
         high = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
         if kind == 'PNG' and 'transparency' in image.info:
             high[np.asarray(image) == image.info['transparency']] = 255  # over white
