@@ -323,15 +323,15 @@ def _png(number: int) -> bytes:
 
 
 def _long_clip(path: pathlib.Path, seconds: int):
-    """64 x 64 pixels, 5 frames a second, a key frame every 50 seconds."""
+    """320 x 240 pixels, 5 frames a second, a key frame every 50 seconds."""
     import av
     import numpy as np
     with av.open(str(path), 'w') as container:
         stream = container.add_stream('libx264', rate=5, options={'preset': 'ultrafast'})
-        stream.width = stream.height = 64
+        stream.width, stream.height = 320, 240
         stream.pix_fmt, stream.gop_size = 'yuv420p', 250
         for i in range(5 * seconds):
-            frame = np.full((64, 64, 3), i % 200, np.uint8)
+            frame = np.full((240, 320, 3), i % 200, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
         container.mux(stream.encode())
 
