@@ -39,7 +39,9 @@ def eval_config(task: Task, classes: int, has_baseline: bool) -> tfma.EvalConfig
     for class_name, config in metrics:
         spec = tfma.MetricConfig(class_name=class_name, module=_METRICS, config=json.dumps(config))
         if config['name'] == task.primary_metric:
-            spec.threshold.CopyFrom(_threshold(task, has_baseline))
+            # Of all examples together: `threshold` would bind every slice, however few examples it has.
+            spec.per_slice_thresholds.append(tfma.PerSliceMetricThreshold(
+                slicing_specs=[tfma.SlicingSpec()], threshold=_threshold(task, has_baseline)))
         specs.append(spec)
     return tfma.EvalConfig(
         model_specs=[_model_spec(task, 'candidate')] + ([_model_spec(task, 'baseline')] if has_baseline else []),

@@ -120,15 +120,17 @@ def test_eval_config_names_signatures_metrics_and_thresholds():
                                              ('baseline', True, 't_examples', ['t_label'], 'label')]
     specs = config.metrics_specs[0].metrics
     assert [s.class_name for s in specs] == ['ExampleCount', 'TopKAccuracy', 'Loss'], 'no top 5 of 5 classes'
-    bounded = [s for s in specs if s.HasField('threshold')]
+    bounded = [s for s in specs if s.per_slice_thresholds]
+    threshold = bounded[0].per_slice_thresholds[0].threshold
+    assert [list(s.feature_keys) for s in bounded[0].per_slice_thresholds[0].slicing_specs] == [[]]
     assert [s.class_name for s in bounded] == ['TopKAccuracy']
-    assert bounded[0].threshold.value_threshold.lower_bound.value == pytest.approx(0.7)
-    assert bounded[0].threshold.change_threshold.absolute.value == pytest.approx(-0.02)
+    assert threshold.value_threshold.lower_bound.value == pytest.approx(0.7)
+    assert threshold.change_threshold.absolute.value == pytest.approx(-0.02)
 
 
 def test_eval_config_without_baseline_has_no_change_threshold():
     config = eval_config.eval_config(sm.MULTI, classes=6, has_baseline=False)
-    threshold = config.metrics_specs[0].metrics[1].threshold
+    threshold = config.metrics_specs[0].metrics[1].per_slice_thresholds[0].threshold
     assert len(config.model_specs) == 1
     assert threshold.value_threshold.lower_bound.value == pytest.approx(0.2)
     assert not threshold.HasField('change_threshold')
