@@ -164,6 +164,14 @@ def test_whatever_a_decoder_raises_is_a_media_error(modality, monkeypatch):
         _read(modality, b'x')
 
 
+def test_a_lack_of_memory_is_said_by_who_bounds_it(monkeypatch):
+    def hungry(*arguments):
+        raise MemoryError
+    monkeypatch.setattr(readers, '_reader', lambda modality: hungry)
+    with pytest.raises(MemoryError):
+        _read('image', b'x')
+
+
 def test_reading_imports_neither_tensorflow_nor_beam():
     code = ('import sys; from components.media_example_gen import listing, readers; '
             'from components.media_example_gen.readers import audio, image, video; '

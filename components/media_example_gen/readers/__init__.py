@@ -31,7 +31,8 @@ def read_with_notes(modality: str, source, spec, limits: Limits | None = None, s
     image: {'image': PNG or JPEG bytes, 'height', 'width'}; audio: {'audio': WAV bytes, 16 kHz mono PCM16,
     'duration_s'}; video: {'frames': [JPEG bytes, ...], 'height', 'width', 'duration_s'}, sampled as `spec`, a
     VideoInput, says. start, end: seconds of a sound or video; an end beyond the file's takes what there is. limits:
-    None or zeros take the modality's own. MediaError where it can't be read, whatever the decoder raised.
+    None or zeros take the modality's own. MediaError where it can't be read, whatever the decoder raised; MemoryError
+    is passed on: who bounds the memory (decoder.py) says by how much.
     """
     if modality not in LIMITS:
         raise unknown('modality', modality, LIMITS)
@@ -57,7 +58,7 @@ def _read(modality, file, spec, limits, start, end):
         if start is not None and end is not None and not 0 <= start < end:
             raise MediaError('out_of_range', f'The segment from {start:g} s to {end:g} s has no length.')
         return _reader(modality)(file, size, spec, limits, start, end)
-    except MediaError:
+    except (MediaError, MemoryError):
         raise
     except Exception as error:  # Decoders raise what they like on hostile bytes; a bad file must not end the run.
         raise MediaError('undecodable', f'{type(error).__name__}: {error}') from error
