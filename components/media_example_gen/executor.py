@@ -214,12 +214,8 @@ class ShardFile:
 
 def _equal_media(bucket) -> dict:
     """The findings of the examples of one bucket that have equal digests."""
-    found, copies = findings.Findings(), collections.defaultdict(list)
-    for digest, *example in itertools.chain.from_iterable(bucket[1]):
-        copies[digest].append(tuple(example))
-    for group in copies.values():
-        if len(group) > 1:
-            found.add_equal(group)
+    found = findings.Findings()
+    found.add_copies(itertools.chain.from_iterable(bucket[1]))
     return found.to_dict()
 
 

@@ -8,6 +8,7 @@ import collections
 import dataclasses
 import itertools
 import unicodedata
+from typing import Iterable
 
 from components.media_example_gen.entries import Entry, Listing
 from model_code.tasks import Task
@@ -64,7 +65,16 @@ class Findings:
         """A line of rejected.jsonl."""
         self.rejected.setdefault(line['reason'], Some()).add([line['path'], line['detail']])
 
-    def add_equal(self, group: list[tuple[str, str, tuple[str, ...]]]):
+    def add_copies(self, examples: Iterable[tuple[bytes, str, str, tuple[str, ...]]]):
+        """Finds those with equal media among (digest, id, split, labels), which are all that have these digests."""
+        copies = collections.defaultdict(list)
+        for digest, *example in examples:
+            copies[digest].append(tuple(example))
+        for group in copies.values():
+            if len(group) > 1:
+                self._add_equal(group)
+
+    def _add_equal(self, group: list[tuple[str, str, tuple[str, ...]]]):
         """(id, split, labels) of two or more examples with equal media."""
         ids = [example_id for example_id, _, _ in sorted(group)[:NAMED]]
         splits = {split for _, split, _ in group}
@@ -125,18 +135,16 @@ def gather(listing: Listing, read) -> tuple[Findings, list[dict]]:
 
     MediaExampleGen does the same on workers. The digests of a million examples are some 200 MB here.
     """
-    found, lines, copies = Findings(), list(listing.rejected), collections.defaultdict(list)
+    found, lines, digests = Findings(), list(listing.rejected), []
     for entry, notes, digest, error in read:
         if error is not None:
             lines.append(rejected_line(entry, error))
             continue
         found.add_example(entry.split, entry.labels, entry.id, notes)
-        copies[digest].append((entry.id, entry.split, entry.labels))
+        digests.append((digest, entry.id, entry.split, entry.labels))
     for line in lines:
         found.add_rejected(line)
-    for group in copies.values():
-        if len(group) > 1:
-            found.add_equal(group)
+    found.add_copies(digests)
     return found, sort_lines(lines)
 
 

@@ -17,6 +17,7 @@ from model_code.errors import PipelineStop
 from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture, Task
 from tests import testing
+from tests.model_code.tiny_training import feature
 
 CONFIG = ModelConfig(layers=2, width=16, heads=2, mlp_width=32, image=testing.IMAGE_SPEC, audio=testing.AUDIO_SPEC,
                      video=testing.VIDEO_SPEC)
@@ -26,14 +27,6 @@ TASKS = (Task('shapes', 'image', steps=3, batch_size=4), Task('colours', 'image'
 VOCABULARIES = {'shapes': ['left', 'right'], 'colours': ['blue', 'green', 'red'], 'tags': ['even', 'high', 'low'],
                 'motion': list('abcdefg')}
 CLASSES = {name: len(labels) for name, labels in VOCABULARIES.items()}
-
-
-def feature(value):
-    if isinstance(value, list):
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=value))
-    if isinstance(value, int):
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-    return tf.train.Feature(float_list=tf.train.FloatList(value=np.atleast_1d(value)))
 
 
 def media(task, seed):
