@@ -26,31 +26,39 @@ class Checkpoints:
         self._manager = tf.train.CheckpointManager(checkpoint, directory, max_to_keep=2)
 
     def restore(self) -> int:
-        """Restores the newest whole checkpoint where there is one; returns the number of steps already done.
+        """Restores the newest whole checkpoint where there is one; returns the number of steps already done, else 0.
 
-        One that is not whole is named in the log, and the one before it is taken.
+        Those that are not whole are named in the log. Where none is, nothing is restored: training starts anew.
         """
-        for path in _newest_first(self._manager.directory):
+        paths = _newest_first(self._manager.directory)
+        for path in paths:
             problem = _problem(path)
-            if problem:
-                _logger.warning('training: the checkpoint %s cannot be read (%s); the one before it is taken.', path,
-                                problem)
-                continue
-            self._manager.checkpoint.restore(path).expect_partial()
-            self.latest = path
-            return int(self.step)
+            if not problem:
+                self._manager.checkpoint.restore(path).expect_partial()
+                self.latest = path
+                return int(self.step)
+            _logger.warning('training: the checkpoint %s is not whole (%s).', path, problem)
+        if paths:
+            _logger.warning('training: no checkpoint in %s is whole; training starts anew.', self._manager.directory)
         return 0
 
+    def remove_leftovers(self):
+        """Removes what saves that were cut short left behind, up to a checkpoint's size each. One process calls it."""
+        for path in tf.io.gfile.glob(os.path.join(self._manager.directory, 'ckpt-*_temp')):
+            tf.io.gfile.rmtree(path)
+        for path in tf.io.gfile.glob(os.path.join(self._manager.directory, 'checkpoint.tmp*')):
+            tf.io.gfile.remove(path)
+
     def save(self, steps_done: int):
-        """Raises PipelineStop where a weight is not finite, or the disk is full."""
+        """Raises PipelineStop where a weight is not finite; of a full disk, TensorFlow's error."""
         for variable in self._variables:
             if not bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(variable)))):
-                raise PipelineStop(f'Training stopped after step {steps_done - 1}: the weights in {variable.name} are not '
-                                   f'finite, and were not saved. The last good checkpoint is {self.latest}. A smaller '
-                                   'learning rate or clip_norm is the usual cure.')
+                raise PipelineStop(
+                    f'Training stopped after step {steps_done - 1}: the weights in {variable.name} are not finite, and '
+                    f'were not saved. The last good checkpoint is {self.latest}. A smaller learning rate or clip_norm '
+                    'is the usual cure.')
         self.step.assign(steps_done)
-        with disk_full_is_a_sentence(self._manager.directory):
-            self.latest = self._manager.save(checkpoint_number=steps_done)
+        self.latest = self._manager.save(checkpoint_number=steps_done)
 
 
 class disk_full_is_a_sentence:
@@ -67,18 +75,19 @@ class disk_full_is_a_sentence:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) or isinstance(
             error, tf.errors.OpError) and re.search('No space left|Disk quota exceeded', error.message)
         if full:
-            raise PipelineStop(f'Training stopped: there is no space left to write to {self._directory}. Make some, and '
-                               'run the same command again: it goes on from the newest checkpoint there.') from error
+            raise PipelineStop(
+                f'Training stopped: there is no space left to write to {self._directory}. Make some, and run the same '
+                'command again: it goes on from the newest checkpoint there.') from error
 
 
 def _newest_first(directory: str) -> list[str]:
-    """The checkpoints that have an index, which TensorFlow writes last; also ones that its `checkpoint` file, written
-    after it, does not name."""
+    """All checkpoints of which any file is there; also ones that TensorFlow's `checkpoint` file, which is written after
+    them, does not name."""
     found = {}
-    for path in tf.io.gfile.glob(os.path.join(directory, 'ckpt-*.index')):
-        number = re.fullmatch(r'.*ckpt-(\d+)\.index', path)
-        if number:
-            found[int(number[1])] = path.removesuffix('.index')
+    for path in tf.io.gfile.glob(os.path.join(directory, 'ckpt-*')):
+        match = re.fullmatch(r'(.*ckpt-(\d+))\.(index|data-\d+-of-\d+)', path)
+        if match:
+            found[int(match[2])] = match[1]
     return [found[number] for number in sorted(found, reverse=True)]
 
 
@@ -91,6 +100,6 @@ def _problem(path: str) -> str:
         reader = tf.train.load_checkpoint(path)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except Exception as error:  # the reader turns TensorFlow's codes into Python's: of a cut file, it is an IndexError
         return str(error).splitlines()[0] or type(error).__name__
     return ''

@@ -89,7 +89,8 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
     Raises PipelineStop where a loss or gradient is not finite, the disk is full, or the process is asked to end
     (SIGTERM: what is done so far is saved first).
     """
-    return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate).run()
+    with disk_full_is_a_sentence(checkpoint_dir):
+        return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate).run()
 
 
 class _Training:
@@ -100,6 +101,7 @@ class _Training:
         self._accumulated = mixture.schedule == 'accumulated'
         self._sequence = schedules.task_sequence(mixture)
         self._total = len(self._sequence)
+        self._recorded = schedules.recorded(self._sequence, HISTORY_LENGTH)
         with strategy.scope():
             optimizer = training.make_optimizer(config)
             optimizer.build(list(model.trainable_variables))
@@ -108,6 +110,8 @@ class _Training:
                                             **({'loss_scale': scale} if scale else {}))
             self._first = self._checkpoints.restore()
         self._chief = _is_chief(strategy)
+        if self._chief:
+            self._checkpoints.remove_leftovers()
         self._alone = _workers(strategy) == 1
         if not self._alone:
             _check_same_step(strategy, self._first)
@@ -137,7 +141,8 @@ class _Training:
 
     def run(self) -> dict:
         if self._first:
-            _logger.info('training: goes on from the checkpoint at step %d of %d', self._first, self._total)
+            _logger.info('training: goes on at step %d of %d, from the checkpoint %s', self._first, self._total,
+                         self._checkpoints.latest)
         _logger.info('training: tensorboard --logdir %s', os.path.join(self._directory, SUMMARIES_DIR))
         self._progress = Progress(self._total)
         self._start = self._saved = time.monotonic()
@@ -179,12 +184,13 @@ class _Training:
         if math.isfinite(loss) and (math.isfinite(norm) or self._loss_scaled):
             return
         self._summaries.close()
-        raise PipelineStop(f'Training stopped at step {step}: the {what} of task {name} is '
-                           f'{loss if what == "loss" else norm}. The last good checkpoint is {self._checkpoints.latest}. '
-                           f'A smaller learning rate (now {rate:.3g}) or clip_norm is the usual cure.')
+        raise PipelineStop(
+            f'Training stopped at step {step}: the {what} of task {name} is {loss if what == "loss" else norm}. '
+            f'The last good checkpoint is {self._checkpoints.latest}. A smaller learning rate (now {rate:.3g}) or '
+            'clip_norm is the usual cure.')
 
     def _record(self, step, name, loss, rate, norm):
-        if step % math.ceil(self._total / HISTORY_LENGTH):
+        if not self._recorded[step]:
             return
         self._history['steps'].append({'step': step, 'task': name, 'loss': loss, 'learning_rate': rate,
                                        'gradient_norm': norm})
@@ -203,16 +209,15 @@ class _Training:
         if due and self._chief:
             self._save(done)
         if termination.asked:
-            raise PipelineStop(f'Training was asked to end (SIGTERM) after {done} of {self._total} steps. They are saved: '
-                               'run the same command again, and it goes on from there.')
+            raise PipelineStop(f'Training was asked to end (SIGTERM) after {done} of {self._total} steps. They are '
+                               'saved: run the same command again, and it goes on from there.')
         self._progress.pause()
 
     def _save(self, done: int):
         self._history['seconds'] = self._seconds_before + time.monotonic() - self._start
-        with disk_full_is_a_sentence(self._directory):
-            # The history first: of one that is ahead of its checkpoint, the steps that come again are dropped.
-            self._summaries.flush()
-            _write_history(self._directory, self._history)
+        # The history first: of one that is ahead of its checkpoint, the steps that come again are dropped.
+        self._summaries.flush()
+        _write_history(self._directory, self._history)
         self._checkpoints.save(done)
         self._saved = time.monotonic()
 
@@ -281,10 +286,10 @@ def _read_history(directory: str, first: int) -> dict:
     path = os.path.join(directory, 'history.json')
     if not first or not tf.io.gfile.exists(path):
         return {'steps': [], 'seconds': 0.0}
-    with tf.io.gfile.GFile(path) as file:
-        try:
+    try:
+        with tf.io.gfile.GFile(path) as file:
             history = json.load(file)
-        except json.JSONDecodeError as error:
-            _logger.warning('training: %s cannot be read (%s); the history starts at step %d.', path, error, first)
-            return {'steps': [], 'seconds': 0.0}
-    return history | {'steps': [s for s in history['steps'] if s['step'] < first]}
+        return history | {'steps': [s for s in history['steps'] if s['step'] < first]}
+    except (ValueError, KeyError, TypeError) as error:  # no JSON, no UTF-8, or not what was written
+        _logger.warning('training: %s cannot be read (%s); the history starts at step %d.', path, error, first)
+        return {'steps': [], 'seconds': 0.0}

@@ -37,8 +37,21 @@ def batches_done(mixture: Mixture, sequence: np.ndarray, step: int) -> dict[str,
     return {t.name: int(count) for t, count in zip(mixture.tasks, counts)}
 
 
+def recorded(sequence: np.ndarray, most: int) -> np.ndarray:
+    """[total_steps] bool: the steps whose figures are kept. All, or, where there are more than `most`, every so manieth
+    of each task: every so manieth of all could miss a task for ever."""
+    tasks = np.unique(sequence)
+    if len(sequence) <= most:
+        return np.ones(len(sequence), bool)
+    every = math.ceil(len(sequence) / max(1, most - len(tasks)))  # each task's first is one more than its share
+    kept = np.zeros(len(sequence), bool)
+    for task in tasks:
+        kept[np.flatnonzero(sequence == task)[::every]] = True
+    return kept
+
+
 def run_length(sequence: np.ndarray, step: int, longest: int, *stops_every: int) -> int:
-    """How many steps from `step` on train the same task: at most `longest`, and none beyond a multiple of stops_every."""
+    """How many steps from `step` on train the same task: at most `longest`, none beyond a multiple of stops_every."""
     end = min([step + longest, len(sequence)] + [(step // every + 1) * every for every in stops_every if every])
     different = np.flatnonzero(sequence[step:end] != sequence[step])
     return int(different[0]) if different.size else end - step

@@ -58,7 +58,7 @@ def pictures(modality: str, inputs: tf.Tensor) -> tf.Tensor:
 
 def _keep_before(path: str, step: int):
     """Writes the event file anew with the events before `step`; what a kill cut short at its end is dropped."""
-    kept = path + '.kept'
+    kept = os.path.join(os.path.dirname(path), 'rewritten.tmp')  # TensorBoard must not take it for an event file
     with tf.io.TFRecordWriter(kept) as writer:
         try:
             for record in tf.data.TFRecordDataset(path).as_numpy_iterator():

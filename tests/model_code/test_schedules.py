@@ -6,7 +6,7 @@ import pytest
 
 from model_code import schedules
 from model_code.settings import TrainingConfig
-from model_code.tasks import Mixture, Task
+from model_code.tasks import SCHEDULES, Mixture, Task
 
 TASKS = (Task('a', 'image', steps=30, batch_size=1), Task('b', 'audio', steps=10, batch_size=1),
          Task('c', 'video', steps=5, batch_size=1))
@@ -63,3 +63,13 @@ def test_a_run_ends_with_its_task_its_length_a_checkpoint_or_the_training():
     assert schedules.run_length(sequence, 1, 64, 2) == 1
     assert schedules.run_length(sequence, 4, 64, 10, 5) == 1
     assert schedules.run_length(sequence, 6, 64, 100) == 3
+
+
+@pytest.mark.parametrize('schedule', SCHEDULES)
+def test_a_long_training_records_at_most_so_many_steps_and_every_task(schedule):
+    tasks = tuple(Task(n, 'image', steps=steps, batch_size=1) for n, steps in (('a', 3_000), ('b', 2_900), ('c', 100)))
+    sequence = schedules.task_sequence(Mixture(tasks, schedule))
+    kept = schedules.recorded(sequence, 2_000)
+    assert kept[0] and 1_400 < kept.sum() <= 2_000
+    assert set(sequence[kept]) == set(sequence)
+    assert schedules.recorded(sequence, 6_000).all()

@@ -1,0 +1,221 @@
+"""Only whole checkpoints are loaded, and only sound weights saved."""
+
+import glob
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from model_code import checkpoints, loop, summaries
+from model_code.checkpoints import Checkpoints, disk_full_is_a_sentence
+from model_code.errors import PipelineStop
+
+
+class Model(tf.Module):
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = tf.Variable(tf.zeros([3, 4]), name='kernel')
+        self.bias = tf.Variable(tf.zeros([4]), name='bias')
+
+
+def make(directory) -> tuple[Model, Checkpoints]:
+    model, optimizer = Model(), tf_keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    return model, Checkpoints(str(directory), model, optimizer)
+
+
+def save_twice(directory):
+    """Checkpoints after 1 and 2 steps; each holds its number in every weight."""
+    model, saved = make(directory)
+    for step in (1, 2):
+        for variable in model.trainable_variables:
+            variable.assign(tf.fill(variable.shape, float(step)))
+        saved.save(step)
+
+
+def restored(directory) -> tuple[int, set[float]]:
+    """(steps done, the values of all weights)"""
+    model, saved = make(directory)
+    steps = saved.restore()
+    return steps, set(np.concatenate([v.numpy().ravel() for v in model.trainable_variables]))
+
+
+def data_file(directory, step=2):
+    return f'{directory}/ckpt-{step}.data-00000-of-00001'
+
+
+def flip(path, position, bit=0):
+    with open(path, 'r+b') as file:
+        file.seek(position)
+        byte = file.read(1)[0]
+        file.seek(position)
+        file.write(bytes([byte ^ 1 << bit]))
+
+
+def half_written(directory):
+    """What a kill leaves before the parts are put together."""
+    os.makedirs(f'{directory}/ckpt-2_temp')
+    shutil.move(data_file(directory), f'{directory}/ckpt-2_temp/part-00000-of-00001.data-00000-of-00001')
+    os.remove(f'{directory}/ckpt-2.index')
+
+
+DAMAGES = {
+    'truncated data': lambda d: os.truncate(data_file(d), os.path.getsize(data_file(d)) // 2),
+    'empty data': lambda d: os.truncate(data_file(d), 0),
+    'flipped bit in the data': lambda d: flip(data_file(d), os.path.getsize(data_file(d)) // 2),
+    'missing data': lambda d: os.remove(data_file(d)),
+    'missing index': lambda d: os.remove(f'{d}/ckpt-2.index'),
+    'truncated index': lambda d: os.truncate(f'{d}/ckpt-2.index', os.path.getsize(f'{d}/ckpt-2.index') // 2),
+    'empty index': lambda d: os.truncate(f'{d}/ckpt-2.index', 0),
+    'half-written': half_written,
+}
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_of_a_damaged_checkpoint_nothing_is_loaded_but_the_one_before_it_is(tmp_path, caplog, damage):
+    save_twice(tmp_path)
+    assert restored(tmp_path) == (2, {2.0})
+    DAMAGES[damage](tmp_path)
+    model, saved = make(tmp_path)
+    assert saved.restore() == 1 and saved.latest == f'{tmp_path}/ckpt-1'
+    assert {*model.kernel.numpy().ravel(), *model.bias.numpy()} == {1.0}
+    if damage != 'half-written':  # of that one no file has a checkpoint's name
+        assert f'the checkpoint {tmp_path}/ckpt-2 is not whole (' in caplog.text
+
+
+def test_no_flipped_bit_is_loaded_wherever_it_is(tmp_path):
+    save_twice(tmp_path)
+    seen = 0
+    for path in (data_file(tmp_path), f'{tmp_path}/ckpt-2.index'):
+        for position in range(os.path.getsize(path)):
+            flip(path, position, position % 8)
+            if checkpoints._problem(f'{tmp_path}/ckpt-2'):
+                seen += 1
+            else:  # a bit that means nothing
+                assert restored(tmp_path) == (2, {2.0}), (path, position)
+            flip(path, position, position % 8)
+    assert restored(tmp_path) == (2, {2.0})
+    assert seen > 100
+
+
+def test_where_no_checkpoint_is_whole_training_starts_anew_and_says_so(tmp_path, caplog):
+    assert restored(tmp_path) == (0, {0.0})
+    assert not caplog.messages
+    save_twice(tmp_path)
+    for step in (1, 2):
+        os.truncate(data_file(tmp_path, step), 7)
+    assert restored(tmp_path) == (0, {0.0})
+    assert f'no checkpoint in {tmp_path} is whole; training starts anew' in caplog.text
+    save_twice(tmp_path)
+    assert restored(tmp_path) == (2, {2.0})
+
+
+def test_a_checkpoint_that_tensorflows_own_list_does_not_name_counts(tmp_path):
+    """A kill between a checkpoint and the list of them."""
+    model, saved = make(tmp_path)
+    saved.save(1)
+    before = (tmp_path / 'checkpoint').read_bytes()
+    model.kernel.assign_add(tf.ones([3, 4]))
+    saved.save(2)
+    (tmp_path / 'checkpoint').write_bytes(before)
+    assert restored(tmp_path) == (2, {0.0, 1.0})
+
+
+def test_leftovers_of_killed_saves_are_removed_and_nothing_else(tmp_path):
+    save_twice(tmp_path)
+    kept = sorted(os.listdir(tmp_path))
+    os.makedirs(tmp_path / 'ckpt-3_temp')
+    (tmp_path / 'ckpt-3_temp/part-00000-of-00001.data-00000-of-00001.tempstate12').write_bytes(b'half')
+    (tmp_path / 'checkpoint.tmp0123456789abcdef').write_bytes(b'half')
+    make(tmp_path)[1].remove_leftovers()
+    assert sorted(os.listdir(tmp_path)) == kept
+    assert restored(tmp_path) == (2, {2.0})
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_not_saved(tmp_path, bad):
+    save_twice(tmp_path)
+    model, saved = make(tmp_path)
+    saved.restore()
+    model.bias.assign([0, 0, bad, 0])
+    with pytest.raises(PipelineStop, match='after step 4: the weights in bias:0 are not finite, and were not saved. '
+                                           f'The last good checkpoint is {tmp_path}/ckpt-2. '):
+        saved.save(5)
+    assert sorted(p.name for p in tmp_path.glob('ckpt-*.index')) == ['ckpt-1.index', 'ckpt-2.index']
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a real file system of 256 kB, which is gone with the process in whose mount namespace it is."""
+    script = 'mount -t tmpfs -o size=256k small "$1" && echo mounted && exec sleep 600'
+    try:
+        process = subprocess.Popen(
+            ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', script, 'sh', tmp_path],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except FileNotFoundError:
+        pytest.skip('needs the command unshare')
+    with process:
+        try:
+            if process.stdout.readline() != b'mounted\n':
+                pytest.skip('needs a system where anyone may mount in a namespace of his own')
+            yield f'/proc/{process.pid}/root{tmp_path}'
+        finally:
+            process.kill()
+
+
+def fill(directory, leave: int = 0):
+    """Leaves so many bytes of a small disk."""
+    with open(f'{directory}/ballast', 'wb', buffering=0) as file:
+        free = os.statvfs(directory).f_bavail * os.statvfs(directory).f_frsize
+        file.write(bytes(free - leave))
+
+
+def test_a_full_disk_while_a_checkpoint_is_written(small_disk):
+    model, saved = make(small_disk)
+    saved.save(1)
+    fill(small_disk)
+    model.kernel.assign_add(tf.ones([3, 4]))
+    with pytest.raises(PipelineStop, match=f'no space left to write to {small_disk}. .*goes on from the newest'):
+        with disk_full_is_a_sentence(small_disk):
+            saved.save(2)
+    assert restored(small_disk) == (1, {0.0})
+
+    os.remove(f'{small_disk}/ballast')
+    again = make(small_disk)[1]
+    assert again.restore() == 1
+    again.remove_leftovers()
+    again.save(2)
+    assert not glob.glob(f'{small_disk}/*_temp')
+    assert restored(small_disk)[0] == 2
+
+
+def test_a_full_disk_while_history_is_written(small_disk):
+    loop._write_history(small_disk, {'steps': [], 'seconds': 1.0})
+    fill(small_disk)
+    with pytest.raises(PipelineStop, match='no space left'):
+        with disk_full_is_a_sentence(small_disk):
+            loop._write_history(small_disk, {'steps': [], 'seconds': 2.0})
+    os.remove(f'{small_disk}/ballast')
+    assert loop._read_history(small_disk, 1)['seconds'] == 1.0
+
+
+def test_a_full_disk_while_event_files_are_written(small_disk):
+    writer = summaries.Summaries(f'{small_disk}/tensorboard', 0)
+    writer.scalars(0, {'loss': 1.0})
+    writer.flush()
+    fill(small_disk)
+    with pytest.raises(PipelineStop, match='no space left'):
+        with disk_full_is_a_sentence(small_disk):
+            for step in range(1, 400):
+                writer.scalars(step, {'loss': 1.0})
+            writer.flush()
+
+    # Whoever starts again before there is space: what an earlier run wrote is written anew, without its later points.
+    with pytest.raises(PipelineStop, match='no space left'):
+        with disk_full_is_a_sentence(small_disk):
+            summaries.Summaries(f'{small_disk}/tensorboard', 200)
