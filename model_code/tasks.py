@@ -93,7 +93,8 @@ class Task:
 
     def __post_init__(self):
         if not re.fullmatch(r'[a-z][a-z0-9_]*', self.name):
-            raise ConfigError(f'Task name {self.name!r}: use lower-case letters, digits and underscores, a letter first.')
+            raise ConfigError(f'Task name {self.name!r}: use lower-case letters, digits and underscores, a letter '
+                              'first.')
         row = modalities.get_modality(self.modality)
         if isinstance(self.manifest, str):  # one is the usual case: a plain string will do
             object.__setattr__(self, 'manifest', (self.manifest,))

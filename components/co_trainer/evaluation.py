@@ -43,8 +43,9 @@ def make_evaluate(model: PolyViT, config: ModelConfig, classes: dict[str, int], 
                     for inputs, labels in datasets[task.name]]
             if rows:
                 labels, scores, per_example = (np.concatenate(column) for column in zip(*rows))
-                values[f'eval/{task.name}/{task.primary_metric}'] = _quality(task, model.groups[task.name], labels, scores)
-                values[f'eval/{task.name}/loss'] = float(per_example.mean())
+                quality = _quality(task, model.groups[task.name], labels, scores)
+                values |= {f'eval/{task.name}/{task.primary_metric}': quality,
+                           f'eval/{task.name}/loss': float(per_example.mean())}
         return values
 
     return evaluate

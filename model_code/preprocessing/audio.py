@@ -2,8 +2,9 @@
 
 Contract: encoded WAV bytes (16 kHz, mono, PCM16) -> [frames, mel_bins, channels] float32, in decibels until
 `normalize` shifts and scales them. The same functions run in Transform's analysers, in the input pipeline and in the
-serving graph. The spectrogram and the mel scale are tensorflow-io's plain-TensorFlow functions (Hann window); none of
-its custom ops is used, so the graph loads in a stock server. seed: [2] int32; what is drawn is a function of it alone.
+serving graph. The spectrogram (Hann window), mel scale and decibels are calls of tensorflow-io's plain-TensorFlow
+functions; none of its custom ops is used, so the graph loads in a stock server. SpecAugment's masks are written here,
+for the seed's sake. seed: [2] int32; what is drawn is a function of it alone.
 """
 
 import tensorflow as tf
@@ -41,7 +42,7 @@ def decode(encoded: tf.Tensor, spec: AudioInput, augmentations: tuple[str, ...] 
 
 
 def normalize(spectrogram: tf.Tensor, mean: tf.Tensor, stddev: tf.Tensor, spec: AudioInput) -> tf.Tensor:
-    """Decibels [frames, mel_bins, 1] -> [frames, mel_bins, channels], zero mean and unit deviation over the train split."""
+    """Decibels [frames, mel_bins, 1] -> [frames, mel_bins, channels], mean 0 and deviation 1 over the train split."""
     scaled = (spectrogram - mean) / tf.maximum(stddev, 1e-3)
     return tf.tile(scaled, [1, 1, spec.channels])
 
@@ -54,9 +55,9 @@ def augment(spectrogram: tf.Tensor, spec: AudioInput, augmentations: tuple[str, 
 def spec_augment(spectrogram: tf.Tensor, spec: AudioInput, seed: tf.Tensor) -> tf.Tensor:
     """One frequency mask of up to 48 of 128 bins and four time masks of up to 48 of 800 frames, in that proportion.
 
-    Masked cells are 0, the mean of a normalised spectrogram. The recipe's AudioSet and VGGSound setting. The masks are
-    tensorflow-io's freq_mask and time_mask with draws of our own: theirs come from the global random state, which an
-    exact resume cannot set.
+    Masked cells are 0, the mean of a normalised spectrogram. The recipe's AudioSet and VGGSound setting.
+    tensorflow-io's freq_mask and time_mask mask the same cells for the same draws (a test holds them together), but
+    are not called: they draw from the global random state, which an exact resume cannot set.
     """
     keep = _mask(spec.mel_bins, spec.mel_bins * 48 // 128, draws.fold(seed, 'frequency'))[tf.newaxis, :]
     for i in range(4):

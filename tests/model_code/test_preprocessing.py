@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model_code.modalities import MODALITIES
+from model_code.modalities import MODALITIES, AudioInput
 from model_code.preprocessing import audio, draws, image, video
 from tests import testing
 
@@ -77,16 +77,29 @@ def test_augmentations_are_functions_of_their_seed_eagerly_and_in_tf_data(modali
     assert any((a != eager[0]).any() for a in eager)
 
 
-def test_masks_are_tensorflow_ios_with_our_draws(monkeypatch):
+def test_spec_augment_masks_what_tensorflow_ios_masks_do_for_the_same_draws(monkeypatch):
     import tensorflow_io as tfio
-    seed, plane = tf.constant([3, 4]), tf.random.stateless_uniform([24, 32], [0, 1], 1.0, 2.0)
-    length = draws.integer(seed, 'length', 0, 12)
-    drawn = iter([length, draws.integer(seed, 'start', 0, 32 - length)])
-    monkeypatch.setattr(tf.random, 'uniform', lambda **_: next(drawn))
-    theirs = tfio.audio.freq_mask(plane, 12)
-    ours = tf.where(audio._mask(32, 12, seed)[tf.newaxis], plane, 0.0)
-    np.testing.assert_array_equal(theirs.numpy(), ours.numpy())
-    assert 0 < np.count_nonzero(ours.numpy() == 0) < ours.shape.num_elements()
+    spec = AudioInput(frames=400, mel_bins=64)  # masks of less than 24 frames and 24 bins
+    plane = tf.random.stateless_uniform([400, 64], [0, 1], 1.0, 2.0)
+    for i in range(8):
+        seed, drawn = tf.constant([3, i]), []
+        integer = draws.integer
+        with monkeypatch.context() as patch:
+            patch.setattr(draws, 'integer', lambda *args: drawn.append(integer(*args)) or drawn[-1])
+            ours = audio.spec_augment(plane[..., tf.newaxis], spec, seed)[..., 0].numpy()
+        assert len(drawn) == 10
+        with monkeypatch.context() as patch:
+            patch.setattr(tf.random, 'uniform', lambda shape, minval, maxval, dtype: _inside(drawn.pop(0), maxval))
+            theirs = tfio.audio.freq_mask(plane, 24)
+            for _ in range(4):
+                theirs = tfio.audio.time_mask(theirs, 24)
+        np.testing.assert_array_equal(ours, theirs.numpy())
+    assert 0 < np.count_nonzero(ours == 0) < ours.size
+
+
+def _inside(draw, limit):
+    assert 0 <= draw < limit
+    return draw
 
 
 def test_mixup_mixes_labels_by_the_same_share():

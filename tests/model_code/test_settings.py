@@ -6,7 +6,8 @@ from model_code.serialization import from_json, to_json
 from model_code.settings import ModelConfig, TrainingConfig, check_batches, preset
 from model_code.tasks import Mixture, Task
 
-TASK = Task('tags', 'audio', steps=3, batch_size=6, multi_label=True, classes=('a', 'b'), augmentations=('spec_augment',))
+TASK = Task('tags', 'audio', steps=3, batch_size=6, multi_label=True, classes=('a', 'b'),
+            augmentations=('spec_augment',))
 
 
 def test_json_round_trips_keep_nested_dataclasses_and_tuples():

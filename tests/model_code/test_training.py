@@ -87,7 +87,8 @@ def test_a_step_moves_nothing_of_an_idle_task(optimizer):
     maker = make_steps(model, config)
     steps = {t.name: maker.single(t) for t in TASKS[:3]}
     run_step(steps['shapes'], batch_for(TASKS[0]))
-    head, tokenizer = (model.heads['shapes'].output_layer.kernel.numpy(), model.tokenizers['image'].embedding.kernel.numpy())
+    head = model.heads['shapes'].output_layer.kernel.numpy()
+    tokenizer = model.tokenizers['image'].embedding.kernel.numpy()
     encoder = model.encoder.blocks[0].mlp_in.kernel.numpy()
     run_step(steps['tags'], batch_for(TASKS[2]), 1)
     np.testing.assert_array_equal(model.heads['shapes'].output_layer.kernel.numpy(), head)
@@ -173,8 +174,9 @@ def nan_at_third(dataset):
 def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
     history = executor.co_train(
         mixture=Mixture(TASKS), model_config=CONFIG, config=TrainingConfig(warmup_steps=2, checkpoint_every=4),
-        train_files=train_files, eval_files=train_files, vocabularies=VOCABULARIES, checkpoint_dir=str(tmp_path / 'unfinished'),
-        model_run_dir=str(tmp_path / 'run'), export_dir=str(tmp_path / 'model'), card={'name': 'tiny'})
+        train_files=train_files, eval_files=train_files, vocabularies=VOCABULARIES,
+        checkpoint_dir=str(tmp_path / 'unfinished'), model_run_dir=str(tmp_path / 'run'),
+        export_dir=str(tmp_path / 'model'), card={'name': 'tiny'})
     sequence = schedules.task_sequence(Mixture(TASKS))
     assert [s['task'] for s in history['steps']] == [TASKS[i].name for i in sequence]
     assert sorted(os.listdir(tmp_path / 'run')) == ['checkpoints', 'history.json', 'model_card.json', 'tensorboard']
