@@ -32,6 +32,7 @@ os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
+from benchmarks.report import Report
 from model_code.media import Limits
 from model_code.modalities import MODALITIES, VideoInput
 from model_code.serialization import from_json, to_json
@@ -160,17 +161,6 @@ def run(side: str, task: Task, spec, pin: bool = True, beam_args=IN_PROCESS) -> 
         sys.exit(f'{side} of {task.name} failed:\n{result.stderr[-4000:]}')
     lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith('{')]
     return {name: value for line in lines for name, value in line.items()}
-
-
-class Report:
-    """Prints a line a target; `missed` counts those that are not met."""
-    missed = 0
-
-    def __call__(self, what: str, value: float, target: float, at_least: bool, detail: str):
-        met = value >= target if at_least else value <= target
-        self.missed += not met
-        print(f'{what}: {value:.2f}, target {"at least" if at_least else "at most"} {target:g}: '
-              f'{"met" if met else "MISSED"} ({detail})', flush=True)
 
 
 def compare(report: Report, name: str, task: Task, spec, target: float, repeats: int) -> tuple[dict, dict]:

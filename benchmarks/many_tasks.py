@@ -1,0 +1,227 @@
+"""What many tasks cost: tracing them, starting to train them, and the host's memory. Prints figures and targets.
+
+Run: .venv/bin/python -m benchmarks.many_tasks [tracing|start|memory|accumulated ...] --data DIR
+DIR holds cifar10/, fsdd/ and surveillance/ (start alone reads it). Exit code 1 where a target is missed.
+
+Everything is measured in processes of its own, so that nothing traced before is at hand.
+- tracing: a Ti model with n image tasks, plain and compiled by XLA: seconds until each task's first step is done, on a
+  batch of one, beside the first task's. Linear growth would be n times the first; what grows is what a further task
+  costs. The baseline: the last task's step once more by a TrainSteps of its own, as if tasks shared nothing.
+- start: 30 tasks, ten of each modality, of a Ti model through loop.train on real files: seconds from its call to the
+  first step's end, and until every task has had its first.
+- memory: 2,000 steps of a tiny mixture of three modalities through loop.train: the resident memory on the way.
+- accumulated: peak memory of one accumulated step of 1, 2 and 4 tasks, each with large activations, above what was
+  there before it.
+"""
+
+import argparse
+import dataclasses
+import functools
+import itertools
+import json
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
+
+from benchmarks.report import Report
+from model_code.modalities import VideoInput
+from model_code.settings import TrainingConfig, preset
+from model_code.tasks import Mixture, Task
+
+CLASSES = 10
+
+
+# What a child process does: each returns what the parent prints.
+
+def trained(tasks, model_config, config: TrainingConfig):
+    """(the TrainSteps of a fresh model of the tasks, the strategy, the model)."""
+    from model_code import polyvit, strategy, training
+    placed = strategy.make_strategy(config)
+    with placed.scope():
+        model = polyvit.PolyViT(Mixture(tasks), {t.name: CLASSES for t in tasks}, model_config)
+        optimizer = training.make_optimizer(config)
+        optimizer.build(list(model.trainable_variables))
+    return lambda: training.TrainSteps(placed, model, optimizer, config)
+
+
+def tracing(tasks: int, jit: bool, model: str) -> dict:
+    """{'cpu', 'wall': seconds of each task's first step, 'apart': CPU and wall of one that shares nothing}."""
+    import tensorflow as tf
+    mixture = tuple(Task(f't{i}', 'image', steps=1, batch_size=1) for i in range(tasks))
+    config = preset(model)
+    make = trained(mixture, config, TrainingConfig(strategy='one_device', jit=jit))
+    batch = tf.zeros([1, *config.image.shape]), tf.zeros([1], tf.int64)
+    found = {'cpu': [], 'wall': []}
+
+    def first_step(steps, task):
+        cpu, wall = time.process_time(), time.perf_counter()
+        steps.single(task)(batch, tf.constant(0), tf.constant(1e-3))[0].numpy()
+        return time.process_time() - cpu, time.perf_counter() - wall
+
+    steps = make()
+    for task in mixture:
+        cpu, wall = first_step(steps, task)
+        found['cpu'].append(cpu)
+        found['wall'].append(wall)
+    return found | {'apart': first_step(make(), mixture[-1])}
+
+
+def start(tasks: int, jit: bool, model: str, data: str, folder: str) -> dict:
+    """{'first', 'all': seconds from loop.train's call to the end of the first step and of every task's first}."""
+    from benchmarks import input_pipeline as files_of
+    from model_code import input_pipeline, loop, polyvit, strategy
+    kinds = {name: files_of.recipe_task(files_of.SOURCES[name][0]) for name in ('image', 'audio', 'video')}
+    files = {name: files_of.write_examples(name, pathlib.Path(data), folder, files_of.COUNTS[name]) for name in kinds}
+    mixture = Mixture(tuple(dataclasses.replace(kinds[name][0], name=f'{name}_{i}', steps=1)
+                            for i in range(tasks // len(kinds)) for name in kinds), 'alternating')
+    classes = {t.name: kinds[t.modality][1] for t in mixture.tasks}
+    model_config = preset(model, video=VideoInput(frames=8))
+    config = TrainingConfig(optimizer='momentum', strategy='one_device', jit=jit, eval_every=1)
+    placed = strategy.make_strategy(config)
+    with placed.scope():
+        built = polyvit.PolyViT(mixture, classes, model_config)
+    datasets = {t.name: functools.partial(input_pipeline.train_dataset, t, classes[t.name], model_config,
+                                          files[t.modality], i) for i, t in enumerate(mixture.tasks)}
+    before, ends = time.perf_counter(), []
+
+    def note():  # The loop evaluates after every step.
+        ends.append(time.perf_counter() - before)
+        return {}
+
+    loop.train(placed, built, mixture, datasets, config, os.path.join(folder, 'checkpoints'), note)
+    return {'first': ends[0], 'all': ends[-1], 'ends': ends}
+
+
+def memory(steps: int, folder: str) -> dict:
+    """{'rss': {steps done: megabytes}}."""
+    from tests.model_code import tiny_training
+    whole = sum(t.steps for t in tiny_training.TASKS)
+    tasks = tuple(dataclasses.replace(t, steps=t.steps * steps // whole) for t in tiny_training.TASKS)
+    tiny_training.write_examples(folder)
+    every = steps // 10
+    config = dataclasses.replace(tiny_training.CONFIG, checkpoint_every=every, eval_every=every)
+    done, rss = itertools.count(every, every), {}
+
+    def note():
+        rss[next(done)] = resident_mb()
+        return {}
+
+    tiny_training.train(folder, config=config, tasks=tasks, evaluate=note)
+    return {'rss': rss}
+
+
+def accumulated(tasks: int, jit: bool) -> dict:
+    """{'mb': the peak of a step above what was there before it}; every task has the same batch, which was there."""
+    import tensorflow as tf
+    config = preset('Ti')
+    mixture = tuple(Task(f't{i}', 'image', steps=1, batch_size=32) for i in range(tasks))
+    step = trained(mixture, config, TrainingConfig(optimizer='momentum', strategy='one_device', jit=jit))().accumulated(
+        mixture)
+    batch = tf.zeros([32, *config.image.shape]), tf.zeros([32], tf.int64)
+    traced = functools.partial(step, {t.name: batch for t in mixture}, rate=tf.constant(1e-3))
+    before = resident_mb()
+    for number in range(2):
+        traced(number=tf.constant(number))[0].numpy()
+    return {'mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before}
+
+
+def resident_mb() -> float:
+    with open('/proc/self/statm') as file:
+        return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / (1 << 20)
+
+
+CHILDREN = {'tracing': tracing, 'start': start, 'memory': memory, 'accumulated': accumulated}
+
+
+# What the parent does.
+
+def run(what: str, **arguments) -> dict:
+    result = subprocess.run([sys.executable, '-m', 'benchmarks.many_tasks', '--child',
+                             json.dumps([what, arguments])], capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(f'{what} {arguments} failed:\n{result.stderr[-4000:]}')
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def report_tracing(report: Report, args):
+    counts = [n for n in (1, 2, 5, 10, 20, 30) if n <= args.tasks]
+    for jit in (False, True):
+        kind = 'jit' if jit else 'plain'
+        for n in counts:
+            found = run('tracing', tasks=n, jit=jit, model=args.model)
+            (cpu, *more_cpu), (wall, *more_wall) = found['cpu'], found['wall']
+            print(f'tracing {kind}, {n} tasks: {sum(found["wall"]):.1f} s ({sum(found["cpu"]):.1f} CPU); the first '
+                  f'{wall:.1f} ({cpu:.1f}), a further one '
+                  + (f'{statistics.mean(more_wall):.2f} ({statistics.mean(more_cpu):.2f})' if more_cpu else '-')
+                  + f'; sharing nothing {found["apart"][1]:.1f} ({found["apart"][0]:.1f})', flush=True)
+        if more_cpu:
+            report(f'tracing {kind}, a further task by one that shares nothing, CPU',
+                   statistics.mean(more_cpu) / found['apart'][0], 0.5, False, f'{n} tasks of one modality')
+            last, early = statistics.mean(more_cpu[-5:]), statistics.mean(more_cpu[:5])
+            report(f'tracing {kind}, the last tasks by the second to sixth, CPU', last / early, 1.2, False,
+                   f'{last:.2f} s and {early:.2f} s a task')
+
+
+def report_start(report: Report, args):
+    for jit in (False, True):
+        with tempfile.TemporaryDirectory() as folder:
+            found = run('start', tasks=args.tasks, jit=jit, model=args.model, data=str(args.data), folder=folder)
+        ends = found['ends']
+        firsts = ', '.join(f'{end:.0f}' for end in ends[:6])
+        report(f'start of {args.tasks} tasks, {"jit" if jit else "plain"}, seconds to every task\'s first step',
+               found['all'], 180, False, f'the first step after {found["first"]:.0f} s; first ones after {firsts} s')
+
+
+def report_memory(report: Report, args):
+    with tempfile.TemporaryDirectory() as folder:
+        rss = run('memory', steps=args.steps, folder=folder)['rss']
+    every = args.steps // 10
+    base, last = rss[str(every)], rss[str(10 * every)]
+    report(f'resident memory after {10 * every} steps by that after {every}', last / base, 1.05, False,
+           ', '.join(f'{int(n)}: {mb:.0f} MB' for n, mb in rss.items()))
+
+
+def report_accumulated(report: Report, args):
+    for jit in (False, True):
+        peaks = {n: run('accumulated', tasks=n, jit=jit)['mb'] for n in (1, 2, 4)}
+        report(f'accumulated, {"jit" if jit else "plain"}, peak of 4 tasks by that of one', peaks[4] / peaks[1], 1.25,
+               False, ', '.join(f'{n}: {mb:.0f} MB' for n, mb in peaks.items()))
+
+
+BENCHMARKS = {'tracing': report_tracing, 'start': report_start, 'memory': report_memory,
+              'accumulated': report_accumulated}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('names', nargs='*', metavar='tracing|start|memory|accumulated', help='default: all')
+    parser.add_argument('--data', type=pathlib.Path, default=pathlib.Path('../shared/data'))
+    parser.add_argument('--model', default='Ti', help='the preset that is traced and started')
+    parser.add_argument('--tasks', type=int, default=30, help='at most')
+    parser.add_argument('--steps', type=int, default=2_000, help='of memory')
+    parser.add_argument('--child', type=json.loads, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        what, arguments = args.child
+        print(json.dumps(CHILDREN[what](**arguments)))
+        return 0
+    for name in args.names:
+        if name not in BENCHMARKS:
+            parser.error(f'{name!r} is none of {", ".join(BENCHMARKS)}')
+    report = Report()
+    for name in args.names or BENCHMARKS:
+        BENCHMARKS[name](report, args)
+    return min(report.missed, 1)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
