@@ -149,9 +149,14 @@ class _Training:
         self._seconds_before = self._history['seconds']
         step = self._first
         with _Termination() as termination:
-            while step < self._total:
+            asked = False
+            while step < self._total and not asked:
                 step = self._call(step)
-                self._between_calls(step, termination)
+                asked = termination.asked  # looked at once: of a signal that comes while saving, the next call's end
+                self._between_calls(step, asked)
+            if termination.asked:
+                raise PipelineStop(f'Training was asked to end (SIGTERM) after {step} of {self._total} steps. They are '
+                                   'saved: run the same command again, and it goes on from there.')
         self._summaries.close()
         return self._history | {'total_steps': self._total}
 
@@ -201,16 +206,13 @@ class _Training:
             values[f'examples_per_second/{name}'] = size / seconds
         self._summaries.scalars(step, values)
 
-    def _between_calls(self, done: int, termination: '_Termination'):
+    def _between_calls(self, done: int, asked_to_end: bool):
         if self._evaluate and self._chief and self._config.eval_every and done % self._config.eval_every == 0:
             self._summaries.scalars(done - 1, self._evaluate())
-        due = (done % self._config.checkpoint_every == 0 or done == self._total or termination.asked
+        due = (done % self._config.checkpoint_every == 0 or done == self._total or asked_to_end
                or time.monotonic() - self._saved > CHECKPOINT_EVERY_S)
         if due and self._chief:
             self._save(done)
-        if termination.asked:
-            raise PipelineStop(f'Training was asked to end (SIGTERM) after {done} of {self._total} steps. They are '
-                               'saved: run the same command again, and it goes on from there.')
         self._progress.pause()
 
     def _save(self, done: int):

@@ -72,18 +72,22 @@ def files_of(folder: str, task: Task) -> list[str]:
 
 
 def train(folder: str, checkpoints: str = 'checkpoints', config: TrainingConfig = CONFIG, tasks=TASKS,
-          schedule: str = 'weighted') -> tuple[dict, list[np.ndarray]]:
+          schedule: str = 'weighted', model_config: ModelConfig = MODEL, evaluate=None) -> tuple[dict, list[np.ndarray]]:
     """Trains in FOLDER/checkpoints; returns (history, the weights)."""
     mixture = Mixture(tasks, schedule)
     directory = os.path.join(folder, checkpoints)
     tf_keras.utils.set_random_seed(config.seed)
     placed = strategy.make_strategy(config)
     with placed.scope(), strategy.precision(config):
-        model = polyvit.PolyViT(mixture, {t.name: CLASSES for t in tasks}, MODEL)
-    datasets = {t.name: functools.partial(input_pipeline.train_dataset, t, CLASSES, MODEL, files_of(folder, t), i,
+        model = polyvit.PolyViT(mixture, {t.name: CLASSES for t in tasks}, model_config)
+    datasets = {t.name: functools.partial(input_pipeline.train_dataset, t, CLASSES, model_config, files_of(folder, t), i,
                                           counts_dir=directory) for i, t in enumerate(tasks)}
     os.makedirs(directory, exist_ok=True)
-    history = loop.train(placed, model, mixture, datasets, config, directory)
+    if config.eval_every and evaluate is None:
+        from components.co_trainer import evaluation  # takes long to import
+        files = {t.name: files_of(folder, t) for t in tasks}
+        evaluate = evaluation.make_evaluate(model, model_config, {t.name: CLASSES for t in tasks}, files, 4)
+    history = loop.train(placed, model, mixture, datasets, config, directory, evaluate)
     return history, [v.numpy() for v in model.trainable_variables]
 
 

@@ -1,0 +1,282 @@
+"""The loop's surroundings: checkpoints by time and by SIGTERM, evaluation while training, TensorBoard, history."""
+
+import collections
+import dataclasses
+import glob
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.co_trainer import evaluation
+from model_code import loop, polyvit, schedules, summaries
+from model_code.checkpoints import Checkpoints
+from model_code.preprocessing import image
+from model_code.tasks import Mixture, Task
+from tests.model_code import tiny_training
+
+TASKS = tuple(dataclasses.replace(task, steps=steps) for task, steps in zip(tiny_training.TASKS, (8, 5, 5)))
+IMAGES = (dataclasses.replace(tiny_training.TASKS[0], steps=600),)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp('tiny'))
+    tiny_training.write_examples(path)
+    return path
+
+
+def train_images(folder, checkpoints, tasks=IMAGES, **recipe):
+    """(history, the weights' digest) of a training of one task."""
+    config = dataclasses.replace(tiny_training.CONFIG, **{'checkpoint_every': 200, **recipe})
+    history, weights = tiny_training.train(folder, checkpoints, config, tasks)
+    return history, tiny_training.digest(weights)
+
+
+@pytest.fixture(scope='module')
+def whole(folder):
+    return train_images(folder, 'whole')
+
+
+def events(directory) -> dict[str, dict[int, np.ndarray]]:
+    """tag -> step -> value, of the event files; each step must be there once."""
+    found = collections.defaultdict(dict)
+    for path in glob.glob(os.path.join(directory, 'tensorboard', 'events.*')):
+        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+            event = tf.compat.v1.Event.FromString(record)
+            for value in event.summary.value:
+                assert event.step not in found[value.tag]
+                found[value.tag][event.step] = tf.make_ndarray(value.tensor)
+    return found
+
+
+def test_sigterm_saves_and_the_next_run_goes_on_to_the_same_weights(folder, whole):
+    code = """import dataclasses, sys; from tests.model_code import tiny_training as tiny; tiny.train(
+        sys.argv[1], 'asked', dataclasses.replace(tiny.CONFIG, checkpoint_every=200),
+        [dataclasses.replace(tiny.TASKS[0], steps=600)])"""  # train_images; this module takes long to import
+    process = subprocess.Popen([sys.executable, '-c', code, folder], stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 240
+        while not glob.glob(f'{folder}/asked/ckpt-*.index'):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.001)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=120)[1]
+    finally:
+        process.kill()
+    sentence = re.search(r'PipelineStop: Training was asked to end \(SIGTERM\) after (\d+) of 600 steps. They are '
+                         'saved: run the same command again, and it goes on from there.', said)
+    assert process.returncode == 1 and sentence, said
+    done = int(sentence[1])
+    assert 200 < done < 600
+    assert os.path.exists(f'{folder}/asked/ckpt-{done}.index') and not os.path.exists(f'{folder}/asked/ckpt-600.index')
+
+    history, digest = train_images(folder, 'asked')
+    assert history['steps'] == whole[0]['steps']
+    assert digest == whole[1]
+
+
+class CountingSteps:
+    """In place of training.TrainSteps: no training, quickly traced. A step's loss is its number and a half, its norm
+    its learning rate."""
+
+    def __init__(self, *_):
+        pass
+
+    def single(self, task):
+        return lambda batch, number, rate: (tf.cast(number, tf.float32) + 0.5, rate)
+
+
+def test_checkpoints_are_written_by_steps_and_by_time(folder, monkeypatch):
+    saved, save = [], Checkpoints.save
+    monkeypatch.setattr(Checkpoints, 'save', lambda self, done: saved.append(done) or save(self, done))
+    monkeypatch.setattr(loop.training, 'TrainSteps', CountingSteps)
+    monkeypatch.setattr(loop, 'STEPS_PER_CALL', 1)
+    tasks = (dataclasses.replace(IMAGES[0], steps=7),)
+    train_images(folder, 'by_steps', tasks, checkpoint_every=3)
+    assert saved == [3, 6, 7]
+
+    saved.clear()
+    clock = iter(range(0, 100_000, 350))  # each look at it is 350 s after the one before
+    monkeypatch.setattr(loop, 'time', type('Clock', (), {'monotonic': staticmethod(lambda: next(clock))}))
+    monkeypatch.setattr(loop, 'Progress', Silent)
+    train_images(folder, 'by_time', tasks, checkpoint_every=1_000)
+    assert saved == [2, 4, 6, 7]
+
+
+class Silent:
+    """A loop.Progress that looks at no clock."""
+
+    def __init__(self, total_steps):
+        self.step_seconds = {}
+
+    def update(self, *_):
+        pass
+
+    def pause(self):
+        pass
+
+
+def test_evaluation_while_training_changes_no_weight_and_history_is_capped(folder, monkeypatch):
+    tasks = (dataclasses.replace(IMAGES[0], steps=9),)
+    _, evaluated = train_images(folder, 'evaluated', tasks, eval_every=4)
+    monkeypatch.setattr(loop, 'HISTORY_LENGTH', 5)
+    history, plain = train_images(folder, 'plain', tasks)
+    assert evaluated == plain
+
+    found = events(f'{folder}/evaluated')
+    assert sorted(found['eval/shapes/accuracy']) == sorted(found['eval/shapes/loss']) == [3, 7]
+    assert found['eval/shapes/loss'][3] != found['eval/shapes/loss'][7]
+    assert sorted(found['loss/shapes']) == list(range(9))
+
+    found = events(f'{folder}/plain')
+    assert not [tag for tag in found if tag.startswith('eval/')]
+    assert [s['step'] for s in history['steps']] == sorted(found['loss/shapes']) == [0, 3, 6]
+
+
+def test_tensorboard_and_history_hold_every_task(folder, monkeypatch):
+    monkeypatch.setattr(loop.training, 'TrainSteps', CountingSteps)
+    config = dataclasses.replace(tiny_training.CONFIG, warmup_steps=5, checkpoint_every=10)
+    mixture = Mixture(TASKS, 'alternating')
+    history, _ = tiny_training.train(folder, 'all', config, TASKS, 'alternating')
+    with open(f'{folder}/all/history.json') as file:
+        assert json.load(file)['steps'] == history['steps']
+    assert history['total_steps'] == 18 and history['seconds'] > 0
+    expected = [mixture.tasks[i] for i in schedules.task_sequence(mixture)]
+    rates = [task.learning_rate_coefficient * schedules.learning_rate(config, 18, step)
+             for step, task in enumerate(expected)]
+    assert history['steps'] == [
+        {'step': step, 'task': task.name, 'loss': step + 0.5, 'learning_rate': pytest.approx(rates[step]),
+         'gradient_norm': pytest.approx(rates[step])} for step, task in enumerate(expected)]
+
+    found = events(f'{folder}/all')
+    assert set(found) == {f'{figure}/{t.name}' for t in TASKS for figure in (
+        'loss', 'learning_rate', 'gradient_norm', 'examples_per_second', 'inputs')}
+    for task in TASKS:
+        steps = [step for step, of in enumerate(expected) if of is task]
+        assert found[f'loss/{task.name}'] == {step: step + 0.5 for step in steps}
+        for figure in ('learning_rate', 'gradient_norm'):
+            assert found[f'{figure}/{task.name}'] == {step: pytest.approx(rates[step]) for step in steps}
+        speeds = found[f'examples_per_second/{task.name}']  # not of the first step, which is slow by tracing
+        assert speeds and set(speeds) < set(steps) and all(v > 0 for v in speeds.values())
+
+    # A batch's first four: pictures 16x16, four frames of 16x16 side by side, spectrograms of 32 frames and 32 bins.
+    for name, count, size in (('shapes', 4, (16, 16)), ('tones', 4, (32, 32)), ('walks', 2, (64, 16))):
+        width, height, *pictures = found[f'inputs/{name}'][0]
+        assert (int(width), int(height)) == size and len(pictures) == count
+        decoded = [tf.io.decode_png(picture).numpy() for picture in pictures]
+        assert {d.shape[:2] for d in decoded} == {size[::-1]}
+        assert all(d.std() > 5 for d in decoded)
+
+
+@pytest.mark.parametrize('damage', ['{"steps": [', '{"sleps": []}', '[]', '\udcff'])
+def test_a_damaged_history_starts_anew_with_a_warning(tmp_path, caplog, damage):
+    (tmp_path / 'history.json').write_bytes(damage.encode('utf-8', 'surrogateescape'))
+    assert loop._read_history(str(tmp_path), 7) == {'steps': [], 'seconds': 0.0}
+    assert 'history.json cannot be read' in caplog.text and 'starts at step 7' in caplog.text
+
+
+def test_event_files_are_whole_after_a_kill_while_they_were_written_anew(tmp_path, monkeypatch):
+    def write(first, steps):
+        writer = summaries.Summaries(f'{tmp_path}/tensorboard', first)
+        for step in steps:
+            writer.scalars(step, {'loss': float(step)})
+        writer.close()
+
+    write(0, range(4))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tf.io.gfile, 'rename', _interrupted)
+        write(2, ())
+    write(2, range(2, 5))
+    assert sorted(events(tmp_path)['loss']) == [0, 1, 2, 3, 4]
+    [path] = [p for p in glob.glob(f'{tmp_path}/tensorboard/*') if os.path.getsize(p) > 200][:1]
+    os.truncate(path, os.path.getsize(path) - 3)
+    write(9, range(9, 10))
+    assert 9 in events(tmp_path)['loss']
+    assert not glob.glob(f'{tmp_path}/tensorboard/*.tmp')
+
+
+def _interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
+def write_labels(path, task, labels):
+    with tf.io.TFRecordWriter(str(path), 'GZIP') as writer:
+        for i, label in enumerate(labels):
+            writer.write(tiny_training.example(task, i, label).SerializeToString())
+    return [str(path)]
+
+
+def constant(model, task, probabilities):
+    """The task's head gives the same logits for every input: the logarithms."""
+    head = model.heads[task].output_layer
+    head.kernel.assign(tf.zeros_like(head.kernel))
+    head.bias.assign(np.log(probabilities))
+
+
+def test_evaluate_gives_what_is_computed_by_hand(tmp_path):
+    one = Task('one', 'image', steps=1, batch_size=2)
+    tags = Task('tags', 'audio', steps=1, batch_size=2, multi_label=True)
+    pairs = Task('pairs', 'image', steps=1, batch_size=2, label_groups=('verb', 'noun'))
+    unseen = Task('unseen', 'image', steps=1, batch_size=2)
+    classes = {'one': 3, 'tags': 3, 'pairs': 5, 'unseen': 2}
+    model = polyvit.PolyViT(Mixture((one, tags, pairs, unseen)), classes,
+                            dataclasses.replace(tiny_training.MODEL, layers=1), {'pairs': ((0, 2), (1, 3, 4))})
+    files = {
+        'one': write_labels(tmp_path / 'one.gz', one, [0, 1, 1, 2, 1]),
+        'tags': write_labels(tmp_path / 'tags.gz', tags, np.float32([[1, 0, 0], [1, 1, 0], [0, 1, 0], [1, 0, 0]])),
+        'pairs': write_labels(tmp_path / 'pairs.gz', pairs, np.float32(
+            [[1, 0, 0, 1, 0], [1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [1, 0, 0, 1, 0], [1, 0, 0, 0, 1], [1, 0, 0, 1, 0]])),
+        'unseen': []}
+    evaluate = evaluation.make_evaluate(model, model.config, classes, files, batch_size=2)
+
+    constant(model, 'one', [0.25, 0.5, 0.25])
+    constant(model, 'tags', [3.0, 1.0, 1.0])  # odds: of a sigmoid, 3/4, 1/2 and 1/2
+    constant(model, 'pairs', [0.75, 0.25, 0.25, 0.5, 0.25])
+    values = evaluate()
+    assert set(values) == {f'eval/{name}' for name in (
+        'one/accuracy', 'one/loss', 'tags/mean_average_precision', 'tags/loss', 'pairs/joint_accuracy', 'pairs/loss')}
+    log = np.log
+    expected = {
+        'eval/one/accuracy': 3 / 5,
+        'eval/one/loss': (3 * log(2) + 2 * log(4)) / 5,
+        # All scores of a class are alike: its precision is its share, 3/4 and 2/4; a class that nobody has is left out.
+        'eval/tags/mean_average_precision': (3 / 4 + 2 / 4) / 2,
+        'eval/tags/loss': (3 * log(4 / 3) + log(4)) / 4 + 2 * log(2),
+        # Verb 0 (of 0, 2) and noun 3 (of 1, 3, 4) are the best: both are right in three of the six.
+        'eval/pairs/joint_accuracy': 3 / 6,
+        'eval/pairs/loss': ((5 * log(4 / 3) + log(4)) / 6 + (4 * log(2) + 2 * log(4)) / 6) / 2}
+    for name, right in expected.items():
+        assert values[name] == pytest.approx(right, rel=1e-5), name
+
+    # The weights are read anew each time.
+    constant(model, 'one', [0.5, 0.25, 0.25])
+    assert evaluate()['eval/one/accuracy'] == pytest.approx(1 / 5)
+
+
+def test_evaluate_pairs_each_input_with_its_label_and_reads_eight_batches(tmp_path):
+    task = Task('one', 'image', steps=1, batch_size=2)
+    model = polyvit.PolyViT(Mixture((task,)), {'one': 2}, dataclasses.replace(tiny_training.MODEL, layers=1))
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 21).tolist()
+    files = {'one': write_labels(tmp_path / 'one.gz', task, labels)}
+    model.heads['one'].output_layer.kernel.assign(rng.normal(size=[16, 2]))
+    evaluate = evaluation.make_evaluate(model, model.config, {'one': 2}, files, batch_size=2)
+
+    losses, right = [], []
+    for i, label in enumerate(labels[:16]):
+        media = tiny_training.example(task, i, label).features.feature['image'].bytes_list.value[0]
+        logits = model.logits('one', image.decode(tf.constant(media), model.config.image)[tf.newaxis]).numpy()[0]
+        losses.append(np.log(np.exp(logits).sum()) - logits[label])
+        right.append(logits[label] > logits[1 - label])
+    assert 0 < np.mean(right) < 1
+    assert evaluate() == {'eval/one/accuracy': pytest.approx(np.mean(right)),
+                          'eval/one/loss': pytest.approx(np.mean(losses), rel=1e-5)}

@@ -1,0 +1,143 @@
+"""The optimisers by name: each moves the weights and is restored; three of them held against numpy arithmetic."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from model_code import polyvit, settings, strategy, training
+from model_code.checkpoints import Checkpoints
+from model_code.settings import ModelConfig, TrainingConfig
+from model_code.tasks import Mixture, Task
+from tests import testing
+
+TASK = Task('shapes', 'image', steps=4, batch_size=4, pooling='gap')
+INPUTS = np.random.default_rng(0).normal(size=(4, *testing.IMAGE_SPEC.shape)).astype(np.float32)
+BATCH = tf.constant(INPUTS), tf.constant([0, 1, 1, 0], tf.int64)
+
+
+class Trainee:
+    """A model of `layers` blocks, its optimiser, and its step."""
+
+    def __init__(self, layers: int, seed: int = 0, **recipe):
+        tf_keras.utils.set_random_seed(seed)
+        config = TrainingConfig(strategy='one_device', **recipe)
+        placed = strategy.make_strategy(config)
+        with placed.scope():
+            self.model = polyvit.PolyViT(Mixture((TASK,)), {'shapes': 2}, ModelConfig(
+                layers=layers, width=8, heads=2, mlp_width=16, image=testing.IMAGE_SPEC))
+            self.variables = list(self.model.trainable_variables)
+            self.optimizer = training.make_optimizer(config)
+            self.optimizer.build(self.variables)
+        self._step = training.TrainSteps(placed, self.model, self.optimizer, config).single(TASK)
+
+    def step(self, number: int, rate: float):
+        """Returns (loss, gradient norm)."""
+        return [float(x) for x in self._step(BATCH, tf.constant(number), tf.constant(rate))]
+
+    def values(self) -> list[np.ndarray]:
+        return [v.numpy() for v in self.variables]
+
+    def gradients(self) -> list[np.ndarray]:
+        """Of the batch's mean loss, by another path than the step's."""
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(self.model.loss('shapes', *BATCH))
+        return [g.numpy() for g in tape.gradient(loss, self.variables)]
+
+    def decayed(self) -> list[bool]:
+        """Kernels are; biases, norms, class tokens and position embeddings are not."""
+        tokenizer = self.model.tokenizers['image']
+        return [v.shape.rank > 1 and v is not tokenizer.class_token and v is not tokenizer.position_embedding
+                for v in self.variables]
+
+
+def test_the_usual_names_are_the_classes():
+    for name, cls in (('adam', tf_keras.optimizers.Adam), ('adamw', tf_keras.optimizers.AdamW)):
+        assert type(training.make_optimizer(TrainingConfig(optimizer=name))) is cls
+
+
+@pytest.mark.parametrize('name', [name for name in settings.OPTIMIZERS if name not in ('adam', 'adamw')])
+def test_every_optimizer_moves_the_weights_and_goes_on_from_a_checkpoint(tmp_path, name):
+    recipe = dict(optimizer=name, weight_decay=0.01, layers=0)
+    trainee = Trainee(**recipe)
+    before = trainee.values()
+    trainee.step(0, 1e-2)
+    moved = [not np.array_equal(a, b) for a, b in zip(trainee.values(), before)]
+    assert all(moved), [v.name for v, m in zip(trainee.variables, moved) if not m]
+    Checkpoints(str(tmp_path), trainee.model, trainee.optimizer).save(1)
+    trainee.step(1, 1e-2)
+
+    again = Trainee(seed=1, **recipe)
+    assert Checkpoints(str(tmp_path), again.model, again.optimizer).restore() == 1
+    again.step(1, 1e-2)
+    for a, b in zip(trainee.values(), again.values()):
+        np.testing.assert_array_equal(a, b)
+
+
+class Momentum:
+    """numpy's. The learning rate of each step goes into the velocity, as tf_keras does it."""
+
+    def update(self, weights, gradient, rate, number):
+        self.velocity = 0.9 * getattr(self, 'velocity', 0.0) - rate * gradient
+        return weights + self.velocity
+
+
+class Adam:
+    """numpy's, of the paper's second form: epsilon is beside the uncorrected root (Kingma and Ba, end of section 2)."""
+
+    def update(self, weights, gradient, rate, number):
+        self.m = 0.9 * getattr(self, 'm', 0.0) + 0.1 * gradient
+        self.v = 0.999 * getattr(self, 'v', 0.0) + 0.001 * gradient ** 2
+        rate *= np.sqrt(1 - 0.999 ** (number + 1)) / (1 - 0.9 ** (number + 1))
+        return weights - rate * self.m / (np.sqrt(self.v) + 1e-7)
+
+
+@pytest.mark.parametrize('name, independent', [('momentum', Momentum), ('adam', Adam), ('adamw', Adam)])
+def test_two_steps_are_numpys_clipped_and_decayed_apart_from_the_gradient(name, independent):
+    decay, clip = 0.1, 0.5
+    trainee = Trainee(1, optimizer=name, weight_decay=decay, clip_norm=clip)
+    assert any(trainee.decayed()) and not all(trainee.decayed())
+    rules = [independent() for _ in trainee.variables]
+    for number, rate in enumerate((0.02, 0.01)):  # a step's rate is the schedule's times its task's coefficient
+        gradients = [g.astype(np.float64) for g in trainee.gradients()]
+        norm = np.sqrt(sum(np.sum(g ** 2) for g in gradients))
+        assert norm > clip
+        expected = [
+            rule.update(weights * (1 - rate * decay * decayed), gradient * clip / norm, rate, number)
+            for rule, weights, gradient, decayed in zip(rules, trainee.values(), gradients, trainee.decayed())]
+        loss, said_norm = trainee.step(number, rate)
+        assert said_norm == pytest.approx(norm, rel=1e-5)
+        for variable, value, right in zip(trainee.variables, trainee.values(), expected):
+            # Adam divides a gradient by its own size: rounding counts where both are near 0.
+            np.testing.assert_allclose(value, right, atol=1e-6 if name == 'momentum' else 2e-5, err_msg=variable.name)
+
+
+def test_a_clip_norm_of_zero_or_above_the_norm_clips_nothing():
+    moved = []
+    for clip in (0.0, 1e3):
+        trainee = Trainee(0, optimizer='SGD', clip_norm=clip)
+        gradients, before = trainee.gradients(), trainee.values()
+        trainee.step(0, 0.5)
+        moved = [after - b for after, b in zip(trainee.values(), before)]
+        for move, gradient in zip(moved, gradients):
+            np.testing.assert_allclose(move, -0.5 * gradient, atol=1e-6)
+
+
+def test_weight_decay_is_of_the_kernels_of_all_modalities():
+    """Which variables of a model with everything in it are decayed, by what the optimiser does without a gradient."""
+    tasks = (Task('a', 'image', steps=1, batch_size=1, head_hidden=(4,)), Task('b', 'audio', steps=1, batch_size=1),
+             Task('c', 'video', steps=1, batch_size=1))
+    model = polyvit.PolyViT(Mixture(tasks), {'a': 2, 'b': 2, 'c': 2}, ModelConfig(
+        layers=2, width=8, heads=2, mlp_width=16, modality_layers=1, image=testing.IMAGE_SPEC, audio=testing.AUDIO_SPEC,
+        video=testing.VIDEO_SPEC))
+    variables = list(model.trainable_variables)
+    optimizer = training.make_optimizer(TrainingConfig(optimizer='SGD', weight_decay=0.5))
+    optimizer.build(variables)
+    for variable in variables:
+        variable.assign(tf.ones_like(variable))
+    optimizer.learning_rate = 0.1
+    optimizer.apply_gradients([(tf.zeros_like(v), v) for v in variables])
+    kept = {id(v) for t in model.tokenizers.values() for v in (t.class_token, t.position_embedding)}
+    for variable in variables:
+        decayed = variable.shape.rank > 1 and id(variable) not in kept
+        np.testing.assert_allclose(variable.numpy(), 0.95 if decayed else 1.0, err_msg=variable.name)
