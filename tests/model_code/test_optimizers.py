@@ -112,15 +112,12 @@ def test_two_steps_are_numpys_clipped_and_decayed_apart_from_the_gradient(name, 
             np.testing.assert_allclose(value, right, atol=1e-6 if name == 'momentum' else 2e-5, err_msg=variable.name)
 
 
-def test_a_clip_norm_of_zero_or_above_the_norm_clips_nothing():
-    moved = []
-    for clip in (0.0, 1e3):
-        trainee = Trainee(0, optimizer='SGD', clip_norm=clip)
-        gradients, before = trainee.gradients(), trainee.values()
-        trainee.step(0, 0.5)
-        moved = [after - b for after, b in zip(trainee.values(), before)]
-        for move, gradient in zip(moved, gradients):
-            np.testing.assert_allclose(move, -0.5 * gradient, atol=1e-6)
+def test_a_clip_norm_above_the_norm_clips_nothing():
+    trainee = Trainee(0, optimizer='SGD', clip_norm=1e3)
+    gradients, before = trainee.gradients(), trainee.values()
+    trainee.step(0, 0.5)
+    for after, value, gradient in zip(trainee.values(), before, gradients):
+        np.testing.assert_allclose(after - value, -0.5 * gradient, atol=1e-6)
 
 
 def test_weight_decay_is_of_the_kernels_of_all_modalities():
