@@ -8,6 +8,7 @@ whole epochs are skipped by arithmetic, and what is left of one by reading its e
 import hashlib
 import json
 import os
+import uuid
 
 import tensorflow as tf
 
@@ -148,9 +149,10 @@ def count_records(files: list[str], counts_dir: str = '') -> int:
     count = int(tf.data.TFRecordDataset(files, compression_type='GZIP', num_parallel_reads=READ_FILES).reduce(
         tf.constant(0, tf.int64), lambda total, _: total + 1))
     if counts_dir:
-        with tf.io.gfile.GFile(path + '.tmp', 'w') as file:
+        aside = f'{path}.{uuid.uuid4().hex}'  # hosts that share records write the same count at the same time
+        with tf.io.gfile.GFile(aside, 'w') as file:
             json.dump({'records': count}, file)
-        tf.io.gfile.rename(path + '.tmp', path, overwrite=True)
+        tf.io.gfile.rename(aside, path, overwrite=True)
     return count
 
 

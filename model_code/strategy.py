@@ -1,12 +1,15 @@
 """tf.distribute strategies by name: tpu, mirrored, multi_worker, one_device; auto takes the best that is there."""
 
 import contextlib
+import functools
 import json
 import os
+import re
 
 import tensorflow as tf
 import tf_keras
 
+from model_code.errors import PipelineStop
 from model_code.settings import TrainingConfig
 
 
@@ -15,19 +18,52 @@ def make_strategy(config: TrainingConfig) -> tf.distribute.Strategy:
 
     'auto': multi_worker where TF_CONFIG names several workers, else tpu where one is attached, else mirrored on several
     GPUs, else one device. 'mirrored' without GPUs runs on config.replicas logical CPUs (0: one).
+
+    A process makes each once: two of the same devices number their collectives alike, and TensorFlow confuses them.
+    Logical CPUs and several workers can only be had before its first operation in the process: PipelineStop where it is
+    too late.
     """
     name = _choose() if config.strategy == 'auto' else config.strategy
+    try:
+        return _make(name, config.replicas, config.tpu)
+    except RuntimeError as error:
+        if not re.search('startup|after being initialized', str(error)):
+            raise
+        raise PipelineStop(f'The strategy {name} cannot be set up: TensorFlow has run in this process before, as under '
+                           '`polyvit run`, where the components share one. Run the trainer in a process of its own, as '
+                           'its container on Kubeflow does, or choose another strategy.') from error
+
+
+def workers(strategy: tf.distribute.Strategy) -> int:
+    """How many processes train together. (A TPU's hosts all follow one.)"""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 1
+    cluster = strategy.cluster_resolver.cluster_spec().as_dict()
+    return max(1, len(cluster.get('chief', ())) + len(cluster.get('worker', ())))
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this is the one process that writes checkpoints, history, event files and the model."""
+    if workers(strategy) == 1:
+        return True
+    resolver = strategy.cluster_resolver
+    has_chief = bool(resolver.cluster_spec().as_dict().get('chief'))
+    return resolver.task_type == 'chief' or not has_chief and resolver.task_type == 'worker' and resolver.task_id == 0
+
+
+@functools.cache
+def _make(name: str, replicas: int, tpu: str) -> tf.distribute.Strategy:
     if name == 'tpu':
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=config.tpu or 'local')
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu or 'local')
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
     if name == 'multi_worker':
         return tf.distribute.MultiWorkerMirroredStrategy()
     if name == 'mirrored':
-        if not tf.config.list_physical_devices('GPU') and config.replicas > 1:
-            _split_cpu(config.replicas)
-            return tf.distribute.MirroredStrategy([f'CPU:{i}' for i in range(config.replicas)])
+        if not tf.config.list_physical_devices('GPU') and replicas > 1:
+            _split_cpu(replicas)
+            return tf.distribute.MirroredStrategy([f'CPU:{i}' for i in range(replicas)])
         return tf.distribute.MirroredStrategy()
     device = 'GPU:0' if tf.config.list_physical_devices('GPU') else 'CPU:0'
     return tf.distribute.OneDeviceStrategy(device)

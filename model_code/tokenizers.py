@@ -43,8 +43,9 @@ class _Tokenizer(tf_keras.layers.Layer):
 
     def call(self, inputs):
         tokens = tf.reshape(self._patches(inputs), [-1, self.tokens - 1, self.width])
-        class_token = tf.cast(tf.tile(self.class_token, [tf.shape(tokens)[0], 1, 1]), tokens.dtype)
-        return tf.concat([class_token, tokens], axis=1) + tf.cast(self.position_embedding, tokens.dtype)
+        # Padded, then added: the gradient of tiling the class token has no static shape.
+        added = self.position_embedding + tf.pad(self.class_token, [[0, 0], [0, self.tokens - 1], [0, 0]])
+        return tf.pad(tokens, [[0, 0], [1, 0], [0, 0]]) + tf.cast(added, tokens.dtype)
 
 
 class ImageTokenizer(_Tokenizer):

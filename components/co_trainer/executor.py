@@ -81,16 +81,17 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
              checkpoint_dir: str, model_run_dir: str, export_dir: str, card: dict) -> dict:
     """Trains from the newest checkpoint in checkpoint_dir, exports to export_dir, leaves the run in model_run_dir.
 
-    Returns the history (loop.train). The exported model computes in float32 whatever config.precision.
+    Returns the history (loop.train). The exported model computes in float32 whatever config.precision. Of several
+    workers only the chief exports, and moves the checkpoints.
     """
+    distribution = strategy.make_strategy(config)  # before TensorFlow's first operation: see there
+    check_batches(mixture.tasks, distribution.num_replicas_in_sync)
     classes = {name: len(labels) for name, labels in vocabularies.items()}
     groups = {t.name: t.group_ids(vocabularies[t.name]) for t in mixture.tasks}
     firsts = {task.name: input_pipeline.first_example(task, classes[task.name], train_files[task.name])
               for task in mixture.tasks}
     # Python's, numpy's and TensorFlow's: tf_keras's initialisers draw from all three.
     tf_keras.utils.set_random_seed(config.seed)
-    distribution = strategy.make_strategy(config)
-    check_batches(mixture.tasks, distribution.num_replicas_in_sync)
     with distribution.scope(), strategy.precision(config):
         model = polyvit.PolyViT(mixture, classes, model_config, groups)
         if config.initial_checkpoint:
@@ -105,6 +106,8 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
         from components.co_trainer import evaluation  # the metrics' module takes seconds to import
         evaluate = evaluation.make_evaluate(model, model_config, classes, eval_files, config.eval_batch_size)
     history = loop.train(distribution, model, mixture, datasets, config, checkpoint_dir, evaluate)
+    if not strategy.is_chief(distribution):
+        return history
 
     if config.precision != 'float32':
         trained, model = model, polyvit.PolyViT(mixture, classes, model_config, groups)

@@ -1,0 +1,72 @@
+"""Trainings that test_devices.py runs in processes of their own: `python -m tests.model_code.device_runs RUN FOLDER [OWN]`.
+
+TensorFlow takes logical CPUs and collectives only before its first operation, so a strategy needs a new process. RUN is
+the name of a function here; it works on FOLDER/data and prints its findings as a line of JSON, the last.
+
+One file a task and nothing drawn at random: then every number of hosts and replicas sees the same global batches. (Hosts
+with fewer files than they are share them by record, so a step's records are those of one host, whatever their number.)
+"""
+
+import dataclasses
+import json
+import os
+import sys
+import time
+
+import numpy as np
+
+from tests.model_code import tiny_training  # first: it sets the environment that TensorFlow reads
+from model_code import strategy as strategies
+from model_code.errors import PipelineStop
+
+# How far weights may be from the single device's: float32's rounding (6e-8 of a number) in sums that are added up in
+# another order, over SAME_STEPS steps of momentum.
+TOLERANCE = 2e-6
+SAME_MODEL = dataclasses.replace(tiny_training.MODEL, layers=1, dropout=0.0)
+SAME_TASKS = tuple(dataclasses.replace(task, steps=steps, augmentations=(), mixup_alpha=0.0, stochastic_depth=0.0)
+                   for task, steps in zip(tiny_training.TASKS, (8, 4, 4)))
+SAME_STEPS = 16
+SAME_CONFIG = dataclasses.replace(tiny_training.CONFIG, warmup_steps=4, checkpoint_every=6)
+
+
+def train_same(folder: str, checkpoints: str, strategy: str = 'one_device', evaluate=None, eval_every: int = 0, **options):
+    """tiny_training.train of what is the same on all devices."""
+    config = dataclasses.replace(SAME_CONFIG, strategy=strategy, eval_every=eval_every, **options)
+    return tiny_training.train(folder, checkpoints, config, SAME_TASKS, model_config=SAME_MODEL, evaluate=evaluate)
+
+
+def mirrored(folder: str) -> dict:
+    """Two logical CPUs: what is the same, then float16, where all replicas decide whether a step counts, and all that is
+    random."""
+    config = dataclasses.replace(SAME_CONFIG, strategy='mirrored', replicas=2)
+    history, weights = train_same(folder, 'mirrored', 'mirrored', replicas=2)
+    np.savez(os.path.join(folder, 'mirrored.npz'), *weights)
+    random, _ = tiny_training.train(folder, 'mirrored_random', dataclasses.replace(config, precision='float16'),
+                                    (dataclasses.replace(tiny_training.TASKS[0], steps=4),))
+    return {'replicas': strategies.make_strategy(config).num_replicas_in_sync,
+            'losses': [[s['loss'] for s in h['steps']] for h in (history, random)]}
+
+
+def worker(folder: str, own: str) -> dict:
+    """One of several workers (TF_CONFIG): trains with checkpoints in FOLDER/OWN; then, without an end, in FOLDER/shared."""
+    history, weights = train_same(folder, own, 'auto')
+    np.savez(os.path.join(folder, f'{own}.npz'), *weights)
+    try:
+        train_same(folder, own, 'auto')
+        found = ''
+    except PipelineStop as error:
+        found = str(error)
+    print(json.dumps({'steps': len(history['steps']), 'at_different_steps': found}), flush=True)
+    # The chief never comes back from its evaluation, behind the first checkpoint: so this is killed in the midst.
+    train_same(folder, 'shared', 'auto', evaluate=lambda: time.sleep(600), eval_every=SAME_CONFIG.checkpoint_every + 2)
+
+
+def resumed_worker(folder: str, own: str) -> dict:
+    """A worker that goes on in FOLDER/shared."""
+    history, weights = train_same(folder, 'shared', 'auto')
+    np.savez(os.path.join(folder, f'{own}_resumed.npz'), *weights)
+    return {'steps': [s['step'] for s in history['steps']]}
+
+
+if __name__ == '__main__':
+    print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])), flush=True)

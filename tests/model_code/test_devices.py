@@ -1,0 +1,420 @@
+"""What every device asks of a training: static shapes, XLA, mixed precision, replicas, several workers, no retracing."""
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from model_code import input_pipeline, loop, polyvit, settings, strategy, training
+from model_code.errors import PipelineStop
+from model_code.settings import TrainingConfig
+from model_code.tasks import Mixture, Task
+from tests.model_code import device_runs, tiny_training
+
+ONE = TrainingConfig(strategy='one_device')
+
+
+# XLA
+
+# A task of every kind: its labels, and what it draws at random.
+KINDS = (Task('one_label', 'image', 1, 4, label_smoothing=0.1), Task('deep', 'image', 1, 4, stochastic_depth=0.5),
+         Task('several', 'audio', 1, 4, multi_label=True, pooling='gap', head_hidden=(8,)),
+         Task('mixed', 'audio', 1, 4, mixup_alpha=0.3),
+         Task('groups', 'video', 1, 2, label_groups=('verb', 'noun'), zero_init_head=True))
+CLASSES = 5
+GROUPS = {'groups': ((0, 3), (1, 2, 4))}
+
+
+def make_model(tasks=KINDS, config=tiny_training.MODEL):
+    tf_keras.utils.set_random_seed(0)
+    return polyvit.PolyViT(Mixture(tasks), {t.name: CLASSES for t in tasks}, config, GROUPS)
+
+
+def batch_for(task, number=0):
+    rng = np.random.default_rng(number)
+    inputs = rng.normal(size=(task.batch_size, *tiny_training.MODEL.input(task.modality).shape)).astype(np.float32)
+    if task.mixup_alpha:
+        labels = rng.dirichlet(np.ones(CLASSES), task.batch_size).astype(np.float32)
+    elif task.multi_hot:
+        labels = np.tile(np.float32([1, 1, 0, 0, 0]), [task.batch_size, 1])
+    else:
+        labels = np.arange(task.batch_size) % CLASSES
+    return tf.constant(inputs), tf.constant(labels)
+
+
+def make_steps(model, config, scale=None):
+    """(TrainSteps on one device, its optimiser)."""
+    placed = strategy.make_strategy(ONE)
+    optimizer = training.make_optimizer(config)
+    optimizer.build(list(model.trainable_variables))
+    return training.TrainSteps(placed, model, optimizer, config, scale), optimizer
+
+
+def run_step(step, batch, number=0, rate=0.1):
+    return [float(x) for x in step(batch, tf.constant(number), tf.constant(rate))]
+
+
+def run_loop(tasks, data, directory, config=tiny_training.CONFIG, schedule='weighted', model=tiny_training.MODEL):
+    """loop.train on one device -> (history, the weights)."""
+    placed = strategy.make_strategy(ONE)
+    with placed.scope(), strategy.precision(config):
+        model = make_model(tasks, model)
+    history = loop.train(placed, model, Mixture(tasks, schedule), data, config, str(directory))
+    return history, values(model.trainable_variables)
+
+
+def values(variables):
+    return [v.numpy() for v in variables]
+
+
+def test_a_step_of_every_kind_of_task_is_the_same_under_xla():
+    """Single ones, then an accumulated one; without dropout, whose draws XLA makes in another order."""
+    found = {}
+    kinds = tuple(dataclasses.replace(t, stochastic_depth=0.0) for t in KINDS)
+    for jit in (False, True):
+        model = make_model(kinds, device_runs.SAME_MODEL)
+        steps, _ = make_steps(model, dataclasses.replace(tiny_training.CONFIG, jit=jit))
+        found[jit] = [(run_step(steps.single(t), batch_for(t), number), values(model.trainable_variables))
+                      for number, t in enumerate(kinds)]
+        together = {t.name: batch_for(t) for t in kinds[1:4]}
+        found[jit].append((run_step(steps.accumulated(kinds[1:4]), together), values(model.trainable_variables)))
+    for name, plain, compiled in zip([*(t.name for t in kinds), 'accumulated'], found[False], found[True], strict=True):
+        np.testing.assert_allclose(compiled[0], plain[0], rtol=1e-5, err_msg=name)
+        for a, b in zip(compiled[1], plain[1]):
+            np.testing.assert_allclose(a, b, atol=2e-6, err_msg=name)
+
+
+def test_a_step_with_dropout_and_stochastic_depth_compiles_under_xla_and_depends_on_its_number():
+    model = make_model(KINDS[1:2])
+    steps, _ = make_steps(model, dataclasses.replace(tiny_training.CONFIG, jit=True))
+    step, batch = steps.single(KINDS[1]), batch_for(KINDS[1])
+    losses = [run_step(step, batch, number, rate=0.0) for number in (3, 3, 4)]
+    assert np.isfinite(losses).all() and losses[0] == losses[1] and losses[0] != losses[2]
+
+
+def unknown_shapes(function) -> list[str]:
+    """The operations of a concrete function, and of those it calls, that have an output whose shape is not known."""
+    graph = function.graph.as_graph_def(add_shapes=True)
+    nodes = itertools.chain(graph.node, *(f.node_def for f in graph.library.function))
+    return [f'{node.op} {node.name}' for node in nodes for shape in node.attr['_output_shapes'].list.shape
+            if shape.unknown_rank or any(dim.size < 0 for dim in shape.dim)]
+
+
+def test_shapes_are_static_from_the_files_to_the_update(folder):
+    """What a TPU asks: every operation of a step has a shape that is known when it is traced."""
+    model = make_model()
+    steps, _ = make_steps(model, tiny_training.CONFIG)
+    for task in KINDS:
+        step = steps.single(task)
+        traced = step.get_concrete_function(batch_for(task), tf.constant(0), tf.constant(0.1))
+        assert not unknown_shapes(traced), task.name
+
+    placed = strategy.make_strategy(ONE)
+    for task in tiny_training.TASKS:
+        files = tiny_training.files_of(folder, task)
+        make = functools.partial(input_pipeline.train_dataset, task, 2, tiny_training.MODEL, files)
+        for dataset in (make(), placed.distribute_datasets_from_function(lambda context: make(context=context))):
+            inputs, labels = dataset.element_spec
+            assert inputs.shape == (task.batch_size, *tiny_training.MODEL.input(task.modality).shape)
+            assert labels.shape.is_fully_defined()
+
+
+# Mixed precision
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp('devices'))
+    tiny_training.write_examples(path)
+    return path
+
+
+def test_mixed_precision_trains_like_float32(folder):
+    losses = {}
+    tasks = tuple(dataclasses.replace(t, steps=8) for t in tiny_training.TASKS)
+    for precision in settings.PRECISIONS:
+        config = dataclasses.replace(tiny_training.CONFIG, precision=precision, warmup_steps=4)
+        history, weights = tiny_training.train(folder, precision, config, tasks)
+        assert {w.dtype for w in weights} == {np.dtype(np.float32)}
+        losses[precision] = np.array([s['loss'] for s in history['steps']])
+    assert not (losses['bfloat16'] == losses['float32']).all() and not (losses['float16'] == losses['float32']).all()
+    # bfloat16 has 8 bits of a number, float16 11; the losses are about 0.7.
+    np.testing.assert_allclose(losses['bfloat16'], losses['float32'], atol=0.1)
+    np.testing.assert_allclose(losses['float16'], losses['float32'], atol=0.02)
+
+
+def test_an_overflowing_step_changes_nothing_and_halves_the_loss_scale():
+    config = dataclasses.replace(tiny_training.CONFIG, precision='float16')
+    with strategy.precision(config):
+        model = make_model(KINDS[:1])
+    scale = training.LossScale(initial=2.0 ** 24, patience=2)
+    steps, optimizer = make_steps(model, config, scale)
+    step, batch = steps.single(KINDS[0]), batch_for(KINDS[0])
+
+    def state():
+        learned = {v.ref(): v for v in (*model.variables, *optimizer.variables)}
+        return [v.numpy() for v in learned.values() if v.ref() != optimizer.learning_rate.ref()]
+
+    def scale_state():
+        return float(scale.value), int(scale.good_steps)
+
+    run_step(step, (batch[0] * 0, batch[1]), 0)  # so that the optimiser's slots are not zero
+    scale.value.assign(2.0 ** 24)
+    scale.good_steps.assign(1)
+    before = state()
+    loss, norm = run_step(step, batch, 1)
+    assert math.isfinite(loss) and not math.isfinite(norm)
+    for a, b in zip(state(), before):
+        np.testing.assert_array_equal(a, b)
+    assert scale_state() == (2.0 ** 23, 0)
+
+    scale.value.assign(2.0 ** 4)
+    seen = []
+    for number in range(2, 6):
+        assert math.isfinite(run_step(step, batch, number)[1])
+        seen.append(scale_state())
+    assert seen == [(2.0 ** 4, 1), (2.0 ** 5, 0), (2.0 ** 5, 1), (2.0 ** 6, 0)]
+    assert any((a != b).any() for a, b in zip(state(), before))
+
+
+def test_the_loss_scale_is_saved_and_goes_on(tmp_path, monkeypatch):
+    """A float16 training that is cut goes on to the weights and the scale of one that is not."""
+    monkeypatch.setattr(training, 'LossScale', functools.partial(training.LossScale, 2.0 ** 24, 3))
+    task = dataclasses.replace(KINDS[0], steps=16)
+    config = dataclasses.replace(tiny_training.CONFIG, precision='float16', checkpoint_every=4, warmup_steps=1)
+    ends = {}
+    for name in ('whole', 'cut'):
+        for stops in ((None,) if name == 'whole' else (10, None)):
+            data = {task.name: functools.partial(fixed_batches, task, nan_at=stops)}
+            with pytest.raises(PipelineStop, match='ckpt-8') if stops else contextlib.nullcontext():
+                history, weights = run_loop((task,), data, tmp_path / name, config)
+        reader = tf.train.load_checkpoint(str(tmp_path / name))
+        ends[name] = (tiny_training.digest(weights), [
+            float(reader.get_tensor(f'loss_scale/{part}/.ATTRIBUTES/VARIABLE_VALUE')) for part in ('value', 'good_steps')])
+    assert ends['cut'] == ends['whole']
+    expected, good = 2.0 ** 24, 0
+    for norm in (s['gradient_norm'] for s in history['steps']):
+        good = good + 1 if math.isfinite(norm) else 0
+        expected, good = (expected / 2, 0) if not good else (expected * 2, 0) if good == 3 else (expected, good)
+    assert ends['whole'][1] == [expected, good]
+    norms = [math.isfinite(s['gradient_norm']) for s in history['steps']]
+    assert not norms[0] and any(norms), 'the scale started too high, and came down'
+
+
+def fixed_batches(task, done=0, context=None, nan_at=None):
+    """Endless batches, the number-th a function of its number; those from nan_at on are not numbers."""
+    batches = [batch_for(task, number) for number in range(4)]
+    inputs, labels = (tf.stack(x) for x in zip(*batches))
+
+    def batch(number):
+        x = inputs[number % 4]
+        return (x if nan_at is None else tf.where(number >= nan_at, float('nan'), x)), labels[number % 4]
+    endless = tf.data.Dataset.range(done, tf.int64.max).map(batch)
+    return endless.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+
+
+def test_the_model_of_a_bfloat16_training_is_served_in_float32(folder, tmp_path):
+    from components.co_trainer import executor
+    task = dataclasses.replace(tiny_training.TASKS[0], steps=2)
+    executor.co_train(
+        mixture=Mixture((task,)), model_config=tiny_training.MODEL, config=TrainingConfig(precision='bfloat16', warmup_steps=1),
+        train_files={task.name: tiny_training.files_of(folder, task)}, eval_files={}, vocabularies={task.name: ['a', 'b']},
+        checkpoint_dir=str(tmp_path / 'unfinished'), model_run_dir=str(tmp_path / 'run'),
+        export_dir=str(tmp_path / 'model'), card={})
+    served = tf.saved_model.load(str(tmp_path / 'model')).signatures[f'{task.name}_scores']
+    graph = served.graph.as_graph_def()
+    types = {t for node in itertools.chain(graph.node, *(f.node_def for f in graph.library.function))
+             for attribute in node.attr.values() for t in (attribute.type, *attribute.list.type)}
+    assert tf.float32.as_datatype_enum in types and tf.bfloat16.as_datatype_enum not in types
+
+    model = polyvit.PolyViT(Mixture((task,)), {task.name: 2}, tiny_training.MODEL)
+    tf.train.Checkpoint(model=model).restore(tf.train.latest_checkpoint(str(tmp_path / 'run/checkpoints'))).expect_partial()
+    record = next(iter(tf.data.TFRecordDataset(tiny_training.files_of(folder, task)[0], 'GZIP')))
+    features = tf.io.parse_single_example(record, input_pipeline.feature_spec(task, 2))
+    inputs = input_pipeline.model_input(task, tiny_training.MODEL.image, features)
+    np.testing.assert_allclose(served(image=features['image'][None])['scores'], model.scores(task.name, inputs[None]),
+                               atol=1e-6)
+
+
+# Hosts
+
+def numbered_files(directory, files: int, records: int) -> list[str]:
+    """Records of an image task, their labels numbered through; split as evenly as it goes."""
+    paths = [os.path.join(directory, f'{files}-{f}.gz') for f in range(files)]
+    for path, numbers in zip(paths, np.array_split(np.arange(records), files)):
+        with tf.io.TFRecordWriter(path, 'GZIP') as writer:
+            for number in numbers:
+                writer.write(tiny_training.example(tiny_training.TASKS[0], int(number), int(number)).SerializeToString())
+    return paths
+
+
+@pytest.mark.parametrize('files', [1, 2, 5])
+def test_two_hosts_read_every_example_once_and_find_their_place_again(tmp_path, files):
+    records, task = 15, dataclasses.replace(tiny_training.TASKS[0], batch_size=8)
+    paths = numbered_files(tmp_path, files, records)
+
+    def stream(host, batches_done=0, hosts=2):
+        context = tf.distribute.InputContext(hosts, host, num_replicas_in_sync=hosts)
+        return input_pipeline.train_dataset(task, records, tiny_training.MODEL, paths, 3, batches_done, context)
+
+    read = [[(x.numpy(), y.numpy()) for x, y in stream(host).take(8)] for host in range(2)]
+    assert all(len(labels) == 4 for batches in read for _, labels in batches)
+    labels = [np.concatenate([y for _, y in batches]) for batches in read]
+    # Of files each host has its own; of fewer files than hosts, every other record of the same order.
+    sizes = [len(range(host, records, 2)) for host in range(2)] if files == 1 else [
+        sum(input_pipeline.count_records([path]) for path in sorted(paths)[host::2]) for host in range(2)]
+    assert sum(sizes) == records and min(sizes) >= 5
+    assert sorted(np.concatenate([labels[host][:sizes[host]] for host in range(2)])) == list(range(records))
+    if files == 1:
+        whole = [set(y.numpy()) for _, y in stream(0, hosts=1).take(8)]
+        assert [set(a) | set(b) for (_, a), (_, b) in zip(*read)] == whole, 'the global batches are those of one host'
+    else:
+        assert [set(labels[host]) for host in range(2)] == [set(labels[host][:sizes[host]]) for host in range(2)]
+
+    for host, done in itertools.product(range(2), (1, 3, 5)):
+        for (x, y), (x_whole, y_whole) in zip(stream(host, done).take(8 - done), read[host][done:], strict=True):
+            np.testing.assert_array_equal(y, y_whole)
+            np.testing.assert_array_equal(x, x_whole)
+
+
+@pytest.fixture(scope='module')
+def same(tmp_path_factory):
+    """(a folder with one file a task, the weights and losses of one device)."""
+    path = str(tmp_path_factory.mktemp('same'))
+    tiny_training.write_examples(path, files=1, per_file=15)
+    history, weights = device_runs.train_same(path, 'one_device')
+    assert len(history['steps']) == device_runs.SAME_STEPS
+    return path, weights, [s['loss'] for s in history['steps']]
+
+
+def start(run: str, *arguments: str, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, '-m', 'tests.model_code.device_runs', run, *arguments],
+                            env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def findings(process: subprocess.Popen, seconds: float = 240) -> dict:
+    out, err = process.communicate(timeout=seconds)
+    assert process.returncode == 0, err[-3000:]
+    return json.loads(out.splitlines()[-1])
+
+
+@contextlib.contextmanager
+def two_workers(run: str, folder: str):
+    """Two processes, which find each other on free ports of this machine; killed at the end."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
+        for s in sockets:
+            s.bind(('127.0.0.1', 0))
+        hosts = ['127.0.0.1:%d' % s.getsockname()[1] for s in sockets]
+    workers = [start(run, folder, f'worker_{i}', TF_CONFIG=json.dumps(
+        {'cluster': {'worker': hosts}, 'task': {'type': 'worker', 'index': i}})) for i in range(2)]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.kill()
+        for worker in workers:
+            worker.wait()
+
+
+def assert_near(weights, expected):
+    for a, b in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=device_runs.TOLERANCE)
+
+
+def load(path):
+    with np.load(path) as file:
+        return [file[name] for name in file.files]
+
+
+def test_two_logical_cpus_give_the_single_device_weights(same):
+    folder, weights, losses = same
+    process = start('mirrored', folder)
+    try:
+        found = findings(process)
+    finally:
+        process.kill()
+    assert found['replicas'] == 2
+    plain, random = found['losses']
+    np.testing.assert_allclose(plain, losses, atol=1e-5)
+    assert_near(load(f'{folder}/mirrored.npz'), weights)
+    assert len(random) == 4 and np.isfinite(random).all()
+
+
+def test_two_workers_give_the_single_device_weights_and_go_on_after_a_kill(same):
+    folder, weights, _ = same
+    checkpoint = f'ckpt-{device_runs.SAME_CONFIG.checkpoint_every}'
+    with two_workers('worker', folder) as workers:
+        lines = [json.loads(worker.stdout.readline()) for worker in workers]
+        deadline = time.monotonic() + 120
+        while not os.path.exists(f'{folder}/shared/{checkpoint}.index'):
+            assert all(worker.poll() is None for worker in workers) and time.monotonic() < deadline
+            time.sleep(0.02)
+        for worker in workers:
+            worker.send_signal(signal.SIGKILL)
+    assert [line['steps'] for line in lines] == [device_runs.SAME_STEPS] * 2
+    of_worker = [load(f'{folder}/worker_{i}.npz') for i in range(2)]
+    assert_near(of_worker[0], weights)
+    assert tiny_training.digest(of_worker[0]) == tiny_training.digest(of_worker[1])
+    # Only the chief writes. The other found nothing in its folder the second time: both noticed, and neither waits.
+    assert os.path.exists(f'{folder}/worker_0/ckpt-{device_runs.SAME_STEPS}.index')
+    assert os.listdir(f'{folder}/worker_1') == []
+    assert 'found a checkpoint at step 16, others at another' in lines[0]['at_different_steps']
+    assert 'found a checkpoint at step 0, others at another' in lines[1]['at_different_steps']
+
+    assert not os.path.exists(f'{folder}/shared/ckpt-{device_runs.SAME_STEPS}.index')
+    with two_workers('resumed_worker', folder) as workers:
+        for found in [findings(worker) for worker in workers]:
+            assert found['steps'] == list(range(device_runs.SAME_STEPS))
+    for i in range(2):
+        assert tiny_training.digest(load(f'{folder}/worker_{i}_resumed.npz')) == tiny_training.digest(of_worker[0])
+
+
+# Tracing
+
+class Traced:
+    """Replaces training.repeated: keeps the functions made and the lengths of their calls."""
+
+    def __init__(self, monkeypatch, longest):
+        self.functions, self.lengths = [], []
+        self._repeated = training.repeated
+        monkeypatch.setattr(training, 'repeated', self)
+        monkeypatch.setattr(loop._Training, '_longest', lambda *_: longest)
+
+    def __call__(self, step, next_batch):
+        run = self._repeated(step, next_batch)
+        self.functions += [step, run]
+
+        def counted(first, rates):
+            self.lengths.append(int(tf.size(rates)))
+            return run(first, rates)
+        return counted
+
+
+@pytest.mark.parametrize('schedule', ['weighted', 'accumulated'])
+def test_steps_are_traced_once_and_several_a_call_are_the_same_bit_for_bit(tmp_path, schedule, monkeypatch):
+    tasks = dataclasses.replace(KINDS[1], steps=7), dataclasses.replace(KINDS[3], steps=4)
+    one_block = dataclasses.replace(tiny_training.MODEL, layers=1)
+    ends = {}
+    for longest in (1, 3):
+        with monkeypatch.context() as patch:
+            traced = Traced(patch, longest)
+            data = {t.name: functools.partial(fixed_batches, t) for t in tasks}
+            _, weights = run_loop(tasks, data, tmp_path / str(longest), schedule=schedule, model=one_block)
+        assert sum(traced.lengths) == 11 and max(traced.lengths) == longest
+        assert longest == 1 or len(set(traced.lengths)) > 1, 'calls of several lengths'
+        assert [f.experimental_get_tracing_count() for f in traced.functions] == [1] * len(traced.functions)
+        ends[longest] = tiny_training.digest(weights)
+    assert ends[1] == ends[3]
