@@ -22,25 +22,38 @@ class Checkpoints:
         self.step = tf.Variable(0, trainable=False, dtype=tf.int64, name='step')
         self._variables = model.variables
         checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=self.step, **others)
+        # Made by all workers now: each variable made is broadcast, and where one found a checkpoint and another none, the
+        # restore, which makes it else, would be out of step.
+        checkpoint.save_counter
         self.latest = 'none'  # the newest that is known to be whole
         self._manager = tf.train.CheckpointManager(checkpoint, directory, max_to_keep=2)
 
     def restore(self) -> int:
         """Restores the newest whole checkpoint where there is one; returns the number of steps already done, else 0.
 
-        Those that are not whole are named in the log. Where none is, nothing is restored: training starts anew.
+        Those that are not whole are named in the log. Where none is, nothing is restored: training starts anew. Raises
+        PipelineStop where the newest whole one is of another model or optimiser.
         """
         paths = _newest_first(self._manager.directory)
         for path in paths:
             problem = _problem(path)
             if not problem:
-                self._manager.checkpoint.restore(path).expect_partial()
+                self._load(path)
                 self.latest = path
-                return int(self.step)
+                return int(self.step.numpy())  # one of several replicas' is no number
             _logger.warning('training: the checkpoint %s is not whole (%s).', path, problem)
         if paths:
             _logger.warning('training: no checkpoint in %s is whole; training starts anew.', self._manager.directory)
         return 0
+
+    def _load(self, path: str):
+        try:
+            status = self._manager.checkpoint.restore(path)
+            status.assert_existing_objects_matched()  # a variable that the checkpoint lacks would keep what it has
+        except (AssertionError, ValueError) as error:
+            raise PipelineStop(
+                f'The checkpoint {path} is not of this model and optimiser ({_first_line(error)}). Train in another '
+                'directory, or with the recipe that it is of.') from error
 
     def remove_leftovers(self):
         """Removes what saves that were cut short left behind, up to a checkpoint's size each. One process calls it."""
@@ -101,5 +114,9 @@ def _problem(path: str) -> str:
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
     except Exception as error:  # the reader turns TensorFlow's codes into Python's: of a cut file, it is an IndexError
-        return str(error).splitlines()[0] or type(error).__name__
+        return _first_line(error)
     return ''
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [''])[0] or type(error).__name__
