@@ -8,18 +8,57 @@ also under mixed precision.
 import tensorflow as tf
 import tf_keras
 
+from model_code.fusion import fused
 from model_code.settings import ModelConfig
 
 LAYER_NORM_EPSILON = 1e-6
 
 
-def _dense(units: int, name: str, bias_stddev: float = 0.0) -> tf_keras.layers.Dense:
-    bias = tf_keras.initializers.RandomNormal(stddev=bias_stddev) if bias_stddev else 'zeros'
-    return tf_keras.layers.Dense(units, kernel_initializer='glorot_uniform', bias_initializer=bias, name=name)
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """GELU by its tanh approximation."""
+    return tf.nn.gelu(x, approximate=True)
 
 
-def _layer_norm(name: str) -> tf_keras.layers.LayerNormalization:
-    return tf_keras.layers.LayerNormalization(epsilon=LAYER_NORM_EPSILON, name=name)
+def _normalised(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
+    wide = tf.cast(x, tf.float32)
+    centred = wide - tf.reduce_mean(wide, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
+    return tf.cast(centred * tf.math.rsqrt(variance + LAYER_NORM_EPSILON) * gamma + beta, x.dtype)
+
+
+_fused_gelu, _fused_normalised = fused(gelu), fused(_normalised)
+
+
+class Dense(tf_keras.layers.Dense):
+    """[batch, tokens, width] -> [batch, tokens, units].
+
+    Product, bias and activation follow each other, so that TensorFlow computes them in one kernel; tf_keras's own layer
+    has a reshape between them. An activation is given to the call: in training it is another than when served.
+    """
+
+    def __init__(self, units: int, name: str, bias_stddev: float = 0.0, **kwargs):
+        bias = tf_keras.initializers.RandomNormal(stddev=bias_stddev) if bias_stddev else 'zeros'
+        super().__init__(units, kernel_initializer='glorot_uniform', bias_initializer=bias, name=name, **kwargs)
+
+    def call(self, inputs, activation=tf.identity):
+        rows = tf.reshape(inputs, [-1, inputs.shape[-1]])
+        outputs = activation(tf.nn.bias_add(tf.matmul(rows, self.kernel), self.bias))
+        return tf.reshape(outputs, [-1, inputs.shape[1], self.units])
+
+
+class LayerNorm(tf_keras.layers.Layer):
+    """Over the last axis, in float32 also under mixed precision; the output has the input's type."""
+
+    def __init__(self, name: str, **kwargs):
+        super().__init__(name=name, dtype=tf.float32, autocast=False, **kwargs)
+
+    def build(self, input_shape):
+        self.gamma = self.add_weight('gamma', [input_shape[-1]], initializer='ones')
+        self.beta = self.add_weight('beta', [input_shape[-1]], initializer='zeros')
+        super().build(input_shape)
+
+    def call(self, inputs, training=False):
+        return (_fused_normalised if training else _normalised)(inputs, *map(tf.convert_to_tensor, (self.gamma, self.beta)))
 
 
 class SelfAttention(tf_keras.layers.Layer):
@@ -29,10 +68,10 @@ class SelfAttention(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         self.width = width
         self.heads = heads
-        self.query = _dense(width, 'query')
-        self.key = _dense(width, 'key')
-        self.value = _dense(width, 'value')
-        self.out = _dense(width, 'out')
+        self.query = Dense(width, 'query')
+        self.key = Dense(width, 'key')
+        self.value = Dense(width, 'value')
+        self.out = Dense(width, 'out')
 
     def call(self, inputs):
         t, h, d = inputs.shape[1], self.heads, self.width // self.heads
@@ -65,19 +104,19 @@ class Block(tf_keras.layers.Layer):
 
     def __init__(self, config: ModelConfig, **kwargs):
         super().__init__(**kwargs)
-        self.norm_attention = _layer_norm('norm_attention')
+        self.norm_attention = LayerNorm('norm_attention')
         self.attention = SelfAttention(config.width, config.heads, name='attention')
-        self.norm_mlp = _layer_norm('norm_mlp')
-        self.mlp_in = _dense(config.mlp_width, 'mlp_in', bias_stddev=1e-6)
-        self.mlp_out = _dense(config.width, 'mlp_out', bias_stddev=1e-6)
+        self.norm_mlp = LayerNorm('norm_mlp')
+        self.mlp_in = Dense(config.mlp_width, 'mlp_in', bias_stddev=1e-6)
+        self.mlp_out = Dense(config.width, 'mlp_out', bias_stddev=1e-6)
 
-    def call(self, inputs, dropout_rate=0.0, drop_rate=0.0, seed=None):
+    def call(self, inputs, dropout_rate=0.0, drop_rate=0.0, seed=None, training=False):
         """drop_rate: the probability that a sample passes by the whole block. Both rates are Python numbers; one that
         is not 0 needs `seed`. What stays is not divided by 1 - drop_rate, as in the paper's code: the network that is
         served is the one without dropped blocks. (That code draws for a block's two branches apart; here a block is
         dropped whole.)"""
-        x = inputs + dropout(self.attention(self.norm_attention(inputs)), dropout_rate, seed, 0)
-        y = tf.nn.gelu(self.mlp_in(self.norm_mlp(x)), approximate=True)
+        x = inputs + dropout(self.attention(self.norm_attention(inputs, training)), dropout_rate, seed, 0)
+        y = self.mlp_in(self.norm_mlp(x, training), _fused_gelu if training else gelu)
         y = self.mlp_out(dropout(y, dropout_rate, seed, 1))
         x = x + dropout(y, dropout_rate, seed, 2)
         return tf.where(_kept([tf.shape(x)[0], 1, 1], drop_rate, seed, 3), x, inputs) if drop_rate else x
@@ -99,7 +138,7 @@ class Encoder(tf_keras.layers.Layer):
         own = range(config.modality_layers)
         self.modality_blocks = {m: [Block(config, name=f'{m}_block_{l}') for l in own] for m in modalities}
         self.blocks = [Block(config, name=f'block_{l}') for l in range(config.modality_layers, config.layers)]
-        self.norm = _layer_norm('norm')
+        self.norm = LayerNorm('norm')
 
     def path(self, modality: str) -> list[Block]:
         """The blocks that a modality's tokens go through, in order."""
@@ -111,8 +150,8 @@ class Encoder(tf_keras.layers.Layer):
         for l, block in enumerate(self.path(modality)):
             rates = (self.config.dropout, l / last * stochastic_depth) if training else (0.0, 0.0)
             block_seed = tf.random.experimental.stateless_fold_in(seed, l) if any(rates) else None
-            tokens = block(tokens, *rates, seed=block_seed)
-        return self.norm(tokens)
+            tokens = block(tokens, *rates, seed=block_seed, training=training)
+        return self.norm(tokens, training)
 
     def path_variables(self, modality: str) -> list[tf.Variable]:
         """The variables that a modality's tokens meet."""

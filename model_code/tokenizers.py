@@ -1,7 +1,7 @@
 """Tokenizers: a modality's input tensor -> tokens [batch, tokens, width] (polyvit.md, Model).
 
-Each cuts its input into patches with a VALID convolution, puts a class token (zeros at first) in front, and adds a
-learned position embedding, normal(0.02), the class token's position included.
+Each cuts its input into patches (a VALID convolution whose stride is its kernel), puts a class token (zeros at first)
+in front, and adds a learned position embedding, normal(0.02), the class token's position included.
 """
 
 import math
@@ -32,6 +32,7 @@ class _Tokenizer(tf_keras.layers.Layer):
         return math.prod(self.spec.grid) + 1
 
     def build(self, input_shape):
+        self.embedding.build(input_shape)
         self.class_token = self.add_weight('class_token', [1, 1, self.width], initializer='zeros')
         self.position_embedding = self.add_weight(
             'position_embedding', [1, self.tokens, self.width],
@@ -39,7 +40,15 @@ class _Tokenizer(tf_keras.layers.Layer):
         super().build(input_shape)
 
     def _patches(self, inputs):
-        return self.embedding(inputs)
+        """The convolution, as one matrix product: on CPUs it is faster, and the gradient of Conv3D's kernel differs in its
+        last bits from one run to the next, so that a resumed training would too."""
+        grid, patch, channels = self.spec.grid, self.spec.patch, self.spec.shape[-1]
+        split = [size for sizes in zip(grid, patch) for size in sizes]
+        axes = range(1, len(split) + 1)
+        patches = tf.transpose(tf.reshape(inputs, [-1, *split, channels]), [0, *axes[::2], *axes[1::2], len(split) + 1])
+        rows = tf.reshape(patches, [-1, math.prod(patch) * channels])
+        kernel = tf.reshape(tf.cast(self.embedding.kernel, inputs.dtype), [-1, self.width])
+        return tf.nn.bias_add(tf.matmul(rows, kernel), tf.cast(self.embedding.bias, inputs.dtype))
 
     def call(self, inputs):
         tokens = tf.reshape(self._patches(inputs), [-1, self.tokens - 1, self.width])
@@ -60,18 +69,6 @@ class AudioTokenizer(ImageTokenizer):
 class VideoTokenizer(_Tokenizer):
     """[batch, frames, height, width, 3] -> [batch, 1 + tubelets, width]."""
     convolution = tf_keras.layers.Conv3D
-
-    def build(self, input_shape):
-        self.embedding.build(input_shape)
-        super().build(input_shape)
-
-    def _patches(self, inputs):
-        """The convolution, as one matrix product: on CPUs the gradient of Conv3D's kernel differs in its last bits from
-        one run to the next, and a resumed training would too."""
-        (f, h, w), (pf, ph, pw) = self.spec.grid, self.spec.patch
-        tubelets = tf.transpose(tf.reshape(inputs, [-1, f, pf, h, ph, w, pw, 3]), [0, 1, 3, 5, 2, 4, 6, 7])
-        kernel = tf.reshape(tf.cast(self.embedding.kernel, inputs.dtype), [-1, self.width])
-        return tf.matmul(tf.reshape(tubelets, [-1, pf * ph * pw * 3]), kernel) + tf.cast(self.embedding.bias, inputs.dtype)
 
 
 TOKENIZERS = {cls.__name__: cls for cls in (ImageTokenizer, AudioTokenizer, VideoTokenizer)}
