@@ -7,10 +7,10 @@ import itertools
 import json
 import math
 import os
-import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -299,15 +299,44 @@ def same(tmp_path_factory):
     return path, weights, [s['loss'] for s in history['steps']]
 
 
-def start(run: str, *arguments: str, **environment: str) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, '-m', 'tests.model_code.device_runs', run, *arguments],
-                            env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+class Process:
+    """`python -m tests.model_code.device_runs RUN FOLDER OWN`; what it says besides its findings is in FOLDER."""
+
+    def __init__(self, run: str, folder: str, own: str = '', **environment: str):
+        self._log = f'{folder}/{run}{own}.log'
+        with open(self._log, 'w') as log:
+            self._process = subprocess.Popen(
+                [sys.executable, '-m', 'tests.model_code.device_runs', run, folder, *([own] if own else [])],
+                env=os.environ | environment, stdout=subprocess.PIPE, stderr=log, text=True)
+
+    def findings(self) -> dict:
+        """The next line of them; waits for it. What ran into an error prints none."""
+        line = self._process.stdout.readline()
+        if not line:
+            with open(self._log) as log:
+                raise AssertionError(log.read()[-3000:])
+        return json.loads(line)
+
+    def check(self):
+        assert self._process.poll() is None
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
 
 
-def findings(process: subprocess.Popen, seconds: float = 240) -> dict:
-    out, err = process.communicate(timeout=seconds)
-    assert process.returncode == 0, err[-3000:]
-    return json.loads(out.splitlines()[-1])
+@contextlib.contextmanager
+def limited(*processes, seconds: float = 240):
+    """The processes are killed at the end, or after so many seconds."""
+    timer = threading.Timer(seconds, lambda: [process.kill() for process in processes])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for process in processes:
+            process.kill()
 
 
 @contextlib.contextmanager
@@ -318,15 +347,10 @@ def two_workers(run: str, folder: str):
         for s in sockets:
             s.bind(('127.0.0.1', 0))
         hosts = ['127.0.0.1:%d' % s.getsockname()[1] for s in sockets]
-    workers = [start(run, folder, f'worker_{i}', TF_CONFIG=json.dumps(
+    workers = [Process(run, folder, f'worker_{i}', TF_CONFIG=json.dumps(
         {'cluster': {'worker': hosts}, 'task': {'type': 'worker', 'index': i}})) for i in range(2)]
-    try:
+    with limited(*workers):
         yield workers
-    finally:
-        for worker in workers:
-            worker.kill()
-        for worker in workers:
-            worker.wait()
 
 
 def assert_near(weights, expected):
@@ -341,12 +365,10 @@ def load(path):
 
 def test_two_logical_cpus_give_the_single_device_weights(same):
     folder, weights, losses = same
-    process = start('mirrored', folder)
-    try:
-        found = findings(process)
-    finally:
-        process.kill()
-    assert found['replicas'] == 2
+    process = Process('mirrored', folder)
+    with limited(process):
+        found = process.findings()
+    assert found['replicas'] == 2 and found['restored']
     plain, random = found['losses']
     np.testing.assert_allclose(plain, losses, atol=1e-5)
     assert_near(load(f'{folder}/mirrored.npz'), weights)
@@ -357,13 +379,11 @@ def test_two_workers_give_the_single_device_weights_and_go_on_after_a_kill(same)
     folder, weights, _ = same
     checkpoint = f'ckpt-{device_runs.SAME_CONFIG.checkpoint_every}'
     with two_workers('worker', folder) as workers:
-        lines = [json.loads(worker.stdout.readline()) for worker in workers]
-        deadline = time.monotonic() + 120
+        lines = [worker.findings() for worker in workers]
         while not os.path.exists(f'{folder}/shared/{checkpoint}.index'):
-            assert all(worker.poll() is None for worker in workers) and time.monotonic() < deadline
+            for worker in workers:
+                worker.check()
             time.sleep(0.02)
-        for worker in workers:
-            worker.send_signal(signal.SIGKILL)
     assert [line['steps'] for line in lines] == [device_runs.SAME_STEPS] * 2
     of_worker = [load(f'{folder}/worker_{i}.npz') for i in range(2)]
     assert_near(of_worker[0], weights)
@@ -376,7 +396,7 @@ def test_two_workers_give_the_single_device_weights_and_go_on_after_a_kill(same)
 
     assert not os.path.exists(f'{folder}/shared/ckpt-{device_runs.SAME_STEPS}.index')
     with two_workers('resumed_worker', folder) as workers:
-        for found in [findings(worker) for worker in workers]:
+        for found in [worker.findings() for worker in workers]:
             assert found['steps'] == list(range(device_runs.SAME_STEPS))
     for i in range(2):
         assert tiny_training.digest(load(f'{folder}/worker_{i}_resumed.npz')) == tiny_training.digest(of_worker[0])
