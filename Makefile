@@ -14,6 +14,9 @@ test: .venv/ready
 bench: .venv/ready
 	@$(BIN)/python -m benchmarks.trace_step
 	@$(BIN)/python -m benchmarks.ingest
+	@$(BIN)/python -m benchmarks.input_pipeline
+	@$(BIN)/python -m benchmarks.step
+	@$(BIN)/python -m benchmarks.many_tasks
 
 .venv/ready: requirements.lock setup.py scripts/setup_env.sh
 	@scripts/setup_env.sh

@@ -51,7 +51,8 @@ def model_input(task: Task, spec, features: dict, seed: tf.Tensor | None = None)
 def train_dataset(task: Task, classes: int, config: ModelConfig, files: list[str], seed: int = 0,
                   batches_done: int = 0, context: tf.distribute.InputContext = ONE_HOST,
                   counts_dir: str = '') -> tf.data.Dataset:
-    """Endless batches (inputs [batch, *input shape] float32, labels) for one replica: shuffled, augmented, of static shape.
+    """Endless batches (inputs [batch, *input shape] float32, labels) for one replica: shuffled, augmented, of static
+    shape.
 
     batches_done: the stream goes on behind so many global batches of task.batch_size. context: which host of how many
     reads; each has files of its own, or, where there are fewer files than hosts, every so manieth record. A batch may
@@ -80,7 +81,8 @@ def train_dataset(task: Task, classes: int, config: ModelConfig, files: list[str
     if task.mixup_alpha:
         numbers = tf.data.Dataset.range(first // batch_size, tf.int64.max)
         batches = tf.data.Dataset.zip((numbers, batches)).map(
-            lambda number, batch: _mixed(task, classes, *batch, _seed_of(tf.constant([seed, host], tf.int32), number)))
+            lambda number, batch: _mixed(task, classes, *batch, _seed_of(tf.constant([seed, host], tf.int32), number)),
+            num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     # Said to be endless: else distribution would be ready for a last, smaller batch, and shapes would not be static.
     endless = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     return endless.prefetch(2).with_options(_options())
@@ -101,7 +103,8 @@ def _epoch(task: Task, files: list[str], seed: int, epoch: tf.Tensor) -> tf.data
     names = tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(tf.constant(files), folded))
     records = names.interleave(lambda name: tf.data.TFRecordDataset(name, compression_type='GZIP'),
                                cycle_length=READ_FILES)
-    return records.shuffle(SHUFFLE_BUFFER[task.modality], seed=tf.cast(folded[0], tf.int64), reshuffle_each_iteration=False)
+    return records.shuffle(SHUFFLE_BUFFER[task.modality], seed=tf.cast(folded[0], tf.int64),
+                           reshuffle_each_iteration=False)
 
 
 def _seed_of(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:

@@ -17,6 +17,7 @@ from model_code.checkpoints import Checkpoints, disk_full_is_a_sentence
 from model_code.errors import PipelineStop
 from model_code.polyvit import PolyViT
 from model_code.settings import TrainingConfig
+from model_code.strategy import is_chief, workers
 from model_code.summaries import Summaries
 from model_code.tasks import Mixture
 
@@ -109,10 +110,10 @@ class _Training:
             self._checkpoints = Checkpoints(checkpoint_dir, model, optimizer,
                                             **({'loss_scale': scale} if scale else {}))
             self._first = self._checkpoints.restore()
-        self._chief = _is_chief(strategy)
+        self._chief = is_chief(strategy)
         if self._chief:
             self._checkpoints.remove_leftovers()
-        self._alone = _workers(strategy) == 1
+        self._alone = workers(strategy) == 1
         if not self._alone:
             _check_same_step(strategy, self._first)
         self._history = _read_history(checkpoint_dir, self._first)
@@ -245,23 +246,6 @@ class _Termination:
     def __exit__(self, *_):
         if self._previous is not None:
             signal.signal(signal.SIGTERM, self._previous)
-
-
-def _workers(strategy) -> int:
-    """How many processes train together. (A TPU's hosts all follow one.)"""
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return 1
-    cluster = strategy.cluster_resolver.cluster_spec().as_dict()
-    return max(1, len(cluster.get('chief', ())) + len(cluster.get('worker', ())))
-
-
-def _is_chief(strategy) -> bool:
-    """The one process that writes checkpoints, history and event files."""
-    if _workers(strategy) == 1:
-        return True
-    resolver = strategy.cluster_resolver
-    has_chief = bool(resolver.cluster_spec().as_dict().get('chief'))
-    return resolver.task_type == 'chief' or not has_chief and resolver.task_type == 'worker' and resolver.task_id == 0
 
 
 def _check_same_step(strategy, first: int):

@@ -103,7 +103,7 @@ class Modality:
       and seed, and `augment(tensor, spec, augmentations, seed)`.
     tokenizer: the class in model_code.tokenizers.
     extensions: file name endings listed in class folders, lower case.
-    augmentations: what a task may name; each is a function of that name in the preprocessing module.
+    augmentations: what a task may name; `decode` or `augment` does it.
     """
     name: str
     input_class: type

@@ -33,7 +33,8 @@ class Executor(base_executor.BaseExecutor):
             examples = artifact_utils.get_single_instance(input_dict[f'examples_{task.name}'])
             graph = artifact_utils.get_single_instance(input_dict[f'transform_graph_{task.name}'])
             for files, split in ((train_files, 'train'), (eval_files, 'eval')):
-                files[task.name] = tf.io.gfile.glob(os.path.join(artifact_utils.get_split_uri([examples], split), '*.gz'))
+                folder = artifact_utils.get_split_uri([examples], split)
+                files[task.name] = tf.io.gfile.glob(os.path.join(folder, '*.gz'))
             vocabularies[task.name] = read_vocabulary(task, graph.uri)
 
         # Beside the run's own output, under a name that follows what is trained: a run that was cut finds it.
@@ -72,8 +73,8 @@ def _name_leftovers(unfinished: str, key: str):
     others = [name.rstrip('/') for name in tf.io.gfile.listdir(unfinished)] if tf.io.gfile.exists(unfinished) else []
     others = sorted(name for name in others if name != key)
     if others:
-        _logger.info('training: %s holds %d other training(s) that did not finish: %s. Where none is running, they can be '
-                     'deleted.', unfinished, len(others), ', '.join(others))
+        _logger.info('training: %s holds %d other training(s) that did not finish: %s. Where none is running, they can '
+                     'be deleted.', unfinished, len(others), ', '.join(others))
 
 
 def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingConfig,
@@ -119,8 +120,8 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
     export.save(export.ServedModel(model, mixture, vocabularies, log_mel), export_dir, card, samples)
 
     tf.io.gfile.makedirs(model_run_dir)
-    tf.io.gfile.rename(os.path.join(checkpoint_dir, loop.SUMMARIES_DIR), os.path.join(model_run_dir, loop.SUMMARIES_DIR),
-                       overwrite=True)
+    tf.io.gfile.rename(os.path.join(checkpoint_dir, loop.SUMMARIES_DIR),
+                       os.path.join(model_run_dir, loop.SUMMARIES_DIR), overwrite=True)
     tf.io.gfile.rename(checkpoint_dir, os.path.join(model_run_dir, 'checkpoints'), overwrite=True)
     # Beside the checkpoints: whoever starts from them learns which classes and inputs they are of.
     tf.io.gfile.copy(os.path.join(export_dir, 'assets.extra', initialisation.CARD_FILE),

@@ -44,7 +44,7 @@ def decode(encoded: tf.Tensor, spec: AudioInput, augmentations: tuple[str, ...] 
 def normalize(spectrogram: tf.Tensor, mean: tf.Tensor, stddev: tf.Tensor, spec: AudioInput) -> tf.Tensor:
     """Decibels [frames, mel_bins, 1] -> [frames, mel_bins, channels], mean 0 and deviation 1 over the train split."""
     scaled = (spectrogram - mean) / tf.maximum(stddev, 1e-3)
-    return tf.tile(scaled, [1, 1, spec.channels])
+    return scaled if spec.channels == 1 else tf.tile(scaled, [1, 1, spec.channels])
 
 
 def augment(spectrogram: tf.Tensor, spec: AudioInput, augmentations: tuple[str, ...], seed: tf.Tensor) -> tf.Tensor:
@@ -59,10 +59,13 @@ def spec_augment(spectrogram: tf.Tensor, spec: AudioInput, seed: tf.Tensor) -> t
     tensorflow-io's freq_mask and time_mask mask the same cells for the same draws (a test holds them together), but
     are not called: they draw from the global random state, which an exact resume cannot set.
     """
-    keep = _mask(spec.mel_bins, spec.mel_bins * 48 // 128, draws.fold(seed, 'frequency'))[tf.newaxis, :]
-    for i in range(4):
-        keep &= _mask(spec.frames, spec.frames * 48 // 800, draws.fold(seed, f'time_{i}'))[:, tf.newaxis]
-    return tf.where(keep[..., tf.newaxis], spectrogram, 0.0)
+    bins = _mask(spec.mel_bins, spec.mel_bins * 48 // 128, draws.fold(seed, 'frequency'))
+    frames = tf.reduce_all([_mask(spec.frames, spec.frames * 48 // 800, draws.fold(seed, f'time_{i}'))
+                            for i in range(4)], axis=0)
+    plane = tf.reshape(spectrogram, [spec.frames, -1])  # broadcasting is fast along rows and columns alone
+    plane *= tf.repeat(tf.cast(bins, tf.float32), spec.channels)
+    plane *= tf.cast(frames, tf.float32)[:, tf.newaxis]
+    return tf.reshape(plane, spec.shape)
 
 
 def _mask(size: int, longest: int, seed: tf.Tensor) -> tf.Tensor:

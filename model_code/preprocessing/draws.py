@@ -1,7 +1,8 @@
 """Random numbers for augmentations: functions of a seed [2] int32, the same eagerly and inside tf.data.
 
-What happens with a probability is chosen by tf.where between both results. With tf.cond one colour jitter in some
-hundreds came out different in its last bit from one run to the next, and a resumed training would not be the same.
+What happens with a probability is the value of a parameter (which axes are mirrored, which matrix mixes the colours):
+one pass over the pixels either way. With tf.cond one colour jitter in some hundreds came out different in its last bit
+from one run to the next, and a resumed training would not be the same; tf.where by a scalar is slow on whole pictures.
 """
 
 import zlib

@@ -5,10 +5,14 @@ F are taken, evenly spread over the clip (some twice where F is smaller); only t
 is drawn is a function of it alone, and the same for every frame of a clip.
 """
 
+import math
+
 import tensorflow as tf
 
 from model_code.modalities import VideoInput
-from model_code.preprocessing import draws
+from model_code.preprocessing import draws, image
+
+LUMA = ((0.299,), (0.587,), (0.114,))  # of red, green and blue: ITU-R BT.601
 
 
 def frame_indices(count: tf.Tensor, spec: VideoInput, start=0.0, share=1.0) -> tf.Tensor:
@@ -24,34 +28,36 @@ def decode(encoded: tf.Tensor, spec: VideoInput, augmentations: tuple[str, ...] 
            seed: tf.Tensor | None = None) -> tf.Tensor:
     """[F] JPEG bytes, F >= 1 -> [frames, height, width, 3] float32 in [-1, 1], each frame resized whole.
 
-    Empty strings at the end, which pad a batch of clips of different lengths, do not count as frames. Of the
-    augmentations, 'temporal_crop' and 'scale_jitter' choose the frames, and the window of each, that are decoded.
+    Empty strings at the end, which pad a batch of clips of different lengths, do not count as frames. All augmentations
+    but 'shift' are done here: which frames are decoded, which window of them, mirrored or not, and in which colours; a
+    frame at a time, while it is in the processor's cache.
     """
+    def drawn(name, function, *args, otherwise=None):
+        return function(*args, draws.fold(seed, name)) if name in augmentations else otherwise
+
     count = tf.reduce_sum(tf.cast(tf.strings.length(encoded) > 0, tf.int32))
-    window = temporal_crop(draws.fold(seed, 'temporal_crop')) if 'temporal_crop' in augmentations else ()
+    window = drawn('temporal_crop', temporal_crop, otherwise=())
     chosen = tf.gather(encoded, frame_indices(count, spec, *window))
-    if 'scale_jitter' not in augmentations:
-        return _decode_frames(chosen, spec)
-    crop = scale_jitter(tf.io.extract_jpeg_shape(chosen[0]), spec, draws.fold(seed, 'scale_jitter'))
-    return _decode_frames(chosen, spec, crop)
+    crop = (scale_jitter(tf.io.extract_jpeg_shape(chosen[0]), spec, draws.fold(seed, 'scale_jitter'))
+            if 'scale_jitter' in augmentations else None)
+    colours = drawn('colour_jitter', colour_jitter)
 
-
-def augment(frames: tf.Tensor, spec: VideoInput, augmentations: tuple[str, ...], seed: tf.Tensor) -> tf.Tensor:
-    """The named augmentations of a decoded clip, in order, the whole clip alike."""
-    functions = {'flip': flip, 'shift': shift, 'colour_jitter': colour_jitter}
-    return draws.apply(functions, augmentations, frames, spec, seed)
-
-
-def _decode_frames(chosen, spec: VideoInput, crop=None):
-    """crop: [4] int32 (top, left, height, width) in the frames' own pixels."""
     def decode_frame(jpeg):
         pixels = (tf.io.decode_jpeg(jpeg, channels=3) if crop is None
                   else tf.io.decode_and_crop_jpeg(jpeg, crop, channels=3))
-        return tf.image.resize(pixels, [spec.height, spec.width])
+        if 'flip' in augmentations:
+            pixels = image.flip(pixels, draws.fold(seed, 'flip'))
+        resized = tf.image.resize(pixels, [spec.height, spec.width])
+        return resized * (1 / 127.5) - 1.0 if colours is None else recoloured(resized, *colours)
 
     frames = tf.map_fn(decode_frame, chosen,
                        fn_output_signature=tf.TensorSpec([spec.height, spec.width, 3], tf.float32))
-    return tf.ensure_shape(frames / 127.5 - 1.0, spec.shape)
+    return tf.ensure_shape(frames, spec.shape)
+
+
+def augment(frames: tf.Tensor, spec: VideoInput, augmentations: tuple[str, ...], seed: tf.Tensor) -> tf.Tensor:
+    """The other augmentations of a decoded clip, the whole clip alike."""
+    return draws.apply({'shift': shift}, augmentations, frames, spec, seed)
 
 
 def temporal_crop(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -74,11 +80,6 @@ def scale_jitter(shape: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tens
     return tf.concat([begin, size], 0)
 
 
-def flip(frames: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tensor:
-    """Mirrors the whole clip left and right with probability 1/2."""
-    return tf.where(draws.happens(seed, 0.5), tf.reverse(frames, [2]), frames)
-
-
 def shift(frames: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tensor:
     """Pads each side by an eighth, mirrored, and crops one random window of the first size for all frames."""
     rows, columns = max(1, spec.height // 8), max(1, spec.width // 8)
@@ -86,21 +87,31 @@ def shift(frames: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tensor:
     return tf.image.stateless_random_crop(padded, spec.shape, seed)
 
 
-def colour_jitter(frames: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tensor:
-    """With probability 0.8 changes brightness, contrast and saturation of the clip; with 0.1 makes it grey."""
-    # In double precision: the order of a sum, and so its last bit, differs from one run to the next.
-    mean = tf.cast(tf.reduce_mean(tf.cast(frames, tf.float64)), tf.float32)
-    grey = _grey(frames)
+def colour_jitter(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """(matrix [3, 3], contrast, brightness): what `recoloured` does to every frame of a clip.
+
+    With probability 0.8 brightness, contrast and saturation change; with 0.1 the clip becomes grey.
+    """
     saturation, contrast = draws.uniform(seed, 'saturation', 0.6, 1.4), draws.uniform(seed, 'contrast', 0.6, 1.4)
-    # One sum of three products: a chain of sums with scalars was seen to differ in its last bit from run to run.
-    offset = mean * (1 - contrast) + draws.uniform(seed, 'brightness', -0.25, 0.25)
-    lit = frames * (saturation * contrast) + grey * ((1 - saturation) * contrast) + offset
-    jittered = tf.clip_by_value(lit, -1.0, 1.0)
-    frames = tf.where(draws.happens(seed, 0.8, 'jitter'), jittered, frames)
-    return tf.where(draws.happens(seed, 0.1, 'grey'), _grey(frames), frames)
+    jitter, grey = draws.happens(seed, 0.8, 'jitter'), draws.happens(seed, 0.1, 'grey')
+    saturation = tf.where(grey, 0.0, tf.where(jitter, saturation, 1.0))
+    contrast = tf.where(jitter, contrast, 1.0)
+    brightness = tf.where(jitter, draws.uniform(seed, 'brightness', -0.25, 0.25), 0.0)
+    return contrast * (saturation * tf.eye(3) + (1 - saturation) * tf.tile(LUMA, [1, 3])), contrast, brightness
 
 
-def _grey(frames):
-    """[..., 3] -> [..., 1], ITU-R BT.601's luma."""
-    red, green, blue = tf.split(frames, 3, axis=-1)
-    return 0.299 * red + 0.587 * green + 0.114 * blue
+def recoloured(frame: tf.Tensor, matrix: tf.Tensor, contrast: tf.Tensor, brightness: tf.Tensor) -> tf.Tensor:
+    """A frame [height, width, 3] float32 in [0, 255] -> in [-1, 1], recoloured.
+
+    A colour c in [-1, 1] becomes c @ matrix + mean * (1 - contrast) + brightness, clipped; the mean is the frame's own,
+    as the reference's is (tf.image.adjust_contrast). Scaling to [-1, 1] is part of the matrix.
+    """
+    # Row by row: a row's sum has one order, however many threads there are.
+    mean = tf.reduce_mean(tf.reduce_mean(frame, [1, 2])) / 127.5 - 1.0
+    # Several pixels a row of the product: a product of rows of three numbers takes twice as long.
+    height, width, _ = frame.shape
+    several = math.gcd(8, height * width)
+    wide = tf.eye(several)[:, tf.newaxis, :, tf.newaxis] * matrix[:, tf.newaxis, :] / 127.5
+    offset = mean * (1 - contrast) + brightness - contrast
+    mixed = tf.matmul(tf.reshape(frame, [-1, 3 * several]), tf.reshape(wide, [3 * several] * 2)) + offset
+    return tf.reshape(tf.clip_by_value(mixed, -1.0, 1.0), [height, width, 3])

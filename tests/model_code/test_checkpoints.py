@@ -115,6 +115,18 @@ def test_where_no_checkpoint_is_whole_training_starts_anew_and_says_so(tmp_path,
     assert restored(tmp_path) == (2, {2.0})
 
 
+def test_a_checkpoint_of_another_model_or_optimizer_is_not_loaded_in_part(tmp_path):
+    save_twice(tmp_path)
+    for change in ('optimizer', 'shape'):
+        model = Model()
+        if change == 'shape':
+            model.bias = tf.Variable(tf.zeros([5]), name='bias')
+        optimizer = tf_keras.optimizers.Adam() if change == 'shape' else tf_keras.optimizers.Adagrad()
+        optimizer.build(model.trainable_variables)
+        with pytest.raises(PipelineStop, match='ckpt-2 is not of this model and optimiser'):
+            Checkpoints(str(tmp_path), model, optimizer).restore()
+
+
 def test_a_checkpoint_that_tensorflows_own_list_does_not_name_counts(tmp_path):
     """A kill between a checkpoint and the list of them."""
     model, saved = make(tmp_path)

@@ -119,3 +119,22 @@ def test_scale_jitter_takes_a_window_inside_the_frame():
         # The short side, 30, stands for 16 pixels scaled by 0.9 to 1.33; 16 of them are cut out.
         assert 30 / 1.33 - 1 <= height <= 30 and 0 <= top <= 30 - height
         assert 30 / 1.33 - 1 <= width <= 30 / 0.9 + 1 and 0 <= left <= 40 - width
+
+
+def test_colour_jitter_is_the_arithmetic_of_what_it_draws():
+    drawn = tf.data.Dataset.range(400).map(lambda i: video.colour_jitter(tf.stack([7, tf.cast(i, tf.int32)])))
+    matrices, contrasts, brightnesses = (np.stack(x) for x in zip(*drawn.as_numpy_iterator()))
+    np.testing.assert_allclose(matrices.sum(axis=1), np.repeat(contrasts[:, None], 3, axis=1), atol=1e-5)
+    grey = np.ptp(matrices, axis=2).max(axis=1) < 1e-6
+    unchanged = (contrasts == 1) & (brightnesses == 0)
+    assert 0.05 < grey.mean() < 0.15 and 0.14 < unchanged.mean() < 0.26
+    for matrix in matrices[unchanged & ~grey]:
+        np.testing.assert_array_equal(matrix, np.eye(3))
+    assert 0.6 <= contrasts.min() < 0.7 and 1.3 < contrasts.max() <= 1.4 and np.abs(brightnesses).max() <= 0.25
+
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.float32)
+    colours = pixels / 127.5 - 1
+    for matrix, contrast, brightness in list(zip(matrices, contrasts, brightnesses))[:5]:
+        expected = np.clip(colours @ matrix + colours.mean() * (1 - contrast) + brightness, -1, 1)
+        recoloured = video.recoloured(tf.constant(pixels), matrix, contrast, brightness).numpy()
+        np.testing.assert_allclose(recoloured, expected, atol=1e-5)

@@ -1,7 +1,7 @@
 """A tiny co-training of three modalities, for tests: `python -m tests.model_code.tiny_training FOLDER` runs it.
 
-FOLDER/data holds the examples (`write_examples`), FOLDER/checkpoints what is trained. Everything that draws at random is
-switched on.
+FOLDER/data holds the examples (`write_examples`), FOLDER/checkpoints what is trained. Everything that draws at random
+is switched on.
 """
 
 import functools
@@ -72,7 +72,8 @@ def files_of(folder: str, task: Task) -> list[str]:
 
 
 def train(folder: str, checkpoints: str = 'checkpoints', config: TrainingConfig = CONFIG, tasks=TASKS,
-          schedule: str = 'weighted', model_config: ModelConfig = MODEL, evaluate=None) -> tuple[dict, list[np.ndarray]]:
+          schedule: str = 'weighted', model_config: ModelConfig = MODEL,
+          evaluate=None) -> tuple[dict, list[np.ndarray]]:
     """Trains in FOLDER/checkpoints; returns (history, the weights)."""
     mixture = Mixture(tasks, schedule)
     directory = os.path.join(folder, checkpoints)
@@ -80,8 +81,8 @@ def train(folder: str, checkpoints: str = 'checkpoints', config: TrainingConfig 
     placed = strategy.make_strategy(config)
     with placed.scope(), strategy.precision(config):
         model = polyvit.PolyViT(mixture, {t.name: CLASSES for t in tasks}, model_config)
-    datasets = {t.name: functools.partial(input_pipeline.train_dataset, t, CLASSES, model_config, files_of(folder, t), i,
-                                          counts_dir=directory) for i, t in enumerate(tasks)}
+    datasets = {t.name: functools.partial(input_pipeline.train_dataset, t, CLASSES, model_config, files_of(folder, t),
+                                          i, counts_dir=directory) for i, t in enumerate(tasks)}
     os.makedirs(directory, exist_ok=True)
     if config.eval_every and evaluate is None:
         from components.co_trainer import evaluation  # takes long to import
