@@ -24,11 +24,38 @@ NOT_DECAYED = ('bias', 'norm', 'class_token', 'position_embedding')
 _function = functools.partial(tf.function, autograph=False)
 
 
+class Momentum(tf_keras.optimizers.Optimizer):
+    """SGD with momentum as the paper's code has it: velocity = 0.9 velocity + gradient; variable -= rate * velocity.
+
+    tf_keras's SGD multiplies a gradient by the rate of its own step before it enters the velocity. Here the whole velocity
+    moves by the present step's rate, which is that of the present task (polyvit.md, Co-training schedules).
+    """
+    MOMENTUM = 0.9
+
+    def __init__(self, learning_rate: float, weight_decay: float):
+        super().__init__(name='momentum', weight_decay=weight_decay)
+        self._learning_rate = self._build_learning_rate(learning_rate)
+
+    def build(self, var_list):
+        super().build(var_list)
+        if not getattr(self, '_built', False):
+            self.velocities = [self.add_variable_from_reference(v, 'velocity') for v in var_list]
+            self._built = True
+
+    def update_step(self, gradient, variable):
+        velocity = self.velocities[self._index_dict[self._var_key(variable)]]
+        velocity.assign(velocity * self.MOMENTUM + gradient)
+        variable.assign_sub(tf.cast(self.learning_rate, variable.dtype) * velocity)
+
+    def get_config(self):
+        return {'learning_rate': self._serialize_hyperparameter(self._learning_rate), 'weight_decay': self.weight_decay}
+
+
 def make_optimizer(config: TrainingConfig) -> tf_keras.optimizers.Optimizer:
     """The optimiser that config.optimizer names. The steps set its learning rate."""
-    options = {'momentum': 0.9} if config.optimizer == 'momentum' else {}
-    optimizer = getattr(tf_keras.optimizers, settings.OPTIMIZERS[config.optimizer])(
-        learning_rate=config.learning_rate, weight_decay=config.weight_decay, **options)
+    make = (Momentum if config.optimizer == 'momentum'
+            else getattr(tf_keras.optimizers, settings.OPTIMIZERS[config.optimizer]))
+    optimizer = make(learning_rate=config.learning_rate, weight_decay=config.weight_decay)
     if not config.weight_decay:
         optimizer.weight_decay = None  # 0 would be multiplied in, variable by variable
     optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))

@@ -88,9 +88,11 @@ def main(arguments=None) -> int:
     parsed = build_parser().parse_args(arguments)
     debug = getattr(parsed, 'debug', False)
     parsed.debug = debug
-    # Before any command imports TensorFlow: Keras 2, as TFX needs it, and no C++ chatter on a person's screen (its
-    # "errors" at start are about GPU libraries; real ones come as exceptions). A run sends it to its log instead.
+    # Before any command imports TensorFlow: Keras 2, as TFX needs it; oneDNN's kernels, which TensorFlow leaves off on some
+    # CPUs, make a training step a tenth shorter; and no C++ chatter on a person's screen (its "errors" at start are about
+    # GPU libraries; real ones come as exceptions). A run sends it to its log instead.
     os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
     if parsed.function not in (_run, _demo):
         os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     try:

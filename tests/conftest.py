@@ -3,8 +3,10 @@
 import os
 import pathlib
 
-# Read once, when TensorFlow is first imported: TFX, TFT and TFMA are built on Keras 2; tests use no GPU and no chatter.
+# Read once, when TensorFlow is first imported: TFX, TFT and TFMA are built on Keras 2; training uses oneDNN, as a run
+# does; tests use no GPU and no chatter.
 os.environ['TF_USE_LEGACY_KERAS'] = '1'
+os.environ['TF_ENABLE_ONEDNN_OPTS'] = '1'
 os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'
 os.environ['CUDA_VISIBLE_DEVICES'] = ''
 

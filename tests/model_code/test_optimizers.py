@@ -75,11 +75,11 @@ def test_every_optimizer_moves_the_weights_and_goes_on_from_a_checkpoint(tmp_pat
 
 
 class Momentum:
-    """numpy's. The learning rate of each step goes into the velocity, as tf_keras does it."""
+    """numpy's. All of the velocity moves by the rate of the present step."""
 
     def update(self, weights, gradient, rate, number):
-        self.velocity = 0.9 * getattr(self, 'velocity', 0.0) - rate * gradient
-        return weights + self.velocity
+        self.velocity = 0.9 * getattr(self, 'velocity', 0.0) + gradient
+        return weights - rate * self.velocity
 
 
 class Adam:
