@@ -30,19 +30,22 @@ _fused_gelu, _fused_normalised = fused(gelu), fused(_normalised)
 
 
 class Dense(tf_keras.layers.Dense):
-    """[batch, tokens, width] -> [batch, tokens, units].
+    """[batch, tokens, width] -> [batch, tokens, units], through GELU where `gelu`.
 
-    Product, bias and activation follow each other, so that TensorFlow computes them in one kernel; tf_keras's own layer
-    has a reshape between them. An activation is given to the call: in training it is another than when served.
+    Product, bias and GELU follow each other, so that TensorFlow makes one kernel of them; tf_keras's own layer has a
+    reshape between them.
     """
 
-    def __init__(self, units: int, name: str, bias_stddev: float = 0.0, **kwargs):
+    def __init__(self, units: int, name: str, bias_stddev: float = 0.0, gelu: bool = False, **kwargs):
         bias = tf_keras.initializers.RandomNormal(stddev=bias_stddev) if bias_stddev else 'zeros'
         super().__init__(units, kernel_initializer='glorot_uniform', bias_initializer=bias, name=name, **kwargs)
+        self.gelu = gelu
 
-    def call(self, inputs, activation=tf.identity):
+    def call(self, inputs, training=False):
         rows = tf.reshape(inputs, [-1, inputs.shape[-1]])
-        outputs = activation(tf.nn.bias_add(tf.matmul(rows, self.kernel), self.bias))
+        outputs = tf.nn.bias_add(tf.matmul(rows, self.kernel), self.bias)
+        if self.gelu:
+            outputs = (_fused_gelu if training else gelu)(outputs)
         return tf.reshape(outputs, [-1, inputs.shape[1], self.units])
 
 
@@ -107,7 +110,7 @@ class Block(tf_keras.layers.Layer):
         self.norm_attention = LayerNorm('norm_attention')
         self.attention = SelfAttention(config.width, config.heads, name='attention')
         self.norm_mlp = LayerNorm('norm_mlp')
-        self.mlp_in = Dense(config.mlp_width, 'mlp_in', bias_stddev=1e-6)
+        self.mlp_in = Dense(config.mlp_width, 'mlp_in', bias_stddev=1e-6, gelu=True)
         self.mlp_out = Dense(config.width, 'mlp_out', bias_stddev=1e-6)
 
     def call(self, inputs, dropout_rate=0.0, drop_rate=0.0, seed=None, training=False):
@@ -116,7 +119,7 @@ class Block(tf_keras.layers.Layer):
         served is the one without dropped blocks. (That code draws for a block's two branches apart; here a block is
         dropped whole.)"""
         x = inputs + dropout(self.attention(self.norm_attention(inputs, training)), dropout_rate, seed, 0)
-        y = self.mlp_in(self.norm_mlp(x, training), _fused_gelu if training else gelu)
+        y = self.mlp_in(self.norm_mlp(x, training), training)
         y = self.mlp_out(dropout(y, dropout_rate, seed, 1))
         x = x + dropout(y, dropout_rate, seed, 2)
         return tf.where(_kept([tf.shape(x)[0], 1, 1], drop_rate, seed, 3), x, inputs) if drop_rate else x

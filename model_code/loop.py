@@ -90,7 +90,7 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
     Raises PipelineStop where a loss or gradient is not finite, the disk is full, or the process is asked to end
     (SIGTERM: what is done so far is saved first).
     """
-    with disk_full_is_a_sentence(checkpoint_dir):
+    with disk_full_is_a_sentence(checkpoint_dir), training.graphs_as_written():
         return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate).run()
 
 

@@ -5,6 +5,7 @@ over the replicas, for every modality, so that a recipe does not depend on the n
 for images; for video and audio it clips each replica's own before the mean.)
 """
 
+import contextlib
 import functools
 from typing import Callable
 
@@ -80,6 +81,21 @@ class LossScale(tf.Module):
         self.good_steps.assign(tf.where(finite & ~grown, self.good_steps + 1, 0))
 
 
+@contextlib.contextmanager
+def graphs_as_written():
+    """Functions first called in this context are run as they were traced, without TensorFlow's graph optimiser.
+
+    It goes through the whole of a step's graph anew for every task, which is most of what a further task costs at the
+    start, and makes a step no faster (benchmarks/many_tasks.py): products and what lies between them are as they should be.
+    """
+    before = tf.config.optimizer.get_experimental_options()['disable_meta_optimizer']
+    tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': before})
+
+
 class TrainSteps:
     """Makes the steps of one model under one optimiser; what tasks of one modality have in common is traced once.
 
@@ -93,18 +109,20 @@ class TrainSteps:
                  loss_scale: LossScale | None = None):
         self._strategy, self._model, self._optimizer = strategy, model, optimizer
         self._config, self._loss_scale = config, loss_scale
-        self._encoders, self._updaters = {}, {}
+        self._encoders, self._functions = {}, {}
 
     def single(self, task: Task) -> Callable:
         """A function of (batch, number, rate) -> (loss, gradient norm), scalars; traced once.
 
         batch: a distributed (inputs, labels); number: the step, int32; rate: the learning rate, float32.
         """
+        groups = self._groups([task])
+
         def gradients_of(number, inputs, labels):
             loss, gradients = self._gradients(task, inputs, labels, self._seed(number))
-            return loss, *self._reduced(gradients)
+            return loss, *self._reduced(gradients, groups)
 
-        return self._step(gradients_of, self._groups([task]))
+        return self._step(gradients_of, groups)
 
     def accumulated(self, tasks: tuple[Task, ...]) -> Callable:
         """The same of a batch of each task, {task name: distributed batch}: the sum of their gradients, one update.
@@ -125,7 +143,7 @@ class TrainSteps:
                     for variable, gradient in zip(self._model.task_variables(task.name), gradients):
                         weighted, key = gradient * task.learning_rate_coefficient, variable.ref()
                         sums[key] = sums[key] + weighted if key in sums else weighted
-            return total, *self._reduced([sums[v.ref()] for group in groups for v in group])
+            return total, *self._reduced([sums[v.ref()] for group in groups for v in group], groups)
 
         return self._step(gradients_of, groups, unpack=False)
 
@@ -162,48 +180,49 @@ class TrainSteps:
             scaled = loss * self._loss_scale.value if self._loss_scale else loss
         return loss, tape.gradient(scaled, self._model.task_variables(task.name))
 
-    def _reduced(self, gradients):
-        """(norm before clipping, gradients): summed over the replicas, and clipped by their global norm."""
-        gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        if self._loss_scale:
-            gradients = [g / self._loss_scale.value for g in gradients]
-        norm = tf.linalg.global_norm(gradients)
-        if self._config.clip_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, self._config.clip_norm, use_norm=norm)
-        return norm, gradients
+    def _reduced(self, gradients, groups):
+        """(norm, factor, gradients): the gradients are summed over the replicas; `factor` is what they are to be
+        multiplied with, so that their global norm, now `norm`, is at most config.clip_norm."""
+        if self._strategy.num_replicas_in_sync > 1:
+            gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        squares = [self._shared(_sum_of_squares, variables)(mine) for variables, mine in _by_group(groups, gradients)]
+        scale = self._loss_scale.value if self._loss_scale else 1.0
+        norm, clip_norm = tf.sqrt(tf.add_n(squares)) / scale, self._config.clip_norm
+        factor = (clip_norm / tf.maximum(norm, clip_norm) if clip_norm else tf.ones([])) / scale
+        return norm, factor, gradients
 
-    def _update(self, number, gradients, groups):
-        """One update of the variables in `groups`, lists of them, by their gradients in the same order.
+    def _update(self, number, factor, gradients, groups):
+        """One update of the variables in `groups`, lists of them, by their gradients in the same order, times `factor`.
 
         Only these are handed to the optimiser: a zero gradient would let momentum and weight decay move idle heads.
         """
-        for variables in groups:
-            mine, gradients = gradients[:len(variables)], gradients[len(variables):]
-            self._updater(variables)(number, mine)
-
-    def _updater(self, variables) -> Callable:
-        """A function (step, gradients) that updates the variables. A modality's own is traced once for all its tasks:
-        tf_keras's optimisers take long to trace. (Over several replicas they cannot be in a function of their own.)"""
-        key = tuple(v.ref() for v in variables)
-        if key not in self._updaters:
-            def update(number, gradients):
+        for variables, mine in _by_group(groups, gradients):
+            def update(number, factor, mine, variables=variables):
                 # apply_gradients adds one each time, and a step has several updates.
                 self._optimizer.iterations.assign(tf.cast(number, tf.int64))
-                self._optimizer.apply_gradients(zip(gradients, variables), skip_gradients_aggregation=True)
+                self._optimizer.apply_gradients([(g * factor, v) for g, v in zip(mine, variables)],
+                                                skip_gradients_aggregation=True)
 
+            # Over several replicas an update cannot be in a function of its own.
             alone = self._strategy.num_replicas_in_sync == 1
-            self._updaters[key] = _function(update) if alone else update
-        return self._updaters[key]
+            (self._shared(update, variables) if alone else update)(number, factor, mine)
+
+    def _shared(self, function: Callable, variables) -> Callable:
+        """The traced function of its name for a group of variables: a modality's own is traced once for all its tasks."""
+        key = function.__name__, *(v.ref() for v in variables)
+        if key not in self._functions:
+            self._functions[key] = _function(function)
+        return self._functions[key]
 
     def _step(self, gradients_of: Callable, groups, unpack: bool = True) -> Callable:
         strategy, scale = self._strategy, self._loss_scale
 
-        def update(number, gradients):
-            self._update(number, gradients, groups)
+        def update(number, factor, gradients):
+            self._update(number, factor, gradients, groups)
 
         def whole(number, *batch):
-            loss, norm, gradients = gradients_of(number, *batch)
-            update(number, gradients)
+            loss, norm, factor, gradients = gradients_of(number, *batch)
+            update(number, factor, gradients)
             return loss, norm
 
         @_function
@@ -214,14 +233,24 @@ class TrainSteps:
                 loss, norm = strategy.run(whole, args=arguments)
                 return strategy.reduce('SUM', loss, axis=None), strategy.reduce('MEAN', norm, axis=None)
             # Whether the step counts is decided between its two halves, by all replicas together.
-            loss, norm, gradients = strategy.run(gradients_of, args=arguments)
+            loss, norm, factor, gradients = strategy.run(gradients_of, args=arguments)
             norm = strategy.reduce('MEAN', norm, axis=None)
             finite = tf.math.is_finite(norm)
-            tf.cond(finite, lambda: _done(strategy.run(update, args=(number, gradients))), lambda: False)
+            tf.cond(finite, lambda: _done(strategy.run(update, args=(number, factor, gradients))), lambda: False)
             scale.update(finite)
             return strategy.reduce('SUM', loss, axis=None), norm
 
         return step
+
+
+def _by_group(groups, values) -> list[tuple[list, list]]:
+    """Each group of variables with its own of the values, which follow each other."""
+    values = iter(values)
+    return [(variables, [next(values) for _ in variables]) for variables in groups]
+
+
+def _sum_of_squares(gradients):
+    return 2 * tf.add_n([tf.nn.l2_loss(g) for g in gradients])
 
 
 def _done(_) -> bool:
