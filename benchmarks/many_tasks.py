@@ -4,9 +4,9 @@ Run: .venv/bin/python -m benchmarks.many_tasks [tracing|start|memory|accumulated
 DIR holds cifar10/, fsdd/ and surveillance/ (start alone reads it). Exit code 1 where a target is missed.
 
 Everything is measured in processes of its own, so that nothing traced before is at hand.
-- tracing: a Ti model with n image tasks, plain and compiled by XLA: seconds until each task's first step is done, on a
-  batch of one, beside the first task's. Linear growth would be n times the first; what grows is what a further task
-  costs. The baseline: the last task's step once more by a TrainSteps of its own, as if tasks shared nothing.
+- tracing: a Ti model with image tasks: seconds until each task's first step is done, on a batch of one, beside the
+  first task's. Linear growth would be n times the first; what grows is what a further task costs. The baseline: the
+  last task's step once more by a TrainSteps of its own, as if tasks shared nothing. With --jit, of 3 tasks, under XLA.
 - start: 30 tasks, ten of each modality, of a Ti model through loop.train on real files: seconds from its call to the
   first step's end, and until every task has had its first.
 - memory: 2,000 steps of a tiny mixture of three modalities through loop.train: the resident memory on the way.
@@ -29,6 +29,7 @@ import tempfile
 import time
 
 os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # as the command line sets it
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
@@ -56,6 +57,8 @@ def trained(tasks, model_config, config: TrainingConfig):
 def tracing(tasks: int, jit: bool, model: str) -> dict:
     """{'cpu', 'wall': seconds of each task's first step, 'apart': CPU and wall of one that shares nothing}."""
     import tensorflow as tf
+
+    from model_code import training
     mixture = tuple(Task(f't{i}', 'image', steps=1, batch_size=1) for i in range(tasks))
     config = preset(model)
     make = trained(mixture, config, TrainingConfig(strategy='one_device', jit=jit))
@@ -67,12 +70,13 @@ def tracing(tasks: int, jit: bool, model: str) -> dict:
         steps.single(task)(batch, tf.constant(0), tf.constant(1e-3))[0].numpy()
         return time.process_time() - cpu, time.perf_counter() - wall
 
-    steps = make()
-    for task in mixture:
-        cpu, wall = first_step(steps, task)
-        found['cpu'].append(cpu)
-        found['wall'].append(wall)
-    return found | {'apart': first_step(make(), mixture[-1])}
+    with training.graphs_as_written():
+        steps = make()
+        for task in mixture:
+            cpu, wall = first_step(steps, task)
+            found['cpu'].append(cpu)
+            found['wall'].append(wall)
+        return found | {'apart': first_step(make(), mixture[-1])}
 
 
 def start(tasks: int, jit: bool, model: str, data: str, folder: str) -> dict:
@@ -122,6 +126,8 @@ def memory(steps: int, folder: str) -> dict:
 def accumulated(tasks: int, jit: bool) -> dict:
     """{'mb': the peak of a step above what was there before it}; every task has the same batch, which was there."""
     import tensorflow as tf
+
+    from model_code import training
     config = preset('Ti')
     mixture = tuple(Task(f't{i}', 'image', steps=1, batch_size=32) for i in range(tasks))
     step = trained(mixture, config, TrainingConfig(optimizer='momentum', strategy='one_device', jit=jit))().accumulated(
@@ -129,8 +135,9 @@ def accumulated(tasks: int, jit: bool) -> dict:
     batch = tf.zeros([32, *config.image.shape]), tf.zeros([32], tf.int64)
     traced = functools.partial(step, {t.name: batch for t in mixture}, rate=tf.constant(1e-3))
     before = resident_mb()
-    for number in range(2):
-        traced(number=tf.constant(number))[0].numpy()
+    with training.graphs_as_written():
+        for number in range(2):
+            traced(number=tf.constant(number))[0].numpy()
     return {'mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before}
 
 
@@ -153,32 +160,25 @@ def run(what: str, **arguments) -> dict:
 
 
 def report_tracing(report: Report, args):
-    counts = [n for n in (1, 2, 5, 10, 20, 30) if n <= args.tasks]
-    for jit in (False, True):
-        kind = 'jit' if jit else 'plain'
-        for n in counts:
-            found = run('tracing', tasks=n, jit=jit, model=args.model)
-            (cpu, *more_cpu), (wall, *more_wall) = found['cpu'], found['wall']
-            print(f'tracing {kind}, {n} tasks: {sum(found["wall"]):.1f} s ({sum(found["cpu"]):.1f} CPU); the first '
-                  f'{wall:.1f} ({cpu:.1f}), a further one '
-                  + (f'{statistics.mean(more_wall):.2f} ({statistics.mean(more_cpu):.2f})' if more_cpu else '-')
-                  + f'; sharing nothing {found["apart"][1]:.1f} ({found["apart"][0]:.1f})', flush=True)
-        if more_cpu:
-            report(f'tracing {kind}, a further task by one that shares nothing, CPU',
-                   statistics.mean(more_cpu) / found['apart'][0], 0.5, False, f'{n} tasks of one modality')
-            last, early = statistics.mean(more_cpu[-5:]), statistics.mean(more_cpu[:5])
-            report(f'tracing {kind}, the last tasks by the second to sixth, CPU', last / early, 1.2, False,
-                   f'{last:.2f} s and {early:.2f} s a task')
+    found = run('tracing', tasks=3 if args.jit else args.tasks, jit=args.jit, model=args.model)
+    cpu, wall, (apart_cpu, apart_wall) = found['cpu'], found['wall'], found['apart']
+    print('tracing, seconds until so many tasks have had their first step: ' + ', '.join(
+        f'{n}: {sum(wall[:n]):.1f} ({sum(cpu[:n]):.1f} CPU)' for n in (1, 2, 5, 10, 20, 30) if n <= len(wall))
+        + f'; one that shares nothing {apart_wall:.1f} ({apart_cpu:.1f})', flush=True)
+    further, last, early = (statistics.mean(values) for values in (cpu[1:], cpu[-5:], cpu[1:6]))
+    report('tracing, a further task by one that shares nothing, CPU', further / apart_cpu, 0.5, False,
+           f'{further:.2f} s a task; {len(cpu)} tasks of one modality')
+    report('tracing, the last tasks by the second to sixth, CPU', last / early, 1.2, False,
+           f'{last:.2f} s and {early:.2f} s a task')
 
 
 def report_start(report: Report, args):
-    for jit in (False, True):
-        with tempfile.TemporaryDirectory() as folder:
-            found = run('start', tasks=args.tasks, jit=jit, model=args.model, data=str(args.data), folder=folder)
-        ends = found['ends']
-        firsts = ', '.join(f'{end:.0f}' for end in ends[:6])
-        report(f'start of {args.tasks} tasks, {"jit" if jit else "plain"}, seconds to every task\'s first step',
-               found['all'], 180, False, f'the first step after {found["first"]:.0f} s; first ones after {firsts} s')
+    with tempfile.TemporaryDirectory() as folder:
+        found = run('start', tasks=args.tasks, jit=args.jit, model=args.model, data=str(args.data), folder=folder)
+    ends = found['ends']
+    firsts = ', '.join(f'{end:.0f}' for end in ends[:6])
+    report(f'start of {args.tasks} tasks, seconds to every task\'s first step', found['all'], 180, False,
+           f'the first step after {found["first"]:.0f} s; first ones after {firsts} s')
 
 
 def report_memory(report: Report, args):
@@ -191,10 +191,9 @@ def report_memory(report: Report, args):
 
 
 def report_accumulated(report: Report, args):
-    for jit in (False, True):
-        peaks = {n: run('accumulated', tasks=n, jit=jit)['mb'] for n in (1, 2, 4)}
-        report(f'accumulated, {"jit" if jit else "plain"}, peak of 4 tasks by that of one', peaks[4] / peaks[1], 1.25,
-               False, ', '.join(f'{n}: {mb:.0f} MB' for n, mb in peaks.items()))
+    peaks = {n: run('accumulated', tasks=n, jit=args.jit)['mb'] for n in (1, 2, 4)}
+    report('accumulated, peak of 4 tasks by that of one', peaks[4] / peaks[1], 1.25, False,
+           ', '.join(f'{n}: {mb:.0f} MB' for n, mb in peaks.items()))
 
 
 BENCHMARKS = {'tracing': report_tracing, 'start': report_start, 'memory': report_memory,
@@ -208,6 +207,7 @@ def main() -> int:
     parser.add_argument('--model', default='Ti', help='the preset that is traced and started')
     parser.add_argument('--tasks', type=int, default=30, help='at most')
     parser.add_argument('--steps', type=int, default=2_000, help='of memory')
+    parser.add_argument('--jit', action='store_true', help='under XLA')
     parser.add_argument('--child', type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
