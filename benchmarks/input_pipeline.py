@@ -6,10 +6,10 @@ DIR holds cifar10/, fsdd/ and surveillance/ (see pipeline/configs/real_small.py)
 Real files go through the project's readers into gzip TFRecords of the features that Transform writes, in a temporary
 folder. Three pipelines read them, in one process and in turns, each for some seconds after what it had made in advance
 is taken; the ratio is the median over the turns.
-- ours: train_dataset with the recipe's augmentations (pipeline/configs/nine.py), batches of 8, the inputs of a Ti model;
+- ours: train_dataset with the recipe's augmentations (pipeline/configs/nine.py), batches of 8, a Ti model's inputs;
 - plain: the same without augmentations;
 - bare: what one writes with tf.data and no thought of training: records in order, parse, decode, resize or spectrogram
-  (the project's), scaled as the model wants it, map in parallel, batch, prefetch. No shuffle, no seeds, no augmentation.
+  (the project's), scaled as the model wants it, map in parallel, batch, prefetch. No shuffle, seeds or augmentation.
 'picture' is the image task on the clips' middle frames, 256 pixels or less on the short side: CIFAR-10's files are of
 32 x 32, and next to nothing to decode.
 The step is the Ti model's train step on a batch of the same task.

@@ -1,7 +1,7 @@
 """The same ViT, loss, clipping and momentum SGD in JAX, compiled whole: what benchmarks/step.py compares the step with.
 
-Run by benchmarks/step.py --jax, with an interpreter that has jax and needs nothing of this project. The argument is JSON
-of sizes; prints {'version', 'forward', 'train', 'train_first': seconds, 'train_flops': FLOP/s}.
+Run by benchmarks/step.py --jax, with an interpreter that has jax and needs nothing of this project. The argument is
+JSON of sizes; prints {'version', 'forward', 'train', 'train_first': seconds, 'train_flops': FLOP/s}.
 """
 
 import json
@@ -61,8 +61,9 @@ def make_parameters(size):
         return {'scale': jnp.ones(width), 'bias': jnp.zeros(width)}
 
     width, mlp_width = size['width'], size['mlp_width']
-    blocks = [{'norm_1': scale(), 'norm_2': scale(), 'mlp_in': layer(width, mlp_width), 'mlp_out': layer(mlp_width, width),
-               **{name: layer(width, width) for name in ('query', 'key', 'value', 'out')}} for _ in range(size['layers'])]
+    blocks = [{'norm_1': scale(), 'norm_2': scale(),
+               **{name: layer(width, width) for name in ('query', 'key', 'value', 'out')},
+               'mlp_in': layer(width, mlp_width), 'mlp_out': layer(mlp_width, width)} for _ in range(size['layers'])]
     return {'embedding': layer(math.prod(size['patch']) * size['channels'], width),
             'class_token': jnp.zeros((1, 1, width)), 'blocks': blocks, 'norm': scale(),
             'positions': jnp.asarray(rng.normal(0, 0.02, (1, math.prod(size['grid']) + 1, width)), jnp.float32),
@@ -106,7 +107,8 @@ def main():
         trained.append(took)
     width, tokens = size['width'], math.prod(grid) + 1
     block = 2 * tokens * (4 * width * width + 2 * width * size['mlp_width']) + 4 * tokens * tokens * width
-    flops = 3 * size['batch'] * (2 * math.prod(grid) * math.prod(patch) * size['channels'] * width + size['layers'] * block)
+    embedding = 2 * math.prod(grid) * math.prod(patch) * size['channels'] * width
+    flops = 3 * size['batch'] * (embedding + size['layers'] * block)
     print(json.dumps({'version': jax.__version__, 'forward': seconds, 'train': min(trained[1:]),
                       'train_first': trained[0], 'train_flops': flops / min(trained[1:])}))
 

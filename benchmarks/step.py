@@ -95,22 +95,24 @@ def child(command: list[str]) -> dict:
 def report_kind(report: Report, kind: str, args):
     ours = child([sys.executable, '-m', 'benchmarks.step', '--child', kind, '--times', str(args.times)])
     report(f'{kind}, train step by the peak', ours['train'][1], 0.75, True,
-           f'{ours["train"][0]:.2f} s a step, the first {ours["train_first"]:.0f} s; peak {ours["peak"] / 1e9:.0f} GFLOP/s')
+           f'{ours["train"][0]:.2f} s a step, the first {ours["train_first"]:.0f} s; '
+           f'peak {ours["peak"] / 1e9:.0f} GFLOP/s')
     best = max(('forward', 'forward_jit'), key=lambda name: ours[name][1])
     report(f'{kind}, forward pass by the peak', ours[best][1], 0.85, True, ', '.join(
         f'{text} {ours[name][0]:.2f} s ({ours[name][1]:.2f}), the first {ours[f"{name}_first"]:.0f} s'
         for name, text in (('forward', 'plain'), ('forward_jit', 'under XLA'))))
     if args.jit:
         under = child([sys.executable, '-m', 'benchmarks.step', '--child', kind, '--times', str(args.times), '--jit'])
-        print(f'{kind}, train step with jit: {under["train"][0]:.2f} s ({under["train"][1]:.2f} of the peak), the first '
-              f'{under["train_first"]:.0f} s', flush=True)
+        print(f'{kind}, train step with jit: {under["train"][0]:.2f} s ({under["train"][1]:.2f} of the peak), '
+              f'the first {under["train_first"]:.0f} s', flush=True)
     if args.jax:
         size = dict(kind=kind, batch=BATCH, times=args.times, classes=CLASSES, layers=MODEL.layers, width=MODEL.width,
                     heads=MODEL.heads, mlp_width=MODEL.mlp_width, grid=MODEL.input(kind).grid,
                     patch=MODEL.input(kind).patch, channels=MODEL.input(kind).shape[-1])
         theirs = child([args.jax, os.path.join(os.path.dirname(__file__), 'jax_step.py'), json.dumps(size)])
         report(f'{kind}, train step by JAX\'s, seconds', ours['train'][0] / theirs['train'], 1.0, False,
-               f'JAX {theirs["version"]} {theirs["train"]:.2f} s, {theirs["train_flops"] / ours["peak"]:.2f} of the peak; '
+               f'JAX {theirs["version"]} {theirs["train"]:.2f} s, '
+               f'{theirs["train_flops"] / ours["peak"]:.2f} of the peak; '
                f'forward {theirs["forward"]:.2f} s')
         report(f'{kind}, first step by JAX\'s, seconds', ours['train_first'] / theirs['train_first'], 2.0, False,
                f'tracing and compiling; JAX {theirs["train_first"]:.0f} s')

@@ -61,7 +61,8 @@ class LayerNorm(tf_keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs, training=False):
-        return (_fused_normalised if training else _normalised)(inputs, *map(tf.convert_to_tensor, (self.gamma, self.beta)))
+        normalised = _fused_normalised if training else _normalised
+        return normalised(inputs, tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta))
 
 
 class SelfAttention(tf_keras.layers.Layer):

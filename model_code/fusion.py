@@ -1,8 +1,8 @@
 """Functions of many small operations that become one kernel.
 
-On CPUs a training step is bound by its matrix products, which TensorFlow computes best, and by the memory that what lies
-between them reads and writes over and over: GELU's gradient alone is a dozen passes over its input. XLA makes one pass
-of them. XLA for the whole step is slower here, and takes minutes to compile (benchmarks/step.py).
+On CPUs a training step is bound by its matrix products, which TensorFlow computes best, and by the memory that what
+lies between them reads and writes over and over: GELU's gradient alone is a dozen passes over its input. XLA makes one
+pass of them. XLA for the whole step is slower here, and takes much longer to compile (benchmarks/step.py --jit).
 """
 
 from typing import Callable

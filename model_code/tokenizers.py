@@ -40,8 +40,8 @@ class _Tokenizer(tf_keras.layers.Layer):
         super().build(input_shape)
 
     def _patches(self, inputs):
-        """The convolution, as one matrix product: on CPUs it is faster, and the gradient of Conv3D's kernel differs in its
-        last bits from one run to the next, so that a resumed training would too."""
+        """The convolution, as one matrix product: on CPUs it is faster, and the gradient of Conv3D's kernel differs in
+        its last bits from one run to the next, so that a resumed training would too."""
         grid, patch, channels = self.spec.grid, self.spec.patch, self.spec.shape[-1]
         split = [size for sizes in zip(grid, patch) for size in sizes]
         axes = range(1, len(split) + 1)

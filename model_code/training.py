@@ -28,8 +28,8 @@ _function = functools.partial(tf.function, autograph=False)
 class Momentum(tf_keras.optimizers.Optimizer):
     """SGD with momentum as the paper's code has it: velocity = 0.9 velocity + gradient; variable -= rate * velocity.
 
-    tf_keras's SGD multiplies a gradient by the rate of its own step before it enters the velocity. Here the whole velocity
-    moves by the present step's rate, which is that of the present task (polyvit.md, Co-training schedules).
+    tf_keras's SGD multiplies a gradient by the rate of its own step before it enters the velocity. Here the whole
+    velocity moves by the present step's rate, which is that of the present task.
     """
     MOMENTUM = 0.9
 
@@ -86,7 +86,7 @@ def graphs_as_written():
     """Functions first called in this context are run as they were traced, without TensorFlow's graph optimiser.
 
     It goes through the whole of a step's graph anew for every task, which is most of what a further task costs at the
-    start, and makes a step no faster (benchmarks/many_tasks.py): products and what lies between them are as they should be.
+    start (benchmarks/many_tasks.py), and makes a step no faster.
     """
     before = tf.config.optimizer.get_experimental_options()['disable_meta_optimizer']
     tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
@@ -208,7 +208,7 @@ class TrainSteps:
             (self._shared(update, variables) if alone else update)(number, factor, mine)
 
     def _shared(self, function: Callable, variables) -> Callable:
-        """The traced function of its name for a group of variables: a modality's own is traced once for all its tasks."""
+        """The traced function of that name for a group of variables: a modality's is traced once for all its tasks."""
         key = function.__name__, *(v.ref() for v in variables)
         if key not in self._functions:
             self._functions[key] = _function(function)

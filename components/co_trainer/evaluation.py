@@ -18,8 +18,11 @@ BATCHES = 8  # of each task
 
 
 def make_evaluate(model: PolyViT, config: ModelConfig, classes: dict[str, int], files: dict[str, list[str]],
-                  batch_size: int) -> Callable[[], dict[str, float]]:
-    """A function of nothing -> {'eval/<task>/<metric>': value}; a task without eval files is left out."""
+                  batch_size: int, batches: int = BATCHES) -> Callable[[], dict[str, float]]:
+    """A function of nothing -> {'eval/<task>/<metric>': value}; a task without eval files is left out.
+
+    batches: of each task, -1 for all of them.
+    """
     def make_outputs(task: Task):
         label = (tf.TensorSpec([None, classes[task.name]], tf.float32) if task.multi_hot
                  else tf.TensorSpec([None], tf.int64))
@@ -33,7 +36,7 @@ def make_evaluate(model: PolyViT, config: ModelConfig, classes: dict[str, int], 
 
     tasks = [t for t in model.tasks.values() if files.get(t.name)]
     outputs = {t.name: make_outputs(t) for t in tasks}
-    datasets = {t.name: input_pipeline.eval_dataset(t, classes[t.name], config, files[t.name], batch_size).take(BATCHES)
+    datasets = {t.name: input_pipeline.eval_dataset(t, classes[t.name], config, files[t.name], batch_size).take(batches)
                 for t in tasks}
 
     def evaluate():

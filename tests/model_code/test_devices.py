@@ -1,4 +1,4 @@
-"""What every device asks of a training: static shapes, XLA, mixed precision, replicas, several workers, no retracing."""
+"""What devices ask of a training: static shapes, XLA, mixed precision, replicas, several workers, no retracing."""
 
 import contextlib
 import dataclasses
