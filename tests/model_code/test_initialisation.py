@@ -128,8 +128,8 @@ def test_average_inflation_gives_a_still_clip_the_images_tokens_and_central_fram
         if inflation == 'central_frame':
             clip = np.where(np.isin(np.arange(8), [2, 6])[None, :, None, None, None], clip, others)
         image, video = model.tokenizers['image'](frame).numpy(), model.tokenizers['video'](clip).numpy()
-        np.testing.assert_allclose(video[0, 1:5], image[0, 1:], atol=1e-5)
-        np.testing.assert_allclose(video[0, 5:], image[0, 1:], atol=1e-5)
+        np.testing.assert_allclose(video[0, 1:5], image[0, 1:], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(video[0, 5:], image[0, 1:], rtol=1e-5, atol=1e-5)
 
 
 def test_one_channel_gives_the_tokens_of_three_equal_ones(tmp_path):
@@ -140,7 +140,7 @@ def test_one_channel_gives_the_tokens_of_three_equal_ones(tmp_path):
         model = make_model(audio=AudioInput(frames=40, mel_bins=16, patch=(8, 8), channels=channels))
         initialisation.initialise(model, path)
         tokens.append(model.tokenizers['audio'](np.repeat(sound, channels, axis=-1)).numpy())
-    np.testing.assert_allclose(tokens[0], tokens[1], atol=1e-5)
+    np.testing.assert_allclose(tokens[0], tokens[1], rtol=1e-5, atol=1e-5)
 
 
 def test_every_array_that_does_not_fit_is_named(tmp_path):
