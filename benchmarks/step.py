@@ -4,10 +4,9 @@ Run: .venv/bin/python -m benchmarks.step [image|audio|video ...] [--jax PYTHON]
 Exit code 1 where a target is missed. PYTHON is an interpreter that has jax, in an environment of its own (made for
 instance by `python3 -m venv DIR && DIR/bin/pip install jax`); benchmarks/jax_step.py is the same model and step in JAX.
 
-The peak is TensorFlow's float32 product of two 2048 x 2048 matrices, measured before and after each figure in the same
-process; a share is the FLOPs of the matrix products (the plan's; three times the forward pass's in training) over the
-time and the peak. Batches of 8, momentum SGD, clipping; image 224, audio 800 x 128, video 8 x 224 x 224. Each figure is
-the least of several: what else the machine does only adds to them. The step is the trainer's, `training.TrainSteps`
+The peak is TensorFlow's float32 product of two 2048 x 2048 matrices, measured before each step in the same process; a
+share is the FLOPs of the matrix products (the plan's; three times the forward pass's in training) over the time and the
+peak. Batches of 8, momentum SGD, clipping; image 224, audio 800 x 128, video 8 x 224 x 224. Medians of several. The step is the trainer's, `training.TrainSteps`
 without `jit`; the forward pass is measured compiled by XLA and not (a server runs it as it is).
 """
 
@@ -16,6 +15,7 @@ import contextlib
 import functools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -36,14 +36,10 @@ KINDS = ('image', 'audio', 'video')
 CLASSES, BATCH, SIDE = 10, 8, 2048
 
 
-def least(function, times: int) -> float:
-    """Seconds of the quickest of some calls."""
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+def seconds_of(function) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
 
 
 def measure(kind: str, times: int, jit: bool) -> dict:
@@ -72,17 +68,16 @@ def measure(kind: str, times: int, jit: bool) -> dict:
     flops = BATCH * forward_flops(MODEL, task, CLASSES)
     found = {}
 
-    def peak() -> float:
-        return 2 * SIDE ** 3 / least(lambda: product().numpy(), 8)
-
     for name, call in calls.items():
         with training.graphs_as_written() if name == 'train' else contextlib.nullcontext():
-            found[f'{name}_first'] = least(call, 1)
-            before = peak()
-            seconds = least(call, times)
-        share = flops * (3 if name == 'train' else 1) / seconds / max(before, peak())
-        found[name] = seconds, share
-    return found | {'peak': before}
+            found[f'{name}_first'] = seconds_of(call)
+        # In turns with the peak: a machine's clock and neighbours change from second to second.
+        turns = [(statistics.median(seconds_of(lambda: product().numpy()) for _ in range(5)), seconds_of(call))
+                 for _ in range(times)]
+        work = flops * (3 if name == 'train' else 1)
+        found[name] = (statistics.median(seconds for _, seconds in turns),
+                       statistics.median(work / seconds / (2 * SIDE ** 3 / one) for one, seconds in turns))
+    return found | {'peak': 2 * SIDE ** 3 / statistics.median(one for one, _ in turns)}
 
 
 def child(command: list[str]) -> dict:
