@@ -1,5 +1,6 @@
 """The training loop: schedule, learning rate, steps, progress, checkpoints, history."""
 
+import functools
 import json
 import logging
 import math
@@ -125,10 +126,16 @@ class _Training:
     def _make_runs(self, strategy, steps, datasets):
         """Task name -> a function (first step, rates [k]) -> (losses [k], norms [k]) of k steps on its next batches."""
         done = schedules.batches_done(self._mixture, self._sequence, self._first)
+        made = {}
+
+        def make(name, context):
+            made[name] = datasets[name](done[name], context)
+            return made[name]
+
+        iterators = {name: iter(strategy.distribute_datasets_from_function(functools.partial(make, name)))
+                     for name in done}
         if self._first == 0 and self._chief:
-            self._show_inputs(datasets)
-        iterators = {name: iter(strategy.distribute_datasets_from_function(
-            lambda context, name=name: datasets[name](done[name], context))) for name in done}
+            self._show_inputs(made)
         if self._accumulated:
             return {'all': training.repeated(steps.accumulated(self._mixture.tasks),
                                              lambda: {name: next(i) for name, i in iterators.items()})}
@@ -137,7 +144,7 @@ class _Training:
 
     def _show_inputs(self, datasets):
         for task in self._mixture.tasks:
-            for inputs, _ in datasets[task.name](0, tf.distribute.InputContext(1, 0, 1)).take(1):
+            for inputs, _ in datasets[task.name].take(1):
                 self._summaries.inputs(task, inputs)
 
     def run(self) -> dict:
