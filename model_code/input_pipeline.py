@@ -5,6 +5,7 @@ drawn from (seed, e); the example at position p is augmented with (seed, p). So 
 whole epochs are skipped by arithmetic, and what is left of one by reading its encoded records over.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -114,13 +115,22 @@ def _seed_of(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
 def _example_function(task: Task, classes: int, spec, seed: tf.Tensor | None = None):
     """A function of a record, or with a seed of (its position in the stream, record), -> (input, label)."""
     parsed_features = feature_spec(task, classes)
+    recipe = Task('any', task.modality, steps=1, batch_size=1, augmentations=task.augmentations)
+    to_input = _input_function(recipe, spec)
 
     def example(record, example_seed=None):
         features = tf.io.parse_single_example(record, parsed_features)
-        return tf.ensure_shape(model_input(task, spec, features, example_seed), spec.shape), features['label']
+        label = features.pop('label')
+        return tf.ensure_shape(to_input(features, example_seed), spec.shape), label
 
     convert = tf.autograph.experimental.do_not_convert  # no Python branch on a tensor: tracing is faster without
     return convert(example if seed is None else lambda number, record: example(record, _seed_of(seed, number)))
+
+
+@functools.cache
+def _input_function(recipe: Task, spec) -> tf.types.experimental.GenericFunction:
+    """model_input as a function that tasks of the same modality and augmentations share: it takes long to trace."""
+    return tf.function(lambda features, seed: model_input(recipe, spec, features, seed), autograph=False)
 
 
 def _mixed(task: Task, classes: int, inputs, labels, seed):
