@@ -32,7 +32,7 @@ os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
-from benchmarks.report import Report
+from benchmarks.report import Report, chosen
 from model_code.media import Limits
 from model_code.modalities import MODALITIES, VideoInput
 from model_code.serialization import from_json, to_json
@@ -337,11 +337,9 @@ def main() -> int:
     if args.child:
         child(args.child)
         return 0
-    for name in args.names:
-        if name not in BENCHMARKS:
-            parser.error(f'{name!r} is none of {", ".join(BENCHMARKS)}')
+    names = chosen(parser, args.names, BENCHMARKS)
     report = Report()
-    for name in args.names or BENCHMARKS:
+    for name in names:
         with tempfile.TemporaryDirectory() as folder:
             BENCHMARKS[name](report, args.data, pathlib.Path(folder), args.count, args.repeats)
     return min(report.missed, 1)

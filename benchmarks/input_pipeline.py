@@ -29,10 +29,11 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # as the command line sets 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
-from benchmarks.report import Report
+from benchmarks import trainee
+from benchmarks.report import Report, chosen
 from model_code.modalities import MODALITIES, VideoInput
 from model_code.settings import TrainingConfig, preset
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Task
 
 BATCH = 8
 FILES = 4
@@ -160,19 +161,15 @@ def step_rate(task: Task, classes: int, batch) -> float:
     """Examples a second of the Ti model's train step on the batch: the median of some."""
     import tensorflow as tf
 
-    from model_code import polyvit, strategy, training
-    config = TrainingConfig(optimizer='momentum', strategy='one_device')
-    placed = strategy.make_strategy(config)
-    with placed.scope():
-        model = polyvit.PolyViT(Mixture((task,)), {task.name: classes}, MODEL)
-        optimizer = training.make_optimizer(config)
-        optimizer.build(list(model.trainable_variables))
-    step = training.TrainSteps(placed, model, optimizer, config).single(task)
+    from model_code import training
+    _, make_steps = trainee.make((task,), classes, MODEL, TrainingConfig(optimizer='momentum', strategy='one_device'))
+    step = make_steps().single(task)
     seconds = []
-    for number in range(7):
-        start = time.perf_counter()
-        step(batch, tf.constant(number), tf.constant(1e-3))[0].numpy()
-        seconds.append(time.perf_counter() - start)
+    with training.graphs_as_written():
+        for number in range(7):
+            start = time.perf_counter()
+            step(batch, tf.constant(number), tf.constant(1e-3))[0].numpy()
+            seconds.append(time.perf_counter() - start)
     return BATCH / statistics.median(seconds[2:])
 
 
@@ -212,11 +209,9 @@ def main() -> int:
     parser.add_argument('--seconds', type=float, default=3.0, help='a turn')
     parser.add_argument('--count', type=int, default=0, help='fewer files')
     args = parser.parse_args()
-    for name in args.names:
-        if name not in SOURCES:
-            parser.error(f'{name!r} is none of {", ".join(SOURCES)}')
+    names = chosen(parser, args.names, SOURCES)
     report = Report()
-    for name in args.names or SOURCES:
+    for name in names:
         with tempfile.TemporaryDirectory() as folder:
             measure(report, name, args.data, folder, args.count, args.repeats, args.seconds)
     return min(report.missed, 1)

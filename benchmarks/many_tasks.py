@@ -33,7 +33,8 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # as the command line sets 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
-from benchmarks.report import Report
+from benchmarks import trainee
+from benchmarks.report import Report, chosen
 from model_code.modalities import VideoInput
 from model_code.settings import TrainingConfig, preset
 from model_code.tasks import Mixture, Task
@@ -43,17 +44,6 @@ CLASSES = 10
 
 # What a child process does: each returns what the parent prints.
 
-def trained(tasks, model_config, config: TrainingConfig):
-    """(the TrainSteps of a fresh model of the tasks, the strategy, the model)."""
-    from model_code import polyvit, strategy, training
-    placed = strategy.make_strategy(config)
-    with placed.scope():
-        model = polyvit.PolyViT(Mixture(tasks), {t.name: CLASSES for t in tasks}, model_config)
-        optimizer = training.make_optimizer(config)
-        optimizer.build(list(model.trainable_variables))
-    return lambda: training.TrainSteps(placed, model, optimizer, config)
-
-
 def tracing(tasks: int, jit: bool, model: str) -> dict:
     """{'cpu', 'wall': seconds of each task's first step, 'apart': CPU and wall of one that shares nothing}."""
     import tensorflow as tf
@@ -61,7 +51,7 @@ def tracing(tasks: int, jit: bool, model: str) -> dict:
     from model_code import training
     mixture = tuple(Task(f't{i}', 'image', steps=1, batch_size=1) for i in range(tasks))
     config = preset(model)
-    make = trained(mixture, config, TrainingConfig(strategy='one_device', jit=jit))
+    _, make = trainee.make(mixture, CLASSES, config, TrainingConfig(strategy='one_device', jit=jit))
     batch = tf.zeros([1, *config.image.shape]), tf.zeros([1], tf.int64)
     found = {'cpu': [], 'wall': []}
 
@@ -130,8 +120,9 @@ def accumulated(tasks: int, jit: bool) -> dict:
     from model_code import training
     config = preset('Ti')
     mixture = tuple(Task(f't{i}', 'image', steps=1, batch_size=32) for i in range(tasks))
-    step = trained(mixture, config, TrainingConfig(optimizer='momentum', strategy='one_device', jit=jit))().accumulated(
-        mixture)
+    recipe = TrainingConfig(optimizer='momentum', strategy='one_device', jit=jit)
+    _, make = trainee.make(mixture, CLASSES, config, recipe)
+    step = make().accumulated(mixture)
     batch = tf.zeros([32, *config.image.shape]), tf.zeros([32], tf.int64)
     traced = functools.partial(step, {t.name: batch for t in mixture}, rate=tf.constant(1e-3))
     before = resident_mb()
@@ -165,7 +156,7 @@ def report_tracing(report: Report, args):
     print('tracing, seconds until so many tasks have had their first step: ' + ', '.join(
         f'{n}: {sum(wall[:n]):.1f} ({sum(cpu[:n]):.1f} CPU)' for n in (1, 2, 5, 10, 20, 30) if n <= len(wall))
         + f'; one that shares nothing {apart_wall:.1f} ({apart_cpu:.1f})', flush=True)
-    further, last, early = (statistics.mean(values) for values in (cpu[1:], cpu[-5:], cpu[1:6]))
+    further, last, early = (statistics.mean(values) for values in (cpu[1:], cpu[1:][-5:], cpu[1:6]))
     report('tracing, a further task by one that shares nothing, CPU', further / apart_cpu, 0.5, False,
            f'{further:.2f} s a task; {len(cpu)} tasks of one modality')
     report('tracing, the last tasks by the second to sixth, CPU', last / early, 1.2, False,
@@ -214,11 +205,9 @@ def main() -> int:
         what, arguments = args.child
         print(json.dumps(CHILDREN[what](**arguments)))
         return 0
-    for name in args.names:
-        if name not in BENCHMARKS:
-            parser.error(f'{name!r} is none of {", ".join(BENCHMARKS)}')
+    names = chosen(parser, args.names, BENCHMARKS)
     report = Report()
-    for name in args.names or BENCHMARKS:
+    for name in names:
         BENCHMARKS[name](report, args)
     return min(report.missed, 1)
 

@@ -1,4 +1,7 @@
-"""How benchmarks say a figure and its target."""
+"""How benchmarks are chosen by name, and say a figure and its target."""
+
+import argparse
+from typing import Iterable
 
 
 class Report:
@@ -10,3 +13,11 @@ class Report:
         self.missed += not met
         print(f'{what}: {value:.2f}, target {"at least" if at_least else "at most"} {target:g}: '
               f'{"met" if met else "MISSED"} ({detail})', flush=True)
+
+
+def chosen(parser: argparse.ArgumentParser, names: list[str], known: Iterable[str]) -> list[str]:
+    """The names, all that are known where there are none; one that is not known is the parser's error."""
+    for name in names:
+        if name not in known:
+            parser.error(f'{name!r} is none of {", ".join(known)}')
+    return names or list(known)

@@ -24,6 +24,7 @@ os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # as the command line sets it
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
+from benchmarks.report import chosen
 from model_code.tasks import SCHEDULES, Mixture
 
 
@@ -79,10 +80,7 @@ def main():
     if args.child:
         print(json.dumps(train(args.config, args.root, args.child, args.share)))
         return
-    for schedule in args.schedules:
-        if schedule not in SCHEDULES:
-            parser.error(f'{schedule!r} is none of {", ".join(SCHEDULES)}')
-    for number, schedule in enumerate(args.schedules or SCHEDULES):
+    for number, schedule in enumerate(chosen(parser, args.schedules, SCHEDULES)):
         result = subprocess.run(
             [sys.executable, '-m', 'benchmarks.schedules', '--child', schedule, '--root', args.root, '--config',
              args.config, '--share', str(args.share)], stdout=subprocess.PIPE, text=True, check=True)

@@ -6,8 +6,9 @@ instance by `python3 -m venv DIR && DIR/bin/pip install jax`); benchmarks/jax_st
 
 The peak is TensorFlow's float32 product of two 2048 x 2048 matrices, measured before each step in the same process; a
 share is the FLOPs of the matrix products (the plan's; three times the forward pass's in training) over the time and the
-peak. Batches of 8, momentum SGD, clipping; image 224, audio 800 x 128, video 8 x 224 x 224. Medians of several. The step is the trainer's, `training.TrainSteps`
-without `jit`; the forward pass is measured compiled by XLA and not (a server runs it as it is).
+peak. Batches of 8, momentum SGD, clipping; image 224, audio 800 x 128, video 8 x 224 x 224. Medians of several. The
+step is the trainer's, `training.TrainSteps` without `jit`; the forward pass is measured compiled by XLA and not (a
+server runs it as it is).
 """
 
 import argparse
@@ -25,10 +26,11 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # as the command line sets 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
-from benchmarks.report import Report
+from benchmarks import trainee
+from benchmarks.report import Report, chosen
 from model_code.modalities import VideoInput
 from model_code.settings import TrainingConfig, preset
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Task
 from pipeline.plan import forward_flops
 
 MODEL = preset('S', video=VideoInput(frames=8))
@@ -49,17 +51,13 @@ def measure(kind: str, times: int, jit: bool) -> dict:
     """
     import tensorflow as tf
 
-    from model_code import polyvit, strategy, training
+    from model_code import training
     matrix = tf.random.normal([SIDE, SIDE])
     product = tf.function(lambda: tf.matmul(matrix, matrix), autograph=False)
     task = Task(kind, kind, steps=1, batch_size=BATCH)
     config = TrainingConfig(optimizer='momentum', strategy='one_device', jit=jit)
-    placed = strategy.make_strategy(config)
-    with placed.scope():
-        model = polyvit.PolyViT(Mixture((task,)), {kind: CLASSES}, MODEL)
-        optimizer = training.make_optimizer(config)
-        optimizer.build(list(model.trainable_variables))
-    step = training.TrainSteps(placed, model, optimizer, config).single(task)
+    model, make_steps = trainee.make((task,), CLASSES, MODEL, config)
+    step = make_steps().single(task)
     inputs, labels = tf.random.normal([BATCH, *MODEL.input(kind).shape]), tf.zeros([BATCH], tf.int64)
     forward = {suffix: tf.function(functools.partial(model.logits, kind), autograph=False, jit_compile=compiled)
                for suffix, compiled in (('', None), ('_jit', True))}
@@ -124,11 +122,9 @@ def main() -> int:
     if args.child:
         print(json.dumps(measure(args.child, args.times, args.jit)))
         return 0
-    for kind in args.kinds:
-        if kind not in KINDS:
-            parser.error(f'{kind!r} is none of {", ".join(KINDS)}')
+    kinds = chosen(parser, args.kinds, KINDS)
     report = Report()
-    for kind in args.kinds or KINDS:
+    for kind in kinds:
         report_kind(report, kind, args)
     return min(report.missed, 1)
 

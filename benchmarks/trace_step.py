@@ -13,10 +13,11 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 import tensorflow as tf
 
-from model_code import polyvit, strategy, training
+from benchmarks import trainee
+from model_code import training
 from model_code.modalities import ImageInput
 from model_code.settings import ModelConfig, TrainingConfig
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Task
 
 TASKS = tuple(Task(name, 'image', steps=1, batch_size=8) for name in ('warm_up', 'measured'))
 MODEL = ModelConfig(layers=4, width=64, heads=4, mlp_width=128, image=ImageInput(32, 32, (8, 8)))
@@ -25,16 +26,12 @@ MODEL = ModelConfig(layers=4, width=64, heads=4, mlp_width=128, image=ImageInput
 def trace_seconds(autograph: bool) -> float:
     """CPU seconds to trace one task's step, after another task's has warmed the caches."""
     config = TrainingConfig(strategy='one_device')
-    placed = strategy.make_strategy(config)
     training._function = functools.partial(tf.function, autograph=autograph)
-    with placed.scope():
-        model = polyvit.PolyViT(Mixture(TASKS), {t.name: 10 for t in TASKS}, MODEL)
-        optimizer = training.make_optimizer(config)
-        optimizer.build(list(model.trainable_variables))
+    _, make_steps = trainee.make(TASKS, 10, MODEL, config)
     for task in TASKS:
         batch = (tf.zeros([task.batch_size, *MODEL.image.shape]), tf.zeros([task.batch_size], tf.int64))
         # Steps of its own: else the two tasks would share what is traced.
-        step = training.TrainSteps(placed, model, optimizer, config).single(task)
+        step = make_steps().single(task)
         start = time.process_time()
         step.get_concrete_function(batch, tf.constant(0), tf.constant(1e-3))
         seconds = time.process_time() - start
