@@ -163,7 +163,7 @@ def step_rate(task: Task, classes: int, batch) -> float:
 
     from model_code import training
     _, make_steps = trainee.make((task,), classes, MODEL, TrainingConfig(optimizer='momentum', strategy='one_device'))
-    step = make_steps().single(task)
+    step = training.traced(make_steps().single(task))
     seconds = []
     with training.graphs_as_written():
         for number in range(7):

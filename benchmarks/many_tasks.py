@@ -57,7 +57,7 @@ def tracing(tasks: int, jit: bool, model: str) -> dict:
 
     def first_step(steps, task):
         cpu, wall = time.process_time(), time.perf_counter()
-        steps.single(task)(batch, tf.constant(0), tf.constant(1e-3))[0].numpy()
+        training.traced(steps.single(task))(batch, tf.constant(0), tf.constant(1e-3))[0].numpy()
         return time.process_time() - cpu, time.perf_counter() - wall
 
     with training.graphs_as_written():
@@ -91,7 +91,10 @@ def start(tasks: int, jit: bool, model: str, data: str, folder: str) -> dict:
         ends.append(time.perf_counter() - before)
         return {}
 
-    loop.train(placed, built, mixture, datasets, config, os.path.join(folder, 'checkpoints'), note)
+    def first_inputs(task):
+        return input_pipeline.first_inputs(task, classes[task.name], model_config, files[task.modality])
+
+    loop.train(placed, built, mixture, datasets, config, os.path.join(folder, 'checkpoints'), note, first_inputs)
     return {'first': ends[0], 'all': ends[-1], 'ends': ends}
 
 
@@ -122,7 +125,7 @@ def accumulated(tasks: int, jit: bool) -> dict:
     mixture = tuple(Task(f't{i}', 'image', steps=1, batch_size=32) for i in range(tasks))
     recipe = TrainingConfig(optimizer='momentum', strategy='one_device', jit=jit)
     _, make = trainee.make(mixture, CLASSES, config, recipe)
-    step = make().accumulated(mixture)
+    step = training.traced(make().accumulated(mixture))
     batch = tf.zeros([32, *config.image.shape]), tf.zeros([32], tf.int64)
     traced = functools.partial(step, {t.name: batch for t in mixture}, rate=tf.constant(1e-3))
     before = resident_mb()

@@ -57,7 +57,7 @@ def measure(kind: str, times: int, jit: bool) -> dict:
     task = Task(kind, kind, steps=1, batch_size=BATCH)
     config = TrainingConfig(optimizer='momentum', strategy='one_device', jit=jit)
     model, make_steps = trainee.make((task,), CLASSES, MODEL, config)
-    step = make_steps().single(task)
+    step = training.traced(make_steps().single(task))
     inputs, labels = tf.random.normal([BATCH, *MODEL.input(kind).shape]), tf.zeros([BATCH], tf.int64)
     forward = {suffix: tf.function(functools.partial(model.logits, kind), autograph=False, jit_compile=compiled)
                for suffix, compiled in (('', None), ('_jit', True))}

@@ -26,12 +26,12 @@ MODEL = ModelConfig(layers=4, width=64, heads=4, mlp_width=128, image=ImageInput
 def trace_seconds(autograph: bool) -> float:
     """CPU seconds to trace one task's step, after another task's has warmed the caches."""
     config = TrainingConfig(strategy='one_device')
-    training._function = functools.partial(tf.function, autograph=autograph)
+    training.traced = functools.partial(tf.function, autograph=autograph)
     _, make_steps = trainee.make(TASKS, 10, MODEL, config)
     for task in TASKS:
         batch = (tf.zeros([task.batch_size, *MODEL.image.shape]), tf.zeros([task.batch_size], tf.int64))
         # Steps of its own: else the two tasks would share what is traced.
-        step = make_steps().single(task)
+        step = training.traced(make_steps().single(task))
         start = time.process_time()
         step.get_concrete_function(batch, tf.constant(0), tf.constant(1e-3))
         seconds = time.process_time() - start

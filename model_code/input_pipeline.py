@@ -97,6 +97,20 @@ def eval_dataset(task: Task, classes: int, config: ModelConfig, files: list[str]
     return examples.batch(batch_size).prefetch(2).with_options(_options())
 
 
+def first_inputs(task: Task, classes: int, config: ModelConfig, files: list[str], seed: int = 0,
+                 count: int = 4) -> tf.Tensor:
+    """[count or as many as there are, *input shape] float32: the first examples as training sees them, to be looked at.
+
+    Not of a stream of training, which would fill its buffer for them.
+    """
+    example = _example_function(task, classes, config.input(task.modality), tf.constant([seed, 0], tf.int32))
+    records = tf.data.TFRecordDataset(sorted(files), compression_type='GZIP').take(count)
+    inputs, labels = map(tf.stack, zip(*(example(number, record) for number, record in records.enumerate())))
+    if task.mixup_alpha:
+        inputs, _ = _mixed(task, classes, inputs, labels, tf.constant([seed, 0], tf.int32))
+    return inputs
+
+
 def _epoch(task: Task, files: list[str], seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
     """The records of one epoch, shuffled while still encoded: a buffer of decoded clips would not fit."""
     tf.random.set_seed(None)  # this function's own graph: the order depends on no other seed than ours

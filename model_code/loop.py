@@ -77,12 +77,13 @@ def _minutes(seconds: float) -> str:
 
 
 def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, datasets: dict[str, Callable],
-          config: TrainingConfig, checkpoint_dir: str, evaluate: Callable | None = None) -> dict:
+          config: TrainingConfig, checkpoint_dir: str, evaluate: Callable | None = None,
+          first_inputs: Callable | None = None) -> dict:
     """Trains `model` in place through the mixture's schedule, from the newest checkpoint in checkpoint_dir if any.
 
     datasets: task name -> a function (batches already taken, tf.distribute.InputContext) -> endless batches of one
     replica, going on behind those. evaluate: a function of nothing -> {name: value}, called every config.eval_every
-    steps.
+    steps. first_inputs: a function of a task -> some of its inputs [n, *input shape], to be looked at in TensorBoard.
 
     Returns the history: {'steps': [{'step', 'task', 'loss', 'learning_rate', 'gradient_norm'}, ...], 'seconds',
     'total_steps'}; checkpoint_dir/history.json holds it as of the newest checkpoint. TensorBoard's event files are in
@@ -92,12 +93,13 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
     (SIGTERM: what is done so far is saved first).
     """
     with disk_full_is_a_sentence(checkpoint_dir), training.graphs_as_written():
-        return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate).run()
+        return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate,
+                         first_inputs).run()
 
 
 class _Training:
 
-    def __init__(self, strategy, model, mixture, datasets, config, checkpoint_dir, evaluate):
+    def __init__(self, strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs):
         self._mixture, self._config, self._directory = mixture, config, checkpoint_dir
         self._evaluate = evaluate
         self._accumulated = mixture.schedule == 'accumulated'
@@ -119,6 +121,9 @@ class _Training:
             _check_same_step(strategy, self._first)
         self._history = _read_history(checkpoint_dir, self._first)
         self._summaries = Summaries(os.path.join(checkpoint_dir, SUMMARIES_DIR) if self._chief else '', self._first)
+        if first_inputs and self._first == 0 and self._chief:
+            for task in mixture.tasks:
+                self._summaries.inputs(task, first_inputs(task))
         steps = training.TrainSteps(strategy, model, optimizer, config, scale)
         self._runs = self._make_runs(strategy, steps, datasets)
         self._loss_scaled = scale is not None
@@ -126,26 +131,13 @@ class _Training:
     def _make_runs(self, strategy, steps, datasets):
         """Task name -> a function (first step, rates [k]) -> (losses [k], norms [k]) of k steps on its next batches."""
         done = schedules.batches_done(self._mixture, self._sequence, self._first)
-        made = {}
-
-        def make(name, context):
-            made[name] = datasets[name](done[name], context)
-            return made[name]
-
-        iterators = {name: iter(strategy.distribute_datasets_from_function(functools.partial(make, name)))
-                     for name in done}
-        if self._first == 0 and self._chief:
-            self._show_inputs(made)
+        iterators = {name: iter(strategy.distribute_datasets_from_function(functools.partial(datasets[name], batches)))
+                     for name, batches in done.items()}
         if self._accumulated:
             return {'all': training.repeated(steps.accumulated(self._mixture.tasks),
                                              lambda: {name: next(i) for name, i in iterators.items()})}
         return {t.name: training.repeated(steps.single(t), lambda name=t.name: next(iterators[name]))
                 for t in self._mixture.tasks}
-
-    def _show_inputs(self, datasets):
-        for task in self._mixture.tasks:
-            for inputs, _ in datasets[task.name].take(1):
-                self._summaries.inputs(task, inputs)
 
     def run(self) -> dict:
         if self._first:

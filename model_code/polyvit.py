@@ -89,8 +89,13 @@ class PolyViT(tf.Module):
         """[batch, *input shape] -> [batch, classes] float32 in [0, 1], in vocabulary order (see losses.scores)."""
         return losses.scores(self.tasks[task], self.logits(task, inputs), self.groups[task])
 
-    def task_variables(self, task: str) -> list[tf.Variable]:
-        """What a step of this task trains: its modality's tokenizer and blocks, the shared blocks and its head."""
+    def variable_groups(self, task: str) -> list[list[tf.Variable]]:
+        """What a step of this task trains, by whom it is shared: its modality's tokenizer, the blocks that its tokens
+        go through, its head."""
         modality = self.tasks[task].modality
-        return (self.tokenizers[modality].trainable_variables + self.encoder.path_variables(modality)
-                + self.heads[task].trainable_variables)
+        return [self.tokenizers[modality].trainable_variables, self.encoder.path_variables(modality),
+                self.heads[task].trainable_variables]
+
+    def task_variables(self, task: str) -> list[tf.Variable]:
+        """What a step of this task trains, in one list."""
+        return [variable for group in self.variable_groups(task) for variable in group]

@@ -10,8 +10,8 @@ INFLATIONS = ('central_frame', 'average')
 PRECISIONS = ('float32', 'bfloat16', 'float16')
 LEARNING_RATE_SCHEDULES = ('cosine', 'constant')
 # 'momentum' is SGD with momentum 0.9 (training.Momentum); the others are tf_keras.optimizers' classes with their
-# defaults. (Nadam counts in Python; inside a tf.function its first steps are shorter than its authors', without the bias
-# correction.)
+# defaults. (Nadam counts in Python; inside a tf.function its first steps are shorter than its authors', without the
+# bias correction.)
 OPTIMIZERS = {'momentum': 'Momentum', 'adam': 'Adam', 'adamw': 'AdamW', **{name: name for name in (
     'Adadelta', 'Adafactor', 'Adagrad', 'Adam', 'AdamW', 'Adamax', 'Ftrl', 'Lion', 'Nadam', 'RMSprop', 'SGD')}}
 

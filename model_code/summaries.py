@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from model_code.tasks import Task
 
-IMAGES = 4  # examples a task shown
+
+STRIP, STRIP_HEIGHT = 8, 112  # frames, pixels
 
 
 class Summaries:
@@ -30,9 +31,9 @@ class Summaries:
                 tf.summary.scalar(name, value, step)
 
     def inputs(self, task: Task, inputs: tf.Tensor):
-        """A batch of the task's inputs as training sees them: pictures, strips of frames, spectrograms."""
+        """Inputs [n, *input shape] of the task as training sees them: pictures, strips of frames, spectrograms."""
         with self._writer.as_default():
-            tf.summary.image(f'inputs/{task.name}', pictures(task.modality, inputs[:IMAGES]), 0, max_outputs=IMAGES)
+            tf.summary.image(f'inputs/{task.name}', pictures(task.modality, inputs), 0, max_outputs=len(inputs))
 
     def flush(self):
         self._writer.flush()
@@ -44,11 +45,17 @@ class Summaries:
 def pictures(modality: str, inputs: tf.Tensor) -> tf.Tensor:
     """[batch, *input shape] float32 -> [batch, height, width, 3 or 1] in [0, 1].
 
-    A clip's frames stand side by side; a spectrogram's time runs to the right and its pitch up, darkest at its least.
+    Of a clip at most STRIP frames, evenly chosen and at most STRIP_HEIGHT high, stand side by side; a spectrogram's
+    time runs to the right and its pitch up, darkest at its least.
     """
     if modality == 'video':
+        inputs = inputs[:, ::max(1, inputs.shape[1] // STRIP)][:, :STRIP]
         n, f, h, w, c = inputs.shape
-        inputs = tf.reshape(tf.transpose(inputs, [0, 2, 1, 3, 4]), [n, h, f * w, c])
+        smaller = min(1.0, STRIP_HEIGHT / h)
+        size = [round(h * smaller), round(w * smaller)]
+        frames = tf.image.resize(tf.reshape(inputs, [n * f, h, w, c]), size, method='area')
+        strips = tf.transpose(tf.reshape(frames, [n, f, *size, c]), [0, 2, 1, 3, 4])
+        inputs = tf.reshape(strips, [n, size[0], f * size[1], c])
     if modality != 'audio':
         return tf.clip_by_value(inputs / 2 + 0.5, 0.0, 1.0)
     plane = tf.reverse(tf.transpose(inputs[..., :1], [0, 2, 1, 3]), [1])

@@ -1,4 +1,4 @@
-"""The train step: forward, loss, gradients, clipping, update. One traced function a task.
+"""The train step: forward, loss, gradients, clipping, update. One traced function a task (`repeated`).
 
 What a step draws at random is a function of (config.seed, step, replica). Gradients are clipped after they are summed
 over the replicas, for every modality, so that a recipe does not depend on the number of devices. (The reference does so
@@ -20,9 +20,9 @@ from model_code.tasks import Task
 # Variables whose name has one of these words are not decayed: the usual exclusions of transformer recipes.
 NOT_DECAYED = ('bias', 'norm', 'class_token', 'position_embedding')
 
-# Nothing here has a Python branch on a tensor, and AutoGraph would rewrite all of tf_keras's optimiser and layers:
-# without it a task's step is traced several times faster (benchmarks/trace_step.py).
-_function = functools.partial(tf.function, autograph=False)
+# tf.function as the steps use it. Nothing here has a Python branch on a tensor, and AutoGraph would rewrite all of
+# tf_keras's optimiser and layers: without it a step is traced several times faster (benchmarks/trace_step.py).
+traced = functools.partial(tf.function, autograph=False)
 
 
 class Momentum(tf_keras.optimizers.Optimizer):
@@ -45,8 +45,8 @@ class Momentum(tf_keras.optimizers.Optimizer):
 
     def update_step(self, gradient, variable):
         velocity = self.velocities[self._index_dict[self._var_key(variable)]]
-        velocity.assign(velocity * self.MOMENTUM + gradient)
-        variable.assign_sub(tf.cast(self.learning_rate, variable.dtype) * velocity)
+        tf.raw_ops.ResourceApplyMomentum(var=variable.handle, accum=velocity.handle, grad=gradient,
+                                         lr=tf.cast(self.learning_rate, variable.dtype), momentum=self.MOMENTUM)
 
     def get_config(self):
         return {'learning_rate': self._serialize_hyperparameter(self._learning_rate), 'weight_decay': self.weight_decay}
@@ -112,7 +112,7 @@ class TrainSteps:
         self._encoders, self._functions = {}, {}
 
     def single(self, task: Task) -> Callable:
-        """A function of (batch, number, rate) -> (loss, gradient norm), scalars; traced once.
+        """A function of (batch, number, rate) -> (loss, gradient norm), scalars; to be traced, by `repeated` say.
 
         batch: a distributed (inputs, labels); number: the step, int32; rate: the learning rate, float32.
         """
@@ -148,15 +148,12 @@ class TrainSteps:
         return self._step(gradients_of, groups, unpack=False)
 
     def _groups(self, tasks) -> list[list[tf.Variable]]:
-        """The tasks' variables, each once: those of the modalities' paths, then each head's."""
+        """The tasks' variables, each once, in groups that tasks have in common."""
         groups, seen = [], set()
-        for head in (False, True):
-            for task in tasks:
-                of_head = {v.ref() for v in self._model.heads[task.name].trainable_variables}
-                fresh = [v for v in self._model.task_variables(task.name)
-                         if v.ref() not in seen and (v.ref() in of_head) == head]
-                seen |= {v.ref() for v in fresh}
-                groups.append(fresh)
+        for task in tasks:
+            for group in self._model.variable_groups(task.name):
+                groups.append([v for v in group if v.ref() not in seen])
+                seen |= {v.ref() for v in group}
         return [group for group in groups if group]
 
     def _seed(self, number):
@@ -167,7 +164,7 @@ class TrainSteps:
         """The traced function (inputs, seed) -> tokens, shared by tasks whose tokens are computed alike."""
         key = task.modality, task.stochastic_depth
         if key not in self._encoders:
-            self._encoders[key] = _function(
+            self._encoders[key] = traced(
                 lambda inputs, seed: self._model.encode(task.modality, inputs, True, task.stochastic_depth, seed),
                 jit_compile=self._config.jit or None)
         return self._encoders[key]
@@ -208,10 +205,10 @@ class TrainSteps:
             (self._shared(update, variables) if alone else update)(number, factor, mine)
 
     def _shared(self, function: Callable, variables) -> Callable:
-        """The traced function of that name for a group of variables: a modality's is traced once for all its tasks."""
+        """The traced function of that name for a group of variables: traced once for all tasks that share the group."""
         key = function.__name__, *(v.ref() for v in variables)
         if key not in self._functions:
-            self._functions[key] = _function(function)
+            self._functions[key] = traced(function)
         return self._functions[key]
 
     def _step(self, gradients_of: Callable, groups, unpack: bool = True) -> Callable:
@@ -225,7 +222,6 @@ class TrainSteps:
             update(number, factor, gradients)
             return loss, norm
 
-        @_function
         def step(batch, number, rate):
             self._optimizer.learning_rate.assign(rate)
             arguments = (number, *batch) if unpack else (number, batch)
@@ -262,7 +258,7 @@ def repeated(step: Callable, next_batch: Callable) -> Callable:
 
     step: of TrainSteps. next_batch: a function of nothing -> the step's next batch, from distributed iterators.
     """
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.float32)])
+    @traced(input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.float32)])
     def steps(first, rates):
         count = tf.size(rates)
         results = [tf.TensorArray(tf.float32, count, element_shape=[]) for _ in range(2)]
@@ -274,4 +270,6 @@ def repeated(step: Callable, next_batch: Callable) -> Callable:
         _, losses, norms = tf.while_loop(lambda i, *_: i < count, body, (0, *results), parallel_iterations=1)
         return losses.stack(), norms.stack()
 
-    return steps
+    # Asked for when it is first called. A tf.function for each task would warn that so many were traced.
+    concrete = functools.cache(steps.get_concrete_function)
+    return lambda first, rates: concrete()(first, rates)

@@ -102,11 +102,15 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
         task.name: functools.partial(input_pipeline.train_dataset, task, classes[task.name], model_config,
                                      train_files[task.name], config.seed + index, counts_dir=checkpoint_dir)
         for index, task in enumerate(mixture.tasks)}
+
+    def first_inputs(task):
+        return input_pipeline.first_inputs(task, classes[task.name], model_config, train_files[task.name], config.seed)
+
     evaluate = None
     if config.eval_every:
         from components.co_trainer import evaluation  # the metrics' module takes seconds to import
         evaluate = evaluation.make_evaluate(model, model_config, classes, eval_files, config.eval_batch_size)
-    history = loop.train(distribution, model, mixture, datasets, config, checkpoint_dir, evaluate)
+    history = loop.train(distribution, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs)
     if not strategy.is_chief(distribution):
         return history
 

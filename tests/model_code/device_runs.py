@@ -1,10 +1,13 @@
-"""Trainings that test_devices.py runs in processes of their own: `python -m tests.model_code.device_runs RUN FOLDER [OWN]`.
+"""Trainings that test_devices.py runs in processes of their own.
+
+Run: python -m tests.model_code.device_runs RUN FOLDER [OWN].
 
 TensorFlow takes logical CPUs and collectives only before its first operation, so a strategy needs a new process. RUN is
 the name of a function here; it works on FOLDER/data and prints its findings as a line of JSON, the last.
 
-One file a task and nothing drawn at random: then every number of hosts and replicas sees the same global batches. (Hosts
-with fewer files than they are share them by record, so a step's records are those of one host, whatever their number.)
+One file a task and nothing drawn at random: then every number of hosts and replicas sees the same global batches.
+(Hosts with fewer files than they are share them by record, so a step's records are those of one host, whatever their
+number.)
 """
 
 import dataclasses
@@ -29,15 +32,16 @@ SAME_STEPS = 16
 SAME_CONFIG = dataclasses.replace(tiny_training.CONFIG, warmup_steps=4, checkpoint_every=6)
 
 
-def train_same(folder: str, checkpoints: str, strategy: str = 'one_device', evaluate=None, eval_every: int = 0, **options):
+def train_same(folder: str, checkpoints: str, strategy: str = 'one_device', evaluate=None, eval_every: int = 0,
+               **options):
     """tiny_training.train of what is the same on all devices."""
     config = dataclasses.replace(SAME_CONFIG, strategy=strategy, eval_every=eval_every, **options)
     return tiny_training.train(folder, checkpoints, config, SAME_TASKS, model_config=SAME_MODEL, evaluate=evaluate)
 
 
 def mirrored(folder: str) -> dict:
-    """Two logical CPUs: what is the same, then float16, where all replicas decide whether a step counts, and all that is
-    random."""
+    """Two logical CPUs: what is the same, then float16, where all replicas decide whether a step counts, and all that
+    is random."""
     config = dataclasses.replace(SAME_CONFIG, strategy='mirrored', replicas=2)
     history, weights = train_same(folder, 'mirrored', 'mirrored', replicas=2)
     np.savez(os.path.join(folder, 'mirrored.npz'), *weights)
@@ -50,7 +54,8 @@ def mirrored(folder: str) -> dict:
 
 
 def worker(folder: str, own: str) -> dict:
-    """One of several workers (TF_CONFIG): trains with checkpoints in FOLDER/OWN; then, without an end, in FOLDER/shared."""
+    """One of several workers (TF_CONFIG): trains with checkpoints in FOLDER/OWN; then, without an end, in
+    FOLDER/shared."""
     history, weights = train_same(folder, own, 'auto')
     np.savez(os.path.join(folder, f'{own}.npz'), *weights)
     try:

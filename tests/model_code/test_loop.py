@@ -168,10 +168,10 @@ def test_tensorboard_and_history_hold_every_task(folder, monkeypatch):
         speeds = found[f'examples_per_second/{task.name}']  # not of the first step, which is slow by tracing
         assert speeds and set(speeds) < set(steps) and all(v > 0 for v in speeds.values())
 
-    # A batch's first four: pictures 16x16, four frames of 16x16 side by side, spectrograms of 32 frames and 32 bins.
-    for name, count, size in (('shapes', 4, (16, 16)), ('tones', 4, (32, 32)), ('walks', 2, (64, 16))):
+    # Pictures 16x16, four frames of 16x16 side by side, spectrograms of 32 frames and 32 bins.
+    for name, size in (('shapes', (16, 16)), ('tones', (32, 32)), ('walks', (64, 16))):
         width, height, *pictures = found[f'inputs/{name}'][0]
-        assert (int(width), int(height)) == size and len(pictures) == count
+        assert (int(width), int(height)) == size and len(pictures) == 4
         decoded = [tf.io.decode_png(picture).numpy() for picture in pictures]
         assert {d.shape[:2] for d in decoded} == {size[::-1]}
         assert all(d.std() > 5 for d in decoded)
@@ -280,3 +280,10 @@ def test_evaluate_pairs_each_input_with_its_label_and_reads_eight_batches(tmp_pa
     assert 0 < np.mean(right) < 1
     assert evaluate() == {'eval/one/accuracy': pytest.approx(np.mean(right)),
                           'eval/one/loss': pytest.approx(np.mean(losses), rel=1e-5)}
+
+
+def test_a_long_clip_of_large_frames_is_shown_as_a_short_strip():
+    clip = tf.ones([2, 20, 224, 336, 3]) * tf.reshape(tf.range(20.0) / 10 - 1, [1, 20, 1, 1, 1])
+    strips = summaries.pictures('video', clip).numpy()
+    assert strips.shape == (2, 112, 8 * 168, 3)
+    np.testing.assert_allclose(strips[0, 5, 84::168, 0], np.arange(0, 16, 2) / 20, atol=1e-6)

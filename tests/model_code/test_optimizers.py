@@ -29,7 +29,8 @@ class Trainee:
             self.variables = list(self.model.trainable_variables)
             self.optimizer = training.make_optimizer(config)
             self.optimizer.build(self.variables)
-        self._step = training.TrainSteps(placed, self.model, self.optimizer, config).single(TASK)
+        steps = training.TrainSteps(placed, self.model, self.optimizer, config)
+        self._step = training.traced(steps.single(TASK))
 
     def step(self, number: int, rate: float):
         """Returns (loss, gradient norm)."""

@@ -85,7 +85,7 @@ def run_step(step, batch, number=0, rate=1e-3):
 def test_a_step_moves_nothing_of_an_idle_task(optimizer):
     model, config = make_model(), TrainingConfig(optimizer=optimizer, weight_decay=0.1)
     maker = make_steps(model, config)
-    steps = {t.name: maker.single(t) for t in TASKS[:3]}
+    steps = {t.name: training.traced(maker.single(t)) for t in TASKS[:3]}
     run_step(steps['shapes'], batch_for(TASKS[0]))
     head = model.heads['shapes'].output_layer.kernel.numpy()
     tokenizer = model.tokenizers['image'].embedding.kernel.numpy()
@@ -101,7 +101,7 @@ def two_steps(config: TrainingConfig) -> tuple[int, np.ndarray]:
     placed = strategy.make_strategy(config)
     with placed.scope():
         model = make_model()
-        step = make_steps(model, config, placed).single(TASKS[0])
+        step = training.traced(make_steps(model, config, placed).single(TASKS[0]))
     dataset = tf.data.Dataset.from_tensors(batch_for(TASKS[0])).unbatch().batch(4, drop_remainder=True).repeat()
     batches = iter(placed.experimental_distribute_dataset(dataset))
     for number in range(2):
@@ -130,10 +130,10 @@ def test_accumulated_gradients_are_the_sum_of_the_single_ones():
             variable.assign(value)
         start = [v.numpy() for v in watched]
         if kind == 'all':
-            run_step(steps.accumulated(tasks), {t.name: batch_for(t) for t in tasks}, rate=1.0)
+            run_step(training.traced(steps.accumulated(tasks)), {t.name: batch_for(t) for t in tasks}, rate=1.0)
         else:
             task = next(t for t in tasks if t.name == kind)
-            run_step(steps.single(task), batch_for(task), rate=task.learning_rate_coefficient)
+            run_step(training.traced(steps.single(task)), batch_for(task), rate=task.learning_rate_coefficient)
         moved[kind] = [v.numpy() - value for v, value in zip(watched, start)]
     for i in range(2):
         np.testing.assert_allclose(moved['all'][i], sum(moved[t.name][i] for t in tasks), atol=1e-6)

@@ -89,7 +89,9 @@ def train(folder: str, checkpoints: str = 'checkpoints', config: TrainingConfig 
         from components.co_trainer import evaluation  # takes long to import
         files = {t.name: files_of(folder, t) for t in tasks}
         evaluate = evaluation.make_evaluate(model, model_config, {t.name: CLASSES for t in tasks}, files, 4)
-    history = loop.train(placed, model, mixture, datasets, config, directory, evaluate)
+    history = loop.train(
+        placed, model, mixture, datasets, config, directory, evaluate,
+        lambda task: input_pipeline.first_inputs(task, CLASSES, model_config, files_of(folder, task)))
     return history, [v.numpy() for v in model.trainable_variables]
 
 
