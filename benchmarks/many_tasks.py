@@ -128,11 +128,11 @@ def accumulated(tasks: int, jit: bool) -> dict:
     _, make = trainee.make(mixture, CLASSES, config, recipe)
     step = training.traced(make().accumulated(mixture))
     batch = tf.zeros([32, *config.image.shape]), tf.zeros([32], tf.int64)
-    traced = functools.partial(step, {t.name: batch for t in mixture}, rate=tf.constant(1e-3))
+    on_batches = functools.partial(step, {t.name: batch for t in mixture}, rate=tf.constant(1e-3))
     before = resident_mb()
     with training.graphs_as_written():
         for number in range(2):
-            traced(number=tf.constant(number))[0].numpy()
+            on_batches(number=tf.constant(number))[0].numpy()
     return {'mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before}
 
 

@@ -93,8 +93,7 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
     (SIGTERM: what is done so far is saved first).
     """
     with disk_full_is_a_sentence(checkpoint_dir), training.graphs_as_written():
-        return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate,
-                         first_inputs).run()
+        return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs).run()
 
 
 class _Training:

@@ -49,8 +49,9 @@ def pictures(modality: str, inputs: tf.Tensor) -> tf.Tensor:
     time runs to the right and its pitch up, darkest at its least.
     """
     if modality == 'video':
-        inputs = inputs[:, ::max(1, inputs.shape[1] // STRIP)][:, :STRIP]
-        n, f, h, w, c = inputs.shape
+        n, stored, h, w, c = inputs.shape
+        f = min(STRIP, stored)
+        inputs = tf.gather(inputs, [i * stored // f for i in range(f)], axis=1)
         smaller = min(1.0, STRIP_HEIGHT / h)
         size = [round(h * smaller), round(w * smaller)]
         frames = tf.image.resize(tf.reshape(inputs, [n * f, h, w, c]), size, method='area')
