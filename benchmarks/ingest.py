@@ -33,7 +33,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
 from benchmarks.report import Report, chosen
-from model_code.media import Limits
+from model_code.data import Limits
 from model_code.modalities import MODALITIES, VideoInput
 from model_code.serialization import from_json, to_json
 from model_code.tasks import Task
@@ -120,7 +120,7 @@ def _video(content: bytes, spec: VideoInput) -> dict:
 
 def read_one(task: Task, spec, out: str, beam_args) -> float:
     """Reads the one clip of the task with the reader alone: a process without TensorFlow, so that its memory shows."""
-    from components.media_example_gen import readers
+    from media import readers
     row, = _rows(task.data)
     start = time.perf_counter()
     features = readers.read('video', os.path.join(task.data, row.path), spec, task.limits.for_modality('video'))

@@ -55,7 +55,7 @@ def write_examples(name: str, data: pathlib.Path, folder: str, count: int) -> li
     """Reads `count` of a source's real files and writes their transformed examples; returns the FILES TFRecords."""
     import tensorflow as tf
 
-    from components.media_example_gen import readers
+    from media import readers
     paths = sorted(data.glob(SOURCES[name][1]))
     if not paths:
         sys.exit(f'There is no {SOURCES[name][1]} below {data}: --data is the folder that holds cifar10, fsdd and '

@@ -11,7 +11,7 @@ class RejectedMedia(artifact.Artifact):
     """What became of a task's media beside its examples, in a directory.
 
     rejected.jsonl: a line `{"path", "reason", "detail"}` for each file that could not be read. findings.json: counts,
-    duplicates, leaks between splits, odd media (media_example_gen.findings.Findings).
+    duplicates, leaks between splits, odd media (media.findings.Findings).
     """
     TYPE_NAME = 'components.RejectedMedia'
 

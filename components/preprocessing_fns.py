@@ -13,7 +13,7 @@ import json
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.media_example_gen import listing
+from media import listing
 from model_code.modalities import AudioInput
 from model_code.preprocessing import audio as audio_ops
 from model_code.serialization import from_json

@@ -1,6 +1,6 @@
 """The table of modalities: what each takes in, how it is decoded, and which tokenizer reads it.
 
-A new modality is one reader (components/media_example_gen/readers), one module in model_code/preprocessing, one
+A new modality is one reader (media/readers), one module in model_code/preprocessing, one
 tokenizer, one input class and one row of `MODALITIES` here. This module imports no TensorFlow: configs are checked and
 costs are planned without it.
 """

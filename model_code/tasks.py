@@ -7,7 +7,8 @@ from the first component to the served signature.
 import dataclasses
 import re
 
-from model_code import media, modalities
+from model_code import modalities
+from model_code.data import FORMATS, MODALITIES_OF, WITH_MANIFEST, Columns, Limits
 from model_code.errors import ConfigError, unknown
 
 # The fields of a Task that its examples depend on, whatever is trained on them. With the others among them, a changed
@@ -32,7 +33,7 @@ class Task:
       are only planned.
     manifest: one or several annotation files, their paths relative to `data`; () where folders or archives say it all:
       `<class>/<file>` or `<split>/<class>/<file>`.
-    format: how the files and labels are found, a name of media.FORMATS; '' takes the manifest's ending, or folders.
+    format: how the files and labels are found, a name of FORMATS; '' takes the manifest's ending, or folders.
     columns: the manifest's columns or keys, for csv and jsonl.
     multi_label: an example may have several labels, joined by `label_separator` in the manifest's labels column;
       sigmoid cross-entropy instead of softmax cross-entropy.
@@ -67,7 +68,7 @@ class Task:
     data: str = ''
     manifest: tuple[str, ...] = ()
     format: str = ''
-    columns: media.Columns = media.Columns()
+    columns: Columns = Columns()
     multi_label: bool = False
     label_separator: str = '|'
     classes: tuple[str, ...] = ()
@@ -82,7 +83,7 @@ class Task:
     head_hidden: tuple[int, ...] = ()
     stochastic_depth: float = 0.0
     label_groups: tuple[str, ...] = ()
-    limits: media.Limits = media.Limits()
+    limits: Limits = Limits()
     max_rejected_share: float = 0.01
     max_missing_share: float = 0.01
     allow_leaks: bool = False
@@ -98,13 +99,13 @@ class Task:
         row = modalities.get_modality(self.modality)
         if isinstance(self.manifest, str):  # one is the usual case: a plain string will do
             object.__setattr__(self, 'manifest', (self.manifest,))
-        if self.format not in media.FORMATS:
-            raise unknown('format', self.format, [name for name in media.FORMATS if name])
-        fitting = media.MODALITIES_OF.get(self.format, (self.modality,))
+        if self.format not in FORMATS:
+            raise unknown('format', self.format, [name for name in FORMATS if name])
+        fitting = MODALITIES_OF.get(self.format, (self.modality,))
         if self.modality not in fitting:
             raise ConfigError(f'Task {self.name}: format {self.format!r} holds {" or ".join(fitting)}, not '
                               f'{self.modality}.')
-        if bool(self.manifest) != (self.format in media.WITH_MANIFEST) and self.format:
+        if bool(self.manifest) != (self.format in WITH_MANIFEST) and self.format:
             raise ConfigError(
                 f'Task {self.name}: format {self.format!r} is read from annotation files; name them in `manifest`, '
                 'relative to `data`.' if not self.manifest else

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 
-from components.media_example_gen import findings
+from media import findings
 from model_code import settings
 from model_code.errors import ConfigError
 
@@ -70,13 +70,13 @@ def in_reach(task) -> bool:
 def use_file_systems(config):
     """Gives the file systems that media are on their options, which are among the config's beam_args."""
     if any('://' in task.data for task in config.mixture.tasks):
-        from components.media_example_gen.listing import files
+        from media.listing import files
         files.use_beam_options(config.beam_args)
 
 
 def media_bytes(config) -> int | None:
     """The size of all media, None where a task's are not in reach."""
-    from components.media_example_gen import listing
+    from media import listing
     use_file_systems(config)
     total = 0
     for task in config.mixture.tasks:
@@ -111,7 +111,7 @@ def check_replicas(config):
 
 def _data_facts(task) -> tuple[tuple[str, ...], str, dict[str, int]]:
     """Classes, fingerprint and counts a split of one task. ConfigError where its data or labels are wrong."""
-    from components.media_example_gen import listing
+    from media import listing
     found = listing.list_media(task)
     classes = listing.classes_of(task, found)
     if len(classes) < (1 if task.multi_label else 2):

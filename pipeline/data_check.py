@@ -10,9 +10,9 @@ import sys
 import threading
 import time
 
-from components.media_example_gen import findings, listing
-from components.media_example_gen.decoder import Decoder
-from components.media_example_gen.entries import Entry
+from media import findings, listing
+from media.decoder import Decoder
+from media.entries import Entry
 from model_code.tasks import Task
 from pipeline import checks
 
@@ -49,7 +49,7 @@ def _read(task: Task, spec, beam_args, entries: list[Entry], workers: int, progr
     only_decodable = iter
     if task.modality == 'image':
         # TensorFlow's word counts too: it decodes them in training. Its import takes seconds, so only where needed.
-        from components.media_example_gen.decodable import only_decodable
+        from media.tf_check import only_decodable
     local, decoders = threading.local(), []
 
     def read_chunk(chunk):

@@ -43,7 +43,7 @@ def run(root: pathlib.Path, debug: bool = False) -> int:
 
 def _eval_files(config) -> list[tuple]:
     """(task, path, label) of one eval file, the middle one, of the first task of each modality."""
-    from components.media_example_gen import listing
+    from media import listing
     files = {}
     for task in config.mixture.tasks:
         if task.modality not in files:

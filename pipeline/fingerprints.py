@@ -19,7 +19,7 @@ SOURCES = ('.py', '.pbtxt', '.html')
 # A component's name -> where its code starts. The last of Transform and CoTrainer are imported by name at run time, so
 # parsing imports would not find them.
 COMPONENT_CODE = {
-    'MediaExampleGen': ('components.media_example_gen',),
+    'MediaExampleGen': ('components.media_example_gen', 'media'),
     'TaskSchemaGen': ('components.task_schema_gen', 'schemas'),
     'TaskValidator': ('components.task_validator',),
     'Transform': ('components.preprocessing_fns', 'model_code.preprocessing'),

@@ -86,7 +86,7 @@ def _input_spec(card: dict, modality: modalities.Modality):
 
 
 def _read(task: str, modality: modalities.Modality, path, spec) -> bytes | list[bytes]:
-    from components.media_example_gen import readers
+    from media import readers
     suffix = pathlib.Path(path).suffix.lower()
     takes = f'Task {task} takes a file of modality {modality.name} ({", ".join(modality.extensions)}).'
     for other in modalities.MODALITIES.values():

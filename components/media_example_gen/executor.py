@@ -18,10 +18,10 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components.media_example_gen import findings, listing
-from components.media_example_gen.decodable import only_decodable
-from components.media_example_gen.decoder import Decoder
-from components.media_example_gen.entries import Entry, Listing, pack, unpack
+from media import findings, listing
+from media.tf_check import only_decodable
+from media.decoder import Decoder
+from media.entries import Entry, Listing, pack, unpack
 from model_code.errors import PipelineStop
 from model_code.modalities import get_modality
 from model_code.serialization import from_json

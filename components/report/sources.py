@@ -9,7 +9,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.dsl.io import fileio
 
-from components.media_example_gen import findings
+from media import findings
 from model_code.tasks import Task
 
 SPLITS = ('train', 'eval')

@@ -10,9 +10,10 @@ import tensorflow as tf
 from tfx.types import standard_artifacts
 
 from components.artifacts import RejectedMedia
-from components.media_example_gen import decodable, executor
+from components.media_example_gen import executor
+from media import tf_check
 from components.media_example_gen.component import MediaExampleGen
-from components.media_example_gen.entries import Entry
+from media.entries import Entry
 from model_code.errors import ConfigError, PipelineStop
 from model_code.serialization import to_json
 from tests import testing
@@ -188,8 +189,8 @@ def test_a_jpeg_that_only_tensorflow_refuses():
     content = bytearray(testing.image_bytes('JPEG', size=(40, 40)))
     good = bytes(content)
     content[-2:] = b'\0\0'
-    assert decodable.undecodable([good]) == [None]
-    errors = decodable.undecodable([good, bytes(content), good])
+    assert tf_check.undecodable([good]) == [None]
+    errors = tf_check.undecodable([good, bytes(content), good])
     assert [e and e.reason for e in errors] == [None, 'undecodable', None]
 
 

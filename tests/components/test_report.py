@@ -12,7 +12,7 @@ from tfx.types import channel, standard_artifacts
 
 from components.artifacts import EvaluationReport, RejectedMedia
 from components.blessing_gate.decision import Evaluation, decide
-from components.media_example_gen import findings
+from media import findings
 from components.report import charts, component, executor, sources
 from components.report.render import render, trained, verdict
 from model_code import serialization

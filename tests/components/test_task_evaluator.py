@@ -11,7 +11,7 @@ import tensorflow_model_analysis as tfma
 
 from components.blessing_gate import results
 from components.task_evaluator import eval_config, executor, metrics
-from model_code.media import Columns
+from model_code.data import Columns
 from model_code.serialization import to_json
 from model_code.tasks import Task
 from tests.components import scoring_model as sm

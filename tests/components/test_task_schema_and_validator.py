@@ -12,13 +12,13 @@ from tfx.types import standard_artifacts
 from tfx.utils import io_utils
 
 from components.media_example_gen import executor as ingest
-from components.media_example_gen.entries import Entry
+from media.entries import Entry
 from components.task_schema_gen import executor as schema_executor
 from components.task_schema_gen.component import TaskSchemaGen
 from components.task_validator import executor as validator
 from components.task_validator.component import TaskValidator
 from model_code.errors import ConfigError, PipelineStop
-from model_code.media import Columns
+from model_code.data import Columns
 from model_code.serialization import to_json
 from model_code.tasks import Task
 from tests import testing

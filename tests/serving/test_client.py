@@ -54,7 +54,7 @@ def test_the_server_and_the_directory_agree(task, file, server, model_dir, media
 
 @pytest.mark.parametrize('where', ['directory', 'server'])
 def test_the_card_tells_how_a_video_is_read(where, server, model_dir, media, monkeypatch):
-    from components.media_example_gen import readers
+    from media import readers
     seen = []
     read = readers.read
     monkeypatch.setattr(readers, 'read', lambda *a: seen.append(a[2]) or read(*a))

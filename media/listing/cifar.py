@@ -1,0 +1,65 @@
+"""CIFAR's binary batches: records of a label byte or two and 32 x 32 pixels (cs.toronto.edu/~kriz/cifar.html).
+
+Only labels are looked at here. A record's pixels are 3,072 bytes: 1,024 of red, then of green, then of blue, by rows.
+"""
+
+import posixpath
+
+from media.entries import Entry, Refused
+from media.listing import files
+from media.listing.collector import Found
+from model_code.errors import ConfigError
+
+PIXEL_BYTES = 3 * 32 * 32
+_CHUNK = 1000  # records read at once
+
+# A format -> its files by split, the file of its classes' names, and the label bytes before the pixels: the last one of
+# them is the label.
+_KINDS = {
+    'cifar10': ({**{f'data_batch_{i}.bin': 'train' for i in range(1, 6)}, 'test_batch.bin': 'eval'},
+                'batches.meta.txt', 1),
+    'cifar100': ({'train.bin': 'train', 'test.bin': 'eval'}, 'fine_label_names.txt', 2),
+}
+
+
+def add_all(found: Found):
+    """Adds every record of the batches, wherever below the data folder they lie.
+
+    Raises ConfigError where the classes' names are not there, or no batch.
+    """
+    task = found.task
+    splits, names_file, _ = _KINDS[task.format]
+    walked = files.walk(task.data, ('.bin', names_file))
+    paths = {posixpath.basename(path): path for path in reversed(walked.files)}
+    if names_file not in paths or not splits.keys() & paths.keys():
+        raise ConfigError(f'Task {task.name}: {task.data} needs {names_file} and {", ".join(splits)}, as the binary '
+                          'version of the data set is published.')
+    with files.open_text(task.data, paths[names_file], 1 << 20) as text:
+        names = [line.strip() for line in text if line.strip()]
+    for name, split in splits.items():
+        if name in paths:
+            _add_batch(found, paths[name], split, names)
+        else:
+            found.reject(name, '', 'missing', 'There is no such file below the data folder.')
+
+
+def _add_batch(found: Found, path: str, split: str, names: list[str]):
+    label_bytes = _KINDS[found.task.format][2]
+    record, number = label_bytes + PIXEL_BYTES, 0
+    with files.open_file(found.task.data, path) as file:
+        while chunk := file.read(_CHUNK * record):
+            for place in range(0, len(chunk), record):
+                member = f'{number:06d}'
+                if place + record > len(chunk):
+                    found.reject(f'{path}!{member}', '', 'truncated', f'The file ends after {len(chunk) - place:,} of '
+                                                                      f'its {record:,} bytes.')
+                    continue
+                label, offset = chunk[place + label_bytes - 1], number * record + label_bytes
+                number += 1
+                try:
+                    if label >= len(names):
+                        raise Refused('bad_label', f'Its label is {label}; there are names for {len(names)}.')
+                    found.add(Entry(path, found.label_list([names[label]]), split, None, None, offset, PIXEL_BYTES,
+                                    member, found.task.format), '')
+                except Refused as refused:
+                    found.reject(f'{path}!{member}', '', refused.reason, refused.detail)

@@ -1,0 +1,157 @@
+"""What was found, row by row: entries and refused rows, labels, splits and seconds checked, nothing named twice."""
+
+import hashlib
+import math
+
+from media.entries import Entry, Listing, Refused
+from media.listing import files
+from model_code.errors import ConfigError
+from model_code.tasks import Task
+
+# A split's name in a folder or manifest -> the split that the pipeline has.
+SPLITS = {'train': 'train', 'training': 'train', 'eval': 'eval', 'test': 'eval', 'testing': 'eval', 'val': 'eval',
+          'validate': 'eval', 'validation': 'eval'}
+
+MAX_LABEL = 1000  # characters of a label, and of an extra column's value
+MAX_LABELS = 1000  # of one example
+MAX_REJECTED = 1_000_000  # rows of one task
+
+
+def hashed_split(name: str, eval_share: float) -> str:
+    """The split of a file that nobody assigned: by a hash of its id, so the same at every run."""
+    position = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], 'big') / 2 ** 64
+    return 'eval' if position < eval_share else 'train'
+
+
+class Found:
+    """Collects a task's entries and what was refused. `listing()` gives them, sorted."""
+
+    def __init__(self, task: Task):
+        self.task = task
+        self._entries, self._place, self._contradicted = [], {}, set()
+        self._rejected = []  # (path or '', where, reason, detail)
+        # Text of a row -> its labels, and labels -> themselves: one tuple for all rows that say the same.
+        self._known_labels, self._same_labels = {}, {}
+
+    def add(self, entry: Entry, where: str):
+        """Takes an entry. The same again is kept once; of entries that contradict each other none is kept."""
+        name = entry.id
+        place = self._place.setdefault(name, len(self._entries))
+        if place == len(self._entries):
+            if place >= files.MAX_FILES:
+                raise ConfigError(f'Task {self.task.name}: {where} goes beyond the {files.MAX_FILES:,} examples '
+                                  'that one task may have; split it over several tasks.')
+            self._entries.append(entry)
+            return
+        first = self._entries[place]
+        if first == entry:
+            self.reject(name, where, 'duplicate', f'{files.shown(name)} is named again in the same words; one is kept.')
+            return
+        if place not in self._contradicted:
+            self._contradicted.add(place)
+            self.reject(name, '', 'duplicate', f'It is named twice and differently: as {_words(first)}, and as '
+                                               f'{_words(entry)} in {where or "another place"}. Neither is taken.')
+        self.reject(name, where, 'duplicate', f'{files.shown(name)} is named again, as {_words(entry)}; not taken.')
+
+    def reject(self, path: str, where: str, reason: str, detail: str):
+        """Takes a line of `rejected`; path '' where it is not known, where '' where no row names it."""
+        self._rejected.append((path, where, reason, detail))
+        if len(self._rejected) > MAX_REJECTED:
+            raise ConfigError(f'Task {self.task.name}: more than {MAX_REJECTED:,} rows or files are turned away, the '
+                              f'last one {where or files.shown(path)}: {detail}')
+
+    def listing(self) -> Listing:
+        entries = [self._entries[self._place[name]] for name in sorted(self._place)
+                   if self._place[name] not in self._contradicted]
+        rejected = []
+        for path, where, reason, detail in self._rejected:
+            taken = path in self._place and self._place[path] not in self._contradicted
+            name = files.shown(path, 1000) if path and not taken else where or f'{path} (again)'
+            rejected.append({'path': name, 'reason': reason,
+                             'detail': f'{where[0].upper()}{where[1:]}: {detail}' if where else detail})
+        return Listing(entries, sorted(rejected, key=lambda line: (line['path'], line['reason'], line['detail'])))
+
+    # What a row says, each Refused where it is wrong.
+
+    def labels(self, text) -> tuple[str, ...]:
+        """The labels of a text: one, or several joined by the task's separator where it is multi-label."""
+        known = self._known_labels.get(text)
+        if known is None:
+            parts = text.split(self.task.label_separator) if self.task.multi_label else [text]
+            known = self._known_labels[text] = self.label_list(parts)
+        return known
+
+    def label_list(self, texts) -> tuple[str, ...]:
+        """Labels without those that are empty or said again. At least one; just one unless the task is multi-label."""
+        labels = tuple(dict.fromkeys(label for label in map(clean_label, texts) if label))
+        if not labels:
+            raise Refused('bad_label', 'It has no label.')
+        if len(labels) > 1 and not self.task.multi_label:
+            raise Refused('bad_label', f'It has {len(labels):,} labels, {" and ".join(map(files.shown, labels[:3]))}'
+                                       f'{", ..." * (len(labels) > 3)}, but the task has one label an example. Set '
+                                       'multi_label=True, or give one label.')
+        if len(labels) > MAX_LABELS:
+            raise Refused('bad_label', f'It has {len(labels):,} labels; at most {MAX_LABELS:,} are taken.')
+        return self._same_labels.setdefault(labels, labels)
+
+    def segment(self, start, end) -> tuple[float | None, float | None]:
+        """Start and end in seconds of what a row says; an image has none."""
+        if self.task.modality == 'image':
+            return None, None
+        start, end = _seconds('start', start), _seconds('end', end)
+        if end is not None and (start or 0.0) >= end:
+            raise Refused('bad_row', f'The segment from {start or 0:g} to {end:g} s has no length.')
+        return start, end
+
+
+def clean_label(text: str) -> str:
+    """The label without spaces around it. It becomes a line of a vocabulary file: Refused where it is no such text."""
+    if len(text) > MAX_LABEL:
+        raise Refused('bad_label', f'The label {files.shown(text, 40)} is {len(text):,} characters long; at most '
+                                   f'{MAX_LABEL:,} are taken.')
+    text = text.strip()
+    if files.has_control(text):
+        raise Refused('bad_label', f'The label {files.shown(text)} has a line break or another control character.')
+    if not files.is_utf8(text):
+        raise Refused('bad_label', f'The label {files.shown(text)} is not UTF-8.')
+    return text
+
+
+def split_of(text: str) -> str:
+    """'train' or 'eval' for a split's name; Refused where it is none of SPLITS."""
+    split = SPLITS.get(text) or SPLITS.get(text.strip().lower())
+    if split is None:
+        raise Refused('bad_row', f'The split {files.shown(text, 40)!r} is none of {", ".join(SPLITS)}.')
+    return split
+
+
+def split_of_name(name: str) -> str | None:
+    """The split that the words of a file's or folder's name say (trainval.txt, eval_segments.csv), or None."""
+    name = name.lower()
+    if 'train' in name:
+        return 'train'
+    return 'eval' if any(word in name for word in ('test', 'val')) else None
+
+
+def clean_extra(column: str, text: str) -> str:
+    """The value of an extra column, for a feature of the examples."""
+    if len(text) > MAX_LABEL or not files.is_utf8(text):
+        raise Refused('bad_row', f'The {column} {files.shown(text, 40)} is not UTF-8, or over {MAX_LABEL:,} long.')
+    return text.strip()
+
+
+def _seconds(name: str, value) -> float | None:
+    if value is None or value == '':
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if isinstance(value, bool) or not 0 <= seconds < math.inf:
+        raise Refused('bad_row', f'The {name} {files.shown(str(value), 40)!r} is no number of seconds from 0 on.')
+    return seconds
+
+
+def _words(entry: Entry) -> str:
+    extra = ''.join(f', {column} {value}' for column, value in entry.extra)
+    return files.shown(f'{" and ".join(entry.labels)} ({entry.split}{extra})')

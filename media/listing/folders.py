@@ -1,0 +1,62 @@
+"""Class folders: `<class>/<file>` or `<split>/<class>/<file>`."""
+
+from media.entries import Entry, Refused
+from media.listing import files
+from media.listing.collector import SPLITS, Found, hashed_split
+from model_code.errors import ConfigError
+from model_code.modalities import MODALITIES, get_modality
+
+# Endings of media beside those of modalities.MODALITIES. A file of no media ending (notes.txt, Thumbs.db) is not the
+# data's; any other is listed, and read by its content.
+_OTHER_ENDINGS = {
+    'image': ('.jfif', '.gif', '.bmp', '.webp', '.tif', '.tiff', '.heic', '.avif'),
+    'audio': ('.flac', '.mp3', '.ogg', '.oga', '.opus', '.m4a', '.aac', '.wma', '.aif', '.aiff'),
+    'video': ('.mov', '.m4v', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv', '.flv', '.3gp', '.gif'),
+}
+
+
+def media_endings(modality: str) -> tuple[str, ...]:
+    """The name endings of files that may hold this modality; a sound may be a video file's."""
+    kinds = ('audio', 'video') if modality == 'audio' else (modality,)
+    return tuple(ending for kind in kinds if kind in MODALITIES
+                 for ending in MODALITIES[kind].extensions + _OTHER_ENDINGS.get(kind, ())) or (
+        get_modality(modality).extensions)
+
+
+def walk_media(found: Found) -> files.Walk:
+    """The media files below the task's data; folders that can't be looked into are rejected."""
+    walked = files.walk(found.task.data, media_endings(found.task.modality))
+    for path, refused in walked.refused_folders.items():
+        found.reject(path, '', refused.reason, refused.detail)
+    return walked
+
+
+def add_all(found: Found):
+    """Adds every media file that lies in a class folder; one that lies elsewhere is rejected.
+
+    Raises ConfigError where no file lies in a class folder.
+    """
+    task = found.task
+    walked = walk_media(found)
+    for path, refused in walked.refused_files.items():
+        found.reject(path, '', refused.reason, refused.detail)
+    # A class may be called "train" (the vehicle): a folder is a split when it has class folders in it.
+    has_splits = any(p.count('/') >= 2 and p.split('/', 1)[0].lower() in SPLITS for p in walked.files)
+    layout = '<split>/<class>/<file>' if has_splits else '<class>/<file>'
+    misplaced = []
+    for path in walked.files:
+        parts = path.split('/')
+        split = SPLITS.get(parts[0].lower()) if has_splits else None
+        if len(parts) != (3 if has_splits else 2) or (has_splits and split is None):
+            misplaced.append(path)
+            continue
+        try:
+            found.add(Entry(path, found.label_list(parts[-2:-1]), split or hashed_split(path, task.eval_share)), '')
+        except Refused as refused:
+            found.reject(path, '', refused.reason, refused.detail)
+    if misplaced and len(misplaced) == len(walked.files):
+        raise ConfigError(f'Task {task.name}: {misplaced[0]} in {task.data} is in no class folder, nor is any other '
+                          'file. Expected <class>/<file> or <split>/<class>/<file>, or a manifest.')
+    for path in misplaced:
+        found.reject(path, '', 'bad_path', f'It does not fit the layout {layout} of the other files. Move it, or write '
+                                           f'a manifest.{" Splits: " + ", ".join(SPLITS) + "." if has_splits else ""}')

@@ -1,0 +1,294 @@
+"""Sharded tar files: a media file and its label side by side, `0001.jpg` and `0001.cls`, as WebDataset writes them.
+
+Only headers and labels are read; the media of a member are found again by their place in the file. The headers are
+parsed here and not by `tarfile`, which believes the lengths that a long name or a PAX record claims. POSIX.1-2001
+(pax, "ustar interchange format") and the GNU tar manual's description of long names.
+"""
+
+import dataclasses
+import json
+import os
+import re
+
+from media.entries import Entry, Refused
+from media.listing import files
+from media.listing.folders import media_endings
+from media.listing.manifests import (json_extra, json_labels, json_object,
+                                                            make_entry)
+from media.listing.collector import SPLITS, Found
+from model_code.errors import ConfigError
+
+_BLOCK = 512
+_COMPRESSED = ('.tar.gz', '.tgz', '.tar.bz2', '.tbz2', '.tar.xz', '.txz', '.tar.zst', '.tar.lz4')
+_MAGIC = {b'\x1f\x8b': 'gzip', b'BZh': 'bzip2', b'\xfd7zXZ\0': 'xz', b'(\xb5/\xfd': 'zstd'}
+
+_MAX_MEMBERS = 5_000_000  # of one file
+_MAX_PARTS = 100  # members of one example
+_MAX_EXTENDED = 1 << 20  # bytes of a PAX record or a long name
+_MAX_LABEL_FILE = 1 << 16  # bytes
+
+_LABEL_ENDINGS = ('json', 'cls', 'txt')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Member:
+    """A file in an archive. refused: why it is none that can be taken. offset, size: of its content, in bytes."""
+    name: str
+    offset: int
+    size: int
+    refused: Refused | None = None
+
+
+def add_all(found: Found):
+    """Adds the examples of every .tar below the data folder.
+
+    Raises ConfigError where there is none, or one is compressed: no member of it can be read by its place.
+    """
+    task = found.task
+    walked = files.walk(task.data, ('.tar', *_COMPRESSED))
+    for path, refused in {**walked.refused_folders, **walked.refused_files}.items():
+        found.reject(path, '', refused.reason, refused.detail)
+    if not walked.files:
+        raise ConfigError(f'Task {task.name}: {task.data} has no .tar file.')
+    for path in walked.files:
+        if path.lower().endswith(_COMPRESSED):
+            raise ConfigError(f'Task {task.name}: {path} in {task.data} is compressed, so that its members cannot be '
+                              'read by their place. Unpack it to a .tar: media are compressed already.')
+        with files.open_file(task.data, path) as file:
+            _Shard(found, path, file).add_all()
+
+
+class _Shard:
+    """One archive: its members grouped into examples."""
+
+    def __init__(self, found: Found, path: str, file):
+        self._found, self._path, self._file = found, path, file
+        self._endings = media_endings(found.task.modality)
+        self._split = _split_of_path(path)
+
+    def add_all(self):
+        key, parts, done = None, {}, set()
+        count = 0
+        try:
+            for member in members(self._file):
+                count += 1
+                if member.refused:
+                    self._reject(member.name, member.refused)
+                    continue
+                try:
+                    name = files.safe_path(member.name)
+                except Refused as refused:
+                    self._reject(member.name, refused)
+                    continue
+                folder, slash, base = name.rpartition('/')
+                stem, _, ending = base.partition('.')
+                if not stem:
+                    continue  # hidden, as in folders
+                if f'{folder}{slash}{stem}' != key:
+                    self._add_example(key, parts)
+                    done.add(key)
+                    key, parts = f'{folder}{slash}{stem}', {}
+                if key in done:
+                    self._reject(name, Refused('bad_row', f'Other members of {key} lie elsewhere in the archive; pack '
+                                                          'them side by side (tar --sort=name).'))
+                elif ending.lower() in parts or len(parts) >= _MAX_PARTS:
+                    self._reject(name, Refused('duplicate', f'{key} has more than one .{files.shown(ending, 40)}, or '
+                                                            f'more than {_MAX_PARTS} members.'))
+                else:
+                    parts[ending.lower()] = (name, member, self._content(ending.lower(), member))
+        except Refused as refused:
+            self._found.reject(self._path, '', refused.reason,
+                               f'{refused.detail} The {count:,} members before that are taken.')
+        self._add_example(key, parts)
+
+    def _reject(self, name: str, refused: Refused):
+        self._found.reject(f'{self._path}!{name}', '', refused.reason, refused.detail)
+
+    def _content(self, ending: str, member: Member):
+        """The text of a member that is a label, None of any other, a Refused where it is none."""
+        if ending not in _LABEL_ENDINGS:
+            return None
+        if member.size > _MAX_LABEL_FILE:
+            return Refused('bad_label', f'Its .{ending} has {member.size:,} bytes; at most {_MAX_LABEL_FILE:,}.')
+        self._file.seek(member.offset)
+        return self._file.read(member.size).decode('utf-8-sig', 'surrogateescape')
+
+    def _add_example(self, key, parts: dict):
+        """Adds what members with one key make: {ending: (name, Member, content)}."""
+        media = [part for ending, part in parts.items() if ('.' + ending).endswith(self._endings)]
+        labels = [ending for ending in _LABEL_ENDINGS if ending in parts]
+        if not media:
+            if labels:
+                self._reject(key, Refused('missing', f'It has a label and no {self._found.task.modality} beside it.'))
+            return
+        try:
+            if len(media) > 1:
+                raise Refused('bad_row', f'{" and ".join(part[0] for part in media[:3])} are media of one example.')
+            entry = self._entry(media[0][0], media[0][1], parts)
+        except Refused as refused:
+            self._reject(media[0][0], refused)
+        else:
+            self._found.add(entry, '')
+
+    def _entry(self, name: str, member: Member, parts: dict) -> Entry:
+        found, names = self._found, self._found.task.columns
+        text = {}
+        for ending in _LABEL_ENDINGS:
+            if ending in parts:
+                if isinstance(parts[ending][2], Refused):
+                    raise parts[ending][2]
+                text[ending] = parts[ending][2]
+        row = json_object(text['json']) if 'json' in text else {}
+        keys = [names.label] if names.label else ['label', 'labels']
+        if found.task.label_groups or any(key in row for key in keys):
+            labels = json_labels(found, row)
+        elif 'cls' in text or 'txt' in text:
+            labels = found.labels(text.get('cls', text.get('txt')).strip())
+        else:
+            raise Refused('bad_label', 'It has no label beside it: a .cls, .txt or .json with "label" or "labels".')
+        split = row.get(names.split) if names.split else None
+        if split is not None and not isinstance(split, str):
+            raise Refused('bad_row', f'Its {names.split} {files.shown(json.dumps(split), 40)} is no text.')
+        return make_entry(found, self._path, labels, split or self._split, row.get(names.start), row.get(names.end),
+                          json_extra(found, row), offset=member.offset, length=member.size, member=name)
+
+
+def _split_of_path(path: str) -> str | None:
+    """The name of a split that is a word of the file's name, or else of a folder's; None where there is none."""
+    for part in reversed(path.lower().split('/')):
+        for word in re.split('[^a-z]+', part):
+            if word in SPLITS:
+                return word
+    return None
+
+
+# The format.
+
+def members(file):
+    """Yields a Member for each file of an archive, seeking over contents; folders are left out.
+
+    file: seekable, binary. Raises Refused where the archive is damaged or goes beyond a bound: what was yielded before
+    is right.
+    """
+    end = file.seek(0, os.SEEK_END)
+    place, extended, count = 0, {}, 0
+    while place < end:
+        block = _read(file, place, _BLOCK)
+        if len(block) < _BLOCK:
+            raise Refused('truncated', f'The archive ends within a header, at byte {place:,}.')
+        if not any(block):
+            _check_end(file, place, end)
+            return
+        count += 1
+        if count > _MAX_MEMBERS:
+            raise Refused('too_large', f'The archive has more than {_MAX_MEMBERS:,} members; split it over several.')
+        header = _header(block, place)
+        kind, size, offset = header['kind'], header['size'], place + _BLOCK
+        if kind in b'xgLK':
+            if size > _MAX_EXTENDED:
+                raise Refused('too_large', f'The header at byte {place:,} says that a name or record of {size:,} bytes '
+                                           f'follows; at most {_MAX_EXTENDED:,} are taken.')
+            content = _read(file, offset, size)
+            if len(content) < size:
+                raise Refused('truncated', f'The archive ends within a record, at byte {offset:,}.')
+            if kind in b'x':
+                extended.update(_pax(content, offset))
+            elif kind in b'L':
+                extended['path'] = content.rstrip(b'\0')
+            place = offset + _padded(size)
+            continue
+        name = extended.get('path', header['name'])
+        if 'size' in extended:
+            size = _decimal(extended['size'], offset)
+        sparse = kind in b'S' or any(key.startswith('GNU.sparse.') for key in extended)
+        extended = {}
+        text = name.decode('utf-8', 'surrogateescape')
+        if kind in b'123456':  # links, devices, folders, pipes: a header only
+            if kind not in b'5':
+                yield Member(text, offset, 0, Refused('not_a_file', 'It is a link, a device or a pipe.'))
+            place = offset
+            continue
+        place = offset + _padded(size)
+        if offset + size > end:
+            yield Member(text, offset, size, Refused('truncated', f'The archive ends before the {size:,} bytes of it.'))
+            raise Refused('truncated', f'The archive has {end:,} bytes, and is cut.')
+        if sparse:
+            yield Member(text, offset, size, Refused('unsupported', 'It is packed as a sparse file; pack it without '
+                                                                    '--sparse.'))
+        elif kind in b'\x007' or kind in b'0':
+            if not text.endswith('/'):  # so old archives write folders
+                yield Member(text, offset, size)
+        else:
+            yield Member(text, offset, size, Refused('unsupported', f'It is a member of the unknown type {kind!r}.'))
+
+
+def _read(file, place: int, size: int) -> bytes:
+    file.seek(place)
+    return file.read(size)
+
+
+def _header(block: bytes, place: int) -> dict:
+    """The fields of a header that count; Refused where it is none."""
+    unsigned = sum(block) - sum(block[148:156]) + 8 * ord(' ')  # the checksum itself counts as spaces
+    try:
+        checksum, size = _number(block[148:156]), _number(block[124:136])
+        # Old tars summed signed bytes.
+        right = checksum == unsigned or checksum == unsigned - 256 * sum(b > 127 for b in block[:148] + block[156:])
+    except ValueError:
+        right = False
+    if not right:
+        kind = next((kind for magic, kind in _MAGIC.items() if block.startswith(magic)), None) if place == 0 else None
+        raise Refused('undecodable', f'It is compressed by {kind}; unpack it to a .tar.' if kind else
+                      f'There is no header of a tar file at byte {place:,}.')
+    name = block[:100].split(b'\0', 1)[0]
+    if block[257:263] == b'ustar\0':  # GNU's own format has other fields there
+        prefix = block[345:500].split(b'\0', 1)[0]
+        name = prefix + b'/' + name if prefix else name
+    return {'name': name, 'size': size, 'kind': block[156:157]}
+
+
+def _number(field: bytes) -> int:
+    """A number of a header, octal digits or, with the first bit set, binary. ValueError where it is none."""
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], 'big')
+    digits = field.split(b'\0', 1)[0].strip()
+    if digits and not digits.isdigit():
+        raise ValueError(field)
+    return int(digits or b'0', 8)
+
+
+def _pax(content: bytes, place: int) -> dict:
+    """The records 'length key=value' of a PAX header that count here."""
+    records, start = {}, 0
+    while start < len(content):
+        match = re.match(rb'(\d{1,7}) ([^=\0]{1,200})=', content[start:start + 220])
+        length = int(match[1]) if match else 0
+        if not match or length <= match.end() or start + length > len(content):
+            raise Refused('undecodable', f'The PAX record at byte {place:,} is not as POSIX says.')
+        key = match[2].decode('utf-8', 'replace')
+        if key in ('path', 'size') or key.startswith('GNU.sparse.'):
+            records[key] = content[start + match.end():start + length - 1]
+        start += length
+    return records
+
+
+def _decimal(text: bytes, place: int) -> int:
+    if not re.fullmatch(rb'\d{1,18}', text):
+        raise Refused('undecodable', f'The size before byte {place:,} is no number.')
+    return int(text)
+
+
+def _padded(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK
+
+
+def _check_end(file, place: int, end: int):
+    """Refused where something follows the zeros that end an archive: archives that were joined, say."""
+    while place < end:
+        block = _read(file, place, min(1 << 20, end - place))
+        if not block:
+            return
+        if any(block):
+            raise Refused('undecodable', f'More follows the mark of its end, before byte {place + len(block):,}: were '
+                                         'archives joined? Keep them apart.')
+        place += len(block)

@@ -1,0 +1,122 @@
+"""Containers of pictures and sound: which of FFmpeg's demuxers opens one, and whether a file is whole.
+
+FFmpeg is told which demuxer to take, by the content: left to itself it would try playlists and other forms that open
+further files. A file that ends before its container says is truncated, whichever segment of it is asked for.
+"""
+
+import struct
+
+from media.readers.errors import MediaError
+
+HEAD = 400  # Bytes from which the demuxer is known.
+_MAX_BOXES = 10_000
+
+
+def demuxer_of(head: bytes) -> str | None:
+    """The name of FFmpeg's demuxer for a file of pictures, or of pictures and sound, that begins with `head`."""
+    if head[4:8] in (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot'):
+        return 'mov'
+    if head[:4] == b'\x1aE\xdf\xa3':
+        return 'matroska'
+    if head[:4] == b'RIFF' and head[8:11] == b'AVI':
+        return 'avi'
+    if head[:6] in (b'GIF87a', b'GIF89a'):
+        return 'gif'
+    if head[:4] == b'\0\0\1\xba':
+        return 'mpeg'
+    return 'mpegts' if _ts_packet(head) else None
+
+
+def check_whole(demuxer: str, file, size: int):
+    """MediaError 'truncated' where a file of `size` bytes ends before it says, as far as its container says so."""
+    if demuxer in _CHECKS:
+        _CHECKS[demuxer](file, size)
+
+
+def _truncated(missing: int) -> MediaError:
+    return MediaError('truncated', f'It ends {missing:,} bytes before its header says.')
+
+
+def _at(file, position: int, count: int) -> bytes:
+    file.seek(position)
+    return file.read(count)
+
+
+def _check_mov(file, size: int):
+    """Walks the outermost boxes, up to where the file ends within one, or without an index."""
+    position, has_index = 0, False
+    for _ in range(_MAX_BOXES):
+        head = _at(file, position, 16)
+        if len(head) < 8:
+            break
+        length, kind = struct.unpack_from('>I4s', head)
+        if length == 1 and len(head) == 16:
+            length, = struct.unpack_from('>Q', head, 8)
+        elif length == 0:  # To the end of the file.
+            length = size - position
+        if length < 8:
+            raise MediaError('undecodable', f'The box {kind!r} says that it has {length} bytes.')
+        has_index = has_index or kind in (b'moov', b'moof')
+        position += length
+        if position > size:
+            raise _truncated(position - size)
+    else:
+        return
+    if not has_index:
+        raise MediaError('truncated', 'It ends before its index (the box moov).')
+
+
+def _check_matroska(file, size: int):
+    """The length of the Segment, the element after the EBML header, where it is known."""
+    position = 0
+    for ident in (b'\x1aE\xdf\xa3', b'\x18S\x80g'):
+        head = _at(file, position, 12)
+        if position and not head:
+            raise MediaError('truncated', 'It ends before its segment.')
+        if head[:4] != ident or len(head) < 12:
+            return
+        width = 9 - head[4].bit_length()  # A length is its own first byte's leading zeros and one, then bytes.
+        if width > 8:
+            return
+        length = int.from_bytes(head[4:4 + width], 'big') & ((1 << 7 * width) - 1)
+        if length == (1 << 7 * width) - 1:  # Not known: written as it was recorded.
+            return
+        position += 4 + width + length
+        if position > size:
+            raise _truncated(position - size)
+
+
+def _check_avi(file, size: int):
+    """The lengths of its RIFF chunks: beyond 1 GB an AVI has several."""
+    position = 0
+    for _ in range(_MAX_BOXES):
+        head = _at(file, position, 8)
+        if head[:4] != b'RIFF' or len(head) < 8:
+            return
+        length, = struct.unpack_from('<I', head, 4)
+        if length in (0, 0xFFFFFFFF):  # Not known: written to a pipe.
+            return
+        if position + 8 + length > size:
+            raise _truncated(position + 8 + length - size)
+        position += 8 + length + length % 2
+
+
+def _check_gif(file, size: int):
+    if not _at(file, max(0, size - 16), 16).rstrip(b'\0\r\n').endswith(b';'):
+        raise MediaError('truncated', 'It ends without the trailer of a GIF.')
+
+
+def _ts_packet(head: bytes) -> int:
+    """Bytes a packet of the MPEG transport stream that begins with `head`, 188 or 192; 0 where it is none."""
+    return next((length for first, length in ((0, 188), (4, 192)) if head[first::length][:2] == b'GG'), 0)
+
+
+def _check_mpegts(file, size: int):
+    """All that can be known: a transport stream cut between two packets is a shorter one."""
+    packet = _ts_packet(_at(file, 0, HEAD))
+    if size % packet:
+        raise MediaError('truncated', f'It ends within a packet: it has {size % packet} of {packet} bytes.')
+
+
+_CHECKS = {'mov': _check_mov, 'matroska': _check_matroska, 'avi': _check_avi, 'gif': _check_gif,
+           'mpegts': _check_mpegts}

@@ -1,0 +1,128 @@
+"""Opens a media file, or a range of one: local, or on any file system that Beam knows. Never waits on a pipe."""
+
+import errno
+import io
+import os
+import stat
+from typing import BinaryIO
+
+from media.readers.errors import MediaError, too_large
+from model_code.data import Limits
+
+_SMALL = 1 << 18  # bytes: read in one go, cheaper than a buffered file
+
+
+def open_media(path, limits: Limits, offset: int = 0, length: int = -1) -> BinaryIO:
+    """A seekable binary file over `length` bytes of path from `offset` on; -1: to the end.
+
+    Raises MediaError: missing, not_a_file, unreadable, empty, truncated (the range ends beyond the file), too_large
+    (the range has more than limits.bytes; 0: no limit).
+    """
+    path = os.fspath(path)
+    file, size = _open_remote(path) if isinstance(path, str) and '://' in path else _open_local(path)
+    try:
+        if length < 0:
+            length = max(0, size - offset)
+        if offset < 0 or offset + length > size:
+            raise MediaError('truncated', f'It should have {length:,} bytes from byte {offset:,} on; the file has '
+                                          f'{size:,}.')
+        if not length:
+            raise MediaError('empty', 'The file has no bytes.')
+        if limits.bytes and length > limits.bytes:
+            raise too_large('bytes', length, limits.bytes)
+        if length <= _SMALL:
+            with file:
+                file.seek(offset)
+                return io.BytesIO(_read_all(file, length))
+        return io.BufferedReader(_Range(file, offset, length)) if length < size else _buffered(file)
+    except OSError as error:
+        file.close()
+        raise MediaError('unreadable', error.strerror or str(error)) from error
+    except BaseException:
+        file.close()
+        raise
+
+
+def _open_local(path):
+    try:
+        # Not blocking: to open a named pipe would else wait for its writer.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a name that can't be one.
+        raise MediaError('missing', 'There is no such file.') from error
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENODEV):
+            raise MediaError('not_a_file', 'It is a socket or a device, not a file.') from error
+        raise MediaError('unreadable', error.strerror or str(error)) from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise MediaError('not_a_file', 'It is a folder, a device or a pipe, not a file.')
+    return io.FileIO(handle), status.st_size
+
+
+def _open_remote(path: str):
+    from apache_beam.io.filesystem import CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
+    try:
+        if not FileSystems.exists(path):
+            raise MediaError('missing', 'There is no such file.')
+        file = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    except MediaError:
+        raise
+    except Exception as error:  # Each client has its own; a file that can't be had must not end the run.
+        raise MediaError('unreadable', f'{type(error).__name__}: {error}') from error
+    try:
+        return file, file.seek(0, os.SEEK_END) or file.tell()
+    except Exception as error:
+        file.close()
+        raise MediaError('unreadable', f'{type(error).__name__}: {error}') from error
+
+
+def _read_all(file, length: int) -> bytes:
+    content = file.read(length) or b''
+    while len(content) < length:
+        more = file.read(length - len(content))
+        if not more:
+            raise MediaError('truncated', 'The file became shorter while it was read.')
+        content += more
+    return content
+
+
+def _buffered(file) -> BinaryIO:
+    file.seek(0)
+    return io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file
+
+
+class _Range(io.RawIOBase):
+    """`length` bytes of a file from `offset` on, as a file of its own."""
+
+    def __init__(self, file, offset: int, length: int):
+        self._file, self._offset, self._length, self._at = file, offset, length, 0
+
+    def readable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def tell(self):
+        return self._at
+
+    def seek(self, position, whence=os.SEEK_SET):
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
+        if base + position < 0:
+            raise OSError(errno.EINVAL, 'Negative seek position')
+        self._at = base + position
+        return self._at
+
+    def readinto(self, buffer):
+        count = min(len(buffer), max(0, self._length - self._at))
+        self._file.seek(self._offset + self._at)
+        content = self._file.read(count) if count else b''
+        buffer[:len(content)] = content
+        self._at += len(content)
+        return len(content)
+
+    def close(self):
+        self._file.close()
+        super().close()

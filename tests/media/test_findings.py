@@ -1,0 +1,99 @@
+"""Findings: what is counted and named, and what stops a run."""
+
+import dataclasses
+
+from media import entries as entries_module
+from media import findings
+from media.entries import Entry, Listing
+from media.readers.errors import MediaError
+from model_code.tasks import Task
+
+TASK = Task('shapes', 'image', steps=1, batch_size=1, data='/data')
+
+
+def _gather(rows, rejected=()):
+    """rows: (id, label, split, digest, notes or an error)."""
+    entries = [Entry(name, (label,), split) for name, label, split, _, _ in rows]
+    read = [(e, () if isinstance(x, MediaError) else x, digest, x if isinstance(x, MediaError) else None)
+            for e, (_, _, _, digest, x) in zip(entries, rows)]
+    return findings.gather(Listing(entries, list(rejected)), read)
+
+
+def _plain(count, label='a', split='train', start=0):
+    return [(f'{split}/{label}/{i}', label, split, f'{label}{split}{i}'.encode(), ()) for i in range(start, count)]
+
+
+def test_everything_ends_in_one_of_two_places_and_is_counted():
+    found, lines = _gather(
+        _plain(3) + _plain(2, 'b') + _plain(1, split='eval') + [('x', 'a', 'train', b'', MediaError('empty', 'No bytes.'))],
+        [{'path': 'line 3', 'reason': 'bad_label', 'detail': 'It is empty.'}])
+    assert found.examples == {'train': 5, 'eval': 1} and found.total == 8 == 6 + len(lines)
+    assert found.classes == {'a': {'train': 3, 'eval': 1}, 'b': {'train': 2}}
+    assert lines == [{'path': 'line 3', 'reason': 'bad_label', 'detail': 'It is empty.'},
+                     {'path': 'x', 'reason': 'empty', 'detail': 'No bytes.'}]
+    assert {reason: some.count for reason, some in found.rejected.items()} == {'bad_label': 1, 'empty': 1}
+
+
+def test_equal_media_is_a_duplicate_a_leak_or_a_contradiction():
+    found, _ = _gather([
+        ('t1', 'a', 'train', b'1', ()), ('t2', 'a', 'train', b'1', ()),
+        ('t3', 'a', 'train', b'2', ()), ('e3', 'a', 'eval', b'2', ()),
+        ('t4', 'a', 'train', b'3', ()), ('t5', 'b', 'train', b'3', ()), ('e5', 'b', 'eval', b'3', ()),
+        ('t6', 'a', 'train', b'4', ())])
+    assert found.duplicates == findings.Some(2, [['e5', 't4', 't5'], ['t1', 't2']])
+    assert found.leaks == findings.Some(2, [['e3', 't3'], ['e5', 't4']])
+    assert found.contradictions == findings.Some(1, [['e5', 't4', 't5']])
+    stop, = findings.stops(TASK, found)
+    assert stop.startswith('Task shapes: 2 media are both in train and in eval') and 'e3 = t3; e5 = t4' in stop
+    assert findings.stops(dataclasses.replace(TASK, allow_leaks=True), found) == []
+    assert any(line.startswith('2 media in train and in eval') for line in findings.remarks(TASK, found))
+
+
+def test_missing_files_have_a_limit_of_their_own():
+    gone = [(f'g{i}', 'a', 'train', b'', MediaError('missing', 'There is no such file.')) for i in range(2)]
+    bad = [('bad', 'a', 'train', b'', MediaError('truncated', 'It ends.'))]
+    found, _ = _gather(_plain(97) + gone + bad)
+    stop, = findings.stops(TASK, found)
+    assert '2 of 100 files (2.0%) are missing, more than the 1.0%' in stop and 'max_missing_share' in stop
+    assert findings.stops(dataclasses.replace(TASK, max_missing_share=0.02), found) == []
+    found, _ = _gather(_plain(96) + gone + bad * 2)
+    assert 'could not be read' in findings.stops(dataclasses.replace(TASK, max_missing_share=0.02), found)[0]
+
+
+def test_classes_that_are_absent_or_rare():
+    found, _ = _gather(_plain(3) + _plain(1, 'b') + _plain(2, 'c', 'eval'))
+    assert findings.few(TASK, found) == {'c': 0}
+    stop, = findings.stops(TASK, found)
+    assert '1 of its classes have no train example: c' in stop
+    named = dataclasses.replace(TASK, classes=('a', 'b', 'c', 'd'), min_class_examples=2)
+    assert findings.few(named, found) == {'b': 1, 'c': 0, 'd': 0}
+    assert '1 classes with fewer than 2 train examples: b (1)' in findings.remarks(named, found)
+
+
+def test_labels_that_differ_only_in_their_writing():
+    labels = ['Cat', 'cat', 'guinea pig', 'guinea  pig', 'caf\u00e9', 'cafe\u0301', '\uff46\uff4f\uff58', 'fox', 'dog']
+    assert findings.spelling(labels) == [['Cat', 'cat'], ['cafe\u0301', 'caf\u00e9'], ['fox', '\uff46\uff4f\uff58'],
+                                         ['guinea  pig', 'guinea pig']]
+
+
+def test_odd_media_is_kept_counted_and_listed():
+    found, _ = _gather([(f's{i:02d}', 'a', 'train', str(i).encode(), ('silent',)) for i in range(12)])
+    assert found.examples == {'train': 12} and findings.stops(TASK, found) == []
+    assert findings.remarks(TASK, found)[-1] == (
+        '12 silent sounds (the first 10): ' + ', '.join(f's{i:02d}' for i in range(10)))
+
+
+def test_parts_merge_to_the_whole():
+    rows = _plain(30) + [('x', 'b', 'train', b'', MediaError('empty', 'No bytes.'))] + [
+        (f's{i:02d}', 'b', 'eval', f's{i}'.encode(), ('one_colour',)) for i in range(25)]
+    whole, _ = _gather(rows)
+    merged = findings.Findings()
+    for part in (rows[40:], rows[:7], rows[7:40]):
+        merged.merge(findings.Findings.from_dict(_gather(part)[0].to_dict()))
+    assert merged.to_dict() == whole.to_dict()
+
+
+def test_entries_pass_through_beam_as_they_are():
+    entries = [Entry('a/b.tar', ('x', 'y'), 'train', 1.5, None, 512, 20, 'm.jpg', '', (('speaker', 'caf\u00e9'),)),
+               Entry('c.jpg', ('x',), 'eval')]
+    assert entries_module.unpack(entries_module.pack(entries)) == entries

@@ -1,0 +1,168 @@
+"""Media that are not on a local disk: two file systems of Beam's that keep their files in a temporary folder."""
+
+import os
+import tarfile
+
+import pytest
+from apache_beam.io.filesystem import FileMetadata
+from apache_beam.io.localfilesystem import LocalFileSystem
+
+from media import listing, open_entry
+from model_code import data
+from model_code.errors import ConfigError
+from model_code.tasks import Task
+from tests import testing
+
+FOLDER = {}  # 'folder': where the files are
+
+
+class Bucket(LocalFileSystem):
+    """bucket://name/path, as gs:// and s3:// are: no folders; what begins with a prefix is listed, recursively."""
+
+    @classmethod
+    def scheme(cls):
+        return 'bucket'
+
+    def has_dirs(self):
+        return False
+
+    def _local(self, path):
+        assert path.startswith(f'{self.scheme()}://') and '..' not in path
+        return os.path.join(FOLDER['folder'], path.split('://', 1)[1])
+
+    def _list(self, prefix):
+        for folder, _, names in os.walk(FOLDER['folder']):
+            for name in names:
+                local = os.path.join(folder, name)
+                path = f'{self.scheme()}://{os.path.relpath(local, FOLDER["folder"])}'
+                if path.startswith(prefix):
+                    yield FileMetadata(path, os.path.getsize(local), os.path.getmtime(local))
+
+    def exists(self, path):
+        return os.path.isfile(self._local(path))
+
+    def metadata(self, path):
+        return FileMetadata(path, os.path.getsize(self._local(path)), os.path.getmtime(self._local(path)))
+
+    def open(self, path, mime_type='', compression_type='auto'):
+        FOLDER.setdefault('opened', []).append(path)
+        return open(self._local(path), 'rb')
+
+
+class Cluster(Bucket):
+    """cluster://server/path, as hdfs:// is: a folder is listed alone, with its folders as if they were empty files."""
+
+    @classmethod
+    def scheme(cls):
+        return 'cluster'
+
+    def has_dirs(self):
+        return True
+
+    def _list(self, folder):
+        with os.scandir(self._local(folder)) as items:
+            for item in items:
+                size = 0 if item.is_dir() else item.stat().st_size
+                yield FileMetadata(f'{folder.rstrip("/")}/{item.name}', size, item.stat().st_mtime)
+
+
+@pytest.fixture(params=['bucket', 'cluster'])
+def remote(request, tmp_path):
+    """(local folder, its path for a Task)."""
+    FOLDER.clear()
+    FOLDER['folder'] = os.fspath(tmp_path)
+    name = {'bucket': 'data [1]', 'cluster': 'data 1'}[request.param]
+    return tmp_path / name, f'{request.param}://{name}'
+
+
+def _task(data, modality='image', **overrides):
+    return Task('t', modality, **{**dict(steps=1, batch_size=1, data=data), **overrides})
+
+
+def test_class_folders(remote):
+    local, data = remote
+    for name in ('train/cat/1.png', 'test/cat/2.png', 'train/.tmp/3.png', 'train/cat/notes.txt'):
+        testing.write(local, name, b'x')
+    testing.write(local, 'train/cat/empty.png', b'')
+    testing.write(local.parent, f'{local.name} of another/train/cat/5.png', b'x')
+    testing.write(local.parent, 'data +1+/train/cat/5.png', b'x')
+    found = listing.list_media(_task(data))
+    assert [(e.path, e.split) for e in found.entries] == [
+        ('test/cat/2.png', 'eval'), ('train/cat/1.png', 'train'), ('train/cat/empty.png', 'train')]
+    assert found.rejected == [] and 'opened' not in FOLDER
+    facts = listing.file_facts(_task(data), found.entries)
+    assert [size for size, _ in facts] == [1, 1, 0] and all(time > 0 for _, time in facts)
+    seen = listing.media_fingerprint(_task(data))
+    os.utime(local / 'train/cat/1.png', (1, 1))
+    assert listing.media_fingerprint(_task(data)) != seen
+
+
+def test_manifest_and_missing_files(remote):
+    local, data = remote
+    testing.write_manifest(local, [('a.png', 'cat', 'train'), ('../secret.png', 'cat', 'train'),
+                                   ('gone.png', 'dog', 'eval'),
+                                   ('cluster://other/b.png', 'dog', 'eval')])
+    testing.write(local, 'a.png', b'abc')
+    task = _task(data, manifest='manifest.csv')
+    found = listing.list_media(task)
+    assert [e.path for e in found.entries] == ['a.png', 'gone.png']
+    assert [line['reason'] for line in found.rejected] == ['bad_path', 'bad_path']
+    assert [size for size, _ in listing.file_facts(task, found.entries)] == [3, -1]
+    with pytest.raises(ConfigError, match='other.csv in .* is not there'):
+        listing.list_media(_task(data, manifest='other.csv'))
+    with pytest.raises(ConfigError, match='leads out'):
+        listing.list_media(_task(data, manifest='../manifest.csv'))
+
+
+def test_published_annotations_and_their_names(remote):
+    local, data = remote
+    testing.write(local, 'csv/eval_segments.csv', '# c\na2345678901, 30.000, 40.000, "/m/01"\n')
+    testing.write(local, 'csv/class_labels_indices.csv', 'index,mid,display_name\n0,/m/01,"Speech, slow"\n')
+    testing.write(local, 'wav/a2345678901.wav', b'x')
+    task = _task(data, 'audio', format='audioset', manifest='csv/eval_segments.csv')
+    assert [(e.id, e.labels) for e in listing.list_media(task).entries] == [
+        ('wav/a2345678901.wav#t=30,40', ('Speech, slow',))]
+
+
+def test_archives_and_records_are_listed_and_opened(remote):
+    local, data = remote
+    image = testing.image_bytes()
+    for name, content in (('a.png', image), ('a.cls', b'cat')):
+        testing.write(local.parent, name, content)
+    local.mkdir()
+    with tarfile.open(local / 'train-0.tar', 'w') as archive:
+        for name in ('a.png', 'a.cls'):
+            archive.add(local.parent / name, name)
+    task = _task(data, format='tar')
+    entry, = listing.list_media(task).entries
+    with open_entry.open_entry(data, entry, data.Limits().for_modality('image')) as file:
+        assert file.read() == image
+    testing.write(local, 'data_batch_1.bin', bytes([1]) + bytes(range(256)) * 12)
+    testing.write(local, 'batches.meta.txt', 'plane\ncar\n')
+    entry, = listing.list_media(_task(data, format='cifar10')).entries
+    assert entry.labels == ('car',)
+    with open_entry.open_entry(data, entry, data.Limits().for_modality('image')) as file:
+        assert file.read(4) == b'\x89PNG'
+
+
+def test_a_folder_that_beam_cannot_list_is_not_left_out(tmp_path):
+    FOLDER.update(folder=os.fspath(tmp_path))
+    testing.write(tmp_path, 'data/train/cat/1.png', b'x')
+    testing.write(tmp_path, 'data/train/cat [2]/1.png', b'x')
+    with pytest.raises(ConfigError, match='Rename it'):
+        listing.list_media(_task('cluster://data'))
+
+
+def test_a_file_system_that_beam_does_not_have():
+    with pytest.raises(ConfigError, match='Task t: nowhere://data/ cannot be listed: Unable to get filesystem'):
+        listing.list_media(_task('nowhere://data'))
+    with pytest.raises(ConfigError, match='Task t: m.csv in nowhere://data'):
+        listing.list_media(_task('nowhere://data', manifest='m.csv'))
+
+
+def test_options_of_a_file_system_come_from_the_beam_arguments():
+    from apache_beam.io.filesystems import FileSystems
+    from media.listing import files
+    files.use_beam_options(['--hdfs_host=name-node'])
+    assert FileSystems._pipeline_options.get_all_options()['hdfs_host'] == 'name-node'
+    files.use_beam_options([])

@@ -1,0 +1,180 @@
+"""Readers, whatever the modality: what is opened and what is not, limits, segments, and what a person is told."""
+
+import io
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from media import readers
+from model_code.errors import ConfigError
+from model_code.data import LIMITS, Limits
+from model_code.modalities import AudioInput, ImageInput, VideoInput
+from tests import testing
+
+SPECS = {'image': ImageInput(), 'audio': AudioInput(), 'video': VideoInput(frame_rate=8.0, short_side=16)}
+MEDIA = {'image': testing.image_bytes, 'audio': testing.wav_bytes, 'video': testing.mp4_bytes}
+FEATURES = {'image': {'image', 'height', 'width'}, 'audio': {'audio', 'duration_s'},
+            'video': {'frames', 'height', 'width', 'duration_s'}}
+
+
+def _read(modality, source, *arguments):
+    return readers.read(modality, source, SPECS[modality], *arguments)
+
+
+def _reason(modality, source, *arguments):
+    with pytest.raises(readers.MediaError) as caught:
+        _read(modality, source, *arguments)
+    assert caught.value.reason in readers.REASONS
+    assert caught.value.detail and '\n' not in caught.value.detail
+    return caught.value.reason
+
+
+@pytest.fixture(params=MEDIA)
+def modality(request):
+    return request.param
+
+
+def test_a_path_bytes_and_a_file_give_the_same(modality, tmp_path):
+    content = MEDIA[modality]()
+    features = _read(modality, content)
+    assert set(features) == FEATURES[modality]
+    path = testing.write(tmp_path, 'media', content)
+    with open(path, 'rb') as file:
+        for source in (path, os.fspath(path), io.BytesIO(content), file):
+            assert _read(modality, source) == features
+    assert readers.read_with_notes(modality, content, SPECS[modality])[0] == features
+
+
+def test_the_name_says_nothing(modality, tmp_path):
+    content = MEDIA[modality]()
+    features = _read(modality, content)
+    no_utf8 = os.fsdecode(b'caf\xe9 \xff\n.bin')  # as Python names it
+    for name in ('media.jpg', 'media.wav', 'media.mp4', 'media.txt', 'media', no_utf8):
+        assert _read(modality, testing.write(tmp_path, name, content)) == features
+
+
+def test_what_is_no_media_is_shown_as_it_begins(modality):
+    with pytest.raises(readers.MediaError, match=r'3c 21 44 4f 43 54 59 50 .*\("<!DOCTYPE') as caught:
+        _read(modality, b'<!DOCTYPE html><p>404 Not Found</p>' * 30)
+    assert caught.value.reason == 'unsupported'
+    other = 'audio' if modality == 'image' else 'image'
+    for content in (b'x', b'#EXTM3U\n/etc/passwd\n', bytes(1000), MEDIA[other]()):
+        assert _reason(modality, content) == 'unsupported'
+
+
+def test_paths_that_are_no_file(modality, tmp_path):
+    (tmp_path / 'folder.jpg').mkdir()
+    os.mkfifo(tmp_path / 'pipe.jpg')
+    testing.write(tmp_path, 'file', b'')
+    (tmp_path / 'loop.jpg').symlink_to(tmp_path / 'loop.jpg')
+    (tmp_path / 'dangling.jpg').symlink_to(tmp_path / 'none')
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.fspath(tmp_path / 'socket.jpg'))
+        for path, reason in {
+                tmp_path / 'none.jpg': 'missing', tmp_path / 'file' / 'below.jpg': 'missing',
+                tmp_path / 'dangling.jpg': 'missing', f'{tmp_path}/nu\0l.jpg': 'missing',
+                tmp_path / 'file': 'empty', tmp_path / 'folder.jpg': 'not_a_file', tmp_path / 'pipe.jpg': 'not_a_file',
+                tmp_path / 'socket.jpg': 'not_a_file', '/dev/zero': 'not_a_file', '/dev/null': 'not_a_file',
+                tmp_path / 'loop.jpg': 'unreadable', tmp_path / ('x' * 300): 'unreadable'}.items():
+            assert _reason(modality, path) == reason, path
+    assert _reason(modality, b'') == 'empty'
+
+
+def test_a_file_that_may_not_be_opened(modality, tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip('root may open every file')
+    path = testing.write(tmp_path, 'media', MEDIA[modality]())
+    path.chmod(0)
+    assert _reason(modality, path) == 'unreadable'
+
+
+def test_a_file_over_the_limit_is_not_read(modality, tmp_path):
+    path = tmp_path / 'huge'
+    with open(path, 'wb') as file:
+        file.truncate(LIMITS[modality].bytes + 1)
+    assert _reason(modality, path) == 'too_large'
+    content = MEDIA[modality]()
+    assert _reason(modality, content, Limits(bytes=len(content) - 1)) == 'too_large'
+    assert _reason(modality, io.BytesIO(content), Limits(bytes=len(content) - 1)) == 'too_large'
+    assert _read(modality, content, Limits(bytes=len(content))) == _read(modality, content)
+
+
+def test_a_segment_without_length(modality):
+    for start, end in ((0.2, 0.2), (0.2, 0.1), (-1.0, 0.1)):
+        assert _reason(modality, MEDIA[modality](), None, start, end) == 'out_of_range'
+
+
+@pytest.mark.parametrize('size', [100, 1 << 19])  # below what is read at once, and above
+def test_a_range_of_a_file_is_a_file(size, tmp_path):
+    content = bytes(range(256)) * (size // 256 + 1)
+    path = testing.write(tmp_path, 'archive', b'before' + content + b'after')
+    with readers.open_media(path, Limits(), 6, len(content)) as file:
+        assert file.seekable() and file.read() == content and file.read() == b''
+        assert file.seek(-5, os.SEEK_END) == len(content) - 5 and file.read(9) == content[-5:]
+        assert file.seek(3) == 3 and file.read(4) == content[3:7] and file.tell() == 7
+        assert file.seek(len(content) + 5) and file.read(1) == b''
+        with pytest.raises((OSError, ValueError)):
+            file.seek(-1)
+    with readers.open_media(path, Limits(), 6) as file:
+        assert file.read() == content + b'after'
+    for offset, length, limits, reason in ((6, len(content) + 6, Limits(), 'truncated'), (-1, 3, Limits(), 'truncated'),
+                                           (3, 0, Limits(), 'empty'), (1 << 40, -1, Limits(), 'truncated'),
+                                           (0, 9, Limits(bytes=8), 'too_large')):
+        with pytest.raises(readers.MediaError) as caught:
+            readers.open_media(path, limits, offset, length)
+        assert caught.value.reason == reason
+
+
+def test_no_file_is_left_open(modality, tmp_path):
+    path = testing.write(tmp_path, 'media', MEDIA[modality]() + bytes(1 << 19))  # more than is read at once
+    _outcome(modality, path)
+    before = os.listdir('/proc/self/fd')
+    for _ in range(5):
+        _outcome(modality, path)
+        for bad in (tmp_path, testing.write(tmp_path, 'bad', b'x' * (1 << 19))):
+            assert _outcome(modality, bad)
+    assert os.listdir('/proc/self/fd') == before
+
+
+def _outcome(modality, path):
+    try:
+        return _read(modality, path)
+    except readers.MediaError as error:
+        return error.reason
+
+
+def test_errors_are_one_sentence_of_bounded_length():
+    error = readers.MediaError('undecodable', 'a\n  b\t' + 'x' * 10_000)
+    assert error.detail.startswith('a b x') and len(error.detail) == 300
+    assert str(error) == f'undecodable: {error.detail}'
+    with pytest.raises(ValueError, match='no reason'):
+        readers.MediaError('broken', 'It is.')
+    with pytest.raises(ConfigError, match='smell'):
+        readers.read('smell', b'x', None)
+
+
+def test_whatever_a_decoder_raises_is_a_media_error(modality, monkeypatch):
+    def strange(*arguments):
+        raise RecursionError('too deep')
+    monkeypatch.setattr(readers, '_reader', lambda modality: strange)
+    with pytest.raises(readers.MediaError, match='undecodable: RecursionError: too deep'):
+        _read(modality, b'x')
+
+
+def test_a_lack_of_memory_is_said_by_who_bounds_it(monkeypatch):
+    def hungry(*arguments):
+        raise MemoryError
+    monkeypatch.setattr(readers, '_reader', lambda modality: hungry)
+    with pytest.raises(MemoryError):
+        _read('image', b'x')
+
+
+def test_reading_imports_neither_tensorflow_nor_beam():
+    code = ('import sys; from media import listing, readers; '
+            'from media.readers import audio, image, video; '
+            'print([m for m in ("tensorflow", "tfx", "apache_beam") if m in sys.modules])')
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
+    assert result.stdout.strip() == '[]', result.stderr

@@ -1,0 +1,394 @@
+"""Sounds: what every format becomes, segments by seeking, and the reason for each kind of bad file."""
+
+import functools
+import io
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile
+
+from media import readers
+from media.readers import audio
+from model_code.data import Limits
+from model_code.modalities import AudioInput
+from tests import testing
+
+SPEC = AudioInput()
+
+
+def _read(content, **options):
+    return readers.read('audio', content, SPEC, **options)
+
+
+def _reason(content, **options):
+    with pytest.raises(readers.MediaError) as caught:
+        _read(content, **options)
+    assert caught.value.detail and '\n' not in caught.value.detail
+    return caught.value.reason
+
+
+def _notes(content):
+    return readers.read_with_notes('audio', content, SPEC)[1]
+
+
+def _wave(content, **options):
+    """int16 samples of what is stored."""
+    features = _read(content, **options)
+    sound = soundfile.SoundFile(io.BytesIO(features['audio']))
+    assert (sound.samplerate, sound.channels, sound.subtype, sound.format) == (16000, 1, 'PCM_16', 'WAV')
+    assert features['duration_s'] == sound.frames / 16000
+    return sound.read(dtype='int16')
+
+
+def _written(samples, rate=16000, subtype='PCM_16', kind='WAV', channels=1, endian=None):
+    """A sound file by libsndfile, of samples [n], the same in every channel."""
+    out = io.BytesIO()
+    with soundfile.SoundFile(out, 'w', rate, channels, subtype, endian, kind) as file:
+        for at in range(0, len(samples), 1 << 16):  # libsndfile's Vorbis encoder overflows its stack with more at once.
+            file.write(np.repeat(samples[at:at + (1 << 16), None], channels, axis=1))
+    return out.getvalue()
+
+
+# Every format: how it is made of a wave [n] float at a rate, the rate, and how far its time may be off, in seconds.
+
+def _by_libsndfile(kind, subtype, channels=1, endian=None):
+    return lambda wave, rate: _written(wave, rate, subtype, kind, channels, endian)
+
+
+def _by_ffmpeg(container, codec, channels=1, picture=False):
+    return lambda wave, rate: testing.track_bytes(container, codec, rate=rate, channels=channels, picture=picture,
+                                                  wave=wave)
+
+
+FRAME, DELAY = 0.03, 0.06
+FORMATS = {
+    'wav-u8': (_by_libsndfile('WAV', 'PCM_U8'), 22050, 0),
+    'wav-16': (_by_libsndfile('WAV', 'PCM_16'), 8000, 0),
+    'wav-16k': (_by_libsndfile('WAV', 'PCM_16'), 16000, 0),
+    'wav-24': (_by_libsndfile('WAV', 'PCM_24', 2), 44100, 0),
+    'wav-32': (_by_libsndfile('WAV', 'PCM_32', 3), 48000, 0),
+    'wav-float': (_by_libsndfile('WAV', 'FLOAT', 6), 48000, 0),
+    'wav-double': (_by_libsndfile('WAV', 'DOUBLE', 2), 96000, 0),
+    'wav-mulaw': (_by_libsndfile('WAV', 'ULAW', 2), 11025, 0),
+    'wav-alaw': (_by_libsndfile('WAV', 'ALAW'), 8000, 0),
+    'wav-extensible': (_by_libsndfile('WAVEX', 'PCM_16', 2), 44100, 0),
+    'wav-8-channels': (_by_libsndfile('WAVEX', 'PCM_24', 8), 192000, 0),
+    'rf64': (_by_libsndfile('RF64', 'PCM_16'), 32000, 0),
+    'rifx': (_by_libsndfile('WAV', 'PCM_16', 2, 'BIG'), 44100, 0),
+    'aiff': (_by_libsndfile('AIFF', 'PCM_16'), 44100, 0),
+    'aiff-float': (_by_libsndfile('AIFF', 'FLOAT', 2), 48000, 0),
+    'flac-16': (_by_libsndfile('FLAC', 'PCM_16', 2), 44100, 0),
+    'flac-24': (_by_libsndfile('FLAC', 'PCM_24'), 96000, 0),
+    'ogg-vorbis': (_by_libsndfile('OGG', 'VORBIS', 2), 44100, 0),
+    'ogg-opus': (_by_libsndfile('OGG', 'OPUS'), 48000, 0),
+    'ogg-flac': (_by_ffmpeg('ogg', 'flac'), 44100, 0),
+    'mp3-libsndfile': (_by_libsndfile('MP3', 'MPEG_LAYER_III', 2), 44100, FRAME),
+    'mp3-constant': (_by_ffmpeg('mp3', 'libmp3lame'), 44100, 0),
+    'mp3-16k': (_by_ffmpeg('mp3', 'libmp3lame'), 16000, 0),
+    'aac': (_by_ffmpeg('adts', 'aac', 2), 44100, DELAY),
+    'm4a-aac': (_by_ffmpeg('ipod', 'aac', 2), 44100, FRAME),
+    'm4a-alac': (_by_ffmpeg('ipod', 'alac'), 44100, 0),
+    'mp4': (_by_ffmpeg('mp4', 'aac', picture=True), 48000, FRAME),
+    'mov': (_by_ffmpeg('mov', 'pcm_s16le', 2, picture=True), 44100, 0),
+    'webm-opus': (_by_ffmpeg('webm', 'libopus'), 48000, FRAME),
+    'webm-vorbis': (_by_ffmpeg('webm', 'libvorbis'), 44100, FRAME),
+    'mkv-aac': (_by_ffmpeg('matroska', 'aac', picture=True), 44100, FRAME),
+    'mkv-flac': (_by_ffmpeg('matroska', 'flac'), 44100, FRAME),
+    'mkv-ac3': (_by_ffmpeg('matroska', 'ac3', 2), 48000, FRAME),
+    'mpeg-ts': (_by_ffmpeg('mpegts', 'aac', picture=True), 48000, DELAY),
+    'avi-pcm': (_by_ffmpeg('avi', 'pcm_s16le', picture=True), 44100, 0),
+    'avi-mp3': (_by_ffmpeg('avi', 'libmp3lame', picture=True), 44100, DELAY),
+}
+BY_SIZE = {'wav-u8', 'wav-24', 'rf64', 'aiff', 'ogg-vorbis', 'ogg-opus', 'ogg-flac', 'mp3-constant', 'm4a-aac', 'mp4',
+           'mov', 'webm-opus', 'mkv-aac', 'avi-mp3'}  # Those whose headers say how much must be there.
+
+
+def _sweep(rate, seconds=4.0):
+    """A tone of amplitude 0.5 that rises from 200 to 3,000 Hz: it looks alike nowhere."""
+    t = np.arange(round(seconds * rate)) / rate
+    return 0.5 * np.sin(2 * np.pi * (200 * t + 2800 / seconds * t * t / 2))
+
+
+@functools.cache
+def _example(name):
+    make, rate, _ = FORMATS[name]
+    return make(_sweep(rate), rate)
+
+
+def _lag(wave, reference):
+    """By how many samples `wave` is late, and how alike the two are then: 1 is the same."""
+    n = max(len(wave), len(reference))
+    a, b = (np.fft.rfft(x, 2 * n) for x in (wave, reference))
+    like = np.fft.irfft(a * b.conj(), 2 * n) / np.sqrt((wave ** 2.).sum() * (reference ** 2.).sum())
+    return (int(like.argmax()) + n) % (2 * n) - n, like.max()
+
+
+@pytest.mark.parametrize('name', FORMATS)
+def test_every_format_becomes_16_khz_mono(name):
+    make, rate, tolerance = FORMATS[name]
+    wave = _wave(make(0.5 * np.sin(2 * np.pi * 1000 * np.arange(rate) / rate), rate)) / 32768
+    middle = wave[1000:15000]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    assert spectrum.argmax() * 16000 / len(middle) == pytest.approx(1000, abs=2)
+    assert 20 * np.log10(np.sqrt((middle ** 2).mean()) / (0.5 / np.sqrt(2))) == pytest.approx(0, abs=0.5)
+    assert len(wave) / 16000 == pytest.approx(1.0, abs=tolerance + 1e-9)
+
+
+@pytest.mark.parametrize('name', FORMATS)
+def test_a_segment_is_where_it_was_asked_for(name):
+    tolerance = FORMATS[name][2] * 16000
+    reference = 32768 * _sweep(16000)
+    lag, like = _lag(_wave(_example(name)), reference)
+    assert abs(lag) <= tolerance and like > 0.9
+    for start, end in ((0.0, 0.6), (0.2, 0.6), (2.4, 3.2), (3.4, 9.0)):  # Whole samples at all rates.
+        wave, expected = _wave(_example(name), start=start, end=end), reference[round(start * 16000):round(end * 16000)]
+        assert len(wave) == pytest.approx(len(expected), abs=tolerance if end > 4 or not start else 0)
+        lag, like = _lag(wave, expected)
+        assert abs(lag) <= tolerance and like > 0.85
+    for start in (4.2, 100.0):
+        assert _reason(_example(name), start=start, end=start + 1) == 'out_of_range'
+
+
+@pytest.mark.parametrize('kind, endian', [('WAV', None), ('WAV', 'BIG'), ('RF64', None), ('AIFF', None),
+                                          ('FLAC', None)])
+def test_16_khz_mono_pcm16_keeps_every_sample(kind, endian):
+    samples = np.random.default_rng(0).integers(-32768, 32768, 150_000).astype(np.int16)
+    samples[:4] = -32768, 32767, -1, 0
+    content = _written(samples, kind=kind, endian=endian)
+    np.testing.assert_array_equal(_wave(content), samples)
+    np.testing.assert_array_equal(_wave(content, start=1.25, end=8.0), samples[20_000:128_000])
+    np.testing.assert_array_equal(_wave(content, start=9.0, end=14.5), samples[144_000:])
+    np.testing.assert_array_equal(_wave(content, end=0.5), samples[:8000])
+    assert _reason(content, start=len(samples) / 16000) == 'out_of_range'
+
+
+def test_channels_are_averaged():
+    samples = np.random.default_rng(0).integers(-8000, 8000, (3000, 4)).astype(np.int16)
+    out = io.BytesIO()
+    soundfile.write(out, samples, 16000, subtype='PCM_16', format='WAV')
+    assert np.abs(_wave(out.getvalue()) - samples.mean(axis=1)).max() <= 0.5
+
+
+@pytest.mark.parametrize('rate', [44100, 48000])
+def test_resampling_keeps_the_passband_and_leaves_no_alias(rate):
+    def level(frequency):
+        wave = _wave(testing.wav_bytes(3.0, rate, frequency=frequency, subtype='FLOAT'))[800:-800]  # 2 or 3 blocks
+        return 20 * np.log10(np.sqrt(np.mean((wave / 32768.0) ** 2)) / (0.5 / np.sqrt(2)) + 1e-9)
+    for frequency in (100, 1000, 5000, 7000):
+        assert level(frequency) == pytest.approx(0, abs=0.5)
+    for frequency in (9000, 12000):
+        assert level(frequency) < -60
+
+
+def test_blocks_are_joined_without_a_seam():
+    import soxr
+    wave = _sweep(44100, 5.0).astype(np.float32)  # 220,500 samples: three blocks and a part.
+    whole = np.rint(soxr.resample(wave, 44100, 16000) * 32768)
+    assert np.abs(_wave(_written(wave, 44100, 'FLOAT')) - whole).max() <= 1
+
+
+# Seeking.
+
+class _Counting(io.BytesIO):
+    taken = 0
+
+    def read(self, *args):
+        content = super().read(*args)
+        self.taken += len(content)
+        return content
+
+
+@pytest.mark.parametrize('make, seconds', [
+    (_by_libsndfile('WAV', 'PCM_16'), 60), (_by_libsndfile('AIFF', 'PCM_24'), 60),
+    (_by_libsndfile('FLAC', 'PCM_16'), 60), (_by_libsndfile('OGG', 'VORBIS'), 120),
+    (_by_libsndfile('OGG', 'OPUS'), 120), (_by_ffmpeg('mp3', 'libmp3lame'), 150), (_by_ffmpeg('ipod', 'aac'), 120),
+    (_by_ffmpeg('webm', 'libopus'), 120), (_by_ffmpeg('matroska', 'flac'), 60)])
+def test_a_segment_is_found_by_seeking(make, seconds):
+    wave = 0.3 * np.random.default_rng(0).standard_normal(seconds * 16000).clip(-3, 3)
+    content = make(wave, 16000)
+    assert len(content) > 400_000
+    costs = []
+    for start in (1.0, seconds - 3.0):
+        file = _Counting(content)
+        assert len(_wave(file, start=start, end=start + 1)) == 16000
+        costs.append(file.taken)
+    # FFmpeg and libsndfile read in pages of up to 64 KiB, and search some formats.
+    assert costs[1] < costs[0] + 200_000 and costs[1] < len(content) / 2 + 100_000
+
+
+def test_every_segment_of_an_mp3_of_constant_bit_rate_is_exact():
+    content = _by_ffmpeg('mp3', 'libmp3lame')(_sweep(44100, 30.0), 44100)
+    reference = 32768 * _sweep(16000, 30.0)
+    for start in np.arange(0.2, 29.0, 1.77):
+        begin = round(start * 16000)
+        lag, like = _lag(_wave(content, start=start, end=start + 0.5), reference[begin:begin + 8000])
+        assert lag == 0 and like > 0.99
+
+
+def test_a_sound_costs_what_is_stored_of_it_and_no_more():
+    content = io.BytesIO(_written(np.zeros(120 * 48000, np.float32), 48000, 'FLOAT', channels=2))  # 46 MB
+    tracemalloc.start()
+    stored = len(_read(content)['audio'])
+    peak = tracemalloc.get_traced_memory()[1]
+    _read(content, start=100.0, end=101.0)
+    tracemalloc.stop()
+    assert peak < 2.5 * stored + (8 << 20)
+
+
+# What is odd, and what is refused.
+
+def test_notes():
+    tone = np.sin(np.arange(16000) / 5)
+    assert _notes(_written(np.zeros(1600, np.int16))) == ('silent',)
+    assert _notes(_written((3 * tone).astype(np.int16))) == ('silent',)
+    assert _notes(_written((9 * tone).astype(np.int16))) == ()
+    assert _notes(_written(np.clip(1.5 * tone, -1, 1), subtype='FLOAT')) == ('clipped',)
+    assert _notes(_written(-np.clip(1.5 * tone, 0, 1), subtype='FLOAT')) == ('clipped',)
+    assert _notes(_written(0.99 * tone)) == ()
+    once = (20000 * tone).astype(np.int16)
+    once[100:110] = 32767  # A run, and less than 0.1 % of all samples.
+    assert _notes(_written(once)) == ()
+    once[::10] = 32767  # Many, and no run.
+    assert _notes(_written(once)) == ()
+
+
+def test_limits_hold_for_the_segment():
+    content = testing.wav_bytes(10, 8000)
+    assert _reason(content, limits=Limits(seconds=2)) == 'too_large'
+    assert _read(content, limits=Limits(seconds=2), start=7.0, end=9.0)['duration_s'] == 2
+    assert _read(content, limits=Limits(seconds=2), start=9.0, end=99.0)['duration_s'] == 1
+    assert _reason(content, limits=Limits(seconds=2), start=1.0) == 'too_large'
+    assert _reason(content, limits=Limits(bytes=1000)) == 'too_large'
+    assert _reason(testing.track_bytes('mp4', 'aac', 4), limits=Limits(seconds=2)) == 'too_large'
+    # Its header says nothing: found while decoding.
+    assert _reason(testing.track_bytes('adts', 'aac', 4), limits=Limits(seconds=2)) == 'too_large'
+    for name in ('wav-16', 'flac-16', 'ogg-vorbis', 'mp3-constant', 'mp4'):
+        assert _reason(_example(name), limits=Limits(decode_seconds=1e-6)) == 'too_slow'
+
+
+@pytest.mark.parametrize('name', FORMATS)
+def test_files_that_end_early_and_files_that_are_damaged(name, capfd):
+    content = _example(name)
+    for cut in (len(content) * 2 // 3, len(content) - 100):
+        reason = _reason(content[:cut])
+        assert reason == 'truncated' if name in BY_SIZE else reason in ('truncated', 'undecodable')
+    _reason(content[:30])
+    if name.startswith(('flac', 'mp3', 'm4a', 'mp4', 'mkv-aac', 'mkv-flac', 'aac')):
+        damaged = bytearray(content)
+        for at in np.random.default_rng(0).integers(len(content) // 4, len(content) * 3 // 4, 60):
+            damaged[at] ^= 0xFF
+        assert _reason(bytes(damaged)) in ('undecodable', 'truncated')
+    assert capfd.readouterr().err == ''  # The decoders' own messages stay out of the log.
+
+
+def test_what_is_no_sound():
+    assert _reason(b'') == 'empty'
+    assert _reason(b'<!DOCTYPE html><html>not found</html>') == 'unsupported'
+    assert _reason(b'#EXTM3U\n/etc/passwd\n') == 'unsupported'
+    assert _reason(b'ffconcat version 1.0\nfile /etc/passwd\n') == 'unsupported'
+    assert _reason(testing.image_bytes('JPEG')) == 'unsupported'
+    assert _reason(b'\xff' * 1000) == 'unsupported'
+    assert _reason(testing.mp4_bytes()) == 'no_stream'
+    assert _reason(testing.mp4_bytes(), start=0.2, end=0.4) == 'no_stream'
+    for kind in ('WAV', 'AIFF', 'FLAC'):
+        assert _reason(testing.wav_bytes(0, kind=kind)) == 'empty'
+
+
+def test_wav_headers_that_lie():
+    wav = testing.wav_bytes(0.5)
+    assert _reason(wav[:-1000]) == 'truncated'
+    assert _reason(wav[:20]) == 'truncated'
+    assert _reason(b'RIFF\0\0\0\0WAVEfmt \x02\0\0\0xx' + b'data\x04\0\0\0abcd') == 'undecodable'
+
+    def patched(offset, form, *values):
+        changed = bytearray(wav)
+        struct.pack_into(form, changed, offset, *values)
+        return bytes(changed)
+    assert _reason(patched(40, '<I', 0x40000000)) == 'truncated'
+    for rate in (1, 999, 400_000, 0xFFFFFFFF):
+        assert _reason(patched(24, '<I', rate)) in ('unsupported', 'undecodable')
+    assert _reason(patched(22, '<H', 500)) == 'unsupported'
+    assert _reason(patched(22, '<H', 0)) == 'undecodable'
+    assert _reason(patched(20, '<H', 0x2222)) in ('unsupported', 'undecodable')  # A codec that nobody knows.
+    assert _reason(wav[:12] + b'JUNK\0\0\0\0' * 100_000 + wav[12:]) == 'undecodable'
+    # Hours, without the bytes: at 1 kHz and 8 bit a small file holds many.
+    assert _reason(testing.wav_bytes(700, rate=1000)) == 'too_large'
+    # RF64 says its size twice; the 64 bits count.
+    rf64 = bytearray(testing.wav_bytes(0.5, kind='RF64'))
+    struct.pack_into('<Q', rf64, rf64.index(b'ds64') + 16, 1 << 40)
+    assert _reason(bytes(rf64)) == 'truncated'
+
+
+def test_a_wav_written_to_a_pipe_has_no_length_and_is_read_to_its_end():
+    wav = bytearray(testing.wav_bytes(0.5))
+    start = wav.index(b'data')
+    for unknown in (b'\xff\xff\xff\xff', b'\0\0\0\0', b'\0\xf0\xff\x7f'):
+        wav[start + 4:start + 8] = wav[4:8] = unknown
+        assert _read(bytes(wav))['duration_s'] == 0.5
+        assert _read(bytes(wav), start=0.3, end=0.4)['duration_s'] == 0.1
+    empty = testing.wav_bytes(0) + b'LIST' + struct.pack('<I', 12) + b'INFOISFT\0\0\0\0'
+    assert _reason(empty) == 'empty'
+
+
+def test_claims_of_hours_are_turned_away_before_they_are_decoded():
+    flac = bytearray(testing.wav_bytes(1, kind='FLAC'))
+    packed, = struct.unpack_from('>Q', flac, 18)  # STREAMINFO: rate, channels, depth, and 36 bits of samples
+    struct.pack_into('>Q', flac, 18, packed & ~((1 << 36) - 1) | 16000 * 3600 * 30)
+    assert _reason(bytes(flac)) == 'too_large'
+    assert _reason(bytes(flac), start=3600.0, end=3601.0) in ('truncated', 'undecodable')
+    mkv = bytearray(testing.track_bytes('matroska', 'flac', 1))
+    struct.pack_into('>d', mkv, mkv.index(b'\x44\x89\x88') + 3, 1e3 * 3600 * 30)  # Duration, in ms
+    assert _reason(bytes(mkv)) == 'too_large'
+    assert _reason(bytes(mkv), start=0.5, end=100.0) == 'truncated'
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize('rate', [16000, 44100])
+def test_samples_that_are_no_number(value, rate):
+    wave = np.zeros(5000, np.float32)
+    wave[1234] = value
+    assert _reason(_written(wave, rate, 'FLOAT')) == 'undecodable'
+
+
+def test_tags_before_and_behind_the_frames_are_no_sound():
+    id3 = b'ID3\x03\0\0' + bytes([0, 0, 7, 104]) + b'\0' * 1000
+    for name in ('mp3-constant', 'mp3-libsndfile', 'aac', 'flac-16'):
+        wave = _wave(_example(name))
+        np.testing.assert_array_equal(_wave(id3 + _example(name)), wave)
+        if name.startswith('mp3'):
+            np.testing.assert_array_equal(_wave(id3 + _example(name) + b'TAG' + b'\0' * 125), wave)
+            np.testing.assert_array_equal(_wave(id3 + _example(name), start=1.0, end=2.0),
+                                          _wave(_example(name), start=1.0, end=2.0))
+
+
+@pytest.mark.parametrize('name', ['wav-24', 'flac-24', 'mp4'])
+def test_a_file_that_fails_while_it_is_read_is_unreadable(name, capfd):
+    class Failing(io.BytesIO):
+        def read(self, *args):
+            if self.tell() > 20_000:
+                raise OSError('the bucket is gone')
+            return super().read(*args)
+    assert _reason(Failing(_example(name))) == 'unreadable'
+    assert capfd.readouterr().err == ''
+
+
+def test_a_decoder_that_seeks_to_before_the_beginning_stays_where_it_is():
+    for file in (io.BytesIO(b'abcd'), io.BufferedReader(io.BytesIO(b'abcd'))):
+        source = audio._Source(file, 1.0)
+        assert source.seek(2) == 2 and source.seek(-1) == 2 and source.read(2) == b'cd'
+
+
+def test_the_name_of_a_file_says_nothing(tmp_path):
+    for name in ('a.raw', 'a.mp3', 'a'):
+        path = testing.write(tmp_path, name, testing.wav_bytes(20, 16000))  # Beyond what is read in one go.
+        assert _read(path)['duration_s'] == 20
+    path = testing.write(tmp_path, 'b.wav', testing.track_bytes('mp4', 'aac', 30, picture=True))
+    assert _read(path)['duration_s'] == pytest.approx(30, abs=FRAME)
+
+
+def test_tensorflow_decodes_what_is_stored():
+    import tensorflow as tf
+    wave, rate = tf.audio.decode_wav(_read(testing.wav_bytes(0.25, 8000, 2))['audio'])
+    assert rate.numpy() == 16000 and wave.shape == (4000, 1)
