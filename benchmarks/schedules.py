@@ -41,8 +41,8 @@ def train(config_name: str, root: str, schedule: str, share: float) -> dict:
     """{'seconds', 'steps', 'metrics': {name: value}} of one schedule."""
     import tf_keras
 
-    from components.co_trainer import evaluation, executor
-    from model_code import input_pipeline, loop, polyvit, strategy
+    from components.co_trainer import executor
+    from model_code import evaluation, input_pipeline, loop, polyvit, strategy
     config = importlib.import_module(f'pipeline.configs.{config_name}').get_config()
     mixture = Mixture(tuple(dataclasses.replace(t, steps=max(1, round(share * t.steps))) for t in config.mixture.tasks),
                       schedule, config.mixture.seed)

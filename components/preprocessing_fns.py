@@ -1,11 +1,10 @@
 """Transform's preprocessing_fn, one a modality: raw features -> what training reads. Media bytes stay encoded.
 
-Each takes the batched features that TaskSchemaGen's schema describes and custom_config: 'task' and 'spec' (the
-modality's input settings) as JSON, and optionally 'classes', the label domain as a JSON list; without it the label
-domain is that of the media, which then must be at hand. Each returns `id`, `label`, the
-media feature, and writes the vocabulary `<task>_labels`, a label a line, most frequent first. `label` is a place in
-that file: [N] int64, -1 for a label that is not in it; for a multi-label task, or one with label groups, [N, classes]
-float32, 1 at each place.
+Each takes the batched features that TaskSchemaGen's schema describes and custom_config: 'task', 'spec' (the modality's
+input settings) and 'classes' (the label domain, a list), as JSON. Each returns `id`, `label`, the media feature, and
+writes the vocabulary `<task>_labels`, one label per line, most frequent first. `label` is a place in that file: [N]
+int64, -1 for a label that is not in it; for a multi-label task, or one with label groups, [N, classes] float32, 1 at
+each place.
 """
 
 import json
@@ -13,7 +12,6 @@ import json
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from media import listing
 from model_code.modalities import AudioInput
 from model_code.preprocessing import audio as audio_ops
 from model_code.serialization import from_json
@@ -61,8 +59,8 @@ def _id_and_label(inputs, custom_config) -> dict:
         inputs['label'], vocab_filename=f'{task.name}_labels', default_value=-1, num_oov_buckets=0)
     if task.multi_hot:
         # How many classes there are must be known while the graph is built: an example's shape is part of its schema.
-        classes = json.loads(custom_config['classes']) if 'classes' in custom_config else listing.classes_of(task)
-        places = multi_hot(tf.sparse.to_dense(places, default_value=-1), len(classes))
+        classes = len(json.loads(custom_config['classes']))
+        places = multi_hot(tf.sparse.to_dense(places, default_value=-1), classes)
     return {'id': inputs['id'], 'label': places}
 
 

@@ -15,7 +15,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from model_code import export, initialisation, input_pipeline, loop, modalities, polyvit, strategy
+from model_code import evaluation, export, initialisation, input_pipeline, loop, modalities, polyvit, strategy
 from model_code.serialization import from_json
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
 from model_code.tasks import Mixture, Task
@@ -108,7 +108,6 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
 
     evaluate = None
     if config.eval_every:
-        from components.co_trainer import evaluation  # the metrics' module takes seconds to import
         evaluate = evaluation.make_evaluate(model, model_config, classes, eval_files, config.eval_batch_size)
     history = loop.train(distribution, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs)
     if not strategy.is_chief(distribution):

@@ -1,13 +1,4 @@
-"""The evaluation's metrics, as numpy functions and as TFMA metrics made of them.
-
-An example has `scores` [classes] float (probabilities) and a label: an int class id; a multi-hot [classes] float; or,
-for a task with label groups, [classes] float: a class of group g (from 1) has g where it is the label, else -g.
-`eval_config.py` names the TFMA classes; Beam's workers import them from here.
-
-Why not the stock Keras metrics: the baseline may be a model that never learned a class which the data now has. Its
-label id is -1 then; Keras' cross-entropy raises on it, while here such an example counts as wrong. And neither Keras
-nor TFMA has an exact macro average precision.
-"""
+"""model_code.metrics as TFMA metrics. `eval_config.py` names the classes; Beam's workers import them from here."""
 
 import functools
 import typing
@@ -16,74 +7,7 @@ import apache_beam as beam
 import numpy as np
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 
-# Probabilities are clipped to at least this in logarithms, as Keras does: the largest loss of an example is 16.1.
-EPSILON = 1e-7
-
-
-def correct(label: int, scores: np.ndarray, k: int = 1) -> float:
-    """1.0 where the label is among the k best scores, else 0.0; 0.0 for a label of -1 or a score that is no number."""
-    if not 0 <= label < len(scores) or np.isnan(scores).any():
-        return 0.0
-    # Ties are broken against the model: constant scores must not count as right.
-    better = np.count_nonzero(scores >= scores[label]) - 1
-    return float(better < k)
-
-
-def cross_entropy(label: int, scores: np.ndarray) -> float:
-    """-log of the label's probability; a label of -1 has probability 0."""
-    probability = scores[label] if 0 <= label < len(scores) else 0.0
-    return float(-np.log(np.clip(probability, EPSILON, 1.0)))
-
-
-def binary_cross_entropy(label: np.ndarray, scores: np.ndarray) -> float:
-    """The mean over classes of -log of what the model gave to each class's being, or not being, there."""
-    scores = np.clip(scores.astype(np.float64), EPSILON, 1 - EPSILON)
-    return float(-np.mean(label * np.log(scores) + (1 - label) * np.log(1 - scores)))
-
-
-def group_label(label: np.ndarray, scores: np.ndarray, group: int) -> tuple[int, np.ndarray]:
-    """One group's label, by its place among the group's classes (-1: a class unknown to the model), and scores."""
-    members = np.abs(label) == group
-    right = np.flatnonzero(label[members] > 0)
-    return (int(right[0]) if len(right) else -1), scores[members]
-
-
-def groups_correct(label: np.ndarray, scores: np.ndarray, groups: typing.Sequence[int]) -> float:
-    """1.0 where the best class of each of the groups is the right one, else 0.0."""
-    return float(all(correct(*group_label(label, scores, group)) for group in groups))
-
-
-def groups_cross_entropy(label: np.ndarray, scores: np.ndarray) -> float:
-    """The mean over the label groups of `cross_entropy`."""
-    groups = range(1, 1 + int(np.abs(label).max()))
-    return float(np.mean([cross_entropy(*group_label(label, scores, group)) for group in groups]))
-
-
-def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the precision-recall steps of one class: labels [N] of 0 and 1, scores [N].
-
-    Equal scores are one threshold, as in scikit-learn. NaN where no example is positive or a score is no number.
-    """
-    positives = np.count_nonzero(labels)
-    if not positives or np.isnan(scores).any():
-        return float('nan')
-    order = np.argsort(-scores, kind='stable')
-    labels, scores = np.asarray(labels, np.float64)[order], scores[order]
-    last_of_ties = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
-    found = np.cumsum(labels)[last_of_ties]
-    precision = found / (last_of_ties + 1)
-    return float(np.sum(np.diff(found, prepend=0.0) / positives * precision))
-
-
-def mean_average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
-    """The mean of `average_precision` over the classes with a positive example; labels and scores are [N, classes].
-
-    NaN where no class has one, or where any score is no number: a model that gives NaN must not pass a threshold.
-    """
-    present = np.flatnonzero(np.any(labels > 0, axis=0))
-    if not len(present):
-        return float('nan')
-    return float(np.mean([average_precision(labels[:, c] > 0, scores[:, c]) for c in present]))
+from model_code import metrics
 
 
 class _Combiner(beam.CombineFn):
@@ -144,7 +68,7 @@ class _AllExamplesCombiner(_Combiner):
         if not accumulator:
             return {self._key: float('nan')}
         labels, scores = np.concatenate(accumulator, axis=1)
-        return {self._key: mean_average_precision(labels, scores)}
+        return {self._key: metrics.mean_average_precision(labels, scores)}
 
 
 def _computations(make_combiner, name, eval_config, model_name, output_name) -> metric_types.MetricComputations:
@@ -153,11 +77,11 @@ def _computations(make_combiner, name, eval_config, model_name, output_name) -> 
 
 
 def _top_k(label: np.ndarray, scores: np.ndarray, k: int) -> float:
-    return correct(int(label[0]), scores, k)
+    return metrics.correct(int(label[0]), scores, k)
 
 
-_LOSSES = {'single': lambda label, scores: cross_entropy(int(label[0]), scores), 'multi': binary_cross_entropy,
-           'groups': groups_cross_entropy}
+_LOSSES = {'single': lambda label, scores: metrics.cross_entropy(int(label[0]), scores),
+           'multi': metrics.binary_cross_entropy, 'groups': metrics.groups_cross_entropy}
 
 
 def _loss(label: np.ndarray, scores: np.ndarray, kind: str) -> float:
@@ -186,7 +110,7 @@ class GroupAccuracy(metric_types.Metric):
 
 def _group_computations(name='joint_accuracy', eval_config=None, model_name='', output_name='', groups=(1,), **_):
     def make(key, config):
-        return _MeanCombiner(key, config, functools.partial(groups_correct, groups=groups))
+        return _MeanCombiner(key, config, functools.partial(metrics.groups_correct, groups=groups))
     return _computations(make, name, eval_config, model_name, output_name)
 
 
@@ -207,7 +131,7 @@ def _loss_computations(name='loss', eval_config=None, model_name='', output_name
 
 
 class MeanAveragePrecision(metric_types.Metric):
-    """`mean_average_precision` over all examples of the slice, exact: no thresholds, no histogram."""
+    """`metrics.mean_average_precision` over all examples of the slice, exact: no thresholds, no histogram."""
 
     def __init__(self, name: str = 'mean_average_precision'):
         super().__init__(metric_util.merge_per_key_computations(_map_computations), name=name)

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.co_trainer import evaluation
-from model_code import loop, polyvit, schedules, summaries
+from model_code import evaluation, loop, polyvit, schedules, summaries
 from model_code.checkpoints import Checkpoints
 from model_code.preprocessing import image
 from model_code.tasks import Mixture, Task

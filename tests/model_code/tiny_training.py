@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from model_code import input_pipeline, loop, polyvit, strategy
+from model_code import evaluation, input_pipeline, loop, polyvit, strategy
 from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture, Task
 from tests import testing
@@ -86,7 +86,6 @@ def train(folder: str, checkpoints: str = 'checkpoints', config: TrainingConfig 
                                           i, counts_dir=directory) for i, t in enumerate(tasks)}
     os.makedirs(directory, exist_ok=True)
     if config.eval_every and evaluate is None:
-        from components.co_trainer import evaluation  # takes long to import
         files = {t.name: files_of(folder, t) for t in tasks}
         evaluate = evaluation.make_evaluate(model, model_config, {t.name: CLASSES for t in tasks}, files, 4)
     history = loop.train(

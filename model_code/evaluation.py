@@ -8,8 +8,7 @@ from typing import Callable
 import numpy as np
 import tensorflow as tf
 
-from components.task_evaluator import metrics
-from model_code import input_pipeline, losses
+from model_code import input_pipeline, losses, metrics
 from model_code.polyvit import PolyViT
 from model_code.settings import ModelConfig
 from model_code.tasks import Task
