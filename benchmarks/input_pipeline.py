@@ -29,7 +29,7 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # as the command line sets 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
-from benchmarks import trainee
+from benchmarks import train_steps
 from benchmarks.report import Report, chosen
 from model_code.modalities import MODALITIES, VideoInput
 from model_code.settings import TrainingConfig, preset
@@ -162,10 +162,11 @@ def step_rate(task: Task, classes: int, batch) -> float:
     import tensorflow as tf
 
     from model_code import training
-    _, make_steps = trainee.make((task,), classes, MODEL, TrainingConfig(optimizer='momentum', strategy='one_device'))
+    config = TrainingConfig(optimizer='momentum', strategy='one_device')
+    _, make_steps = train_steps.make((task,), classes, MODEL, config)
     step = training.traced(make_steps().single(task))
     seconds = []
-    with training.graphs_as_written():
+    with training.without_graph_optimizer():
         for number in range(7):
             start = time.perf_counter()
             step(batch, tf.constant(number), tf.constant(1e-3))[0].numpy()

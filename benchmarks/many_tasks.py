@@ -34,7 +34,7 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # as the command line sets 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
-from benchmarks import trainee
+from benchmarks import train_steps
 from benchmarks.report import Report, chosen
 from model_code.modalities import VideoInput
 from model_code.settings import TrainingConfig, preset
@@ -52,7 +52,7 @@ def tracing(tasks: int, jit: bool, model: str) -> dict:
     from model_code import training
     mixture = tuple(Task(f't{i}', 'image', steps=1, batch_size=1) for i in range(tasks))
     config = preset(model)
-    _, make = trainee.make(mixture, CLASSES, config, TrainingConfig(strategy='one_device', jit=jit))
+    _, make = train_steps.make(mixture, CLASSES, config, TrainingConfig(strategy='one_device', jit=jit))
     batch = tf.zeros([1, *config.image.shape]), tf.zeros([1], tf.int64)
     found = {'cpu': [], 'wall': []}
 
@@ -61,7 +61,7 @@ def tracing(tasks: int, jit: bool, model: str) -> dict:
         training.traced(steps.single(task))(batch, tf.constant(0), tf.constant(1e-3))[0].numpy()
         return time.process_time() - cpu, time.perf_counter() - wall
 
-    with training.graphs_as_written():
+    with training.without_graph_optimizer():
         steps = make()
         for task in mixture:
             cpu, wall = first_step(steps, task)
@@ -125,12 +125,12 @@ def accumulated(tasks: int, jit: bool) -> dict:
     config = preset('Ti')
     mixture = tuple(Task(f't{i}', 'image', steps=1, batch_size=32) for i in range(tasks))
     recipe = TrainingConfig(optimizer='momentum', strategy='one_device', jit=jit)
-    _, make = trainee.make(mixture, CLASSES, config, recipe)
+    _, make = train_steps.make(mixture, CLASSES, config, recipe)
     step = training.traced(make().accumulated(mixture))
     batch = tf.zeros([32, *config.image.shape]), tf.zeros([32], tf.int64)
     on_batches = functools.partial(step, {t.name: batch for t in mixture}, rate=tf.constant(1e-3))
     before = resident_mb()
-    with training.graphs_as_written():
+    with training.without_graph_optimizer():
         for number in range(2):
             on_batches(number=tf.constant(number))[0].numpy()
     return {'mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before}

@@ -26,7 +26,7 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # as the command line sets 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
-from benchmarks import trainee
+from benchmarks import train_steps
 from benchmarks.report import Report, chosen
 from model_code.modalities import VideoInput
 from model_code.settings import TrainingConfig, preset
@@ -56,7 +56,7 @@ def measure(kind: str, times: int, jit: bool) -> dict:
     product = tf.function(lambda: tf.matmul(matrix, matrix), autograph=False)
     task = Task(kind, kind, steps=1, batch_size=BATCH)
     config = TrainingConfig(optimizer='momentum', strategy='one_device', jit=jit)
-    model, make_steps = trainee.make((task,), CLASSES, MODEL, config)
+    model, make_steps = train_steps.make((task,), CLASSES, MODEL, config)
     step = training.traced(make_steps().single(task))
     inputs, labels = tf.random.normal([BATCH, *MODEL.input(kind).shape]), tf.zeros([BATCH], tf.int64)
     forward = {suffix: tf.function(functools.partial(model.logits, kind), autograph=False, jit_compile=compiled)
@@ -67,7 +67,7 @@ def measure(kind: str, times: int, jit: bool) -> dict:
     found = {}
 
     for name, call in calls.items():
-        with training.graphs_as_written() if name == 'train' else contextlib.nullcontext():
+        with training.without_graph_optimizer() if name == 'train' else contextlib.nullcontext():
             found[f'{name}_first'] = seconds_of(call)
         # In turns with the peak: a machine's clock and neighbours change from second to second.
         turns = [(statistics.median(seconds_of(lambda: product().numpy()) for _ in range(5)), seconds_of(call))

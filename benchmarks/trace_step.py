@@ -13,7 +13,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 import tensorflow as tf
 
-from benchmarks import trainee
+from benchmarks import train_steps
 from model_code import training
 from model_code.modalities import ImageInput
 from model_code.settings import ModelConfig, TrainingConfig
@@ -27,7 +27,7 @@ def trace_seconds(autograph: bool) -> float:
     """CPU seconds to trace one task's step, after another task's has warmed the caches."""
     config = TrainingConfig(strategy='one_device')
     training.traced = functools.partial(tf.function, autograph=autograph)
-    _, make_steps = trainee.make(TASKS, 10, MODEL, config)
+    _, make_steps = train_steps.make(TASKS, 10, MODEL, config)
     for task in TASKS:
         batch = (tf.zeros([task.batch_size, *MODEL.image.shape]), tf.zeros([task.batch_size], tf.int64))
         # Steps of its own: else the two tasks would share what is traced.

@@ -1,15 +1,13 @@
 """Checkpoints of model, optimiser and step. A save cut short, or files damaged since, are never loaded."""
 
 import errno
-import logging
 import os
 import re
 
 import tensorflow as tf
 
 from model_code.errors import PipelineStop
-
-_logger = logging.getLogger('polyvit')
+from model_code.logger import logger
 
 
 class Checkpoints:
@@ -41,9 +39,9 @@ class Checkpoints:
                 self._load(path)
                 self.latest = path
                 return int(self.step.numpy())  # one of several replicas' is no number
-            _logger.warning('training: the checkpoint %s is not whole (%s).', path, problem)
+            logger.warning('training: the checkpoint %s is not whole (%s).', path, problem)
         if paths:
-            _logger.warning('training: no checkpoint in %s is whole; training starts anew.', self._manager.directory)
+            logger.warning('training: no checkpoint in %s is whole; training starts anew.', self._manager.directory)
         return 0
 
     def _load(self, path: str):
@@ -74,7 +72,7 @@ class Checkpoints:
         self.latest = self._manager.save(checkpoint_number=steps_done)
 
 
-class disk_full_is_a_sentence:
+class stop_if_disk_full:
     """A context: no space left while writing to `directory` is a PipelineStop that says where and what to do."""
 
     def __init__(self, directory: str):

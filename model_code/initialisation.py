@@ -5,7 +5,6 @@ trained model can be taught new tasks. Nothing is unpickled, and no array is rea
 """
 
 import json
-import logging
 import math
 import os
 
@@ -15,10 +14,9 @@ from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from model_code import modalities
 from model_code.errors import PipelineStop
+from model_code.logger import logger
 from model_code.polyvit import PolyViT
 from model_code.serialization import from_dict
-
-_logger = logging.getLogger('polyvit')
 
 MAX_POSITIONS = 16_384  # of a ViT's position embedding: the one array whose size the model does not give
 CARD_FILE = 'model_card.json'
@@ -42,8 +40,8 @@ def initialise(model: PolyViT, path: str, inflation: str = 'central_frame',
         found = _from_vit(model, path, inflation)
     else:
         found = _from_own(model, path, vocabularies or {})
-    _logger.info('initialisation from %s: %d arrays taken; resized: %s; fresh: %s', path, len(found['taken']),
-                 ', '.join(found['resized']) or 'none', ', '.join(found['fresh']) or 'none')
+    logger.info('initialisation from %s: %d arrays taken; resized: %s; fresh: %s', path, len(found['taken']),
+                ', '.join(found['resized']) or 'none', ', '.join(found['fresh']) or 'none')
     return found
 
 
@@ -215,7 +213,7 @@ def _from_vit(model: PolyViT, path: str, inflation: str) -> dict[str, list[str]]
     unused = sorted(file.names - file.used)
     if unused:
         more = f' and {len(unused) - 20} more' if len(unused) > 20 else ''
-        _logger.info('initialisation: %s also holds, unused: %s%s', path, ', '.join(unused[:20]), more)
+        logger.info('initialisation: %s also holds, unused: %s%s', path, ', '.join(unused[:20]), more)
     variables = named_variables(model)
     for key, value in values.items():
         variables[key].assign(value.reshape(variables[key].shape))

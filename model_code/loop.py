@@ -2,7 +2,6 @@
 
 import functools
 import json
-import logging
 import math
 import os
 import signal
@@ -14,15 +13,15 @@ import numpy as np
 import tensorflow as tf
 
 from model_code import schedules, training
-from model_code.checkpoints import Checkpoints, disk_full_is_a_sentence
+from model_code.checkpoints import Checkpoints, stop_if_disk_full
 from model_code.errors import PipelineStop
+from model_code.logger import logger
 from model_code.polyvit import PolyViT
 from model_code.settings import TrainingConfig
 from model_code.strategy import is_chief, workers
 from model_code.summaries import Summaries
 from model_code.tasks import Mixture
 
-_logger = logging.getLogger('polyvit')
 PROGRESS_EVERY_S = 5.0
 CHECKPOINT_EVERY_S = 600.0
 HISTORY_LENGTH = 2_000  # steps written to history.json at most: a curve needs no more
@@ -58,8 +57,8 @@ class Progress:
             return
         self._said = now
         losses = ', '.join(f'{name} {value:.3f}' for name, value in sorted(self._losses.items()))
-        _logger.info('training: step %d of %d (%d%%), %sloss: %s', done, self._total, 100 * done // self._total,
-                     self._speed(self._total - done), losses)
+        logger.info('training: step %d of %d (%d%%), %sloss: %s', done, self._total, 100 * done // self._total,
+                    self._speed(self._total - done), losses)
 
     def pause(self):
         """What was done since the last update was no step."""
@@ -92,7 +91,7 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
     Raises PipelineStop where a loss or gradient is not finite, the disk is full, or the process is asked to end
     (SIGTERM: what is done so far is saved first).
     """
-    with disk_full_is_a_sentence(checkpoint_dir), training.graphs_as_written():
+    with stop_if_disk_full(checkpoint_dir), training.without_graph_optimizer():
         return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs).run()
 
 
@@ -133,16 +132,16 @@ class _Training:
         iterators = {name: iter(strategy.distribute_datasets_from_function(functools.partial(datasets[name], batches)))
                      for name, batches in done.items()}
         if self._accumulated:
-            return {'all': training.repeated(steps.accumulated(self._mixture.tasks),
-                                             lambda: {name: next(i) for name, i in iterators.items()})}
-        return {t.name: training.repeated(steps.single(t), lambda name=t.name: next(iterators[name]))
+            return {'all': training.multi_step_function(steps.accumulated(self._mixture.tasks),
+                                                        lambda: {name: next(i) for name, i in iterators.items()})}
+        return {t.name: training.multi_step_function(steps.single(t), lambda name=t.name: next(iterators[name]))
                 for t in self._mixture.tasks}
 
     def run(self) -> dict:
         if self._first:
-            _logger.info('training: goes on at step %d of %d, from the checkpoint %s', self._first, self._total,
-                         self._checkpoints.latest)
-        _logger.info('training: tensorboard --logdir %s', os.path.join(self._directory, SUMMARIES_DIR))
+            logger.info('training: goes on at step %d of %d, from the checkpoint %s', self._first, self._total,
+                        self._checkpoints.latest)
+        logger.info('training: tensorboard --logdir %s', os.path.join(self._directory, SUMMARIES_DIR))
         self._progress = Progress(self._total)
         self._start = self._saved = time.monotonic()
         self._seconds_before = self._history['seconds']
@@ -275,5 +274,5 @@ def _read_history(directory: str, first: int) -> dict:
             history = json.load(file)
         return history | {'steps': [s for s in history['steps'] if s['step'] < first]}
     except (ValueError, KeyError, TypeError) as error:  # no JSON, no UTF-8, or not what was written
-        _logger.warning('training: %s cannot be read (%s); the history starts at step %d.', path, error, first)
+        logger.warning('training: %s cannot be read (%s); the history starts at step %d.', path, error, first)
         return {'steps': [], 'seconds': 0.0}

@@ -1,4 +1,4 @@
-"""The train step: forward, loss, gradients, clipping, update. One traced function a task (`repeated`).
+"""The train step: forward, loss, gradients, clipping, update. One traced function a task (`multi_step_function`).
 
 What a step draws at random is a function of (config.seed, step, replica). Gradients are clipped after they are summed
 over the replicas, for every modality, so that a recipe does not depend on the number of devices. (The reference does so
@@ -82,7 +82,7 @@ class LossScale(tf.Module):
 
 
 @contextlib.contextmanager
-def graphs_as_written():
+def without_graph_optimizer():
     """Functions first called in this context are run as they were traced, without TensorFlow's graph optimiser.
 
     It goes through the whole of a step's graph anew for every task, which is most of what a further task costs at the
@@ -112,7 +112,7 @@ class TrainSteps:
         self._encoders, self._functions = {}, {}
 
     def single(self, task: Task) -> Callable:
-        """A function of (batch, number, rate) -> (loss, gradient norm), scalars; to be traced, by `repeated` say.
+        """A function of (batch, number, rate) -> (loss, gradient norm), scalars. It is not traced yet.
 
         batch: a distributed (inputs, labels); number: the step, int32; rate: the learning rate, float32.
         """
@@ -253,7 +253,7 @@ def _done(_) -> bool:
     return True
 
 
-def repeated(step: Callable, next_batch: Callable) -> Callable:
+def multi_step_function(step: Callable, next_batch: Callable) -> Callable:
     """A function of (first step, rates [k]) -> (losses [k], norms [k]): k steps of one task in one call; traced once.
 
     step: of TrainSteps. next_batch: a function of nothing -> the step's next batch, from distributed iterators.

@@ -3,16 +3,14 @@
 import collections
 import dataclasses
 import json
-import logging
 import os
 
 from media import findings
 from model_code import settings
 from model_code.errors import ConfigError
+from model_code.logger import logger
 
 RUNTIME = 'runtime'
-
-_log = logging.getLogger('polyvit')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,4 +137,4 @@ def _check_names(task, listing):
     if reasons:
         raise ConfigError(' '.join(reasons))
     for remark in findings.remarks(task, found):
-        _log.warning('%s: %s', task.name, remark)
+        logger.warning('%s: %s', task.name, remark)

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from components.serving_baseline.versions import list_versions, newest_version
 from model_code.errors import ConfigError, PipelineStop
+from model_code.logger import logger
 from pipeline import checks, fingerprints, summary
 from pipeline.config import PipelineConfig
 
@@ -110,7 +111,7 @@ class Screen:
 
 
 class _ScreenHandler(logging.Handler):
-    """The project's messages (logging.getLogger('polyvit')) on the screen, indented below their component.
+    """The messages of model_code.logger on the screen, indented below their component.
 
     Paths below the current directory are shown relative to it, as everywhere on the screen.
     """
@@ -206,7 +207,6 @@ def run(config: PipelineConfig, debug: bool = False, say_next: bool = True) -> i
         log_path = config.run_root / 'logs' / f'run-{datetime.datetime.now():%Y%m%d-%H%M%S}.log'
         with quiet(log_path) as file:
             screen = Screen(file)
-            logger = logging.getLogger('polyvit')
             handler = _ScreenHandler(screen)
             level = logger.level
             logger.addHandler(handler)

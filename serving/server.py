@@ -6,7 +6,6 @@ It binds 127.0.0.1 unless told otherwise: it authenticates nobody, so anything w
 
 import asyncio
 import concurrent.futures
-import logging
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ import threading
 import typing
 
 from model_code.errors import ConfigError
+from model_code.logger import logger
 from serving import api
 from serving.errors import ServingError
 from serving.rest import Limits, RestFront
@@ -133,8 +133,7 @@ class ModelServer:
             try:
                 model.poll()
             except Exception as error:  # a directory that cannot be read now may be readable a second later
-                logging.getLogger('polyvit').warning('Cannot look for versions of model %s in %s: %s', model.name,
-                                                     model.base_path, error)
+                logger.warning('Cannot look for versions of model %s in %s: %s', model.name, model.base_path, error)
 
     def _keep_polling(self):
         while not self._ended.wait(self._poll_seconds):

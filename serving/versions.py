@@ -6,12 +6,12 @@ with; a version that is dropped closes when its last request ends.
 
 import contextlib
 import dataclasses
-import logging
 import os
 import re
 import threading
 import typing
 
+from model_code.logger import logger
 from serving.errors import ServingError, invalid
 
 _LARGEST = 2**63 - 1
@@ -94,7 +94,6 @@ class ModelVersions:
         version = Version(number, path, fingerprint=fingerprint)
         with self._lock:
             self._versions[number] = version
-        log = logging.getLogger('polyvit')
         try:
             version.model = self._load(path)
         except Exception as error:  # whatever a hostile or half-copied directory does, the server goes on
@@ -102,12 +101,12 @@ class ModelVersions:
                 error = ServingError('INTERNAL', f'{type(error).__name__}: {error}')
             version.error = error
             version.state = 'END'
-            log.warning('Version %d of model %s in %s does not load and is not served: %s', number, self.name, path,
-                        error.message)
+            logger.warning('Version %d of model %s in %s does not load and is not served: %s', number, self.name, path,
+                           error.message)
             return False
         with self._lock:
             version.state = 'AVAILABLE'
-        log.info('Version %d of model %s serves.', number, self.name)
+        logger.info('Version %d of model %s serves.', number, self.name)
         return True
 
     def _drop(self, version: Version):

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import logging
 import os
 import time
 import uuid
@@ -15,8 +14,7 @@ from tfx.utils import io_utils, proto_utils
 
 from components.serving_baseline.versions import MAX_VERSION
 from model_code.errors import PipelineStop
-
-_log = logging.getLogger('polyvit')
+from model_code.logger import logger
 
 
 class Executor(tfx_pusher.Executor):
@@ -28,7 +26,7 @@ class Executor(tfx_pusher.Executor):
             raise PipelineStop('The pusher got no blessing to obey. Give it the gate\'s blessing and the serving '
                                'check\'s: nothing is pushed unchecked.')
         if not self.CheckBlessing(input_dict):
-            _log.info('Nothing is pushed: the model was not blessed. What is being served stays as it is.')
+            logger.info('Nothing is pushed: the model was not blessed. What is being served stays as it is.')
             self._MarkNotPushed(pushed)
             return
         destination = pusher_pb2.PushDestination()
@@ -42,7 +40,7 @@ class Executor(tfx_pusher.Executor):
         path = os.path.join(destination.filesystem.base_directory, version)
         io_utils.copy_dir(path, pushed.uri)
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=version)
-        _log.info('Pushed: version %s in %s.', version, destination.filesystem.base_directory)
+        logger.info('Pushed: version %s in %s.', version, destination.filesystem.base_directory)
 
 
 def read_metrics(blessing_dir: str) -> dict[str, dict]:

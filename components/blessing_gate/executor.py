@@ -1,7 +1,6 @@
 """BlessingGate's executor: reads the results, decides, writes the blessing and decision.json."""
 
 import json
-import logging
 import os
 
 from tfx.dsl.components.base import base_executor
@@ -10,10 +9,9 @@ from tfx.types import artifact_utils
 
 from components.blessing_gate import results
 from components.blessing_gate.decision import Evaluation, decide
+from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.tasks import Mixture
-
-_log = logging.getLogger('polyvit')
 
 
 class Executor(base_executor.BaseExecutor):
@@ -34,9 +32,9 @@ class Executor(base_executor.BaseExecutor):
         blessing.set_string_custom_property('current_model', model.uri)
         blessing.set_int_custom_property('current_model_id', model.id)
         if decision['blessed']:
-            _log.info('The gate blesses the model.')
+            logger.info('The gate blesses the model.')
         for reason in decision['reasons']:
-            _log.info('The gate refuses the model. %s', reason)
+            logger.info('The gate refuses the model. %s', reason)
 
 
 def _read_evaluation(task, evaluations, blessings) -> Evaluation:

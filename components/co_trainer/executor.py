@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import logging
 import os
 from typing import Any
 
@@ -16,11 +15,10 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from model_code import evaluation, export, initialisation, input_pipeline, loop, modalities, polyvit, strategy
+from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
 from model_code.tasks import Mixture, Task
-
-_logger = logging.getLogger('polyvit')
 
 
 class Executor(base_executor.BaseExecutor):
@@ -73,8 +71,8 @@ def _name_leftovers(unfinished: str, key: str):
     others = [name.rstrip('/') for name in tf.io.gfile.listdir(unfinished)] if tf.io.gfile.exists(unfinished) else []
     others = sorted(name for name in others if name != key)
     if others:
-        _logger.info('training: %s holds %d other training(s) that did not finish: %s. Where none is running, they can '
-                     'be deleted.', unfinished, len(others), ', '.join(others))
+        logger.info('training: %s holds %d other training(s) that did not finish: %s. Where none is running, they can '
+                    'be deleted.', unfinished, len(others), ', '.join(others))
 
 
 def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingConfig,

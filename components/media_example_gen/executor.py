@@ -4,7 +4,6 @@ import collections
 import hashlib
 import itertools
 import json
-import logging
 import math
 import os
 import threading
@@ -23,6 +22,7 @@ from media.tf_check import only_decodable
 from media.decoder import Decoder
 from media.entries import Entry, Listing, pack, unpack
 from model_code.errors import PipelineStop
+from model_code.logger import logger
 from model_code.modalities import get_modality
 from model_code.serialization import from_json
 from model_code.tasks import Task
@@ -42,8 +42,6 @@ BUCKET_EXAMPLES = 50_000
 _TFRECORD_OPTIONS = tf.io.TFRecordOptions(compression_type='GZIP', compression_level=1)
 
 PROGRESS_EVERY_S = 5.0
-
-_log = logging.getLogger('polyvit')
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -168,7 +166,7 @@ class Progress:
     Of the files that this process reads: on one machine they are all of them.
     """
 
-    def __init__(self, task: str, total: int, clock=time.monotonic, say=_log.info):
+    def __init__(self, task: str, total: int, clock=time.monotonic, say=logger.info):
         self._task, self._total, self._clock, self._say = task, total, clock, say
         self._start = self._said = clock()
         self._done = 0
@@ -285,11 +283,11 @@ def read_findings(rejected_uri: str) -> findings.Findings:
 
 def report(task: Task, found: findings.Findings):
     """Logs what became of the files; PipelineStop where findings.stops has a reason."""
-    _log.info('%s: %s train and %s eval examples; %s of %s files rejected%s', task.name,
-              *(f'{found.examples.get(split, 0):,}' for split in SPLITS), f'{found.rejected_count:,}',
-              f'{found.total:,}', findings.some_rejected(found.rejected, 3))
+    logger.info('%s: %s train and %s eval examples; %s of %s files rejected%s', task.name,
+                *(f'{found.examples.get(split, 0):,}' for split in SPLITS), f'{found.rejected_count:,}',
+                f'{found.total:,}', findings.some_rejected(found.rejected, 3))
     reasons = findings.stops(task, found)
     if reasons:
         raise PipelineStop(' '.join(reasons))
     for line in findings.remarks(task, found):
-        _log.info('%s: %s', task.name, line)
+        logger.info('%s: %s', task.name, line)

@@ -1,7 +1,6 @@
 """Report's executor: reads the artifacts, renders, writes report.html."""
 
 import datetime
-import logging
 import os
 
 from tfx.dsl.components.base import base_executor
@@ -11,10 +10,9 @@ from tfx.utils import path_utils
 
 from components.report import sources
 from components.report.render import render
+from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.tasks import Mixture
-
-_log = logging.getLogger('polyvit')
 
 
 class Executor(base_executor.BaseExecutor):
@@ -37,7 +35,7 @@ class Executor(base_executor.BaseExecutor):
         page = render(sources.read_json(uri('blessing'), 'decision.json'),
                       sources.read_json(uri('model_run'), 'history.json'), card, data)
         path = write(page, artifact_utils.get_single_uri(output_dict['report']))
-        _log.info('Report: %s', path)
+        logger.info('Report: %s', path)
 
 
 def write(page: str, directory: str) -> str:

@@ -1,6 +1,5 @@
 """ServingBaseline's executor."""
 
-import logging
 import os
 
 from tfx.dsl.components.base import base_executor
@@ -10,8 +9,7 @@ from tfx.utils import io_utils, path_utils
 
 from components.serving_baseline.versions import list_versions
 from model_code.errors import PipelineStop
-
-_log = logging.getLogger('polyvit')
+from model_code.logger import logger
 
 
 class Executor(base_executor.BaseExecutor):
@@ -23,11 +21,11 @@ class Executor(base_executor.BaseExecutor):
         fileio.makedirs(destination)
         version = choose(exec_properties['serving_dir'], exec_properties['version'])
         if version is None:
-            _log.info('Baseline: none, nothing is being served yet.')
+            logger.info('Baseline: none, nothing is being served yet.')
             return
         io_utils.copy_dir(os.path.join(exec_properties['serving_dir'], version), destination)
         model.set_string_custom_property('version', version)
-        _log.info('Baseline: version %s, the model being served.', version)
+        logger.info('Baseline: version %s, the model being served.', version)
 
 
 def choose(serving_dir: str, version: str) -> str | None:

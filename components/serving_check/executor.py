@@ -1,6 +1,5 @@
 """ServingCheck's executor: parses its arguments, then calls `check`."""
 
-import logging
 import os
 
 from tfx.dsl.components.base import base_executor
@@ -10,9 +9,8 @@ from tfx.utils import io_utils, path_utils
 
 from components.serving_check import check
 from model_code import modalities, serialization
+from model_code.logger import logger
 from model_code.tasks import Mixture
-
-_log = logging.getLogger('polyvit')
 
 
 class Executor(base_executor.BaseExecutor):
@@ -36,7 +34,7 @@ class Executor(base_executor.BaseExecutor):
             os.path.join(blessing.uri, 'INFRA_NOT_BLESSED' if reasons else 'INFRA_BLESSED'), '')
         blessing.set_int_custom_property('blessed', 0 if reasons else 1)
         for reason in reasons:
-            _log.info('The serving check refuses the model. %s', reason)
+            logger.info('The serving check refuses the model. %s', reason)
         if not reasons:
-            _log.info('The serving check passed: one real example of each of %d tasks came back from a server.',
-                      len(mixture.tasks))
+            logger.info('The serving check passed: one real example of each of %d tasks came back from a server.',
+                        len(mixture.tasks))

@@ -1,7 +1,6 @@
 """TaskEvaluator's executor: builds the EvalConfig, chooses the baseline, and lets TFX's Evaluator do the rest."""
 
 import json
-import logging
 import os
 
 from tensorflow.core.protobuf import saved_model_pb2
@@ -11,10 +10,9 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils, proto_utils
 
 from components.task_evaluator.eval_config import eval_config, signatures
+from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.tasks import Task
-
-_log = logging.getLogger('polyvit')
 
 
 class Executor(tfx_evaluator.Executor):
@@ -35,7 +33,7 @@ class Executor(tfx_evaluator.Executor):
         super().Do(input_dict, output_dict,
                    {**exec_properties, 'eval_config': proto_utils.proto_to_json(config), 'example_splits': '["eval"]'})
         blessed = artifact_utils.get_single_instance(output_dict['blessing']).get_int_custom_property('blessed')
-        _log.info('%s: the evaluation %s its thresholds.', task.name, 'holds' if blessed else 'misses')
+        logger.info('%s: the evaluation %s its thresholds.', task.name, 'holds' if blessed else 'misses')
 
 
 def model_path(model) -> str:
@@ -47,7 +45,7 @@ def knows_task(path: str, task: Task) -> bool:
     """Whether the directory holds a SavedModel that can be evaluated on the task; logs why not."""
     file = os.path.join(path, 'saved_model.pb')
     if not fileio.exists(file):
-        _log.info('%s: no model is being served yet, so there is nothing to compare with.', task.name)
+        logger.info('%s: no model is being served yet, so there is nothing to compare with.', task.name)
         return False
     saved_model = saved_model_pb2.SavedModel()
     with fileio.open(file, 'rb') as stream:
@@ -55,6 +53,6 @@ def knows_task(path: str, task: Task) -> bool:
     names = {name for graph in saved_model.meta_graphs for name in graph.signature_def}
     missing = [name for name in signatures(task) if name not in names]
     if missing:
-        _log.info('%s: the model being served does not know this task (it has no signature %s), so there is nothing '
-                  'to compare with.', task.name, ' and no signature '.join(missing))
+        logger.info('%s: the model being served does not know this task (it has no signature %s), so there is nothing '
+                    'to compare with.', task.name, ' and no signature '.join(missing))
     return not missing

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from model_code import checkpoints, loop, summaries
-from model_code.checkpoints import Checkpoints, disk_full_is_a_sentence
+from model_code.checkpoints import Checkpoints, stop_if_disk_full
 from model_code.errors import PipelineStop
 
 
@@ -193,7 +193,7 @@ def test_a_full_disk_while_a_checkpoint_is_written(small_disk):
     fill(small_disk)
     model.kernel.assign_add(tf.ones([3, 4]))
     with pytest.raises(PipelineStop, match=f'no space left to write to {small_disk}. .*goes on from the newest'):
-        with disk_full_is_a_sentence(small_disk):
+        with stop_if_disk_full(small_disk):
             saved.save(2)
     assert restored(small_disk) == (1, {0.0})
 
@@ -210,7 +210,7 @@ def test_a_full_disk_while_history_is_written(small_disk):
     loop._write_history(small_disk, {'steps': [], 'seconds': 1.0})
     fill(small_disk)
     with pytest.raises(PipelineStop, match='no space left'):
-        with disk_full_is_a_sentence(small_disk):
+        with stop_if_disk_full(small_disk):
             loop._write_history(small_disk, {'steps': [], 'seconds': 2.0})
     os.remove(f'{small_disk}/ballast')
     assert loop._read_history(small_disk, 1)['seconds'] == 1.0
@@ -222,12 +222,12 @@ def test_a_full_disk_while_event_files_are_written(small_disk):
     writer.flush()
     fill(small_disk)
     with pytest.raises(PipelineStop, match='no space left'):
-        with disk_full_is_a_sentence(small_disk):
+        with stop_if_disk_full(small_disk):
             for step in range(1, 400):
                 writer.scalars(step, {'loss': 1.0})
             writer.flush()
 
     # Whoever starts again before there is space: what an earlier run wrote is written anew, without its later points.
     with pytest.raises(PipelineStop, match='no space left'):
-        with disk_full_is_a_sentence(small_disk):
+        with stop_if_disk_full(small_disk):
             summaries.Summaries(f'{small_disk}/tensorboard', 200)

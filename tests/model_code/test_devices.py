@@ -422,12 +422,12 @@ def test_a_strategy_that_comes_too_late_is_a_sentence(monkeypatch):
 # Tracing
 
 class Traced:
-    """Replaces training.repeated: counts how often each step is traced, and keeps the lengths of the calls."""
+    """Replaces training.multi_step_function: counts how often each step is traced, keeps the lengths of the calls."""
 
     def __init__(self, monkeypatch, longest):
         self.counts, self.lengths = [], []
-        self._repeated = training.repeated
-        monkeypatch.setattr(training, 'repeated', self)
+        self._multi_step_function = training.multi_step_function
+        monkeypatch.setattr(training, 'multi_step_function', self)
         monkeypatch.setattr(loop._Training, '_longest', lambda *_: longest)
 
     def __call__(self, step, next_batch):
@@ -438,7 +438,7 @@ class Traced:
             self.counts[number] += 1
             return step(*args)
 
-        run = self._repeated(counted_step, next_batch)
+        run = self._multi_step_function(counted_step, next_batch)
 
         def counted(first, rates):
             self.lengths.append(int(tf.size(rates)))

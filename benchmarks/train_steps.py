@@ -1,4 +1,4 @@
-"""What benchmarks of the train step have in common: a fresh model, and the steps that train it."""
+"""What benchmarks of the train step share: a fresh model and the steps that train it."""
 
 from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture, Task
