@@ -3,6 +3,7 @@
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
+from components import specs
 from components.blessing_gate import executor
 
 
@@ -13,7 +14,7 @@ class BlessingGate(base_component.BaseComponent):
     the stock Pusher obeys it (custom property `blessed`, a file BLESSED or NOT_BLESSED), with decision.json beside
     (decision.decide documents it). A refusal does not raise: the run goes on to its report.
 
-    The inputs are named `evaluation_<task>` and `blessing_<task>`, since Kubeflow compiles no union of channels.
+    The inputs are named `evaluation_<task>` and `blessing_<task>` (components.specs).
     """
     SPEC_CLASS = component_spec.ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
@@ -21,22 +22,10 @@ class BlessingGate(base_component.BaseComponent):
     def __init__(self, mixture: str, model: channel.BaseChannel, evaluations: dict[str, channel.BaseChannel],
                  blessings: dict[str, channel.BaseChannel], infra_blessing: channel.BaseChannel,
                  code_version: str = ''):
-        inputs = {
-            'model': (model, standard_artifacts.Model),
-            'infra_blessing': (infra_blessing, standard_artifacts.InfraBlessing),
-            **{f'evaluation_{name}': (c, standard_artifacts.ModelEvaluation) for name, c in evaluations.items()},
-            **{f'blessing_{name}': (c, standard_artifacts.ModelBlessing) for name, c in blessings.items()},
-        }
-
-        class BlessingGateSpec(component_spec.ComponentSpec):
-            PARAMETERS = {
-                'mixture': component_spec.ExecutionParameter(type=str),
-                'code_version': component_spec.ExecutionParameter(type=str),
-            }
-            INPUTS = {key: component_spec.ChannelParameter(type=kind) for key, (_, kind) in inputs.items()}
-            OUTPUTS = {'blessing': component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing)}
-
-        super().__init__(BlessingGateSpec(
-            mixture=mixture, code_version=code_version,
-            blessing=channel.Channel(type=standard_artifacts.ModelBlessing),
-            **{key: value for key, (value, _) in inputs.items()}))
+        super().__init__(specs.make_spec(
+            parameters={'mixture': mixture, 'code_version': code_version},
+            inputs={'model': (model, standard_artifacts.Model),
+                    'infra_blessing': (infra_blessing, standard_artifacts.InfraBlessing)},
+            task_inputs={'evaluation': (evaluations, standard_artifacts.ModelEvaluation),
+                         'blessing': (blessings, standard_artifacts.ModelBlessing)},
+            outputs={'blessing': standard_artifacts.ModelBlessing}))

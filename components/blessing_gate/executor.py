@@ -9,6 +9,7 @@ from tfx.types import artifact_utils
 
 from components.blessing_gate import results
 from components.blessing_gate.decision import Evaluation, decide
+from components.specs import task_input
 from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.tasks import Mixture
@@ -20,7 +21,8 @@ class Executor(base_executor.BaseExecutor):
     def Do(self, input_dict, output_dict, exec_properties):
         mixture = from_json(Mixture, exec_properties['mixture'])
         evaluations = [
-            _read_evaluation(task, input_dict[f'evaluation_{task.name}'], input_dict[f'blessing_{task.name}'])
+            _read_evaluation(task, input_dict[task_input('evaluation', task.name)],
+                             input_dict[task_input('blessing', task.name)])
             for task in mixture.tasks]
         infra = artifact_utils.get_single_instance(input_dict['infra_blessing'])
         decision = decide(evaluations, infra.get_int_custom_property('blessed') == 1, results.read_reasons(infra.uri))

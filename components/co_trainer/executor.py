@@ -14,6 +14,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components.specs import task_input
 from model_code import evaluation, export, initialisation, input_pipeline, loop, modalities, polyvit, strategy
 from model_code.logger import logger
 from model_code.serialization import from_json
@@ -28,8 +29,8 @@ class Executor(base_executor.BaseExecutor):
         mixture = from_json(Mixture, exec_properties['mixture'])
         train_files, eval_files, vocabularies = {}, {}, {}
         for task in mixture.tasks:
-            examples = artifact_utils.get_single_instance(input_dict[f'examples_{task.name}'])
-            graph = artifact_utils.get_single_instance(input_dict[f'transform_graph_{task.name}'])
+            examples = artifact_utils.get_single_instance(input_dict[task_input('examples', task.name)])
+            graph = artifact_utils.get_single_instance(input_dict[task_input('transform_graph', task.name)])
             for files, split in ((train_files, 'train'), (eval_files, 'eval')):
                 folder = artifact_utils.get_split_uri([examples], split)
                 files[task.name] = tf.io.gfile.glob(os.path.join(folder, '*.gz'))

@@ -10,6 +10,7 @@ from tfx.utils import path_utils
 
 from components.report import sources
 from components.report.render import render
+from components.specs import task_input
 from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.tasks import Mixture
@@ -26,10 +27,10 @@ class Executor(base_executor.BaseExecutor):
 
         data = []
         for task in mixture.tasks:
-            splits, labels = sources.read_statistics(uri(f'statistics_{task.name}'))
+            splits, labels = sources.read_statistics(uri(task_input('statistics', task.name)))
             data.append({'name': task.name, 'modality': task.modality, 'splits': splits, 'labels': labels,
-                         'rejected': sources.read_rejected(uri(f'rejected_{task.name}')),
-                         'remarks': sources.read_remarks(task, uri(f'rejected_{task.name}'))})
+                         'rejected': sources.read_rejected(uri(task_input('rejected', task.name))),
+                         'remarks': sources.read_remarks(task, uri(task_input('rejected', task.name)))})
         card = sources.read_card(path_utils.serving_model_path(uri('model')))
         card['written'] = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
         page = render(sources.read_json(uri('blessing'), 'decision.json'),

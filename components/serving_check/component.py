@@ -3,6 +3,7 @@
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
+from components import specs
 from components.serving_check import executor
 
 
@@ -17,25 +18,15 @@ class ServingCheck(base_component.BaseComponent):
     "reasons": [sentence, ...]}. A refusal does not raise: the run goes on to its report. code_version: a hash of the
     code, for the cache.
 
-    The inputs are named `examples_<task>`, since Kubeflow compiles no union of channels.
+    The inputs are named `examples_<task>` (components.specs).
     """
     SPEC_CLASS = component_spec.ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
     def __init__(self, mixture: str, model: channel.BaseChannel, examples: dict[str, channel.BaseChannel],
                  code_version: str = ''):
-        inputs = {'model': (model, standard_artifacts.Model),
-                  **{f'examples_{name}': (c, standard_artifacts.Examples) for name, c in examples.items()}}
-
-        class ServingCheckSpec(component_spec.ComponentSpec):
-            PARAMETERS = {
-                'mixture': component_spec.ExecutionParameter(type=str),
-                'code_version': component_spec.ExecutionParameter(type=str),
-            }
-            INPUTS = {key: component_spec.ChannelParameter(type=kind) for key, (_, kind) in inputs.items()}
-            OUTPUTS = {'infra_blessing': component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing)}
-
-        super().__init__(ServingCheckSpec(
-            mixture=mixture, code_version=code_version,
-            infra_blessing=channel.Channel(type=standard_artifacts.InfraBlessing),
-            **{key: value for key, (value, _) in inputs.items()}))
+        super().__init__(specs.make_spec(
+            parameters={'mixture': mixture, 'code_version': code_version},
+            inputs={'model': (model, standard_artifacts.Model)},
+            task_inputs={'examples': (examples, standard_artifacts.Examples)},
+            outputs={'infra_blessing': standard_artifacts.InfraBlessing}))

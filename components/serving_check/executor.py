@@ -8,6 +8,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.serving_check import check
+from components.specs import task_input
 from model_code import modalities, serialization
 from model_code.logger import logger
 from model_code.tasks import Mixture
@@ -21,7 +22,7 @@ class Executor(base_executor.BaseExecutor):
         model_dir = path_utils.serving_model_path(artifact_utils.get_single_instance(input_dict['model']).uri)
         media = {}
         for task in mixture.tasks:
-            examples = artifact_utils.get_single_instance(input_dict[f'examples_{task.name}'])
+            examples = artifact_utils.get_single_instance(input_dict[task_input('examples', task.name)])
             splits = [os.path.join(examples.uri, f'Split-{split}') for split in ('eval', 'train')]
             media[task.name] = check.first_media([s for s in splits if fileio.exists(s)],
                                                  modalities.get_modality(task.modality))
