@@ -18,12 +18,13 @@ bench: .venv/ready
 	@$(BIN)/python -m benchmarks.step
 	@$(BIN)/python -m benchmarks.many_tasks
 
-.venv/ready: requirements.lock setup.py scripts/setup_env.sh
+.venv/ready: requirements.lock pyproject.toml scripts/setup_env.sh
 	@scripts/setup_env.sh
 
-# Resolves requirements.in anew; needs uv on PATH.
+# Resolves the ranges of pyproject.toml and the pins of requirements.in; versions that the lock has stay where they can.
 lock:
-	uv pip compile --python-version 3.10 --generate-hashes --no-header -q requirements.in -o requirements.lock
+	$$(scripts/find_uv.sh) pip compile --python-version 3.10 --generate-hashes --no-header -q \
+		requirements.in pyproject.toml --extra dev -o requirements.lock
 
 clean:
 	rm -rf .venv .bootstrap build *.egg-info

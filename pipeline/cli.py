@@ -6,6 +6,7 @@ import pathlib
 import sys
 
 from model_code.errors import ConfigError, PipelineStop
+from pipeline import __version__, environment
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -20,6 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument('--debug', action='store_true', default=argparse.SUPPRESS, help='show tracebacks')
     parser = argparse.ArgumentParser('polyvit', description=DESCRIPTION, epilog=EPILOG, parents=[common],
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--version', action='version', version=f'polyvit {__version__}')
     commands = parser.add_subparsers(title='commands', dest='command', required=True, metavar='COMMAND')
 
     def add(parent, name, function, help):
@@ -88,11 +90,9 @@ def main(arguments=None) -> int:
     parsed = build_parser().parse_args(arguments)
     debug = getattr(parsed, 'debug', False)
     parsed.debug = debug
-    # Before any command imports TensorFlow: Keras 2, as TFX needs it; oneDNN's kernels, which TensorFlow leaves off on some
-    # CPUs, make a training step a tenth shorter; and no C++ chatter on a person's screen (its "errors" at start are about
-    # GPU libraries; real ones come as exceptions). A run sends it to its log instead.
-    os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
-    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
+    environment.set_defaults()
+    # No C++ chatter on a person's screen (its "errors" at start are about GPU libraries; real ones come as exceptions). A run
+    # sends it to its log instead.
     if parsed.function not in (_run, _demo):
         os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     try:
@@ -182,8 +182,8 @@ def _compile(parsed):
     config = _load(parsed)
     from pipeline import checks
     facts = checks.check_without_data(config)
-    from kubeflow import kubeflow_v2_runner
-    path = kubeflow_v2_runner.compile_pipeline(config, facts, parsed.output, root=parsed.root, image=parsed.image)
+    from pipeline import kubeflow_compiler
+    path = kubeflow_compiler.compile_pipeline(config, facts, parsed.output, root=parsed.root, image=parsed.image)
     print(f'{path}: the pipeline of {config.name}, {len(config.mixture.tasks)} lanes.')
     without = [t.name for t in config.mixture.tasks if t.name not in facts.counts]
     if without:

@@ -62,5 +62,5 @@ def load_config(name_or_path: str) -> PipelineConfig:
     else:
         raise unknown('config', name_or_path, config_names())
     if not hasattr(module, 'get_config'):
-        raise ConfigError(f'{name_or_path} has no get_config(); it must return a pipeline.config.PipelineConfig.')
+        raise ConfigError(f'{name_or_path} has no get_config(); it must return a polyvit.PipelineConfig.')
     return module.get_config()

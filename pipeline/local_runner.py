@@ -20,7 +20,7 @@ from rich.text import Text
 from components.serving_baseline.versions import list_versions, newest_version
 from model_code.errors import ConfigError, PipelineStop
 from model_code.logger import logger
-from pipeline import checks, fingerprints, summary
+from pipeline import checks, environment, fingerprints, summary
 from pipeline.config import PipelineConfig
 
 PUSHED, FAILED, REFUSED = 0, 1, 3
@@ -245,8 +245,7 @@ def _run(config, facts, key, screen, log_path, started, debug, say_next) -> int:
 
 def _build(config, facts, key):
     """The TFX pipeline. Imports TFX, so it is called with the noise switched off."""
-    # Read when TensorFlow is first imported: Keras 2, which TFX, TFT and TFMA are built on.
-    os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+    environment.set_defaults()
     from absl import logging as absl_logging
     from tfx.orchestration import metadata
 

@@ -11,7 +11,7 @@ def command() -> str:
     """How this person types `polyvit`: the bare word where their shell finds it, else the path they used."""
     if shutil.which('polyvit'):
         return 'polyvit'
-    return 'python -m pipeline.cli' if sys.argv[0].endswith('.py') else os.path.relpath(sys.argv[0])
+    return 'python -m polyvit' if sys.argv[0].endswith('.py') else os.path.relpath(sys.argv[0])
 
 
 def short(path) -> str:

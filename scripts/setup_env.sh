@@ -17,19 +17,8 @@ find_python() {
   done
 }
 
-# uv on PATH, else from a small bootstrap environment made with any Python 3.
-find_uv() {
-  if command -v uv >/dev/null 2>&1; then command -v uv; return; fi
-  if [ ! -x .bootstrap/bin/uv ]; then
-    local base=${1:-$(command -v python3 || true)}
-    [ -n "$base" ] || return 0
-    "$base" -m venv .bootstrap >&2 && .bootstrap/bin/pip -q install uv >&2 || return 0
-  fi
-  echo "$PWD/.bootstrap/bin/uv"
-}
-
 python=$(find_python)
-uv=$(find_uv "$python")
+uv=$(scripts/find_uv.sh $python)
 if [ -z "$uv" ]; then
   say "polyvit needs uv to install its locked packages, and could neither find it nor install it with pip."
   say "Install uv (pip install uv), or Python 3.10 with its venv module (Debian: apt-get install python3-venv), and run make again."

@@ -41,7 +41,7 @@ ENVIRONMENT = {**os.environ, 'TF_USE_LEGACY_KERAS': '1', 'CUDA_VISIBLE_DEVICES':
 
 
 def _polyvit(*arguments, timeout=600):
-    return subprocess.run([sys.executable, '-m', 'pipeline.cli', *map(str, arguments)], capture_output=True, text=True,
+    return subprocess.run([sys.executable, '-m', 'polyvit', *map(str, arguments)], capture_output=True, text=True,
                           timeout=timeout, env=ENVIRONMENT)
 
 
@@ -98,7 +98,7 @@ class TestPipeline:
 
     def test_3_a_file_of_each_modality_is_predicted_over_rest(self, home):
         server = subprocess.Popen(
-            [sys.executable, '-m', 'pipeline.cli', 'serve', str(home / 'root/serving/polyvit'), '--port', '0',
+            [sys.executable, '-m', 'polyvit', 'serve', str(home / 'root/serving/polyvit'), '--port', '0',
              '--grpc-port', '0'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
         try:
             line = server.stdout.readline()

@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -61,6 +65,15 @@ def test_executors_are_ours_and_importable_by_name(compiled):
 def test_a_name_of_no_known_format_is_refused(tmp_path, capsys):
     assert cli.main(['compile', 'demo', '-o', str(tmp_path / 'demo.txt')]) == 2
     assert '.yaml' in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
+def test_the_script_is_the_command_and_no_package_has_its_name(tmp_path):
+    """`kubeflow` is the import name of a package that others publish."""
+    folder = pathlib.Path(__file__).resolve().parents[2] / 'kubeflow'
+    done = subprocess.run([sys.executable, folder / 'kubeflow_v2_runner.py', 'demo', '-o', 'demo.txt'], cwd=tmp_path,
+                          env={**os.environ, 'PYTHONPATH': str(folder.parent)}, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith('polyvit: demo.txt: the name of a compiled pipeline ends in')
+    assert not (folder / '__init__.py').exists()
 
 
 class TestWhatALaneDependsOn:

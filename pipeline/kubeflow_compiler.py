@@ -1,0 +1,69 @@
+"""Compiles the pipeline for Kubeflow Pipelines v2: the same create_pipeline as the local runner, other paths.
+
+Open-source KFP implements no TFX resolver node and drops artifact types on the way; the pipeline uses none and its
+components do not look at types. The baseline is looked up in the cluster when the pipeline runs ('newest').
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+from model_code.errors import ConfigError
+from pipeline import environment, fingerprints
+from pipeline.checks import Facts
+
+DEFAULT_ROOT = '/pipeline'
+DEFAULT_IMAGE = 'polyvit-pipeline:latest'
+
+
+def compile_pipeline(config, facts: Facts, output: str, root: str | None = None, image: str | None = None) -> str:
+    """Writes the compiled pipeline to `output` (.yaml, .yml: the PipelineSpec; .json: the PipelineJob); returns output.
+
+    root: a place that every step of the cluster reaches (gs://..., s3://..., a mounted volume): artifacts go to
+    <root>/<name>/pipeline, versions to <root>/<name>/serving/polyvit. image: made from kubeflow/Dockerfile.
+    """
+    path = pathlib.Path(output)
+    if path.suffix not in ('.yaml', '.yml', '.json'):
+        raise ConfigError(f'{output}: the name of a compiled pipeline ends in .yaml, .yml or .json.')
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f'{output}: there is no folder {path.absolute().parent}. Make it first.')
+    environment.set_defaults()
+    from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
+
+    from pipeline import pipeline as wiring
+    base = f'{(root or DEFAULT_ROOT).rstrip("/")}/{wiring.pipeline_name(config)}'
+    # As the cluster sees it: this machine's root is no part of the result.
+    config = dataclasses.replace(config, root=base)
+    pipeline = wiring.create_pipeline(
+        config, facts, pipeline_root=f'{base}/pipeline', serving_dir=f'{base}/serving/polyvit',
+        baseline_version='newest', push_nonce=wiring.new_nonce(),
+        run_key=fingerprints.run_key(config, facts.fingerprints))
+    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
+        config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
+            default_image=image or DEFAULT_IMAGE, use_pipeline_spec_2_1=True),
+        output_dir=str(path.absolute().parent),
+        # Written aside and renamed: a compile that fails leaves the file of before.
+        output_filename=f'.{os.getpid()}-{path.name}')
+    aside = path.absolute().parent / f'.{os.getpid()}-{path.name}'
+    try:
+        runner.run(pipeline)
+        _without_cache(aside, 'ServingBaseline')
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return output
+
+
+def _without_cache(path: pathlib.Path, task: str):
+    """Switches one task's cache off in a compiled pipeline (TFX's compiler knows one switch for all).
+
+    ServingBaseline looks at what is being served when it runs; its inputs and properties do not tell.
+    """
+    import yaml
+    text = path.read_text()
+    compiled = json.loads(text) if path.suffix == '.json' else yaml.safe_load(text)
+    spec = compiled.get('pipelineSpec', compiled)
+    spec['root']['dag']['tasks'][task]['cachingOptions'] = {'enableCache': False}
+    path.write_text(json.dumps(compiled, sort_keys=True) if path.suffix == '.json'
+                    else yaml.safe_dump(compiled, sort_keys=True))

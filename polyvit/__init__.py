@@ -1,0 +1,66 @@
+"""The public names: what a config is written with, and what runs, checks and serves it from Python.
+
+    from polyvit import Mixture, ModelConfig, PipelineConfig, Task, TrainingConfig
+
+Importing this package imports nothing heavy: no TensorFlow, TFX, Beam or numpy. Functions import what they need when they
+are called.
+"""
+
+import os
+from collections.abc import Sequence
+
+from model_code.data import Columns, Limits
+from model_code.errors import ConfigError, PipelineStop
+from model_code.modalities import AudioInput, ImageInput, VideoInput
+from model_code.settings import ModelConfig, TrainingConfig, preset
+from model_code.tasks import Mixture, Task
+from pipeline import __version__
+from pipeline.config import PipelineConfig
+from pipeline.config import load_config as load
+
+__all__ = [
+    'AudioInput',
+    'Columns',
+    'ConfigError',
+    'ImageInput',
+    'Limits',
+    'Mixture',
+    'ModelConfig',
+    'PipelineConfig',
+    'PipelineStop',
+    'Task',
+    'TrainingConfig',
+    'VideoInput',
+    '__version__',
+    'load',
+    'predict',
+    'preset',
+    'run',
+]
+
+
+def run(config: PipelineConfig, debug: bool = False) -> int:
+    """Runs the pipeline on this machine, as `polyvit run` does: progress on the screen, all else in a log under the root.
+
+    debug: also print the traceback of an error.
+
+    Returns 0 where the model was pushed or nothing changed, 1 where the run failed, 3 where the gate rejected the model.
+
+    Raises ConfigError, before anything is written, where the config or its data are wrong.
+    """
+    from pipeline import local_runner
+    return local_runner.run(config, debug)
+
+
+def predict(task: str, files: Sequence[str | os.PathLike], url: str | None = None,
+            model_dir: str | os.PathLike | None = None, top: int = 5) -> list[dict]:
+    """{'path', 'labels', 'scores'} for each file, best label first, at most `top` labels.
+
+    url: a server, by default the one that `polyvit serve` starts on this machine. model_dir: a version directory, or the
+    folder of them, used in place of a server.
+
+    Raises ConfigError for a task that the model does not have and for files that cannot be read or are of another
+    modality; PipelineStop where the server cannot be reached or rejects the request.
+    """
+    from serving import client
+    return client.predict(task, files, url, model_dir, top)

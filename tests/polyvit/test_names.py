@@ -1,0 +1,64 @@
+"""The public names: all there, what they say they are, and light to import."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import polyvit
+
+PROJECT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def _python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    return subprocess.run([sys.executable, '-c', code], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+
+
+def test_importing_it_imports_nothing_heavy():
+    heavy = ('tensorflow', 'tf_keras', 'keras', 'tfx', 'apache_beam', 'numpy', 'av', 'PIL', 'rich', 'aiohttp')
+    loaded = _python('import sys, polyvit; print(*sys.modules)').split()
+    assert 'pipeline.config' in loaded
+    assert set(loaded).isdisjoint(heavy)
+
+
+def test_all_names_are_there_and_sorted():
+    assert sorted(polyvit.__all__, key=str.lower) == sorted(set(polyvit.__all__), key=str.lower)
+    for name in polyvit.__all__:
+        assert hasattr(polyvit, name), name
+    public = {name for name in vars(polyvit) if not name.startswith('_')}
+    assert public - set(polyvit.__all__) <= {'os', 'Sequence'}
+
+
+def test_a_config_of_public_names_alone(tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text('''
+from polyvit import ImageInput, Mixture, ModelConfig, PipelineConfig, Task, TrainingConfig
+
+def get_config():
+    return PipelineConfig('mine', Mixture((Task('animals', 'image', data='/data/animals', steps=10, batch_size=4),)),
+                          ModelConfig(image=ImageInput(height=32, width=32, patch=(8, 8))), TrainingConfig())
+''')
+    config = polyvit.load(str(path))
+    assert isinstance(config, polyvit.PipelineConfig)
+    assert config.mixture['animals'].steps == 10 and config.model.image.patch == (8, 8)
+
+
+def test_run_raises_a_sentence_before_anything_is_written(tmp_path):
+    task = polyvit.Task('animals', 'image', data=str(tmp_path / 'none'), steps=10, batch_size=4)
+    config = polyvit.PipelineConfig('mine', polyvit.Mixture((task,)), polyvit.ModelConfig(), polyvit.TrainingConfig(),
+                                    root=str(tmp_path / 'root'))
+    with pytest.raises(polyvit.ConfigError, match='none'):
+        polyvit.run(config)
+    assert not (tmp_path / 'root').exists()
+
+
+def test_predict_raises_a_sentence_for_a_missing_file(tmp_path):
+    with pytest.raises(polyvit.ConfigError, match='There is no file'):
+        polyvit.predict('animals', [tmp_path / 'none.jpg'])
+
+
+def test_the_module_is_the_command():
+    out = subprocess.run([sys.executable, '-m', 'polyvit', '--version'], cwd=PROJECT, capture_output=True, text=True)
+    assert out.returncode == 0 and out.stdout == f'polyvit {polyvit.__version__}\n'
