@@ -193,17 +193,8 @@ def _compile(parsed):
 
 def _report(parsed):
     import json
-    from pipeline import summary
-    if parsed.root:
-        path = pathlib.Path(parsed.root) / 'last_run.json'
-    else:
-        found = sorted(pathlib.Path('runs').glob('*/last_run.json'), key=lambda p: p.stat().st_mtime)
-        path = found[-1] if found else pathlib.Path('runs', 'CONFIG', 'last_run.json')
-    if not path.is_file():
-        raise ConfigError(f'There is no run under {path.parent}. Run one first (polyvit run demo), or give its --root.')
-    last = json.loads(path.read_text())
-    if not last.get('report'):
-        raise ConfigError(f'The last run under {path.parent} did not reach its report; its log is {last["log"]}.')
+    from pipeline import run_record, summary
+    last = run_record.read(parsed.root)
     decision = json.loads(pathlib.Path(last['components']['BlessingGate']['outputs']['blessing'][0],
                                        'decision.json').read_text())
     print('\n'.join(summary.task_rows(decision)))

@@ -5,7 +5,7 @@ import os
 import pathlib
 
 from model_code.errors import PipelineStop
-from pipeline import demo_data, local_runner, summary
+from pipeline import demo_data, local_runner, summary, terminal
 from pipeline.config import load_config
 
 
@@ -24,7 +24,7 @@ def run(root: pathlib.Path, debug: bool = False) -> int:
     code = local_runner.run(config, debug, say_next=False)
     if code:
         return code
-    with local_runner.quiet(root / 'logs' / 'serving.log') as screen:
+    with terminal.quiet(root / 'logs' / 'serving.log') as screen:
         for line in _serve_and_predict(config):
             print(line, file=screen, flush=True)
     polyvit = summary.command()

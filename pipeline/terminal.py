@@ -1,0 +1,165 @@
+"""The terminal of a run: lines for a person on the screen, all other output of the process in a log file."""
+
+import contextlib
+import logging
+import os
+import pathlib
+import sys
+import threading
+import time
+
+from rich.console import Console
+from rich.text import Text
+
+from model_code.logger import logger
+from pipeline import summary
+
+
+class Screen:
+    """Lines for a person: a component's name when it starts, its time when it ends, messages between.
+
+    On a terminal the running component is a spinner with its time; elsewhere it is a line, and a sign of life follows
+    every 30 seconds without news. Called from several threads.
+    """
+    QUIET_SECONDS = 30
+
+    def __init__(self, file, total: int = 0):
+        self._console = Console(file=file, width=None if file.isatty() else 120, highlight=False, markup=False,
+                                soft_wrap=True, emoji=False)
+        self._total, self._count, self._file = total, 0, file
+        self._lock = threading.RLock()
+        self._status = None
+        self._open_line = False
+        self._running, self._since, self._news = '', 0.0, 0.0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._heartbeat, daemon=True)
+        self._thread.start()
+
+    def set_total(self, total: int):
+        self._total, self._count = total, 0
+
+    def print(self, text: str = ''):
+        with self._lock:
+            self._close_line()
+            self._console.print(text)
+            self._news = time.monotonic()
+
+    def start(self, node: str):
+        with self._lock:
+            self._count += 1
+            self._running, self._since = self._title(node), time.monotonic()
+            self._news = self._since
+            if self._console.is_terminal:
+                self._status = self._console.status(Text(self._running))  # a plain string would be read as markup
+                self._status.start()
+            else:
+                self._console.print(self._running, end='')
+                self._open_line = True
+                self._file.flush()
+
+    def finish(self, result: str):
+        with self._lock:
+            if self._status:
+                self._status.stop()
+                self._status = None
+            title, self._running = self._running, ''
+            self._console.print(result if self._open_line else f'{title}{result}')
+            self._open_line = False
+            self._file.flush()
+
+    def close(self):
+        self._end.set()
+        self._thread.join()
+        with self._lock:
+            if self._status:
+                self._status.stop()
+                self._status = None
+            self._close_line()
+
+    def _title(self, node: str) -> str:
+        if not self._total:
+            return f'{"":8}{node:<40}'
+        component, _, task = node.partition('_')
+        return f'[{self._count:>2}/{self._total}] {component:<16}{task:<24}'
+
+    def _close_line(self):
+        if self._open_line:
+            self._console.print()
+            self._open_line = False
+
+    def _heartbeat(self):
+        while not self._end.wait(1):
+            with self._lock:
+                if not self._running:
+                    continue
+                seconds = time.monotonic() - self._since
+                if self._status:
+                    self._status.update(Text(f'{self._running}{summary.duration(seconds)}'))
+                elif time.monotonic() - self._news >= self.QUIET_SECONDS:
+                    self.print(f'        still running, {summary.duration(seconds)}')
+
+
+class _ScreenHandler(logging.Handler):
+    """Prints log records indented below their component.
+
+    Paths below the current directory are shown relative to it, as everywhere on the screen.
+    """
+
+    def __init__(self, screen: Screen):
+        super().__init__(logging.INFO)
+        self._screen = screen
+
+    def emit(self, record):
+        for line in record.getMessage().replace(os.getcwd() + os.sep, '').splitlines():
+            self._screen.print(f'        {line}')
+
+
+@contextlib.contextmanager
+def messages_on(screen: Screen):
+    """Shows the messages of model_code.logger on the screen."""
+    handler = _ScreenHandler(screen)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def quiet(log_path: pathlib.Path):
+    """Sends all that is written to the file descriptors 1 and 2 to a log file; yields the real standard output.
+
+    The descriptors, not sys.stdout: TensorFlow, gRPC and absl's C++ halves write to them past Python.
+    """
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    # A Python stream of its own, because sys.stdout may be a test's, or block-buffered.
+    stream = open(log_path, 'a', buffering=1, errors='replace')
+    streams = sys.stdout, sys.stderr
+    sys.stdout = sys.stderr = stream
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter('%(asctime)s %(levelname).1s %(name)s: %(message)s'))
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    screen_file = os.fdopen(os.dup(saved[0]), 'w', errors='replace')
+    try:
+        yield screen_file
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        sys.stdout, sys.stderr = streams
+        for descriptor, copy in zip((1, 2), saved):
+            os.dup2(copy, descriptor)
+            os.close(copy)
+        screen_file.close()

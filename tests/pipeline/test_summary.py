@@ -1,0 +1,27 @@
+"""What a person reads at the end of a run."""
+
+from pipeline import summary
+
+DECISION = {
+    'blessed': False, 'reasons': ['Task digits: accuracy is 0.5, below its floor of 0.7.'],
+    'tasks': [{'name': 'digits', 'modality': 'image', 'metrics': {'accuracy': 0.5, 'loss': 1.25, 'example_count': 100},
+               'baseline_metrics': {'accuracy': 0.75, 'loss': 1.0}, 'primary_metric': 'accuracy', 'floor': 0.7,
+               'max_drop': 0.1, 'value': 0.5, 'change': -0.25, 'blessed': False, 'reason': 'below'}],
+    'infra': {'blessed': True, 'reasons': []}}
+
+
+def test_summary_of_a_refusal():
+    row = summary.task_rows(DECISION)[1]
+    assert row.split() == ['digits', 'accuracy', '0.500,', 'loss', '1.250', '0.700', '0.750', '-0.250', 'refused']
+    lines = summary.decision_lines(DECISION, '3', pushed_now=False)
+    assert 'refused' in lines[0] and 'below its floor' in lines[1] and 'Version 3 stays' in lines[2]
+
+
+def test_summary_without_a_baseline():
+    task = {**DECISION['tasks'][0], 'baseline_metrics': None, 'change': None, 'blessed': True}
+    row = summary.task_rows({**DECISION, 'tasks': [task]})[1]
+    assert row.split()[-3:] == ['-', '-', 'passed']
+
+
+def test_summary_says_that_nothing_changed():
+    assert 'Nothing changed' in summary.decision_lines({**DECISION, 'blessed': True}, '3', pushed_now=False)[0]

@@ -1,0 +1,56 @@
+"""The screen of a run, and the log that takes all other output."""
+
+import io
+import subprocess
+import sys
+
+from pipeline import terminal
+
+
+class TestScreen:
+    def test_lines(self):
+        file = io.StringIO()
+        screen = terminal.Screen(file)
+        screen.set_total(2)
+        screen.start('Transform_digits')
+        screen.finish('1.0 s')
+        screen.start('CoTrainer')
+        screen.print('step 10')
+        screen.finish('2.0 s')
+        screen.close()
+        lines = file.getvalue().splitlines()
+        assert lines[0].startswith('[ 1/2] Transform       digits') and lines[0].endswith('1.0 s')
+        assert lines[1].startswith('[ 2/2] CoTrainer') and lines[2] == 'step 10' and lines[3].endswith('2.0 s')
+
+    def test_signs_of_life(self, monkeypatch):
+        monkeypatch.setattr(terminal.Screen, 'QUIET_SECONDS', 0)
+        file = io.StringIO()
+        screen = terminal.Screen(file)
+        screen.set_total(1)
+        screen.start('CoTrainer')
+        for _ in range(100):
+            if 'still running' in file.getvalue():
+                break
+            screen._end.wait(0.05)
+        screen.close()
+        assert 'still running' in file.getvalue()
+
+    def test_brackets_are_no_markup(self):
+        file = io.StringIO()
+        screen = terminal.Screen(file)
+        screen.print('[red]x[/red] :smile:')
+        screen.close()
+        assert file.getvalue() == '[red]x[/red] :smile:\n'
+
+
+def test_quiet_takes_native_writes_to_the_log(tmp_path):
+    code = ('import os, sys, pathlib, logging\nfrom pipeline import terminal\n'
+            'with terminal.quiet(pathlib.Path(sys.argv[1])) as screen:\n'
+            '    os.write(1, b"native out\\n"); os.write(2, b"native err\\n"); print("python out")\n'
+            '    logging.getLogger("absl").info("framework"); print("for people", file=screen)\n'
+            'print("after")\n')
+    log = tmp_path / 'logs' / 'run.log'
+    done = subprocess.run([sys.executable, '-c', code, str(log)], capture_output=True, text=True, timeout=60)
+    assert done.stdout == 'for people\nafter\n' and done.stderr == ''
+    text = log.read_text()
+    assert all(words in text for words in ('native out', 'native err', 'python out', 'framework'))
