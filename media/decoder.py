@@ -30,7 +30,7 @@ import time
 from typing import BinaryIO, Iterable, Iterator
 
 from media.entries import Entry
-from media.readers.errors import MediaError
+from media.rejections import Rejection
 from model_code import data
 
 COMMAND = (sys.executable, '-m', 'media.decoder')
@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """What became of an entry: features and notes as readers.read_with_notes gives them, or the error.
+    """What became of an entry: features and notes as readers.read_with_notes gives them, or the rejection.
 
     digest: 16 bytes over the media that would be stored: equal for equal media.
     """
@@ -65,7 +65,7 @@ class Decoded:
     features: dict | None = None
     notes: tuple[str, ...] = ()
     digest: bytes = b''
-    error: MediaError | None = None
+    rejection: Rejection | None = None
 
 
 class Decoder:
@@ -144,7 +144,7 @@ class Decoder:
             self._failure = error
             return None
         if 'reason' in header:
-            return Decoded(entry, error=MediaError(header['reason'], header['detail']))
+            return Decoded(entry, rejection=Rejection(header['reason'], header['detail']))
         features, position = dict(header['values']), 0
         for name, is_list, lengths in header['blobs']:
             parts = []
@@ -160,10 +160,10 @@ class Decoder:
         late = isinstance(self._failure, TimeoutError)
         child.close()
         if late:
-            return Decoded(entry, error=MediaError(
-                'too_slow', f'It was not decoded within {self._limits.decode_seconds:g} seconds.'))
+            detail = f'It was not decoded within {self._limits.decode_seconds:g} seconds.'
+            return Decoded(entry, rejection=Rejection('too_slow', detail))
         _log.info('The decoder %s at %r. Its last words: %r', child.ending(), entry.id, child.last_words())
-        return Decoded(entry, error=MediaError('crashed', f'The decoder {child.ending()}.'))
+        return Decoded(entry, rejection=Rejection('crashed', f'The decoder {child.ending()}.'))
 
 
 class _Child:
@@ -280,8 +280,8 @@ def main():
                 with open_entry.open_entry(start['root'], entry, limits) as file:
                     features, notes = readers.read_with_notes(modality, file, spec, limits, entry.start, entry.end)
                 _write_features(answers, features, notes)
-            except MediaError as error:
-                answers.write(_frame({'reason': error.reason, 'detail': error.detail}))
+            except Rejection as rejection:
+                answers.write(_frame({'reason': rejection.reason, 'detail': rejection.detail}))
             except MemoryError:
                 detail = f'Decoding it needs more than {MEMORY_BYTES >> 30} GiB.'
                 answers.write(_frame({'reason': 'too_large', 'detail': detail}))

@@ -1,8 +1,10 @@
-"""What a listing is made of: an Entry a future example, a line a file or row that can't become one. No TensorFlow."""
+"""What a listing is made of: an Entry for each future example, a Rejection for what can't become one. No TensorFlow."""
 
 import dataclasses
 import json
 import zlib
+
+from media.rejections import Rejection
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,22 +40,13 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """A task's entries, sorted by id, and the rows or files that were turned away before any was opened.
+    """A task's entries, sorted by id, and the rows or files that are rejected before any file is opened, sorted.
 
-    rejected: {'path', 'reason', 'detail'} each, as in rejected.jsonl, reason a word of `readers.REASONS`; no path is
-    the id of an entry: where a row is turned away and its file is not, the path is 'line 12 of manifest.csv'.
-    Together they are all that was found.
+    No rejection's path is the id of an entry: where a row is rejected and its file is not, the path is 'line 12 of
+    manifest.csv'. Together they are all that the data folder or the manifest names.
     """
     entries: list[Entry]
-    rejected: list[dict]
-
-
-class Refused(Exception):
-    """A row or file that can't become an Entry. reason: a word of `readers.REASONS`; detail: a sentence."""
-
-    def __init__(self, reason: str, detail: str):
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
+    rejected: list[Rejection]
 
 
 def pack(entries: list[Entry]) -> bytes:

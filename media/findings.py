@@ -10,7 +10,8 @@ import itertools
 import unicodedata
 from typing import Iterable
 
-from media.entries import Entry, Listing
+from media.entries import Listing
+from media.rejections import Rejection
 from model_code.tasks import Task
 
 FILE = 'findings.json'
@@ -24,8 +25,8 @@ SENTENCES = {
 
 
 @dataclasses.dataclass
-class Some:
-    """How many there are, and the first of them (sorted): bounded, whatever the data."""
+class Tally:
+    """How many there are, and the first NAMED of them, sorted: bounded, whatever the data."""
     count: int = 0
     first: list = dataclasses.field(default_factory=list)
 
@@ -33,7 +34,7 @@ class Some:
         self.count += count
         self.first = sorted(self.first + [item])[:NAMED]
 
-    def merge(self, other: 'Some'):
+    def merge(self, other: 'Tally'):
         self.count += other.count
         self.first = sorted(self.first + other.first)[:NAMED]
 
@@ -42,16 +43,16 @@ class Some:
 class Findings:
     """All that was found in a task's media; merges with the findings of another part of the same task.
 
-    examples: split -> number. classes: label -> split -> number of examples. rejected: reason -> Some [path, detail].
+    examples: split -> number. classes: label -> split -> number of examples. rejected: reason -> Tally [path, detail].
     duplicates, leaks, contradictions: groups of ids with equal media, within one split, over both, and with unequal
     labels; a group may be more than one of these. notes: word of readers.NOTES -> ids.
     """
     examples: dict = dataclasses.field(default_factory=dict)
     classes: dict = dataclasses.field(default_factory=dict)
     rejected: dict = dataclasses.field(default_factory=dict)
-    duplicates: Some = dataclasses.field(default_factory=Some)
-    leaks: Some = dataclasses.field(default_factory=Some)
-    contradictions: Some = dataclasses.field(default_factory=Some)
+    duplicates: Tally = dataclasses.field(default_factory=Tally)
+    leaks: Tally = dataclasses.field(default_factory=Tally)
+    contradictions: Tally = dataclasses.field(default_factory=Tally)
     notes: dict = dataclasses.field(default_factory=dict)
 
     def add_example(self, split: str, labels: tuple[str, ...], example_id: str, notes: tuple[str, ...]):
@@ -59,11 +60,10 @@ class Findings:
         for label in labels:
             _count(self.classes.setdefault(label, {}), split, 1)
         for word in notes:
-            self.notes.setdefault(word, Some()).add(example_id)
+            self.notes.setdefault(word, Tally()).add(example_id)
 
-    def add_rejected(self, line: dict):
-        """A line of rejected.jsonl."""
-        self.rejected.setdefault(line['reason'], Some()).add([line['path'], line['detail']])
+    def add_rejected(self, rejection: Rejection):
+        self.rejected.setdefault(rejection.reason, Tally()).add([rejection.path, rejection.detail])
 
     def add_copies(self, examples: Iterable[tuple[bytes, str, str, tuple[str, ...]]]):
         """Finds those with equal media among (digest, id, split, labels), which are all that have these digests."""
@@ -94,15 +94,15 @@ class Findings:
             for split, count in counts.items():
                 _count(self.classes.setdefault(label, {}), split, count)
         for mine, theirs in ((self.rejected, other.rejected), (self.notes, other.notes)):
-            for key, some in theirs.items():
-                mine.setdefault(key, Some()).merge(some)
+            for key, tally in theirs.items():
+                mine.setdefault(key, Tally()).merge(tally)
         for name in ('duplicates', 'leaks', 'contradictions'):
             getattr(self, name).merge(getattr(other, name))
         return self
 
     @property
     def rejected_count(self) -> int:
-        return sum(some.count for some in self.rejected.values())
+        return sum(tally.count for tally in self.rejected.values())
 
     @property
     def missing_count(self) -> int:
@@ -118,46 +118,37 @@ class Findings:
 
     @classmethod
     def from_dict(cls, values: dict) -> 'Findings':
-        def some(value):
-            return Some(value['count'], [list(v) if isinstance(v, tuple) else v for v in value['first']])
+        def tally(value):
+            return Tally(value['count'], [list(v) if isinstance(v, tuple) else v for v in value['first']])
         return cls(values['examples'], values['classes'],
-                   {reason: some(v) for reason, v in values['rejected'].items()},
-                   some(values['duplicates']), some(values['leaks']), some(values['contradictions']),
-                   {word: some(v) for word, v in values['notes'].items()})
+                   {reason: tally(v) for reason, v in values['rejected'].items()},
+                   tally(values['duplicates']), tally(values['leaks']), tally(values['contradictions']),
+                   {word: tally(v) for word, v in values['notes'].items()})
 
 
 def _count(counts: dict, key: str, number: int):
     counts[key] = counts.get(key, 0) + number
 
 
-def gather(listing: Listing, read) -> tuple[Findings, list[dict]]:
-    """Findings and the lines of rejected.jsonl, in one process. read: (entry, notes, digest, error) an entry.
+def gather(listing: Listing, read) -> tuple[Findings, list[Rejection]]:
+    """Findings and what is rejected, in one process. read: (entry, notes, digest, Rejection or None) of each entry.
 
     MediaExampleGen does the same on workers. The digests of a million examples are some 200 MB here.
     """
-    found, lines, digests = Findings(), list(listing.rejected), []
-    for entry, notes, digest, error in read:
-        if error is not None:
-            lines.append(rejected_line(entry, error))
+    findings, rejected, digests = Findings(), list(listing.rejected), []
+    for entry, notes, digest, rejection in read:
+        if rejection is not None:
+            rejected.append(rejection.at(entry.id))
             continue
-        found.add_example(entry.split, entry.labels, entry.id, notes)
+        findings.add_example(entry.split, entry.labels, entry.id, notes)
         digests.append((digest, entry.id, entry.split, entry.labels))
-    for line in lines:
-        found.add_rejected(line)
-    found.add_copies(digests)
-    return found, sort_lines(lines)
+    for rejection in rejected:
+        findings.add_rejected(rejection)
+    findings.add_copies(digests)
+    return findings, sorted(rejected)
 
 
-def rejected_line(entry: Entry, error) -> dict:
-    """A line of rejected.jsonl for an entry that a MediaError kept from becoming an example."""
-    return {'path': entry.id, 'reason': error.reason, 'detail': error.detail}
-
-
-def sort_lines(lines: list[dict]) -> list[dict]:
-    return sorted(lines, key=lambda line: (line['path'], line['reason'], line['detail']))
-
-
-def spelling(labels) -> list[list[str]]:
+def spelling_variants(labels) -> list[list[str]]:
     """Groups of labels that differ only by case, space or Unicode form: probably one class, written in two ways."""
     groups = collections.defaultdict(list)
     for label in labels:
@@ -165,71 +156,72 @@ def spelling(labels) -> list[list[str]]:
     return sorted(sorted(group) for group in groups.values() if len(group) > 1)
 
 
-def few(task: Task, found: Findings) -> dict[str, int]:
+def rare_classes(task: Task, findings: Findings) -> dict[str, int]:
     """Label -> train examples, where these are fewer than task.min_class_examples; with 0 where there is none."""
     least = max(1, task.min_class_examples)
-    counts = {label: found.classes.get(label, {}).get('train', 0) for label in {*task.classes, *found.classes}}
+    counts = {label: findings.classes.get(label, {}).get('train', 0) for label in {*task.classes, *findings.classes}}
     return {label: count for label, count in sorted(counts.items()) if count < least}
 
 
-def stops(task: Task, found: Findings) -> list[str]:
+def stops(task: Task, findings: Findings) -> list[str]:
     """Why a run of the task must stop, a sentence each; [] where it may go on."""
     reasons = []
-    rejected = {reason: some for reason, some in found.rejected.items() if reason != 'missing'}
-    reasons += _too_many(task, found.total, rejected, task.max_rejected_share, 'could not be read',
+    rejected = {reason: tally for reason, tally in findings.rejected.items() if reason != 'missing'}
+    reasons += _too_many(task, findings.total, rejected, task.max_rejected_share, 'could not be read',
                          'Mend or remove them, or raise max_rejected_share')
-    missing = {reason: some for reason, some in found.rejected.items() if reason == 'missing'}
-    reasons += _too_many(task, found.total, missing, task.max_missing_share, 'are missing',
+    missing = {reason: tally for reason, tally in findings.rejected.items() if reason == 'missing'}
+    reasons += _too_many(task, findings.total, missing, task.max_missing_share, 'are missing',
                          'Fetch them, take them out of the manifest, or raise max_missing_share')
-    if found.leaks.count and not task.allow_leaks:
-        pairs = '; '.join(' = '.join(pair) for pair in found.leaks.first)
+    if findings.leaks.count and not task.allow_leaks:
+        pairs = '; '.join(' = '.join(pair) for pair in findings.leaks.first)
         reasons.append(
-            f'Task {task.name}: {found.leaks.count:,} media are both in train and in eval, so that the evaluation '
-            f'would flatter the model{_first(found.leaks)}: {pairs}. Take them out of one split, or set '
+            f'Task {task.name}: {findings.leaks.count:,} media are both in train and in eval, so that the evaluation '
+            f'would flatter the model{_first(findings.leaks)}: {pairs}. Take them out of one split, or set '
             'allow_leaks=True.')
-    absent = [label for label, count in few(task, found).items() if not count]
-    if absent and found.examples.get('train'):
+    absent = [label for label, count in rare_classes(task, findings).items() if not count]
+    if absent and findings.examples.get('train'):
         reasons.append(f'Task {task.name}: {len(absent)} of its classes have no train example: '
                        f'{", ".join(absent[:NAMED])}. Add examples, or take the classes out.')
     return reasons
 
 
-def _too_many(task: Task, total: int, rejected: dict[str, Some], most: float, what: str, cure: str) -> list[str]:
-    count = sum(some.count for some in rejected.values())
+def _too_many(task: Task, total: int, rejected: dict[str, Tally], most: float, what: str, cure: str) -> list[str]:
+    count = sum(tally.count for tally in rejected.values())
     if not total or count / total <= most:
         return []
     return [f'Task {task.name}: {count:,} of {total:,} files ({count / total:.1%}) {what}, more than the {most:.1%} '
-            f'that is allowed{some_rejected(rejected)}. {cure}.']
+            f'that is allowed{first_rejected(rejected)}. {cure}.']
 
 
-def some_rejected(rejected: dict[str, Some], most: int = NAMED) -> str:
+def first_rejected(rejected: dict[str, Tally], most: int = NAMED) -> str:
     """'. The first 3: a.png (empty: ...); ...', or '' where there is none."""
-    lines = sorted([path, reason, detail] for reason, some in rejected.items() for path, detail in some.first)[:most]
-    if not lines:
+    first = sorted(Rejection(reason, detail, path) for reason, tally in rejected.items() for path, detail in tally.first)
+    first = first[:most]
+    if not first:
         return ''
-    count = sum(some.count for some in rejected.values())
-    named = '; '.join(f'{path} ({reason}: {detail.rstrip(".")})' for path, reason, detail in lines)
-    return f'. {"The first " + str(len(lines)) if count > len(lines) else "These"}: {named}'
+    count = sum(tally.count for tally in rejected.values())
+    named = '; '.join(f'{r.path} ({r.reason}: {r.detail.rstrip(".")})' for r in first)
+    return f'. {f"The first {len(first)}" if count > len(first) else "These"}: {named}'
 
 
-def _first(some: Some) -> str:
-    return f' (the first {len(some.first)})' if some.count > len(some.first) else ''
+def _first(tally: Tally) -> str:
+    return f' (the first {len(tally.first)})' if tally.count > len(tally.first) else ''
 
 
-def remarks(task: Task, found: Findings) -> list[str]:
+def remarks(task: Task, findings: Findings) -> list[str]:
     """What a person should know of, and no run stops for; a line each."""
     lines = []
     for name, words in (('duplicates', 'media more than once in a split'), ('leaks', 'media in train and in eval'),
                         ('contradictions', 'media with different labels')):
-        some = getattr(found, name)
-        if some.count:
-            lines.append(f'{some.count:,} {words}{_first(some)}: ' + '; '.join(' = '.join(g) for g in some.first))
-    for group in itertools.islice(spelling(found.classes), NAMED):
+        tally = getattr(findings, name)
+        if tally.count:
+            lines.append(f'{tally.count:,} {words}{_first(tally)}: ' + '; '.join(' = '.join(g) for g in tally.first))
+    for group in itertools.islice(spelling_variants(findings.classes), NAMED):
         lines.append('labels that differ only in their writing: ' + ', '.join(repr(label) for label in group))
-    rare = {label: count for label, count in few(task, found).items() if count}
+    rare = {label: count for label, count in rare_classes(task, findings).items() if count}
     if rare:
         named = ', '.join(f'{label} ({count})' for label, count in itertools.islice(rare.items(), NAMED))
         lines.append(f'{len(rare)} classes with fewer than {task.min_class_examples} train examples: {named}')
-    for word, some in sorted(found.notes.items()):
-        lines.append(f'{some.count:,} {SENTENCES[word]}{_first(some)}: ' + ', '.join(some.first))
+    for word, tally in sorted(findings.notes.items()):
+        lines.append(f'{tally.count:,} {SENTENCES[word]}{_first(tally)}: ' + ', '.join(tally.first))
     return lines

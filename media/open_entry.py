@@ -8,22 +8,20 @@ from typing import BinaryIO
 from PIL import Image
 
 from media import readers
-from media.entries import Entry, Refused
+from media.entries import Entry
 from media.listing import files
+from media.rejections import Rejection
 from model_code import data
 
 
 def open_entry(root: str, entry: Entry, limits: data.Limits) -> BinaryIO:
     """The entry's media as a seekable binary file: its bytes, or a PNG of a record of raw pixels.
 
-    root: the task's data. Raises readers.MediaError: missing, too_large, ...; bad_path where a link leads out of the
+    root: the task's data. Raises Rejection: missing, too_large, ...; bad_path where a link leads out of the
     root by now: what was listed an hour ago may have been changed since.
     """
     if not files.is_remote(root):
-        try:
-            _links(root).check(entry.path)
-        except Refused as refused:
-            raise readers.MediaError(refused.reason, refused.detail) from refused
+        _links(root).check(entry.path)
     file = readers.open_media(posixpath.join(root, entry.path), limits, entry.offset, entry.length)
     if not entry.record:
         return file
@@ -39,7 +37,7 @@ def _links(root: str) -> files.Links:
 def _png(pixels: bytes) -> bytes:
     """A record of 1,024 bytes of red, green and blue each -> the PNG of 32 x 32 pixels that it is."""
     if len(pixels) != 3 * 32 * 32:
-        raise readers.MediaError('truncated', f'The record has {len(pixels):,} bytes instead of {3 * 32 * 32:,}.')
+        raise Rejection('truncated', f'The record has {len(pixels):,} bytes instead of {3 * 32 * 32:,}.')
     out = io.BytesIO()
     channels = [Image.frombytes('L', (32, 32), pixels[start:start + 1024]) for start in (0, 1024, 2048)]
     Image.merge('RGB', channels).save(out, 'PNG')

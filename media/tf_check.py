@@ -6,21 +6,21 @@ from typing import Iterable, Iterator
 import tensorflow as tf
 
 from media.decoder import Decoded
-from media.readers.errors import MediaError
+from media.rejections import Rejection
 
 # Images handed to TensorFlow in one call: an eager call costs several times what a small image's decoding does.
 _BATCH_IMAGES, _BATCH_BYTES = 64, 8 << 20
 
 
 def only_decodable(read: Iterable[Decoded]) -> Iterator[Decoded]:
-    """Images as a Decoder gives them, in their order; those that TensorFlow refuses become errors (undecodable).
+    """Images as a Decoder gives them, in their order; those that TensorFlow can't decode become rejections (undecodable).
 
     Pillow forgives a few damages of JPEG (a stray marker) that would end the training hours later.
     """
     batch, size = [], 0
     for decoded in read:
         batch.append(decoded)
-        size += 0 if decoded.error else len(decoded.features['image'])
+        size += 0 if decoded.rejection else len(decoded.features['image'])
         if len(batch) >= _BATCH_IMAGES or size >= _BATCH_BYTES:
             yield from _checked(batch)
             batch, size = [], 0
@@ -28,16 +28,16 @@ def only_decodable(read: Iterable[Decoded]) -> Iterator[Decoded]:
 
 
 def _checked(batch: list[Decoded]) -> list[Decoded]:
-    errors = iter(undecodable([d.features['image'] for d in batch if not d.error]))
+    rejections = iter(undecodable([d.features['image'] for d in batch if not d.rejection]))
     checked = []
     for decoded in batch:
-        error = decoded.error or next(errors)
-        checked.append(dataclasses.replace(decoded, features=None, error=error) if error else decoded)
+        rejection = decoded.rejection or next(rejections)
+        checked.append(dataclasses.replace(decoded, features=None, rejection=rejection) if rejection else decoded)
     return checked
 
 
-def undecodable(images: list[bytes]) -> list[MediaError | None]:
-    """For each image the error where TensorFlow's decoder refuses it."""
+def undecodable(images: list[bytes]) -> list[Rejection | None]:
+    """For each image the Rejection where TensorFlow's decoder fails; else None."""
     try:
         if images:
             _decode_all(tf.constant(images))
@@ -56,9 +56,9 @@ def _decode(image):
     return tf.io.decode_image(image, channels=3, expand_animations=False)
 
 
-def _undecodable(image: bytes) -> MediaError | None:
+def _undecodable(image: bytes) -> Rejection | None:
     try:
         _decode(image)
     except tf.errors.OpError as error:
-        return MediaError('undecodable', error.message)
+        return Rejection('undecodable', error.message)
     return None

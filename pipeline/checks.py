@@ -5,7 +5,7 @@ import dataclasses
 import json
 import os
 
-from media import findings
+from media.findings import Findings, remarks, stops
 from model_code import settings
 from model_code.errors import ConfigError
 from model_code.logger import logger
@@ -80,7 +80,7 @@ def media_bytes(config) -> int | None:
     for task in config.mixture.tasks:
         if not in_reach(task):
             return None
-        total += sum(max(size, 0) for size, _ in listing.file_facts(task, listing.list_media(task).entries))
+        total += sum(max(stat.size, 0) for stat in listing.file_stats(task, listing.list_media(task).entries))
     return total
 
 
@@ -128,13 +128,13 @@ def _check_names(task, listing):
 
     ConfigError where a run is sure to stop; what is only worth knowing is logged.
     """
-    found = findings.Findings()
+    findings = Findings()
     for entry in listing.entries:
-        found.add_example(entry.split, entry.labels, entry.id, ())
-    for line in listing.rejected:
-        found.add_rejected(line)
-    reasons = findings.stops(task, found)
+        findings.add_example(entry.split, entry.labels, entry.id, ())
+    for rejection in listing.rejected:
+        findings.add_rejected(rejection)
+    reasons = stops(task, findings)
     if reasons:
         raise ConfigError(' '.join(reasons))
-    for remark in findings.remarks(task, found):
+    for remark in remarks(task, findings):
         logger.warning('%s: %s', task.name, remark)

@@ -35,17 +35,17 @@ def check_media(config, workers: int = 0, progress=None) -> dict:
 
 
 def _check_task(task: Task, spec, beam_args, workers: int, progress) -> dict:
-    found_media = listing.list_media(task)
-    read = _read(task, spec, beam_args, found_media.entries, workers, progress)
-    found, lines = findings.gather(found_media, read)
+    listed = listing.list_media(task)
+    read = _read(task, spec, beam_args, listed.entries, workers, progress)
+    found, rejected = findings.gather(listed, read)
     stops = findings.stops(task, found)
     return {'name': task.name, 'modality': task.modality, 'data': task.data, 'ok': not stops, 'stops': stops,
-            'remarks': findings.remarks(task, found), 'spelling': findings.spelling(found.classes),
-            'few': findings.few(task, found), **found.to_dict(), 'rejected_lines': lines}
+            'remarks': findings.remarks(task, found), 'spelling': findings.spelling_variants(found.classes),
+            'few': findings.rare_classes(task, found), **found.to_dict(), 'rejected_lines': [rejection.to_dict() for rejection in rejected]}
 
 
 def _read(task: Task, spec, beam_args, entries: list[Entry], workers: int, progress):
-    """(entry, notes, digest, error) of each entry; the media itself is dropped at once."""
+    """(entry, notes, digest, Rejection or None) of each entry; the media itself is dropped at once."""
     only_decodable = iter
     if task.modality == 'image':
         # TensorFlow's word counts too: it decodes them in training. Its import takes seconds, so only where needed.
@@ -56,7 +56,7 @@ def _read(task: Task, spec, beam_args, entries: list[Entry], workers: int, progr
         if not hasattr(local, 'decoder'):
             local.decoder = Decoder(task.data, task.modality, spec, task.limits, beam_args)
             decoders.append(local.decoder)
-        return [(decoded.entry, decoded.notes, decoded.digest, decoded.error)
+        return [(decoded.entry, decoded.notes, decoded.digest, decoded.rejection)
                 for decoded in only_decodable(local.decoder.read(chunk))]
 
     size = _CHUNK[task.modality]

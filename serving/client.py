@@ -87,6 +87,7 @@ def _input_spec(card: dict, modality: modalities.Modality):
 
 def _read(task: str, modality: modalities.Modality, path, spec) -> bytes | list[bytes]:
     from media import readers
+    from media.rejections import Rejection
     suffix = pathlib.Path(path).suffix.lower()
     takes = f'Task {task} takes a file of modality {modality.name} ({", ".join(modality.extensions)}).'
     for other in modalities.MODALITIES.values():
@@ -95,8 +96,8 @@ def _read(task: str, modality: modalities.Modality, path, spec) -> bytes | list[
             raise ConfigError(f'{path} is a file of modality {other.name}. {takes}')
     try:
         return readers.read(modality.name, os.fspath(path), spec)[modality.feature]
-    except readers.MediaError as error:
-        raise ConfigError(f'{path} cannot be read: {error.detail.rstrip(".")} ({error.reason}). {takes}') from None
+    except Rejection as rejection:
+        raise ConfigError(f'{path} cannot be read: {rejection.detail.rstrip(".")} ({rejection.reason}). {takes}') from None
 
 
 class _Server:

@@ -17,10 +17,13 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from media import findings, listing
-from media.tf_check import only_decodable
+from components.artifacts import read_findings
+from media import findings, listing, rejections
 from media.decoder import Decoder
 from media.entries import Entry, Listing, pack, unpack
+from media.findings import Findings
+from media.rejections import Rejection
+from media.tf_check import only_decodable
 from model_code.errors import PipelineStop
 from model_code.logger import logger
 from model_code.modalities import get_modality
@@ -28,7 +31,6 @@ from model_code.serialization import from_json
 from model_code.tasks import Task
 
 SPLITS = ('train', 'eval')
-REJECTED_FILE = 'rejected.jsonl'
 
 # What one output shard holds at most. It is also one element of the Beam pipeline: small enough that workers share the
 # data evenly, large enough that an element's overhead and a file's do not count.
@@ -91,7 +93,7 @@ def plan_shards(entries: list[Entry], sizes: list[int], modality: str) -> dict[s
     return shards
 
 
-def read_media(pipeline: beam.Pipeline, task: Task, spec, found: Listing, examples_uri: str, rejected_uri: str,
+def read_media(pipeline: beam.Pipeline, task: Task, spec, listed: Listing, examples_uri: str, rejected_uri: str,
                beam_args: tuple[str, ...] = ()):
     """Adds to `pipeline`: Split-<split>/data_tfrecord-*.gz under examples_uri; rejected.jsonl and findings.json.
 
@@ -99,27 +101,28 @@ def read_media(pipeline: beam.Pipeline, task: Task, spec, found: Listing, exampl
     is one example, and no runner shuffles, or holds, a data set. Nor does a file cost an element: a small image is
     decoded faster than Beam hands on anything.
     """
-    sizes = [size for size, _ in listing.file_facts(task, found.entries)]
-    shards = plan_shards(found.entries, sizes, task.modality)
+    sizes = [stat.size for stat in listing.file_stats(task, listed.entries)]
+    shards = plan_shards(listed.entries, sizes, task.modality)
     elements = [(split, index, len(parts), pack(entries)) for split, parts in shards.items()
                 for index, entries in enumerate(parts)]
-    buckets = math.ceil(len(found.entries) / BUCKET_EXAMPLES)
+    buckets = math.ceil(len(listed.entries) / BUCKET_EXAMPLES)
     read = (pipeline
             | 'Shards' >> beam.Create(elements)
             | 'Spread' >> beam.Reshuffle()
-            | 'Read' >> beam.ParDo(_WriteShard(task, spec, examples_uri, len(found.entries), buckets,
+            | 'Read' >> beam.ParDo(_WriteShard(task, spec, examples_uri, len(listed.entries), buckets,
                                                 beam_args)).with_outputs('rejected', 'digests', main='findings'))
     equal = read.digests | 'ByDigest' >> beam.GroupByKey() | 'Equal' >> beam.Map(_equal_media)
-    rejected = (read.rejected, pipeline | 'TurnedAway' >> beam.Create(found.rejected)) | 'Rejected' >> beam.Flatten()
+    listed_rejected = pipeline | 'ListedRejected' >> beam.Create(listed.rejected)
+    rejected = (read.rejected, listed_rejected) | 'Rejected' >> beam.Flatten()
     summary = ((read.findings, equal, rejected | 'Count' >> beam.Map(_rejected_finding))
                | 'AllFindings' >> beam.Flatten()
                | 'Merge' >> beam.CombineGlobally(_Merge()))
     _ = (summary | 'WriteFindings' >> beam.Map(
-        lambda values, lines: _write_findings(values, lines, rejected_uri), beam.pvalue.AsList(rejected)))
+        lambda values, rejected: _write_findings(values, rejected, rejected_uri), beam.pvalue.AsList(rejected)))
 
 
 class _WriteShard(beam.DoFn):
-    """(split, index, of how many, packed entries) -> the shard's file; its findings, rejected lines, (bucket, digests).
+    """(split, index, of how many, packed entries) -> the shard's file; its findings, Rejections, (bucket, digests).
 
     A retried element writes its own file anew, whole.
     """
@@ -142,14 +145,14 @@ class _WriteShard(beam.DoFn):
 
     def process(self, element):
         split, index, count, packed = element
-        found, digests = findings.Findings(), collections.defaultdict(list)
+        found, digests = Findings(), collections.defaultdict(list)
         with ShardFile(self._uri, split, index, count) as file:
             read = self._decoder.read(unpack(packed))
             for decoded in only_decodable(read) if self._task.modality == 'image' else read:
                 entry = decoded.entry
                 self._progress.add(1)
-                if decoded.error:
-                    yield beam.pvalue.TaggedOutput('rejected', findings.rejected_line(entry, decoded.error))
+                if decoded.rejection:
+                    yield beam.pvalue.TaggedOutput('rejected', decoded.rejection.at(entry.id))
                     continue
                 file.write(make_example(entry, decoded.features))
                 found.add_example(split, entry.labels, entry.id, decoded.notes)
@@ -212,14 +215,14 @@ class ShardFile:
 
 def _equal_media(bucket) -> dict:
     """The findings of the examples of one bucket that have equal digests."""
-    found = findings.Findings()
+    found = Findings()
     found.add_copies(itertools.chain.from_iterable(bucket[1]))
     return found.to_dict()
 
 
-def _rejected_finding(line: dict) -> dict:
-    found = findings.Findings()
-    found.add_rejected(line)
+def _rejected_finding(rejection: Rejection) -> dict:
+    found = Findings()
+    found.add_rejected(rejection)
     return found.to_dict()
 
 
@@ -227,26 +230,26 @@ class _Merge(beam.CombineFn):
     """Findings as dicts -> one."""
 
     def create_accumulator(self):
-        return findings.Findings().to_dict()
+        return Findings().to_dict()
 
     def add_input(self, accumulator, values):
         return self.merge_accumulators([accumulator, values])
 
     def merge_accumulators(self, accumulators):
-        merged = findings.Findings()
+        merged = Findings()
         for values in accumulators:
-            merged.merge(findings.Findings.from_dict(values))
+            merged.merge(Findings.from_dict(values))
         return merged.to_dict()
 
     def extract_output(self, accumulator):
         return accumulator
 
 
-def _write_findings(values: dict, lines: list[dict], rejected_uri: str):
+def _write_findings(values: dict, rejected: list[Rejection], rejected_uri: str):
     """rejected.jsonl, and then findings.json: each aside first."""
     tf.io.gfile.makedirs(rejected_uri)
-    text = ''.join(json.dumps(line) + '\n' for line in findings.sort_lines(lines))
-    for name, content in ((REJECTED_FILE, text), (findings.FILE, json.dumps(values, indent=1, sort_keys=True))):
+    for name, content in ((rejections.FILE, rejections.to_lines(rejected)),
+                          (findings.FILE, json.dumps(values, indent=1, sort_keys=True))):
         aside = os.path.join(rejected_uri, f'.{name}-{os.getpid()}')
         with tf.io.gfile.GFile(aside, 'w') as file:
             file.write(content)
@@ -269,23 +272,11 @@ def make_example(entry: Entry, features: dict) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def read_rejected(rejected_uri: str) -> list[dict]:
-    """The lines of a RejectedMedia artifact: {'path', 'reason', 'detail'}, by path."""
-    with tf.io.gfile.GFile(os.path.join(rejected_uri, REJECTED_FILE)) as file:
-        return [json.loads(line) for line in file]
-
-
-def read_findings(rejected_uri: str) -> findings.Findings:
-    """The findings of a RejectedMedia artifact."""
-    with tf.io.gfile.GFile(os.path.join(rejected_uri, findings.FILE)) as file:
-        return findings.Findings.from_dict(json.load(file))
-
-
-def report(task: Task, found: findings.Findings):
+def report(task: Task, found: Findings):
     """Logs what became of the files; PipelineStop where findings.stops has a reason."""
     logger.info('%s: %s train and %s eval examples; %s of %s files rejected%s', task.name,
                 *(f'{found.examples.get(split, 0):,}' for split in SPLITS), f'{found.rejected_count:,}',
-                f'{found.total:,}', findings.some_rejected(found.rejected, 3))
+                f'{found.total:,}', findings.first_rejected(found.rejected, 3))
     reasons = findings.stops(task, found)
     if reasons:
         raise PipelineStop(' '.join(reasons))

@@ -8,6 +8,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components import artifacts
 from components.report import sources
 from components.report.render import render
 from components.specs import task_input
@@ -29,7 +30,7 @@ class Executor(base_executor.BaseExecutor):
         for task in mixture.tasks:
             splits, labels = sources.read_statistics(uri(task_input('statistics', task.name)))
             data.append({'name': task.name, 'modality': task.modality, 'splits': splits, 'labels': labels,
-                         'rejected': sources.read_rejected(uri(task_input('rejected', task.name))),
+                         'rejected': artifacts.read_rejected(uri(task_input('rejected', task.name))),
                          'remarks': sources.read_remarks(task, uri(task_input('rejected', task.name)))})
         card = sources.read_card(path_utils.serving_model_path(uri('model')))
         card['written'] = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC')

@@ -28,7 +28,7 @@ def render(decision: dict, history: dict, card: dict, data: list[dict]) -> str:
       {modality: spec}, signatures {name: {'inputs': {name: 'dtype [shape]'}, 'outputs'}}, model and training
       (settings), written (a date as text).
     data: a dict a task: {'name', 'modality', 'splits': {split: examples}, 'labels': [{'label', split: count, ...}]
-      most frequent first, 'rejected': [{'path', 'reason', 'detail'}], 'remarks': [line]}.
+      most frequent first, 'rejected': [Rejection], 'remarks': [line]}.
     """
     names = [task['name'] for task in decision['tasks']]
     colours = {name: f'c{i % COLOURS}' for i, name in enumerate(names)}
@@ -115,8 +115,8 @@ def _rate_chart(history: dict, names: list[str], colours: dict[str, str]):
 
 def _data_card(entry: dict) -> dict:
     reasons: dict[str, int] = {}
-    for line in entry['rejected']:
-        reasons[line['reason']] = reasons.get(line['reason'], 0) + 1
+    for rejection in entry['rejected']:
+        reasons[rejection.reason] = reasons.get(rejection.reason, 0) + 1
     most = max((sum(_counts(label, entry['splits'])) for label in entry['labels']), default=0) or 1
     labels = []
     for label in entry['labels'][:MAX_LABELS]:

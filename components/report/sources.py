@@ -9,7 +9,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.dsl.io import fileio
 
-from media import findings
+from components import artifacts
+from media.findings import remarks
 from model_code.tasks import Task
 
 SPLITS = ('train', 'eval')
@@ -89,14 +90,5 @@ def read_statistics(statistics_dir: str) -> tuple[dict[str, int], list[dict]]:
 
 def read_remarks(task: Task, rejected_dir: str) -> list[str]:
     """What a person should know of the task's media, a line each (findings.remarks); [] where nothing was written."""
-    values = read_json(rejected_dir, findings.FILE)
-    return findings.remarks(task, findings.Findings.from_dict(values)) if values else []
-
-
-def read_rejected(rejected_dir: str) -> list[dict]:
-    """The lines of rejected.jsonl; [] where there is no file."""
-    path = os.path.join(rejected_dir, 'rejected.jsonl')
-    if not fileio.exists(path):
-        return []
-    with fileio.open(path, 'r') as stream:
-        return [json.loads(line) for line in stream.read().splitlines() if line.strip()]
+    findings = artifacts.read_findings(rejected_dir)
+    return remarks(task, findings) if findings else []

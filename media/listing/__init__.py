@@ -1,7 +1,7 @@
 """Which media a task has, their labels and splits: from folders, manifests, archives. No TensorFlow, no TFX.
 
 Names and annotations are read here, no media. What is wrong with the layout or a manifest as a whole is a ConfigError
-before anything starts; what is wrong with one row or name is a line of Listing.rejected; what is wrong with a file
+before anything starts; what is wrong with one row or name is a Rejection in Listing.rejected; what is wrong with a file
 (missing, empty, corrupt) is found when it is read. Nothing that was found is left out.
 
 A CSV of 1,000,000 rows took 37 s and 300 MB, its fingerprint another 14 s, on two busy cores (the files were not
@@ -11,13 +11,14 @@ there); 100,000 examples of a tar 22 s.
 import hashlib
 import os
 
-from media.entries import Entry, Listing, Refused
+from media.entries import Entry, Listing
 from media.listing import cifar, dataset_formats, files, folders, manifests, tars
-from media.listing.collector import SPLITS, Found, hashed_split  # noqa: F401
+from media.listing.collector import SPLITS, Collector, hashed_split  # noqa: F401
+from media.rejections import Rejection
 from model_code.errors import ConfigError
 from model_code.tasks import Task
 
-# A task's format -> the function that adds all of its rows to a Found.
+# A task's format -> the function that adds all of its rows to a Collector.
 _FORMATS = {
     'folders': folders.add_all,
     'csv': manifests.add_all,
@@ -35,7 +36,7 @@ _FORMATS = {
 
 
 def list_media(task: Task) -> Listing:
-    """All that the task's data names: entries sorted by id, and the rows and files that are turned away.
+    """All that the task's data names: entries sorted by id, and the rows and files that are rejected.
 
     Raises ConfigError for a missing folder or manifest, one without its columns, a layout that is none, no entry.
     """
@@ -44,9 +45,9 @@ def list_media(task: Task) -> Listing:
     if not files.is_remote(task.data) and not os.path.isdir(task.data):
         raise ConfigError(f'Task {task.name}: there is no folder {task.data}. Set `data` to the folder of its media.')
     kind = task.format or ('csv' if task.manifest else 'folders')
-    found = Found(task)
+    collector = Collector(task)
     try:
-        _FORMATS[kind](found)
+        _FORMATS[kind](collector)
     except ConfigError as error:
         if f'Task {task.name}' in str(error):
             raise
@@ -56,12 +57,12 @@ def list_media(task: Task) -> Listing:
         if not isinstance(error, OSError) and not files.is_remote(task.data):
             raise
         raise ConfigError(f'Task {task.name}: {task.data} cannot be read: {files.files_error(error)}.') from error
-    listing = found.listing()
+    listing = collector.listing()
     if task.manifest and not files.is_remote(task.data):
         listing = _without_links_out(task, listing)
     if not listing.entries:
-        first = ''.join(f' The first of {len(listing.rejected):,} that are turned away is {line["path"]} '
-                        f'({line["reason"]}). {line["detail"]}' for line in listing.rejected[:1])
+        first = ''.join(f' The first of {len(listing.rejected):,} that are rejected is {rejection.path} '
+                        f'({rejection.reason}). {rejection.detail}' for rejection in listing.rejected[:1])
         where = f'the manifest {", ".join(task.manifest)} names none' if task.manifest else (
             f'no file of it ends in {", ".join(folders.media_endings(task.modality))}')
         raise ConfigError(f'Task {task.name}: {task.data} has no {task.modality} files ({where}).{first}')
@@ -74,36 +75,36 @@ def _without_links_out(task: Task, listing: Listing) -> Listing:
         try:
             links.check(entry.path)
             entries.append(entry)
-        except Refused as refused:
-            rejected.append({'path': entry.id, 'reason': refused.reason, 'detail': refused.detail})
-    return Listing(entries, sorted(rejected, key=lambda line: (line['path'], line['reason'], line['detail'])))
+        except Rejection as rejection:
+            rejected.append(rejection.at(entry.id))
+    return Listing(entries, sorted(rejected))
 
 
-def file_facts(task: Task, entries: list[Entry]) -> list[tuple[int, int]]:
-    """(bytes of the media, time of the file's last change in ns) of each entry; (-1, -1) where there is none."""
-    remote = files.remote_facts(task.data) if files.is_remote(task.data) else None
-    facts, path, known = [], None, (-1, -1)
+def file_stats(task: Task, entries: list[Entry]) -> list[files.FileStat]:
+    """The bytes of the media, and the time of the file's last change, of each entry; NO_FILE where there is none."""
+    remote = files.remote_stats(task.data) if files.is_remote(task.data) else None
+    stats, path, stat = [], None, files.NO_FILE
     for entry in entries:
         if entry.path != path:  # entries of one archive follow each other
             path = entry.path
-            known = (files.local_facts(f'{task.data}/{path}') if remote is None else remote.get(path, (-1, -1)))
-        facts.append(known if entry.length < 0 or known[0] < 0 else (entry.length, known[1]))
-    return facts
+            stat = files.local_stat(f'{task.data}/{path}') if remote is None else remote.get(path, files.NO_FILE)
+        stats.append(stat if entry.length < 0 or stat == files.NO_FILE else stat._replace(size=entry.length))
+    return stats
 
 
 def media_fingerprint(task: Task, listing: Listing | None = None) -> str:
-    """A hash over every entry, its file's size and time of change, and what is turned away: 32 hex digits.
+    """A hash over every entry, its file's size and time of change, and what is rejected: 32 hex digits.
 
     It changes when a file is added, removed, edited, relabelled or moved to another split, behind a manifest too. No
     media is read. listing: list_media(task), where it is at hand.
     """
     listing = listing or list_media(task)
     digest = hashlib.sha256()
-    for e, facts in zip(listing.entries, file_facts(task, listing.entries)):
+    for e, stat in zip(listing.entries, file_stats(task, listing.entries)):
         digest.update(repr((e.path, e.labels, e.split, e.start, e.end, e.offset, e.length, e.member, e.record, e.extra,
-                            facts)).encode())
-    for line in listing.rejected:
-        digest.update(repr((line['path'], line['reason'])).encode())
+                            tuple(stat))).encode())
+    for rejection in listing.rejected:
+        digest.update(repr((rejection.path, rejection.reason)).encode())
     return digest.hexdigest()[:32]
 
 

@@ -5,9 +5,10 @@ Only labels are looked at here. A record's pixels are 3,072 bytes: 1,024 of red,
 
 import posixpath
 
-from media.entries import Entry, Refused
+from media.entries import Entry
 from media.listing import files
-from media.listing.collector import Found
+from media.listing.collector import Collector
+from media.rejections import Rejection
 from model_code.errors import ConfigError
 
 PIXEL_BYTES = 3 * 32 * 32
@@ -22,12 +23,12 @@ _KINDS = {
 }
 
 
-def add_all(found: Found):
+def add_all(collector: Collector):
     """Adds every record of the batches, wherever below the data folder they lie.
 
     Raises ConfigError where the classes' names are not there, or no batch.
     """
-    task = found.task
+    task = collector.task
     splits, names_file, _ = _KINDS[task.format]
     walked = files.walk(task.data, ('.bin', names_file))
     paths = {posixpath.basename(path): path for path in reversed(walked.files)}
@@ -38,28 +39,29 @@ def add_all(found: Found):
         names = [line.strip() for line in text if line.strip()]
     for name, split in splits.items():
         if name in paths:
-            _add_batch(found, paths[name], split, names)
+            _add_batch(collector, paths[name], split, names)
         else:
-            found.reject(name, '', 'missing', 'There is no such file below the data folder.')
+            collector.reject(Rejection('missing', 'There is no such file below the data folder.', name))
 
 
-def _add_batch(found: Found, path: str, split: str, names: list[str]):
-    label_bytes = _KINDS[found.task.format][2]
+def _add_batch(collector: Collector, path: str, split: str, names: list[str]):
+    label_bytes = _KINDS[collector.task.format][2]
     record, number = label_bytes + PIXEL_BYTES, 0
-    with files.open_file(found.task.data, path) as file:
+    with files.open_file(collector.task.data, path) as file:
         while chunk := file.read(_CHUNK * record):
             for place in range(0, len(chunk), record):
                 member = f'{number:06d}'
                 if place + record > len(chunk):
-                    found.reject(f'{path}!{member}', '', 'truncated', f'The file ends after {len(chunk) - place:,} of '
-                                                                      f'its {record:,} bytes.')
+                    collector.reject(Rejection('truncated', f'The file ends after {len(chunk) - place:,} of its '
+                                                            f'{record:,} bytes.', f'{path}!{member}'))
                     continue
                 label, offset = chunk[place + label_bytes - 1], number * record + label_bytes
                 number += 1
                 try:
                     if label >= len(names):
-                        raise Refused('bad_label', f'Its label is {label}; there are names for {len(names)}.')
-                    found.add(Entry(path, found.label_list([names[label]]), split, None, None, offset, PIXEL_BYTES,
-                                    member, found.task.format), '')
-                except Refused as refused:
-                    found.reject(f'{path}!{member}', '', refused.reason, refused.detail)
+                        raise Rejection('bad_label', f'Its label is {label}; there are names for {len(names)}.')
+                    labels = collector.label_list([names[label]])
+                    collector.add(Entry(path, labels, split, None, None, offset, PIXEL_BYTES,
+                                        member, collector.task.format), '')
+                except Rejection as rejection:
+                    collector.reject(rejection.at(f'{path}!{member}'))

@@ -1,10 +1,11 @@
-"""What was found, row by row: entries and refused rows, labels, splits and seconds checked, nothing named twice."""
+"""Collects what a listing names, row by row: labels, splits and seconds are checked, nothing is taken twice."""
 
 import hashlib
 import math
 
-from media.entries import Entry, Listing, Refused
+from media.entries import Entry, Listing
 from media.listing import files
+from media.rejections import Rejection
 from model_code.errors import ConfigError
 from model_code.tasks import Task
 
@@ -23,13 +24,13 @@ def hashed_split(name: str, eval_share: float) -> str:
     return 'eval' if position < eval_share else 'train'
 
 
-class Found:
-    """Collects a task's entries and what was refused. `listing()` gives them, sorted."""
+class Collector:
+    """Collects a task's entries and rejections. `listing()` gives them, sorted."""
 
     def __init__(self, task: Task):
         self.task = task
         self._entries, self._place, self._contradicted = [], {}, set()
-        self._rejected = []  # (path or '', where, reason, detail)
+        self._rejected = []  # (Rejection, where)
         # Text of a row -> its labels, and labels -> themselves: one tuple for all rows that say the same.
         self._known_labels, self._same_labels = {}, {}
 
@@ -45,33 +46,37 @@ class Found:
             return
         first = self._entries[place]
         if first == entry:
-            self.reject(name, where, 'duplicate', f'{files.shown(name)} is named again in the same words; one is kept.')
+            detail = f'{files.shown(name)} is named again in the same words; one is kept.'
+            self.reject(Rejection('duplicate', detail, name), where)
             return
         if place not in self._contradicted:
             self._contradicted.add(place)
-            self.reject(name, '', 'duplicate', f'It is named twice and differently: as {_words(first)}, and as '
-                                               f'{_words(entry)} in {where or "another place"}. Neither is taken.')
-        self.reject(name, where, 'duplicate', f'{files.shown(name)} is named again, as {_words(entry)}; not taken.')
+            detail = (f'It is named twice and differently: as {_words(first)}, and as {_words(entry)} in '
+                      f'{where or "another place"}. Neither is taken.')
+            self.reject(Rejection('duplicate', detail, name))
+        detail = f'{files.shown(name)} is named again, as {_words(entry)}; not taken.'
+        self.reject(Rejection('duplicate', detail, name), where)
 
-    def reject(self, path: str, where: str, reason: str, detail: str):
-        """Takes a line of `rejected`; path '' where it is not known, where '' where no row names it."""
-        self._rejected.append((path, where, reason, detail))
+    def reject(self, rejection: Rejection, where: str = ''):
+        """Takes a rejection, with its path where that is known. where: the row that names it, if one does."""
+        self._rejected.append((rejection, where))
         if len(self._rejected) > MAX_REJECTED:
-            raise ConfigError(f'Task {self.task.name}: more than {MAX_REJECTED:,} rows or files are turned away, the '
-                              f'last one {where or files.shown(path)}: {detail}')
+            raise ConfigError(f'Task {self.task.name}: more than {MAX_REJECTED:,} rows or files are rejected, the '
+                              f'last one {where or files.shown(rejection.path)}: {rejection.detail}')
 
     def listing(self) -> Listing:
         entries = [self._entries[self._place[name]] for name in sorted(self._place)
                    if self._place[name] not in self._contradicted]
         rejected = []
-        for path, where, reason, detail in self._rejected:
+        for rejection, where in self._rejected:
+            path, detail = rejection.path, rejection.detail
             taken = path in self._place and self._place[path] not in self._contradicted
             name = files.shown(path, 1000) if path and not taken else where or f'{path} (again)'
-            rejected.append({'path': name, 'reason': reason,
-                             'detail': f'{where[0].upper()}{where[1:]}: {detail}' if where else detail})
-        return Listing(entries, sorted(rejected, key=lambda line: (line['path'], line['reason'], line['detail'])))
+            detail = f'{where[0].upper()}{where[1:]}: {detail}' if where else detail
+            rejected.append(Rejection(rejection.reason, detail, name))
+        return Listing(entries, sorted(rejected))
 
-    # What a row says, each Refused where it is wrong.
+    # What a row says, each Rejection where it is wrong.
 
     def labels(self, text) -> tuple[str, ...]:
         """The labels of a text: one, or several joined by the task's separator where it is multi-label."""
@@ -85,13 +90,13 @@ class Found:
         """Labels without those that are empty or said again. At least one; just one unless the task is multi-label."""
         labels = tuple(dict.fromkeys(label for label in map(clean_label, texts) if label))
         if not labels:
-            raise Refused('bad_label', 'It has no label.')
+            raise Rejection('bad_label', 'It has no label.')
         if len(labels) > 1 and not self.task.multi_label:
-            raise Refused('bad_label', f'It has {len(labels):,} labels, {" and ".join(map(files.shown, labels[:3]))}'
-                                       f'{", ..." * (len(labels) > 3)}, but the task has one label an example. Set '
-                                       'multi_label=True, or give one label.')
+            raise Rejection('bad_label', f'It has {len(labels):,} labels, {" and ".join(map(files.shown, labels[:3]))}'
+                                         f'{", ..." * (len(labels) > 3)}, but the task has one label an example. Set '
+                                         'multi_label=True, or give one label.')
         if len(labels) > MAX_LABELS:
-            raise Refused('bad_label', f'It has {len(labels):,} labels; at most {MAX_LABELS:,} are taken.')
+            raise Rejection('bad_label', f'It has {len(labels):,} labels; at most {MAX_LABELS:,} are taken.')
         return self._same_labels.setdefault(labels, labels)
 
     def segment(self, start, end) -> tuple[float | None, float | None]:
@@ -100,28 +105,28 @@ class Found:
             return None, None
         start, end = _seconds('start', start), _seconds('end', end)
         if end is not None and (start or 0.0) >= end:
-            raise Refused('bad_row', f'The segment from {start or 0:g} to {end:g} s has no length.')
+            raise Rejection('bad_row', f'The segment from {start or 0:g} to {end:g} s has no length.')
         return start, end
 
 
 def clean_label(text: str) -> str:
-    """The label without spaces around it. It becomes a line of a vocabulary file: Refused where it is no such text."""
+    """The label without spaces around it. It becomes a line of a vocabulary file: a Rejection where it can't."""
     if len(text) > MAX_LABEL:
-        raise Refused('bad_label', f'The label {files.shown(text, 40)} is {len(text):,} characters long; at most '
-                                   f'{MAX_LABEL:,} are taken.')
+        raise Rejection('bad_label', f'The label {files.shown(text, 40)} is {len(text):,} characters long; at most '
+                                     f'{MAX_LABEL:,} are taken.')
     text = text.strip()
     if files.has_control(text):
-        raise Refused('bad_label', f'The label {files.shown(text)} has a line break or another control character.')
+        raise Rejection('bad_label', f'The label {files.shown(text)} has a line break or another control character.')
     if not files.is_utf8(text):
-        raise Refused('bad_label', f'The label {files.shown(text)} is not UTF-8.')
+        raise Rejection('bad_label', f'The label {files.shown(text)} is not UTF-8.')
     return text
 
 
 def split_of(text: str) -> str:
-    """'train' or 'eval' for a split's name; Refused where it is none of SPLITS."""
+    """'train' or 'eval' for a split's name; Rejection where it is none of SPLITS."""
     split = SPLITS.get(text) or SPLITS.get(text.strip().lower())
     if split is None:
-        raise Refused('bad_row', f'The split {files.shown(text, 40)!r} is none of {", ".join(SPLITS)}.')
+        raise Rejection('bad_row', f'The split {files.shown(text, 40)!r} is none of {", ".join(SPLITS)}.')
     return split
 
 
@@ -136,7 +141,7 @@ def split_of_name(name: str) -> str | None:
 def clean_extra(column: str, text: str) -> str:
     """The value of an extra column, for a feature of the examples."""
     if len(text) > MAX_LABEL or not files.is_utf8(text):
-        raise Refused('bad_row', f'The {column} {files.shown(text, 40)} is not UTF-8, or over {MAX_LABEL:,} long.')
+        raise Rejection('bad_row', f'The {column} {files.shown(text, 40)} is not UTF-8, or over {MAX_LABEL:,} long.')
     return text.strip()
 
 
@@ -148,7 +153,7 @@ def _seconds(name: str, value) -> float | None:
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if isinstance(value, bool) or not 0 <= seconds < math.inf:
-        raise Refused('bad_row', f'The {name} {files.shown(str(value), 40)!r} is no number of seconds from 0 on.')
+        raise Rejection('bad_row', f'The {name} {files.shown(str(value), 40)!r} is no number of seconds from 0 on.')
     return seconds
 
 

@@ -9,8 +9,9 @@ import os
 import posixpath
 import re
 import stat
+from typing import NamedTuple
 
-from media.entries import Refused
+from media.rejections import Rejection
 from model_code.errors import ConfigError
 
 MAX_FILES = 20_000_000  # of one task: about 6 GB of names and entries
@@ -51,26 +52,26 @@ def _escaped(surrogate: re.Match) -> str:
 
 
 def safe_path(path: str) -> str:
-    """The path without '.' parts and doubled slashes; Refused (bad_path) where it may lead out, or is no plain name."""
+    """The path without '.' parts and doubled slashes; Rejection (bad_path) where it may lead out, or is no name."""
     if len(path) <= _MAX_PATH and _PLAIN.fullmatch(path):
         return path
     if len(path) > _MAX_PATH:
-        raise Refused('bad_path', f'The path is {len(path):,} characters long; at most {_MAX_PATH:,} are taken.')
+        raise Rejection('bad_path', f'The path is {len(path):,} characters long; at most {_MAX_PATH:,} are taken.')
     if not is_utf8(path):
-        raise Refused('bad_path', f'The name {shown(path)} is not UTF-8. Rename the file.')
+        raise Rejection('bad_path', f'The name {shown(path)} is not UTF-8. Rename the file.')
     if has_control(path):
-        raise Refused('bad_path', f'The name {shown(path)} has a line break or another control character in it.')
+        raise Rejection('bad_path', f'The name {shown(path)} has a line break or another control character in it.')
     if is_remote(path):
-        raise Refused('bad_path', f'{shown(path)} is a URL; give a path relative to the data folder.')
+        raise Rejection('bad_path', f'{shown(path)} is a URL; give a path relative to the data folder.')
     if '\\' in path:
-        raise Refused('bad_path', f"The path {shown(path)} has a backslash; write '/' between folders.")
+        raise Rejection('bad_path', f"The path {shown(path)} has a backslash; write '/' between folders.")
     if path.startswith(('/', '~')):
-        raise Refused('bad_path', f'The path {shown(path)} is absolute; give it relative to the data folder.')
+        raise Rejection('bad_path', f'The path {shown(path)} is absolute; give it relative to the data folder.')
     if '..' in path.split('/'):
-        raise Refused('bad_path', f'The path {shown(path)} leads out of the data folder, or may ("..").')
+        raise Rejection('bad_path', f'The path {shown(path)} leads out of the data folder, or may ("..").')
     normal = posixpath.normpath(path) if path else '.'
     if normal == '.':
-        raise Refused('bad_path', 'The path is empty.')
+        raise Rejection('bad_path', 'The path is empty.')
     return normal
 
 
@@ -83,7 +84,7 @@ class Links:
         self._root, self._real, self._folders = root, os.path.realpath(root), {}
 
     def check(self, path: str):
-        """Refused (bad_path) where the file or a folder of its path is a link out of the root. Opens nothing."""
+        """Rejection (bad_path) where the file or a folder of its path is a link out of the root. Opens nothing."""
         folder = path.rpartition('/')[0]
         if folder not in self._folders:
             self._folders[folder] = self._outside(folder)
@@ -106,19 +107,28 @@ def is_inside(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip('/') + '/')
 
 
-def link_out(path: str, target: str) -> Refused:
-    return Refused('bad_path', f'{shown(path)} is behind a link out of the data folder, to {shown(target)}. Copy the '
-                               'file in, or make the folder that holds both the data folder.')
+def link_out(path: str, target: str) -> Rejection:
+    return Rejection('bad_path', f'{shown(path)} is behind a link out of the data folder, to {shown(target)}. Copy the '
+                                 'file in, or make the folder that holds both the data folder.')
 
 
 # Listing.
 
+class FileStat(NamedTuple):
+    """size: bytes. modified_ns: time of the last change, in ns since 1970."""
+    size: int
+    modified_ns: int
+
+
+NO_FILE = FileStat(-1, -1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Walk:
-    """What lies below a folder: paths of files, sorted; files and folders that are refused, path -> Refused."""
+    """What lies below a folder: paths of files, sorted; files and folders that are rejected, path -> Rejection."""
     files: list[str]
-    refused_files: dict[str, Refused]
-    refused_folders: dict[str, Refused]
+    rejected_files: dict[str, Rejection]
+    rejected_folders: dict[str, Rejection]
 
 
 def walk(root: str, endings: tuple[str, ...]) -> Walk:
@@ -126,26 +136,26 @@ def walk(root: str, endings: tuple[str, ...]) -> Walk:
 
     Raises ConfigError where the root can't be listed or has more than MAX_FILES.
     """
-    found = Walk([], {}, {})
-    for path in _remote_names(root, endings) if is_remote(root) else _local_names(root, endings, found):
+    walked = Walk([], {}, {})
+    for path in _remote_names(root, endings) if is_remote(root) else _local_names(root, endings, walked):
         try:
-            found.files.append(safe_path(path))
-        except Refused as refused:
-            found.refused_files[path] = refused
-        if len(found.files) + len(found.refused_files) > MAX_FILES:
+            walked.files.append(safe_path(path))
+        except Rejection as rejection:
+            walked.rejected_files[path] = rejection
+        if len(walked.files) + len(walked.rejected_files) > MAX_FILES:
             raise ConfigError(f'{root} holds more than {MAX_FILES:,} files; split it over several tasks.')
-    found.files.sort()
-    return found
+    walked.files.sort()
+    return walked
 
 
 def _remote_names(root: str, endings: tuple[str, ...]):
-    for path in remote_facts(root):
+    for path in remote_stats(root):
         parts = path.split('/')
         if parts[-1].lower().endswith(endings) and not any(part.startswith('.') for part in parts):
             yield path
 
 
-def _local_names(root: str, endings: tuple[str, ...], found: Walk):
+def _local_names(root: str, endings: tuple[str, ...], walked: Walk):
     real_root = os.path.realpath(root)
     # A folder to look into: its path, where it really is, and the real folders in which links to here were followed.
     folders = [('', real_root, ())]
@@ -156,7 +166,7 @@ def _local_names(root: str, endings: tuple[str, ...], found: Walk):
         except OSError as error:
             if not prefix:
                 raise ConfigError(f'{root} cannot be listed ({error.strerror}).') from error
-            found.refused_folders[prefix[:-1]] = Refused('unreadable', f'It cannot be listed: {error.strerror}.')
+            walked.rejected_folders[prefix[:-1]] = Rejection('unreadable', f'It cannot be listed: {error.strerror}.')
             continue
         with items:
             for item in items:
@@ -166,20 +176,20 @@ def _local_names(root: str, endings: tuple[str, ...], found: Walk):
                 path, is_link, is_media = prefix + name, item.is_symlink(), name.lower().endswith(endings)
                 is_folder = _is_folder(item)
                 if is_folder and is_media:
-                    found.refused_files[path] = Refused('not_a_file', "It is a folder with a media file's name.")
+                    walked.rejected_files[path] = Rejection('not_a_file', "It is a folder with a media file's name.")
                     continue
                 if not is_folder and not is_media:
                     continue
                 target = os.path.realpath(item.path) if is_link else f'{real}/{name}'
-                refused = None
+                rejection = None
                 if is_link and not is_inside(target, real_root):
-                    refused = link_out(path, target)
+                    rejection = link_out(path, target)
                 elif is_folder and is_link and any(is_inside(f, target) for f in (*followed, real)):
-                    refused = Refused('bad_path', f'It is a link to a folder that it is in, {shown(target)}.')
+                    rejection = Rejection('bad_path', f'It is a link to a folder that it is in, {shown(target)}.')
                 elif is_folder and path.count('/') >= _MAX_DEPTH:
-                    refused = Refused('bad_path', f'It is more than {_MAX_DEPTH} folders deep.')
-                if refused:
-                    (found.refused_folders if is_folder else found.refused_files)[path] = refused
+                    rejection = Rejection('bad_path', f'It is more than {_MAX_DEPTH} folders deep.')
+                if rejection:
+                    (walked.rejected_folders if is_folder else walked.rejected_files)[path] = rejection
                 elif is_folder:
                     folders.append((path + '/', target, (*followed, real) if is_link else followed))
                 else:
@@ -200,44 +210,44 @@ def use_beam_options(arguments):
     FileSystems.set_options(PipelineOptions(list(arguments)))
 
 
-def remote_facts(root: str) -> dict[str, tuple[int, int]]:
-    """Relative path -> (bytes, time of change in ns) of every file below a folder that Beam can list."""
+def remote_stats(root: str) -> dict[str, FileStat]:
+    """Relative path -> FileStat of every file below a folder that Beam can list."""
     from apache_beam.io.filesystems import FileSystems
-    root, facts, seen = root.rstrip('/') + '/', {}, set()
+    root, stats, seen = root.rstrip('/') + '/', {}, set()
     try:
         has_folders = FileSystems.get_filesystem(root).has_dirs()
         folders = [root]
         while folders:
             folder = folders.pop()
-            for path, *fact in _remote_list(folder, has_folders):
+            for path, stat in _remote_list(folder, has_folders):
                 relative = path[len(root):]
                 if not path.startswith(folder) or path in seen or not relative.strip('/'):
                     continue
                 seen.add(path)
                 # A bucket is listed with all that is in it. HDFS is listed folder by folder, and does not say which of
                 # what it lists are folders; they have no bytes.
-                if has_folders and fact[0] == 0 and relative.count('/') <= _MAX_DEPTH and _is_remote_folder(path):
+                if has_folders and stat.size == 0 and relative.count('/') <= _MAX_DEPTH and _is_remote_folder(path):
                     folders.append(path.rstrip('/') + '/')
                 elif not path.endswith('/'):  # so buckets mark folders
-                    facts[relative] = tuple(fact)
+                    stats[relative] = stat
                 if len(seen) > MAX_FILES:
                     raise ConfigError(f'{root} holds more than {MAX_FILES:,} files; split it over several tasks.')
     except ConfigError:
         raise
     except Exception as error:  # each of Beam's file systems raises its own
         raise ConfigError(f'{root} cannot be listed: {files_error(error)}') from error
-    return facts
+    return stats
 
 
 def _remote_list(folder: str, has_folders: bool):
-    """(path, bytes, time of change in ns) of what Beam lists below a folder that ends in '/', and maybe of others."""
+    """(path, FileStat) of what Beam lists below a folder that ends in '/', and maybe of others."""
     from apache_beam.io.filesystems import FileSystems
     # Beam takes *, ? and [ for a pattern, wherever they stand, and then lists the folder above.
     pattern = re.sub(r'[*?[]', '?', folder)
     if has_folders and pattern != folder:
         raise ConfigError(f'{folder} has *, ? or [ in its name; Beam cannot list such a folder. Rename it.')
     for m in FileSystems.match([pattern + '**'])[0].metadata_list:
-        yield m.path, m.size_in_bytes, int((m.last_updated_in_seconds or 0) * 1e9)
+        yield m.path, FileStat(m.size_in_bytes, int((m.last_updated_in_seconds or 0) * 1e9))
 
 
 def _is_remote_folder(path: str) -> bool:
@@ -254,13 +264,13 @@ def files_error(error: Exception) -> str:
     return shown(str(getattr(error, 'strerror', None) or error)).rstrip('.')
 
 
-def local_facts(path: str) -> tuple[int, int]:
-    """(bytes, time of change in ns) of a file; (-1, -1) where there is none."""
+def local_stat(path: str) -> FileStat:
+    """A file's size and time of change; NO_FILE where there is none."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
+        return NO_FILE
+    return FileStat(status.st_size, status.st_mtime_ns)
 
 
 # Opening.
@@ -288,8 +298,8 @@ def open_file(root: str, path: str) -> io.BufferedIOBase:
         if not stat.S_ISREG(os.stat(full).st_mode):  # a pipe would block
             raise ConfigError(f'{path} in {root} is a folder, a device or a pipe, not a file.')
         return open(full, 'rb')
-    except Refused as refused:
-        raise ConfigError(f'{shown(path)} in {root} cannot be taken: {refused.detail}') from refused
+    except Rejection as rejection:
+        raise ConfigError(f'{shown(path)} in {root} cannot be taken: {rejection.detail}') from rejection
     except ConfigError:
         raise
     except Exception as error:  # each of Beam's file systems raises its own

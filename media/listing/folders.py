@@ -1,8 +1,9 @@
 """Class folders: `<class>/<file>` or `<split>/<class>/<file>`."""
 
-from media.entries import Entry, Refused
+from media.entries import Entry
 from media.listing import files
-from media.listing.collector import SPLITS, Found, hashed_split
+from media.listing.collector import SPLITS, Collector, hashed_split
+from media.rejections import Rejection
 from model_code.errors import ConfigError
 from model_code.modalities import MODALITIES, get_modality
 
@@ -23,26 +24,27 @@ def media_endings(modality: str) -> tuple[str, ...]:
         get_modality(modality).extensions)
 
 
-def walk_media(found: Found) -> files.Walk:
+def walk_media(collector: Collector) -> files.Walk:
     """The media files below the task's data; folders that can't be looked into are rejected."""
-    walked = files.walk(found.task.data, media_endings(found.task.modality))
-    for path, refused in walked.refused_folders.items():
-        found.reject(path, '', refused.reason, refused.detail)
+    walked = files.walk(collector.task.data, media_endings(collector.task.modality))
+    for path, rejection in walked.rejected_folders.items():
+        collector.reject(rejection.at(path))
     return walked
 
 
-def add_all(found: Found):
+def add_all(collector: Collector):
     """Adds every media file that lies in a class folder; one that lies elsewhere is rejected.
 
     Raises ConfigError where no file lies in a class folder.
     """
-    task = found.task
-    walked = walk_media(found)
-    for path, refused in walked.refused_files.items():
-        found.reject(path, '', refused.reason, refused.detail)
+    task = collector.task
+    walked = walk_media(collector)
+    for path, rejection in walked.rejected_files.items():
+        collector.reject(rejection.at(path))
     # A class may be called "train" (the vehicle): a folder is a split when it has class folders in it.
     has_splits = any(p.count('/') >= 2 and p.split('/', 1)[0].lower() in SPLITS for p in walked.files)
     layout = '<split>/<class>/<file>' if has_splits else '<class>/<file>'
+    splits = f' Splits: {", ".join(SPLITS)}.' if has_splits else ''
     misplaced = []
     for path in walked.files:
         parts = path.split('/')
@@ -51,12 +53,13 @@ def add_all(found: Found):
             misplaced.append(path)
             continue
         try:
-            found.add(Entry(path, found.label_list(parts[-2:-1]), split or hashed_split(path, task.eval_share)), '')
-        except Refused as refused:
-            found.reject(path, '', refused.reason, refused.detail)
+            labels = collector.label_list(parts[-2:-1])
+            collector.add(Entry(path, labels, split or hashed_split(path, task.eval_share)), '')
+        except Rejection as rejection:
+            collector.reject(rejection.at(path))
     if misplaced and len(misplaced) == len(walked.files):
         raise ConfigError(f'Task {task.name}: {misplaced[0]} in {task.data} is in no class folder, nor is any other '
                           'file. Expected <class>/<file> or <split>/<class>/<file>, or a manifest.')
     for path in misplaced:
-        found.reject(path, '', 'bad_path', f'It does not fit the layout {layout} of the other files. Move it, or write '
-                                           f'a manifest.{" Splits: " + ", ".join(SPLITS) + "." if has_splits else ""}')
+        collector.reject(Rejection('bad_path', f'It does not fit the layout {layout} of the other files. Move it, or '
+                                               f'write a manifest.{splits}', path))

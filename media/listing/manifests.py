@@ -5,9 +5,10 @@ import csv
 import dataclasses
 import json
 
-from media.entries import Entry, Refused
+from media.entries import Entry
 from media.listing import files
-from media.listing.collector import Found, clean_extra, clean_label, hashed_split, split_of
+from media.listing.collector import Collector, clean_extra, clean_label, hashed_split, split_of
+from media.rejections import Rejection
 from model_code.errors import ConfigError
 
 MAX_BYTES = 1 << 30
@@ -15,15 +16,15 @@ _MAX_LINE = 16 << 20  # characters
 _MAX_ROW_LINES = 100  # of a CSV row with line breaks in quotes
 
 
-def add_all(found: Found):
+def add_all(collector: Collector):
     """Adds the rows of each of the task's manifests."""
-    for name in found.task.manifest:
-        kind = found.task.format or ('jsonl' if name.lower().endswith(('.jsonl', '.ndjson')) else 'csv')
-        (_add_jsonl if kind == 'jsonl' else _add_csv)(found, name)
+    for name in collector.task.manifest:
+        kind = collector.task.format or ('jsonl' if name.lower().endswith(('.jsonl', '.ndjson')) else 'csv')
+        (_add_jsonl if kind == 'jsonl' else _add_csv)(collector, name)
 
 
-def where_is(found: Found, name: str) -> str:
-    return f'Task {found.task.name}: the manifest {name} in {found.task.data}'
+def where_is(collector: Collector, name: str) -> str:
+    return f'Task {collector.task.name}: the manifest {name} in {collector.task.data}'
 
 
 class Lines:
@@ -80,10 +81,10 @@ def csv_rows(text, on_error, **dialect):
 
 # CSV.
 
-def _add_csv(found: Found, name: str):
-    task, where = found.task, where_is(found, name)
+def _add_csv(collector: Collector, name: str):
+    task, where = collector.task, where_is(collector, name)
     with files.open_text(task.data, name, MAX_BYTES) as text:
-        header = _Header(found, where)
+        header = _Header(collector, where)
 
         def on_error(line, what, content):
             if header.columns is None:
@@ -102,16 +103,16 @@ def _add_csv(found: Found, name: str):
 class _Header:
     """The first line of a CSV manifest: which field of a row is which column."""
 
-    def __init__(self, found: Found, where: str):
-        self._found, self._where, self.columns = found, where, None
+    def __init__(self, collector: Collector, where: str):
+        self._collector, self._where, self.columns = collector, where, None
 
     def wanted(self) -> str:
-        task = self._found.task
+        task = self._collector.task
         labels = list(task.label_groups) or [task.columns.label or ('labels' if task.multi_label else 'label')]
         return ' and '.join([task.columns.path, *labels]) + f' (and may have {task.columns.split})'
 
     def read(self, fields: list[str]):
-        task, columns = self._found.task, [name.strip() for name in fields]
+        task, columns = self._collector.task, [name.strip() for name in fields]
         names = task.columns
         labels = list(task.label_groups) or [c for c in ([names.label] if names.label else ['label', 'labels'])
                                               if c in columns][:1]
@@ -132,136 +133,137 @@ class _Header:
         self._may_be_several = labels == ['labels'] and not task.multi_label
 
     def add(self, where: str, fields: list[str]):
-        found, path = self._found, ''
+        collector, path = self._collector, ''
         try:
             if len(fields) != len(self.columns):
-                raise Refused('bad_row', f'It has {len(fields):,} fields; the first line has {len(self.columns):,}.')
+                raise Rejection('bad_row', f'It has {len(fields):,} fields; the first line has {len(self.columns):,}.')
             path = files.safe_path(fields[self._path].strip())
             if self._groups:
                 labels = grouped_labels(zip(self._label_names, (fields[i] for i in self._labels)))
             elif self._may_be_several:
-                labels = found.label_list(fields[self._labels[0]].split(found.task.label_separator))
+                labels = collector.label_list(fields[self._labels[0]].split(collector.task.label_separator))
             else:
-                labels = found.labels(fields[self._labels[0]])
-            entry = make_entry(found, path, labels, None if self._split is None else fields[self._split],
+                labels = collector.labels(fields[self._labels[0]])
+            entry = make_entry(collector, path, labels, None if self._split is None else fields[self._split],
                                None if self._start is None else fields[self._start],
                                None if self._end is None else fields[self._end],
                                [(name, fields[i]) for name, i in self._extra] if self._extra else ())
-        except Refused as refused:
-            found.reject(path, where, refused.reason, refused.detail)
+        except Rejection as rejection:
+            collector.reject(rejection.at(path), where)
         else:
-            found.add(entry, where)
+            collector.add(entry, where)
 
     def reject_line(self, where: str, what: str, line: str):
-        """A line that the csv module refuses. One with a huge field: which column, and whose."""
+        """A line that the csv module rejects. One with a huge field: which column, and whose."""
         if 'field limit' not in what:
-            self._found.reject('', where, 'bad_row', f'It is not valid CSV: {what}.')
+            self._collector.reject(Rejection('bad_row', f'It is not valid CSV: {what}.'), where)
             return
         fields = next(csv.reader([line[:100_000]]), [])
         path, column = '', len(fields) - 1
         if self._path is not None and self._path < column:
             try:
                 path = files.safe_path(fields[self._path].strip())
-            except Refused:
+            except Rejection:
                 pass
         reason = 'bad_label' if column in self._labels else 'bad_row'
         name = self.columns[column] if column < len(self.columns) else f'field {column + 1}'
-        self._found.reject(path, where, reason, f'Its {name} is over {csv.field_size_limit():,} characters.')
+        detail = f'Its {name} is over {csv.field_size_limit():,} characters.'
+        self._collector.reject(Rejection(reason, detail, path), where)
 
 
 def grouped_labels(columns) -> tuple[str, ...]:
     """(group, text) pairs -> one label a group, told apart by a prefix: 'verb:cut', 'noun:onion'.
 
-    Refused (bad_label) where a group has none.
+    Rejection (bad_label) where a group has none.
     """
     labels = []
     for group, text in columns:
         label = clean_label(text)
         if not label:
-            raise Refused('bad_label', f'It has no label in {group}.')
+            raise Rejection('bad_label', f'It has no label in {group}.')
         labels.append(f'{group}:{label}')
     return tuple(labels)
 
 
-def make_entry(found: Found, path: str, labels, split, start, end, extra, **place) -> Entry:
+def make_entry(collector: Collector, path: str, labels, split, start, end, extra, **place) -> Entry:
     """An Entry of what a row says; split None where nothing says it: then by a hash of the id. place: in an archive."""
-    start, end = found.segment(start, end)
+    start, end = collector.segment(start, end)
     if extra:
         extra = [(name, clean_extra(name, value)) for name, value in extra]
     entry = Entry(path, labels, '' if split is None else split_of(split), start, end,
                   extra=tuple(pair for pair in extra if pair[1]) if extra else (), **place)
-    return entry if entry.split else dataclasses.replace(entry, split=hashed_split(entry.id, found.task.eval_share))
+    return entry if entry.split else dataclasses.replace(entry, split=hashed_split(entry.id, collector.task.eval_share))
 
 
 # JSON lines.
 
-def _add_jsonl(found: Found, name: str):
-    task = found.task
+def _add_jsonl(collector: Collector, name: str):
+    task = collector.task
     with files.open_text(task.data, name, MAX_BYTES) as text:
         lines = Lines(text)
         for line in lines:
             lines.next_row()
             if line.strip():
-                _add_json(found, f'line {lines.number} of {name}', line)
+                _add_json(collector, f'line {lines.number} of {name}', line)
     if not lines.number:
-        raise ConfigError(f'{where_is(found, name)} is empty; each of its lines should be a JSON object with '
+        raise ConfigError(f'{where_is(collector, name)} is empty; each of its lines should be a JSON object with '
                           f'{task.columns.path} and {task.columns.label or "label"}.')
 
 
-def _add_json(found: Found, where: str, line: str):
-    names, path = found.task.columns, ''
+def _add_json(collector: Collector, where: str, line: str):
+    names, path = collector.task.columns, ''
     try:
         if len(line) >= _MAX_LINE:
-            raise Refused('bad_row', f'The line is over {_MAX_LINE:,} characters.')
+            raise Rejection('bad_row', f'The line is over {_MAX_LINE:,} characters.')
         row = json_object(line)
         path = row.get(names.path)
         if not isinstance(path, str):
             path = ''
-            raise Refused('bad_path', f'It has no text at {names.path}.')
+            raise Rejection('bad_path', f'It has no text at {names.path}.')
         safe, path = path, ''
         path = files.safe_path(safe.strip())
-        entry = make_entry(found, path, json_labels(found, row), _text_or_none(row, names.split), row.get(names.start),
-                           row.get(names.end), json_extra(found, row))
-    except Refused as refused:
-        found.reject(path, where, refused.reason, refused.detail)
+        entry = make_entry(collector, path, json_labels(collector, row), _text_or_none(row, names.split),
+                           row.get(names.start), row.get(names.end), json_extra(collector, row))
+    except Rejection as rejection:
+        collector.reject(rejection.at(path), where)
     else:
-        found.add(entry, where)
+        collector.add(entry, where)
 
 
 def json_object(text: str) -> dict:
-    """A JSON object; Refused (bad_row) where it is none, whatever is wrong with it."""
+    """A JSON object; Rejection (bad_row) where it is none, whatever is wrong with it."""
     try:
         row = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Refused('bad_row', f'It is not JSON: {files.shown(str(error))}.') from error
+        raise Rejection('bad_row', f'It is not JSON: {files.shown(str(error))}.') from error
     if not isinstance(row, dict):
-        raise Refused('bad_row', 'It is no JSON object.')
+        raise Rejection('bad_row', 'It is no JSON object.')
     return row
 
 
-def json_labels(found: Found, row: dict) -> tuple[str, ...]:
+def json_labels(collector: Collector, row: dict) -> tuple[str, ...]:
     """The labels of a JSON object: a text or number, or a list of them."""
-    names = found.task.columns
-    if found.task.label_groups:
-        return grouped_labels(((group, _label_text(row.get(group))) for group in found.task.label_groups))
+    names = collector.task.columns
+    if collector.task.label_groups:
+        return grouped_labels(((group, _label_text(row.get(group))) for group in collector.task.label_groups))
     key = names.label or ('label' if 'label' in row else 'labels')
     value = row.get(key)
     if isinstance(value, list):
-        return found.label_list([_label_text(v) for v in value])
-    return found.labels(_label_text(value))
+        return collector.label_list([_label_text(v) for v in value])
+    return collector.labels(_label_text(value))
 
 
 def _label_text(value) -> str:
     if value is None:
         return ''
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise Refused('bad_label', f'The label {files.shown(repr(value), 40)} is neither text nor a whole number.')
+        raise Rejection('bad_label', f'The label {files.shown(repr(value), 40)} is neither text nor a whole number.')
     return str(value)
 
 
-def json_extra(found: Found, row: dict) -> list[tuple[str, str]]:
+def json_extra(collector: Collector, row: dict) -> list[tuple[str, str]]:
     """The extra columns of a JSON object; what is not text as JSON writes it."""
-    pairs = ((name, row.get(name)) for name in found.task.columns.extra)
+    pairs = ((name, row.get(name)) for name in collector.task.columns.extra)
     return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in pairs
             if value is not None]
 
@@ -269,5 +271,5 @@ def json_extra(found: Found, row: dict) -> list[tuple[str, str]]:
 def _text_or_none(row: dict, key: str) -> str | None:
     value = row.get(key) if key else None
     if value is not None and not isinstance(value, str):
-        raise Refused('bad_row', f'The {key} {files.shown(repr(value), 40)} is no text.')
+        raise Rejection('bad_row', f'The {key} {files.shown(repr(value), 40)} is no text.')
     return value

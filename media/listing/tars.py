@@ -10,12 +10,12 @@ import json
 import os
 import re
 
-from media.entries import Entry, Refused
+from media.entries import Entry
 from media.listing import files
+from media.listing.collector import SPLITS, Collector
 from media.listing.folders import media_endings
-from media.listing.manifests import (json_extra, json_labels, json_object,
-                                                            make_entry)
-from media.listing.collector import SPLITS, Found
+from media.listing.manifests import json_extra, json_labels, json_object, make_entry
+from media.rejections import Rejection
 from model_code.errors import ConfigError
 
 _BLOCK = 512
@@ -32,22 +32,22 @@ _LABEL_ENDINGS = ('json', 'cls', 'txt')
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Member:
-    """A file in an archive. refused: why it is none that can be taken. offset, size: of its content, in bytes."""
+    """A file in an archive. rejection: why it can't be taken, or None. offset, size: of its content, in bytes."""
     name: str
     offset: int
     size: int
-    refused: Refused | None = None
+    rejection: Rejection | None = None
 
 
-def add_all(found: Found):
+def add_all(collector: Collector):
     """Adds the examples of every .tar below the data folder.
 
     Raises ConfigError where there is none, or one is compressed: no member of it can be read by its place.
     """
-    task = found.task
+    task = collector.task
     walked = files.walk(task.data, ('.tar', *_COMPRESSED))
-    for path, refused in {**walked.refused_folders, **walked.refused_files}.items():
-        found.reject(path, '', refused.reason, refused.detail)
+    for path, rejection in {**walked.rejected_folders, **walked.rejected_files}.items():
+        collector.reject(rejection.at(path))
     if not walked.files:
         raise ConfigError(f'Task {task.name}: {task.data} has no .tar file.')
     for path in walked.files:
@@ -55,15 +55,15 @@ def add_all(found: Found):
             raise ConfigError(f'Task {task.name}: {path} in {task.data} is compressed, so that its members cannot be '
                               'read by their place. Unpack it to a .tar: media are compressed already.')
         with files.open_file(task.data, path) as file:
-            _Shard(found, path, file).add_all()
+            _Shard(collector, path, file).add_all()
 
 
 class _Shard:
     """One archive: its members grouped into examples."""
 
-    def __init__(self, found: Found, path: str, file):
-        self._found, self._path, self._file = found, path, file
-        self._endings = media_endings(found.task.modality)
+    def __init__(self, collector: Collector, path: str, file):
+        self._collector, self._path, self._file = collector, path, file
+        self._endings = media_endings(collector.task.modality)
         self._split = _split_of_path(path)
 
     def add_all(self):
@@ -72,13 +72,13 @@ class _Shard:
         try:
             for member in members(self._file):
                 count += 1
-                if member.refused:
-                    self._reject(member.name, member.refused)
+                if member.rejection:
+                    self._reject(member.name, member.rejection)
                     continue
                 try:
                     name = files.safe_path(member.name)
-                except Refused as refused:
-                    self._reject(member.name, refused)
+                except Rejection as rejection:
+                    self._reject(member.name, rejection)
                     continue
                 folder, slash, base = name.rpartition('/')
                 stem, _, ending = base.partition('.')
@@ -89,27 +89,27 @@ class _Shard:
                     done.add(key)
                     key, parts = f'{folder}{slash}{stem}', {}
                 if key in done:
-                    self._reject(name, Refused('bad_row', f'Other members of {key} lie elsewhere in the archive; pack '
-                                                          'them side by side (tar --sort=name).'))
+                    self._reject(name, Rejection('bad_row', f'Other members of {key} lie elsewhere in the archive; '
+                                                            'pack them side by side (tar --sort=name).'))
                 elif ending.lower() in parts or len(parts) >= _MAX_PARTS:
-                    self._reject(name, Refused('duplicate', f'{key} has more than one .{files.shown(ending, 40)}, or '
-                                                            f'more than {_MAX_PARTS} members.'))
+                    self._reject(name, Rejection('duplicate', f'{key} has more than one .{files.shown(ending, 40)}, or '
+                                                              f'more than {_MAX_PARTS} members.'))
                 else:
                     parts[ending.lower()] = (name, member, self._content(ending.lower(), member))
-        except Refused as refused:
-            self._found.reject(self._path, '', refused.reason,
-                               f'{refused.detail} The {count:,} members before that are taken.')
+        except Rejection as rejection:
+            detail = f'{rejection.detail} The {count:,} members before that are taken.'
+            self._collector.reject(Rejection(rejection.reason, detail, self._path))
         self._add_example(key, parts)
 
-    def _reject(self, name: str, refused: Refused):
-        self._found.reject(f'{self._path}!{name}', '', refused.reason, refused.detail)
+    def _reject(self, name: str, rejection: Rejection):
+        self._collector.reject(rejection.at(f'{self._path}!{name}'))
 
     def _content(self, ending: str, member: Member):
-        """The text of a member that is a label, None of any other, a Refused where it is none."""
+        """The text of a member that is a label, None of any other, a Rejection where it is none."""
         if ending not in _LABEL_ENDINGS:
             return None
         if member.size > _MAX_LABEL_FILE:
-            return Refused('bad_label', f'Its .{ending} has {member.size:,} bytes; at most {_MAX_LABEL_FILE:,}.')
+            return Rejection('bad_label', f'Its .{ending} has {member.size:,} bytes; at most {_MAX_LABEL_FILE:,}.')
         self._file.seek(member.offset)
         return self._file.read(member.size).decode('utf-8-sig', 'surrogateescape')
 
@@ -119,38 +119,39 @@ class _Shard:
         labels = [ending for ending in _LABEL_ENDINGS if ending in parts]
         if not media:
             if labels:
-                self._reject(key, Refused('missing', f'It has a label and no {self._found.task.modality} beside it.'))
+                modality = self._collector.task.modality
+                self._reject(key, Rejection('missing', f'It has a label and no {modality} beside it.'))
             return
         try:
             if len(media) > 1:
-                raise Refused('bad_row', f'{" and ".join(part[0] for part in media[:3])} are media of one example.')
+                raise Rejection('bad_row', f'{" and ".join(part[0] for part in media[:3])} are media of one example.')
             entry = self._entry(media[0][0], media[0][1], parts)
-        except Refused as refused:
-            self._reject(media[0][0], refused)
+        except Rejection as rejection:
+            self._reject(media[0][0], rejection)
         else:
-            self._found.add(entry, '')
+            self._collector.add(entry, '')
 
     def _entry(self, name: str, member: Member, parts: dict) -> Entry:
-        found, names = self._found, self._found.task.columns
+        collector, names = self._collector, self._collector.task.columns
         text = {}
         for ending in _LABEL_ENDINGS:
             if ending in parts:
-                if isinstance(parts[ending][2], Refused):
+                if isinstance(parts[ending][2], Rejection):
                     raise parts[ending][2]
                 text[ending] = parts[ending][2]
         row = json_object(text['json']) if 'json' in text else {}
         keys = [names.label] if names.label else ['label', 'labels']
-        if found.task.label_groups or any(key in row for key in keys):
-            labels = json_labels(found, row)
+        if collector.task.label_groups or any(key in row for key in keys):
+            labels = json_labels(collector, row)
         elif 'cls' in text or 'txt' in text:
-            labels = found.labels(text.get('cls', text.get('txt')).strip())
+            labels = collector.labels(text.get('cls', text.get('txt')).strip())
         else:
-            raise Refused('bad_label', 'It has no label beside it: a .cls, .txt or .json with "label" or "labels".')
+            raise Rejection('bad_label', 'It has no label beside it: a .cls, .txt or .json with "label" or "labels".')
         split = row.get(names.split) if names.split else None
         if split is not None and not isinstance(split, str):
-            raise Refused('bad_row', f'Its {names.split} {files.shown(json.dumps(split), 40)} is no text.')
-        return make_entry(found, self._path, labels, split or self._split, row.get(names.start), row.get(names.end),
-                          json_extra(found, row), offset=member.offset, length=member.size, member=name)
+            raise Rejection('bad_row', f'Its {names.split} {files.shown(json.dumps(split), 40)} is no text.')
+        return make_entry(collector, self._path, labels, split or self._split, row.get(names.start), row.get(names.end),
+                          json_extra(collector, row), offset=member.offset, length=member.size, member=name)
 
 
 def _split_of_path(path: str) -> str | None:
@@ -167,30 +168,30 @@ def _split_of_path(path: str) -> str | None:
 def members(file):
     """Yields a Member for each file of an archive, seeking over contents; folders are left out.
 
-    file: seekable, binary. Raises Refused where the archive is damaged or goes beyond a bound: what was yielded before
-    is right.
+    file: seekable, binary. Raises Rejection where the archive is damaged or goes beyond a bound: what was yielded
+    before is right.
     """
     end = file.seek(0, os.SEEK_END)
     place, extended, count = 0, {}, 0
     while place < end:
         block = _read(file, place, _BLOCK)
         if len(block) < _BLOCK:
-            raise Refused('truncated', f'The archive ends within a header, at byte {place:,}.')
+            raise Rejection('truncated', f'The archive ends within a header, at byte {place:,}.')
         if not any(block):
             _check_end(file, place, end)
             return
         count += 1
         if count > _MAX_MEMBERS:
-            raise Refused('too_large', f'The archive has more than {_MAX_MEMBERS:,} members; split it over several.')
+            raise Rejection('too_large', f'The archive has more than {_MAX_MEMBERS:,} members; split it over several.')
         header = _header(block, place)
         kind, size, offset = header['kind'], header['size'], place + _BLOCK
         if kind in b'xgLK':
             if size > _MAX_EXTENDED:
-                raise Refused('too_large', f'The header at byte {place:,} says that a name or record of {size:,} bytes '
-                                           f'follows; at most {_MAX_EXTENDED:,} are taken.')
+                raise Rejection('too_large', f'The header at byte {place:,} says that a name or record of {size:,} '
+                                             f'bytes follows; at most {_MAX_EXTENDED:,} are taken.')
             content = _read(file, offset, size)
             if len(content) < size:
-                raise Refused('truncated', f'The archive ends within a record, at byte {offset:,}.')
+                raise Rejection('truncated', f'The archive ends within a record, at byte {offset:,}.')
             if kind in b'x':
                 extended.update(_pax(content, offset))
             elif kind in b'L':
@@ -205,21 +206,22 @@ def members(file):
         text = name.decode('utf-8', 'surrogateescape')
         if kind in b'123456':  # links, devices, folders, pipes: a header only
             if kind not in b'5':
-                yield Member(text, offset, 0, Refused('not_a_file', 'It is a link, a device or a pipe.'))
+                yield Member(text, offset, 0, Rejection('not_a_file', 'It is a link, a device or a pipe.'))
             place = offset
             continue
         place = offset + _padded(size)
         if offset + size > end:
-            yield Member(text, offset, size, Refused('truncated', f'The archive ends before the {size:,} bytes of it.'))
-            raise Refused('truncated', f'The archive has {end:,} bytes, and is cut.')
+            detail = f'The archive ends before the {size:,} bytes of it.'
+            yield Member(text, offset, size, Rejection('truncated', detail))
+            raise Rejection('truncated', f'The archive has {end:,} bytes, and is cut.')
         if sparse:
-            yield Member(text, offset, size, Refused('unsupported', 'It is packed as a sparse file; pack it without '
-                                                                    '--sparse.'))
+            yield Member(text, offset, size, Rejection('unsupported', 'It is packed as a sparse file; pack it without '
+                                                                      '--sparse.'))
         elif kind in b'\x007' or kind in b'0':
             if not text.endswith('/'):  # so old archives write folders
                 yield Member(text, offset, size)
         else:
-            yield Member(text, offset, size, Refused('unsupported', f'It is a member of the unknown type {kind!r}.'))
+            yield Member(text, offset, size, Rejection('unsupported', f'It is a member of the unknown type {kind!r}.'))
 
 
 def _read(file, place: int, size: int) -> bytes:
@@ -228,7 +230,7 @@ def _read(file, place: int, size: int) -> bytes:
 
 
 def _header(block: bytes, place: int) -> dict:
-    """The fields of a header that count; Refused where it is none."""
+    """The fields of a header that count; Rejection where it is none."""
     unsigned = sum(block) - sum(block[148:156]) + 8 * ord(' ')  # the checksum itself counts as spaces
     try:
         checksum, size = _number(block[148:156]), _number(block[124:136])
@@ -238,8 +240,8 @@ def _header(block: bytes, place: int) -> dict:
         right = False
     if not right:
         kind = next((kind for magic, kind in _MAGIC.items() if block.startswith(magic)), None) if place == 0 else None
-        raise Refused('undecodable', f'It is compressed by {kind}; unpack it to a .tar.' if kind else
-                      f'There is no header of a tar file at byte {place:,}.')
+        raise Rejection('undecodable', f'It is compressed by {kind}; unpack it to a .tar.' if kind else
+                        f'There is no header of a tar file at byte {place:,}.')
     name = block[:100].split(b'\0', 1)[0]
     if block[257:263] == b'ustar\0':  # GNU's own format has other fields there
         prefix = block[345:500].split(b'\0', 1)[0]
@@ -264,7 +266,7 @@ def _pax(content: bytes, place: int) -> dict:
         match = re.match(rb'(\d{1,7}) ([^=\0]{1,200})=', content[start:start + 220])
         length = int(match[1]) if match else 0
         if not match or length <= match.end() or start + length > len(content):
-            raise Refused('undecodable', f'The PAX record at byte {place:,} is not as POSIX says.')
+            raise Rejection('undecodable', f'The PAX record at byte {place:,} is not as POSIX says.')
         key = match[2].decode('utf-8', 'replace')
         if key in ('path', 'size') or key.startswith('GNU.sparse.'):
             records[key] = content[start + match.end():start + length - 1]
@@ -274,7 +276,7 @@ def _pax(content: bytes, place: int) -> dict:
 
 def _decimal(text: bytes, place: int) -> int:
     if not re.fullmatch(rb'\d{1,18}', text):
-        raise Refused('undecodable', f'The size before byte {place:,} is no number.')
+        raise Rejection('undecodable', f'The size before byte {place:,} is no number.')
     return int(text)
 
 
@@ -283,12 +285,12 @@ def _padded(size: int) -> int:
 
 
 def _check_end(file, place: int, end: int):
-    """Refused where something follows the zeros that end an archive: archives that were joined, say."""
+    """Rejection where something follows the zeros that end an archive: archives that were joined, say."""
     while place < end:
         block = _read(file, place, min(1 << 20, end - place))
         if not block:
             return
         if any(block):
-            raise Refused('undecodable', f'More follows the mark of its end, before byte {place + len(block):,}: were '
-                                         'archives joined? Keep them apart.')
+            raise Rejection('undecodable', f'More follows the mark of its end, before byte {place + len(block):,}: '
+                                           'were archives joined? Keep them apart.')
         place += len(block)

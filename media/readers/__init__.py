@@ -9,10 +9,10 @@ import importlib
 import io
 import os
 
-from media.readers.errors import REASONS, MediaError, too_large  # noqa: F401
 from media.readers.opening import open_media
-from model_code.errors import unknown
+from media.rejections import Rejection, too_large
 from model_code.data import LIMITS, Limits
+from model_code.errors import unknown
 
 # What is odd about a file that is taken all the same.
 NOTES = ('silent', 'clipped', 'still', 'black', 'one_colour')
@@ -31,7 +31,7 @@ def read_with_notes(modality: str, source, spec, limits: Limits | None = None, s
     image: {'image': PNG or JPEG bytes, 'height', 'width'}; audio: {'audio': WAV bytes, 16 kHz mono PCM16,
     'duration_s'}; video: {'frames': [JPEG bytes, ...], 'height', 'width', 'duration_s'}, sampled as `spec`, a
     VideoInput, says. start, end: seconds of a sound or video; an end beyond the file's takes what there is. limits:
-    None or zeros take the modality's own. MediaError where it can't be read, whatever the decoder raised; MemoryError
+    None or zeros take the modality's own. Rejection where it can't be read, whatever the decoder raised; MemoryError
     is passed on: who bounds the memory (decoder.py) says by how much.
     """
     if modality not in LIMITS:
@@ -52,16 +52,16 @@ def _read(modality, file, spec, limits, start, end):
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         if not size:
-            raise MediaError('empty', 'The file has no bytes.')
+            raise Rejection('empty', 'The file has no bytes.')
         if size > limits.bytes:
             raise too_large('bytes', size, limits.bytes)
         if start is not None and end is not None and not 0 <= start < end:
-            raise MediaError('out_of_range', f'The segment from {start:g} s to {end:g} s has no length.')
+            raise Rejection('out_of_range', f'The segment from {start:g} s to {end:g} s has no length.')
         return _reader(modality)(file, size, spec, limits, start, end)
-    except (MediaError, MemoryError):
+    except (Rejection, MemoryError):
         raise
     except Exception as error:  # Decoders raise what they like on hostile bytes; a bad file must not end the run.
-        raise MediaError('undecodable', f'{type(error).__name__}: {error}') from error
+        raise Rejection('undecodable', f'{type(error).__name__}: {error}') from error
 
 
 _filled = functools.lru_cache(maxsize=64)(Limits.for_modality)  # asked for each file, the same each time

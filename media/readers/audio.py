@@ -22,7 +22,7 @@ import soundfile
 import soxr
 
 from media.readers import demuxers
-from media.readers.errors import MediaError, too_large, unsupported
+from media.rejections import Rejection, too_large, unsupported
 from model_code.data import Limits
 
 SAMPLE_RATE = 16_000  # Hz
@@ -47,7 +47,7 @@ def read(file, size: int, spec, limits: Limits, start: float | None, end: float 
     file: seekable, of `size` bytes. `spec` is not needed: the length stays until training crops it. Channels are
     averaged. A file that is 16 kHz mono PCM16 already keeps every sample. Notes: 'silent' where no sample is above
     -80 dBFS; 'clipped' where more than 0.1 % of the samples stand in runs of three or more at full scale. Time counts
-    from the beginning of the file, of a video from its first picture or sound. Raises MediaError.
+    from the beginning of the file, of a video from its first picture or sound. Raises Rejection.
     """
     del spec
     source = _Source(file, limits.decode_seconds)
@@ -59,14 +59,14 @@ def read(file, size: int, spec, limits: Limits, start: float | None, end: float 
         else:
             blocks = _by_libsndfile(source, limits, start or 0.0, end)
         samples = _resampled(blocks, source, limits)
-    except (MediaError, soundfile.LibsndfileError, av.error.FFmpegError) as error:
+    except (Rejection, soundfile.LibsndfileError, av.error.FFmpegError) as error:
         source.check()  # An error of the file itself comes before what became of it.
-        raise error if isinstance(error, MediaError) else _refused(error, source)
+        raise error if isinstance(error, Rejection) else _rejection(error, source)
     source.check()
     if not len(samples):
         if start:
-            raise MediaError('out_of_range', f'The sound ends before the segment, which begins at {start:g} s.')
-        raise MediaError('empty', 'It has no sample, or is shorter than one at 16 kHz.')
+            raise Rejection('out_of_range', f'The sound ends before the segment, which begins at {start:g} s.')
+        raise Rejection('empty', 'It has no sample, or is shorter than one at 16 kHz.')
     return {'audio': _wav(samples), 'duration_s': len(samples) / SAMPLE_RATE}, _notes(samples)
 
 
@@ -93,26 +93,26 @@ class _Source:
                 self.ended = self.ended or len(content) < count
                 return content
             except Exception as error:  # Clients of remote file systems raise what they like.
-                self._error = MediaError('unreadable', f'{type(error).__name__}: {error}')
+                self._error = Rejection('unreadable', f'{type(error).__name__}: {error}')
         return b''
 
     def check(self):
         if self._error:
             raise self._error
         if time.monotonic() >= self._deadline:
-            raise MediaError('too_slow', f'Decoding it takes longer than {self._seconds:g} s.')
+            raise Rejection('too_slow', f'Decoding it takes longer than {self._seconds:g} s.')
 
 
-def _refused(error: Exception, source: _Source) -> MediaError:
+def _rejection(error: Exception, source: _Source) -> Rejection:
     if isinstance(error, av.error.FFmpegError):
         if isinstance(error, OSError) and source.ended:
-            return MediaError('truncated', 'It ends within a frame of its sound.')
-        return MediaError('undecodable', error.strerror or str(error))
+            return Rejection('truncated', 'It ends within a frame of its sound.')
+        return Rejection('undecodable', error.strerror or str(error))
     if error.code == 4:  # Recognised, and a codec that libsndfile hasn't got.
-        return MediaError('unsupported', error.error_string)
+        return Rejection('unsupported', error.error_string)
     if source.ended and _at(source, 0, 4) == b'fLaC':
-        return MediaError('truncated', f'It ends early, or is damaged near its end ({error.error_string}).')
-    return MediaError('undecodable', error.error_string)
+        return Rejection('truncated', f'It ends early, or is damaged near its end ({error.error_string}).')
+    return Rejection('undecodable', error.error_string)
 
 
 # What the file is, and whether it is whole.
@@ -120,7 +120,7 @@ def _refused(error: Exception, source: _Source) -> MediaError:
 def _look(file, size: int) -> tuple[str, tuple | None]:
     """(FFmpeg's demuxer, `_constant_rate` of an MP3), or ('', None) for libsndfile.
 
-    MediaError where it is truncated, or none that is taken.
+    Rejection where it is truncated, or none that is taken.
     """
     head = _at(file, 0, demuxers.HEAD)
     if head[:4] in (b'RIFF', b'RIFX', b'RF64') and head[8:12] == b'WAVE':
@@ -148,7 +148,7 @@ def _look_for_frames(file, size: int, head: bytes) -> tuple[str, tuple | None]:
         first += 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if head[5] & 0x10 else 0)
         head = _at(file, first, 16)
     if first >= size:
-        raise MediaError('truncated', 'It ends within its ID3 tag.')
+        raise Rejection('truncated', 'It ends within its ID3 tag.')
     if not any(head):  # Some programs fill up behind the tag.
         padding = _at(file, first, 1 << 16)
         first += len(padding) - len(padding.lstrip(b'\0'))
@@ -168,20 +168,20 @@ def _at(file, position: int, count: int) -> bytes:
     return file.read(count)
 
 
-def _truncated(missing: int) -> MediaError:
-    return MediaError('truncated', f'It ends {missing:,} bytes before its header says.')
+def _truncated(missing: int) -> Rejection:
+    return Rejection('truncated', f'It ends {missing:,} bytes before its header says.')
 
 
 def _check_chunks(file, size: int, order: str, wanted: bytes) -> bool:
     """Whether the sound's chunk says 0 bytes, and there are: libsndfile would read none.
 
-    MediaError where it says more bytes than there are: libsndfile would read what is left.
+    Rejection where it says more bytes than there are: libsndfile would read what is left.
     """
     position, long_size = 12, None
     for _ in range(_MAX_CHUNKS):
         head = _at(file, position, 24)
         if len(head) < 8:
-            raise MediaError('truncated', 'It ends before its sound.')
+            raise Rejection('truncated', 'It ends before its sound.')
         kind, length = struct.unpack_from(f'{order}4sI', head)
         if kind == b'ds64' and len(head) == 24:  # RF64: the size in 64 bits
             long_size, = struct.unpack_from('<Q', head, 16)
@@ -196,7 +196,7 @@ def _check_chunks(file, size: int, order: str, wanted: bytes) -> bool:
             # Another chunk may follow one that is empty indeed.
             return position + 16 + struct.unpack_from(f'{order}4xI', head[8:16].ljust(8))[0] not in (size, size - 1)
         position += 8 + length + length % 2
-    raise MediaError('undecodable', f'It has more than {_MAX_CHUNKS:,} chunks before its sound.')
+    raise Rejection('undecodable', f'It has more than {_MAX_CHUNKS:,} chunks before its sound.')
 
 
 def _check_ogg(file, size: int):
@@ -205,7 +205,7 @@ def _check_ogg(file, size: int):
     segments = page[26] if len(page) > 26 else 0
     missing = 27 + segments + sum(page[27:27 + segments]) - len(page)
     if missing > 0:
-        raise MediaError('truncated', f'Its last page has {missing:,} bytes or more too few.')
+        raise Rejection('truncated', f'Its last page has {missing:,} bytes or more too few.')
 
 
 def _only_stream(file, size: int) -> bool:
@@ -222,7 +222,7 @@ def _only_stream(file, size: int) -> bool:
 def _constant_rate(file, size: int, first: int) -> tuple[float, float] | None:
     """(position of the first frame, bytes of a frame) of an MP3 whose header says that its bit rate is constant.
 
-    MediaError where it says that there are more bytes than there are. The Info or Xing header fills a frame of its own.
+    Rejection where it says that there are more bytes than there are. The Info or Xing header fills a frame of its own.
     """
     head = _at(file, first, 64)
     tag = re.search(b'Xing|Info', head)
@@ -261,8 +261,8 @@ def _by_libsndfile(source: _Source, limits: Limits, start: float, end: float | N
             if not len(block):
                 if sound.frames < 1 << 62:
                     source.check()
-                    raise MediaError('truncated', f'It ends at {at / rate:.2f} s; its header says '
-                                                  f'{sound.frames / rate:.2f} s.')
+                    raise Rejection('truncated', f'It ends at {at / rate:.2f} s; its header says '
+                                                 f'{sound.frames / rate:.2f} s.')
                 return
             skipped = max(0, first - at)
             at += len(block)
@@ -277,10 +277,10 @@ def _by_ffmpeg(source: _Source, demuxer: str, constant: tuple | None, limits: Li
     with av.open(source, format=demuxer, container_options=options, metadata_errors='replace',
                  io_open=_no_other_file) as container:
         if not container.streams.audio:
-            raise MediaError('no_stream', 'It has no sound.')
+            raise Rejection('no_stream', 'It has no sound.')
         stream = container.streams.audio[0]
         if stream.codec_context is None:
-            raise MediaError('unsupported', 'There is no decoder for its sound.')
+            raise Rejection('unsupported', 'There is no decoder for its sound.')
         total = _said_seconds(container, stream, constant)
         if constant and total:  # Behind a jump FFmpeg leaves the padding at the end.
             end = total if end is None else min(end, total)
@@ -321,7 +321,7 @@ def _frames(container, stream, source: _Source, origin: float, start: float, con
             origin += float(packet.pts * packet.time_base) - number * float(packet.duration * packet.time_base)
             constant = None
         if packet.is_corrupt and container.format.name != 'wav':  # A WAV without a length ends where it ends.
-            raise MediaError('truncated', 'A packet of its sound is cut off.')
+            raise Rejection('truncated', 'A packet of its sound is cut off.')
         try:
             frames = packet.decode()
         except av.error.InvalidDataError as refused:
@@ -334,19 +334,19 @@ def _frames(container, stream, source: _Source, origin: float, start: float, con
             raise error
         for frame in frames:
             if frame.is_corrupt:
-                raise MediaError('undecodable', f'A frame of its sound is damaged, at {now or 0:.2f} s.')
+                raise Rejection('undecodable', f'A frame of its sound is damaged, at {now or 0:.2f} s.')
             if frame.pts is not None:
                 now = float(frame.pts * frame.time_base) - origin
             elif now is None:
-                raise MediaError('undecodable', "Its sound has no time stamps, so a segment can't be found.")
+                raise Rejection('undecodable', "Its sound has no time stamps, so a segment can't be found.")
             yield now, frame
             now += frame.samples / frame.sample_rate
     if error:
-        raise MediaError('truncated', 'It ends within a frame of its sound.')
+        raise Rejection('truncated', 'It ends within a frame of its sound.')
 
 
 def _cut(frames, start: float, end: float | None, total: float | None):
-    """(Hz, [samples]) of frames between start and end; MediaError where they end before `total` seconds."""
+    """(Hz, [samples]) of frames between start and end; Rejection where they end before `total` seconds."""
     rate, at = None, 0
     for now, frame in frames:
         if rate is None:
@@ -354,7 +354,7 @@ def _cut(frames, start: float, end: float | None, total: float | None):
             _check_form(rate, frame.layout.nb_channels)
             at, first, last = round(now * rate), round(start * rate), None if end is None else round(end * rate)
         if frame.sample_rate != rate:
-            raise MediaError('unsupported', f'Its rate changes from {rate} to {frame.sample_rate} Hz.')
+            raise Rejection('unsupported', f'Its rate changes from {rate} to {frame.sample_rate} Hz.')
         # Frames follow each other without a gap; their time stamps may be rounded to 1 ms.
         if abs(now * rate - at) > _GAP * rate:
             at = round(now * rate)
@@ -364,7 +364,7 @@ def _cut(frames, start: float, end: float | None, total: float | None):
             yield rate, _mono(frame)[max(0, first - at):None if last is None else last - at]
         at += frame.samples
     if rate and total and at / rate < total - _MISSING:
-        raise MediaError('truncated', f'It ends, or is damaged, at {at / rate:.2f} s; its header says {total:.2f} s.')
+        raise Rejection('truncated', f'It ends, or is damaged, at {at / rate:.2f} s; its header says {total:.2f} s.')
 
 
 def _batches(pieces):
@@ -381,7 +381,7 @@ def _batches(pieces):
 
 
 def _no_other_file(url, flags, options):
-    raise MediaError('unsupported', 'It refers to another file.')
+    raise Rejection('unsupported', 'It refers to another file.')
 
 
 def _mono(frame) -> np.ndarray:
@@ -408,8 +408,8 @@ def _average(channels: np.ndarray) -> np.ndarray:
 
 def _check_form(rate: int, channels: int):
     if not _RATES[0] <= rate <= _RATES[1] or not 1 <= channels <= _MAX_CHANNELS:
-        raise MediaError('unsupported', f'It has {channels} channels at {rate} Hz; 1 to {_MAX_CHANNELS} at {_RATES[0]} '
-                                        f'to {_RATES[1]} Hz are taken.')
+        raise Rejection('unsupported', f'It has {channels} channels at {rate} Hz; 1 to {_MAX_CHANNELS} at {_RATES[0]} '
+                                       f'to {_RATES[1]} Hz are taken.')
 
 
 def _check_seconds(seconds: float, limits: Limits):
@@ -427,7 +427,7 @@ def _resampled(blocks, source: _Source, limits: Limits) -> np.ndarray:
         source.check()
         # One comparison, false for NaN too.
         if not max(mono.max(), -mono.min()) < _LOUDEST:
-            raise MediaError('undecodable', 'It has samples that are no finite number, or far from a sound.')
+            raise Rejection('undecodable', 'It has samples that are no finite number, or far from a sound.')
         count += len(mono)
         _check_seconds(count / rate, limits)
         if rate == SAMPLE_RATE:

@@ -6,7 +6,7 @@ further files. A file that ends before its container says is truncated, whicheve
 
 import struct
 
-from media.readers.errors import MediaError
+from media.rejections import Rejection
 
 HEAD = 400  # Bytes from which the demuxer is known.
 _MAX_BOXES = 10_000
@@ -28,13 +28,13 @@ def demuxer_of(head: bytes) -> str | None:
 
 
 def check_whole(demuxer: str, file, size: int):
-    """MediaError 'truncated' where a file of `size` bytes ends before it says, as far as its container says so."""
+    """Rejection 'truncated' where a file of `size` bytes ends before it says, as far as its container says so."""
     if demuxer in _CHECKS:
         _CHECKS[demuxer](file, size)
 
 
-def _truncated(missing: int) -> MediaError:
-    return MediaError('truncated', f'It ends {missing:,} bytes before its header says.')
+def _truncated(missing: int) -> Rejection:
+    return Rejection('truncated', f'It ends {missing:,} bytes before its header says.')
 
 
 def _at(file, position: int, count: int) -> bytes:
@@ -55,7 +55,7 @@ def _check_mov(file, size: int):
         elif length == 0:  # To the end of the file.
             length = size - position
         if length < 8:
-            raise MediaError('undecodable', f'The box {kind!r} says that it has {length} bytes.')
+            raise Rejection('undecodable', f'The box {kind!r} says that it has {length} bytes.')
         has_index = has_index or kind in (b'moov', b'moof')
         position += length
         if position > size:
@@ -63,7 +63,7 @@ def _check_mov(file, size: int):
     else:
         return
     if not has_index:
-        raise MediaError('truncated', 'It ends before its index (the box moov).')
+        raise Rejection('truncated', 'It ends before its index (the box moov).')
 
 
 def _check_matroska(file, size: int):
@@ -72,7 +72,7 @@ def _check_matroska(file, size: int):
     for ident in (b'\x1aE\xdf\xa3', b'\x18S\x80g'):
         head = _at(file, position, 12)
         if position and not head:
-            raise MediaError('truncated', 'It ends before its segment.')
+            raise Rejection('truncated', 'It ends before its segment.')
         if head[:4] != ident or len(head) < 12:
             return
         width = 9 - head[4].bit_length()  # A length is its own first byte's leading zeros and one, then bytes.
@@ -103,7 +103,7 @@ def _check_avi(file, size: int):
 
 def _check_gif(file, size: int):
     if not _at(file, max(0, size - 16), 16).rstrip(b'\0\r\n').endswith(b';'):
-        raise MediaError('truncated', 'It ends without the trailer of a GIF.')
+        raise Rejection('truncated', 'It ends without the trailer of a GIF.')
 
 
 def _ts_packet(head: bytes) -> int:
@@ -115,7 +115,7 @@ def _check_mpegts(file, size: int):
     """All that can be known: a transport stream cut between two packets is a shorter one."""
     packet = _ts_packet(_at(file, 0, HEAD))
     if size % packet:
-        raise MediaError('truncated', f'It ends within a packet: it has {size % packet} of {packet} bytes.')
+        raise Rejection('truncated', f'It ends within a packet: it has {size % packet} of {packet} bytes.')
 
 
 _CHECKS = {'mov': _check_mov, 'matroska': _check_matroska, 'avi': _check_avi, 'gif': _check_gif,

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from media.readers.errors import MediaError, too_large, unsupported
+from media.rejections import Rejection, too_large, unsupported
 from model_code.data import Limits
 
 # The task's limit on pixels is checked below, before any is decoded; Pillow's own would warn on standard error, as it
@@ -37,11 +37,11 @@ _TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: 
 def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) -> tuple[dict, tuple[str, ...]]:
     """({'image': bytes, 'height', 'width'}, notes), upright. Images are stored at their own size, whatever `spec` says.
 
-    notes: 'one_colour' where every pixel is the same. Raises MediaError.
+    notes: 'one_colour' where every pixel is the same. Raises Rejection.
     """
     del size, spec
     if start is not None or end is not None:
-        raise MediaError('out_of_range', 'An image has no segments of time.')
+        raise Rejection('out_of_range', 'An image has no segments of time.')
     content = file.read()
     kind = _kind(content)
     bit_depth = _check_png(content, limits) if kind == 'PNG' else 8
@@ -61,9 +61,9 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
                 raise too_large('scans', scans, _MAX_SCANS)
         image.load()
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise _refused(error, kind, content, scan) from error
+        raise _rejection(error, kind, content, scan) from error
     if kind == 'JPEG' and not _has_end(content, scan):
-        raise MediaError('truncated', 'The JPEG ends without its EOI marker.')
+        raise Rejection('truncated', 'The JPEG ends without its EOI marker.')
     _check_size(image.width, image.height, limits)
 
     if bit_depth != 8 and 'transparency' in image.info:
@@ -99,13 +99,13 @@ def _kind(content: bytes) -> str:
     raise unsupported(content, _TAKEN)
 
 
-def _refused(error: Exception, kind: str, content: bytes, scan: int) -> MediaError:
+def _rejection(error: Exception, kind: str, content: bytes, scan: int) -> Rejection:
     """What a decoder's exception means."""
     text = '' if isinstance(error, UnidentifiedImageError) else str(error)
     if 'too large' in text or 'Too much memory' in text:  # a bomb in chunks of text or a colour profile
-        return MediaError('too_large', text)
+        return Rejection('too_large', text)
     cut = isinstance(error, EOFError) or 'truncated' in text.lower() or kind == 'JPEG' and not _has_end(content, scan)
-    return MediaError('truncated' if cut else 'undecodable', text or f'The {kind} has no header that can be read.')
+    return Rejection('truncated' if cut else 'undecodable', text or f'The {kind} has no header that can be read.')
 
 
 def _has_end(content: bytes, scan: int) -> bool:
@@ -126,32 +126,32 @@ def _check_png(content: bytes, limits: Limits) -> int:
     position, end, bit_depth = 8, len(content), 0
     for _ in range(_MAX_CHUNKS):
         if position + 8 > end:
-            raise MediaError('truncated', 'The PNG ends without its IEND chunk.')
+            raise Rejection('truncated', 'The PNG ends without its IEND chunk.')
         length, kind = struct.unpack_from('>I4s', content, position)
         body_end = position + 8 + length
         if body_end + 4 > end:
-            raise MediaError('truncated', f'The PNG ends within its {kind!r} chunk.')
+            raise Rejection('truncated', f'The PNG ends within its {kind!r} chunk.')
         critical = not kind[0] & 0x20
         if critical and zlib.crc32(memoryview(content)[position + 4:body_end]) != struct.unpack_from(
                 '>I', content, body_end)[0]:
-            raise MediaError('undecodable', f'The check sum of a {kind!r} chunk is wrong.')
+            raise Rejection('undecodable', f'The check sum of a {kind!r} chunk is wrong.')
         if kind == b'IHDR' and length == 13:
             width, height, bit_depth = struct.unpack_from('>IIB', content, position + 8)
             _check_size(width, height, limits)
         if kind == b'IEND':
             return bit_depth
         position = body_end + 4
-    raise MediaError('too_large', f'The PNG has more than {_MAX_CHUNKS:,} chunks.')
+    raise Rejection('too_large', f'The PNG has more than {_MAX_CHUNKS:,} chunks.')
 
 
 def _check_webp(content: bytes, limits: Limits):
     """Of the RIFF header and the first chunk: libwebp makes room for the whole canvas as soon as it opens a file."""
     claimed = struct.unpack_from('<I', content, 4)[0] + 8
     if claimed > len(content):
-        raise MediaError('truncated', f'Its header says {claimed:,} bytes; {len(content):,} are there.')
+        raise Rejection('truncated', f'Its header says {claimed:,} bytes; {len(content):,} are there.')
     kind, body = content[12:16], content[20:30]
     if len(body) < 10:
-        raise MediaError('truncated', 'The WebP ends within its first chunk.')
+        raise Rejection('truncated', 'The WebP ends within its first chunk.')
     if kind == b'VP8X':
         width, height = (int.from_bytes(body[i:i + 3], 'little') + 1 for i in (4, 7))
     elif kind == b'VP8L':
@@ -163,10 +163,10 @@ def _check_webp(content: bytes, limits: Limits):
 
 
 def _check_tiff(image: Image.Image, size: int):
-    """MediaError where a strip or tile lies beyond the end of the file: libtiff would leave it black, or say less."""
+    """Rejection where a strip or tile lies beyond the end of the file: libtiff would leave it black, or say less."""
     for offsets, counts in ((273, 279), (324, 325)):
         if any(o + c > size for o, c in zip(image.tag_v2.get(offsets, ()), image.tag_v2.get(counts, ()))):
-            raise MediaError('truncated', 'The TIFF ends before its pixels.')
+            raise Rejection('truncated', 'The TIFF ends before its pixels.')
 
 
 def _turn(image: Image.Image):
@@ -210,8 +210,8 @@ def _to_8_bit(image: Image.Image, kind: str) -> Image.Image:
         # Pillow turns light and dark for 8 bits only.
         return Image.fromarray(255 - high if kind == 'TIFF' and image.tag_v2.get(_PHOTOMETRIC) == 0 else high)
     if image.mode in ('I', 'F', 'LAB', 'HSV'):
-        raise MediaError('unsupported', f'Its pixels are of the kind {image.mode}; grey, RGB, CMYK and palettes of up '
-                                        'to 16 bits are taken.')
+        raise Rejection('unsupported', f'Its pixels are of the kind {image.mode}; grey, RGB, CMYK and palettes of up '
+                                       'to 16 bits are taken.')
     return image.convert('L' if image.mode in ('1', 'L', 'LA') else 'RGB')
 
 

@@ -6,7 +6,7 @@ import os
 import stat
 from typing import BinaryIO
 
-from media.readers.errors import MediaError, too_large
+from media.rejections import Rejection, too_large
 from model_code.data import Limits
 
 _SMALL = 1 << 18  # bytes: read in one go, cheaper than a buffered file
@@ -15,7 +15,7 @@ _SMALL = 1 << 18  # bytes: read in one go, cheaper than a buffered file
 def open_media(path, limits: Limits, offset: int = 0, length: int = -1) -> BinaryIO:
     """A seekable binary file over `length` bytes of path from `offset` on; -1: to the end.
 
-    Raises MediaError: missing, not_a_file, unreadable, empty, truncated (the range ends beyond the file), too_large
+    Raises Rejection: missing, not_a_file, unreadable, empty, truncated (the range ends beyond the file), too_large
     (the range has more than limits.bytes; 0: no limit).
     """
     path = os.fspath(path)
@@ -24,10 +24,10 @@ def open_media(path, limits: Limits, offset: int = 0, length: int = -1) -> Binar
         if length < 0:
             length = max(0, size - offset)
         if offset < 0 or offset + length > size:
-            raise MediaError('truncated', f'It should have {length:,} bytes from byte {offset:,} on; the file has '
-                                          f'{size:,}.')
+            raise Rejection('truncated', f'It should have {length:,} bytes from byte {offset:,} on; the file has '
+                                         f'{size:,}.')
         if not length:
-            raise MediaError('empty', 'The file has no bytes.')
+            raise Rejection('empty', 'The file has no bytes.')
         if limits.bytes and length > limits.bytes:
             raise too_large('bytes', length, limits.bytes)
         if length <= _SMALL:
@@ -37,7 +37,7 @@ def open_media(path, limits: Limits, offset: int = 0, length: int = -1) -> Binar
         return io.BufferedReader(_Range(file, offset, length)) if length < size else _buffered(file)
     except OSError as error:
         file.close()
-        raise MediaError('unreadable', error.strerror or str(error)) from error
+        raise Rejection('unreadable', error.strerror or str(error)) from error
     except BaseException:
         file.close()
         raise
@@ -48,15 +48,15 @@ def _open_local(path):
         # Not blocking: to open a named pipe would else wait for its writer.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a name that can't be one.
-        raise MediaError('missing', 'There is no such file.') from error
+        raise Rejection('missing', 'There is no such file.') from error
     except OSError as error:
         if error.errno in (errno.ENXIO, errno.ENODEV):
-            raise MediaError('not_a_file', 'It is a socket or a device, not a file.') from error
-        raise MediaError('unreadable', error.strerror or str(error)) from error
+            raise Rejection('not_a_file', 'It is a socket or a device, not a file.') from error
+        raise Rejection('unreadable', error.strerror or str(error)) from error
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)
-        raise MediaError('not_a_file', 'It is a folder, a device or a pipe, not a file.')
+        raise Rejection('not_a_file', 'It is a folder, a device or a pipe, not a file.')
     return io.FileIO(handle), status.st_size
 
 
@@ -65,17 +65,17 @@ def _open_remote(path: str):
     from apache_beam.io.filesystems import FileSystems
     try:
         if not FileSystems.exists(path):
-            raise MediaError('missing', 'There is no such file.')
+            raise Rejection('missing', 'There is no such file.')
         file = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-    except MediaError:
+    except Rejection:
         raise
     except Exception as error:  # Each client has its own; a file that can't be had must not end the run.
-        raise MediaError('unreadable', f'{type(error).__name__}: {error}') from error
+        raise Rejection('unreadable', f'{type(error).__name__}: {error}') from error
     try:
         return file, file.seek(0, os.SEEK_END) or file.tell()
     except Exception as error:
         file.close()
-        raise MediaError('unreadable', f'{type(error).__name__}: {error}') from error
+        raise Rejection('unreadable', f'{type(error).__name__}: {error}') from error
 
 
 def _read_all(file, length: int) -> bytes:
@@ -83,7 +83,7 @@ def _read_all(file, length: int) -> bytes:
     while len(content) < length:
         more = file.read(length - len(content))
         if not more:
-            raise MediaError('truncated', 'The file became shorter while it was read.')
+            raise Rejection('truncated', 'The file became shorter while it was read.')
         content += more
     return content
 

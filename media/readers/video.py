@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from media.readers import demuxers
-from media.readers.errors import MediaError, too_large, unsupported
+from media.rejections import Rejection, too_large, unsupported
 from model_code.data import Limits
 from model_code.modalities import VideoInput
 
@@ -72,7 +72,7 @@ def read(file, size: int, spec: VideoInput, limits: Limits, start: float | None 
     try:
         return _read(_Frames(file, demuxer, limits), spec, limits, start, end)
     except av.error.FFmpegError as error:
-        raise MediaError('undecodable', error.strerror or str(error)) from error
+        raise Rejection('undecodable', error.strerror or str(error)) from error
 
 
 def _read(frames: '_Frames', spec: VideoInput, limits: Limits, start, end):
@@ -95,11 +95,11 @@ def _read(frames: '_Frames', spec: VideoInput, limits: Limits, start, end):
     if frames.says_seconds and frames.ended:
         promised = min(stop, frames.origin + frames.seconds)
         if promised - finish > max(_SHORT_SECONDS, _SHORT_SHARE * (promised - begin)):
-            raise MediaError('truncated', f'Its header says {frames.seconds:.1f} s, its frames end '
-                                          f'{promised - finish:.1f} s too early.')
+            raise Rejection('truncated', f'Its header says {frames.seconds:.1f} s, its frames end '
+                                         f'{promised - finish:.1f} s too early.')
     if not jpegs:
-        raise MediaError('out_of_range', f'No frame is displayed from {start or 0:.3f} s on; the video ends at '
-                                         f'{frames.finish - frames.origin:.3f} s.')
+        raise Rejection('out_of_range', f'No frame is displayed from {start or 0:.3f} s on; the video ends at '
+                                        f'{frames.finish - frames.origin:.3f} s.')
     _check_length(finish - begin, spec, limits)
     width, height = pictures.size
     return {'frames': jpegs, 'height': height, 'width': width, 'duration_s': finish - begin}, pictures.notes()
@@ -137,7 +137,7 @@ class _Frames:
                     self._check_size(other.width, other.height)
             self._container, stream = self._open_with(most)
         if not stream.width:
-            raise MediaError('undecodable', 'Its header gives no size that can be decoded.')
+            raise Rejection('undecodable', 'Its header gives no size that can be decoded.')
         self._stream = stream
         self._check_size(stream.width, stream.height)
         stream.codec_context.options = most
@@ -160,9 +160,9 @@ class _Frames:
         for stream in container.streams.video:
             if not stream.disposition & av.stream.Disposition.attached_pic:  # no cover of an album
                 if stream.codec_context is None:
-                    raise MediaError('unsupported', 'There is no decoder for its video stream.')
+                    raise Rejection('unsupported', 'There is no decoder for its video stream.')
                 return container, stream
-        raise MediaError('no_stream', 'The file has no video stream.')
+        raise Rejection('no_stream', 'The file has no video stream.')
 
     def _restart(self, from_key: bool = False):
         """Frames come from where the container is now; from its first key frame on, after a seek."""
@@ -175,7 +175,7 @@ class _Frames:
         now, valid_from = None, -math.inf
         for packet in self._container.demux(self._stream):
             if time.monotonic() > self._deadline:
-                raise MediaError('too_slow', f'Decoding it takes more than {self._limits.decode_seconds:g} s.')
+                raise Rejection('too_slow', f'Decoding it takes more than {self._limits.decode_seconds:g} s.')
             if from_key:
                 if not packet.is_keyframe:
                     continue
@@ -190,7 +190,7 @@ class _Frames:
                 if at < valid_from - _EPSILON:
                     continue
                 if frame.is_corrupt:
-                    raise MediaError('undecodable', f'The frame at {at - self.origin:.2f} s is damaged.')
+                    raise Rejection('undecodable', f'The frame at {at - self.origin:.2f} s is damaged.')
                 now = at if now is None else max(now, at)
                 yield now, frame
 
@@ -202,7 +202,7 @@ class _Frames:
             raise too_large('pixels a frame', width * height, self._limits.pixels)
 
     def first_time(self) -> float:
-        """When the first frame is displayed; MediaError where there is none."""
+        """When the first frame is displayed; Rejection where there is none."""
         if self._ahead is None and self._shown is None:
             self._advance()
         return (self._shown or self._ahead)[0]
@@ -212,7 +212,7 @@ class _Frames:
         if self._ahead is not None:
             return
         if self._shown is None:
-            raise MediaError('empty', 'The video stream has no frame.')
+            raise Rejection('empty', 'The video stream has no frame.')
         at, frame = self._shown
         last = float(frame.duration * self._stream.time_base) if frame.duration else self._step
         self.ended, self.finish = True, at + last
@@ -240,8 +240,8 @@ class _Frames:
                 self._container.seek(math.floor(target / self._stream.time_base), stream=self._stream)
                 self._restart(from_key=True)
                 self._advance()
-            except (av.error.FFmpegError, MediaError) as error:
-                if isinstance(error, MediaError) and error.reason != 'empty':
+            except (av.error.FFmpegError, Rejection) as error:
+                if isinstance(error, Rejection) and error.reason != 'empty':
                     raise
                 continue
             if self.first_time() <= now + _EPSILON:

@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
-from components.artifacts import RejectedMedia
+from components.artifacts import RejectedMedia, read_findings, read_rejected
 from components.media_example_gen import executor
-from media import tf_check
 from components.media_example_gen.component import MediaExampleGen
+from media import tf_check
 from media.entries import Entry
 from model_code.errors import ConfigError, PipelineStop
 from model_code.serialization import to_json
@@ -20,7 +20,7 @@ from tests import testing
 
 
 def _ingest(task, spec, directory):
-    """Runs Do; {split: [tf.train.Example]}, rejected lines, {split: [file names]}."""
+    """Runs Do; {split: [tf.train.Example]}, Rejections, {split: [file names]}."""
     examples, rejected = standard_artifacts.Examples(), RejectedMedia()
     examples.uri, rejected.uri = os.path.join(directory, 'examples'), os.path.join(directory, 'rejected')
     executor.Executor().Do({}, {'examples': [examples], 'rejected': [rejected]},
@@ -34,9 +34,8 @@ def _ingest(task, spec, directory):
         names[split] = sorted(os.listdir(folder))
         records = tf.data.TFRecordDataset([os.path.join(folder, n) for n in names[split]], 'GZIP')
         found[split] = [tf.train.Example.FromString(record.numpy()) for record in records]
-    assert executor.read_findings(rejected.uri).total == sum(map(len, found.values())) + len(
-        executor.read_rejected(rejected.uri))
-    return found, executor.read_rejected(rejected.uri), names
+    assert read_findings(rejected.uri).total == sum(map(len, found.values())) + len(read_rejected(rejected.uri))
+    return found, read_rejected(rejected.uri), names
 
 
 def _bytes(example, name):
@@ -55,9 +54,10 @@ def test_images_with_rejected_ones_end_each_in_one_place(tmp_path, caplog):
     with caplog.at_level(logging.INFO, 'polyvit'):
         found, rejected, names = _ingest(task, testing.IMAGE_SPEC, tmp_path)
     assert names == {'train': ['data_tfrecord-00000-of-00001.gz'], 'eval': ['data_tfrecord-00000-of-00001.gz']}
-    assert [(r['path'], r['reason']) for r in rejected] == [
+    assert [(r.path, r.reason) for r in rejected] == [
         ('eval/left/none.png', 'empty'), ('train/left/cut.png', 'truncated'), ('train/right/old.heic', 'unsupported')]
-    assert all(set(r) == {'path', 'reason', 'detail'} for r in rejected)
+    with open(tmp_path / 'rejected' / 'rejected.jsonl') as file:
+        assert all(set(json.loads(line)) == {'path', 'reason', 'detail'} for line in file)
     assert _ids(found['train']) == sorted(f'train/{c}/{i}.png' for c in ('left', 'right') for i in range(4))
     assert _ids(found['eval']) == sorted(f'eval/{c}/{i}.png' for c in ('left', 'right') for i in range(2))
     for example in found['train']:
@@ -101,7 +101,7 @@ def test_clips_and_a_manifest_that_names_a_missing_file(tmp_path):
     with open(tmp_path / 'data/manifest.csv', 'a') as file:
         file.write('clips/gone.mp4,dark,train\n')
     found, rejected, _ = _ingest(task, testing.VIDEO_SPEC, tmp_path)
-    assert [(r['path'], r['reason']) for r in rejected] == [('clips/gone.mp4', 'missing')]
+    assert [(r.path, r.reason) for r in rejected] == [('clips/gone.mp4', 'missing')]
     assert (len(found['train']), len(found['eval'])) == (6, 4)
     frames = _bytes(found['eval'][0], 'frames')
     assert len(frames) == 8 and tf.io.decode_jpeg(frames[0]).shape == (16, 16, 3)
@@ -117,7 +117,7 @@ def test_too_many_rejected_files_stop_the_run_and_the_first_ten_are_named(tmp_pa
     message = str(caught.value)
     assert message.startswith('Task shapes: 12 of 56 files (21.4%) could not be read, more than the 1.0%')
     assert message.count('.png (unsupported: ') == 10 and 'bad09' in message and 'bad10' not in message
-    assert len(executor.read_rejected(str(tmp_path / 'rejected'))) == 12
+    assert len(read_rejected(str(tmp_path / 'rejected'))) == 12
 
 
 def test_a_split_without_examples_is_written_and_empty(tmp_path):

@@ -10,11 +10,12 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.types import channel, standard_artifacts
 
-from components.artifacts import EvaluationReport, RejectedMedia
+from components.artifacts import EvaluationReport, RejectedMedia, read_rejected
 from components.blessing_gate.decision import Evaluation, decide
-from media import findings
 from components.report import charts, component, executor, sources
 from components.report.render import render, trained, verdict
+from media import findings
+from media.rejections import Rejection
 from model_code import serialization
 from model_code.tasks import Mixture, Task
 from tests.components import scoring_model as sm
@@ -38,7 +39,7 @@ def decision(digits=0.9, before=0.91, infra=True, reasons=()):
 def data(label='zero', path='a.png', detail=''):
     return [{'name': 'digits', 'modality': 'image', 'splits': {'train': 1000, 'eval': 200},
              'labels': [{'label': label, 'train': 600, 'eval': 100}, {'label': 'one', 'train': 400}],
-             'rejected': [{'path': path, 'reason': 'truncated', 'detail': detail}], 'remarks': []},
+             'rejected': [Rejection('truncated', detail, path)], 'remarks': []},
             {'name': 'tags', 'modality': 'audio', 'splits': {'train': 10, 'eval': 30}, 'labels': [], 'rejected': [], 'remarks': []}]
 
 
@@ -109,7 +110,7 @@ def test_the_page_is_self_contained():
 def test_long_lists_are_cut_and_say_so():
     entry = data()[0]
     entry['labels'] = [{'label': f'class{i}', 'train': 100 - i} for i in range(50)]
-    entry['rejected'] = [{'path': f'file{i}', 'reason': 'empty', 'detail': ''} for i in range(25)]
+    entry['rejected'] = [Rejection('empty', '', f'file{i}') for i in range(25)]
     text = text_of(render(decision(), HISTORY, {}, [entry]))
     assert 'class15' in text and 'class16' not in text and 'and 34 rarer labels' in text
     assert '25 rejected files: 25 empty' in text and 'file9' in text and 'file10' not in text
@@ -216,7 +217,7 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
 
 def test_sources_of_missing_files_are_empty(tmp_path):
     assert sources.read_json(str(tmp_path), 'history.json') == {}
-    assert sources.read_rejected(str(tmp_path)) == []
+    assert read_rejected(str(tmp_path)) == []
     assert sources.read_statistics(str(tmp_path)) == ({}, [])
     assert sources.count_parameters(str(tmp_path)) is None
 

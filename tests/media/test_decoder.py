@@ -60,8 +60,8 @@ def test_answers_come_in_order_with_features_and_digest(tmp_path):
         child = reads._child._process
     assert child.returncode == 0  # it went when its input was closed
     assert [a.entry for a in answers] == entries
-    assert [i for i, a in enumerate(answers) if a.error] == [7, 8, 300]
-    assert [answers[i].error.reason for i in (7, 8, 300)] == ['empty', 'unsupported', 'missing']
+    assert [i for i, a in enumerate(answers) if a.rejection] == [7, 8, 300]
+    assert [answers[i].rejection.reason for i in (7, 8, 300)] == ['empty', 'unsupported', 'missing']
     assert answers[0].features == {'image': contents[0], 'height': 16, 'width': 20}
     assert answers[0].digest == answers[5].digest != answers[1].digest and len(answers[0].digest) == 16
 
@@ -89,8 +89,8 @@ def test_a_file_that_ends_the_decoder_is_rejected_and_the_others_are_read(tmp_pa
     with _decoder(tmp_path, Limits(decode_seconds=0.5), command) as reads:
         answers = list(reads.read(entries))
         more = list(reads.read(entries[:1]))
-    assert [a.error and a.error.reason for a in answers] == [None, reason, None, None, reason, None]
-    assert detail in answers[1].error.detail
+    assert [a.rejection and a.rejection.reason for a in answers] == [None, reason, None, None, reason, None]
+    assert detail in answers[1].rejection.detail
     assert answers[5].features['image'] == more[0].features['image'] == good
     assert time.monotonic() - start < 60
 

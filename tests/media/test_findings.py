@@ -5,16 +5,16 @@ import dataclasses
 from media import entries as entries_module
 from media import findings
 from media.entries import Entry, Listing
-from media.readers.errors import MediaError
+from media.rejections import Rejection
 from model_code.tasks import Task
 
 TASK = Task('shapes', 'image', steps=1, batch_size=1, data='/data')
 
 
 def _gather(rows, rejected=()):
-    """rows: (id, label, split, digest, notes or an error)."""
+    """rows: (id, label, split, digest, notes or a Rejection)."""
     entries = [Entry(name, (label,), split) for name, label, split, _, _ in rows]
-    read = [(e, () if isinstance(x, MediaError) else x, digest, x if isinstance(x, MediaError) else None)
+    read = [(e, () if isinstance(x, Rejection) else x, digest, x if isinstance(x, Rejection) else None)
             for e, (_, _, _, digest, x) in zip(entries, rows)]
     return findings.gather(Listing(entries, list(rejected)), read)
 
@@ -24,14 +24,14 @@ def _plain(count, label='a', split='train', start=0):
 
 
 def test_everything_ends_in_one_of_two_places_and_is_counted():
-    found, lines = _gather(
-        _plain(3) + _plain(2, 'b') + _plain(1, split='eval') + [('x', 'a', 'train', b'', MediaError('empty', 'No bytes.'))],
-        [{'path': 'line 3', 'reason': 'bad_label', 'detail': 'It is empty.'}])
-    assert found.examples == {'train': 5, 'eval': 1} and found.total == 8 == 6 + len(lines)
+    found, rejected = _gather(
+        _plain(3) + _plain(2, 'b') + _plain(1, split='eval')
+        + [('x', 'a', 'train', b'', Rejection('empty', 'No bytes.'))],
+        [Rejection('bad_label', 'It is empty.', 'line 3')])
+    assert found.examples == {'train': 5, 'eval': 1} and found.total == 8 == 6 + len(rejected)
     assert found.classes == {'a': {'train': 3, 'eval': 1}, 'b': {'train': 2}}
-    assert lines == [{'path': 'line 3', 'reason': 'bad_label', 'detail': 'It is empty.'},
-                     {'path': 'x', 'reason': 'empty', 'detail': 'No bytes.'}]
-    assert {reason: some.count for reason, some in found.rejected.items()} == {'bad_label': 1, 'empty': 1}
+    assert rejected == [Rejection('bad_label', 'It is empty.', 'line 3'), Rejection('empty', 'No bytes.', 'x')]
+    assert {reason: tally.count for reason, tally in found.rejected.items()} == {'bad_label': 1, 'empty': 1}
 
 
 def test_equal_media_is_a_duplicate_a_leak_or_a_contradiction():
@@ -40,9 +40,9 @@ def test_equal_media_is_a_duplicate_a_leak_or_a_contradiction():
         ('t3', 'a', 'train', b'2', ()), ('e3', 'a', 'eval', b'2', ()),
         ('t4', 'a', 'train', b'3', ()), ('t5', 'b', 'train', b'3', ()), ('e5', 'b', 'eval', b'3', ()),
         ('t6', 'a', 'train', b'4', ())])
-    assert found.duplicates == findings.Some(2, [['e5', 't4', 't5'], ['t1', 't2']])
-    assert found.leaks == findings.Some(2, [['e3', 't3'], ['e5', 't4']])
-    assert found.contradictions == findings.Some(1, [['e5', 't4', 't5']])
+    assert found.duplicates == findings.Tally(2, [['e5', 't4', 't5'], ['t1', 't2']])
+    assert found.leaks == findings.Tally(2, [['e3', 't3'], ['e5', 't4']])
+    assert found.contradictions == findings.Tally(1, [['e5', 't4', 't5']])
     stop, = findings.stops(TASK, found)
     assert stop.startswith('Task shapes: 2 media are both in train and in eval') and 'e3 = t3; e5 = t4' in stop
     assert findings.stops(dataclasses.replace(TASK, allow_leaks=True), found) == []
@@ -50,8 +50,8 @@ def test_equal_media_is_a_duplicate_a_leak_or_a_contradiction():
 
 
 def test_missing_files_have_a_limit_of_their_own():
-    gone = [(f'g{i}', 'a', 'train', b'', MediaError('missing', 'There is no such file.')) for i in range(2)]
-    bad = [('bad', 'a', 'train', b'', MediaError('truncated', 'It ends.'))]
+    gone = [(f'g{i}', 'a', 'train', b'', Rejection('missing', 'There is no such file.')) for i in range(2)]
+    bad = [('bad', 'a', 'train', b'', Rejection('truncated', 'It ends.'))]
     found, _ = _gather(_plain(97) + gone + bad)
     stop, = findings.stops(TASK, found)
     assert '2 of 100 files (2.0%) are missing, more than the 1.0%' in stop and 'max_missing_share' in stop
@@ -62,17 +62,17 @@ def test_missing_files_have_a_limit_of_their_own():
 
 def test_classes_that_are_absent_or_rare():
     found, _ = _gather(_plain(3) + _plain(1, 'b') + _plain(2, 'c', 'eval'))
-    assert findings.few(TASK, found) == {'c': 0}
+    assert findings.rare_classes(TASK, found) == {'c': 0}
     stop, = findings.stops(TASK, found)
     assert '1 of its classes have no train example: c' in stop
     named = dataclasses.replace(TASK, classes=('a', 'b', 'c', 'd'), min_class_examples=2)
-    assert findings.few(named, found) == {'b': 1, 'c': 0, 'd': 0}
+    assert findings.rare_classes(named, found) == {'b': 1, 'c': 0, 'd': 0}
     assert '1 classes with fewer than 2 train examples: b (1)' in findings.remarks(named, found)
 
 
 def test_labels_that_differ_only_in_their_writing():
     labels = ['Cat', 'cat', 'guinea pig', 'guinea  pig', 'caf\u00e9', 'cafe\u0301', '\uff46\uff4f\uff58', 'fox', 'dog']
-    assert findings.spelling(labels) == [['Cat', 'cat'], ['cafe\u0301', 'caf\u00e9'], ['fox', '\uff46\uff4f\uff58'],
+    assert findings.spelling_variants(labels) == [['Cat', 'cat'], ['cafe\u0301', 'caf\u00e9'], ['fox', '\uff46\uff4f\uff58'],
                                          ['guinea  pig', 'guinea pig']]
 
 
@@ -84,7 +84,7 @@ def test_odd_media_is_kept_counted_and_listed():
 
 
 def test_parts_merge_to_the_whole():
-    rows = _plain(30) + [('x', 'b', 'train', b'', MediaError('empty', 'No bytes.'))] + [
+    rows = _plain(30) + [('x', 'b', 'train', b'', Rejection('empty', 'No bytes.'))] + [
         (f's{i:02d}', 'b', 'eval', f's{i}'.encode(), ('one_colour',)) for i in range(25)]
     whole, _ = _gather(rows)
     merged = findings.Findings()

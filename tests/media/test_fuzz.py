@@ -1,4 +1,4 @@
-"""Mutates valid files of every format: nothing but features within the limits or a MediaError may come out.
+"""Mutates valid files of every format: nothing but features within the limits or a Rejection may come out.
 
 Each format is read in a process of its own, so that a crash, a hang, a greedy or a talkative decoder shows as a
 failure, with the file that did it. Mutations follow from the format's name and a number alone.
@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from media import readers
+from media.rejections import Rejection
 from model_code.data import Limits
 from model_code.modalities import AudioInput, ImageInput, VideoInput
 from tests import testing
@@ -230,7 +231,7 @@ def _fuzz(modality: str, name: str, folder: str, mutations: int = MUTATIONS, cpu
                 check(modality, *readers.read_with_notes(modality, folder / 'media', SPECS[modality], LIMITS[modality],
                                                          *segment))
                 taken += 1
-            except readers.MediaError as error:
+            except Rejection as error:
                 assert number, f'The whole file is refused: {error}'
                 assert error.detail
                 refused += 1

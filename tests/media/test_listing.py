@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from media import listing, readers
+from media import listing
 from media.entries import Entry
+from media.rejections import REASONS
 from model_code import data
 from model_code.errors import ConfigError
 from model_code.data import Columns
@@ -37,7 +38,7 @@ def _listed(task):
 
 
 def _rejected(task):
-    return [(line['path'], line['reason']) for line in listing.list_media(task).rejected]
+    return [(line.path, line.reason) for line in listing.list_media(task).rejected]
 
 
 def test_split_folders_and_what_lies_beside_the_media(tmp_path):
@@ -152,9 +153,9 @@ def test_one_bad_row_is_rejected_and_the_others_are_read(tmp_path, row, path, re
     (tmp_path / 'm.csv').write_bytes(text.encode('utf-8', 'surrogateescape'))
     found = listing.list_media(_task(tmp_path, manifest='m.csv'))
     assert [e.path for e in found.entries] == ['a.png', 'c.png']
-    assert [(line['path'], line['reason']) for line in found.rejected] == [(path, reason)]
-    assert said in found.rejected[0]['detail'] and found.rejected[0]['detail'].startswith('Line 3 of m.csv: ')
-    assert len(found.rejected[0]['detail']) < 500
+    assert [(line.path, line.reason) for line in found.rejected] == [(path, reason)]
+    assert said in found.rejected[0].detail and found.rejected[0].detail.startswith('Line 3 of m.csv: ')
+    assert len(found.rejected[0].detail) < 500
 
 
 def test_a_manifest_that_is_not_there_not_text_or_outside(tmp_path):
@@ -190,9 +191,9 @@ def test_a_stray_quote_does_not_swallow_the_rows_after_it(tmp_path):
     (tmp_path / 'm.csv').write_text('path,label,split\n' + '\r'.join(rows))
     found = listing.list_media(_task(tmp_path, manifest='m.csv'))
     assert len(found.entries) == 298
-    assert [(line['path'], line['reason']) for line in found.rejected] == [
+    assert [(line.path, line.reason) for line in found.rejected] == [
         ('200.png', 'bad_label'), ('line 12 of m.csv', 'bad_row')]
-    assert 'Line 202 of m.csv' in found.rejected[0]['detail']
+    assert 'Line 202 of m.csv' in found.rejected[0].detail
 
 
 def test_rows_that_contradict_each_other_are_all_turned_away(tmp_path):
@@ -200,9 +201,9 @@ def test_rows_that_contradict_each_other_are_all_turned_away(tmp_path):
                                       ('a.png', 'cat', 'eval'), ('b.png', ' cat', 'TRAIN')])
     found = listing.list_media(_task(tmp_path, manifest='manifest.csv'))
     assert [e.path for e in found.entries] == ['b.png']
-    assert [(line['path'], line['reason']) for line in found.rejected] == [
+    assert [(line.path, line.reason) for line in found.rejected] == [
         ('a.png', 'duplicate')] * 3 + [('line 6 of manifest.csv', 'duplicate')]
-    assert any('as cat (train), and as dog (train) in line 4' in line['detail'] for line in found.rejected)
+    assert any('as cat (train), and as dog (train) in line 4' in line.detail for line in found.rejected)
     assert len(found.entries) + len(found.rejected) == 5  # a row, a line
 
 
@@ -220,10 +221,10 @@ def test_segments_and_extra_columns(tmp_path):
     assert [(e.id, e.start, e.end, e.extra) for e in found.entries] == [
         ('a.wav', None, None, (('site', 'wood'),)), ('a.wav#t=1.5,3', 1.5, 3.0, (('site', 'wood'), ('mic', 'x|y'))),
         ('a.wav#t=3,4.25', 3.0, 4.25, ()), ('a.wav#t=7,', 7.0, None, (('site', 'wood'),))]
-    assert [(line['path'], line['reason']) for line in found.rejected] == [('b.wav', 'bad_row')] * 7
+    assert [(line.path, line.reason) for line in found.rejected] == [('b.wav', 'bad_row')] * 7
     columns = Columns(path='file', label='what', split='fold', start='from')
     image = _task(tmp_path, manifest='manifest.csv', columns=columns)
-    assert {line['reason'] for line in listing.list_media(image).rejected} == {'duplicate'}  # an image has no seconds
+    assert {line.reason for line in listing.list_media(image).rejected} == {'duplicate'}  # an image has no seconds
     assert 'site' in _error(_task(tmp_path, manifest='manifest.csv', columns=Columns(extra=('site',))))
 
 
@@ -233,7 +234,7 @@ def test_several_manifests_of_two_kinds(tmp_path):
                                                '{"path": "a.png", "label": "cat", "split": "train"}')
     found = listing.list_media(_task(tmp_path, manifest=('manifest.csv', 'more/test.jsonl')))
     assert [(e.path, e.split) for e in found.entries] == [('a.png', 'train'), ('b.png', 'eval')]
-    assert [line['path'] for line in found.rejected] == ['line 3 of more/test.jsonl']
+    assert [line.path for line in found.rejected] == ['line 3 of more/test.jsonl']
 
 
 @pytest.mark.parametrize('line, labels', [
@@ -277,8 +278,8 @@ def test_a_bad_json_line_is_rejected_and_the_others_are_read(tmp_path, line, pat
     testing.write(tmp_path, 'm.jsonl', f'{good % "a"}\n{line}\n{good % "c"}')
     found = listing.list_media(Task('calls', 'audio', 1, 1, data=os.fspath(tmp_path), manifest='m.jsonl'))
     assert [e.path for e in found.entries] == ['a.wav', 'c.wav']
-    assert [(line['path'], line['reason']) for line in found.rejected] == [(path, reason)]
-    assert len(found.rejected[0]['detail']) < 500
+    assert [(line.path, line.reason) for line in found.rejected] == [(path, reason)]
+    assert len(found.rejected[0].detail) < 500
 
 
 def test_names_that_are_not_utf8_and_folders_with_a_files_name(tmp_path):
@@ -295,7 +296,7 @@ def test_names_that_are_not_utf8_and_folders_with_a_files_name(tmp_path):
 
 def test_the_documentation_has_every_reason_and_split():
     text = (pathlib.Path(__file__).parents[2] / 'docs/your_data.md').read_text()
-    assert sorted(re.findall(r'^\| `(\w+)` \| [^|]* \| [^|]* \|$', text, re.MULTILINE)) == sorted(readers.REASONS)
+    assert sorted(re.findall(r'^\| `(\w+)` \| [^|]* \| [^|]* \|$', text, re.MULTILINE)) == sorted(REASONS)
     assert all(split in text for split in listing.SPLITS)
     assert {name for name in data.FORMATS if f'`{name}`' in text} >= data.MODALITIES_OF.keys()
 
@@ -309,7 +310,7 @@ def test_groups_of_labels_in_a_column_each(tmp_path):
     assert [(e.path, e.labels) for e in found.entries] == [
         ('a.png', ('verb:cut', 'noun:onion')), ('b.png', ('verb:cut', 'noun:spring onion')),
         ('d.png', ('verb:peel', 'noun:onion'))]
-    assert [(line['path'], line['reason']) for line in found.rejected] == [
+    assert [(line.path, line.reason) for line in found.rejected] == [
         ('c.png', 'bad_label'), ('e.png', 'bad_label'), ('f.png', 'bad_label')]
     with pytest.raises(ConfigError, match='columns path and verb and tool'):
         listing.list_media(dataclasses.replace(task, label_groups=('verb', 'tool')))
@@ -333,8 +334,8 @@ def test_links_may_stay_inside_and_not_lead_out(tmp_path):
                                   ('cat/1.png', 'cat', 'train')])
     found = listing.list_media(_task(data, manifest='manifest.csv'))
     assert [e.path for e in found.entries] == ['cat/1.png']
-    assert [line['path'] for line in found.rejected] == ['cat/out.png', 'dog/2.png']
-    assert all('link out' in line['detail'] for line in found.rejected)
+    assert [line.path for line in found.rejected] == ['cat/out.png', 'dog/2.png']
+    assert all('link out' in line.detail for line in found.rejected)
     (data / 'manifest.csv').unlink()
     testing.write_manifest(tmp_path, [('cat/1.png', 'cat', 'train')])
     (data / 'manifest.csv').symlink_to(tmp_path / 'manifest.csv')

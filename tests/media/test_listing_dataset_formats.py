@@ -119,8 +119,8 @@ def test_what_is_published_is_read_as_it_is(tmp_path, kind):
     _write(tmp_path, kind)
     found = listing.list_media(_task(tmp_path, kind))
     assert found.entries == PUBLISHED[kind][3]
-    assert [(line['path'], line['reason']) for line in found.rejected] == PUBLISHED[kind][4]
-    assert all(size == 1 for size, _ in listing.file_facts(_task(tmp_path, kind), found.entries))
+    assert [(line.path, line.reason) for line in found.rejected] == PUBLISHED[kind][4]
+    assert all(size == 1 for size, _ in listing.file_stats(_task(tmp_path, kind), found.entries))
 
 
 def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path):
@@ -166,7 +166,7 @@ def test_a_clip_that_is_a_link_out_is_not_opened_and_not_missing(tmp_path):
     clip.rename(tmp_path / 'elsewhere.mp4')
     clip.symlink_to(tmp_path / 'elsewhere.mp4')
     found = listing.list_media(_task(tmp_path / 'data', 'vggsound'))
-    assert ('line 1 of vggsound.csv', 'bad_path') in [(line['path'], line['reason']) for line in found.rejected]
+    assert ('line 1 of vggsound.csv', 'bad_path') in [(line.path, line.reason) for line in found.rejected]
     assert len(found.entries) == 2 and len(found.rejected) == 2
 
 
@@ -201,7 +201,7 @@ def test_bad_rows_of_published_files(tmp_path, kind, row, reason):
     testing.write(tmp_path, name, PUBLISHED[kind][1][name] + row + '\n')
     found = listing.list_media(_task(tmp_path, kind))
     assert found.entries == PUBLISHED[kind][3]
-    assert sorted([r for _, r in PUBLISHED[kind][4]] + [reason]) == sorted(line['reason'] for line in found.rejected)
+    assert sorted([r for _, r in PUBLISHED[kind][4]] + [reason]) == sorted(line.reason for line in found.rejected)
 
 
 def _cifar(directory, kind, label_bytes):
@@ -226,7 +226,7 @@ def test_cifar_records(tmp_path, kind, label_bytes):
                            length=3072, member='000001', record=kind)
     assert second.id == f'cifar-binary/{batches[0]}!000001'
     assert {e.path for e in found.entries if e.split == 'eval'} == {f'cifar-binary/{batches[-1]}'}
-    assert {size for size, _ in listing.file_facts(_task(tmp_path, kind), found.entries)} == {3072}
+    assert {size for size, _ in listing.file_stats(_task(tmp_path, kind), found.entries)} == {3072}
     assert listing.classes_of(_task(tmp_path, kind)) == ('airplane', 'automobile')
 
 
@@ -237,7 +237,7 @@ def test_cifar_that_is_cut_wrong_or_not_all_there(tmp_path):
     (tmp_path / 'cifar-binary/data_batch_2.bin').write_bytes(b'\7' + bytes(3072))
     (tmp_path / 'cifar-binary/data_batch_3.bin').unlink()
     found = listing.list_media(_task(tmp_path, 'cifar10'))
-    assert [(line['path'], line['reason']) for line in found.rejected] == [
+    assert [(line.path, line.reason) for line in found.rejected] == [
         ('cifar-binary/data_batch_1.bin!000001', 'truncated'), ('cifar-binary/data_batch_2.bin!000000', 'bad_label'),
         ('data_batch_3.bin', 'missing')]
     assert len(found.entries) == 7
@@ -282,6 +282,6 @@ def test_any_damage_of_an_annotation_ends_in_a_listing_or_a_sentence(tmp_path, k
             assert str(error).startswith('Task t') and str(error).endswith('.')
         else:
             listings += 1
-            assert {line['reason'] for line in found.rejected} <= {'bad_row', 'bad_label', 'bad_path', 'missing', 'duplicate'}
+            assert {line.reason for line in found.rejected} <= {'bad_row', 'bad_label', 'bad_path', 'missing', 'duplicate'}
         testing.write(tmp_path, name, PUBLISHED[kind][1][name])
     assert listings > 10

@@ -8,7 +8,7 @@ from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
 
 from media import listing, open_entry
-from model_code import data
+from model_code.data import Limits
 from model_code.errors import ConfigError
 from model_code.tasks import Task
 from tests import testing
@@ -90,8 +90,8 @@ def test_class_folders(remote):
     assert [(e.path, e.split) for e in found.entries] == [
         ('test/cat/2.png', 'eval'), ('train/cat/1.png', 'train'), ('train/cat/empty.png', 'train')]
     assert found.rejected == [] and 'opened' not in FOLDER
-    facts = listing.file_facts(_task(data), found.entries)
-    assert [size for size, _ in facts] == [1, 1, 0] and all(time > 0 for _, time in facts)
+    stats = listing.file_stats(_task(data), found.entries)
+    assert [size for size, _ in stats] == [1, 1, 0] and all(time > 0 for _, time in stats)
     seen = listing.media_fingerprint(_task(data))
     os.utime(local / 'train/cat/1.png', (1, 1))
     assert listing.media_fingerprint(_task(data)) != seen
@@ -106,8 +106,8 @@ def test_manifest_and_missing_files(remote):
     task = _task(data, manifest='manifest.csv')
     found = listing.list_media(task)
     assert [e.path for e in found.entries] == ['a.png', 'gone.png']
-    assert [line['reason'] for line in found.rejected] == ['bad_path', 'bad_path']
-    assert [size for size, _ in listing.file_facts(task, found.entries)] == [3, -1]
+    assert [line.reason for line in found.rejected] == ['bad_path', 'bad_path']
+    assert [size for size, _ in listing.file_stats(task, found.entries)] == [3, -1]
     with pytest.raises(ConfigError, match='other.csv in .* is not there'):
         listing.list_media(_task(data, manifest='other.csv'))
     with pytest.raises(ConfigError, match='leads out'):
@@ -135,13 +135,13 @@ def test_archives_and_records_are_listed_and_opened(remote):
             archive.add(local.parent / name, name)
     task = _task(data, format='tar')
     entry, = listing.list_media(task).entries
-    with open_entry.open_entry(data, entry, data.Limits().for_modality('image')) as file:
+    with open_entry.open_entry(data, entry, Limits().for_modality('image')) as file:
         assert file.read() == image
     testing.write(local, 'data_batch_1.bin', bytes([1]) + bytes(range(256)) * 12)
     testing.write(local, 'batches.meta.txt', 'plane\ncar\n')
     entry, = listing.list_media(_task(data, format='cifar10')).entries
     assert entry.labels == ('car',)
-    with open_entry.open_entry(data, entry, data.Limits().for_modality('image')) as file:
+    with open_entry.open_entry(data, entry, Limits().for_modality('image')) as file:
         assert file.read(4) == b'\x89PNG'
 
 

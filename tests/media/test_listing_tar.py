@@ -40,7 +40,7 @@ def _content(directory, entry):
 
 
 def _rejected(found):
-    return [(line['path'], line['reason']) for line in found.rejected]
+    return [(line.path, line.reason) for line in found.rejected]
 
 
 @pytest.mark.parametrize('format', [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
@@ -61,7 +61,7 @@ def test_media_with_their_labels_beside_them(tmp_path, format):
         ('set-train-000.tar!deep/0003.input.JPG', ('cat',), 'train', b''),
         (f'set-train-000.tar!{long}.jpg', ('7',), 'train', b'four'),
         ('val/000.tar!0001.jpg', ('7',), 'eval', b'five')]
-    assert [size for size, _ in listing.file_facts(task, found.entries)] == [3, 1200, 0, 4, 4]
+    assert [size for size, _ in listing.file_stats(task, found.entries)] == [3, 1200, 0, 4, 4]
 
 
 def test_names_in_other_scripts_and_sizes_in_binary(tmp_path):
@@ -203,7 +203,7 @@ def test_any_damage_ends_in_entries_or_rejected_lines(tmp_path):
                 content[rng.randrange(len(content))] = rng.randrange(256)
         path.write_bytes(content)
         found = listing.list_media(_task(tmp_path))
-        reasons |= {line['reason'] for line in found.rejected}
+        reasons |= {line.reason for line in found.rejected}
         assert 1 <= len(found.entries) <= 6
         for entry in found.entries:
             assert len(_content(tmp_path, entry)) == entry.length

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from media import listing, open_entry, readers
+from media import listing, open_entry
 from media.entries import Entry
+from media.rejections import Rejection
 from model_code import data
 from model_code.tasks import Task
 from tests import testing
@@ -35,7 +36,7 @@ def test_a_file_and_a_member_of_an_archive(tmp_path):
     assert [_read(tmp_path, e) for e in entries] == [b'first' * 200, b'second']
     # The limit is the member's, not the archive's.
     assert _read(tmp_path, entries[1], data.Limits(bytes=10).for_modality('image')) == b'second'
-    with pytest.raises(readers.MediaError) as caught:
+    with pytest.raises(Rejection) as caught:
         _read(tmp_path, entries[0], data.Limits(bytes=10).for_modality('image'))
     assert caught.value.reason == 'too_large'
 
@@ -52,7 +53,7 @@ def test_cifar_records_become_the_images_that_they_are(tmp_path):
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(content))), expected)
         assert _read(tmp_path, entry) == content  # the same bytes every time
     testing.write(tmp_path, 'data_batch_1.bin', bytes(3073 + 100))
-    with pytest.raises(readers.MediaError) as caught:
+    with pytest.raises(Rejection) as caught:
         _read(tmp_path, entries[1])
     assert caught.value.reason == 'truncated'
 
@@ -64,12 +65,12 @@ def test_what_became_a_link_out_after_it_was_listed_is_not_opened(tmp_path):
     assert _read(tmp_path / 'data', entry) == b'x'
     (tmp_path / 'data/cat/1.png').unlink()
     (tmp_path / 'data/cat/1.png').symlink_to(tmp_path / 'secret.png')
-    with pytest.raises(readers.MediaError) as caught:
+    with pytest.raises(Rejection) as caught:
         _read(tmp_path / 'data', entry)
     assert caught.value.reason == 'bad_path'
 
 
 def test_a_file_that_is_gone(tmp_path):
-    with pytest.raises(readers.MediaError) as caught:
+    with pytest.raises(Rejection) as caught:
         _read(tmp_path, Entry('cat/1.png', ('cat',), 'train'))
     assert caught.value.reason == 'missing'

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from media import readers
+from media.rejections import REASONS, Rejection
 from model_code.errors import ConfigError
 from model_code.data import LIMITS, Limits
 from model_code.modalities import AudioInput, ImageInput, VideoInput
@@ -25,9 +26,9 @@ def _read(modality, source, *arguments):
 
 
 def _reason(modality, source, *arguments):
-    with pytest.raises(readers.MediaError) as caught:
+    with pytest.raises(Rejection) as caught:
         _read(modality, source, *arguments)
-    assert caught.value.reason in readers.REASONS
+    assert caught.value.reason in REASONS
     assert caught.value.detail and '\n' not in caught.value.detail
     return caught.value.reason
 
@@ -57,7 +58,7 @@ def test_the_name_says_nothing(modality, tmp_path):
 
 
 def test_what_is_no_media_is_shown_as_it_begins(modality):
-    with pytest.raises(readers.MediaError, match=r'3c 21 44 4f 43 54 59 50 .*\("<!DOCTYPE') as caught:
+    with pytest.raises(Rejection, match=r'3c 21 44 4f 43 54 59 50 .*\("<!DOCTYPE') as caught:
         _read(modality, b'<!DOCTYPE html><p>404 Not Found</p>' * 30)
     assert caught.value.reason == 'unsupported'
     other = 'audio' if modality == 'image' else 'image'
@@ -123,7 +124,7 @@ def test_a_range_of_a_file_is_a_file(size, tmp_path):
     for offset, length, limits, reason in ((6, len(content) + 6, Limits(), 'truncated'), (-1, 3, Limits(), 'truncated'),
                                            (3, 0, Limits(), 'empty'), (1 << 40, -1, Limits(), 'truncated'),
                                            (0, 9, Limits(bytes=8), 'too_large')):
-        with pytest.raises(readers.MediaError) as caught:
+        with pytest.raises(Rejection) as caught:
             readers.open_media(path, limits, offset, length)
         assert caught.value.reason == reason
 
@@ -142,16 +143,16 @@ def test_no_file_is_left_open(modality, tmp_path):
 def _outcome(modality, path):
     try:
         return _read(modality, path)
-    except readers.MediaError as error:
+    except Rejection as error:
         return error.reason
 
 
 def test_errors_are_one_sentence_of_bounded_length():
-    error = readers.MediaError('undecodable', 'a\n  b\t' + 'x' * 10_000)
+    error = Rejection('undecodable', 'a\n  b\t' + 'x' * 10_000)
     assert error.detail.startswith('a b x') and len(error.detail) == 300
     assert str(error) == f'undecodable: {error.detail}'
     with pytest.raises(ValueError, match='no reason'):
-        readers.MediaError('broken', 'It is.')
+        Rejection('broken', 'It is.')
     with pytest.raises(ConfigError, match='smell'):
         readers.read('smell', b'x', None)
 
@@ -160,7 +161,7 @@ def test_whatever_a_decoder_raises_is_a_media_error(modality, monkeypatch):
     def strange(*arguments):
         raise RecursionError('too deep')
     monkeypatch.setattr(readers, '_reader', lambda modality: strange)
-    with pytest.raises(readers.MediaError, match='undecodable: RecursionError: too deep'):
+    with pytest.raises(Rejection, match='undecodable: RecursionError: too deep'):
         _read(modality, b'x')
 
 

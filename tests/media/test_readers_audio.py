@@ -11,6 +11,7 @@ import soundfile
 
 from media import readers
 from media.readers import audio
+from media.rejections import Rejection
 from model_code.data import Limits
 from model_code.modalities import AudioInput
 from tests import testing
@@ -23,7 +24,7 @@ def _read(content, **options):
 
 
 def _reason(content, **options):
-    with pytest.raises(readers.MediaError) as caught:
+    with pytest.raises(Rejection) as caught:
         _read(content, **options)
     assert caught.value.detail and '\n' not in caught.value.detail
     return caught.value.reason

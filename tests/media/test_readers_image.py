@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from media import readers
+from media.rejections import Rejection
 from model_code.data import Limits
 from model_code.modalities import ImageInput
 from tests import testing
@@ -24,7 +25,7 @@ def _read(content):
 
 
 def _reason(content):
-    with pytest.raises(readers.MediaError) as caught:
+    with pytest.raises(Rejection) as caught:
         _read(content)
     assert caught.value.detail and '\n' not in caught.value.detail
     return caught.value.reason
@@ -230,7 +231,7 @@ def test_a_jpeg_that_claims_too_many_pixels():
     start = jpeg.index(b'\xff\xc0')
     jpeg[start + 5:start + 9] = struct.pack('>HH', 60_000, 60_000)
     assert _reason(bytes(jpeg)) == 'too_large'
-    with pytest.raises(readers.MediaError, match='too_large'):
+    with pytest.raises(Rejection, match='too_large'):
         readers.read('image', testing.image_bytes(), SPEC, Limits(pixels=300))
 
 
@@ -248,10 +249,10 @@ def test_nothing_is_printed(tmp_path):
     files = [testing.write(tmp_path, f'{i}', content) for i, content in enumerate([
         *BOMBS.values(), testing.image_bytes('TIFF')[:90],
         testing.image_bytes('JPEG', exif=b'Exif\0\0II*\0' + b'\x09' * 9), _saved(Image.new('1', (9500, 9500)), 'PNG')])]
-    code = ('import sys\nfrom media import readers\n'
+    code = ('import sys\nfrom media import readers\nfrom media.rejections import Rejection\n'
             'for path in sys.argv[1:]:\n    try:\n'
             '        readers.read("image", path, None, readers.Limits(pixels=10**8))\n'
-            '    except readers.MediaError:\n        pass')
+            '    except Rejection:\n        pass')
     result = subprocess.run([sys.executable, '-W', 'always', '-c', code, *files], capture_output=True, text=True,
                             timeout=60)
     assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
@@ -277,10 +278,10 @@ def test_bad_images():
     assert _reason(testing.image_bytes('JPEG', size=(80, 60))[:-2]) == 'truncated'
     assert _reason(b'hello, this is no picture') == 'unsupported'
     for brand in (b'heic', b'avif'):
-        with pytest.raises(readers.MediaError, match='unsupported: It is none of PNG, JPEG, GIF, BMP, WebP and TIFF'):
+        with pytest.raises(Rejection, match='unsupported: It is none of PNG, JPEG, GIF, BMP, WebP and TIFF'):
             _read(b'\0\0\0\x18ftyp' + brand + bytes(40))
     assert _reason(b'\xff\xd8' + b'x' * 50 + b'\xff\xd9') == 'undecodable'
-    with pytest.raises(readers.MediaError, match='^undecodable: The TIFF has no header that can be read.$'):
+    with pytest.raises(Rejection, match='^undecodable: The TIFF has no header that can be read.$'):
         _read(b'II*\0' + bytes(20))
     # A flipped bit of the pixels, and of their check sum: Pillow would not see it, TensorFlow would stop training.
     start = png.index(b'IDAT')

@@ -12,7 +12,7 @@ from PIL import Image
 
 from media import readers
 from media.readers import video
-from media.readers.errors import MediaError
+from media.rejections import Rejection
 from model_code.data import LIMITS
 from model_code.modalities import VideoInput
 from tests import testing
@@ -60,7 +60,7 @@ def _read(content, rate=8.0, short_side=256, start=None, end=None, **limits):
 
 
 def _reason(content, **arguments):
-    with pytest.raises(MediaError) as caught:
+    with pytest.raises(Rejection) as caught:
         _read(content, **arguments)
     assert caught.value.detail
     return caught.value.reason
