@@ -1,35 +1,66 @@
-"""What a run depends on, as hashes: code, config, media. TFX's cache compares exec properties and knows no code.
+"""What a run depends on, as hashes: code, libraries, config, media. TFX's cache compares exec properties alone.
 
-Every component of ours has an exec property `code_version`, the hash of the sources that its work depends on: the
-packages named here and all of the project's modules that they import. So changed code re-runs what it touches, and
-nothing else. Imports no TensorFlow: sources are parsed, not imported.
+Every component has an exec property `code_version`: a hash of the sources that its work depends on (the packages named
+here and all of the project's modules that they import) and of the versions of the libraries that decide its output. So
+changed code re-runs what it touches, and nothing else.
+
+Python sources count by their meaning: the parsed syntax without comments, docstrings and layout. Schemas and templates
+count by their content. Imports none of what it hashes.
 """
 
 import ast
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
+import importlib.util
 import json
 import pathlib
+from typing import Iterator
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 # Files beside .py whose content decides results: schemas and the report's template.
 SOURCES = ('.py', '.pbtxt', '.html')
 
-# A component's name -> where its code starts. The last of Transform and CoTrainer are imported by name at run time, so
-# parsing imports would not find them.
+# A component's name -> where its code starts. Named beside a component's own package: what it imports by a name made at
+# run time, which parsing cannot find (the readers, the preprocessing), and the schemas, which are data.
 COMPONENT_CODE = {
-    'MediaExampleGen': ('components.media_example_gen', 'media'),
+    'MediaExampleGen': ('components.media_example_gen', 'media.readers'),
     'TaskSchemaGen': ('components.task_schema_gen', 'schemas'),
+    'StatisticsGen': (),
     'TaskValidator': ('components.task_validator',),
-    'Transform': ('components.preprocessing_fns', 'model_code.preprocessing'),
-    'CoTrainer': ('components.co_trainer', 'model_code'),
+    'Transform': ('components.preprocessing_fns',),
+    'CoTrainer': ('components.co_trainer', 'model_code.preprocessing'),
     'ServingBaseline': ('components.serving_baseline',),
     'TaskEvaluator': ('components.task_evaluator',),
     'ServingCheck': ('components.serving_check',),
     'BlessingGate': ('components.blessing_gate',),
     'AtomicPusher': ('components.atomic_pusher',),
     'Report': ('components.report',),
+}
+
+# A component's name -> the distributions whose code decides what it writes. tfx is named where a stock executor does
+# the work; elsewhere it hands over arguments. Not named: what carries data and leaves them as they are (apache-beam,
+# protobuf, the message classes of tensorflow-metadata and tensorflow-serving-api), and Python itself.
+COMPONENT_LIBRARIES = {
+    # Decoding and resampling; TensorFlow says which images training can decode.
+    'MediaExampleGen': ('av', 'numpy', 'pillow', 'soundfile', 'soxr', 'tensorflow'),
+    'TaskSchemaGen': (),
+    # A stock component without code of ours.
+    'StatisticsGen': ('tensorflow-data-validation', 'tfx'),
+    'TaskValidator': ('tensorflow-data-validation', 'tfx'),
+    # The vocabularies' order, the spectrograms' moments, and the graph that is written.
+    'Transform': ('tensorflow', 'tensorflow-io', 'tensorflow-transform', 'tfx'),
+    # All that computes a weight. tensorflow-transform only reads the vocabulary's file here.
+    'CoTrainer': ('numpy', 'tensorflow', 'tensorflow-io', 'tf_keras'),
+    'ServingBaseline': (),
+    'TaskEvaluator': ('numpy', 'tensorflow', 'tensorflow-model-analysis', 'tfx'),
+    # What the embedded server is made of: a model passes if it answers.
+    'ServingCheck': ('aiohttp', 'numpy', 'tensorflow'),
+    # Reads what TFMA wrote with TFMA.
+    'BlessingGate': ('tensorflow-model-analysis',),
+    'AtomicPusher': ('tfx',),
+    'Report': ('jinja2',),
 }
 
 
@@ -42,23 +73,70 @@ def _files(name: str, root: pathlib.Path) -> list[pathlib.Path]:
     return [path] if path.is_file() else []
 
 
-def _imports(path: pathlib.Path) -> set[str]:
-    """The dotted names that a Python file imports, wherever in it; `from a import b` gives a and a.b."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):
+def _imported_file(names: tuple[str, ...], root: pathlib.Path) -> pathlib.Path | None:
+    """The file of the first of the names that is a module of the project (of a package, its __init__.py); or None.
+
+    The packages around a module do not count: their __init__.py decides nothing of what the module does.
+    """
+    for name in names:
+        path = root.joinpath(*name.split('.'))
+        path = path / '__init__.py' if path.is_dir() else path.with_suffix('.py')
+        if path.is_file():
+            return path
+    return None
+
+
+@functools.lru_cache(maxsize=None)
+def _parsed(path: str, source: bytes) -> tuple[str, frozenset[tuple[str, ...]]]:
+    """A hash of a module's meaning, and what it imports (`_imports`). path: relative to the project's root."""
+    tree = ast.parse(source, filename=path)
+    package = '.'.join(pathlib.PurePath(path).parent.parts)
+    return hashlib.sha256(syntax(tree).encode()).hexdigest(), frozenset(_imports(tree, package))
+
+
+def syntax(node) -> str:
+    """A syntax tree as text that is equal for equal meaning: without comments, docstrings, `pass`, line numbers.
+
+    Any statement that is a bare constant counts as a docstring, so those under a dataclass's fields do too; all other
+    strings (messages, names, formats) are meaning. The text is the same from Python 3.10 to 3.13, which ast.dump's is
+    not: newer versions have fields that are empty in code for older ones, so empty fields are left out.
+    """
+    if isinstance(node, list):
+        return '[' + ', '.join(map(syntax, node)) + ']'
+    if not isinstance(node, ast.AST):
+        return ascii(node)  # not repr, which follows the Python version's tables of Unicode
+    fields = []
+    for name, value in ast.iter_fields(node):
+        if isinstance(value, list):
+            value = [item for item in value if not _adds_nothing(item, node)]
+        if value not in (None, []) and name != 'kind':  # 'kind' tells u'a' from 'a'
+            fields.append(f'{name}={syntax(value)}')
+    return f'{type(node).__name__}({", ".join(fields)})'
+
+
+def _adds_nothing(item, parent: ast.AST) -> bool:
+    """Whether an item of a list in a syntax tree can be left out without a change of meaning."""
+    if isinstance(parent, ast.JoinedStr):  # Python 3.12.1 ends some format specifications with an empty string
+        return isinstance(item, ast.Constant) and item.value == ''
+    return isinstance(item, ast.Pass) or isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)
+
+
+def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, ...]]:
+    """What a module of `package` imports, wherever in it: dotted names, of which the first that is a module is meant.
+
+    `import a.b` gives ('a.b',), `from a import b` gives ('a.b', 'a'). A module that is started, as in
+    (sys.executable, '-m', 'a.b'), counts as imported.
+    """
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module)
-            names.update(f'{node.module}.{alias.name}' for alias in node.names)
-    return names
-
-
-def _imported_files(name: str, root: pathlib.Path) -> list[pathlib.Path]:
-    """What importing `name` runs of this project: the module's own file (a package's __init__.py), not its siblings."""
-    path = root.joinpath(*name.split('.'))
-    path = path / '__init__.py' if path.is_dir() else path.with_suffix('.py')
-    return [path] if path.is_file() else []
+            yield from ((alias.name,) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = importlib.util.resolve_name('.' * node.level + (node.module or ''), package)
+            yield from ((f'{module}.{alias.name}', module) for alias in node.names)
+        elif isinstance(node, (ast.Tuple, ast.List)):
+            values = [item.value if isinstance(item, ast.Constant) else None for item in node.elts]
+            yield from ((module,) for option, module in zip(values, values[1:])
+                        if option == '-m' and isinstance(module, str))
 
 
 def source_files(*names: str, root: pathlib.Path = PROJECT) -> list[pathlib.Path]:
@@ -66,7 +144,12 @@ def source_files(*names: str, root: pathlib.Path = PROJECT) -> list[pathlib.Path
 
     Raises ValueError for a name that the project does not have.
     """
-    found, open_ = set(), []
+    return sorted(_contents(names, root))
+
+
+def _contents(names: tuple[str, ...], root: pathlib.Path) -> dict[pathlib.Path, str]:
+    """The files of `source_files`, each with a hash of what it holds."""
+    found, open_ = {}, []
     for name in names:
         files = _files(name, root)
         if not files:
@@ -76,36 +159,48 @@ def source_files(*names: str, root: pathlib.Path = PROJECT) -> list[pathlib.Path
         path = open_.pop()
         if path in found:
             continue
-        found.add(path)
-        if path.suffix == '.py':
-            for imported in _imports(path):
-                open_.extend(_imported_files(imported, root))
-    return sorted(found)
+        content = path.read_bytes()
+        if path.suffix != '.py':
+            found[path] = hashlib.sha256(content).hexdigest()
+            continue
+        found[path], imports = _parsed(path.relative_to(root).as_posix(), content)
+        open_.extend(filter(None, (_imported_file(alternatives, root) for alternatives in imports)))
+    return found
 
 
-@functools.lru_cache(maxsize=None)
 def code_version(*names: str, root: pathlib.Path = PROJECT) -> str:
-    """A hash over the paths and contents of `source_files(*names)`."""
-    digest = hashlib.sha256()
-    for path in source_files(*names, root=root):
-        digest.update(str(path.relative_to(root)).encode() + b'\0' + path.read_bytes() + b'\0')
-    return digest.hexdigest()[:16]
+    """A hash over the paths and the meaning of `source_files(*names)`."""
+    contents = _contents(names, root)
+    return _hash([(path.relative_to(root).as_posix(), contents[path]) for path in sorted(contents)])
 
 
-def component_version(component: str) -> str:
-    """The code_version of a component of COMPONENT_CODE."""
-    return code_version(*COMPONENT_CODE[component])
+def library_version(distribution: str) -> str | None:
+    """The installed version of a distribution, None where it is not installed. The library is not imported."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def component_version(component: str, root: pathlib.Path = PROJECT) -> str:
+    """The `code_version` of a component: a hash over its code and its libraries, as the tables above name them."""
+    return _hash([code_version(*COMPONENT_CODE[component], root=root),
+                  {name: library_version(name) for name in COMPONENT_LIBRARIES[component]}])
 
 
 def run_key(config, media_fingerprints: dict[str, str]) -> str:
-    """A hash over all that decides a run's result: code, config and media; not where its results are put.
+    """A hash over all that decides a run's result: code, libraries, config and media; not where its results are put.
 
     media_fingerprints: task name -> listing.media_fingerprint(task).
     """
     values = dataclasses.asdict(config)
     del values['root']
-    return hashlib.sha256(json.dumps({
+    return _hash({
         'config': values,
         'code': {name: component_version(name) for name in COMPONENT_CODE},
         'media': media_fingerprints,
-    }, sort_keys=True).encode()).hexdigest()[:16]
+    })
+
+
+def _hash(value) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

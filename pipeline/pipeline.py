@@ -158,6 +158,8 @@ def _lane(task: Task, config: PipelineConfig, facts: Facts) -> dict:
     schema = TaskSchemaGen(task=lane_task, classes=classes, code_version=component_version('TaskSchemaGen'))
     # With the schema media counts as bytes; without it TFDV would count its most frequent values as words.
     statistics = StatisticsGen(examples=generator.outputs['examples'], schema=schema.outputs['schema'])
+    # The stock component takes no code version, but the cache compares all that is in its properties.
+    statistics.exec_properties['code_version'] = component_version('StatisticsGen')
     validator = TaskValidator(
         task=lane_task, statistics=statistics.outputs['statistics'], schema=schema.outputs['schema'],
         code_version=component_version('TaskValidator'))

@@ -12,6 +12,7 @@ import yaml
 
 from pipeline import cli
 from pipeline.config import config_names, load_config
+from pipeline.fingerprints import component_version
 
 LANE = ('MediaExampleGen', 'StatisticsGen', 'TaskSchemaGen', 'TaskValidator', 'Transform', 'TaskEvaluator')
 JOIN = ('CoTrainer', 'ServingBaseline', 'ServingCheck', 'BlessingGate', 'AtomicPusher', 'Report')
@@ -60,6 +61,15 @@ def test_executors_are_ours_and_importable_by_name(compiled):
     for module in ('components.co_trainer.executor', 'components.media_example_gen.executor',
                    'components.blessing_gate.executor', 'components.report.executor'):
         assert any(module in a for a in arguments)
+
+
+def test_the_version_of_every_component_is_in_its_properties(compiled):
+    for name, step in compiled['demo']['root']['dag']['tasks'].items():
+        values = {key: value['runtimeValue']['constant'] for key, value in step['inputs']['parameters'].items()}
+        component = name.split('_')[0]
+        if component == 'Transform':
+            values = json.loads(values['custom_config'])
+        assert values['code_version'] == component_version(component), name
 
 
 def test_a_name_of_no_known_format_is_refused(tmp_path, capsys):
