@@ -5,15 +5,15 @@ from typing import Iterable, Iterator
 
 import tensorflow as tf
 
-from media.decoder import Decoded
 from media.rejections import Rejection
+from media.sandbox.parent import Decoded
 
 # Images handed to TensorFlow in one call: an eager call costs several times what a small image's decoding does.
 _BATCH_IMAGES, _BATCH_BYTES = 64, 8 << 20
 
 
 def only_decodable(read: Iterable[Decoded]) -> Iterator[Decoded]:
-    """Images as a Decoder gives them, in their order; those that TensorFlow can't decode become rejections (undecodable).
+    """Images as a Decoder gives them, in their order; those that TensorFlow can't decode are rejected (undecodable).
 
     Pillow forgives a few damages of JPEG (a stray marker) that would end the training hours later.
     """

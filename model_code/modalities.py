@@ -99,6 +99,7 @@ class Modality:
 
     feature: the tf.Example feature, and serving input, that holds the encoded media.
     repeated: the feature is a list (a video's JPEG frames) rather than one value.
+    reader_module: has `read(file, size, spec, limits, start, end) -> (features, notes)` (media.readers.read_by).
     preprocessing_module: has `decode(encoded, spec) -> tensor`, which also takes a training example's augmentations
       and seed, and `augment(tensor, spec, augmentations, seed)`.
     tokenizer: the class in model_code.tokenizers.
@@ -109,6 +110,7 @@ class Modality:
     input_class: type
     feature: str
     repeated: bool
+    reader_module: str
     preprocessing_module: str
     tokenizer: str
     extensions: tuple[str, ...]
@@ -120,12 +122,13 @@ class Modality:
 
 
 MODALITIES = {m.name: m for m in (
-    Modality('image', ImageInput, 'image', False, 'model_code.preprocessing.image', 'ImageTokenizer',
-             ('.jpg', '.jpeg', '.png'), ('flip', 'shift', 'inception_crop')),
-    Modality('audio', AudioInput, 'audio', False, 'model_code.preprocessing.audio', 'AudioTokenizer',
-             ('.wav',), ('spec_augment', 'time_shift')),
-    Modality('video', VideoInput, 'frames', True, 'model_code.preprocessing.video', 'VideoTokenizer',
-             ('.mp4',), ('flip', 'shift', 'scale_jitter', 'colour_jitter', 'temporal_crop')),
+    Modality('image', ImageInput, 'image', False, 'media.readers.image', 'model_code.preprocessing.image',
+             'ImageTokenizer', ('.jpg', '.jpeg', '.png'), ('flip', 'shift', 'inception_crop')),
+    Modality('audio', AudioInput, 'audio', False, 'media.readers.audio', 'model_code.preprocessing.audio',
+             'AudioTokenizer', ('.wav',), ('spec_augment', 'time_shift')),
+    Modality('video', VideoInput, 'frames', True, 'media.readers.video', 'model_code.preprocessing.video',
+             'VideoTokenizer', ('.mp4',),
+             ('flip', 'shift', 'scale_jitter', 'colour_jitter', 'temporal_crop')),
 )}
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 
 from media import findings, listing
-from media.decoder import Decoder
+from media.sandbox.parent import Decoder
 from media.entries import Entry
 from model_code.tasks import Task
 from pipeline import checks
@@ -41,7 +41,8 @@ def _check_task(task: Task, spec, beam_args, workers: int, progress) -> dict:
     stops = findings.stops(task, found)
     return {'name': task.name, 'modality': task.modality, 'data': task.data, 'ok': not stops, 'stops': stops,
             'remarks': findings.remarks(task, found), 'spelling': findings.spelling_variants(found.classes),
-            'few': findings.rare_classes(task, found), **found.to_dict(), 'rejected_lines': [rejection.to_dict() for rejection in rejected]}
+            'few': findings.rare_classes(task, found), **found.to_dict(),
+            'rejected_lines': [rejection.to_dict() for rejection in rejected]}
 
 
 def _read(task: Task, spec, beam_args, entries: list[Entry], workers: int, progress):

@@ -19,10 +19,10 @@ from tfx.types import artifact_utils
 
 from components.artifacts import read_findings
 from media import findings, listing, rejections
-from media.decoder import Decoder
 from media.entries import Entry, Listing, pack, unpack
 from media.findings import Findings
 from media.rejections import Rejection
+from media.sandbox.parent import Decoder
 from media.tf_check import only_decodable
 from model_code.errors import PipelineStop
 from model_code.logger import logger

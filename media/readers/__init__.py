@@ -8,11 +8,12 @@ import functools
 import importlib
 import io
 import os
+from typing import BinaryIO, Callable
 
 from media.readers.opening import open_media
 from media.rejections import Rejection, too_large
 from model_code.data import LIMITS, Limits
-from model_code.errors import unknown
+from model_code.modalities import get_modality
 
 # What is odd about a file that is taken all the same.
 NOTES = ('silent', 'clipped', 'still', 'black', 'one_colour')
@@ -32,10 +33,9 @@ def read_with_notes(modality: str, source, spec, limits: Limits | None = None, s
     'duration_s'}; video: {'frames': [JPEG bytes, ...], 'height', 'width', 'duration_s'}, sampled as `spec`, a
     VideoInput, says. start, end: seconds of a sound or video; an end beyond the file's takes what there is. limits:
     None or zeros take the modality's own. Rejection where it can't be read, whatever the decoder raised; MemoryError
-    is passed on: who bounds the memory (decoder.py) says by how much.
+    is passed on: who bounds the memory (media.sandbox) says by how much.
     """
-    if modality not in LIMITS:
-        raise unknown('modality', modality, LIMITS)
+    reader = load(get_modality(modality).reader_module)
     limits = LIMITS[modality] if limits is None else _filled(limits, modality)
     if isinstance(source, bytes):
         file = io.BytesIO(source)
@@ -43,11 +43,19 @@ def read_with_notes(modality: str, source, spec, limits: Limits | None = None, s
         file = source
     else:
         with open_media(source, limits) as file:
-            return _read(modality, file, spec, limits, start, end)
-    return _read(modality, file, spec, limits, start, end)
+            return read_by(reader, file, spec, limits, start, end)
+    return read_by(reader, file, spec, limits, start, end)
 
 
-def _read(modality, file, spec, limits, start, end):
+@functools.cache
+def load(module: str) -> Callable:
+    """The function `read` of a reader's module, loaded when first asked for: who reads images needs no FFmpeg."""
+    return importlib.import_module(module).read
+
+
+def read_by(reader: Callable, file: BinaryIO, spec, limits: Limits, start: float | None = None,
+            end: float | None = None) -> tuple[dict, tuple[str, ...]]:
+    """(features, words of NOTES) of a seekable binary file by a reader of `load`; limits: complete. Errors as above."""
     try:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
@@ -57,7 +65,7 @@ def _read(modality, file, spec, limits, start, end):
             raise too_large('bytes', size, limits.bytes)
         if start is not None and end is not None and not 0 <= start < end:
             raise Rejection('out_of_range', f'The segment from {start:g} s to {end:g} s has no length.')
-        return _reader(modality)(file, size, spec, limits, start, end)
+        return reader(file, size, spec, limits, start, end)
     except (Rejection, MemoryError):
         raise
     except Exception as error:  # Decoders raise what they like on hostile bytes; a bad file must not end the run.
@@ -65,9 +73,3 @@ def _read(modality, file, spec, limits, start, end):
 
 
 _filled = functools.lru_cache(maxsize=64)(Limits.for_modality)  # asked for each file, the same each time
-
-
-@functools.cache
-def _reader(modality: str):
-    # Loaded when first asked for: who reads images needs no FFmpeg.
-    return importlib.import_module(f'{__name__}.{modality}').read

@@ -157,10 +157,10 @@ def test_errors_are_one_sentence_of_bounded_length():
         readers.read('smell', b'x', None)
 
 
-def test_whatever_a_decoder_raises_is_a_media_error(modality, monkeypatch):
+def test_whatever_a_decoder_raises_is_a_rejection(modality, monkeypatch):
     def strange(*arguments):
         raise RecursionError('too deep')
-    monkeypatch.setattr(readers, '_reader', lambda modality: strange)
+    monkeypatch.setattr(readers, 'load', lambda module: strange)
     with pytest.raises(Rejection, match='undecodable: RecursionError: too deep'):
         _read(modality, b'x')
 
@@ -168,7 +168,7 @@ def test_whatever_a_decoder_raises_is_a_media_error(modality, monkeypatch):
 def test_a_lack_of_memory_is_said_by_who_bounds_it(monkeypatch):
     def hungry(*arguments):
         raise MemoryError
-    monkeypatch.setattr(readers, '_reader', lambda modality: hungry)
+    monkeypatch.setattr(readers, 'load', lambda module: hungry)
     with pytest.raises(MemoryError):
         _read('image', b'x')
 

@@ -1,23 +1,30 @@
 """The decoding process: its answers, and what becomes of files that hang, kill it or eat memory."""
 
+import dataclasses
+import json
 import os
+import subprocess
 import sys
 import textwrap
 import time
 
 import pytest
 
-from media import decoder
 from media.entries import Entry
+from media.rejections import Rejection
+from media.sandbox import parent, protocol
+from media.sandbox.parent import Decoder
+from model_code import data, modalities
 from model_code.data import Limits
 from tests import testing
 
 # A child whose reader does what the file's name says, and else reads it.
 STUBBORN = textwrap.dedent('''
-    import os, sys, time
-    from media import decoder, readers
-    true_read = readers.read_with_notes
-    def read(modality, file, *rest):
+    import io, os, time
+    from media import readers
+    from media.sandbox import child
+    true_read = readers.read_by
+    def read(reader, file, *rest):
         word = file.read(5)
         file.seek(0)
         if word == b'hang!':
@@ -27,15 +34,15 @@ STUBBORN = textwrap.dedent('''
         if word == b'exit!':
             os._exit(3)
         if word == b'bomb!':
-            bytearray(decoder.MEMORY_BYTES)
+            bytearray(child.MEMORY_BYTES)
         if word == b'chat!':
             print('not an answer', flush=True)
             os.write(1, b'nor this')
             file.seek(5)
-            return true_read(modality, file.read(), *rest)
-        return true_read(modality, file, *rest)
-    readers.read_with_notes = read
-    decoder.main()
+            return true_read(reader, io.BytesIO(file.read()), *rest)
+        return true_read(reader, file, *rest)
+    readers.read_by = read
+    child.main()
 ''')
 
 
@@ -47,8 +54,8 @@ def _entries(folder, contents):
     return entries
 
 
-def _decoder(folder, limits=Limits(), command=decoder.COMMAND):
-    return decoder.Decoder(str(folder), 'image', testing.IMAGE_SPEC, limits, command=command)
+def _decoder(folder, limits=Limits(), command=parent.COMMAND):
+    return Decoder(str(folder), 'image', testing.IMAGE_SPEC, limits, command=command)
 
 
 def test_answers_come_in_order_with_features_and_digest(tmp_path):
@@ -68,7 +75,7 @@ def test_answers_come_in_order_with_features_and_digest(tmp_path):
 
 def test_a_clip_comes_back_whole(tmp_path):
     testing.write(tmp_path, 'clip.mp4', testing.mp4_bytes())
-    with decoder.Decoder(str(tmp_path), 'video', testing.VIDEO_SPEC, Limits()) as reads:
+    with Decoder(str(tmp_path), 'video', testing.VIDEO_SPEC, Limits()) as reads:
         answer, = reads.read([Entry('clip.mp4', ('a',), 'train')])
     assert len(answer.features['frames']) == 8
     assert all(frame.startswith(b'\xff\xd8') and frame.endswith(b'\xff\xd9') for frame in answer.features['frames'])
@@ -121,16 +128,15 @@ def test_the_child_does_not_outlive_a_parent_that_is_killed(tmp_path):
     testing.write(tmp_path, 'a.png', testing.image_bytes())
     script = textwrap.dedent(f'''
         import os
-        from media import decoder
         from media.entries import Entry
+        from media.sandbox.parent import Decoder
         from model_code.data import Limits
         from tests import testing
-        reads = decoder.Decoder({str(tmp_path)!r}, 'image', testing.IMAGE_SPEC, Limits())
+        reads = Decoder({str(tmp_path)!r}, 'image', testing.IMAGE_SPEC, Limits())
         list(reads.read([Entry('a.png', ('a',), 'train')]))
         print(reads._child._process.pid, flush=True)
         os.kill(os.getpid(), 9)
     ''')
-    import subprocess
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=60)
     child = int(done.stdout)
     for _ in range(50):
@@ -138,3 +144,60 @@ def test_the_child_does_not_outlive_a_parent_that_is_killed(tmp_path):
             return
         time.sleep(0.1)
     pytest.fail(f'the decoding process {child} is still there')
+
+
+@dataclasses.dataclass(frozen=True)
+class NumbersInput:
+    factor: float = 1.0
+    names: tuple[str, ...] = ()
+
+
+def read(file, size, spec, limits, start, end):
+    """A reader: bytes of text 'name number' of the names that the input settings choose."""
+    numbers = dict(line.split() for line in file.read(size).decode().splitlines() if line)
+    if not numbers:
+        raise Rejection('empty', f'It has none of at most {limits.bytes} bytes.')
+    return {name: spec.factor * float(numbers[name]) for name in spec.names}, ('silent',)
+
+
+def test_the_child_is_told_of_the_reader_and_needs_no_table(tmp_path, monkeypatch):
+    row = dataclasses.replace(modalities.get_modality('audio'), name='numbers', input_class=NumbersInput,
+                              reader_module=__name__)
+    monkeypatch.setitem(modalities.MODALITIES, 'numbers', row)  # here, not in the child
+    monkeypatch.setitem(data.LIMITS, 'numbers', Limits(bytes=100, decode_seconds=10.0))
+    for name, text in (('a.txt', 'height 2\nwidth 3\n'), ('b.txt', '\n'), ('c.txt', 'height 2\n' * 50), ('d.txt', 'x')):
+        testing.write(tmp_path, name, text.encode())
+    with Decoder(str(tmp_path), 'numbers', NumbersInput(0.5, ('width',)), Limits()) as reads:
+        answers = list(reads.read([Entry(f'{name}.txt', ('a',), 'train') for name in 'abcd']))
+    assert (answers[0].features, answers[0].notes) == ({'width': 1.5}, ('silent',))
+    assert [a.rejection for a in answers[1:3]] == [
+        Rejection('empty', 'It has none of at most 100 bytes.'),
+        Rejection('too_large', 'It has 450 bytes; at most 100 are taken.')]
+    assert answers[3].rejection.reason == 'undecodable'
+
+
+def test_what_is_sent_is_what_is_received():
+    entries = [Entry('a/b.tar', ('x',), 'train', 1.5, None, 512, 20, 'm.jpg', 'cifar10'),
+               Entry('caf\u00e9', (), 'eval')]
+    message = _message(protocol.entries_frame(entries))
+    assert list(protocol.entries_of(message)) == [
+        dataclasses.replace(entry, labels=(), split='', member='') for entry in entries]
+    header, body = _answer(b''.join(protocol.features_frame(
+        {'image': b'abc', 'height': 2, 'frames': [b'', b'de'], 'duration_s': 0.5}, ('black',))))
+    assert protocol.body_length(header) == len(body) == 5 and protocol.rejection_of(header) is None
+    features, notes, digest = protocol.features_of(header, body)
+    assert features == {'image': b'abc', 'height': 2, 'frames': [b'', b'de'], 'duration_s': 0.5}
+    assert notes == ('black',) and len(digest) == 16
+    rejection = Rejection('truncated', 'It ends.')
+    header, body = _answer(protocol.rejection_frame(rejection))
+    assert protocol.rejection_of(header) == rejection and body == b'' and protocol.body_length(header) == 0
+
+
+def _answer(data):
+    end = protocol.LENGTH.size + protocol.LENGTH.unpack_from(data)[0]
+    return _message(data[:end]), data[end:]
+
+
+def _message(data):
+    assert protocol.LENGTH.unpack_from(data)[0] == len(data) - protocol.LENGTH.size
+    return json.loads(data[protocol.LENGTH.size:])

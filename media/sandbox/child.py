@@ -1,0 +1,84 @@
+"""The child: decodes what its standard input names, until that ends. `python -m media.sandbox.child`."""
+
+import json
+import os
+import resource
+import signal
+import time
+
+from media import open_entry, readers
+from media.listing import files
+from media.rejections import Rejection
+from media.sandbox import protocol
+
+# Memory is address space: 64 million pixels at 8 bytes, several times over, and the libraries.
+MEMORY_BYTES = 6 << 30
+_STDERR_BYTES = 1 << 20
+_OPEN_FILES = 64
+
+# With more to do, answers are kept back this long: a process switch costs more than a small file.
+_TOGETHER_SECONDS = 0.02
+
+
+def main():
+    """Answers requests from standard input until it ends."""
+    # Whatever a library prints must not get between the answers.
+    answers = os.fdopen(os.dup(1), 'wb', buffering=1 << 18)
+    os.dup2(2, 1)
+    requests = _Requests(0)
+    start = protocol.Start(**requests.next())
+    _bound_resources()
+    read, spec, limits = readers.load(start.reader), start.load_spec(), start.load_limits()
+    if files.is_remote(start.root):
+        files.use_beam_options(start.beam_args)
+    answers.write(protocol.frame({'ready': True}))
+    answers.flush()
+    flushed = time.monotonic()
+    while (batch := requests.next(before_waiting=answers.flush)) is not None:
+        for entry in protocol.entries_of(batch):
+            try:
+                with open_entry.open_entry(start.root, entry, limits) as file:
+                    answers.writelines(protocol.features_frame(
+                        *readers.read_by(read, file, spec, limits, entry.start, entry.end)))
+            except Rejection as rejection:
+                answers.write(protocol.rejection_frame(rejection))
+            except MemoryError:
+                detail = f'Decoding it needs more than {MEMORY_BYTES >> 30} GiB.'
+                answers.write(protocol.rejection_frame(Rejection('too_large', detail)))
+            if time.monotonic() - flushed > _TOGETHER_SECONDS:
+                answers.flush()
+                flushed = time.monotonic()
+
+
+def _bound_resources():
+    for kind, limit in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0),
+                        (resource.RLIMIT_FSIZE, _STDERR_BYTES), (resource.RLIMIT_NOFILE, _OPEN_FILES)):
+        _, most = resource.getrlimit(kind)
+        resource.setrlimit(kind, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+    # The parent hears an interrupt too, and closes our input when it has ended its own work.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Requests:
+    """The frames that come over a file descriptor."""
+
+    def __init__(self, descriptor: int):
+        self._descriptor, self._buffer = descriptor, b''
+
+    def next(self, before_waiting=lambda: None):
+        """The JSON of the next frame; None where the parent has closed. before_waiting is called before it waits."""
+        while True:
+            if len(self._buffer) >= protocol.LENGTH.size:
+                end = protocol.LENGTH.size + protocol.LENGTH.unpack_from(self._buffer)[0]
+                if len(self._buffer) >= end:
+                    text, self._buffer = self._buffer[protocol.LENGTH.size:end], self._buffer[end:]
+                    return json.loads(text)
+            before_waiting()
+            read = os.read(self._descriptor, 1 << 16)
+            if not read:
+                return None
+            self._buffer += read
+
+
+if __name__ == '__main__':
+    main()
