@@ -40,7 +40,6 @@ def assert_same(tensor, spec):
         np.testing.assert_array_equal(tensor, expected)
 
 
-@pytest.mark.skipif(not PARSE, reason=vectors.MISSING)
 @pytest.mark.parametrize('case', PARSE, ids=lambda c: c['name'])
 def test_request_vectors(case):
     request, expect = case['request'], case['expect']
@@ -85,7 +84,6 @@ def test_request_vectors(case):
         np.testing.assert_equal([plain(e) for e in examples], [spelled(e) for e in expect['examples']])
 
 
-@pytest.mark.skipif(not FORMAT, reason=vectors.MISSING)
 @pytest.mark.parametrize('case', FORMAT, ids=lambda c: c['name'])
 def test_response_vectors(case):
     request, expect = case['request'], case['expect']

@@ -91,7 +91,6 @@ def predict(server, body, name='polyvit'):
     return status, json.loads(reply)
 
 
-@pytest.mark.skipif(not HTTP, reason=vectors.MISSING)
 @pytest.mark.parametrize('case', HTTP, ids=lambda c: c['name'])
 def test_http_vectors(case, fixtures_server, half_plus_two):
     request, expect = case['request'], case['expect']
