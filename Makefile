@@ -1,6 +1,7 @@
 # `make demo`: images, videos and sounds become one served model. `make test`: the proof.
 BIN := .venv/bin
 DEMO_ROOT ?= runs/demo
+BENCHMARKS ?= trace_step ingest input_pipeline step many_tasks
 
 .PHONY: demo test bench lock clean
 .DELETE_ON_ERROR:
@@ -11,12 +12,9 @@ demo: .venv/ready
 test: .venv/ready
 	@$(BIN)/python -m pytest -q tests
 
+# All of them, even where one misses a target.
 bench: .venv/ready
-	@$(BIN)/python -m benchmarks.trace_step
-	@$(BIN)/python -m benchmarks.ingest
-	@$(BIN)/python -m benchmarks.input_pipeline
-	@$(BIN)/python -m benchmarks.step
-	@$(BIN)/python -m benchmarks.many_tasks
+	@failed=0; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || failed=1; done; exit $$failed
 
 .venv/ready: requirements.lock pyproject.toml scripts/setup_env.sh
 	@scripts/setup_env.sh

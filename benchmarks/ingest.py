@@ -1,7 +1,7 @@
 """Ingest beside a plain one-process Python loop that does the same work: speed, bytes, memory. Prints ratio and target.
 
 Run: .venv/bin/python -m benchmarks.ingest [images|video|audio|memory ...] --data DIR
-DIR holds cifar10/, fsdd/ and surveillance/ (see pipeline/configs/real_small.py). Exit code 1 where a target is missed.
+DIR holds cifar10/, fsdd/ and surveillance/, else demo media are used (media.py). Exit code 1 where a target is missed.
 
 Ours is the pipeline's step itself, MediaExampleGen's executor: the list, Beam, the readers, the checks, the shards. The
 loop is what one would write without it: read a file, decode it to see that it can be (scale, resample, encode), make
@@ -32,6 +32,7 @@ os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
+from benchmarks import media
 from benchmarks.report import Report, chosen
 from model_code.data import Limits
 from model_code.modalities import MODALITIES, VideoInput
@@ -182,13 +183,13 @@ def compare(report: Report, name: str, task: Task, spec, target: float, repeats:
 
 
 def images(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int, repeats: int):
-    files = sorted((data / 'cifar10' / 'train').glob('*/*.jpg'))
+    files = media.files('image', data)
     task = _copy('images', 'image', files, folder / 'images', count or 10_000)
     spec = MODALITIES['image'].input_class()
     mine, loops = compare(report, 'images', task, spec, 0.7, repeats)
-    media = _media_bytes(task.data)
-    report('images, stored bytes by media bytes', mine['stored'] / media, 1.05, False,
-           f'{mine["stored"]:,} of {media:,}; the loop {loops["stored"]:,}')
+    stored = _media_bytes(task.data)
+    report('images, stored bytes by media bytes', mine['stored'] / stored, 1.05, False,
+           f'{mine["stored"]:,} of {stored:,}; the loop {loops["stored"]:,}')
     files_count = len(_rows(task.data))
     overhead, decoding = (mine['seconds'] - loops['seconds']) / files_count, loops['decoding'] / files_count
     report('images, overhead a file by its decoding', overhead / decoding, 1.0, False,
@@ -209,7 +210,7 @@ def images(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int,
 
 
 def audio(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int, repeats: int):
-    files = sorted((data / 'fsdd' / 'recordings').glob('*.wav'))
+    files = media.files('audio', data)
     task = _copy('audio', 'audio', files, folder / 'audio', count or 2_500)
     mine, loops = compare(report, 'audio', task, MODALITIES['audio'].input_class(), 0.7, repeats)
     pcm = 0
@@ -222,11 +223,11 @@ def audio(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int, 
 
 
 def video(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int, repeats: int):
-    files = sorted((data / 'surveillance' / 'clips').rglob('*.mp4'))
+    files = media.files('video', data)
     task = _copy('video', 'video', files, folder / 'video', count or 240)
     mine, loops = compare(report, 'video', task, VideoInput(), 0.85, repeats)
-    media = _media_bytes(task.data)
-    print(f'video, stored bytes by media bytes: {mine["stored"] / media:.2f} ({mine["stored"]:,} of {media:,}; the '
+    stored = _media_bytes(task.data)
+    print(f'video, stored bytes by media bytes: {mine["stored"] / stored:.2f} ({mine["stored"]:,} of {stored:,}; the '
           f'loop {loops["stored"]:,}): frames are JPEG at {VideoInput().frame_rate:g} a second')
 
 
@@ -266,8 +267,6 @@ BENCHMARKS = {'images': images, 'video': video, 'audio': audio, 'memory': memory
 
 def _copy(name: str, modality: str, files, root: pathlib.Path, count: int) -> Task:
     """Copies `count` of the files, evenly spread, below `root`; where there are fewer, they are repeated."""
-    if not files:
-        sys.exit(f'There are no files for {name}: --data is the folder that holds cifar10, fsdd and surveillance.')
     if count <= len(files):
         files = [files[i * len(files) // count] for i in range(count)]
     elif count > len(files) and name in ('images', 'audio', 'video'):
@@ -329,7 +328,7 @@ def _long_clip(path: pathlib.Path, seconds: int):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('names', nargs='*', metavar='images|video|audio|memory', help='default: all')
-    parser.add_argument('--data', type=pathlib.Path, default=pathlib.Path('../shared/data'))
+    media.add_argument(parser)
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--count', type=int, default=0, help='fewer files, to see that it runs; figures mean nothing')
     parser.add_argument('--child', type=json.loads, help=argparse.SUPPRESS)

@@ -1,7 +1,7 @@
 """The input pipeline alone, beside a bare tf.data decode of the same files and beside what a train step consumes.
 
 Run: .venv/bin/python -m benchmarks.input_pipeline [image|picture|audio|video ...] --data DIR
-DIR holds cifar10/, fsdd/ and surveillance/ (see pipeline/configs/real_small.py). Exit code 1 where a target is missed.
+DIR holds cifar10/, fsdd/ and surveillance/, else demo media are used (media.py). Exit code 1 where a target is missed.
 
 Real files go through the project's readers into gzip TFRecords of the features that Transform writes, in a temporary
 folder. Three pipelines read them, in one process and in turns, each for some seconds after what it had made in advance
@@ -29,7 +29,7 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # as the command line sets 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
-from benchmarks import train_steps
+from benchmarks import media, train_steps
 from benchmarks.report import Report, chosen
 from model_code.modalities import MODALITIES, VideoInput
 from model_code.settings import TrainingConfig, preset
@@ -38,9 +38,9 @@ from model_code.tasks import Task
 BATCH = 8
 FILES = 4
 MODEL = preset('Ti', video=VideoInput(frames=8))
-# Which of the recipe's tasks gives the augmentations, and where real files of the modality are.
-SOURCES = {'image': ('cifar10', 'cifar10/train/*/*.jpg'), 'picture': ('cifar10', 'surveillance/clips/*.mp4'),
-           'audio': ('vggsound', 'fsdd/recordings/*.wav'), 'video': ('kinetics400', 'surveillance/clips/*.mp4')}
+# Which of the recipe's tasks gives the augmentations, and of which modality its files are.
+SOURCES = {'image': ('cifar10', 'image'), 'picture': ('cifar10', 'video'), 'audio': ('vggsound', 'audio'),
+           'video': ('kinetics400', 'video')}
 COUNTS = {'image': 2_000, 'picture': 240, 'audio': 1_000, 'video': 240}
 
 
@@ -56,10 +56,7 @@ def write_examples(name: str, data: pathlib.Path, folder: str, count: int) -> li
     import tensorflow as tf
 
     from media import readers
-    paths = sorted(data.glob(SOURCES[name][1]))
-    if not paths:
-        sys.exit(f'There is no {SOURCES[name][1]} below {data}: --data is the folder that holds cifar10, fsdd and '
-                 'surveillance.')
+    paths = media.files(SOURCES[name][1], data)
     count = min(count, len(paths))
     made = [_features(name, paths[i * len(paths) // count], readers) for i in range(count)]
     if name == 'audio':
@@ -75,12 +72,12 @@ def write_examples(name: str, data: pathlib.Path, folder: str, count: int) -> li
 
 
 def _features(name: str, path: pathlib.Path, readers) -> dict:
-    modality = 'video' if name == 'picture' else name
+    modality = SOURCES[name][1]
     features = readers.read(modality, str(path), VideoInput())
     if name == 'picture':
         return {'image': [features['frames'][len(features['frames']) // 2]]}
-    media = features[MODALITIES[modality].feature]
-    return {MODALITIES[modality].feature: media if isinstance(media, list) else [media]}
+    feature = MODALITIES[modality].feature
+    return {feature: features[feature] if isinstance(features[feature], list) else [features[feature]]}
 
 
 def _moments(sounds: list[bytes]) -> tuple[float, float]:
@@ -205,7 +202,7 @@ def measure(report: Report, name: str, data: pathlib.Path, folder: str, count: i
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('names', nargs='*', metavar='image|picture|audio|video', help='default: all')
-    parser.add_argument('--data', type=pathlib.Path, default=pathlib.Path('../shared/data'))
+    media.add_argument(parser)
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--seconds', type=float, default=3.0, help='a turn')
     parser.add_argument('--count', type=int, default=0, help='fewer files')

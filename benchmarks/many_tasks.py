@@ -1,7 +1,8 @@
 """What many tasks cost: tracing them, starting to train them, and the host's memory. Prints figures and targets.
 
 Run: .venv/bin/python -m benchmarks.many_tasks [tracing|start|memory|accumulated ...] --data DIR
-DIR holds cifar10/, fsdd/ and surveillance/ (start alone reads it). Exit code 1 where a target is missed.
+DIR (start alone reads it) holds cifar10/, fsdd/ and surveillance/, else demo media are used (media.py). Exit code 1 where a
+target is missed.
 
 Everything is measured in processes of its own, so that nothing traced before is at hand.
 - tracing: a Ti model with image tasks: seconds until each task's first step is done, on a batch of one, beside the
@@ -34,7 +35,7 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # as the command line sets 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
-from benchmarks import train_steps
+from benchmarks import media, train_steps
 from benchmarks.report import Report, chosen
 from model_code.modalities import VideoInput
 from model_code.settings import TrainingConfig, preset
@@ -200,7 +201,7 @@ BENCHMARKS = {'tracing': report_tracing, 'start': report_start, 'memory': report
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('names', nargs='*', metavar='tracing|start|memory|accumulated', help='default: all')
-    parser.add_argument('--data', type=pathlib.Path, default=pathlib.Path('../shared/data'))
+    media.add_argument(parser)
     parser.add_argument('--model', default='Ti', help='the preset that is traced and started')
     parser.add_argument('--tasks', type=int, default=30, help='at most')
     parser.add_argument('--steps', type=int, default=2_000, help='of memory')
