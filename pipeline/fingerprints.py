@@ -19,6 +19,8 @@ import pathlib
 from typing import Iterator
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
+# The project's own packages. Where it is installed, the folder PROJECT holds the libraries too.
+PACKAGES = ('components', 'media', 'model_code', 'pipeline', 'schemas', 'serving')
 # Files beside .py whose content decides results: schemas and the report's template.
 SOURCES = ('.py', '.pbtxt', '.html')
 
@@ -79,9 +81,10 @@ def _imported_file(names: tuple[str, ...], root: pathlib.Path) -> pathlib.Path |
     The packages around a module do not count: their __init__.py decides nothing of what the module does.
     """
     for name in names:
-        path = root.joinpath(*name.split('.'))
+        parts = name.split('.')
+        path = root.joinpath(*parts)
         path = path / '__init__.py' if path.is_dir() else path.with_suffix('.py')
-        if path.is_file():
+        if parts[0] in PACKAGES and path.is_file():
             return path
     return None
 

@@ -1,6 +1,7 @@
 """The wheel: built from the sources, installed elsewhere, used from an unrelated folder."""
 
 import email
+import json
 import os
 import pathlib
 import re
@@ -12,6 +13,8 @@ import venv
 import zipfile
 
 import pytest
+
+from pipeline import fingerprints
 
 PROJECT = pathlib.Path(__file__).resolve().parents[1]
 NOT_SOURCES = shutil.ignore_patterns('.*', '__pycache__', 'runs', 'build', '*.egg-info')
@@ -66,6 +69,12 @@ class TestTheInstalledCommand:
         assert polyvit('data', 'demo', 'media')[0] == 0
         code, out, _ = polyvit('data', 'check', 'demo', '--data', 'media')
         assert code == 0 and all(name in out for name in ('digits', 'sounds', 'motion'))
+
+    def test_its_code_has_the_versions_of_this_checkout(self, polyvit):
+        script = ('import json\nfrom pipeline import fingerprints\n'
+                  'print(json.dumps({n: fingerprints.component_version(n) for n in fingerprints.COMPONENT_CODE}))')
+        _, out, _ = polyvit('-c', script, command=polyvit.python)
+        assert json.loads(out) == {n: fingerprints.component_version(n) for n in fingerprints.COMPONENT_CODE}
 
     def test_compile(self, polyvit):
         code, out, err = polyvit('compile', 'demo', '-o', 'demo.yaml')

@@ -11,7 +11,6 @@ from model_code.modalities import MODALITIES
 from pipeline import fingerprints
 from pipeline.config import load_config
 
-PACKAGES = ('components', 'media', 'model_code', 'pipeline', 'schemas', 'serving')
 ALL = frozenset(fingerprints.COMPONENT_CODE)
 
 # An edit of the project's own code, and the components that it re-runs. docs/design.md shows this table.
@@ -65,7 +64,7 @@ def installed():
 def tree(tmp_path_factory):
     """A copy of the project's sources. Who changes a file puts it back."""
     folder = tmp_path_factory.mktemp('tree')
-    for name in PACKAGES:
+    for name in fingerprints.PACKAGES:
         shutil.copytree(fingerprints.PROJECT / name, folder / name, ignore=shutil.ignore_patterns('__pycache__'))
     return folder
 
@@ -161,14 +160,14 @@ def test_the_syntax_is_the_same_in_every_python():
 
 @pytest.fixture
 def project(tmp_path):
-    """components/a imports model_code.shared inside a function; components/b imports nothing; both have a folder."""
+    """components/a imports model_code.shared inside a function, and a library that is installed in the same folder."""
     for name, text in {
             'components/__init__.py': '', 'components/a/__init__.py': '', 'components/b/__init__.py': '',
-            'components/a/component.py': 'import os\n\ndef f():\n    from model_code import shared\n',
+            'components/a/component.py': 'import os\nimport numpy\n\ndef f():\n    from model_code import shared\n',
             'components/b/component.py': 'X = 1\n', 'components/b/page.html': '<p>',
             'model_code/__init__.py': '', 'model_code/shared.py': 'import model_code.deep\nfrom . import near\n',
             'model_code/deep.py': "COMMAND = ('python', '-m', 'model_code.started')\n", 'model_code/near.py': '',
-            'model_code/started.py': '', 'model_code/other.py': 'Z = 1\n'}.items():
+            'model_code/started.py': '', 'model_code/other.py': 'Z = 1\n', 'numpy/__init__.py': ''}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path
@@ -213,7 +212,8 @@ def test_what_is_imported_by_a_name_made_at_run_time_counts():
             and 'import_module(' in (fingerprints.PROJECT / file).read_text()}
     assert made == {'media/sandbox/protocol.py', 'media/readers/__init__.py', 'model_code/modalities.py'}, (
         'Parsing cannot tell what these import: COMPONENT_CODE must name it, and this test check it.')
-    assert {f'media/readers/{name}.py' for name in MODALITIES} <= _files('MediaExampleGen')
+    readers = {f'media/readers/{name}.py' for name in MODALITIES}
+    assert readers | {'media/sandbox/child.py', 'model_code/modalities.py'} <= _files('MediaExampleGen')
     preprocessing = {m.preprocessing_module.replace('.', '/') + '.py' for m in MODALITIES.values()}
     assert preprocessing <= _files('CoTrainer')
 
@@ -255,7 +255,7 @@ def _replace_version(monkeypatch, library: str):
 
 
 def test_every_library_that_a_component_imports_is_in_its_key_or_decides_nothing():
-    ours = {*PACKAGES, 'polyvit', '__future__'}
+    ours = set(fingerprints.PACKAGES)
     for component in ALL:
         imported = set()
         for file in _files(component):
