@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from media import readers
+from media import readers, remote_files
 from media.entries import Entry
 from media.listing import files
 from media.rejections import Rejection
@@ -20,7 +20,7 @@ def open_entry(root: str, entry: Entry, limits: data.Limits) -> BinaryIO:
     root: the task's data. Raises Rejection: missing, too_large, ...; bad_path where a link leads out of the
     root by now: what was listed an hour ago may have been changed since.
     """
-    if not files.is_remote(root):
+    if not remote_files.is_remote(root):
         _links(root).check(entry.path)
     file = readers.open_media(posixpath.join(root, entry.path), limits, entry.offset, entry.length)
     if not entry.record:

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 
+from media import remote_files
 from media.findings import Findings, remarks, stops
 from model_code import settings
 from model_code.errors import ConfigError
@@ -62,14 +63,13 @@ def check_without_data(config) -> Facts:
 
 def in_reach(task) -> bool:
     """Whether the task's data can be looked at from here."""
-    return bool(task.data) and ('://' in task.data or os.path.isdir(task.data))
+    return bool(task.data) and (remote_files.is_remote(task.data) or os.path.isdir(task.data))
 
 
 def use_file_systems(config):
     """Gives the file systems that media are on their options, which are among the config's beam_args."""
-    if any('://' in task.data for task in config.mixture.tasks):
-        from media.listing import files
-        files.use_beam_options(config.beam_args)
+    if any(remote_files.is_remote(task.data) for task in config.mixture.tasks):
+        remote_files.use_options(config.beam_args)
 
 
 def media_bytes(config) -> int | None:
@@ -87,7 +87,7 @@ def media_bytes(config) -> int | None:
 def check_initial_checkpoint(config):
     """It is there: else the first to notice would be the trainer, after all lanes."""
     path = config.training.initial_checkpoint
-    if path and '://' not in path and not os.path.exists(path):
+    if path and not remote_files.is_remote(path) and not os.path.exists(path):
         raise ConfigError(f'initial_checkpoint is {path}, which does not exist. Give a .npz file of a ViT, a pushed '
                           "version or a model_run, or '' to start from nothing.")
 

@@ -18,7 +18,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.artifacts import read_findings
-from media import findings, listing, rejections
+from media import findings, listing, rejections, remote_files
 from media.entries import Entry, Listing, pack, unpack
 from media.findings import Findings
 from media.rejections import Rejection
@@ -61,8 +61,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         rejected = artifact_utils.get_single_instance(output_dict['rejected'])
 
         beam_args = tuple(self._beam_pipeline_args or ())
-        if listing.files.is_remote(task.data):
-            listing.files.use_beam_options(beam_args)
+        if remote_files.is_remote(task.data):
+            remote_files.use_options(beam_args)
         with self._make_beam_pipeline() as pipeline:
             read_media(pipeline, task, spec, listing.list_media(task), examples.uri, rejected.uri, beam_args)
 

@@ -1,7 +1,4 @@
-"""Names and files below a task's data folder, local or on any file system that Beam opens. Nothing outside of it.
-
-A path with '://' goes through Beam's FileSystems, any other through the operating system.
-"""
+"""Names and files below a task's data folder, local or behind a URL (media.remote_files). Nothing outside of it."""
 
 import dataclasses
 import io
@@ -11,7 +8,9 @@ import re
 import stat
 from typing import NamedTuple
 
+from media import remote_files
 from media.rejections import Rejection
+from media.remote_files import is_remote
 from model_code.errors import ConfigError
 
 MAX_FILES = 20_000_000  # of one task: about 6 GB of names and entries
@@ -23,10 +22,6 @@ _SURROGATE = re.compile('[\ud800-\udfff]')
 # A path of plain parts, as nearly all are: no need to look closer.
 _PART = '[^./\\\\~:\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff][^/\\\\:\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*'
 _PLAIN = re.compile(f'{_PART}(?:/{_PART})*')
-
-
-def is_remote(path: str) -> bool:
-    return '://' in path
 
 
 def has_control(text: str) -> bool:
@@ -203,60 +198,19 @@ def _is_folder(item: os.DirEntry) -> bool:
         return False  # a link to itself: the reader says what it is
 
 
-def use_beam_options(arguments):
-    """Gives Beam's file systems their options (--hdfs_host=..., --s3_region_name=...), as its pipelines give them."""
-    from apache_beam.io.filesystems import FileSystems
-    from apache_beam.options.pipeline_options import PipelineOptions
-    FileSystems.set_options(PipelineOptions(list(arguments)))
-
-
 def remote_stats(root: str) -> dict[str, FileStat]:
-    """Relative path -> FileStat of every file below a folder that Beam can list."""
-    from apache_beam.io.filesystems import FileSystems
-    root, stats, seen = root.rstrip('/') + '/', {}, set()
+    """Relative path -> FileStat of every file below a folder behind a URL. ConfigError where it can't be listed."""
+    stats = {}
     try:
-        has_folders = FileSystems.get_filesystem(root).has_dirs()
-        folders = [root]
-        while folders:
-            folder = folders.pop()
-            for path, stat in _remote_list(folder, has_folders):
-                relative = path[len(root):]
-                if not path.startswith(folder) or path in seen or not relative.strip('/'):
-                    continue
-                seen.add(path)
-                # A bucket is listed with all that is in it. HDFS is listed folder by folder, and does not say which of
-                # what it lists are folders; they have no bytes.
-                if has_folders and stat.size == 0 and relative.count('/') <= _MAX_DEPTH and _is_remote_folder(path):
-                    folders.append(path.rstrip('/') + '/')
-                elif not path.endswith('/'):  # so buckets mark folders
-                    stats[relative] = stat
-                if len(seen) > MAX_FILES:
-                    raise ConfigError(f'{root} holds more than {MAX_FILES:,} files; split it over several tasks.')
+        for path, size, modified_ns in remote_files.list_files(root, _MAX_DEPTH):
+            stats[path] = FileStat(size, modified_ns)
+            if len(stats) > MAX_FILES:
+                raise ConfigError(f'{root} holds more than {MAX_FILES:,} files; split it over several tasks.')
     except ConfigError:
         raise
     except Exception as error:  # each of Beam's file systems raises its own
         raise ConfigError(f'{root} cannot be listed: {files_error(error)}') from error
     return stats
-
-
-def _remote_list(folder: str, has_folders: bool):
-    """(path, FileStat) of what Beam lists below a folder that ends in '/', and maybe of others."""
-    from apache_beam.io.filesystems import FileSystems
-    # Beam takes *, ? and [ for a pattern, wherever they stand, and then lists the folder above.
-    pattern = re.sub(r'[*?[]', '?', folder)
-    if has_folders and pattern != folder:
-        raise ConfigError(f'{folder} has *, ? or [ in its name; Beam cannot list such a folder. Rename it.')
-    for m in FileSystems.match([pattern + '**'])[0].metadata_list:
-        yield m.path, FileStat(m.size_in_bytes, int((m.last_updated_in_seconds or 0) * 1e9))
-
-
-def _is_remote_folder(path: str) -> bool:
-    try:
-        return any(True for _ in _remote_list(path.rstrip('/') + '/', True))
-    except ConfigError:
-        raise
-    except Exception:  # a file: it can't be listed
-        return False
 
 
 def files_error(error: Exception) -> str:
@@ -278,8 +232,7 @@ def local_stat(path: str) -> FileStat:
 def exists(root: str, path: str) -> bool:
     """Whether there is such a file."""
     if is_remote(root):
-        from apache_beam.io.filesystems import FileSystems
-        return FileSystems.exists(posixpath.join(root, path))
+        return remote_files.exists(posixpath.join(root, path))
     return os.path.exists(os.path.join(root, path))
 
 
@@ -289,11 +242,9 @@ def open_file(root: str, path: str) -> io.BufferedIOBase:
     try:
         path = safe_path(path)
         if is_remote(root):
-            from apache_beam.io.filesystem import CompressionTypes
-            from apache_beam.io.filesystems import FileSystems
-            if not FileSystems.exists(full):  # a bucket would say so only when it is read
+            if not remote_files.exists(full):
                 raise ConfigError(f'{path} in {root} is not there.')
-            return FileSystems.open(full, compression_type=CompressionTypes.UNCOMPRESSED)
+            return remote_files.open_file(full)
         Links(root).check(path)
         if not stat.S_ISREG(os.stat(full).st_mode):  # a pipe would block
             raise ConfigError(f'{path} in {root} is a folder, a device or a pipe, not a file.')

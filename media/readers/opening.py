@@ -1,4 +1,4 @@
-"""Opens a media file, or a range of one: local, or on any file system that Beam knows. Never waits on a pipe."""
+"""Opens a media file, or a range of one, local or behind a URL. Never waits on a pipe."""
 
 import errno
 import io
@@ -6,6 +6,7 @@ import os
 import stat
 from typing import BinaryIO
 
+from media import remote_files
 from media.rejections import Rejection, too_large
 from model_code.data import Limits
 
@@ -19,7 +20,7 @@ def open_media(path, limits: Limits, offset: int = 0, length: int = -1) -> Binar
     (the range has more than limits.bytes; 0: no limit).
     """
     path = os.fspath(path)
-    file, size = _open_remote(path) if isinstance(path, str) and '://' in path else _open_local(path)
+    file, size = _open_remote(path) if isinstance(path, str) and remote_files.is_remote(path) else _open_local(path)
     try:
         if length < 0:
             length = max(0, size - offset)
@@ -61,12 +62,10 @@ def _open_local(path):
 
 
 def _open_remote(path: str):
-    from apache_beam.io.filesystem import CompressionTypes
-    from apache_beam.io.filesystems import FileSystems
     try:
-        if not FileSystems.exists(path):
+        if not remote_files.exists(path):
             raise Rejection('missing', 'There is no such file.')
-        file = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        file = remote_files.open_file(path)
     except Rejection:
         raise
     except Exception as error:  # Each client has its own; a file that can't be had must not end the run.

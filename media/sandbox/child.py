@@ -6,8 +6,7 @@ import resource
 import signal
 import time
 
-from media import open_entry, readers
-from media.listing import files
+from media import open_entry, readers, remote_files
 from media.rejections import Rejection
 from media.sandbox import protocol
 
@@ -29,8 +28,8 @@ def main():
     start = protocol.Start(**requests.next())
     _bound_resources()
     read, spec, limits = readers.load(start.reader), start.load_spec(), start.load_limits()
-    if files.is_remote(start.root):
-        files.use_beam_options(start.beam_args)
+    if remote_files.is_remote(start.root):
+        remote_files.use_options(start.beam_args)
     answers.write(protocol.frame({'ready': True}))
     answers.flush()
     flushed = time.monotonic()

@@ -7,7 +7,7 @@ import pytest
 from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
 
-from media import listing, open_entry
+from media import listing, open_entry, remote_files
 from model_code.data import Limits
 from model_code.errors import ConfigError
 from model_code.tasks import Task
@@ -154,7 +154,7 @@ def test_a_folder_that_beam_cannot_list_is_not_left_out(tmp_path):
 
 
 def test_a_file_system_that_beam_does_not_have():
-    with pytest.raises(ConfigError, match='Task t: nowhere://data/ cannot be listed: Unable to get filesystem'):
+    with pytest.raises(ConfigError, match='Task t: nowhere://data cannot be listed: Unable to get filesystem'):
         listing.list_media(_task('nowhere://data'))
     with pytest.raises(ConfigError, match='Task t: m.csv in nowhere://data'):
         listing.list_media(_task('nowhere://data', manifest='m.csv'))
@@ -162,7 +162,6 @@ def test_a_file_system_that_beam_does_not_have():
 
 def test_options_of_a_file_system_come_from_the_beam_arguments():
     from apache_beam.io.filesystems import FileSystems
-    from media.listing import files
-    files.use_beam_options(['--hdfs_host=name-node'])
+    remote_files.use_options(['--hdfs_host=name-node'])
     assert FileSystems._pipeline_options.get_all_options()['hdfs_host'] == 'name-node'
-    files.use_beam_options([])
+    remote_files.use_options([])
