@@ -14,13 +14,14 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import pathlib
-from typing import Iterator
+from collections.abc import Iterator
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 # The project's own packages. Where it is installed, the folder PROJECT holds the libraries too.
-PACKAGES = ('components', 'media', 'model_code', 'pipeline', 'schemas', 'serving')
+PACKAGES = ('components', 'media', 'model_code', 'pipeline', 'polyvit', 'schemas', 'serving')
 # Files beside .py whose content decides results: schemas and the report's template.
 SOURCES = ('.py', '.pbtxt', '.html')
 
@@ -89,7 +90,7 @@ def _imported_file(names: tuple[str, ...], root: pathlib.Path) -> pathlib.Path |
     return None
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _parsed(path: str, source: bytes) -> tuple[str, frozenset[tuple[str, ...]]]:
     """A hash of a module's meaning, and what it imports (`_imports`). path: relative to the project's root."""
     tree = ast.parse(source, filename=path)
@@ -138,7 +139,7 @@ def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, ...]]:
             yield from ((f'{module}.{alias.name}', module) for alias in node.names)
         elif isinstance(node, (ast.Tuple, ast.List)):
             values = [item.value if isinstance(item, ast.Constant) else None for item in node.elts]
-            yield from ((module,) for option, module in zip(values, values[1:])
+            yield from ((module,) for option, module in itertools.pairwise(values)
                         if option == '-m' and isinstance(module, str))
 
 
@@ -185,8 +186,12 @@ def library_version(distribution: str) -> str | None:
         return None
 
 
+@functools.cache
 def component_version(component: str, root: pathlib.Path = PROJECT) -> str:
-    """The `code_version` of a component: a hash over its code and its libraries, as the tables above name them."""
+    """The `code_version` of a component: a hash over its code and its libraries, as the tables above name them.
+
+    Found once in a process: what is edited later is not what the process runs.
+    """
     return _hash([code_version(*COMPONENT_CODE[component], root=root),
                   {name: library_version(name) for name in COMPONENT_LIBRARIES[component]}])
 

@@ -47,11 +47,20 @@ DISTRIBUTIONS = {'PIL': 'pillow', 'google': 'protobuf', 'grpc': 'grpcio',
 
 
 def _versions(root=fingerprints.PROJECT):
+    fingerprints.component_version.cache_clear()
     return {component: fingerprints.component_version(component, root) for component in ALL}
 
 
 def _changed(before, after):
     return {component for component in ALL if before[component] != after[component]}
+
+
+@pytest.fixture(autouse=True)
+def nothing_cached():
+    """No test sees, or leaves to others, versions of edited sources."""
+    fingerprints.component_version.cache_clear()
+    yield
+    fingerprints.component_version.cache_clear()
 
 
 @pytest.fixture(scope='module')
@@ -187,9 +196,10 @@ def test_a_module_imported_or_started_through_another_counts(project):
 def test_only_what_depends_on_a_file_changes(project, changed, which):
     def versions():
         return [fingerprints.code_version(f'components.{name}', root=project) for name in 'ab']
-    before = versions()
+    a, b = versions()
     (project / changed).write_text('W = 2\n')
-    assert tuple(b != a for b, a in zip(before, versions())) == which
+    new_a, new_b = versions()
+    assert (new_a != a, new_b != b) == which
 
 
 def test_a_missing_package_is_an_error(project):
@@ -252,6 +262,7 @@ def test_another_version_of_a_library_re_runs_what_it_decides(monkeypatch, insta
 def _replace_version(monkeypatch, library: str):
     real = fingerprints.library_version
     monkeypatch.setattr(fingerprints, 'library_version', lambda name: '0' if name == library else real(name))
+    fingerprints.component_version.cache_clear()
 
 
 def test_every_library_that_a_component_imports_is_in_its_key_or_decides_nothing():
