@@ -6,6 +6,7 @@ import re
 
 import tensorflow as tf
 
+from model_code import file_io
 from model_code.errors import PipelineStop
 from model_code.logger import logger
 
@@ -59,6 +60,7 @@ class Checkpoints:
             tf.io.gfile.rmtree(path)
         for path in tf.io.gfile.glob(os.path.join(self._manager.directory, 'checkpoint.tmp*')):
             tf.io.gfile.remove(path)
+        file_io.remove_leftovers(self._manager.directory)
 
     def save(self, steps_done: int):
         """Raises PipelineStop where a weight is not finite; of a full disk, TensorFlow's error."""

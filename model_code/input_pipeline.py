@@ -9,11 +9,10 @@ import functools
 import hashlib
 import json
 import os
-import uuid
 
 import tensorflow as tf
 
-from model_code import modalities
+from model_code import file_io, modalities
 from model_code.errors import PipelineStop
 from model_code.preprocessing import audio, draws
 from model_code.settings import ModelConfig
@@ -173,16 +172,12 @@ def count_records(files: list[str], counts_dir: str = '') -> int:
     """How many records the gzip TFRecords hold. Reads them all once, and remembers it in counts_dir."""
     key = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
     path = os.path.join(counts_dir, f'records-{key}.json')
-    if counts_dir and tf.io.gfile.exists(path):
-        with tf.io.gfile.GFile(path) as file:
-            return json.load(file)['records']
+    if counts_dir and file_io.exists(path):
+        return json.loads(file_io.read_text(path))['records']
     count = int(tf.data.TFRecordDataset(files, compression_type='GZIP', num_parallel_reads=READ_FILES).reduce(
         tf.constant(0, tf.int64), lambda total, _: total + 1))
     if counts_dir:
-        aside = f'{path}.{uuid.uuid4().hex}'  # hosts that share records write the same count at the same time
-        with tf.io.gfile.GFile(aside, 'w') as file:
-            json.dump({'records': count}, file)
-        tf.io.gfile.rename(aside, path, overwrite=True)
+        file_io.write(path, json.dumps({'records': count}))  # hosts that share records may do so at the same time
     return count
 
 

@@ -12,7 +12,7 @@ from typing import Callable
 import numpy as np
 import tensorflow as tf
 
-from model_code import schedules, training
+from model_code import file_io, schedules, training
 from model_code.checkpoints import Checkpoints, stop_if_disk_full
 from model_code.errors import PipelineStop
 from model_code.logger import logger
@@ -217,7 +217,7 @@ class _Training:
         self._history['seconds'] = self._seconds_before + time.monotonic() - self._start
         # The history first: of one that is ahead of its checkpoint, the steps that come again are dropped.
         self._summaries.flush()
-        _write_history(self._directory, self._history)
+        write_history(self._directory, self._history)
         self._checkpoints.save(done)
         self._saved = time.monotonic()
 
@@ -257,21 +257,18 @@ def _check_same_step(strategy, first: int):
                            'directory must be on a file system that all workers share.')
 
 
-def _write_history(directory: str, history: dict):
-    path = os.path.join(directory, 'history.json')
-    with tf.io.gfile.GFile(path + '.tmp', 'w') as file:
-        json.dump(history, file)
-    tf.io.gfile.rename(path + '.tmp', path, overwrite=True)
+def write_history(directory: str, history: dict):
+    """Writes history.json."""
+    file_io.write(os.path.join(directory, 'history.json'), json.dumps(history))
 
 
 def _read_history(directory: str, first: int) -> dict:
     """The history of the steps before `first`; an empty one where the file cannot be read."""
     path = os.path.join(directory, 'history.json')
-    if not first or not tf.io.gfile.exists(path):
+    if not first or not file_io.exists(path):
         return {'steps': [], 'seconds': 0.0}
     try:
-        with tf.io.gfile.GFile(path) as file:
-            history = json.load(file)
+        history = json.loads(file_io.read_text(path))
         return history | {'steps': [s for s in history['steps'] if s['step'] < first]}
     except (ValueError, KeyError, TypeError) as error:  # no JSON, no UTF-8, or not what was written
         logger.warning('training: %s cannot be read (%s); the history starts at step %d.', path, error, first)

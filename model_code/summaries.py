@@ -4,6 +4,7 @@ import os
 
 import tensorflow as tf
 
+from model_code import file_io
 from model_code.tasks import Task
 
 
@@ -21,6 +22,7 @@ class Summaries:
         if not directory:
             self._writer = tf.summary.create_noop_writer()
             return
+        file_io.remove_leftovers(directory)
         for path in tf.io.gfile.glob(os.path.join(directory, 'events.*')):
             _keep_before(path, first_step)
         self._writer = tf.summary.create_file_writer(directory)
@@ -66,8 +68,7 @@ def pictures(modality: str, inputs: tf.Tensor) -> tf.Tensor:
 
 def _keep_before(path: str, step: int):
     """Writes the event file anew with the events before `step`; what a kill cut short at its end is dropped."""
-    kept = os.path.join(os.path.dirname(path), 'rewritten.tmp')  # TensorBoard must not take it for an event file
-    with tf.io.TFRecordWriter(kept) as writer:
+    with file_io.replacing(path) as temporary, tf.io.TFRecordWriter(temporary) as writer:
         try:
             for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
                 event = tf.compat.v1.Event.FromString(record)
@@ -75,4 +76,3 @@ def _keep_before(path: str, step: int):
                     writer.write(record)
         except tf.errors.DataLossError:
             pass
-    tf.io.gfile.rename(kept, path, overwrite=True)

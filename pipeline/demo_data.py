@@ -9,13 +9,13 @@ import csv
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 
 import av
 import numpy as np
 import soundfile
 from PIL import Image
+
+from model_code import file_io
 
 CLASS_NAMES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 DIRECTIONS = {'up': (0, -1), 'down': (0, 1), 'left': (-1, 0), 'right': (1, 0)}
@@ -37,7 +37,7 @@ def make_demo_data(directory) -> dict[str, int]:
     """Makes digits/, motion/ and sounds/ in `directory`; returns the number of media files of each.
 
     A folder that is complete is left as it is, so that its files keep their times and the pipeline's cache holds. A
-    new one is written aside and renamed: it is there whole or not at all. OSError where it can't be written.
+    new one is there whole or not at all. OSError where it can't be written.
     """
     root = pathlib.Path(directory).absolute()
     root.mkdir(parents=True, exist_ok=True)
@@ -47,17 +47,13 @@ def make_demo_data(directory) -> dict[str, int]:
         counts[name] = _complete_count(folder)
         if counts[name]:
             continue
-        aside = pathlib.Path(tempfile.mkdtemp(prefix=f'.{name}-', dir=root))
-        try:
-            counts[name] = make(aside)
-            (aside / _DONE).write_text(json.dumps({'version': _VERSION, 'files': counts[name]}))
-            aside.chmod(0o755)
+        with file_io.temporary_folder(str(root)) as temporary:
+            made = pathlib.Path(temporary)
+            counts[name] = make(made)
+            (made / _DONE).write_text(json.dumps({'version': _VERSION, 'files': counts[name]}))
             if folder.exists():
                 os.rename(folder, root / f'{name}.incomplete-{os.getpid()}')
-            os.rename(aside, folder)
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
+            os.rename(made, folder)
     return counts
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 
+from model_code import file_io
 from model_code.errors import ConfigError
 from pipeline import environment, fingerprints
 from pipeline.checks import Facts
@@ -39,19 +40,13 @@ def compile_pipeline(config, facts: Facts, output: str, root: str | None = None,
         config, facts, pipeline_root=f'{base}/pipeline', serving_dir=f'{base}/serving/polyvit',
         baseline_version='newest', push_nonce=wiring.new_nonce(),
         run_key=fingerprints.run_key(config, facts.fingerprints))
-    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
-        config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
-            default_image=image or DEFAULT_IMAGE, use_pipeline_spec_2_1=True),
-        output_dir=str(path.absolute().parent),
-        # Written aside and renamed: a compile that fails leaves the file of before.
-        output_filename=f'.{os.getpid()}-{path.name}')
-    aside = path.absolute().parent / f'.{os.getpid()}-{path.name}'
-    try:
+    with file_io.replacing(str(path.absolute())) as temporary:  # a compile that fails leaves the file of before
+        runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
+            config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
+                default_image=image or DEFAULT_IMAGE, use_pipeline_spec_2_1=True),
+            output_dir=os.path.dirname(temporary), output_filename=os.path.basename(temporary))
         runner.run(pipeline)
-        _without_cache(aside, 'ServingBaseline')
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+        _without_cache(pathlib.Path(temporary), 'ServingBaseline')
     return output
 
 

@@ -4,9 +4,9 @@ import contextlib
 import dataclasses
 import fcntl
 import json
-import os
 import pathlib
 
+from model_code import file_io
 from model_code.errors import ConfigError
 
 FILE = 'last_run.json'
@@ -29,13 +29,10 @@ def write(config, components: dict, exit_code: int, log_path: pathlib.Path, **mo
 
     components: node -> observed_runner.NodeRecord. more: further entries, such as the report's path.
     """
-    path = config.run_root / FILE
-    aside = path.with_name(f'.{path.name}.{os.getpid()}')
-    aside.write_text(json.dumps({
+    file_io.write(str(config.run_root / FILE), json.dumps({
         'config': config.name, 'exit_code': exit_code, 'log': str(log_path), **more,
         'components': {name: dataclasses.asdict(record) for name, record in components.items()},
     }, indent=1))
-    os.replace(aside, path)
 
 
 def read(root: str | None = None) -> dict:

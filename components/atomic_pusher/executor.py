@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import time
-import uuid
 
 from tfx.components.pusher import executor as tfx_pusher
 from tfx.dsl.io import fileio
@@ -13,6 +12,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, proto_utils
 
 from components.serving_baseline.versions import MAX_VERSION
+from model_code import file_io
 from model_code.errors import PipelineStop
 from model_code.logger import logger
 
@@ -55,32 +55,27 @@ def read_metrics(blessing_dir: str) -> dict[str, dict]:
 def push(model_dir: str, serving_dir: str, card_additions: dict) -> str:
     """Copies the SavedModel into serving_dir as a version greater than all there; returns the version.
 
-    On a local file system it is written under a hidden name beside and renamed, so that a server that polls the folder
-    sees the version whole or not at all; hidden names and names that are no number are no versions to it. Object
-    stores have no rename of directories: there the version is written in place, saved_model.pb last, which is what
-    servers wait for. card_additions: keys added to the copy's assets.extra/model_card.json.
+    On a local file system it is written to a temporary directory, then renamed, so that a server that polls serving_dir
+    sees the version whole or not at all. Object stores cannot rename a directory: there the version is written in
+    place, saved_model.pb last, which is what servers wait for. card_additions: keys added to the copy's model card.
     """
     fileio.makedirs(serving_dir)
-    if '://' in serving_dir:
+    if file_io.is_url(serving_dir):
         version = next_version(serving_dir)
         _write(model_dir, os.path.join(serving_dir, version), card_additions)
         return version
-    hidden = os.path.join(serving_dir, f'.pushing-{uuid.uuid4().hex}')
-    try:
-        _write(model_dir, hidden, card_additions)
-        _flush(hidden)
+    with file_io.temporary_folder(serving_dir) as temporary:
+        _write(model_dir, temporary, card_additions)
+        _flush(temporary)
         while True:
             version = next_version(serving_dir)
             try:
-                # Atomic, and refused where another push took the number first (a directory that is not empty).
-                os.rename(hidden, os.path.join(serving_dir, version))
+                # Atomic; it fails where another push took the number first (a directory that is not empty).
+                os.rename(temporary, os.path.join(serving_dir, version))
                 return version
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
-    finally:
-        if fileio.exists(hidden):
-            fileio.rmtree(hidden)
 
 
 def next_version(serving_dir: str) -> str:

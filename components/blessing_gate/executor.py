@@ -4,12 +4,12 @@ import json
 import os
 
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from components.blessing_gate import results
 from components.blessing_gate.decision import Evaluation, decide
 from components.specs import task_input
+from model_code import file_io
 from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.tasks import Mixture
@@ -49,11 +49,6 @@ def _read_evaluation(task, evaluations, blessings) -> Evaluation:
 
 
 def write(decision: dict, directory: str):
-    """Writes decision.json whole (aside, then renamed), and after it the file BLESSED or NOT_BLESSED."""
-    fileio.makedirs(directory)
-    path = os.path.join(directory, 'decision.json')
-    with fileio.open(path + '.partial', 'w') as stream:
-        stream.write(json.dumps(decision, indent=2, allow_nan=False))
-    fileio.rename(path + '.partial', path, overwrite=True)
-    with fileio.open(os.path.join(directory, 'BLESSED' if decision['blessed'] else 'NOT_BLESSED'), 'w') as stream:
-        stream.write('')
+    """Writes decision.json, and after it the empty file BLESSED or NOT_BLESSED."""
+    file_io.write(os.path.join(directory, 'decision.json'), json.dumps(decision, indent=2, allow_nan=False))
+    file_io.write(os.path.join(directory, 'BLESSED' if decision['blessed'] else 'NOT_BLESSED'), '')

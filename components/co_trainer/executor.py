@@ -128,8 +128,7 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
     # Beside the checkpoints: whoever starts from them learns which classes and inputs they are of.
     tf.io.gfile.copy(os.path.join(export_dir, 'assets.extra', initialisation.CARD_FILE),
                      os.path.join(model_run_dir, initialisation.CARD_FILE), overwrite=True)
-    with tf.io.gfile.GFile(os.path.join(model_run_dir, 'history.json'), 'w') as file:
-        json.dump(history, file)
+    loop.write_history(model_run_dir, history)
     return history
 
 

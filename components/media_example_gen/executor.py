@@ -1,6 +1,7 @@
 """Reads media with Beam, writes examples, the list of what was rejected, and what was found."""
 
 import collections
+import contextlib
 import hashlib
 import itertools
 import json
@@ -8,6 +9,7 @@ import math
 import os
 import threading
 import time
+from typing import Iterator
 
 import apache_beam as beam
 import tensorflow as tf
@@ -24,6 +26,7 @@ from media.findings import Findings
 from media.rejections import Rejection
 from media.sandbox.parent import Decoder
 from media.tf_check import only_decodable
+from model_code import file_io
 from model_code.errors import PipelineStop
 from model_code.logger import logger
 from model_code.modalities import get_modality
@@ -146,7 +149,7 @@ class _WriteShard(beam.DoFn):
     def process(self, element):
         split, index, count, packed = element
         found, digests = Findings(), collections.defaultdict(list)
-        with ShardFile(self._uri, split, index, count) as file:
+        with shard_writer(self._uri, split, index, count) as file:
             read = self._decoder.read(unpack(packed))
             for decoded in only_decodable(read) if self._task.modality == 'image' else read:
                 entry = decoded.entry
@@ -187,30 +190,14 @@ class Progress:
                       f'{self._total:,}', 100 * self._done // self._total, rate, (self._total - self._done) / rate)
 
 
-class ShardFile:
-    """An output file of serialized examples: written aside, renamed when it is whole, removed when it fails."""
-
-    def __init__(self, examples_uri: str, split: str, index: int, count: int):
-        folder = os.path.join(examples_uri, f'Split-{split}')
-        tf.io.gfile.makedirs(folder)
-        name = f'data_tfrecord-{index:05d}-of-{count:05d}.gz'
-        self._path = os.path.join(folder, name)
-        # Not beside it: readers take every file of the split's folder.
-        self._aside = os.path.join(examples_uri, f'.{split}-{name}-{os.getpid()}-{threading.get_ident()}')
-
-    def __enter__(self):
-        self._writer = tf.io.TFRecordWriter(self._aside, _TFRECORD_OPTIONS)
-        return self
-
-    def write(self, example: bytes):
-        self._writer.write(example)
-
-    def __exit__(self, kind, error, traceback):
-        self._writer.close()
-        if kind is None:
-            tf.io.gfile.rename(self._aside, self._path, overwrite=True)
-        else:
-            tf.io.gfile.remove(self._aside)
+@contextlib.contextmanager
+def shard_writer(examples_uri: str, split: str, index: int, count: int) -> Iterator[tf.io.TFRecordWriter]:
+    """Writes serialized examples to a shard's file, which is there when the block has ended well, and whole."""
+    path = os.path.join(examples_uri, f'Split-{split}', f'data_tfrecord-{index:05d}-of-{count:05d}.gz')
+    # The temporary file is not in the split's folder: readers take every file there.
+    with file_io.replacing(path, temporary_folder=examples_uri) as temporary:
+        with tf.io.TFRecordWriter(temporary, _TFRECORD_OPTIONS) as writer:
+            yield writer
 
 
 def _equal_media(bucket) -> dict:
@@ -246,14 +233,9 @@ class _Merge(beam.CombineFn):
 
 
 def _write_findings(values: dict, rejected: list[Rejection], rejected_uri: str):
-    """rejected.jsonl, and then findings.json: each aside first."""
-    tf.io.gfile.makedirs(rejected_uri)
-    for name, content in ((rejections.FILE, rejections.to_lines(rejected)),
-                          (findings.FILE, json.dumps(values, indent=1, sort_keys=True))):
-        aside = os.path.join(rejected_uri, f'.{name}-{os.getpid()}')
-        with tf.io.gfile.GFile(aside, 'w') as file:
-            file.write(content)
-        tf.io.gfile.rename(aside, os.path.join(rejected_uri, name), overwrite=True)
+    """rejected.jsonl, and then findings.json."""
+    file_io.write(os.path.join(rejected_uri, rejections.FILE), rejections.to_lines(rejected))
+    file_io.write(os.path.join(rejected_uri, findings.FILE), json.dumps(values, indent=1, sort_keys=True))
 
 
 def make_example(entry: Entry, features: dict) -> bytes:

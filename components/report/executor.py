@@ -4,7 +4,6 @@ import datetime
 import os
 
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
@@ -12,6 +11,7 @@ from components import artifacts
 from components.report import sources
 from components.report.render import render
 from components.specs import task_input
+from model_code import file_io
 from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.tasks import Mixture
@@ -41,11 +41,8 @@ class Executor(base_executor.BaseExecutor):
 
 
 def write(page: str, directory: str) -> str:
-    """Writes report.html whole (aside, then renamed); returns its path."""
-    fileio.makedirs(directory)
+    """Writes report.html; returns its path."""
     path = os.path.join(directory, 'report.html')
-    with fileio.open(path + '.partial', 'wb') as stream:
-        # A path on disk may hold bytes that are no text; they come as lone surrogates, which UTF-8 refuses.
-        stream.write(page.encode('utf-8', 'backslashreplace'))
-    fileio.rename(path + '.partial', path, overwrite=True)
+    # A path on disk may hold bytes that are no text; they come as lone surrogates, which UTF-8 rejects.
+    file_io.write(path, page.encode('utf-8', 'backslashreplace'))
     return path

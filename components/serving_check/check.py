@@ -9,7 +9,7 @@ import tempfile
 import typing
 
 from components.serving_check import ops
-from model_code import modalities
+from model_code import file_io, modalities
 from model_code.tasks import Task
 
 _VERSION = 1
@@ -166,10 +166,6 @@ def first_media(directories: typing.Sequence[str], modality: modalities.Modality
 
 
 def write_reasons(reasons: list[str], directory: str):
-    """reasons.json: {"blessed": bool, "reasons": [...]}, written aside, then renamed."""
-    import tensorflow as tf
-    tf.io.gfile.makedirs(directory)
-    path = os.path.join(directory, 'reasons.json')
-    with tf.io.gfile.GFile(path + '.writing', 'w') as file:
-        file.write(json.dumps({'blessed': not reasons, 'reasons': reasons}, indent=1))
-    tf.io.gfile.rename(path + '.writing', path, overwrite=True)
+    """reasons.json: {"blessed": bool, "reasons": [...]} in the directory."""
+    file_io.write(os.path.join(directory, 'reasons.json'),
+                json.dumps({'blessed': not reasons, 'reasons': reasons}, indent=1))

@@ -5,11 +5,11 @@ import os
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
-from tfx.utils import io_utils, path_utils
+from tfx.utils import path_utils
 
 from components.serving_check import check
 from components.specs import task_input
-from model_code import modalities, serialization
+from model_code import file_io, modalities, serialization
 from model_code.logger import logger
 from model_code.tasks import Mixture
 
@@ -31,8 +31,7 @@ class Executor(base_executor.BaseExecutor):
         blessing = artifact_utils.get_single_instance(output_dict['infra_blessing'])
         check.write_reasons(reasons, blessing.uri)
         # The marker and the property that the stock InfraValidator leaves, and the stock Pusher reads.
-        io_utils.write_string_file(
-            os.path.join(blessing.uri, 'INFRA_NOT_BLESSED' if reasons else 'INFRA_BLESSED'), '')
+        file_io.write(os.path.join(blessing.uri, 'INFRA_NOT_BLESSED' if reasons else 'INFRA_BLESSED'), '')
         blessing.set_int_custom_property('blessed', 0 if reasons else 1)
         for reason in reasons:
             logger.info('The serving check refuses the model. %s', reason)

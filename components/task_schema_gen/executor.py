@@ -7,10 +7,10 @@ import pathlib
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 import schemas
+from model_code import file_io
 from model_code.errors import ConfigError
 from model_code.serialization import from_json
 from model_code.tasks import Task
@@ -25,12 +25,8 @@ class Executor(base_executor.BaseExecutor):
         """Writes the schema of exec_properties['task'] and ['classes']."""
         self._log_startup(input_dict, output_dict, exec_properties)
         schema = task_schema(from_json(Task, exec_properties['task']), tuple(json.loads(exec_properties['classes'])))
-        uri = artifact_utils.get_single_uri(output_dict['schema'])
-        fileio.makedirs(uri)
-        path = os.path.join(uri, SCHEMA_FILE)
-        with fileio.open(path + '.aside', 'w') as file:
-            file.write(text_format.MessageToString(schema))
-        fileio.rename(path + '.aside', path)
+        path = os.path.join(artifact_utils.get_single_uri(output_dict['schema']), SCHEMA_FILE)
+        file_io.write(path, text_format.MessageToString(schema))
 
 
 def task_schema(task: Task, classes: tuple[str, ...]) -> schema_pb2.Schema:

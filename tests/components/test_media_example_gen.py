@@ -145,13 +145,13 @@ def test_odd_media_is_kept_and_found(tmp_path, caplog):
 
 
 def test_a_shard_that_fails_leaves_nothing_and_is_written_whole_at_the_next_try(tmp_path):
-    with pytest.raises(ValueError), executor.ShardFile(str(tmp_path), 'train', 0, 1) as file:
-        file.write(b'half')
+    with pytest.raises(ValueError), executor.shard_writer(str(tmp_path), 'train', 0, 1) as writer:
+        writer.write(b'half')
         raise ValueError
     assert [p.name for p in tmp_path.rglob('*')] == ['Split-train']
     for content in (b'first', b'again'):
-        with executor.ShardFile(str(tmp_path), 'train', 0, 1) as file:
-            file.write(content)
+        with executor.shard_writer(str(tmp_path), 'train', 0, 1) as writer:
+            writer.write(content)
     records = tf.data.TFRecordDataset(str(tmp_path / 'Split-train/data_tfrecord-00000-of-00001.gz'), 'GZIP')
     assert [r.numpy() for r in records] == [b'again']
     assert len(list(tmp_path.iterdir())) == 1

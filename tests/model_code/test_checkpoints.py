@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from model_code import checkpoints, loop, summaries
+from model_code import checkpoints, file_io, loop, summaries
 from model_code.checkpoints import Checkpoints, stop_if_disk_full
 from model_code.errors import PipelineStop
 
@@ -144,6 +144,7 @@ def test_leftovers_of_killed_saves_are_removed_and_nothing_else(tmp_path):
     os.makedirs(tmp_path / 'ckpt-3_temp')
     (tmp_path / 'ckpt-3_temp/part-00000-of-00001.data-00000-of-00001.tempstate12').write_bytes(b'half')
     (tmp_path / 'checkpoint.tmp0123456789abcdef').write_bytes(b'half')
+    (tmp_path / f'{file_io.TEMPORARY}0123456789abcdef.json').write_bytes(b'half')
     make(tmp_path)[1].remove_leftovers()
     assert sorted(os.listdir(tmp_path)) == kept
     assert restored(tmp_path) == (2, {2.0})
@@ -207,11 +208,11 @@ def test_a_full_disk_while_a_checkpoint_is_written(small_disk):
 
 
 def test_a_full_disk_while_history_is_written(small_disk):
-    loop._write_history(small_disk, {'steps': [], 'seconds': 1.0})
+    loop.write_history(small_disk, {'steps': [], 'seconds': 1.0})
     fill(small_disk)
     with pytest.raises(PipelineStop, match='no space left'):
         with stop_if_disk_full(small_disk):
-            loop._write_history(small_disk, {'steps': [], 'seconds': 2.0})
+            loop.write_history(small_disk, {'steps': [], 'seconds': 2.0})
     os.remove(f'{small_disk}/ballast')
     assert loop._read_history(small_disk, 1)['seconds'] == 1.0
 

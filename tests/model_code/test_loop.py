@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model_code import evaluation, loop, polyvit, schedules, summaries
+from model_code import evaluation, file_io, loop, polyvit, schedules, summaries
 from model_code.checkpoints import Checkpoints
 from model_code.preprocessing import image
 from model_code.tasks import Mixture, Task
@@ -192,15 +192,17 @@ def test_event_files_are_whole_after_a_kill_while_they_were_written_anew(tmp_pat
 
     write(0, range(4))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(tf.io.gfile, 'rename', _interrupted)
+        patch.setattr(os, 'replace', _interrupted)
+        patch.setattr(file_io, '_remove', lambda path: None)  # a process that is killed tidies nothing
         write(2, ())
+    assert glob.glob(f'{tmp_path}/tensorboard/{file_io.TEMPORARY}*')
     write(2, range(2, 5))
     assert sorted(events(tmp_path)['loss']) == [0, 1, 2, 3, 4]
     [path] = [p for p in glob.glob(f'{tmp_path}/tensorboard/*') if os.path.getsize(p) > 200][:1]
     os.truncate(path, os.path.getsize(path) - 3)
     write(9, range(9, 10))
     assert 9 in events(tmp_path)['loss']
-    assert not glob.glob(f'{tmp_path}/tensorboard/*.tmp')
+    assert not glob.glob(f'{tmp_path}/tensorboard/{file_io.TEMPORARY}*')
 
 
 def _interrupted(*_, **__):
