@@ -3,7 +3,7 @@ BIN := .venv/bin
 DEMO_ROOT ?= runs/demo
 BENCHMARKS ?= trace_step ingest input_pipeline step many_tasks
 
-.PHONY: demo test bench lock clean
+.PHONY: demo test bench docs lock clean
 .DELETE_ON_ERROR:
 
 demo: .venv/ready
@@ -18,6 +18,10 @@ bench: .venv/ready
 
 .venv/ready: requirements.lock pyproject.toml scripts/setup_env.sh
 	@scripts/setup_env.sh
+
+# The reference of all config fields, from their docstrings.
+docs: .venv/ready
+	@$(BIN)/python scripts/config_reference.py
 
 # Resolves the ranges of pyproject.toml and the pins of requirements.in; versions that the lock has stay where they can.
 lock:

@@ -34,10 +34,10 @@ os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
 from benchmarks import media
 from benchmarks.report import Report, chosen
-from model_code.data import Limits
+from model_code.data import Data, Limits, Source
 from model_code.modalities import MODALITIES, VideoInput
 from model_code.serialization import from_json, to_json
-from model_code.tasks import Task
+from model_code.tasks import Checks
 
 IN_PROCESS = ('--runner=DirectRunner', '--direct_running_mode=in_memory')
 WORKERS = ('--runner=DirectRunner', '--direct_running_mode=multi_processing', '--direct_num_workers={}')
@@ -47,7 +47,7 @@ Row = collections.namedtuple('Row', 'path label split')
 
 # What a child process does: each side returns its seconds, and prints what else it knows as a line of JSON.
 
-def ours(task: Task, spec, out: str, beam_args) -> float:
+def ours(source: Source, spec, out: str, beam_args) -> float:
     """MediaExampleGen's executor, from its arguments to its last shard."""
     from tfx.dsl.components.base import base_beam_executor
     from tfx.types import standard_artifacts
@@ -61,19 +61,20 @@ def ours(task: Task, spec, out: str, beam_args) -> float:
     outputs = {'examples': [examples], 'rejected': [rejected]}
     step = executor.Executor(context)  # Not timed: TFX packs the project for remote workers.
     start = time.perf_counter()
-    step.Do({}, outputs, {'task': to_json(task), 'spec': to_json(spec)})
+    step.Do({}, outputs, {'source': to_json(source), 'checks': to_json(Checks(allow_leaks=True)),
+                           'spec': to_json(spec)})
     return time.perf_counter() - start
 
 
-def loop(task: Task, spec, out: str, beam_args) -> float:
+def loop(source: Source, spec, out: str, beam_args) -> float:
     """The plain loop; of the time, `decoding` is what reading and decoding took."""
     import tensorflow as tf
-    decode = {'image': _image, 'audio': _audio, 'video': _video}[task.modality]
+    decode = {'image': _image, 'audio': _audio, 'video': _video}[source.modality]
     start, decoding = time.perf_counter(), 0.0
     with tf.io.TFRecordWriter(os.path.join(out, 'loop.gz'), 'GZIP') as writer:
-        for row in _rows(task.data):
+        for row in _rows(source.data.folder):
             before = time.perf_counter()
-            with open(os.path.join(task.data, row.path), 'rb') as file:
+            with open(os.path.join(source.data.folder, row.path), 'rb') as file:
                 content = file.read()
             features = decode(content, spec)
             decoding += time.perf_counter() - before
@@ -119,12 +120,13 @@ def _video(content: bytes, spec: VideoInput) -> dict:
         return {'frames': frames, 'height': [height], 'width': [width], 'duration_s': [frame.time - first]}
 
 
-def read_one(task: Task, spec, out: str, beam_args) -> float:
-    """Reads the one clip of the task with the reader alone: a process without TensorFlow, so that its memory shows."""
+def read_one(source: Source, spec, out: str, beam_args) -> float:
+    """Reads the one clip with the reader alone: a process without TensorFlow, so that its memory shows."""
     from media import readers
-    row, = _rows(task.data)
+    row, = _rows(source.data.folder)
     start = time.perf_counter()
-    features = readers.read('video', os.path.join(task.data, row.path), spec, task.limits.for_modality('video'))
+    features = readers.read('video', os.path.join(source.data.folder, row.path), spec,
+                            source.data.limits.for_modality('video'))
     print(json.dumps({'frames': len(features['frames']),
                       'in_flight': len(features['frames']) * features['height'] * features['width'] * 3}))
     return time.perf_counter() - start
@@ -136,14 +138,14 @@ SIDES = {'ours': ours, 'loop': loop, 'read_one': read_one}
 def child(job: dict) -> None:
     if job['pin']:
         os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[-1]})
-    task = from_json(Task, job['task'])
-    spec = from_json(MODALITIES[task.modality].input_class, job['spec'])
+    source = from_json(Source, job['source'])
+    spec = from_json(MODALITIES[source.modality].input_class, job['spec'])
     if job['side'] != 'read_one':
         import tensorflow as tf
 
         from components.media_example_gen import executor  # noqa: F401  imports are not timed
         tf.io.decode_image(_png(0), channels=3, expand_animations=False)  # nor is TensorFlow's own start
-    seconds = SIDES[job['side']](task, spec, job['out'], job['beam_args'])
+    seconds = SIDES[job['side']](source, spec, job['out'], job['beam_args'])
     # A decoder in a process of its own counts as well.
     peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     stored = sum(file.stat().st_size for file in pathlib.Path(job['out']).rglob('*.gz'))
@@ -152,28 +154,28 @@ def child(job: dict) -> None:
 
 # What the parent does.
 
-def run(side: str, task: Task, spec, pin: bool = True, beam_args=IN_PROCESS) -> dict:
+def run(side: str, source: Source, spec, pin: bool = True, beam_args=IN_PROCESS) -> dict:
     """Runs a side in a process of its own; {'seconds', 'peak_mb', 'stored' bytes, and what the side prints}."""
     with tempfile.TemporaryDirectory() as out:
-        job = dict(side=side, task=to_json(task), spec=to_json(spec), out=out, pin=pin, beam_args=beam_args)
+        job = dict(side=side, source=to_json(source), spec=to_json(spec), out=out, pin=pin, beam_args=beam_args)
         result = subprocess.run([sys.executable, '-m', 'benchmarks.ingest', '--child', json.dumps(job)],
                                 capture_output=True, text=True)
     if result.returncode:
-        sys.exit(f'{side} of {task.name} failed:\n{result.stderr[-4000:]}')
+        sys.exit(f'{side} of {source.name} failed:\n{result.stderr[-4000:]}')
     lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith('{')]
     return {name: value for line in lines for name, value in line.items()}
 
 
-def compare(report: Report, name: str, task: Task, spec, target: float, repeats: int) -> tuple[dict, dict]:
+def compare(report: Report, name: str, source: Source, spec, target: float, repeats: int) -> tuple[dict, dict]:
     """Turns of ours and the loop, each on one core; the median ratio of files a second. Returns the last of both.
 
     Ours includes what a run of Beam costs before the first file; it is named, as more files do not make it more, and
     the ratio is told without it, too.
     """
-    rows = _rows(task.data)
-    one = _task('one', task.modality, pathlib.Path(task.data), rows[:1], 'one.csv')
+    rows = _rows(source.data.folder)
+    one = _source('one', source.modality, pathlib.Path(source.data.folder), rows[:1], 'one.csv')
     start = run('ours', one, spec)['seconds']
-    turns = [(run('ours', task, spec), run('loop', task, spec)) for _ in range(repeats)]
+    turns = [(run('ours', source, spec), run('loop', source, spec)) for _ in range(repeats)]
     ours_s, loop_s = (statistics.median(turn[i]['seconds'] for turn in turns) for i in (0, 1))
     rest = statistics.median(b['seconds'] / max(a['seconds'] - start, 1e-9) for a, b in turns)
     report(f'{name}, a core', statistics.median(b['seconds'] / a['seconds'] for a, b in turns), target, True,
@@ -184,13 +186,13 @@ def compare(report: Report, name: str, task: Task, spec, target: float, repeats:
 
 def images(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int, repeats: int):
     files = media.files('image', data)
-    task = _copy('images', 'image', files, folder / 'images', count or 10_000)
+    source = _copy('images', 'image', files, folder / 'images', count or 10_000)
     spec = MODALITIES['image'].input_class()
-    mine, loops = compare(report, 'images', task, spec, 0.7, repeats)
-    stored = _media_bytes(task.data)
+    mine, loops = compare(report, 'images', source, spec, 0.7, repeats)
+    stored = _media_bytes(source.data.folder)
     report('images, stored bytes by media bytes', mine['stored'] / stored, 1.05, False,
            f'{mine["stored"]:,} of {stored:,}; the loop {loops["stored"]:,}')
-    files_count = len(_rows(task.data))
+    files_count = len(_rows(source.data.folder))
     overhead, decoding = (mine['seconds'] - loops['seconds']) / files_count, loops['decoding'] / files_count
     report('images, overhead a file by its decoding', overhead / decoding, 1.0, False,
            f'{1e6 * overhead:.0f} us and {1e6 * decoding:.0f} us')
@@ -211,11 +213,11 @@ def images(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int,
 
 def audio(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int, repeats: int):
     files = media.files('audio', data)
-    task = _copy('audio', 'audio', files, folder / 'audio', count or 2_500)
-    mine, loops = compare(report, 'audio', task, MODALITIES['audio'].input_class(), 0.7, repeats)
+    source = _copy('audio', 'audio', files, folder / 'audio', count or 2_500)
+    mine, loops = compare(report, 'audio', source, MODALITIES['audio'].input_class(), 0.7, repeats)
     pcm = 0
-    for row in _rows(task.data):
-        content = (pathlib.Path(task.data) / row.path).read_bytes()
+    for row in _rows(source.data.folder):
+        content = (pathlib.Path(source.data.folder) / row.path).read_bytes()
         rate, = struct.unpack_from('<I', content, 24)
         pcm += int.from_bytes(content[40:44], 'little') * 16_000 // rate
     report('audio, stored bytes by 16 kHz PCM16', mine['stored'] / pcm, 1.05, False,
@@ -224,9 +226,9 @@ def audio(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int, 
 
 def video(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int, repeats: int):
     files = media.files('video', data)
-    task = _copy('video', 'video', files, folder / 'video', count or 240)
-    mine, loops = compare(report, 'video', task, VideoInput(), 0.85, repeats)
-    stored = _media_bytes(task.data)
+    source = _copy('video', 'video', files, folder / 'video', count or 240)
+    mine, loops = compare(report, 'video', source, VideoInput(), 0.85, repeats)
+    stored = _media_bytes(source.data.folder)
     print(f'video, stored bytes by media bytes: {mine["stored"] / stored:.2f} ({mine["stored"]:,} of {stored:,}; the '
           f'loop {loops["stored"]:,}): frames are JPEG at {VideoInput().frame_rate:g} a second')
 
@@ -241,8 +243,8 @@ def memory(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int,
             path = root / rows[-1].path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(_png(i))
-        task = _task('tiny', 'image', root, rows)
-        peaks.append(run('ours', task, MODALITIES['image'].input_class())['peak_mb'])
+        source = _source('tiny', 'image', root, rows)
+        peaks.append(run('ours', source, MODALITIES['image'].input_class())['peak_mb'])
     report(f'memory of {10 * (count or 5_000):,} files by {count or 5_000:,}', peaks[1] / peaks[0], 1.2, False,
            f'peaks {peaks[1]:.0f} and {peaks[0]:.0f} MB')
 
@@ -252,10 +254,10 @@ def memory(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int,
         root = folder / name
         root.mkdir()
         _long_clip(root / 'clip.mp4', seconds)
-        task = dataclasses.replace(_task(name, 'video', root, [Row('clip.mp4', 'one', 'train')]), limits=Limits(
-            seconds=1e6, frames=100_000))
+        source = _source(name, 'video', root, [Row('clip.mp4', 'one', 'train')],
+                         limits=Limits(seconds=1e6, frames=100_000))
         # As many frames of both, so that only the file's length differs.
-        peaks.append(run('read_one', task, VideoInput(frame_rate=180 / seconds)))
+        peaks.append(run('read_one', source, VideoInput(frame_rate=180 / seconds)))
     grown, in_flight = (peaks[1]['peak_mb'] - peaks[0]['peak_mb']), peaks[1]['in_flight'] / (1 << 20)
     report(f'memory of a video of {hours:g} h over one of a minute, MB', grown, in_flight, False,
            f'peaks {peaks[1]["peak_mb"]:.0f} and {peaks[0]["peak_mb"]:.0f} MB; the target is its {peaks[1]["frames"]} '
@@ -265,7 +267,7 @@ def memory(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int,
 BENCHMARKS = {'images': images, 'video': video, 'audio': audio, 'memory': memory}
 
 
-def _copy(name: str, modality: str, files, root: pathlib.Path, count: int) -> Task:
+def _copy(name: str, modality: str, files, root: pathlib.Path, count: int) -> Source:
     """Copies `count` of the files, evenly spread, below `root`; where there are fewer, they are repeated."""
     if count <= len(files):
         files = [files[i * len(files) // count] for i in range(count)]
@@ -277,7 +279,7 @@ def _copy(name: str, modality: str, files, root: pathlib.Path, count: int) -> Ta
         target = root / rows[-1].path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(files[i % len(files)], target)
-    return _task(name, modality, root, rows)
+    return _source(name, modality, root, rows)
 
 
 def _row(number: int, suffix: str) -> Row:
@@ -286,11 +288,12 @@ def _row(number: int, suffix: str) -> Row:
     return Row(f'{number // 1000}/{number}{suffix}', f'class {number // 5 % 10}', split)
 
 
-def _task(name: str, modality: str, root: pathlib.Path, rows, manifest: str = 'manifest.csv') -> Task:
+def _source(name: str, modality: str, root: pathlib.Path, rows, manifest: str = 'manifest.csv',
+            limits: Limits = Limits()) -> Source:
     with open(root / manifest, 'w', newline='') as file:
         writer = csv.writer(file)
         writer.writerows([Row._fields, *rows])
-    return Task(name, modality, steps=1, batch_size=1, data=str(root), manifest=manifest, allow_leaks=True)
+    return Source(name, modality, Data(str(root), manifest=manifest, limits=limits))
 
 
 def _rows(data: str) -> list[Row]:

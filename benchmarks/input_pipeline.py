@@ -48,7 +48,7 @@ def recipe_task(name: str) -> tuple[Task, int]:
     """(the recipe's task of this name in batches of 8, its number of classes)."""
     from pipeline.configs import nine
     task = nine.get_config().mixture[name]
-    return dataclasses.replace(task, batch_size=BATCH), task.num_classes
+    return dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, batch_size=BATCH)), task.data.num_classes
 
 
 def write_examples(name: str, data: pathlib.Path, folder: str, count: int) -> list[str]:
@@ -175,7 +175,7 @@ def measure(report: Report, name: str, data: pathlib.Path, folder: str, count: i
     from model_code import input_pipeline
     task, classes = recipe_task(SOURCES[name][0])
     files = write_examples(name, data, folder, count or COUNTS[name])
-    without = dataclasses.replace(task, augmentations=(), mixup_alpha=0.0)
+    without = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, augmentations=(), mixup_alpha=0.0))
     iterators = {'ours': iter(input_pipeline.train_dataset(task, classes, MODEL, files)),
                  'plain': iter(input_pipeline.train_dataset(without, classes, MODEL, files)),
                  'bare': iter(bare(task.modality, files))}
@@ -188,8 +188,8 @@ def measure(report: Report, name: str, data: pathlib.Path, folder: str, count: i
     report(f'{name}, input pipeline by the bare decode', ratio['ours'], 0.9, True,
            f'by CPU time {cpu["bare"] / cpu["ours"]:.2f}; '
            + ', '.join(f'{side} {median[side]:.1f} examples/s, {cpu[side]:.2f} ms CPU each' for side in iterators)
-           + f'; without augmentations {ratio["plain"]:.2f}; augmented by {", ".join(task.augmentations)}'
-           + (' and mixup' if task.mixup_alpha else ''))
+           + f'; without augmentations {ratio["plain"]:.2f}; augmented by {", ".join(task.recipe.augmentations)}'
+           + (' and mixup' if task.recipe.mixup_alpha else ''))
     if name == 'picture':  # The same step as image's.
         return
     batch = next(iterators['ours'])

@@ -39,7 +39,7 @@ from benchmarks import media, train_steps
 from benchmarks.report import Report, chosen
 from model_code.modalities import VideoInput
 from model_code.settings import TrainingConfig, preset
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Mixture, Recipe, Task
 
 CLASSES = 10
 
@@ -51,7 +51,7 @@ def tracing(tasks: int, jit: bool, model: str) -> dict:
     import tensorflow as tf
 
     from model_code import training
-    mixture = tuple(Task(f't{i}', 'image', steps=1, batch_size=1) for i in range(tasks))
+    mixture = tuple(Task(f't{i}', 'image', recipe=Recipe(steps=1, batch_size=1)) for i in range(tasks))
     config = preset(model)
     _, make = train_steps.make(mixture, CLASSES, config, TrainingConfig(strategy='one_device', jit=jit))
     batch = tf.zeros([1, *config.image.shape]), tf.zeros([1], tf.int64)
@@ -77,7 +77,7 @@ def start(tasks: int, jit: bool, model: str, data: str, folder: str) -> dict:
     from model_code import input_pipeline, loop, polyvit, strategy
     kinds = {name: files_of.recipe_task(files_of.SOURCES[name][0]) for name in ('image', 'audio', 'video')}
     files = {name: files_of.write_examples(name, pathlib.Path(data), folder, files_of.COUNTS[name]) for name in kinds}
-    mixture = Mixture(tuple(dataclasses.replace(kinds[name][0], name=f'{name}_{i}', steps=2)
+    mixture = Mixture(tuple(_with_steps(kinds[name][0], 2, f'{name}_{i}')
                             for i in range(tasks // len(kinds)) for name in kinds), 'alternating')
     classes = {t.name: kinds[t.modality][1] for t in mixture.tasks}
     model_config = preset(model, video=VideoInput(frames=8))
@@ -100,11 +100,15 @@ def start(tasks: int, jit: bool, model: str, data: str, folder: str) -> dict:
     return {'ends': ends}
 
 
+def _with_steps(task: Task, steps: int, name: str = '') -> Task:
+    return dataclasses.replace(task, name=name or task.name, recipe=dataclasses.replace(task.recipe, steps=steps))
+
+
 def memory(steps: int, folder: str) -> dict:
     """{'rss': {steps done: megabytes}}."""
     from tests.model_code import tiny_training
-    whole = sum(t.steps for t in tiny_training.TASKS)
-    tasks = tuple(dataclasses.replace(t, steps=t.steps * steps // whole) for t in tiny_training.TASKS)
+    whole = sum(t.recipe.steps for t in tiny_training.TASKS)
+    tasks = tuple(_with_steps(t, t.recipe.steps * steps // whole) for t in tiny_training.TASKS)
     tiny_training.write_examples(folder)
     every = steps // 10
     config = dataclasses.replace(tiny_training.CONFIG, checkpoint_every=every, eval_every=every)
@@ -124,7 +128,7 @@ def accumulated(tasks: int, jit: bool) -> dict:
 
     from model_code import training
     config = preset('Ti')
-    mixture = tuple(Task(f't{i}', 'image', steps=1, batch_size=32) for i in range(tasks))
+    mixture = tuple(Task(f't{i}', 'image', recipe=Recipe(steps=1, batch_size=32)) for i in range(tasks))
     recipe = TrainingConfig(optimizer='momentum', strategy='one_device', jit=jit)
     _, make = train_steps.make(mixture, CLASSES, config, recipe)
     step = training.traced(make().accumulated(mixture))

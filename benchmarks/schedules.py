@@ -44,8 +44,9 @@ def train(config_name: str, root: str, schedule: str, share: float) -> dict:
     from components.co_trainer import executor
     from model_code import evaluation, input_pipeline, loop, polyvit, strategy
     config = importlib.import_module(f'pipeline.configs.{config_name}').get_config()
-    mixture = Mixture(tuple(dataclasses.replace(t, steps=max(1, round(share * t.steps))) for t in config.mixture.tasks),
-                      schedule, config.mixture.seed)
+    mixture = Mixture(tuple(dataclasses.replace(t, recipe=dataclasses.replace(
+        t.recipe, steps=max(1, round(share * t.recipe.steps)))) for t in config.mixture.tasks),
+        schedule, config.mixture.seed)
     recipe = dataclasses.replace(config.training, warmup_steps=round(share * config.training.warmup_steps),
                                  checkpoint_every=10 ** 9)
     files = {split: {t.name: sorted(glob.glob(os.path.join(

@@ -30,7 +30,7 @@ from benchmarks import train_steps
 from benchmarks.report import Report, chosen
 from model_code.modalities import VideoInput
 from model_code.settings import TrainingConfig, preset
-from model_code.tasks import Task
+from model_code.tasks import Recipe, Task
 from pipeline.plan import forward_flops
 
 MODEL = preset('S', video=VideoInput(frames=8))
@@ -54,7 +54,7 @@ def measure(kind: str, times: int, jit: bool) -> dict:
     from model_code import training
     matrix = tf.random.normal([SIDE, SIDE])
     product = tf.function(lambda: tf.matmul(matrix, matrix), autograph=False)
-    task = Task(kind, kind, steps=1, batch_size=BATCH)
+    task = Task(kind, kind, recipe=Recipe(steps=1, batch_size=BATCH))
     config = TrainingConfig(optimizer='momentum', strategy='one_device', jit=jit)
     model, make_steps = train_steps.make((task,), CLASSES, MODEL, config)
     step = training.traced(make_steps().single(task))

@@ -1,6 +1,6 @@
 """Transform's preprocessing_fn, one a modality: raw features -> what training reads. Media bytes stay encoded.
 
-Each takes the batched features that TaskSchemaGen's schema describes and custom_config: 'task', 'spec' (the modality's
+Each takes the batched features that TaskSchemaGen's schema describes and custom_config: 'source' (the task's Source), 'spec' (the modality's
 input settings) and 'classes' (the label domain, a list), as JSON. Each returns `id`, `label`, the media feature, and
 writes the vocabulary `<task>_labels`, one label per line, most frequent first. `label` is a place in that file: [N]
 int64, -1 for a label that is not in it; for a multi-label task, or one with label groups, [N, classes] float32, 1 at
@@ -12,10 +12,10 @@ import json
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from model_code.data import Source
 from model_code.modalities import AudioInput
 from model_code.preprocessing import audio as audio_ops
 from model_code.serialization import from_json
-from model_code.tasks import Task
 
 
 def image(inputs, custom_config):
@@ -54,10 +54,10 @@ def audio(inputs, custom_config):
 
 
 def _id_and_label(inputs, custom_config) -> dict:
-    task = from_json(Task, custom_config['task'])
+    source = from_json(Source, custom_config['source'])
     places = tft.compute_and_apply_vocabulary(
-        inputs['label'], vocab_filename=f'{task.name}_labels', default_value=-1, num_oov_buckets=0)
-    if task.multi_hot:
+        inputs['label'], vocab_filename=f'{source.name}_labels', default_value=-1, num_oov_buckets=0)
+    if source.data.multi_hot:
         # How many classes there are must be known while the graph is built: an example's shape is part of its schema.
         classes = len(json.loads(custom_config['classes']))
         places = multi_hot(tf.sparse.to_dense(places, default_value=-1), classes)

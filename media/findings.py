@@ -12,7 +12,8 @@ from typing import Iterable
 
 from media.entries import Listing
 from media.rejections import Rejection
-from model_code.tasks import Task
+from model_code.data import Source
+from model_code.tasks import Checks
 
 FILE = 'findings.json'
 # Of each kind this many are named; all are counted.
@@ -156,40 +157,41 @@ def spelling_variants(labels) -> list[list[str]]:
     return sorted(sorted(group) for group in groups.values() if len(group) > 1)
 
 
-def rare_classes(task: Task, findings: Findings) -> dict[str, int]:
-    """Label -> train examples, where these are fewer than task.min_class_examples; with 0 where there is none."""
-    least = max(1, task.min_class_examples)
-    counts = {label: findings.classes.get(label, {}).get('train', 0) for label in {*task.classes, *findings.classes}}
+def rare_classes(source: Source, checks: Checks, findings: Findings) -> dict[str, int]:
+    """Label -> train examples, where these are fewer than checks.min_class_examples; with 0 where there is none."""
+    least = max(1, checks.min_class_examples)
+    labels = {*source.data.classes, *findings.classes}
+    counts = {label: findings.classes.get(label, {}).get('train', 0) for label in labels}
     return {label: count for label, count in sorted(counts.items()) if count < least}
 
 
-def stops(task: Task, findings: Findings) -> list[str]:
+def stops(source: Source, checks: Checks, findings: Findings) -> list[str]:
     """Why a run of the task must stop, a sentence each; [] where it may go on."""
     reasons = []
     rejected = {reason: tally for reason, tally in findings.rejected.items() if reason != 'missing'}
-    reasons += _too_many(task, findings.total, rejected, task.max_rejected_share, 'could not be read',
+    reasons += _too_many(source, findings.total, rejected, checks.max_rejected_share, 'could not be read',
                          'Mend or remove them, or raise max_rejected_share')
     missing = {reason: tally for reason, tally in findings.rejected.items() if reason == 'missing'}
-    reasons += _too_many(task, findings.total, missing, task.max_missing_share, 'are missing',
+    reasons += _too_many(source, findings.total, missing, checks.max_missing_share, 'are missing',
                          'Fetch them, take them out of the manifest, or raise max_missing_share')
-    if findings.leaks.count and not task.allow_leaks:
+    if findings.leaks.count and not checks.allow_leaks:
         pairs = '; '.join(' = '.join(pair) for pair in findings.leaks.first)
         reasons.append(
-            f'Task {task.name}: {findings.leaks.count:,} media are both in train and in eval, so that the evaluation '
+            f'Task {source.name}: {findings.leaks.count:,} media are both in train and in eval, so that the evaluation '
             f'would flatter the model{_first(findings.leaks)}: {pairs}. Take them out of one split, or set '
             'allow_leaks=True.')
-    absent = [label for label, count in rare_classes(task, findings).items() if not count]
+    absent = [label for label, count in rare_classes(source, checks, findings).items() if not count]
     if absent and findings.examples.get('train'):
-        reasons.append(f'Task {task.name}: {len(absent)} of its classes have no train example: '
+        reasons.append(f'Task {source.name}: {len(absent)} of its classes have no train example: '
                        f'{", ".join(absent[:NAMED])}. Add examples, or take the classes out.')
     return reasons
 
 
-def _too_many(task: Task, total: int, rejected: dict[str, Tally], most: float, what: str, cure: str) -> list[str]:
+def _too_many(source: Source, total: int, rejected: dict[str, Tally], most: float, what: str, cure: str) -> list[str]:
     count = sum(tally.count for tally in rejected.values())
     if not total or count / total <= most:
         return []
-    return [f'Task {task.name}: {count:,} of {total:,} files ({count / total:.1%}) {what}, more than the {most:.1%} '
+    return [f'Task {source.name}: {count:,} of {total:,} files ({count / total:.1%}) {what}, more than the {most:.1%} '
             f'that is allowed{first_rejected(rejected)}. {cure}.']
 
 
@@ -208,7 +210,7 @@ def _first(tally: Tally) -> str:
     return f' (the first {len(tally.first)})' if tally.count > len(tally.first) else ''
 
 
-def remarks(task: Task, findings: Findings) -> list[str]:
+def remarks(source: Source, checks: Checks, findings: Findings) -> list[str]:
     """What a person should know of, and no run stops for; a line each."""
     lines = []
     for name, words in (('duplicates', 'media more than once in a split'), ('leaks', 'media in train and in eval'),
@@ -218,10 +220,10 @@ def remarks(task: Task, findings: Findings) -> list[str]:
             lines.append(f'{tally.count:,} {words}{_first(tally)}: ' + '; '.join(' = '.join(g) for g in tally.first))
     for group in itertools.islice(spelling_variants(findings.classes), NAMED):
         lines.append('labels that differ only in their writing: ' + ', '.join(repr(label) for label in group))
-    rare = {label: count for label, count in rare_classes(task, findings).items() if count}
+    rare = {label: count for label, count in rare_classes(source, checks, findings).items() if count}
     if rare:
         named = ', '.join(f'{label} ({count})' for label, count in itertools.islice(rare.items(), NAMED))
-        lines.append(f'{len(rare)} classes with fewer than {task.min_class_examples} train examples: {named}')
+        lines.append(f'{len(rare)} classes with fewer than {checks.min_class_examples} train examples: {named}')
     for word, tally in sorted(findings.notes.items()):
         lines.append(f'{tally.count:,} {SENTENCES[word]}{_first(tally)}: ' + ', '.join(tally.first))
     return lines

@@ -1,17 +1,20 @@
-"""What a task says of its media: how files are found, which columns of a manifest say what, how large one may be.
+"""Where a task's examples come from: Data and its parts, and Source, which is what a task's lane takes.
 
 No TensorFlow here. The listing (media/listing) and the readers do what these words name.
 """
 
 import dataclasses
 import re
+from typing import Literal, get_args
 
+from model_code import modalities
+from model_code.choices import check_choices
 from model_code.errors import ConfigError
 
-# How a task's files and labels are found below its `data`; '' takes 'folders' without a manifest, else the manifest's
-# ending. The published names are those of the data sets' own annotation files.
-FORMATS = ('', 'folders', 'csv', 'jsonl', 'tar', 'kinetics', 'moments', 'audioset', 'vggsound', 'imagenet', 'pets',
-           'cifar10', 'cifar100')
+# How a task's files and labels are found. The published names are those of the data sets' own annotation files.
+Format = Literal['', 'folders', 'csv', 'jsonl', 'tar', 'kinetics', 'moments', 'audioset', 'vggsound', 'imagenet',
+                 'pets', 'cifar10', 'cifar100']
+FORMATS = get_args(Format)
 # Those that are read from the annotation files that `manifest` names, and those that hold one modality.
 WITH_MANIFEST = ('csv', 'jsonl', 'kinetics', 'moments', 'audioset', 'vggsound', 'pets')
 MODALITIES_OF = {'kinetics': ('video', 'audio'), 'moments': ('video', 'audio'), 'audioset': ('audio', 'video'),
@@ -25,18 +28,19 @@ FEATURES = ('id', 'label', 'labels', 'image', 'audio', 'frames', 'height', 'widt
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """The names of a manifest's columns (CSV) or keys (JSON lines).
-
-    label: '' takes 'label' or 'labels', whichever is there. start, end: seconds of a longer sound or video; a manifest
-    need not have them, nor split. extra: columns kept in the examples as slice features for evaluation, each a feature
-    of the column's name (letters, digits and underscores). '' for split, start or end: that column is not looked at.
-    """
+    """The names of a manifest's columns (CSV) or keys (JSON lines)."""
     path: str = 'path'
+    """The media file, relative to the data folder."""
     label: str = ''
+    """The label or labels; '' takes 'label' or 'labels', whichever is there."""
     split: str = 'split'
+    """The split, train or eval; a manifest need not have it, and '' does not look for it."""
     start: str = 'start'
+    """Where a segment of a longer sound or video begins, in seconds; optional as `split` is."""
     end: str = 'end'
+    """Where the segment ends, in seconds; optional as `split` is."""
     extra: tuple[str, ...] = ()
+    """Columns kept in the examples as slice features for the evaluation, each a feature of the column's name."""
 
     def __post_init__(self):
         for name in self.extra:
@@ -53,16 +57,17 @@ class Columns:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a file may be at most; 0 takes the modality's own value of `LIMITS`.
-
-    bytes: on disk. pixels: of an image or a frame. seconds: of the sound or video that becomes one example (the
-    segment, where one is named). frames: stored of one video. decode_seconds: of the clock, to read one file.
-    """
+    """What a file may be at most; 0 takes the modality's own value of `LIMITS`."""
     bytes: int = 0
+    """Bytes on disk."""
     pixels: int = 0
+    """Pixels of an image or of a video's frame."""
     seconds: float = 0.0
+    """Seconds of the sound or video that becomes one example (the segment, where one is named)."""
     frames: int = 0
+    """Frames stored of one video."""
     decode_seconds: float = 0.0
+    """Seconds of the clock to read one file."""
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -82,3 +87,120 @@ LIMITS = {
     'audio': Limits(bytes=1 << 30, seconds=600.0, decode_seconds=60.0),
     'video': Limits(bytes=64 << 30, pixels=16_000_000, seconds=300.0, frames=10_000, decode_seconds=300.0),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Where a task's examples come from, and what their labels are."""
+    folder: str = ''
+    """The folder of the media: an absolute path, or a URL that Beam's file systems open; '' for a recipe that is only
+    planned."""
+    manifest: tuple[str, ...] = ()
+    """One or several annotation files, relative to `folder`; () where folders or archives say it all:
+    `<class>/<file>` or `<split>/<class>/<file>`."""
+    format: Format = ''
+    """How files and labels are found; '' takes the manifest's ending, or folders where there is no manifest."""
+    columns: Columns = Columns()
+    """The manifest's columns or keys, for csv and jsonl."""
+    label_kind: Literal['single', 'multi', 'groups'] = 'single'
+    """One label per example (softmax), several (a sigmoid per class), or one label in each of `label_groups` (a
+    softmax per group)."""
+    label_groups: tuple[str, ...] = ()
+    """The questions asked of one example, such as ('verb', 'noun'), for label kind 'groups'. The labels are written
+    'verb:cut', 'noun:onion'."""
+    label_separator: str = '|'
+    """What stands between two labels in the manifest's labels column, for label kind 'multi'."""
+    classes: tuple[str, ...] = ()
+    """The label domain, in any order; () takes it from the train split's labels."""
+    num_classes: int = 0
+    """How many classes there are, for recipes planned without their data; 0 takes what the data has."""
+    num_train_examples: int = 0
+    """How many train examples there are, for recipes planned without their data; 0 takes what the data has."""
+    limits: Limits = Limits()
+    """How large a file may be."""
+    eval_share: float = 0.2
+    """The share of examples that a hash of their id puts into eval, where neither manifest nor folder names a split."""
+
+    def __post_init__(self):
+        if isinstance(self.manifest, str):  # one is the usual case: a plain string will do
+            object.__setattr__(self, 'manifest', (self.manifest,))
+
+    def check(self, where: str, modality: str):
+        """Raises ConfigError where a field is wrong for a task of this modality. where: 'Task digits: '."""
+        check_choices(self, where)
+        fitting = MODALITIES_OF.get(self.format, (modality,))
+        if modality not in fitting:
+            raise ConfigError(f'{where}format {self.format!r} holds {" or ".join(fitting)}, not {modality}.')
+        if self.format and bool(self.manifest) != (self.format in WITH_MANIFEST):
+            raise ConfigError(
+                f'{where}format {self.format!r} is read from annotation files; name them in `manifest`, relative to '
+                '`folder`.' if not self.manifest else
+                f'{where}format {self.format!r} takes no manifest; leave `manifest` out.')
+        if self.columns.extra and not self.manifest and self.format not in ('tar', 'imagenet'):
+            raise ConfigError(f'{where}it has no manifest to take the extra columns '
+                              f'{", ".join(self.columns.extra)} from.')
+        if len(set(self.manifest)) != len(self.manifest):
+            raise ConfigError(f'{where}a manifest is named twice in {self.manifest}.')
+        if not self.label_separator:
+            raise ConfigError(f'{where}label_separator is empty; give the text between two labels, such as "|".')
+        if not 0 <= self.eval_share <= 1:
+            raise ConfigError(f'{where}eval_share is {self.eval_share}; it must be from 0 to 1.')
+        if len(set(self.classes)) != len(self.classes):
+            raise ConfigError(f'{where}a class is named twice in {self.classes}.')
+        if self.classes and self.num_classes not in (0, len(self.classes)):
+            raise ConfigError(f'{where}num_classes is {self.num_classes}, but classes names {len(self.classes)}. '
+                              'Leave num_classes out.')
+        self._check_label_groups(where)
+
+    def _check_label_groups(self, where: str):
+        groups = self.label_groups
+        if self.label_kind != 'groups':
+            if groups:
+                raise ConfigError(f"{where}label_groups is {groups}, but label_kind is {self.label_kind!r}. Set "
+                                  "label_kind='groups', or leave label_groups out.")
+            return
+        if len({*groups, 'joint'}) < max(3, 1 + len(groups)) or not all(g and ':' not in g for g in groups):
+            raise ConfigError(f"{where}label_groups is {groups}; label kind 'groups' needs two or more different names "
+                              "without a colon, and none of them 'joint', which is all together.")
+        if self.classes:
+            self.group_ids(where, self.classes)
+
+    def group_ids(self, where: str, labels) -> tuple[tuple[int, ...], ...]:
+        """For each label group, the places in `labels` (a vocabulary) of its classes; () without label groups.
+
+        Raises ConfigError where a label is in none of the groups, or a group has no label.
+        """
+        prefixes = [label.split(':', 1)[0] if ':' in label else '' for label in labels]
+        for label, prefix in zip(labels, prefixes if self.label_groups else ()):
+            if prefix not in self.label_groups:
+                raise ConfigError(f'{where}the label {label!r} is in none of its label_groups {self.label_groups}; '
+                                  f'it must be written {self.label_groups[0]}:... or another.')
+        for group in self.label_groups:
+            if group not in prefixes:
+                raise ConfigError(f'{where}no label starts with {group + ":"!r}; each of its label_groups needs at '
+                                  'least one.')
+        return tuple(tuple(i for i, prefix in enumerate(prefixes) if prefix == group) for group in self.label_groups)
+
+    @property
+    def multi_hot(self) -> bool:
+        """Whether an example's transformed label is [classes] float32, 1 at each of its labels, rather than an id."""
+        return self.label_kind != 'single'
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One task's data by name: all that a lane depends on. A changed recipe or threshold leaves it as it is."""
+    name: str
+    """The task's name."""
+    modality: str
+    """A name of `modalities.MODALITIES`."""
+    data: Data
+    """Where the examples come from."""
+
+    def __post_init__(self):
+        modalities.get_modality(self.modality)
+        self.data.check(f'Task {self.name}: ', self.modality)
+
+    def group_ids(self, labels) -> tuple[tuple[int, ...], ...]:
+        """`Data.group_ids`, with the task's name in its errors."""
+        return self.data.group_ids(f'Task {self.name}: ', labels)

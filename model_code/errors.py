@@ -12,10 +12,13 @@ class PipelineStop(RuntimeError):
     """A component stopped the run on purpose (too many rejected files, an anomaly, ...). Exit code 1."""
 
 
-def unknown(kind: str, name: str, known) -> ConfigError:
-    """The error for a name that is not in a table: lists the valid names, the closest first."""
+def unknown(kind: str, name: str, known, where: str = '') -> ConfigError:
+    """The error for a name that is not in a table: lists the valid names, the closest first.
+
+    where: what the message begins with, such as 'Task digits: '.
+    """
     import difflib
-    known = sorted(known)
+    known = sorted(name for name in known if name)  # '' stands for a default
     closest = difflib.get_close_matches(str(name), known, n=len(known), cutoff=0.0)
     ordered = closest + [k for k in known if k not in closest]
-    return ConfigError(f'There is no {kind} named {name!r}. Known: {", ".join(ordered)}.')
+    return ConfigError(f'{where}There is no {kind} named {name!r}. Known: {", ".join(ordered)}.')

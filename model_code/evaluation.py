@@ -23,7 +23,7 @@ def make_evaluate(model: PolyViT, config: ModelConfig, classes: dict[str, int], 
     batches: of each task, -1 for all of them.
     """
     def make_outputs(task: Task):
-        label = (tf.TensorSpec([None, classes[task.name]], tf.float32) if task.multi_hot
+        label = (tf.TensorSpec([None, classes[task.name]], tf.float32) if task.data.multi_hot
                  else tf.TensorSpec([None], tf.int64))
         signature = [tf.TensorSpec([None, *config.input(task.modality).shape], tf.float32), label]
 
@@ -55,7 +55,7 @@ def make_evaluate(model: PolyViT, config: ModelConfig, classes: dict[str, int], 
 
 def _quality(task: Task, groups, labels: np.ndarray, scores: np.ndarray) -> float:
     """The task's primary metric."""
-    if task.multi_label:
+    if task.data.label_kind == 'multi':
         return metrics.mean_average_precision(labels, scores)
     if groups:
         right = [labels[:, ids].argmax(-1) == scores[:, ids].argmax(-1) for ids in groups]

@@ -88,7 +88,7 @@ class ServedModel(tf.Module):
 
     def _best(self, task: Task, scores_of, media: tf.Tensor) -> dict:
         vocabulary, scores = self.vocabularies[task.name], scores_of(media)
-        if task.label_groups:
+        if task.data.label_groups:
             # [N, groups]: the best label of each group, in the groups' order.
             groups = self.model.groups[task.name]
             ids = tf.stack([tf.gather(tf.constant(g), tf.argmax(tf.gather(scores, g, axis=1), axis=1))
@@ -101,10 +101,10 @@ class ServedModel(tf.Module):
     def _label(self, task: Task, examples: tf.Tensor) -> dict:
         labels = tf.io.parse_example(examples, {'label': tf.io.RaggedFeature(tf.string)})['label']
         ids = tf.ragged.map_flat_values(self.label_ids[task.name].lookup, labels)
-        if task.multi_hot:
+        if task.data.multi_hot:
             one_hot = tf.ragged.map_flat_values(tf.one_hot, ids, len(self.vocabularies[task.name]))
             present = tf.reduce_max(one_hot.to_tensor(), axis=1)
-            if not task.label_groups:
+            if not task.data.label_groups:
                 return {'label': present}
             group = np.zeros(len(self.vocabularies[task.name]), np.float32)
             for number, members in enumerate(self.model.groups[task.name], start=1):
@@ -164,8 +164,8 @@ def model_facts(served: ServedModel) -> dict:
     """What the card says of the model itself: tasks with their classes, inputs, parameters."""
     model = served.model
     count = lambda variables: sum(v.shape.num_elements() for v in variables)
-    tasks = [{'name': t.name, 'modality': t.modality, 'multi_label': t.multi_label,
-              'label_groups': list(t.label_groups), 'primary_metric': t.primary_metric,
+    tasks = [{'name': t.name, 'modality': t.modality, 'multi_label': t.data.label_kind == 'multi',
+              'label_groups': list(t.data.label_groups), 'primary_metric': t.primary_metric,
               'classes': served.vocabularies[t.name]}
              for t in served.mixture_tasks.values()]
     return {

@@ -15,18 +15,18 @@ def pool(tokens: tf.Tensor, pooling: str) -> tf.Tensor:
 class Head(tf_keras.layers.Layer):
     """[batch, tokens, width] -> [batch, classes] float32: pooled, hidden layers with ReLU, one dense output.
 
-    The output's kernel starts at zero where task.zero_init_head.
+    The output's kernel starts at zero where task.recipe.zero_init_head.
     """
 
     def __init__(self, task: Task, classes: int, **kwargs):
         super().__init__(dtype=tf.float32, **kwargs)
-        self.pooling = task.pooling
+        self.pooling = task.recipe.pooling
         self.hidden = [
             tf_keras.layers.Dense(width, activation='relu', kernel_initializer='lecun_normal', dtype=tf.float32,
                                   name=f'hidden_{i}')
-            for i, width in enumerate(task.head_hidden)]
+            for i, width in enumerate(task.recipe.head_hidden)]
         self.output_layer = tf_keras.layers.Dense(
-            classes, kernel_initializer='zeros' if task.zero_init_head else 'lecun_normal', dtype=tf.float32,
+            classes, kernel_initializer='zeros' if task.recipe.zero_init_head else 'lecun_normal', dtype=tf.float32,
             name='output')
 
     def call(self, tokens):

@@ -28,7 +28,7 @@ def initialise(model: PolyViT, path: str, inflation: str = 'central_frame',
 
     path: a ViT's .npz; or of our own: a checkpoint directory (a model_run artifact, or its `checkpoints`) or a
       SavedModel (a pushed version). Any path that TensorFlow opens.
-    inflation: of a ViT's kernel for video, one of settings.INFLATIONS.
+    inflation: of a ViT's kernel for video, a value of TrainingConfig.inflation.
     vocabularies: task -> labels in id order. A head of our own is then taken class by class, by its label.
 
     Raises PipelineStop, which names every array that is missing or of another shape.

@@ -31,7 +31,7 @@ def feature_spec(task: Task, classes: int) -> dict:
     row = modalities.get_modality(task.modality)
     media = (tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True) if row.repeated
              else tf.io.FixedLenFeature([], tf.string))
-    label = tf.io.FixedLenFeature([classes], tf.float32) if task.multi_hot else tf.io.FixedLenFeature([], tf.int64)
+    label = tf.io.FixedLenFeature([classes], tf.float32) if task.data.multi_hot else tf.io.FixedLenFeature([], tf.int64)
     spec = {row.feature: media, 'label': label}
     if task.modality == 'audio':
         spec |= {'log_mel_mean': tf.io.FixedLenFeature([], tf.float32),
@@ -39,12 +39,13 @@ def feature_spec(task: Task, classes: int) -> dict:
     return spec
 
 
-def model_input(task: Task, spec, features: dict, seed: tf.Tensor | None = None) -> tf.Tensor:
+def model_input(modality: str, augmentations: tuple[str, ...], spec, features: dict,
+                seed: tf.Tensor | None = None) -> tf.Tensor:
     """One parsed example -> the tokenizer's input; augmented where there is a seed [2] int32."""
-    row = modalities.get_modality(task.modality)
-    augmentations = task.augmentations if seed is not None else ()
+    row = modalities.get_modality(modality)
+    augmentations = augmentations if seed is not None else ()
     example = row.preprocessing.decode(features[row.feature], spec, augmentations, seed)
-    if task.modality == 'audio':
+    if modality == 'audio':
         example = row.preprocessing.normalize(example, features['log_mel_mean'], features['log_mel_stddev'], spec)
     return row.preprocessing.augment(example, spec, augmentations, seed)
 
@@ -55,8 +56,8 @@ def train_dataset(task: Task, classes: int, config: ModelConfig, files: list[str
     """Endless batches (inputs [batch, *input shape] float32, labels) for one replica: shuffled, augmented, of static
     shape.
 
-    batches_done: the stream goes on behind so many global batches of task.batch_size. context: which host of how many
-    reads; each has files of its own, or, where there are fewer files than hosts, every so manieth record. A batch may
+    batches_done: the stream goes on behind so many global batches. context: which host of how many reads; each has
+    files of its own, or, where there are fewer files than hosts, every n-th record. A batch may
     hold the end of one epoch and the start of the next. counts_dir: where the number of records is remembered.
     labels: [batch] int64, or [batch, classes] float32 for multi-hot and mixed ones.
     """
@@ -66,7 +67,7 @@ def train_dataset(task: Task, classes: int, config: ModelConfig, files: list[str
     own = sorted(files)[host::hosts] if by_file else sorted(files)
     if not has_records(own):
         raise PipelineStop(f'Task {task.name} has no training example in {own}; it needs at least one.')
-    position = batches_done * task.batch_size // (hosts if by_file else 1)
+    position = batches_done * task.recipe.batch_size // (hosts if by_file else 1)
     epoch, offset = divmod(position, count_records(own, counts_dir)) if position else (0, 0)
 
     records = tf.data.Dataset.range(epoch, tf.int64.max).flat_map(
@@ -79,9 +80,9 @@ def train_dataset(task: Task, classes: int, config: ModelConfig, files: list[str
     numbered = tf.data.Dataset.zip((tf.data.Dataset.range(first, tf.int64.max), records))
     examples = numbered.map(_example_function(task, classes, spec, tf.constant([seed, host], tf.int32)),
                             num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    batch_size = context.get_per_replica_batch_size(task.batch_size)
+    batch_size = context.get_per_replica_batch_size(task.recipe.batch_size)
     batches = examples.batch(batch_size, drop_remainder=True)
-    if task.mixup_alpha:
+    if task.recipe.mixup_alpha:
         numbers = tf.data.Dataset.range(first // batch_size, tf.int64.max)
         batches = tf.data.Dataset.zip((numbers, batches)).map(
             lambda number, batch: _mixed(task, classes, *batch, _seed_of(tf.constant([seed, host], tf.int32), number)),
@@ -108,7 +109,7 @@ def first_inputs(task: Task, classes: int, config: ModelConfig, files: list[str]
     example = _example_function(task, classes, config.input(task.modality), tf.constant([seed, 0], tf.int32))
     records = tf.data.TFRecordDataset(sorted(files), compression_type='GZIP').take(count)
     inputs, labels = map(tf.stack, zip(*(example(number, record) for number, record in records.enumerate())))
-    if task.mixup_alpha:
+    if task.recipe.mixup_alpha:
         inputs, _ = _mixed(task, classes, inputs, labels, tf.constant([seed, 0], tf.int32))
     return inputs
 
@@ -131,8 +132,7 @@ def _seed_of(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
 def _example_function(task: Task, classes: int, spec, seed: tf.Tensor | None = None):
     """A function of a record, or with a seed of (its position in the stream, record), -> (input, label)."""
     parsed_features = feature_spec(task, classes)
-    recipe = Task('any', task.modality, steps=1, batch_size=1, augmentations=task.augmentations)
-    to_input = _input_function(recipe, spec)
+    to_input = _input_function(task.modality, task.recipe.augmentations, spec)
 
     def example(record, example_seed=None):
         features = tf.io.parse_single_example(record, parsed_features)
@@ -144,14 +144,15 @@ def _example_function(task: Task, classes: int, spec, seed: tf.Tensor | None = N
 
 
 @functools.cache
-def _input_function(recipe: Task, spec) -> tf.types.experimental.GenericFunction:
+def _input_function(modality: str, augmentations: tuple[str, ...], spec) -> tf.types.experimental.GenericFunction:
     """model_input as a function that tasks of the same modality and augmentations share: it takes long to trace."""
-    return tf.function(lambda features, seed: model_input(recipe, spec, features, seed), autograph=False)
+    return tf.function(lambda features, seed: model_input(modality, augmentations, spec, features, seed),
+                       autograph=False)
 
 
 def _mixed(task: Task, classes: int, inputs, labels, seed):
-    targets = labels if task.multi_hot else tf.one_hot(labels, classes)
-    return audio.mixup(inputs, targets, task.mixup_alpha, draws.fold(seed, 'mixup'))
+    targets = labels if task.data.multi_hot else tf.one_hot(labels, classes)
+    return audio.mixup(inputs, targets, task.recipe.mixup_alpha, draws.fold(seed, 'mixup'))
 
 
 def _options() -> tf.data.Options:

@@ -164,7 +164,7 @@ class _Training:
         name = 'all' if self._accumulated else task.name
         count = schedules.run_length(self._sequence, step, self._longest(name), self._config.checkpoint_every,
                                      self._config.eval_every)
-        coefficient = 1 if self._accumulated else task.learning_rate_coefficient
+        coefficient = 1 if self._accumulated else task.recipe.learning_rate_coefficient
         rates = np.float32([coefficient * schedules.learning_rate(self._config, self._total, s)
                             for s in range(step, step + count)])
         losses, norms = (x.numpy() for x in self._runs[name](tf.constant(step), tf.constant(rates)))
@@ -200,7 +200,7 @@ class _Training:
         values = {f'loss/{name}': loss, f'learning_rate/{name}': rate, f'gradient_norm/{name}': norm}
         seconds = self._progress.step_seconds.get(name)
         if seconds:
-            size = sum(t.batch_size for t in self._mixture.tasks if name in ('all', t.name))
+            size = sum(t.recipe.batch_size for t in self._mixture.tasks if name in ('all', t.name))
             values[f'examples_per_second/{name}'] = size / seconds
         self._summaries.scalars(step, values)
 

@@ -18,12 +18,13 @@ def loss(task: Task, logits: tf.Tensor, labels: tf.Tensor, groups: tuple[tuple[i
     ones of single-label tasks).
     """
     targets = tf.one_hot(labels, logits.shape[-1]) if labels.dtype.is_integer else labels
-    if task.multi_label:
+    if task.data.label_kind == 'multi':
         return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), axis=-1)
+    smoothing = task.recipe.label_smoothing
     if not groups:
-        return _softmax_cross_entropy(targets, logits, task.label_smoothing)
+        return _softmax_cross_entropy(targets, logits, smoothing)
     return tf.add_n([
-        _softmax_cross_entropy(tf.gather(targets, ids, axis=-1), tf.gather(logits, ids, axis=-1), task.label_smoothing)
+        _softmax_cross_entropy(tf.gather(targets, ids, axis=-1), tf.gather(logits, ids, axis=-1), smoothing)
         for ids in groups]) / len(groups)
 
 
@@ -35,7 +36,7 @@ def _softmax_cross_entropy(targets, logits, smoothing: float) -> tf.Tensor:
 def scores(task: Task, logits: tf.Tensor, groups: tuple[tuple[int, ...], ...] = ()) -> tf.Tensor:
     """[batch, classes] float32 in [0, 1]: softmax, within each label group where there are groups; a sigmoid a class
     for a multi-label task."""
-    if task.multi_label:
+    if task.data.label_kind == 'multi':
         return tf.nn.sigmoid(logits)
     if not groups:
         return tf.nn.softmax(logits)

@@ -20,10 +20,13 @@ def _check_divides(modality: str, what: str, size: int, patch: int):
 
 @dataclasses.dataclass(frozen=True)
 class ImageInput:
-    """Pixels [height, width, 3], float32 in [-1, 1], cut into `patch` (rows, columns)."""
+    """Pixels [height, width, 3], float32 in [-1, 1], cut into patches."""
     height: int = 224
+    """Rows of the model's input, a multiple of the patch's."""
     width: int = 224
+    """Columns, likewise."""
     patch: tuple[int, int] = (16, 16)
+    """Rows and columns of a patch, which becomes one token."""
 
     def __post_init__(self):
         _check_divides('image', 'height', self.height, self.patch[0])
@@ -40,17 +43,19 @@ class ImageInput:
 
 @dataclasses.dataclass(frozen=True)
 class AudioInput:
-    """A log-mel spectrogram [frames, mel_bins, channels], float32, cut into `patch` (frames, bins).
-
-    The sound is 16 kHz mono; a frame every `hop_s` seconds, of `window_s` seconds. Shorter sounds are padded with
-    silence, longer ones cropped. channels 3 repeats the spectrogram (for a tokenizer that starts from a ViT).
-    """
+    """A log-mel spectrogram [frames, mel_bins, channels], float32, cut into patches, of a sound at 16 kHz, mono."""
     frames: int = 800
+    """Spectrogram frames; a shorter sound is padded with silence, a longer one cropped."""
     mel_bins: int = 128
+    """Bins of the mel scale."""
     patch: tuple[int, int] = (16, 16)
+    """Frames and bins of a patch, which becomes one token."""
     channels: int = 1
+    """3 repeats the spectrogram, for a tokenizer that starts from a ViT's weights."""
     window_s: float = 0.025
+    """Seconds of sound in one frame."""
     hop_s: float = 0.010
+    """Seconds from one frame to the next."""
 
     def __post_init__(self):
         _check_divides('audio', 'frames', self.frames, self.patch[0])
@@ -67,17 +72,19 @@ class AudioInput:
 
 @dataclasses.dataclass(frozen=True)
 class VideoInput:
-    """Frames [frames, height, width, 3], float32 in [-1, 1], cut into tubelets `patch` (frames, rows, columns).
-
-    The reader stores JPEG frames at `frame_rate` per second with the short side at most `short_side` pixels; `frames`
-    of them, evenly spread over the clip, are the model's input.
-    """
+    """Frames [frames, height, width, 3], float32 in [-1, 1], cut into tubelets."""
     frames: int = 32
+    """Frames of the model's input, evenly spread over the clip."""
     height: int = 224
+    """Rows of a frame, a multiple of the tubelet's."""
     width: int = 224
+    """Columns, likewise."""
     patch: tuple[int, int, int] = (4, 16, 16)
+    """Frames, rows and columns of a tubelet, which becomes one token."""
     frame_rate: float = 12.5
+    """Frames per second that ingest stores."""
     short_side: int = 256
+    """The most pixels that the short side of a stored frame has."""
 
     def __post_init__(self):
         _check_divides('video', 'frames', self.frames, self.patch[0])

@@ -28,9 +28,9 @@ class PolyViT(tf.Module):
         self.tasks = {t.name: t for t in mixture.tasks}
         self.groups = {name: (groups or {}).get(name, ()) for name in self.tasks}
         for task in mixture.tasks:
-            if len(self.groups[task.name]) != len(task.label_groups):
-                raise ValueError(f'Task {task.name} has the label groups {task.label_groups}, but groups has the ids '
-                                 f'of {len(self.groups[task.name])}.')
+            if len(self.groups[task.name]) != len(task.data.label_groups):
+                raise ValueError(f'Task {task.name} has the label groups {task.data.label_groups}, but groups has the '
+                                 f'ids of {len(self.groups[task.name])}.')
         self.tokenizers = {}
         for name in mixture.modalities:
             tokenizer = tokenizers.TOKENIZERS[modalities.get_modality(name).tokenizer]
@@ -62,7 +62,7 @@ class PolyViT(tf.Module):
         Pooled as the head of the modality's first task pools it: a class token that no head reads has learned nothing.
         """
         task = next(t for t in self.tasks.values() if t.modality == modality)
-        return heads.pool(self.encode(modality, inputs), task.pooling)
+        return heads.pool(self.encode(modality, inputs), task.recipe.pooling)
 
     def logits(self, task: str, inputs: tf.Tensor, training: bool = False,
                seed: tf.Tensor | None = None) -> tf.Tensor:
@@ -71,8 +71,8 @@ class PolyViT(tf.Module):
         seed: [2] int32; what dropout and stochastic depth draw in training is a function of it. Needed where
         config.dropout or the task's stochastic_depth is not 0.
         """
-        recipe = self.tasks[task]
-        tokens = self.encode(recipe.modality, inputs, training, recipe.stochastic_depth, seed)
+        chosen = self.tasks[task]
+        tokens = self.encode(chosen.modality, inputs, training, chosen.recipe.stochastic_depth, seed)
         return self.heads[task](tokens)
 
     def head_loss(self, task: str, tokens: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -81,8 +81,8 @@ class PolyViT(tf.Module):
 
     def loss(self, task: str, inputs: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """[batch] float32, each example's loss in training. labels: see losses.loss."""
-        recipe = self.tasks[task]
-        tokens = self.encode(recipe.modality, inputs, True, recipe.stochastic_depth, seed)
+        chosen = self.tasks[task]
+        tokens = self.encode(chosen.modality, inputs, True, chosen.recipe.stochastic_depth, seed)
         return self.head_loss(task, tokens, labels)
 
     def scores(self, task: str, inputs: tf.Tensor) -> tf.Tensor:

@@ -14,7 +14,7 @@ def task_sequence(mixture: Mixture) -> np.ndarray:
     'weighted' has each task exactly its number of steps, shuffled; 'uniform' draws each with probability 1/n.
     An 'accumulated' step trains every task, so its sequence is one index a step that nobody reads.
     """
-    steps = [t.steps for t in mixture.tasks]
+    steps = [t.recipe.steps for t in mixture.tasks]
     total, n = sum(steps), len(steps)
     rng = np.random.default_rng(mixture.seed)
     in_order = np.repeat(np.arange(n, dtype=np.int32), steps)

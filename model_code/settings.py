@@ -1,21 +1,19 @@
 """ModelConfig and TrainingConfig: what the trainer needs beside the mixture. No TensorFlow here."""
 
 import dataclasses
+from typing import Literal
 
 from model_code import modalities
+from model_code.choices import check_choices
 from model_code.errors import ConfigError, unknown
 
-STRATEGIES = ('auto', 'tpu', 'mirrored', 'multi_worker', 'one_device')
-INFLATIONS = ('central_frame', 'average')
-PRECISIONS = ('float32', 'bfloat16', 'float16')
-LEARNING_RATE_SCHEDULES = ('cosine', 'constant')
 # 'momentum' is SGD with momentum 0.9 (training.Momentum); the others are tf_keras.optimizers' classes with their
 # defaults. (Nadam counts in Python; inside a tf.function its first steps are shorter than its authors', without the
 # bias correction.)
 OPTIMIZERS = {'momentum': 'Momentum', 'adam': 'Adam', 'adamw': 'AdamW', **{name: name for name in (
     'Adadelta', 'Adafactor', 'Adagrad', 'Adam', 'AdamW', 'Adamax', 'Ftrl', 'Lion', 'Nadam', 'RMSprop', 'SGD')}}
 
-# ViT presets: layers, width, heads, MLP width (polyvit.md, Model).
+# The ViT sizes (Dosovitskiy et al., ICLR 2021, table 1; Touvron et al., ICML 2021, table 1).
 PRESETS = {
     'Ti': dict(layers=12, width=192, heads=3, mlp_width=768),
     'S': dict(layers=12, width=384, heads=6, mlp_width=1536),
@@ -26,21 +24,25 @@ PRESETS = {
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The encoder's size and each modality's input.
-
-    modality_layers: so many of the `layers` blocks, the first, are each modality's own (the paper's L_adapt); 0 shares
-      all of them.
-    dropout: a rate in [0, 1), after each attention and in each MLP. (Stochastic depth is a task's.)
-    """
+    """The encoder's size and each modality's input."""
     layers: int = 12
+    """Transformer blocks."""
     width: int = 192
+    """The size of a token; a multiple of `heads`."""
     heads: int = 3
+    """Attention heads."""
     mlp_width: int = 768
+    """The size of the hidden layer in each block's MLP."""
     modality_layers: int = 0
+    """How many of the `layers` blocks, the first, are each modality's own (the paper's L_adapt); 0 shares all."""
     dropout: float = 0.0
+    """A rate in [0, 1), after each attention and in each MLP. (Stochastic depth is a task's.)"""
     image: modalities.ImageInput = modalities.ImageInput()
+    """What image tasks take in."""
     audio: modalities.AudioInput = modalities.AudioInput()
+    """What audio tasks take in."""
     video: modalities.VideoInput = modalities.VideoInput()
+    """What video tasks take in."""
 
     def __post_init__(self):
         if self.width % self.heads:
@@ -66,46 +68,48 @@ def preset(name: str, **overrides) -> ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How the mixture is trained.
-
-    optimizer: a name of OPTIMIZERS.
-    learning_rate: the shared schedule's peak: linear warm-up over warmup_steps, then, by learning_rate_schedule, cosine
-      to 0 at the last step, or constant.
-    weight_decay: decoupled, times the learning rate; not of biases, norms, class tokens and position embeddings.
-    clip_norm: gradients' global norm, over all replicas, is clipped to this; 0 does not clip.
-    checkpoint_every: steps between checkpoints (there is one every 10 minutes besides).
-    eval_every: steps between evaluations of a few batches of each task's eval split, for TensorBoard; 0 is never.
-    eval_batch_size: examples a batch outside training.
-    precision: what matrices are multiplied in: float32, bfloat16, or float16 (with dynamic loss scaling). Variables and
-      the exported model are float32.
-    jit: compile the steps with XLA. replicas: for 'mirrored' on CPU, how many logical devices; 0 takes what is there.
-    tpu: the TPU's name for strategy 'tpu' ('' on a TPU VM, 'local').
-    initial_checkpoint: what the weights start from, '' for nothing: a public ViT's .npz, or a pushed version, model_run
-      or checkpoint directory of our own. inflation: how a ViT's kernel becomes a video's (model_code.initialisation).
-    """
+    """How the mixture is trained."""
     optimizer: str = 'adamw'
+    """A name of `OPTIMIZERS`: 'momentum' (the paper's), 'adam', 'adamw', or a class of tf_keras.optimizers."""
     learning_rate: float = 1e-3
-    learning_rate_schedule: str = 'cosine'
+    """The shared schedule's peak, reached by a linear warm-up."""
+    learning_rate_schedule: Literal['cosine', 'constant'] = 'cosine'
+    """After the warm-up: cosine to 0 at the last step, or constant."""
     warmup_steps: int = 100
+    """Steps of the linear warm-up."""
     weight_decay: float = 0.0
+    """Decoupled, times the learning rate; not of biases, norms, class tokens and position embeddings."""
     clip_norm: float = 1.0
+    """The gradients' global norm, over all replicas, is clipped to this; 0 does not clip."""
     seed: int = 0
+    """What initial weights, shuffling, augmentations and dropout draw from."""
     checkpoint_every: int = 500
+    """Steps between checkpoints (there is one every 10 minutes besides)."""
     eval_every: int = 0
+    """Steps between evaluations of a few batches of each task's eval split, for TensorBoard; 0 is never."""
     eval_batch_size: int = 64
-    precision: str = 'float32'
+    """Examples per batch outside training."""
+    precision: Literal['float32', 'bfloat16', 'float16'] = 'float32'
+    """What matrices are multiplied in (float16 with dynamic loss scaling). Variables and the exported model are
+    float32."""
     jit: bool = False
-    strategy: str = 'auto'
+    """Compile the steps with XLA."""
+    strategy: Literal['auto', 'tpu', 'mirrored', 'multi_worker', 'one_device'] = 'auto'
+    """The tf.distribute strategy; 'auto' takes the best that the machine offers."""
     replicas: int = 0
+    """For 'mirrored' on CPU: how many logical devices; 0 takes what is there."""
     tpu: str = ''
+    """The TPU's name for strategy 'tpu'; '' on a TPU VM, which is 'local'."""
     initial_checkpoint: str = ''
-    inflation: str = 'central_frame'
+    """What the weights start from: a public ViT's .npz, or a pushed version, model_run or checkpoint directory of our
+    own; '' is nothing."""
+    inflation: Literal['central_frame', 'average'] = 'central_frame'
+    """How a ViT's 2-D kernel becomes a video's 3-D one (docs/model.md)."""
 
     def __post_init__(self):
-        for field, known in (('inflation', INFLATIONS), ('strategy', STRATEGIES), ('optimizer', OPTIMIZERS),
-                             ('precision', PRECISIONS), ('learning_rate_schedule', LEARNING_RATE_SCHEDULES)):
-            if getattr(self, field) not in known:
-                raise unknown(field.replace('_', ' '), getattr(self, field), known)
+        check_choices(self)
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown('optimizer', self.optimizer, OPTIMIZERS)
         for field, least in (('learning_rate', 0), ('warmup_steps', 0), ('weight_decay', 0), ('clip_norm', 0),
                              ('checkpoint_every', 1), ('eval_every', 0), ('eval_batch_size', 1)):
             if getattr(self, field) < least:
@@ -115,6 +119,6 @@ class TrainingConfig:
 def check_batches(tasks, replicas: int):
     """Each task's batch must divide over the replicas, or some would idle."""
     for task in tasks:
-        if task.batch_size % replicas:
-            raise ConfigError(f'Task {task.name}: batch_size is {task.batch_size}, which does not divide over '
+        if task.recipe.batch_size % replicas:
+            raise ConfigError(f'Task {task.name}: batch_size is {task.recipe.batch_size}, which does not divide over '
                               f'{replicas} replicas. Choose a multiple of {replicas}.')

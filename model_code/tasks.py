@@ -6,191 +6,177 @@ from the first component to the served signature.
 
 import dataclasses
 import re
+from typing import Literal, get_args
 
 from model_code import modalities
-from model_code.data import FORMATS, MODALITIES_OF, WITH_MANIFEST, Columns, Limits
+from model_code.choices import check_choices
+from model_code.data import Data, Source
 from model_code.errors import ConfigError, unknown
 
-# The fields of a Task that its examples depend on, whatever is trained on them. With the others among them, a changed
-# number of steps would ingest all media anew.
-DATA_FIELDS = ('name', 'modality', 'data', 'manifest', 'format', 'columns', 'multi_label', 'label_separator', 'classes',
-               'label_groups', 'limits', 'max_rejected_share', 'max_missing_share', 'allow_leaks', 'min_class_examples',
-               'eval_share')
-# The fields that only decide whether a run stops or a model passes: training does not depend on them.
-THRESHOLD_FIELDS = ('max_rejected_share', 'max_missing_share', 'allow_leaks', 'min_class_examples', 'floor', 'max_drop')
+Schedule = Literal['task_by_task', 'alternating', 'uniform', 'weighted', 'accumulated']
+SCHEDULES = get_args(Schedule)
 
-SCHEDULES = ('task_by_task', 'alternating', 'uniform', 'weighted', 'accumulated')
-POOLINGS = ('token', 'gap')
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a task is trained: the hyper-parameters of its own single-task recipe (PolyViT, section 3.3)."""
+    steps: int
+    """U_j of the paper: the optimiser steps of this task in its own single-task recipe."""
+    batch_size: int
+    """Examples per step, over all replicas."""
+    learning_rate_coefficient: float = 1.0
+    """What the shared learning rate is multiplied by at this task's steps."""
+    augmentations: tuple[str, ...] = ()
+    """Names from the modality's row of `modalities.MODALITIES`, applied in order, in training only."""
+    mixup_alpha: float = 0.0
+    """Mixup of spectrograms and labels with a share from Beta(alpha, alpha); 0 is none; audio only."""
+    label_smoothing: float = 0.0
+    """In [0, 1); not for label kind 'multi'."""
+    zero_init_head: bool = False
+    """The head's output starts at zero (the paper's choice for video and audio)."""
+    pooling: Literal['token', 'gap'] = 'token'
+    """What the head reads: the class token, or the mean of all tokens."""
+    head_hidden: tuple[int, ...] = ()
+    """Widths of the head's hidden layers (ReLU); () is one dense output."""
+    stochastic_depth: float = 0.0
+    """In [0, 1): block l of L is dropped for an example with probability l / (L - 1) times this, in training."""
+
+    def check(self, where: str, modality: str):
+        """Raises ConfigError where a field is wrong for a task of this modality. where: 'Task digits: '."""
+        check_choices(self, where)
+        row = modalities.get_modality(modality)
+        for augmentation in self.augmentations:
+            if augmentation not in row.augmentations:
+                raise unknown(f'{modality} augmentation', augmentation, row.augmentations, where)
+        for field in ('steps', 'batch_size'):
+            if getattr(self, field) < 1:
+                raise ConfigError(f'{where}{field} is {getattr(self, field)}; it must be at least 1.')
+        for field in ('label_smoothing', 'stochastic_depth'):
+            if not 0 <= getattr(self, field) < 1:
+                raise ConfigError(f'{where}{field} is {getattr(self, field)}; it must be in [0, 1).')
+        if self.mixup_alpha < 0 or self.mixup_alpha and modality != 'audio':
+            raise ConfigError(f'{where}mixup_alpha is {self.mixup_alpha} for {modality}; it must be 0 or more, and 0 '
+                              'for anything but audio.')
+        if any(width < 1 for width in self.head_hidden):
+            raise ConfigError(f'{where}head_hidden is {self.head_hidden}; each width must be at least 1.')
+
+
+@dataclasses.dataclass(frozen=True)
+class Checks:
+    """When a task's data stop a run before training."""
+    max_rejected_share: float = 0.01
+    """More rejected files than this share of all stop the run; missing files count apart."""
+    max_missing_share: float = 0.01
+    """The same for files that the annotations name and nobody has (a fifth of VGGSound is gone)."""
+    allow_leaks: bool = False
+    """The same media in train and eval is only reported; else it stops the run."""
+    min_class_examples: int = 1
+    """A class with fewer train examples is reported; one without any always stops the run."""
+
+    def check(self, where: str):
+        """Raises ConfigError where a field is wrong. where: 'Task digits: '."""
+        for field in ('max_rejected_share', 'max_missing_share'):
+            if not 0 <= getattr(self, field) <= 1:
+                raise ConfigError(f'{where}{field} is {getattr(self, field)}; it must be from 0 to 1.')
+
+
+@dataclasses.dataclass(frozen=True)
+class Gate:
+    """When a trained model is refused because of a task."""
+    floor: float = 0.0
+    """The least value of the task's primary metric that the gate accepts."""
+    max_drop: float = 0.02
+    """How far the primary metric may fall below that of the model being served."""
+
+    def check(self, where: str):
+        """Raises ConfigError where a field is wrong. where: 'Task digits: '."""
+        if not 0 <= self.floor <= 1:
+            raise ConfigError(f'{where}floor is {self.floor}; it must be from 0 to 1.')
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One data set to learn.
-
-    name: lower-case letters, digits and underscores; the prefix of this task's components and signatures.
-    modality: image, audio or video.
-    data: the folder of the media (an absolute path; any file system that Beam opens). '' is allowed for recipes that
-      are only planned.
-    manifest: one or several annotation files, their paths relative to `data`; () where folders or archives say it all:
-      `<class>/<file>` or `<split>/<class>/<file>`.
-    format: how the files and labels are found, a name of FORMATS; '' takes the manifest's ending, or folders.
-    columns: the manifest's columns or keys, for csv and jsonl.
-    multi_label: an example may have several labels, joined by `label_separator` in the manifest's labels column;
-      sigmoid cross-entropy instead of softmax cross-entropy.
-    classes: the label domain, any order. () takes it from the train split's labels (the folder names or manifest).
-    num_classes: for recipes planned without their data; 0 means len(classes) or what the data has.
-    num_train_examples: the same, for planning.
-    steps: U_j of the paper, the optimiser steps of this task in its own single-task recipe.
-    batch_size: examples a step, over all replicas.
-    learning_rate_coefficient: multiplies the shared schedule at this task's steps.
-    augmentations: names from the modality's row of modalities.MODALITIES, applied in order, in training only.
-    label_smoothing: in [0, 1); not for multi-label tasks.
-    zero_init_head: the head's output starts at zero (the paper's choice for video and audio).
-    pooling: what the head reads: 'token', the class token, or 'gap', the mean of all tokens.
-    head_hidden: widths of the head's hidden layers (ReLU); () is one dense output.
-    stochastic_depth: in [0, 1); in training, block l of L is dropped for a sample with probability
-      l / (L - 1) * stochastic_depth.
-    label_groups: for several questions about one example, such as ('verb', 'noun'): each example has one label a group,
-      written 'verb:cut', 'noun:onion'; a softmax for each group, all in one head. () is no groups.
-    limits: how large a file may be; zeros take the modality's own limits.
-    max_rejected_share: more rejected files than this share of all stops the run; files that are missing count apart.
-    max_missing_share: the same for files that the annotations name and nobody has (a fifth of VGGSound is gone).
-    allow_leaks: the same media in train and eval is only reported; else it stops the run.
-    min_class_examples: a class with fewer train examples is reported; one without any always stops the run.
-    eval_share: the share of examples hashed to eval where neither manifest nor folder names a split.
-    floor: the least value of `primary_metric` that the gate accepts.
-    max_drop: how far `primary_metric` may fall below the model being served.
-    """
+    """One data set to learn."""
     name: str
+    """Lower-case letters, digits and underscores; the prefix of this task's components and signatures."""
     modality: str
-    steps: int
-    batch_size: int
-    data: str = ''
-    manifest: tuple[str, ...] = ()
-    format: str = ''
-    columns: Columns = Columns()
-    multi_label: bool = False
-    label_separator: str = '|'
-    classes: tuple[str, ...] = ()
-    num_classes: int = 0
-    num_train_examples: int = 0
-    learning_rate_coefficient: float = 1.0
-    augmentations: tuple[str, ...] = ()
-    mixup_alpha: float = 0.0
-    label_smoothing: float = 0.0
-    zero_init_head: bool = False
-    pooling: str = 'token'
-    head_hidden: tuple[int, ...] = ()
-    stochastic_depth: float = 0.0
-    label_groups: tuple[str, ...] = ()
-    limits: Limits = Limits()
-    max_rejected_share: float = 0.01
-    max_missing_share: float = 0.01
-    allow_leaks: bool = False
-    min_class_examples: int = 1
-    eval_share: float = 0.2
-    floor: float = 0.0
-    max_drop: float = 0.02
+    """A name of `modalities.MODALITIES`: image, audio or video."""
+    data: Data = dataclasses.field(default=Data(), kw_only=True)
+    """Where the examples come from."""
+    recipe: Recipe = dataclasses.field(kw_only=True)
+    """How they are trained on."""
+    checks: Checks = dataclasses.field(default=Checks(), kw_only=True)
+    """When the data stop a run."""
+    gate: Gate = dataclasses.field(default=Gate(), kw_only=True)
+    """When a model is refused."""
+
+    def __new__(cls, *args, **fields):
+        """Before the fields are set: a config in the flat form of version 0.1 is shown the new form."""
+        if len(args) > 2 or _PART_OF.keys() & fields.keys() or not isinstance(fields.get('data', Data()), Data):
+            raise ConfigError(_new_form(args, fields))
+        return super().__new__(cls)
 
     def __post_init__(self):
         if not re.fullmatch(r'[a-z][a-z0-9_]*', self.name):
             raise ConfigError(f'Task name {self.name!r}: use lower-case letters, digits and underscores, a letter '
                               'first.')
-        row = modalities.get_modality(self.modality)
-        if isinstance(self.manifest, str):  # one is the usual case: a plain string will do
-            object.__setattr__(self, 'manifest', (self.manifest,))
-        if self.format not in FORMATS:
-            raise unknown('format', self.format, [name for name in FORMATS if name])
-        fitting = MODALITIES_OF.get(self.format, (self.modality,))
-        if self.modality not in fitting:
-            raise ConfigError(f'Task {self.name}: format {self.format!r} holds {" or ".join(fitting)}, not '
-                              f'{self.modality}.')
-        if bool(self.manifest) != (self.format in WITH_MANIFEST) and self.format:
-            raise ConfigError(
-                f'Task {self.name}: format {self.format!r} is read from annotation files; name them in `manifest`, '
-                'relative to `data`.' if not self.manifest else
-                f'Task {self.name}: format {self.format!r} takes no manifest; leave `manifest` out.')
-        if self.columns.extra and not self.manifest and self.format not in ('tar', 'imagenet'):
-            raise ConfigError(f'Task {self.name}: it has no manifest to take the extra columns '
-                              f'{", ".join(self.columns.extra)} from.')
-        if len(set(self.manifest)) != len(self.manifest):
-            raise ConfigError(f'Task {self.name}: a manifest is named twice in {self.manifest}.')
-        if not self.label_separator:
-            raise ConfigError(f'Task {self.name}: label_separator is empty; give the text between two labels, "|" say.')
-        for augmentation in self.augmentations:
-            if augmentation not in row.augmentations:
-                raise unknown(f'{self.modality} augmentation', augmentation, row.augmentations)
-        for field in ('steps', 'batch_size'):
-            if getattr(self, field) < 1:
-                raise ConfigError(f'Task {self.name}: {field} is {getattr(self, field)}; it must be at least 1.')
-        for field in ('max_rejected_share', 'max_missing_share', 'eval_share', 'floor'):
-            if not 0 <= getattr(self, field) <= 1:
-                raise ConfigError(f'Task {self.name}: {field} is {getattr(self, field)}; it must be from 0 to 1.')
-        for field in ('label_smoothing', 'stochastic_depth'):
-            if not 0 <= getattr(self, field) < 1:
-                raise ConfigError(f'Task {self.name}: {field} is {getattr(self, field)}; it must be in [0, 1).')
-        if self.mixup_alpha < 0 or self.mixup_alpha and self.modality != 'audio':
-            raise ConfigError(f'Task {self.name}: mixup_alpha is {self.mixup_alpha} for {self.modality}; it must be 0 '
-                              'or more, and 0 for anything but audio.')
-        if self.pooling not in POOLINGS:
-            raise unknown('pooling', self.pooling, POOLINGS)
-        if any(width < 1 for width in self.head_hidden):
-            raise ConfigError(f'Task {self.name}: head_hidden is {self.head_hidden}; each width must be at least 1.')
-        self._check_label_groups()
-        if len(set(self.classes)) != len(self.classes):
-            raise ConfigError(f'Task {self.name}: a class is named twice in {self.classes}.')
-        if self.classes and self.num_classes not in (0, len(self.classes)):
-            raise ConfigError(f'Task {self.name}: num_classes is {self.num_classes}, but classes names '
-                              f'{len(self.classes)}. Leave num_classes out.')
-
-    def _check_label_groups(self):
-        groups = self.label_groups
-        if not groups:
-            return
-        if self.multi_label:
-            raise ConfigError(f'Task {self.name}: it is multi_label and has label_groups. A group has one label an '
-                              'example: leave one of the two out.')
-        if len({*groups, 'joint'}) < max(3, 1 + len(groups)) or not all(g and ':' not in g for g in groups):
-            raise ConfigError(f'Task {self.name}: label_groups is {groups}; it must be two or more different names '
-                              "without a colon, and none of them 'joint', which is all together.")
-        if self.classes:
-            self.group_ids(self.classes)
-
-    def group_ids(self, labels) -> tuple[tuple[int, ...], ...]:
-        """For each label group, the places in `labels` (a vocabulary) of its classes; () without label groups.
-
-        Raises ConfigError where a label is in none of the groups, or a group has no label.
-        """
-        prefixes = [label.split(':', 1)[0] if ':' in label else '' for label in labels]
-        for label, prefix in zip(labels, prefixes if self.label_groups else ()):
-            if prefix not in self.label_groups:
-                raise ConfigError(f'Task {self.name}: the label {label!r} is in none of its label_groups '
-                                  f'{self.label_groups}; it must be written {self.label_groups[0]}:... or another.')
-        for group in self.label_groups:
-            if group not in prefixes:
-                raise ConfigError(f'Task {self.name}: no label starts with {group + ":"!r}; each of its label_groups '
-                                  'needs at least one.')
-        return tuple(tuple(i for i, prefix in enumerate(prefixes) if prefix == group) for group in self.label_groups)
+        modalities.get_modality(self.modality)
+        where = f'Task {self.name}: '
+        self.data.check(where, self.modality)
+        self.recipe.check(where, self.modality)
+        self.checks.check(where)
+        self.gate.check(where)
 
     @property
-    def multi_hot(self) -> bool:
-        """Whether an example's transformed label is [classes] float32, 1 at each of its labels, rather than an id."""
-        return self.multi_label or bool(self.label_groups)
+    def source(self) -> Source:
+        """What this task's lane depends on."""
+        return Source(self.name, self.modality, self.data)
+
+    def group_ids(self, labels) -> tuple[tuple[int, ...], ...]:
+        """`Data.group_ids`, with the task's name in its errors."""
+        return self.source.group_ids(labels)
 
     @property
     def primary_metric(self) -> str:
         """The metric that floor and max_drop speak of, by its name in the evaluation's results."""
-        if self.label_groups:
-            return 'joint_accuracy'
-        return 'mean_average_precision' if self.multi_label else 'accuracy'
+        return {'single': 'accuracy', 'multi': 'mean_average_precision', 'groups': 'joint_accuracy'}[
+            self.data.label_kind]
+
+
+# A flat field of version 0.1 -> the part of a Task that it is in now.
+_PART_OF = {field.name: part for part, kind in (('data', Data), ('recipe', Recipe), ('checks', Checks), ('gate', Gate))
+            for field in dataclasses.fields(kind)} | {'multi_label': 'data'}
+
+
+def _new_form(args: tuple, fields: dict) -> str:
+    """The sentence for a Task in the flat form: the new form, with the values that were given."""
+    values = dict(zip(('name', 'modality', 'steps', 'batch_size'), args)) | fields
+    if isinstance(values.get('data'), str):
+        values['folder'] = values.pop('data')
+    if values.pop('multi_label', False):
+        values['label_kind'] = 'multi'
+    elif values.get('label_groups'):
+        values['label_kind'] = 'groups'
+    parts = {'data': [], 'recipe': [], 'checks': [], 'gate': []}
+    for name, value in values.items():
+        if name in _PART_OF:
+            parts[_PART_OF[name]].append(f'{name}={value!r}')
+    written = [repr(values[name]) for name in ('name', 'modality') if name in values]
+    written += [f'{part}={part.capitalize()}({", ".join(given)})' for part, given in parts.items() if given]
+    return (f'Task {values.get("name", "")}: a task is written in four parts: data (where its examples come from), '
+            'recipe (how it is trained), checks (when its data stop a run) and gate (when a model is refused). Write '
+            f'Task({", ".join(written)}).')
 
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-    """Tasks and the schedule that picks one at each step (polyvit.md, co-training schedules)."""
+    """The tasks that are trained together, and the schedule that picks one at each step (PolyViT, section 3.3)."""
     tasks: tuple[Task, ...]
-    schedule: str = 'weighted'
+    """At least one, each with a name of its own."""
+    schedule: Schedule = 'weighted'
+    """Which task each step trains; docs/model.md describes the five."""
     seed: int = 0
+    """What the weighted and uniform schedules draw from."""
 
     def __post_init__(self):
         if not self.tasks:
@@ -200,8 +186,7 @@ class Mixture:
             if names.count(name) > 1:
                 raise ConfigError(f'Two tasks are named {name!r}. Names go with the data to the served signatures: '
                                   'give each task its own.')
-        if self.schedule not in SCHEDULES:
-            raise unknown('schedule', self.schedule, SCHEDULES)
+        check_choices(self)
 
     def __getitem__(self, name: str) -> Task:
         for task in self.tasks:
@@ -216,4 +201,4 @@ class Mixture:
 
     @property
     def total_steps(self) -> int:
-        return sum(t.steps for t in self.tasks)
+        return sum(t.recipe.steps for t in self.tasks)

@@ -141,7 +141,7 @@ class TrainSteps:
                     loss, gradients = self._gradients(task, inputs, labels, seed)
                     total += loss / len(tasks)
                     for variable, gradient in zip(self._model.task_variables(task.name), gradients):
-                        weighted, key = gradient * task.learning_rate_coefficient, variable.ref()
+                        weighted, key = gradient * task.recipe.learning_rate_coefficient, variable.ref()
                         sums[key] = sums[key] + weighted if key in sums else weighted
             return total, *self._reduced([sums[v.ref()] for group in groups for v in group], groups)
 
@@ -162,10 +162,10 @@ class TrainSteps:
 
     def _encode(self, task: Task) -> Callable:
         """The traced function (inputs, seed) -> tokens, shared by tasks whose tokens are computed alike."""
-        key = task.modality, task.stochastic_depth
+        key = modality, depth = task.modality, task.recipe.stochastic_depth
         if key not in self._encoders:
             self._encoders[key] = traced(
-                lambda inputs, seed: self._model.encode(task.modality, inputs, True, task.stochastic_depth, seed),
+                lambda inputs, seed: self._model.encode(modality, inputs, True, depth, seed),
                 jit_compile=self._config.jit or None)
         return self._encoders[key]
 
@@ -173,7 +173,7 @@ class TrainSteps:
         """A replica's share of the global batch's mean loss, and its (scaled) gradients by the task's own variables."""
         with tf.GradientTape() as tape:
             tokens = self._encode(task)(inputs, seed)
-            loss = tf.reduce_sum(self._model.head_loss(task.name, tokens, labels)) / task.batch_size
+            loss = tf.reduce_sum(self._model.head_loss(task.name, tokens, labels)) / task.recipe.batch_size
             scaled = loss * self._loss_scale.value if self._loss_scale else loss
         return loss, tape.gradient(scaled, self._model.task_variables(task.name))
 

@@ -33,7 +33,7 @@ def check(config) -> Facts:
     use_file_systems(config)
     facts = Facts({}, {}, {})
     for task in config.mixture.tasks:
-        if not task.data:
+        if not task.data.folder:
             raise ConfigError(f'Task {task.name} names no data folder, so config {config.name} can be planned and '
                               f'compiled, not run. Set data=... of the task to the folder of its media.')
         classes, fingerprint, counts = _data_facts(task)
@@ -55,7 +55,7 @@ def check_without_data(config) -> Facts:
     use_file_systems(config)
     facts = Facts({}, {}, {})
     for task in config.mixture.tasks:
-        facts.classes[task.name], facts.fingerprints[task.name] = task.classes, RUNTIME
+        facts.classes[task.name], facts.fingerprints[task.name] = task.data.classes, RUNTIME
         if in_reach(task):
             facts.classes[task.name], facts.fingerprints[task.name], facts.counts[task.name] = _data_facts(task)
     return facts
@@ -63,12 +63,12 @@ def check_without_data(config) -> Facts:
 
 def in_reach(task) -> bool:
     """Whether the task's data can be looked at from here."""
-    return bool(task.data) and (remote_files.is_remote(task.data) or os.path.isdir(task.data))
+    return bool(task.data.folder) and (remote_files.is_remote(task.data.folder) or os.path.isdir(task.data.folder))
 
 
 def use_file_systems(config):
     """Gives the file systems that media are on their options, which are among the config's beam_args."""
-    if any(remote_files.is_remote(task.data) for task in config.mixture.tasks):
+    if any(remote_files.is_remote(task.data.folder) for task in config.mixture.tasks):
         remote_files.use_options(config.beam_args)
 
 
@@ -80,7 +80,8 @@ def media_bytes(config) -> int | None:
     for task in config.mixture.tasks:
         if not in_reach(task):
             return None
-        total += sum(max(stat.size, 0) for stat in listing.file_stats(task, listing.list_media(task).entries))
+        entries = listing.list_media(task.source).entries
+        total += sum(max(stat.size, 0) for stat in listing.file_stats(task.source, entries))
     return total
 
 
@@ -110,17 +111,17 @@ def check_replicas(config):
 def _data_facts(task) -> tuple[tuple[str, ...], str, dict[str, int]]:
     """Classes, fingerprint and counts a split of one task. ConfigError where its data or labels are wrong."""
     from media import listing
-    found = listing.list_media(task)
-    classes = listing.classes_of(task, found)
-    if len(classes) < (1 if task.multi_label else 2):
+    found = listing.list_media(task.source)
+    classes = listing.classes_of(task.source, found)
+    if len(classes) < (1 if task.data.label_kind == 'multi' else 2):
         raise ConfigError(f'Task {task.name}: its train split has {len(classes)} label{"s"[:len(classes) != 1]} '
                           f'({", ".join(classes) or "none"}); to classify, it needs at least two.')
-    if task.num_classes and task.num_classes != len(classes):
-        raise ConfigError(f'Task {task.name}: num_classes is {task.num_classes}, but its data have {len(classes)} '
+    if task.data.num_classes and task.data.num_classes != len(classes):
+        raise ConfigError(f'Task {task.name}: num_classes is {task.data.num_classes}, but its data have {len(classes)} '
                           f'labels. Leave num_classes out, or name the classes.')
     _check_names(task, found)
     counts = collections.Counter(e.split for e in found.entries)
-    return tuple(classes), listing.media_fingerprint(task, found), {s: counts[s] for s in ('train', 'eval')}
+    return tuple(classes), listing.media_fingerprint(task.source, found), {s: counts[s] for s in ('train', 'eval')}
 
 
 def _check_names(task, listing):
@@ -133,8 +134,8 @@ def _check_names(task, listing):
         findings.add_example(entry.split, entry.labels, entry.id, ())
     for rejection in listing.rejected:
         findings.add_rejected(rejection)
-    reasons = stops(task, findings)
+    reasons = stops(task.source, task.checks, findings)
     if reasons:
         raise ConfigError(' '.join(reasons))
-    for remark in remarks(task, findings):
+    for remark in remarks(task.source, task.checks, findings):
         logger.warning('%s: %s', task.name, remark)

@@ -13,17 +13,20 @@ from model_code.tasks import Mixture
 
 @dataclasses.dataclass(frozen=True)
 class PipelineConfig:
-    """An experiment: what is learned, by which model, how; `root` holds all that a run writes.
-
-    Under root: pipeline/ (TFX artifacts), metadata.db (ML Metadata), serving/ (the version directories that a server
-    loads), logs/. beam_args: options of the Beam runner (--runner=..., --direct_num_workers=...).
-    """
+    """An experiment: what is learned, by which model, and how."""
     name: str
+    """The experiment's name: the pipeline's name, and the folder under runs/."""
     mixture: Mixture
+    """The tasks and the schedule."""
     model: ModelConfig
+    """The encoder's size and each modality's input."""
     training: TrainingConfig
+    """How the mixture is trained."""
     root: str = ''
+    """What holds all that a run writes: pipeline/ (TFX artifacts), metadata.db (ML Metadata), serving/ (the version
+    directories that a server loads), logs/. '' is runs/<name>."""
     beam_args: tuple[str, ...] = ()
+    """Options of the Beam runner (--runner=..., --direct_num_workers=...); () runs in this process."""
 
     def __post_init__(self):
         if self.training.strategy == 'mirrored' and self.training.replicas:

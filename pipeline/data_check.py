@@ -35,13 +35,14 @@ def check_media(config, workers: int = 0, progress=None) -> dict:
 
 
 def _check_task(task: Task, spec, beam_args, workers: int, progress) -> dict:
-    listed = listing.list_media(task)
+    listed = listing.list_media(task.source)
     read = _read(task, spec, beam_args, listed.entries, workers, progress)
     found, rejected = findings.gather(listed, read)
-    stops = findings.stops(task, found)
-    return {'name': task.name, 'modality': task.modality, 'data': task.data, 'ok': not stops, 'stops': stops,
-            'remarks': findings.remarks(task, found), 'spelling': findings.spelling_variants(found.classes),
-            'few': findings.rare_classes(task, found), **found.to_dict(),
+    stops = findings.stops(task.source, task.checks, found)
+    return {'name': task.name, 'modality': task.modality, 'data': task.data.folder, 'ok': not stops, 'stops': stops,
+            'remarks': findings.remarks(task.source, task.checks, found),
+            'spelling': findings.spelling_variants(found.classes),
+            'few': findings.rare_classes(task.source, task.checks, found), **found.to_dict(),
             'rejected_lines': [rejection.to_dict() for rejection in rejected]}
 
 
@@ -55,7 +56,7 @@ def _read(task: Task, spec, beam_args, entries: list[Entry], workers: int, progr
 
     def read_chunk(chunk):
         if not hasattr(local, 'decoder'):
-            local.decoder = Decoder(task.data, task.modality, spec, task.limits, beam_args)
+            local.decoder = Decoder(task.data.folder, task.modality, spec, task.data.limits, beam_args)
             decoders.append(local.decoder)
         return [(decoded.entry, decoded.notes, decoded.digest, decoded.rejection)
                 for decoded in only_decodable(local.decoder.read(chunk))]

@@ -47,11 +47,11 @@ def _eval_files(config) -> list[tuple]:
     files = {}
     for task in config.mixture.tasks:
         if task.modality not in files:
-            entries = [e for e in listing.list_media(task).entries if e.split == 'eval']
+            entries = [e for e in listing.list_media(task.source).entries if e.split == 'eval']
             if not entries:
                 raise PipelineStop(f'Task {task.name} has no eval file to predict.')
             entry = entries[len(entries) // 2]
-            files[task.modality] = (task, os.path.join(task.data, entry.path), '|'.join(entry.labels))
+            files[task.modality] = (task, os.path.join(task.data.folder, entry.path), '|'.join(entry.labels))
     return list(files.values())
 
 

@@ -28,8 +28,9 @@ from components.serving_check.component import ServingCheck
 from components.task_evaluator.component import TaskEvaluator
 from components.task_schema_gen.component import TaskSchemaGen
 from components.task_validator.component import TaskValidator
+from model_code.data import Data
 from model_code.serialization import to_json
-from model_code.tasks import DATA_FIELDS, THRESHOLD_FIELDS, Mixture, Task
+from model_code.tasks import Checks, Mixture, Task
 from pipeline.checks import Facts
 from pipeline.config import PipelineConfig
 from pipeline.fingerprints import component_version
@@ -53,12 +54,14 @@ def create_pipeline(config: PipelineConfig, facts: Facts, *, pipeline_root: str,
     push_nonce: a value that differs where an unchanged pusher must run again (see local_runner.baseline).
     run_key: fingerprints.run_key; goes to the pushed model's card.
     """
-    mixture = to_json(config.mixture)
+    # Of each mixture only what the component uses: what it does not use must not run it again.
+    trained = to_json(trained_tasks(config.mixture))
+    evaluated = to_json(dataclasses.replace(config.mixture, tasks=tuple(map(_without_checks, config.mixture.tasks))))
     lanes = {task.name: _lane(task, config, facts) for task in config.mixture.tasks}
     examples = {name: lane['MediaExampleGen'].outputs['examples'] for name, lane in lanes.items()}
 
     trainer = CoTrainer(
-        mixture=to_json(training_facts(config.mixture)), model=to_json(config.model),
+        mixture=trained, model=to_json(config.model),
         training=to_json(config.training),
         examples={name: lane['Transform'].outputs['transformed_examples'] for name, lane in lanes.items()},
         transform_graphs={name: lane['Transform'].outputs['transform_graph'] for name, lane in lanes.items()},
@@ -67,15 +70,15 @@ def create_pipeline(config: PipelineConfig, facts: Facts, *, pipeline_root: str,
         serving_dir=serving_dir, version=baseline_version, code_version=component_version('ServingBaseline'))
     evaluators = {
         task.name: TaskEvaluator(
-            task=to_json(task), classes=json.dumps(facts.classes[task.name]), examples=examples[task.name],
-            model=trainer.outputs['model'], baseline_model=baseline.outputs['model'],
+            task=to_json(_without_checks(task)), classes=json.dumps(facts.classes[task.name]),
+            examples=examples[task.name], model=trainer.outputs['model'], baseline_model=baseline.outputs['model'],
             code_version=component_version('TaskEvaluator')).with_id(node_id('TaskEvaluator', task.name))
         for task in config.mixture.tasks}
     serving_check = ServingCheck(
-        mixture=mixture, model=trainer.outputs['model'], examples=examples,
+        mixture=trained, model=trainer.outputs['model'], examples=examples,
         code_version=component_version('ServingCheck'))
     gate = BlessingGate(
-        mixture=mixture, model=trainer.outputs['model'],
+        mixture=evaluated, model=trainer.outputs['model'],
         evaluations={name: e.outputs['evaluation'] for name, e in evaluators.items()},
         blessings={name: e.outputs['blessing'] for name, e in evaluators.items()},
         infra_blessing=serving_check.outputs['infra_blessing'], code_version=component_version('BlessingGate'))
@@ -87,7 +90,7 @@ def create_pipeline(config: PipelineConfig, facts: Facts, *, pipeline_root: str,
         custom_config={'run_key': run_key, 'push_nonce': push_nonce, 'baseline_version': baseline_version},
         code_version=component_version('AtomicPusher'))
     report = Report(
-        mixture=mixture, model=trainer.outputs['model'], model_run=trainer.outputs['model_run'],
+        mixture=to_json(config.mixture), model=trainer.outputs['model'], model_run=trainer.outputs['model_run'],
         blessing=gate.outputs['blessing'], infra_blessing=serving_check.outputs['infra_blessing'],
         rejected={name: lane['MediaExampleGen'].outputs['rejected'] for name, lane in lanes.items()},
         statistics={name: lane['StatisticsGen'].outputs['statistics'] for name, lane in lanes.items()},
@@ -126,15 +129,18 @@ def new_nonce() -> str:
     return uuid.uuid4().hex
 
 
-def data_facts(task: Task) -> Task:
-    """The task without its training recipe and thresholds: what its lane depends on."""
-    return Task(steps=1, batch_size=1, **{name: getattr(task, name) for name in DATA_FIELDS})
+def trained_tasks(mixture: Mixture) -> Mixture:
+    """The mixture as the trainer sees it: of a task's data only what its labels are, no checks, no gate.
+
+    Else another floor, or another limit on a file's size, would train anew.
+    """
+    return dataclasses.replace(mixture, tasks=tuple(
+        Task(t.name, t.modality, recipe=t.recipe,
+             data=Data(label_kind=t.data.label_kind, label_groups=t.data.label_groups)) for t in mixture.tasks))
 
 
-def training_facts(mixture: Mixture) -> Mixture:
-    """The mixture without its thresholds: what the trainer depends on. Else another floor would train anew."""
-    defaults = {f.name: f.default for f in dataclasses.fields(Task) if f.name in THRESHOLD_FIELDS}
-    return dataclasses.replace(mixture, tasks=tuple(dataclasses.replace(t, **defaults) for t in mixture.tasks))
+def _without_checks(task: Task) -> Task:
+    return dataclasses.replace(task, checks=Checks())
 
 
 def reader_spec(spec):
@@ -149,24 +155,24 @@ def reader_spec(spec):
 def _lane(task: Task, config: PipelineConfig, facts: Facts) -> dict:
     """One task's components, by component name."""
     spec = config.model.input(task.modality)
-    lane_task = to_json(data_facts(task))
+    source, checks = to_json(task.source), to_json(task.checks)
 
     generator = MediaExampleGen(
-        task=lane_task, spec=to_json(reader_spec(spec)), media_fingerprint=facts.fingerprints[task.name],
-        code_version=component_version('MediaExampleGen'))
+        source=source, checks=checks, spec=to_json(reader_spec(spec)),
+        media_fingerprint=facts.fingerprints[task.name], code_version=component_version('MediaExampleGen'))
     classes = json.dumps(facts.classes[task.name])
-    schema = TaskSchemaGen(task=lane_task, classes=classes, code_version=component_version('TaskSchemaGen'))
+    schema = TaskSchemaGen(source=source, classes=classes, code_version=component_version('TaskSchemaGen'))
     # With the schema media counts as bytes; without it TFDV would count its most frequent values as words.
     statistics = StatisticsGen(examples=generator.outputs['examples'], schema=schema.outputs['schema'])
     # The stock component takes no code version, but the cache compares all that is in its properties.
     statistics.exec_properties['code_version'] = component_version('StatisticsGen')
     validator = TaskValidator(
-        task=lane_task, statistics=statistics.outputs['statistics'], schema=schema.outputs['schema'],
+        source=source, statistics=statistics.outputs['statistics'], schema=schema.outputs['schema'],
         code_version=component_version('TaskValidator'))
     transform = Transform(
         examples=generator.outputs['examples'], schema=schema.outputs['schema'],
         preprocessing_fn=f'components.preprocessing_fns.{task.modality}',
-        custom_config={'task': lane_task, 'spec': to_json(spec), 'classes': classes,
+        custom_config={'source': source, 'spec': to_json(spec), 'classes': classes,
                        'code_version': component_version('Transform')},
         disable_statistics=True)
     # No artifact flows from one to the other; an anomaly must stop the lane all the same.

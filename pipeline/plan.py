@@ -70,7 +70,7 @@ def _patch_values(spec) -> int:
 
 def head_layers(model, task, classes: int) -> list[tuple[int, int]]:
     """(inputs, outputs) of each dense layer of a task's head."""
-    widths = [model.width, *task.head_hidden, classes]
+    widths = [model.width, *task.recipe.head_hidden, classes]
     return list(zip(widths, widths[1:]))
 
 
@@ -98,7 +98,7 @@ def task_steps(mixture) -> list[int]:
         return [total // n + (i < total % n) for i in range(n)]
     if mixture.schedule == 'uniform':
         return [round(total / n)] * n
-    return [t.steps for t in mixture.tasks]
+    return [t.recipe.steps for t in mixture.tasks]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,13 +153,14 @@ def make_plan(config, facts=None, media_bytes: int | None = None, accelerators: 
     steps = task_steps(mixture)
     rows, heads = [], {}
     for task, count in zip(mixture.tasks, steps):
+        batch_size = task.recipe.batch_size
         known = facts.classes.get(task.name, ()) if facts else ()
-        classes = task.num_classes or len(task.classes) or len(known)
-        examples = task.num_train_examples or (facts.counts.get(task.name, {}).get('train', 0) if facts else 0)
-        step = 3.0 * task.batch_size * forward_flops(model, task, classes)
+        classes = task.data.num_classes or len(task.data.classes) or len(known)
+        examples = task.data.num_train_examples or (facts.counts.get(task.name, {}).get('train', 0) if facts else 0)
+        step = 3.0 * batch_size * forward_flops(model, task, classes)
         rows.append(TaskPlan(
-            task.name, task.modality, classes, tokens(model.input(task.modality)), examples, task.batch_size, count,
-            count / sum(steps), count * task.batch_size / examples if examples else 0.0, step, step * count))
+            task.name, task.modality, classes, tokens(model.input(task.modality)), examples, batch_size, count,
+            count / sum(steps), count * batch_size / examples if examples else 0.0, step, step * count))
         heads[task.name] = head_parameters(model, task, classes)
     shared, own = shared_parameters(model), model.modality_layers * block_parameters(model)
     tokenizers = {m: tokenizer_parameters(model.width, model.input(m)) for m in mixture.modalities}

@@ -1,6 +1,6 @@
 """The public names: what a config is written with, and what runs, checks and serves it from Python.
 
-    from polyvit import Mixture, ModelConfig, PipelineConfig, Task, TrainingConfig
+    from polyvit import Data, Mixture, ModelConfig, PipelineConfig, Recipe, Task, TrainingConfig
 
 Importing this package imports nothing heavy: no TensorFlow, TFX, Beam or numpy. Functions import what they need when they
 are called.
@@ -9,25 +9,29 @@ are called.
 import os
 from collections.abc import Sequence
 
-from model_code.data import Columns, Limits
+from model_code.data import Columns, Data, Limits
 from model_code.errors import ConfigError, PipelineStop
 from model_code.modalities import AudioInput, ImageInput, VideoInput
 from model_code.settings import ModelConfig, TrainingConfig, preset
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
 from pipeline import __version__
 from pipeline.config import PipelineConfig
 from pipeline.config import load_config as load
 
 __all__ = [
     'AudioInput',
+    'Checks',
     'Columns',
     'ConfigError',
+    'Data',
+    'Gate',
     'ImageInput',
     'Limits',
     'Mixture',
     'ModelConfig',
     'PipelineConfig',
     'PipelineStop',
+    'Recipe',
     'Task',
     'TrainingConfig',
     'VideoInput',

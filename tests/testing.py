@@ -5,6 +5,7 @@ and `tags_task` write a folder of them and return the Task that reads it.
 """
 
 import csv
+import dataclasses
 import fractions
 import io
 import os
@@ -16,12 +17,41 @@ import soundfile
 from PIL import Image
 
 from model_code.modalities import AudioInput, ImageInput, VideoInput
-from model_code.tasks import Task
+from model_code.data import Data, Source
+from model_code.tasks import Checks, Gate, Recipe, Task
 
 # Inputs as small as the tokenizers allow.
 IMAGE_SPEC = ImageInput(height=16, width=16, patch=(8, 8))
 AUDIO_SPEC = AudioInput(frames=32, mel_bins=32, patch=(16, 16))
 VIDEO_SPEC = VideoInput(frames=4, height=16, width=16, patch=(2, 8, 8), frame_rate=8.0, short_side=16)
+
+
+_PARTS = {'data': Data, 'recipe': Recipe, 'checks': Checks, 'gate': Gate}
+
+
+def task(name: str, modality: str, steps: int = 1, batch_size: int = 1, **fields) -> Task:
+    """A Task whose fields are given flat, whichever part they are in: folder, steps, allow_leaks, floor, ..."""
+    return Task(name, modality, **_parts({part: {} for part in _PARTS}, {'steps': steps, 'batch_size': batch_size,
+                                                                         **fields}))
+
+
+def changed(task: Task, **fields) -> Task:
+    """The task with other values of some fields, given flat."""
+    parts = {part: {f.name: getattr(getattr(task, part), f.name) for f in dataclasses.fields(kind)}
+             for part, kind in _PARTS.items()}
+    return Task(fields.pop('name', task.name), task.modality, **_parts(parts, fields))
+
+
+def source(name: str, modality: str, **fields) -> Source:
+    """A Source whose Data has these fields."""
+    return Source(name, modality, Data(**fields))
+
+
+def _parts(parts: dict[str, dict], fields: dict) -> dict:
+    for name, value in fields.items():
+        part = next(part for part, kind in _PARTS.items() if name in {f.name for f in dataclasses.fields(kind)})
+        parts[part][name] = value
+    return {part: _PARTS[part](**values) for part, values in parts.items()}
 
 
 def image_bytes(kind: str = 'PNG', mode: str = 'RGB', size: tuple[int, int] = (20, 16), seed: int = 0,
@@ -165,7 +195,7 @@ def image_task(directory, name: str = 'shapes', classes=('left', 'right'), per_c
                 out = io.BytesIO()
                 Image.fromarray(pixels).save(out, 'PNG')
                 write(directory, f'{split}/{label}/{i}.png', out.getvalue())
-    return Task(name, 'image', **{**dict(steps=4, batch_size=4, data=os.fspath(directory)), **overrides})
+    return task(name, 'image', **{**dict(steps=4, batch_size=4, folder=os.fspath(directory)), **overrides})
 
 
 def audio_task(directory, name: str = 'tones', classes=('low', 'high'), per_class: int = 4, eval_per_class: int = 2,
@@ -179,7 +209,7 @@ def audio_task(directory, name: str = 'tones', classes=('low', 'high'), per_clas
                 write(directory, path, wav_bytes(0.2 + 0.02 * i, 8000, frequency=300 + 1500 * c + 10 * i + 5 * (split == 'test')))
                 rows.append((path, label, split))
     write_manifest(directory, rows)
-    return Task(name, 'audio', **{**dict(steps=4, batch_size=4, data=os.fspath(directory), manifest='manifest.csv'),
+    return task(name, 'audio', **{**dict(steps=4, batch_size=4, folder=os.fspath(directory), manifest='manifest.csv'),
                                   **overrides})
 
 
@@ -190,8 +220,8 @@ def tags_task(directory, name: str = 'tags', per_class: int = 4, eval_per_class:
         rows = [(r['path'], f'{r["label"]}|{("even", "odd")[int(r["path"][-5]) % 2]}', r['split'])
                 for r in csv.DictReader(file)]
     write_manifest(directory, rows, columns=('path', 'labels', 'split'), name='tags.csv')
-    return Task(name, 'audio', **{**dict(steps=4, batch_size=4, data=os.fspath(directory), manifest='tags.csv',
-                                         multi_label=True), **overrides})
+    return task(name, 'audio', **{**dict(steps=4, batch_size=4, folder=os.fspath(directory), manifest='tags.csv',
+                                         label_kind='multi'), **overrides})
 
 
 def video_task(directory, name: str = 'walks', classes=('dark', 'bright'), per_class: int = 3, eval_per_class: int = 2,
@@ -205,7 +235,7 @@ def video_task(directory, name: str = 'walks', classes=('dark', 'bright'), per_c
                 write(directory, path, _flat_clip(60 + 120 * c + 6 * i + 3 * (split == 'eval')))
                 rows.append((path, label, split))
     write_manifest(directory, rows)
-    return Task(name, 'video', **{**dict(steps=4, batch_size=2, data=os.fspath(directory), manifest='manifest.csv'),
+    return task(name, 'video', **{**dict(steps=4, batch_size=2, folder=os.fspath(directory), manifest='manifest.csv'),
                                   **overrides})
 
 

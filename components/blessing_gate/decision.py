@@ -57,18 +57,18 @@ def _decide_task(evaluation: Evaluation) -> tuple[dict, list[str]]:
     if value is None:
         sentences.append(f'{task.name}: {words} could not be measured; there was no eval example, or the model gave '
                          'scores that are no numbers.')
-    elif value < task.floor - TOLERANCE:
-        shown, floor = _apart(value, task.floor)
+    elif value < task.gate.floor - TOLERANCE:
+        shown, floor = _apart(value, task.gate.floor)
         sentences.append(f'{task.name}: {words} {shown} is below its floor {floor}.')
-    if change is not None and change < -task.max_drop - TOLERANCE:
-        fall, allowed = _apart(-change, task.max_drop)
+    if change is not None and change < -task.gate.max_drop - TOLERANCE:
+        fall, allowed = _apart(-change, task.gate.max_drop)
         shown_before, shown = _apart(before, value)
         version = f' (version {evaluation.baseline_version})' if evaluation.baseline_version else ''
         sentences.append(f'{task.name}: {words} fell by {fall} from {shown_before}{version} to {shown}; at most '
                          f'{allowed} is allowed.')
     if not sentences and not evaluation.blessed:
         sentences.append(f'{task.name}: the evaluation did not bless the model, though {words} '
-                         f'{_apart(value, task.floor)[0]} holds its floor; its change from the model being served '
+                         f'{_apart(value, task.gate.floor)[0]} holds its floor; its change from the model being served '
                          'could not be measured.')
     return {
         'name': task.name,
@@ -77,8 +77,8 @@ def _decide_task(evaluation: Evaluation) -> tuple[dict, list[str]]:
         'baseline_metrics': baseline_metrics,
         'baseline_version': evaluation.baseline_version,
         'primary_metric': metric,
-        'floor': task.floor,
-        'max_drop': task.max_drop,
+        'floor': task.gate.floor,
+        'max_drop': task.gate.max_drop,
         'value': value,
         'change': change,
         'blessed': not sentences,

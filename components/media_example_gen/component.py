@@ -10,7 +10,8 @@ from components.media_example_gen import executor
 class MediaExampleGenSpec(component_spec.ComponentSpec):
     """The interface of MediaExampleGen; see there."""
     PARAMETERS = {
-        'task': component_spec.ExecutionParameter(type=str),
+        'source': component_spec.ExecutionParameter(type=str),
+        'checks': component_spec.ExecutionParameter(type=str),
         'spec': component_spec.ExecutionParameter(type=str),
         'media_fingerprint': component_spec.ExecutionParameter(type=str),
         'code_version': component_spec.ExecutionParameter(type=str),
@@ -30,7 +31,7 @@ class MediaExampleGen(base_beam_component.BaseBeamComponent):
     too much is rejected or missing, media is both in train and in eval, a class has no train example.
 
     Properties:
-      task: the Task, as JSON.
+      source, checks: the task's Source and Checks, as JSON.
       spec: its modality's input settings (ModelConfig.input(modality)), as JSON.
       media_fingerprint: listing.media_fingerprint(task). The executor does not use it: a changed file changes it,
         and so misses the cache, which compares properties only.
@@ -39,8 +40,8 @@ class MediaExampleGen(base_beam_component.BaseBeamComponent):
     SPEC_CLASS = MediaExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
-    def __init__(self, task: str, spec: str, media_fingerprint: str, code_version: str = ''):
+    def __init__(self, source: str, checks: str, spec: str, media_fingerprint: str, code_version: str = ''):
         super().__init__(spec=MediaExampleGenSpec(
-            task=task, spec=spec, media_fingerprint=media_fingerprint, code_version=code_version,
+            source=source, checks=checks, spec=spec, media_fingerprint=media_fingerprint, code_version=code_version,
             examples=channel.Channel(type=standard_artifacts.Examples),
             rejected=channel.Channel(type=RejectedMedia)))

@@ -27,11 +27,12 @@ from media.rejections import Rejection
 from media.sandbox.parent import Decoder
 from media.tf_check import only_decodable
 from model_code import file_io
+from model_code.data import Source
 from model_code.errors import PipelineStop
 from model_code.logger import logger
 from model_code.modalities import get_modality
 from model_code.serialization import from_json
-from model_code.tasks import Task
+from model_code.tasks import Checks
 
 SPLITS = ('train', 'eval')
 
@@ -53,21 +54,21 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     """Executor of MediaExampleGen."""
 
     def Do(self, input_dict, output_dict, exec_properties):
-        """Reads the files of exec_properties['task'] into the outputs `examples` and `rejected`.
+        """Reads the files of exec_properties['source'] into the outputs `examples` and `rejected`.
 
         Raises ConfigError where the files can't be listed, PipelineStop where findings.stops says so.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        task = from_json(Task, exec_properties['task'])
-        spec = from_json(get_modality(task.modality).input_class, exec_properties['spec'])
+        source = from_json(Source, exec_properties['source'])
+        spec = from_json(get_modality(source.modality).input_class, exec_properties['spec'])
         examples = artifact_utils.get_single_instance(output_dict['examples'])
         rejected = artifact_utils.get_single_instance(output_dict['rejected'])
 
         beam_args = tuple(self._beam_pipeline_args or ())
-        if remote_files.is_remote(task.data):
+        if remote_files.is_remote(source.data.folder):
             remote_files.use_options(beam_args)
         with self._make_beam_pipeline() as pipeline:
-            read_media(pipeline, task, spec, listing.list_media(task), examples.uri, rejected.uri, beam_args)
+            read_media(pipeline, source, spec, listing.list_media(source), examples.uri, rejected.uri, beam_args)
 
         # What Examples of any ExampleGen carry: later components ask for it.
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
@@ -76,7 +77,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             example_gen_pb2.PayloadFormat.Name(example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE))
         examples.set_string_custom_property(example_gen_utils.FILE_FORMAT_PROPERTY_NAME, 'tfrecords_gzip')
 
-        report(task, read_findings(rejected.uri))
+        report(source, from_json(Checks, exec_properties['checks']), read_findings(rejected.uri))
 
 
 def plan_shards(entries: list[Entry], sizes: list[int], modality: str) -> dict[str, list[list[Entry]]]:
@@ -96,7 +97,7 @@ def plan_shards(entries: list[Entry], sizes: list[int], modality: str) -> dict[s
     return shards
 
 
-def read_media(pipeline: beam.Pipeline, task: Task, spec, listed: Listing, examples_uri: str, rejected_uri: str,
+def read_media(pipeline: beam.Pipeline, source: Source, spec, listed: Listing, examples_uri: str, rejected_uri: str,
                beam_args: tuple[str, ...] = ()):
     """Adds to `pipeline`: Split-<split>/data_tfrecord-*.gz under examples_uri; rejected.jsonl and findings.json.
 
@@ -104,15 +105,15 @@ def read_media(pipeline: beam.Pipeline, task: Task, spec, listed: Listing, examp
     is one example, and no runner shuffles, or holds, a data set. Nor does a file cost an element: a small image is
     decoded faster than Beam hands on anything.
     """
-    sizes = [stat.size for stat in listing.file_stats(task, listed.entries)]
-    shards = plan_shards(listed.entries, sizes, task.modality)
+    sizes = [stat.size for stat in listing.file_stats(source, listed.entries)]
+    shards = plan_shards(listed.entries, sizes, source.modality)
     elements = [(split, index, len(parts), pack(entries)) for split, parts in shards.items()
                 for index, entries in enumerate(parts)]
     buckets = math.ceil(len(listed.entries) / BUCKET_EXAMPLES)
     read = (pipeline
             | 'Shards' >> beam.Create(elements)
             | 'Spread' >> beam.Reshuffle()
-            | 'Read' >> beam.ParDo(_WriteShard(task, spec, examples_uri, len(listed.entries), buckets,
+            | 'Read' >> beam.ParDo(_WriteShard(source, spec, examples_uri, len(listed.entries), buckets,
                                                 beam_args)).with_outputs('rejected', 'digests', main='findings'))
     equal = read.digests | 'ByDigest' >> beam.GroupByKey() | 'Equal' >> beam.Map(_equal_media)
     listed_rejected = pipeline | 'ListedRejected' >> beam.Create(listed.rejected)
@@ -130,17 +131,17 @@ class _WriteShard(beam.DoFn):
     A retried element writes its own file anew, whole.
     """
 
-    def __init__(self, task: Task, spec, examples_uri: str, total: int, buckets: int,
+    def __init__(self, source: Source, spec, examples_uri: str, total: int, buckets: int,
                  beam_args: tuple[str, ...]):
-        self._task, self._spec, self._uri, self._total = task, spec, examples_uri, total
+        self._source, self._spec, self._uri, self._total = source, spec, examples_uri, total
         self._buckets, self._beam_args = buckets, beam_args
         self._decoder = self._progress = None
         self._shared_progress = shared.Shared()
 
     def setup(self):
-        task = self._task
-        self._decoder = Decoder(task.data, task.modality, self._spec, task.limits, self._beam_args)
-        self._progress = self._shared_progress.acquire(lambda: Progress(task.name, self._total))
+        source = self._source
+        self._decoder = Decoder(source.data.folder, source.modality, self._spec, source.data.limits, self._beam_args)
+        self._progress = self._shared_progress.acquire(lambda: Progress(source.name, self._total))
 
     def teardown(self):
         if self._decoder is not None:
@@ -151,7 +152,7 @@ class _WriteShard(beam.DoFn):
         found, digests = Findings(), collections.defaultdict(list)
         with shard_writer(self._uri, split, index, count) as file:
             read = self._decoder.read(unpack(packed))
-            for decoded in only_decodable(read) if self._task.modality == 'image' else read:
+            for decoded in only_decodable(read) if self._source.modality == 'image' else read:
                 entry = decoded.entry
                 self._progress.add(1)
                 if decoded.rejection:
@@ -254,13 +255,13 @@ def make_example(entry: Entry, features: dict) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def report(task: Task, found: Findings):
+def report(source: Source, checks: Checks, found: Findings):
     """Logs what became of the files; PipelineStop where findings.stops has a reason."""
-    logger.info('%s: %s train and %s eval examples; %s of %s files rejected%s', task.name,
+    logger.info('%s: %s train and %s eval examples; %s of %s files rejected%s', source.name,
                 *(f'{found.examples.get(split, 0):,}' for split in SPLITS), f'{found.rejected_count:,}',
                 f'{found.total:,}', findings.first_rejected(found.rejected, 3))
-    reasons = findings.stops(task, found)
+    reasons = findings.stops(source, checks, found)
     if reasons:
         raise PipelineStop(' '.join(reasons))
-    for line in findings.remarks(task, found):
-        logger.info('%s: %s', task.name, line)
+    for line in findings.remarks(source, checks, found):
+        logger.info('%s: %s', source.name, line)

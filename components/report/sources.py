@@ -91,4 +91,4 @@ def read_statistics(statistics_dir: str) -> tuple[dict[str, int], list[dict]]:
 def read_remarks(task: Task, rejected_dir: str) -> list[str]:
     """What a person should know of the task's media, a line each (findings.remarks); [] where nothing was written."""
     findings = artifacts.read_findings(rejected_dir)
-    return remarks(task, findings) if findings else []
+    return remarks(task.source, task.checks, findings) if findings else []

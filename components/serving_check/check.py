@@ -61,11 +61,11 @@ def _check_task(server, task: Task, media, card: dict) -> list[str]:
     if not isinstance(top, dict) or top.keys() != {'labels', 'scores'}:
         return [f'signature {task.name} answered {str(top)[:200]}; it must answer labels and scores.']
     classes = _classes(task, card)
-    if task.label_groups and not classes:
+    if task.data.label_groups and not classes:
         return ['the model card does not name its classes, so its label groups cannot be told apart.']
-    if task.label_groups:
+    if task.data.label_groups:
         return check_groups_answer(top['labels'], top['scores'], scores, classes, task.group_ids(classes))
-    return check_answer(top['labels'], top['scores'], scores, classes, task.multi_label)
+    return check_answer(top['labels'], top['scores'], scores, classes, task.data.label_kind == 'multi')
 
 
 def check_groups_answer(labels: list[str], top_scores: list[float], scores: list[float], classes: tuple[str, ...],
@@ -114,7 +114,7 @@ def _classes(task: Task, card: dict) -> tuple[str, ...]:
     for entry in card.get('tasks', ()):
         if entry.get('name') == task.name and entry.get('classes'):
             return tuple(entry['classes'])
-    return task.classes
+    return task.data.classes
 
 
 def _post(server, signature: str, media) -> tuple[int, dict]:

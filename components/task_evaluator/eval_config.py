@@ -18,21 +18,21 @@ def eval_config(task: Task, classes: int, has_baseline: bool) -> tfma.EvalConfig
     classes: how many classes the task has; top_5_accuracy is measured where there are more than 5. A task with label
       groups has an accuracy a group, and the joint accuracy: all groups right.
     has_baseline: compare with a second model, the one being served; the result then also has its metrics and the
-      differences, and `task.max_drop` bounds the fall of the primary metric.
+      differences, and `task.gate.max_drop` bounds the fall of the primary metric.
     The labels come from the model's own `<task>_label` signature, so that ids always mean the vocabulary of the model
     that is judged by them.
     """
     metrics = [('TopKAccuracy', {'name': 'accuracy', 'k': 1})]
     if classes > 5:
         metrics.append(('TopKAccuracy', {'name': 'top_5_accuracy', 'k': 5}))
-    if task.multi_label:
+    if task.data.label_kind == 'multi':
         metrics = [('MeanAveragePrecision', {'name': 'mean_average_precision'})]
-    if task.label_groups:
+    if task.data.label_groups:
         metrics = [('GroupAccuracy', {'name': f'{group}_accuracy', 'groups': [number]})
-                   for number, group in enumerate(task.label_groups, start=1)]
+                   for number, group in enumerate(task.data.label_groups, start=1)]
         metrics.append(('GroupAccuracy', {'name': 'joint_accuracy',
-                                          'groups': list(range(1, 1 + len(task.label_groups)))}))
-    label = 'multi' if task.multi_label else 'groups' if task.label_groups else 'single'
+                                          'groups': list(range(1, 1 + len(task.data.label_groups)))}))
+    label = 'multi' if task.data.label_kind == 'multi' else 'groups' if task.data.label_groups else 'single'
     metrics.append(('Loss', {'name': 'loss', 'label': label}))
 
     specs = [tfma.MetricConfig(class_name='ExampleCount', config='{"name": "example_count"}')]
@@ -45,7 +45,8 @@ def eval_config(task: Task, classes: int, has_baseline: bool) -> tfma.EvalConfig
         specs.append(spec)
     return tfma.EvalConfig(
         model_specs=[_model_spec(task, 'candidate')] + ([_model_spec(task, 'baseline')] if has_baseline else []),
-        slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[name]) for name in task.columns.extra)],
+        slicing_specs=[tfma.SlicingSpec(),
+                       *(tfma.SlicingSpec(feature_keys=[name]) for name in task.data.columns.extra)],
         metrics_specs=[tfma.MetricsSpec(metrics=specs)])
 
 
@@ -62,8 +63,8 @@ def _model_spec(task: Task, name: str) -> tfma.ModelSpec:
 
 def _threshold(task: Task, has_baseline: bool) -> tfma.MetricThreshold:
     threshold = tfma.MetricThreshold(
-        value_threshold=tfma.GenericValueThreshold(lower_bound={'value': task.floor - TOLERANCE}))
+        value_threshold=tfma.GenericValueThreshold(lower_bound={'value': task.gate.floor - TOLERANCE}))
     if has_baseline:
         threshold.change_threshold.CopyFrom(tfma.GenericChangeThreshold(
-            direction=tfma.MetricDirection.HIGHER_IS_BETTER, absolute={'value': -task.max_drop - TOLERANCE}))
+            direction=tfma.MetricDirection.HIGHER_IS_BETTER, absolute={'value': -task.gate.max_drop - TOLERANCE}))
     return threshold

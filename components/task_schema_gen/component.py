@@ -9,7 +9,7 @@ from components.task_schema_gen import executor
 class TaskSchemaGenSpec(component_spec.ComponentSpec):
     """The interface of TaskSchemaGen; see there."""
     PARAMETERS = {
-        'task': component_spec.ExecutionParameter(type=str),
+        'source': component_spec.ExecutionParameter(type=str),
         'classes': component_spec.ExecutionParameter(type=str),
         'code_version': component_spec.ExecutionParameter(type=str),
     }
@@ -22,12 +22,13 @@ class TaskSchemaGen(base_component.BaseComponent):
 
     No inputs. Output: `schema` (Schema: schema.pbtxt).
 
-    Properties: task, the Task as JSON; classes, the label domain as a JSON list; code_version, for the cache.
+    Properties: source, the task's Source as JSON; classes, the label domain as a JSON list; code_version, for the
+    cache.
     """
     SPEC_CLASS = TaskSchemaGenSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, task: str, classes: str, code_version: str = ''):
+    def __init__(self, source: str, classes: str, code_version: str = ''):
         super().__init__(spec=TaskSchemaGenSpec(
-            task=task, classes=classes, code_version=code_version,
+            source=source, classes=classes, code_version=code_version,
             schema=channel.Channel(type=standard_artifacts.Schema)))

@@ -9,7 +9,7 @@ from components.task_validator import executor
 class TaskValidatorSpec(component_spec.ComponentSpec):
     """The interface of TaskValidator; see there."""
     PARAMETERS = {
-        'task': component_spec.ExecutionParameter(type=str),
+        'source': component_spec.ExecutionParameter(type=str),
         'code_version': component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -25,12 +25,12 @@ class TaskValidator(base_component.BaseComponent):
     Inputs: `statistics` (ExampleStatistics of all splits), `schema` (Schema). Output: `anomalies` (ExampleAnomalies, as
     the stock ExampleValidator writes them).
 
-    Properties: task, the Task as JSON; code_version, for the cache.
+    Properties: source, the task's Source as JSON; code_version, for the cache.
     """
     SPEC_CLASS = TaskValidatorSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, task: str, statistics, schema, code_version: str = ''):
+    def __init__(self, source: str, statistics, schema, code_version: str = ''):
         super().__init__(spec=TaskValidatorSpec(
-            task=task, statistics=statistics, schema=schema, code_version=code_version,
+            source=source, statistics=statistics, schema=schema, code_version=code_version,
             anomalies=channel.Channel(type=standard_artifacts.ExampleAnomalies)))

@@ -9,9 +9,9 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from model_code.data import Source
 from model_code.errors import PipelineStop
 from model_code.serialization import from_json
-from model_code.tasks import Task
 
 # What TFDV's anomalies mean for examples, in front of TFDV's own words, which speak of columns and dropped shapes.
 _MEANING = {
@@ -42,7 +42,7 @@ class Executor(stock.Executor):
                 split, schema, stats_artifact_utils.load_statistics(statistics, split).proto(),
                 _read_anomalies(artifact_utils.get_split_uri([anomalies], split)))
         if found:
-            name = from_json(Task, exec_properties['task']).name
+            name = from_json(Source, exec_properties['source']).name
             more = f' And {len(found) - _NAMED} more.' if len(found) > _NAMED else ''
             raise PipelineStop(f'Task {name}: the examples are not as their schema says, so training was not started. '
                                + ' '.join(f'Task {name}, {sentence}' for sentence in found[:_NAMED]) + more)

@@ -15,8 +15,8 @@ from media.entries import Entry, Listing
 from media.listing import cifar, dataset_formats, files, folders, manifests, tars
 from media.listing.collector import SPLITS, Collector, hashed_split  # noqa: F401
 from media.rejections import Rejection
+from model_code.data import Source
 from model_code.errors import ConfigError
-from model_code.tasks import Task
 
 # A task's format -> the function that adds all of its rows to a Collector.
 _FORMATS = {
@@ -35,42 +35,44 @@ _FORMATS = {
 }
 
 
-def list_media(task: Task) -> Listing:
+def list_media(source: Source) -> Listing:
     """All that the task's data names: entries sorted by id, and the rows and files that are rejected.
 
     Raises ConfigError for a missing folder or manifest, one without its columns, a layout that is none, no entry.
     """
-    if not task.data:
-        raise ConfigError(f'Task {task.name} has no data: set its `data` to the folder that holds the media.')
-    if not files.is_remote(task.data) and not os.path.isdir(task.data):
-        raise ConfigError(f'Task {task.name}: there is no folder {task.data}. Set `data` to the folder of its media.')
-    kind = task.format or ('csv' if task.manifest else 'folders')
-    collector = Collector(task)
+    if not source.data.folder:
+        raise ConfigError(f'Task {source.name} has no data: set `folder` of its data to the folder of its media.')
+    if not files.is_remote(source.data.folder) and not os.path.isdir(source.data.folder):
+        raise ConfigError(f'Task {source.name}: there is no folder {source.data.folder}. Set `folder` of its data to '
+                          'the folder of its media.')
+    kind = source.data.format or ('csv' if source.data.manifest else 'folders')
+    collector = Collector(source)
     try:
         _FORMATS[kind](collector)
     except ConfigError as error:
-        if f'Task {task.name}' in str(error):
+        if f'Task {source.name}' in str(error):
             raise
-        raise ConfigError(f'Task {task.name}: {error}') from error
+        raise ConfigError(f'Task {source.name}: {error}') from error
     except Exception as error:
         # A file that stops being readable. Of Beam's file systems each raises its own.
-        if not isinstance(error, OSError) and not files.is_remote(task.data):
+        if not isinstance(error, OSError) and not files.is_remote(source.data.folder):
             raise
-        raise ConfigError(f'Task {task.name}: {task.data} cannot be read: {files.files_error(error)}.') from error
+        raise ConfigError(
+            f'Task {source.name}: {source.data.folder} cannot be read: {files.files_error(error)}.') from error
     listing = collector.listing()
-    if task.manifest and not files.is_remote(task.data):
-        listing = _without_links_out(task, listing)
+    if source.data.manifest and not files.is_remote(source.data.folder):
+        listing = _without_links_out(source, listing)
     if not listing.entries:
         first = ''.join(f' The first of {len(listing.rejected):,} that are rejected is {rejection.path} '
                         f'({rejection.reason}). {rejection.detail}' for rejection in listing.rejected[:1])
-        where = f'the manifest {", ".join(task.manifest)} names none' if task.manifest else (
-            f'no file of it ends in {", ".join(folders.media_endings(task.modality))}')
-        raise ConfigError(f'Task {task.name}: {task.data} has no {task.modality} files ({where}).{first}')
+        where = f'the manifest {", ".join(source.data.manifest)} names none' if source.data.manifest else (
+            f'no file of it ends in {", ".join(folders.media_endings(source.modality))}')
+        raise ConfigError(f'Task {source.name}: {source.data.folder} has no {source.modality} files ({where}).{first}')
     return listing
 
 
-def _without_links_out(task: Task, listing: Listing) -> Listing:
-    links, entries, rejected = files.Links(task.data), [], list(listing.rejected)
+def _without_links_out(source: Source, listing: Listing) -> Listing:
+    links, entries, rejected = files.Links(source.data.folder), [], list(listing.rejected)
     for entry in listing.entries:
         try:
             links.check(entry.path)
@@ -80,27 +82,28 @@ def _without_links_out(task: Task, listing: Listing) -> Listing:
     return Listing(entries, sorted(rejected))
 
 
-def file_stats(task: Task, entries: list[Entry]) -> list[files.FileStat]:
+def file_stats(source: Source, entries: list[Entry]) -> list[files.FileStat]:
     """The bytes of the media, and the time of the file's last change, of each entry; NO_FILE where there is none."""
-    remote = files.remote_stats(task.data) if files.is_remote(task.data) else None
+    remote = files.remote_stats(source.data.folder) if files.is_remote(source.data.folder) else None
     stats, path, stat = [], None, files.NO_FILE
     for entry in entries:
         if entry.path != path:  # entries of one archive follow each other
             path = entry.path
-            stat = files.local_stat(f'{task.data}/{path}') if remote is None else remote.get(path, files.NO_FILE)
+            stat = (files.local_stat(f'{source.data.folder}/{path}') if remote is None
+                    else remote.get(path, files.NO_FILE))
         stats.append(stat if entry.length < 0 or stat == files.NO_FILE else stat._replace(size=entry.length))
     return stats
 
 
-def media_fingerprint(task: Task, listing: Listing | None = None) -> str:
+def media_fingerprint(source: Source, listing: Listing | None = None) -> str:
     """A hash over every entry, its file's size and time of change, and what is rejected: 32 hex digits.
 
     It changes when a file is added, removed, edited, relabelled or moved to another split, behind a manifest too. No
-    media is read. listing: list_media(task), where it is at hand.
+    media is read. listing: list_media(source), where it is at hand.
     """
-    listing = listing or list_media(task)
+    listing = listing or list_media(source)
     digest = hashlib.sha256()
-    for e, stat in zip(listing.entries, file_stats(task, listing.entries)):
+    for e, stat in zip(listing.entries, file_stats(source, listing.entries)):
         digest.update(repr((e.path, e.labels, e.split, e.start, e.end, e.offset, e.length, e.member, e.record, e.extra,
                             tuple(stat))).encode())
     for rejection in listing.rejected:
@@ -108,13 +111,13 @@ def media_fingerprint(task: Task, listing: Listing | None = None) -> str:
     return digest.hexdigest()[:32]
 
 
-def classes_of(task: Task, listing: Listing | None = None) -> tuple[str, ...]:
-    """The label domain: task.classes, or the sorted labels of the train split. listing: where it is at hand."""
-    if task.classes:
-        return task.classes
-    entries = (listing or list_media(task)).entries
+def classes_of(source: Source, listing: Listing | None = None) -> tuple[str, ...]:
+    """The label domain: source.data.classes, or the sorted labels of the train split. listing: where it is at hand."""
+    if source.data.classes:
+        return source.data.classes
+    entries = (listing or list_media(source)).entries
     classes = {label for entry in entries if entry.split == 'train' for label in entry.labels}
     if not classes:
-        raise ConfigError(f'Task {task.name}: its train split is empty, so it has no classes to learn. Put files into '
-                          f'it, or set eval_share below {task.eval_share}.')
+        raise ConfigError(f'Task {source.name}: its train split is empty, so it has no classes to learn. Put files '
+                          f'into it, or set eval_share below {source.data.eval_share}.')
     return tuple(sorted(classes))

@@ -28,14 +28,14 @@ def add_all(collector: Collector):
 
     Raises ConfigError where the classes' names are not there, or no batch.
     """
-    task = collector.task
-    splits, names_file, _ = _KINDS[task.format]
-    walked = files.walk(task.data, ('.bin', names_file))
+    folder = collector.data.folder
+    splits, names_file, _ = _KINDS[collector.data.format]
+    walked = files.walk(folder, ('.bin', names_file))
     paths = {posixpath.basename(path): path for path in reversed(walked.files)}
     if names_file not in paths or not splits.keys() & paths.keys():
-        raise ConfigError(f'Task {task.name}: {task.data} needs {names_file} and {", ".join(splits)}, as the binary '
-                          'version of the data set is published.')
-    with files.open_text(task.data, paths[names_file], 1 << 20) as text:
+        raise ConfigError(f'Task {collector.source.name}: {folder} needs {names_file} and {", ".join(splits)}, as the '
+                          'binary version of the data set is published.')
+    with files.open_text(folder, paths[names_file], 1 << 20) as text:
         names = [line.strip() for line in text if line.strip()]
     for name, split in splits.items():
         if name in paths:
@@ -45,9 +45,9 @@ def add_all(collector: Collector):
 
 
 def _add_batch(collector: Collector, path: str, split: str, names: list[str]):
-    label_bytes = _KINDS[collector.task.format][2]
+    label_bytes = _KINDS[collector.data.format][2]
     record, number = label_bytes + PIXEL_BYTES, 0
-    with files.open_file(collector.task.data, path) as file:
+    with files.open_file(collector.data.folder, path) as file:
         while chunk := file.read(_CHUNK * record):
             for place in range(0, len(chunk), record):
                 member = f'{number:06d}'
@@ -62,6 +62,6 @@ def _add_batch(collector: Collector, path: str, split: str, names: list[str]):
                         raise Rejection('bad_label', f'Its label is {label}; there are names for {len(names)}.')
                     labels = collector.label_list([names[label]])
                     collector.add(Entry(path, labels, split, None, None, offset, PIXEL_BYTES,
-                                        member, collector.task.format), '')
+                                        member, collector.data.format), '')
                 except Rejection as rejection:
                     collector.reject(rejection.at(f'{path}!{member}'))

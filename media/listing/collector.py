@@ -6,8 +6,8 @@ import math
 from media.entries import Entry, Listing
 from media.listing import files
 from media.rejections import Rejection
+from model_code.data import Source
 from model_code.errors import ConfigError
-from model_code.tasks import Task
 
 # A split's name in a folder or manifest -> the split that the pipeline has.
 SPLITS = {'train': 'train', 'training': 'train', 'eval': 'eval', 'test': 'eval', 'testing': 'eval', 'val': 'eval',
@@ -27,8 +27,8 @@ def hashed_split(name: str, eval_share: float) -> str:
 class Collector:
     """Collects a task's entries and rejections. `listing()` gives them, sorted."""
 
-    def __init__(self, task: Task):
-        self.task = task
+    def __init__(self, source: Source):
+        self.source, self.data = source, source.data
         self._entries, self._place, self._contradicted = [], {}, set()
         self._rejected = []  # (Rejection, where)
         # Text of a row -> its labels, and labels -> themselves: one tuple for all rows that say the same.
@@ -40,7 +40,7 @@ class Collector:
         place = self._place.setdefault(name, len(self._entries))
         if place == len(self._entries):
             if place >= files.MAX_FILES:
-                raise ConfigError(f'Task {self.task.name}: {where} goes beyond the {files.MAX_FILES:,} examples '
+                raise ConfigError(f'Task {self.source.name}: {where} goes beyond the {files.MAX_FILES:,} examples '
                                   'that one task may have; split it over several tasks.')
             self._entries.append(entry)
             return
@@ -61,7 +61,7 @@ class Collector:
         """Takes a rejection, with its path where that is known. where: the row that names it, if one does."""
         self._rejected.append((rejection, where))
         if len(self._rejected) > MAX_REJECTED:
-            raise ConfigError(f'Task {self.task.name}: more than {MAX_REJECTED:,} rows or files are rejected, the '
+            raise ConfigError(f'Task {self.source.name}: more than {MAX_REJECTED:,} rows or files are rejected, the '
                               f'last one {where or files.shown(rejection.path)}: {rejection.detail}')
 
     def listing(self) -> Listing:
@@ -82,7 +82,7 @@ class Collector:
         """The labels of a text: one, or several joined by the task's separator where it is multi-label."""
         known = self._known_labels.get(text)
         if known is None:
-            parts = text.split(self.task.label_separator) if self.task.multi_label else [text]
+            parts = text.split(self.data.label_separator) if self.data.label_kind == 'multi' else [text]
             known = self._known_labels[text] = self.label_list(parts)
         return known
 
@@ -91,7 +91,7 @@ class Collector:
         labels = tuple(dict.fromkeys(label for label in map(clean_label, texts) if label))
         if not labels:
             raise Rejection('bad_label', 'It has no label.')
-        if len(labels) > 1 and not self.task.multi_label:
+        if len(labels) > 1 and self.data.label_kind != 'multi':
             raise Rejection('bad_label', f'It has {len(labels):,} labels, {" and ".join(map(files.shown, labels[:3]))}'
                                          f'{", ..." * (len(labels) > 3)}, but the task has one label an example. Set '
                                          'multi_label=True, or give one label.')
@@ -101,7 +101,7 @@ class Collector:
 
     def segment(self, start, end) -> tuple[float | None, float | None]:
         """Start and end in seconds of what a row says; an image has none."""
-        if self.task.modality == 'image':
+        if self.source.modality == 'image':
             return None, None
         start, end = _seconds('start', start), _seconds('end', end)
         if end is not None and (start or 0.0) >= end:

@@ -17,6 +17,7 @@ from media.listing.collector import Collector, clean_extra, hashed_split, split_
 from media.listing.folders import walk_media
 from media.listing.manifests import MAX_BYTES, Lines, csv_rows, where_is
 from media.rejections import Rejection
+from model_code.data import Source
 from model_code.errors import ConfigError
 
 _MAX_NAMES_BYTES = 64 << 20  # of a file of classes' names
@@ -57,8 +58,8 @@ def _add_csv(collector: Collector, columns: tuple[str, ...], optional: int, head
     order. comments: lines that begin with '#' are none. A row that add_row raises Rejection for is rejected.
     """
     _check_extra(collector, columns)
-    for name in collector.task.manifest:
-        with files.open_text(collector.task.data, name, MAX_BYTES) as text:
+    for name in collector.data.manifest:
+        with files.open_text(collector.data.folder, name, MAX_BYTES) as text:
             places = None if header else {column: i for i, column in enumerate(columns)}
             on_error = lambda line, what, _: _reject_line(collector, f'line {line} of {name}', what)
             for line, fields in csv_rows(text, on_error, **dialect):
@@ -92,14 +93,14 @@ def _reject_line(collector: Collector, where: str, what: str):
 
 
 def _check_extra(collector: Collector, columns):
-    for name in collector.task.columns.extra:
+    for name in collector.data.columns.extra:
         if name not in columns:
-            raise ConfigError(f'Task {collector.task.name}: the extra column {name} is none of format '
-                              f"{collector.task.format!r}'s: {', '.join(columns)}.")
+            raise ConfigError(f'Task {collector.source.name}: the extra column {name} is none of format '
+                              f"{collector.data.format!r}'s: {', '.join(columns)}.")
 
 
 def _extra(collector: Collector, row: dict) -> tuple[tuple[str, str], ...]:
-    pairs = ((name, clean_extra(name, row.get(name, ''))) for name in collector.task.columns.extra)
+    pairs = ((name, clean_extra(name, row.get(name, ''))) for name in collector.data.columns.extra)
     return tuple((name, value) for name, value in pairs if value)
 
 
@@ -127,7 +128,7 @@ def _add_clip(collector: Collector, media: _Media, row, where, labels, split, st
                                               f'{files.shown(name, 40)}.*.', cut_names[0]), where)
         return
     path, which = file
-    columns = collector.task.columns
+    columns = collector.data.columns
     if which < len(cut_names) or not (columns.start and columns.end):  # without them: bare ids are clips, too
         start = end = None
     collector.add(Entry(path, labels, split, start, end, extra=_extra(collector, row)), where)
@@ -191,7 +192,7 @@ def _audioset_names(collector: Collector) -> dict[str, str]:
     if not name:
         return {}
     try:
-        with files.open_text(collector.task.data, name, _MAX_NAMES_BYTES) as text:
+        with files.open_text(collector.data.folder, name, _MAX_NAMES_BYTES) as text:
             if name.endswith('.json'):
                 return {str(item['id']): str(item['name']) for item in json.load(text)}
             rows = [fields for _, fields in csv_rows(text, _raise, skipinitialspace=True)]
@@ -200,8 +201,8 @@ def _audioset_names(collector: Collector) -> dict[str, str]:
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f'Task {collector.task.name}: {name} in {collector.task.data} is not as AudioSet publishes '
-                          f'it: {files.shown(str(error))}.') from error
+        raise ConfigError(f'Task {collector.source.name}: {name} in {collector.data.folder} is not as AudioSet '
+                          f'publishes it: {files.shown(str(error))}.') from error
 
 
 def _raise(line, what, _):
@@ -227,7 +228,7 @@ def add_vggsound(collector: Collector):
 
 def add_imagenet(collector: Collector):
     """ILSVRC: folders of synsets (n01440764) in train and val; a flat val by LOC_val_solution.csv; names if there."""
-    task, walked = collector.task, walk_media(collector)
+    source, walked = collector.source, walk_media(collector)
     _check_extra(collector, ('synset',))
     names, solution = _synset_names(collector), _val_solution(collector)
     for path in [*walked.files, *walked.rejected_files]:
@@ -243,7 +244,9 @@ def add_imagenet(collector: Collector):
                 raise Rejection('bad_label', 'It lies in no folder of a synset (n01440764), and no '
                                              'LOC_val_solution.csv names it.')
             split = next(filter(None, (split_of_name(folder) for folder in reversed(folders))), None)
-            split = 'eval' if name.startswith('ILSVRC2012_val_') else split or hashed_split(path, task.eval_share)
+            if name.startswith('ILSVRC2012_val_'):
+                split = 'eval'
+            split = split or hashed_split(path, source.data.eval_share)
             collector.add(Entry(path, collector.label_list([names.get(synset, synset)]), split,
                                 extra=_extra(collector, {'synset': synset})), '')
         except Rejection as rejection:
@@ -265,7 +268,7 @@ def _synset_names(collector: Collector) -> dict[str, str]:
 
 def _spaced(collector: Collector, name: str, parts: int):
     """The lines of a small text file that have `parts` words, the last one with what follows."""
-    with files.open_text(collector.task.data, name, _MAX_NAMES_BYTES) as text:
+    with files.open_text(collector.data.folder, name, _MAX_NAMES_BYTES) as text:
         for line in text:
             words = line.strip().split(None, parts - 1)
             if len(words) == parts:
@@ -278,7 +281,7 @@ def _val_solution(collector: Collector) -> dict[str, str]:
     if not name:
         return {}
     solution = {}
-    with files.open_text(collector.task.data, name, _MAX_NAMES_BYTES) as text:
+    with files.open_text(collector.data.folder, name, _MAX_NAMES_BYTES) as text:
         on_error = lambda line, what, _: _reject_line(collector, f'line {line} of {name}', what)
         for line, fields in csv_rows(text, on_error):
             synset = fields[1].split(None, 1)[:1] if len(fields) == 2 else []
@@ -294,9 +297,9 @@ def add_pets(collector: Collector):
     """Oxford-IIIT Pets: lines `Abyssinian_100 1 1 1` (name, class, species, breed) of trainval.txt and test.txt."""
     media, columns = _Media(collector), ('name', 'class_id', 'species', 'breed_id')
     _check_extra(collector, columns)
-    for manifest in collector.task.manifest:
+    for manifest in collector.data.manifest:
         split = _split(collector, manifest)
-        with files.open_text(collector.task.data, manifest, MAX_BYTES) as text:
+        with files.open_text(collector.data.folder, manifest, MAX_BYTES) as text:
             lines = Lines(text)
             for line in lines:
                 lines.next_row()
@@ -321,6 +324,6 @@ def _add_pet(collector: Collector, media: _Media, row, where, split):
 
 def _beside(collector: Collector, names: tuple[str, ...]) -> str:
     """The first of `names` that lies in the data folder or beside an annotation file; '' where none does."""
-    places = dict.fromkeys(['', *(posixpath.dirname(manifest) for manifest in collector.task.manifest)])
+    places = dict.fromkeys(['', *(posixpath.dirname(manifest) for manifest in collector.data.manifest)])
     paths = [posixpath.join(place, name) for name in names for place in places]
-    return next((path for path in paths if files.exists(collector.task.data, path)), '')
+    return next((path for path in paths if files.exists(collector.data.folder, path)), '')

@@ -26,7 +26,7 @@ def media_endings(modality: str) -> tuple[str, ...]:
 
 def walk_media(collector: Collector) -> files.Walk:
     """The media files below the task's data; folders that can't be looked into are rejected."""
-    walked = files.walk(collector.task.data, media_endings(collector.task.modality))
+    walked = files.walk(collector.data.folder, media_endings(collector.source.modality))
     for path, rejection in walked.rejected_folders.items():
         collector.reject(rejection.at(path))
     return walked
@@ -37,7 +37,7 @@ def add_all(collector: Collector):
 
     Raises ConfigError where no file lies in a class folder.
     """
-    task = collector.task
+    source = collector.source
     walked = walk_media(collector)
     for path, rejection in walked.rejected_files.items():
         collector.reject(rejection.at(path))
@@ -54,12 +54,12 @@ def add_all(collector: Collector):
             continue
         try:
             labels = collector.label_list(parts[-2:-1])
-            collector.add(Entry(path, labels, split or hashed_split(path, task.eval_share)), '')
+            collector.add(Entry(path, labels, split or hashed_split(path, source.data.eval_share)), '')
         except Rejection as rejection:
             collector.reject(rejection.at(path))
     if misplaced and len(misplaced) == len(walked.files):
-        raise ConfigError(f'Task {task.name}: {misplaced[0]} in {task.data} is in no class folder, nor is any other '
-                          'file. Expected <class>/<file> or <split>/<class>/<file>, or a manifest.')
+        raise ConfigError(f'Task {source.name}: {misplaced[0]} in {source.data.folder} is in no class folder, nor is '
+                          'any other file. Expected <class>/<file> or <split>/<class>/<file>, or a manifest.')
     for path in misplaced:
         collector.reject(Rejection('bad_path', f'It does not fit the layout {layout} of the other files. Move it, or '
                                                f'write a manifest.{splits}', path))

@@ -18,13 +18,13 @@ _MAX_ROW_LINES = 100  # of a CSV row with line breaks in quotes
 
 def add_all(collector: Collector):
     """Adds the rows of each of the task's manifests."""
-    for name in collector.task.manifest:
-        kind = collector.task.format or ('jsonl' if name.lower().endswith(('.jsonl', '.ndjson')) else 'csv')
+    for name in collector.data.manifest:
+        kind = collector.data.format or ('jsonl' if name.lower().endswith(('.jsonl', '.ndjson')) else 'csv')
         (_add_jsonl if kind == 'jsonl' else _add_csv)(collector, name)
 
 
 def where_is(collector: Collector, name: str) -> str:
-    return f'Task {collector.task.name}: the manifest {name} in {collector.task.data}'
+    return f'Task {collector.source.name}: the manifest {name} in {collector.data.folder}'
 
 
 class Lines:
@@ -82,8 +82,8 @@ def csv_rows(text, on_error, **dialect):
 # CSV.
 
 def _add_csv(collector: Collector, name: str):
-    task, where = collector.task, where_is(collector, name)
-    with files.open_text(task.data, name, MAX_BYTES) as text:
+    source, where = collector.source, where_is(collector, name)
+    with files.open_text(source.data.folder, name, MAX_BYTES) as text:
         header = _Header(collector, where)
 
         def on_error(line, what, content):
@@ -107,16 +107,16 @@ class _Header:
         self._collector, self._where, self.columns = collector, where, None
 
     def wanted(self) -> str:
-        task = self._collector.task
-        labels = list(task.label_groups) or [task.columns.label or ('labels' if task.multi_label else 'label')]
-        return ' and '.join([task.columns.path, *labels]) + f' (and may have {task.columns.split})'
+        data = self._collector.data
+        labels = list(data.label_groups) or [data.columns.label or ('labels' if data.label_kind == 'multi' else 'label')]
+        return ' and '.join([data.columns.path, *labels]) + f' (and may have {data.columns.split})'
 
     def read(self, fields: list[str]):
-        task, columns = self._collector.task, [name.strip() for name in fields]
-        names = task.columns
-        labels = list(task.label_groups) or [c for c in ([names.label] if names.label else ['label', 'labels'])
+        data, columns = self._collector.data, [name.strip() for name in fields]
+        names = data.columns
+        labels = list(data.label_groups) or [c for c in ([names.label] if names.label else ['label', 'labels'])
                                               if c in columns][:1]
-        if task.multi_label and not names.label and 'labels' in columns and not task.label_groups:
+        if data.label_kind == 'multi' and not names.label and 'labels' in columns:
             labels = ['labels']
         for needed in (names.path, *(labels or [None]), *names.extra):
             if columns.count(needed) != 1:
@@ -128,9 +128,9 @@ class _Header:
         self.columns, self._path, self._labels = columns, place(names.path), [place(c) for c in labels]
         self._split, self._start, self._end = place(names.split), place(names.start), place(names.end)
         self._extra = [(name, place(name)) for name in names.extra]
-        self._label_names, self._groups = labels, bool(task.label_groups)
+        self._label_names, self._groups = labels, bool(data.label_groups)
         # A column named so says that there may be several: a row that has several is then wrong in a single-label task.
-        self._may_be_several = labels == ['labels'] and not task.multi_label
+        self._may_be_several = labels == ['labels'] and data.label_kind != 'multi'
 
     def add(self, where: str, fields: list[str]):
         collector, path = self._collector, ''
@@ -141,7 +141,7 @@ class _Header:
             if self._groups:
                 labels = grouped_labels(zip(self._label_names, (fields[i] for i in self._labels)))
             elif self._may_be_several:
-                labels = collector.label_list(fields[self._labels[0]].split(collector.task.label_separator))
+                labels = collector.label_list(fields[self._labels[0]].split(collector.data.label_separator))
             else:
                 labels = collector.labels(fields[self._labels[0]])
             entry = make_entry(collector, path, labels, None if self._split is None else fields[self._split],
@@ -192,14 +192,14 @@ def make_entry(collector: Collector, path: str, labels, split, start, end, extra
         extra = [(name, clean_extra(name, value)) for name, value in extra]
     entry = Entry(path, labels, '' if split is None else split_of(split), start, end,
                   extra=tuple(pair for pair in extra if pair[1]) if extra else (), **place)
-    return entry if entry.split else dataclasses.replace(entry, split=hashed_split(entry.id, collector.task.eval_share))
+    return entry if entry.split else dataclasses.replace(entry, split=hashed_split(entry.id, collector.data.eval_share))
 
 
 # JSON lines.
 
 def _add_jsonl(collector: Collector, name: str):
-    task = collector.task
-    with files.open_text(task.data, name, MAX_BYTES) as text:
+    source = collector.source
+    with files.open_text(source.data.folder, name, MAX_BYTES) as text:
         lines = Lines(text)
         for line in lines:
             lines.next_row()
@@ -207,11 +207,11 @@ def _add_jsonl(collector: Collector, name: str):
                 _add_json(collector, f'line {lines.number} of {name}', line)
     if not lines.number:
         raise ConfigError(f'{where_is(collector, name)} is empty; each of its lines should be a JSON object with '
-                          f'{task.columns.path} and {task.columns.label or "label"}.')
+                          f'{source.data.columns.path} and {source.data.columns.label or "label"}.')
 
 
 def _add_json(collector: Collector, where: str, line: str):
-    names, path = collector.task.columns, ''
+    names, path = collector.data.columns, ''
     try:
         if len(line) >= _MAX_LINE:
             raise Rejection('bad_row', f'The line is over {_MAX_LINE:,} characters.')
@@ -243,9 +243,9 @@ def json_object(text: str) -> dict:
 
 def json_labels(collector: Collector, row: dict) -> tuple[str, ...]:
     """The labels of a JSON object: a text or number, or a list of them."""
-    names = collector.task.columns
-    if collector.task.label_groups:
-        return grouped_labels(((group, _label_text(row.get(group))) for group in collector.task.label_groups))
+    names = collector.data.columns
+    if collector.data.label_groups:
+        return grouped_labels(((group, _label_text(row.get(group))) for group in collector.data.label_groups))
     key = names.label or ('label' if 'label' in row else 'labels')
     value = row.get(key)
     if isinstance(value, list):
@@ -263,7 +263,7 @@ def _label_text(value) -> str:
 
 def json_extra(collector: Collector, row: dict) -> list[tuple[str, str]]:
     """The extra columns of a JSON object; what is not text as JSON writes it."""
-    pairs = ((name, row.get(name)) for name in collector.task.columns.extra)
+    pairs = ((name, row.get(name)) for name in collector.data.columns.extra)
     return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in pairs
             if value is not None]
 

@@ -44,17 +44,17 @@ def add_all(collector: Collector):
 
     Raises ConfigError where there is none, or one is compressed: no member of it can be read by its place.
     """
-    task = collector.task
-    walked = files.walk(task.data, ('.tar', *_COMPRESSED))
+    source = collector.source
+    walked = files.walk(source.data.folder, ('.tar', *_COMPRESSED))
     for path, rejection in {**walked.rejected_folders, **walked.rejected_files}.items():
         collector.reject(rejection.at(path))
     if not walked.files:
-        raise ConfigError(f'Task {task.name}: {task.data} has no .tar file.')
+        raise ConfigError(f'Task {source.name}: {source.data.folder} has no .tar file.')
     for path in walked.files:
         if path.lower().endswith(_COMPRESSED):
-            raise ConfigError(f'Task {task.name}: {path} in {task.data} is compressed, so that its members cannot be '
-                              'read by their place. Unpack it to a .tar: media are compressed already.')
-        with files.open_file(task.data, path) as file:
+            raise ConfigError(f'Task {source.name}: {path} in {source.data.folder} is compressed, so that its members '
+                              'cannot be read by their place. Unpack it to a .tar: media are compressed already.')
+        with files.open_file(source.data.folder, path) as file:
             _Shard(collector, path, file).add_all()
 
 
@@ -63,7 +63,7 @@ class _Shard:
 
     def __init__(self, collector: Collector, path: str, file):
         self._collector, self._path, self._file = collector, path, file
-        self._endings = media_endings(collector.task.modality)
+        self._endings = media_endings(collector.source.modality)
         self._split = _split_of_path(path)
 
     def add_all(self):
@@ -119,7 +119,7 @@ class _Shard:
         labels = [ending for ending in _LABEL_ENDINGS if ending in parts]
         if not media:
             if labels:
-                modality = self._collector.task.modality
+                modality = self._collector.source.modality
                 self._reject(key, Rejection('missing', f'It has a label and no {modality} beside it.'))
             return
         try:
@@ -132,7 +132,7 @@ class _Shard:
             self._collector.add(entry, '')
 
     def _entry(self, name: str, member: Member, parts: dict) -> Entry:
-        collector, names = self._collector, self._collector.task.columns
+        collector, names = self._collector, self._collector.data.columns
         text = {}
         for ending in _LABEL_ENDINGS:
             if ending in parts:
@@ -141,7 +141,7 @@ class _Shard:
                 text[ending] = parts[ending][2]
         row = json_object(text['json']) if 'json' in text else {}
         keys = [names.label] if names.label else ['label', 'labels']
-        if collector.task.label_groups or any(key in row for key in keys):
+        if collector.data.label_groups or any(key in row for key in keys):
             labels = json_labels(collector, row)
         elif 'cls' in text or 'txt' in text:
             labels = collector.labels(text.get('cls', text.get('txt')).strip())

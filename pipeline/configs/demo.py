@@ -5,20 +5,30 @@ Command: make demo (or: polyvit data demo runs/demo/media; polyvit run demo).
 
 import os
 
-from model_code.modalities import AudioInput, ImageInput, VideoInput
-from model_code.settings import ModelConfig, TrainingConfig
-from model_code.tasks import Mixture, Task
-from pipeline.config import PipelineConfig
+from polyvit import (
+    AudioInput,
+    Data,
+    Gate,
+    ImageInput,
+    Mixture,
+    ModelConfig,
+    PipelineConfig,
+    Recipe,
+    Task,
+    TrainingConfig,
+    VideoInput,
+)
 
 
 def get_config() -> PipelineConfig:
     media = os.path.abspath(os.environ.get('POLYVIT_DEMO_DATA', 'runs/demo/media'))
     tasks = (
-        Task('digits', 'image', data=f'{media}/digits', steps=250, batch_size=32, floor=0.7, max_drop=0.1),
-        Task('sounds', 'audio', data=f'{media}/sounds', manifest='manifest.csv', steps=60, batch_size=16, floor=0.7,
-             max_drop=0.1),
-        Task('motion', 'video', data=f'{media}/motion', manifest='manifest.csv', steps=100, batch_size=16, floor=0.5,
-             max_drop=0.1),
+        Task('digits', 'image', data=Data(f'{media}/digits'), recipe=Recipe(steps=250, batch_size=32),
+             gate=Gate(floor=0.7, max_drop=0.1)),
+        Task('sounds', 'audio', data=Data(f'{media}/sounds', manifest='manifest.csv'),
+             recipe=Recipe(steps=60, batch_size=16), gate=Gate(floor=0.7, max_drop=0.1)),
+        Task('motion', 'video', data=Data(f'{media}/motion', manifest='manifest.csv'),
+             recipe=Recipe(steps=100, batch_size=16), gate=Gate(floor=0.5, max_drop=0.1)),
     )
     return PipelineConfig(
         name='demo',

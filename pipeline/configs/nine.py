@@ -13,10 +13,19 @@ Not as the paper has it: a training clip's 32 frames lie evenly over a random ha
 
 import os
 
-from model_code.modalities import AudioInput, ImageInput, VideoInput
-from model_code.settings import TrainingConfig, preset
-from model_code.tasks import Mixture, Task
-from pipeline.config import PipelineConfig
+from polyvit import (
+    AudioInput,
+    Checks,
+    Data,
+    ImageInput,
+    Mixture,
+    PipelineConfig,
+    Recipe,
+    Task,
+    TrainingConfig,
+    VideoInput,
+    preset,
+)
 
 
 def epochs(count: float, examples: int, batch_size: int) -> int:
@@ -31,37 +40,43 @@ def get_config() -> PipelineConfig:
     augmentations = {'image': ('inception_crop', 'flip'), 'audio': ('spec_augment',),
                      'video': ('temporal_crop', 'scale_jitter', 'colour_jitter', 'flip')}
 
-    def task(name, modality, classes, examples, coefficient, batch_size, steps, **kwargs):
-        return Task(name, modality, data=os.path.join(root, name) if root else '', num_classes=classes,
-                    num_train_examples=examples, learning_rate_coefficient=coefficient, batch_size=batch_size,
-                    steps=steps, augmentations=augmentations[modality], **kwargs)
+    def task(name, modality, classes, examples, coefficient, batch_size, steps, data, max_missing_share=0.01, **recipe):
+        return Task(
+            name, modality,
+            data=Data(os.path.join(root, name) if root else '', num_classes=classes, num_train_examples=examples,
+                      **data),
+            recipe=Recipe(steps, batch_size, coefficient, augmentations[modality], **recipe),
+            checks=Checks(max_missing_share=max_missing_share))
 
-    def epoch_task(name, modality, classes, examples, coefficient, count, **kwargs):
+    def epoch_task(name, modality, classes, examples, coefficient, count, data, **kwargs):
         sound = dict(stochastic_depth=0.3, mixup_alpha=0.3) if modality == 'audio' else {}
-        return task(name, modality, classes, examples, coefficient, 64, epochs(count, examples, 64),
+        return task(name, modality, classes, examples, coefficient, 64, epochs(count, examples, 64), data,
                     zero_init_head=True, **sound, **kwargs)
 
     tasks = (
         # ImageNet is trained with the sigmoid (multi-label) loss, as its ViT recipe does.
-        task('imagenet', 'image', 1000, 1_281_167, 0.03, 512, 20_000, multi_label=True, format='imagenet'),
-        task('cifar10', 'image', 10, 49_000, 0.03, 512, 10_000, format='cifar10'),
-        task('cifar100', 'image', 100, 49_000, 0.03, 512, 10_000, format='cifar100'),
-        task('oxford_iiit_pet', 'image', 37, 3_312, 0.03, 512, 500, format='pets',
-             manifest=('annotations/trainval.txt', 'annotations/test.txt')),
+        task('imagenet', 'image', 1000, 1_281_167, 0.03, 512, 20_000, dict(format='imagenet', label_kind='multi')),
+        task('cifar10', 'image', 10, 49_000, 0.03, 512, 10_000, dict(format='cifar10')),
+        task('cifar100', 'image', 100, 49_000, 0.03, 512, 10_000, dict(format='cifar100')),
+        task('oxford_iiit_pet', 'image', 37, 3_312, 0.03, 512, 500,
+             dict(format='pets', manifest=('annotations/trainval.txt', 'annotations/test.txt'))),
         # Published without a split; 18,900 of 31,500 are six in ten.
-        task('resisc45', 'image', 45, 18_900, 0.1, 512, 2_500, format='folders', eval_share=0.4),
+        task('resisc45', 'image', 45, 18_900, 0.1, 512, 2_500, dict(format='folders', eval_share=0.4)),
         # Of the clips that YouTube had, more are gone every year: how many may be is a guess.
-        epoch_task('kinetics400', 'video', 400, 214_834, 0.1, 30, format='kinetics',
-                   manifest=('annotations/train.csv', 'annotations/val.csv'), max_missing_share=0.25),
-        epoch_task('moments_in_time', 'video', 339, 791_297, 0.25, 10, format='moments',
-                   manifest=('trainingSet.csv', 'validationSet.csv'), max_missing_share=0.02),
-        epoch_task('audioset', 'audio', 527, 20_361, 0.5, 50, multi_label=True, format='audioset',
-                   manifest=('balanced_train_segments.csv', 'eval_segments.csv'), max_missing_share=0.25),
-        epoch_task('vggsound', 'audio', 309, 172_427, 0.5, 50, format='vggsound', manifest='vggsound.csv',
+        epoch_task('kinetics400', 'video', 400, 214_834, 0.1, 30,
+                   dict(format='kinetics', manifest=('annotations/train.csv', 'annotations/val.csv')),
+                   max_missing_share=0.25),
+        epoch_task('moments_in_time', 'video', 339, 791_297, 0.25, 10,
+                   dict(format='moments', manifest=('trainingSet.csv', 'validationSet.csv')), max_missing_share=0.02),
+        epoch_task('audioset', 'audio', 527, 20_361, 0.5, 50,
+                   dict(format='audioset', label_kind='multi',
+                        manifest=('balanced_train_segments.csv', 'eval_segments.csv')), max_missing_share=0.25),
+        epoch_task('vggsound', 'audio', 309, 172_427, 0.5, 50, dict(format='vggsound', manifest='vggsound.csv'),
                    max_missing_share=0.25),
     )
     # 500 steps for the image group and 2.5 epochs of each video and audio data set.
-    warmup_steps = 500 + sum(epochs(2.5, t.num_train_examples, t.batch_size) for t in tasks if t.modality != 'image')
+    warmup_steps = 500 + sum(epochs(2.5, t.data.num_train_examples, t.recipe.batch_size)
+                             for t in tasks if t.modality != 'image')
     return PipelineConfig(
         name='nine',
         mixture=Mixture(tasks, schedule='weighted'),

@@ -10,27 +10,37 @@ Result, on the test splits: cifar10 0.491, mnist 0.957, fsdd_digit 0.972, survei
 
 import os
 
-from model_code.modalities import AudioInput, ImageInput, VideoInput
-from model_code.settings import ModelConfig, TrainingConfig
-from model_code.tasks import Mixture, Task
-from pipeline.config import PipelineConfig
+from polyvit import (
+    AudioInput,
+    Data,
+    Gate,
+    ImageInput,
+    Mixture,
+    ModelConfig,
+    PipelineConfig,
+    Recipe,
+    Task,
+    TrainingConfig,
+    VideoInput,
+)
 
 
 def get_config() -> PipelineConfig:
     data = os.environ.get('POLYVIT_DATA', '')
     path = lambda name: os.path.join(os.path.abspath(data), name) if data else ''
     tasks = (
-        Task('cifar10', 'image', data=path('cifar10'), steps=1800, batch_size=64, augmentations=('flip', 'shift'),
-             floor=0.40),
-        Task('mnist', 'image', data=path('mnist'), manifest='manifest.csv', steps=3600, batch_size=64,
-             augmentations=('shift',), floor=0.90),
-        Task('fsdd_digit', 'audio', data=path('fsdd'), manifest='digit.csv', steps=1200, batch_size=32,
-             augmentations=('spec_augment',), floor=0.85),
-        Task('fsdd_tags', 'audio', data=path('fsdd'), manifest='tags.csv', multi_label=True, steps=1000, batch_size=32,
-             augmentations=('spec_augment',), floor=0.90),
+        Task('cifar10', 'image', data=Data(path('cifar10')),
+             recipe=Recipe(steps=1800, batch_size=64, augmentations=('flip', 'shift')), gate=Gate(floor=0.40)),
+        Task('mnist', 'image', data=Data(path('mnist'), manifest='manifest.csv'),
+             recipe=Recipe(steps=3600, batch_size=64, augmentations=('shift',)), gate=Gate(floor=0.90)),
+        Task('fsdd_digit', 'audio', data=Data(path('fsdd'), manifest='digit.csv'),
+             recipe=Recipe(steps=1200, batch_size=32, augmentations=('spec_augment',)), gate=Gate(floor=0.85)),
+        Task('fsdd_tags', 'audio', data=Data(path('fsdd'), manifest='tags.csv', label_kind='multi'),
+             recipe=Recipe(steps=1000, batch_size=32, augmentations=('spec_augment',)), gate=Gate(floor=0.90)),
         # 48 clips to test on: one clip is 0.02, so a fall of two clips is within the noise.
-        Task('surveillance', 'video', data=path('surveillance'), manifest='manifest.csv', steps=300, batch_size=16,
-             augmentations=('flip', 'shift'), learning_rate_coefficient=0.5, floor=0.58, max_drop=0.05),
+        Task('surveillance', 'video', data=Data(path('surveillance'), manifest='manifest.csv'),
+             recipe=Recipe(steps=300, batch_size=16, learning_rate_coefficient=0.5, augmentations=('flip', 'shift')),
+             gate=Gate(floor=0.58, max_drop=0.05)),
     )
     return PipelineConfig(
         name='real_small',

@@ -1,11 +1,11 @@
 """TFMA's runs are slow (seconds each): the tests of evaluation, gate, pusher and report share two of them."""
 
-import dataclasses
 import json
 import types
 
 import numpy as np
 import pytest
+from tests import testing
 
 
 @pytest.fixture(scope='session')
@@ -38,7 +38,7 @@ def evaluated(tmp_path_factory):
     tag_scores = np.round(rng.random((30, 6)), 1)
     sm.write_examples(root / 'tags', [[c for c, on in zip(sm.CLASSES, row) if on] for row in tag_labels], tag_scores)
 
-    older = dataclasses.replace(sm.SINGLE, classes=sm.CLASSES[:5])
+    older = testing.changed(sm.SINGLE, classes=sm.CLASSES[:5])
     sm.export(root / 'candidate', {'digits': candidate, 'tags': np.eye(6)}, (sm.SINGLE, sm.MULTI))
     baseline_weights = np.eye(6)[:, :5]
     sm.export(root / 'baseline', {'digits': baseline_weights}, (older,))

@@ -10,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from model_code.tasks import Task
+from tests import testing
 
 CLASSES = ('a', 'b', 'c', 'd', 'e', 'f')
-SINGLE = Task('digits', 'image', steps=1, batch_size=1, classes=CLASSES, floor=0.5, max_drop=0.05)
-MULTI = Task('tags', 'audio', steps=1, batch_size=1, classes=CLASSES, multi_label=True, floor=0.2)
-GROUPED = Task('kitchen', 'image', steps=1, batch_size=1, label_groups=('verb', 'noun'), floor=0.5,
+SINGLE = testing.task('digits', 'image', classes=CLASSES, floor=0.5, max_drop=0.05)
+MULTI = testing.task('tags', 'audio', classes=CLASSES, label_kind='multi', floor=0.2)
+GROUPED = testing.task('kitchen', 'image', label_kind='groups', label_groups=('verb', 'noun'), floor=0.5,
                classes=('verb:a', 'noun:b', 'verb:c', 'noun:d', 'noun:e', 'verb:f'))
 
 
@@ -25,9 +26,9 @@ class _Scorer(tf.Module):
         super().__init__()
         self.tables, self.weights, self.functions = {}, {}, {}
         for task in tasks:
-            keys = tf.constant(task.classes)
+            keys = tf.constant(task.data.classes)
             self.tables[task.name] = tf.lookup.StaticHashTable(
-                tf.lookup.KeyValueTensorInitializer(keys, tf.range(len(task.classes), dtype=tf.int64)), -1)
+                tf.lookup.KeyValueTensorInitializer(keys, tf.range(len(task.data.classes), dtype=tf.int64)), -1)
             self.weights[task.name] = tf.Variable(weights[task.name], dtype=tf.float32)
 
     def signatures(self, tasks):
@@ -47,13 +48,13 @@ class _Scorer(tf.Module):
     def _label(self, task):
         def label(examples):
             labels = tf.io.parse_example(examples, {'label': tf.io.RaggedFeature(tf.string)})['label']
-            if not task.multi_hot:
+            if not task.data.multi_hot:
                 return {'label': self.tables[task.name].lookup(labels[:, :1].to_tensor()[:, 0])}
             ids = tf.ragged.map_flat_values(self.tables[task.name].lookup, labels)
-            present = tf.reduce_max(tf.one_hot(ids.to_tensor(-1), len(task.classes)), axis=1)
-            if not task.label_groups:
+            present = tf.reduce_max(tf.one_hot(ids.to_tensor(-1), len(task.data.classes)), axis=1)
+            if not task.data.label_groups:
                 return {'label': present}
-            group = [1.0 + task.label_groups.index(c.split(':')[0]) for c in task.classes]
+            group = [1.0 + task.data.label_groups.index(c.split(':')[0]) for c in task.data.classes]
             return {'label': tf.where(present > 0, group, tf.negative(group))}
         return label
 

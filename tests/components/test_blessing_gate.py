@@ -10,11 +10,12 @@ from tfx.types import standard_artifacts
 from components.blessing_gate import executor, results
 from components.blessing_gate.decision import Evaluation, decide
 from model_code import serialization
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Mixture
+from tests import testing
 from tests.components import scoring_model as sm
 
-DIGITS = Task('digits', 'image', steps=1, batch_size=1, floor=0.7, max_drop=0.02)
-TAGS = Task('tags', 'audio', steps=1, batch_size=1, multi_label=True, floor=0.0)
+DIGITS = testing.task('digits', 'image', floor=0.7, max_drop=0.02)
+TAGS = testing.task('tags', 'audio', label_kind='multi', floor=0.0)
 
 
 def one(task, value, before=None, blessed=True, version='3'):

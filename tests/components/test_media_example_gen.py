@@ -1,6 +1,5 @@
 """MediaExampleGen's executor on real bytes, and the component's interface."""
 
-import dataclasses
 import json
 import logging
 import os
@@ -24,7 +23,7 @@ def _ingest(task, spec, directory):
     examples, rejected = standard_artifacts.Examples(), RejectedMedia()
     examples.uri, rejected.uri = os.path.join(directory, 'examples'), os.path.join(directory, 'rejected')
     executor.Executor().Do({}, {'examples': [examples], 'rejected': [rejected]},
-                           {'task': to_json(task), 'spec': to_json(spec)})
+                           {'source': to_json(task.source), 'checks': to_json(task.checks), 'spec': to_json(spec)})
     assert json.loads(examples.split_names) == ['train', 'eval']
     assert examples.get_string_custom_property('payload_format') == 'FORMAT_TF_EXAMPLE'
     assert not [name for name in os.listdir(examples.uri) if not name.startswith('Split-')]
@@ -130,7 +129,7 @@ def test_the_same_image_in_train_and_eval_stops_the_run(tmp_path):
     testing.write(tmp_path / 'data', 'eval/left/copy.png', (tmp_path / 'data/train/left/0.png').read_bytes())
     with pytest.raises(PipelineStop, match='both in train and in eval.*eval/left/copy.png = train/left/0.png'):
         _ingest(task, testing.IMAGE_SPEC, tmp_path / '1')
-    allowed = dataclasses.replace(task, allow_leaks=True)
+    allowed = testing.changed(task, allow_leaks=True)
     found, _, _ = _ingest(allowed, testing.IMAGE_SPEC, tmp_path / '2')
     assert len(found['eval']) == 5
 
@@ -168,7 +167,7 @@ def test_progress_says_how_long_it_still_takes():
 
 def test_data_that_cannot_be_listed_starts_nothing(tmp_path):
     with pytest.raises(ConfigError, match='no folder'):
-        _ingest(testing.image_task(tmp_path / 'data', data=str(tmp_path / 'none')), testing.IMAGE_SPEC, tmp_path)
+        _ingest(testing.image_task(tmp_path / 'data', folder=str(tmp_path / 'none')), testing.IMAGE_SPEC, tmp_path)
     assert not (tmp_path / 'examples').exists()
 
 
@@ -195,7 +194,8 @@ def test_a_jpeg_that_only_tensorflow_refuses():
 
 
 def test_the_component_declares_what_the_pipeline_wires():
-    component = MediaExampleGen(task='{}', spec='{}', media_fingerprint='f', code_version='v')
+    component = MediaExampleGen(source='{}', checks='{}', spec='{}', media_fingerprint='f', code_version='v')
     assert {k: c.type.TYPE_NAME for k, c in component.outputs.items()} == {
         'examples': 'Examples', 'rejected': RejectedMedia.TYPE_NAME}
-    assert component.exec_properties == {'task': '{}', 'spec': '{}', 'media_fingerprint': 'f', 'code_version': 'v'}
+    assert component.exec_properties == {
+        'source': '{}', 'checks': '{}', 'spec': '{}', 'media_fingerprint': 'f', 'code_version': 'v'}

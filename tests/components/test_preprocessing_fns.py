@@ -14,15 +14,14 @@ from components import preprocessing_fns
 from components.task_schema_gen import executor as schema_executor
 from model_code.preprocessing import audio as audio_ops
 from model_code.serialization import to_json
-from model_code.tasks import Task
 from tests import testing
 
 
 def _transform(directory, task, spec, classes, rows):
     """Analyses and transforms `rows` of raw features; returns them transformed, and the TFTransformOutput."""
-    config = {'task': to_json(task), 'spec': to_json(spec), 'classes': json.dumps(classes)}
+    config = {'source': to_json(task.source), 'spec': to_json(spec), 'classes': json.dumps(classes)}
     names = {'image': ('id', 'label', 'image'), 'audio': ('id', 'label', 'audio'), 'video': ('id', 'label', 'frames')}
-    schema = schema_executor.task_schema(task, classes)
+    schema = schema_executor.task_schema(task.source, classes)
     for feature in [f for f in schema.feature if f.name not in names[task.modality]]:
         schema.feature.remove(feature)
     metadata = dataset_metadata.DatasetMetadata(schema)
@@ -35,7 +34,7 @@ def _transform(directory, task, spec, classes, rows):
 
 
 def test_labels_become_places_in_the_vocabulary_and_clips_keep_their_frames(tmp_path):
-    task = Task('pets', 'video', 1, 1)
+    task = testing.task('pets', 'video')
     clips = [[testing.image_bytes('JPEG', seed=i) for i in range(n)] for n in (2, 3, 1, 2)]
     rows = [{'id': f'{i}'.encode(), 'label': label, 'frames': clip}
             for i, (label, clip) in enumerate(zip([b'dog', b'a cat, small', b'dog', b'owl'], clips))]
@@ -59,7 +58,7 @@ def test_images_pass_as_they_are(monkeypatch):
 
 
 def test_sounds_of_several_labels_become_rows_of_ones_with_the_spectrograms_moments(tmp_path):
-    task = Task('tags', 'audio', 1, 1, multi_label=True)
+    task = testing.task('tags', 'audio', label_kind='multi')
     sounds = [testing.wav_bytes(0.3, frequency=f) for f in (300, 1200, 4000)]
     labels = [[b'low', b'even'], [b'even'], [b'high', b'odd']]
     rows = [{'id': b'i', 'label': row, 'audio': sound} for row, sound in zip(labels, sounds)]
@@ -79,7 +78,7 @@ def test_sounds_of_several_labels_become_rows_of_ones_with_the_spectrograms_mome
 
 
 def test_labels_of_several_groups_become_one_row_of_ones(tmp_path):
-    task = Task('kitchen', 'image', 1, 1, label_groups=('verb', 'noun'))
+    task = testing.task('kitchen', 'image', label_kind='groups', label_groups=('verb', 'noun'))
     labels = [[b'verb:cut', b'noun:onion'], [b'noun:pan', b'verb:wash'], [b'verb:cut', b'noun:pan']]
     rows = [{'id': b'i', 'label': row, 'image': b'png'} for row in labels]
     transformed, output = _transform(tmp_path, task, testing.IMAGE_SPEC,

@@ -17,11 +17,12 @@ from components.report.render import render, trained, verdict
 from media import findings
 from media.rejections import Rejection
 from model_code import serialization
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Mixture
+from tests import testing
 from tests.components import scoring_model as sm
 
-DIGITS = Task('digits', 'image', steps=1, batch_size=1, floor=0.7, max_drop=0.02)
-TAGS = Task('tags', 'audio', steps=1, batch_size=1, multi_label=True, floor=0.4)
+DIGITS = testing.task('digits', 'image', floor=0.7, max_drop=0.02)
+TAGS = testing.task('tags', 'audio', label_kind='multi', floor=0.4)
 HOSTILE = '<script>alert("x")</script>'
 
 HISTORY = {'steps': [{'step': i, 'task': 'digits' if i % 2 else 'tags', 'loss': 2 / i, 'learning_rate': 1e-3 / i,

@@ -11,12 +11,12 @@ from tfx.types import channel_utils, standard_artifacts
 from components.serving_check import check, executor, ops
 from components.serving_check.component import ServingCheck
 from model_code.serialization import to_json
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Mixture
 from tests import testing
 from tests.serving import models
 
-MIXTURE = Mixture((Task('shade', 'image', steps=1, batch_size=1), Task('volume', 'audio', steps=1, batch_size=1),
-                   Task('film', 'video', steps=1, batch_size=1)))
+MIXTURE = Mixture((testing.task('shade', 'image'), testing.task('volume', 'audio'),
+                   testing.task('film', 'video')))
 MEDIA = {'shade': [testing.image_bytes()], 'volume': [testing.wav_bytes()],
          'film': [testing.image_bytes('JPEG'), testing.image_bytes('JPEG', seed=1)]}
 FEATURES = {'shade': 'image', 'volume': 'audio', 'film': 'frames'}
@@ -93,7 +93,7 @@ def test_what_cannot_be_asked_is_refused(tmp_path):
 
 def test_a_missing_signature_and_a_damaged_model(tmp_path):
     models.save_brightness(tmp_path / 'model')
-    reasons = check.check_model(str(tmp_path / 'model'), [Task('other', 'image', steps=1, batch_size=1)],
+    reasons = check.check_model(str(tmp_path / 'model'), [testing.task('other', 'image')],
                                 {'other': MEDIA['shade'][0]})
     assert reasons == ['Task other: the server answered 400 to a real example sent to signature other: '
                        'Serving signature name: "other" not found in signature def']

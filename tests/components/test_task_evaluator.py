@@ -1,6 +1,5 @@
 """TaskEvaluator's Do on real examples and models, and what it asks of TFMA."""
 
-import dataclasses
 import json
 import os
 
@@ -13,19 +12,20 @@ from components.blessing_gate import results
 from components.task_evaluator import eval_config, executor
 from model_code.data import Columns
 from model_code.serialization import to_json
-from model_code.tasks import Task
+from tests import testing
 from tests.components import scoring_model as sm
 
 
 def test_a_task_with_label_groups_is_evaluated_by_group_and_jointly(tmp_path):
     from tfx.types import standard_artifacts
 
-    task = dataclasses.replace(sm.GROUPED, manifest=('m.csv',), columns=Columns(extra=('camera',)))
+    task = testing.changed(sm.GROUPED, manifest=('m.csv',), columns=Columns(extra=('camera',)))
     rng = np.random.default_rng(0)
     given = rng.random((40, 6))
     verbs, nouns = rng.choice([0, 2, 5], 40), rng.choice([1, 3, 4], 40)
     given[:30, :] += np.eye(6)[verbs[:30]] + np.eye(6)[nouns[:30]]  # the first 30 are right
-    sm.write_examples(tmp_path / 'kitchen', [[task.classes[n], task.classes[v]] for n, v in zip(nouns, verbs)], given,
+    classes = task.data.classes
+    sm.write_examples(tmp_path / 'kitchen', [[classes[n], classes[v]] for n, v in zip(nouns, verbs)], given,
                       cameras=['front'] * 30 + ['back'] * 10)
     sm.export(tmp_path / 'candidate', {'kitchen': np.eye(6)}, (task,))
     artifacts = {}
@@ -38,7 +38,7 @@ def test_a_task_with_label_groups_is_evaluated_by_group_and_jointly(tmp_path):
     executor.Executor().Do(
         {name: [artifacts[name]] for name in ('examples', 'model')},
         {name: [artifacts[name]] for name in ('evaluation', 'blessing')},
-        {'task': to_json(task), 'classes': json.dumps(task.classes), 'code_version': ''})
+        {'task': to_json(task), 'classes': json.dumps(task.data.classes), 'code_version': ''})
 
     verb_right = verbs == np.array([0, 2, 5])[given[:, [0, 2, 5]].argmax(1)]
     noun_right = nouns == np.array([1, 3, 4])[given[:, [1, 3, 4]].argmax(1)]
@@ -55,7 +55,7 @@ def test_a_task_with_label_groups_is_evaluated_by_group_and_jointly(tmp_path):
 
 
 def test_eval_config_names_signatures_metrics_and_thresholds():
-    task = Task('t', 'image', steps=1, batch_size=1, floor=0.7, max_drop=0.02)
+    task = testing.task('t', 'image', floor=0.7, max_drop=0.02)
     config = eval_config.eval_config(task, classes=5, has_baseline=True)
     assert [(s.name, s.is_baseline, s.signature_name, list(s.preprocessing_function_names), s.label_key)
             for s in config.model_specs] == [('candidate', False, 't_examples', ['t_label'], 'label'),

@@ -23,7 +23,7 @@ from model_code.serialization import to_json
 from model_code.tasks import Task
 from tests import testing
 
-IMAGE = Task('pets', 'image', steps=1, batch_size=1)
+IMAGE = testing.task('pets', 'image')
 FEATURES = {
     'image': {'image': testing.image_bytes(), 'height': 16, 'width': 20},
     'audio': {'audio': testing.wav_bytes(), 'duration_s': 0.3},
@@ -52,18 +52,19 @@ def _check(directory, task, classes, labels, change=lambda features: features, e
     schema = _artifact(standard_artifacts.Schema, directory / 'schema')
     statistics = _artifact(standard_artifacts.ExampleStatistics, directory / 'statistics')
     anomalies = _artifact(standard_artifacts.ExampleAnomalies, directory / 'anomalies')
-    schema_executor.Executor().Do({}, {'schema': [schema]}, {'task': to_json(task), 'classes': json.dumps(classes)})
+    schema_executor.Executor().Do({}, {'schema': [schema]}, 
+                                  {'source': to_json(task.source), 'classes': json.dumps(classes)})
     statistics_executor.Executor().Do(
         {'examples': [examples], 'schema': [schema]}, {'statistics': [statistics]}, {})
     validator.Executor().Do(
-        {'statistics': [statistics], 'schema': [schema]}, {'anomalies': [anomalies]}, {'task': to_json(task)})
+        {'statistics': [statistics], 'schema': [schema]}, {'anomalies': [anomalies]}, {'source': to_json(task.source)})
     assert json.loads(anomalies.split_names) == ['train', 'eval']
     assert sorted(os.listdir(directory / 'anomalies')) == ['Split-eval', 'Split-train']
     return statistics
 
 
 def test_good_clips_with_several_labels_pass_and_media_is_not_counted_as_words(tmp_path):
-    task = Task('clips', 'video', steps=1, batch_size=1, multi_label=True)
+    task = testing.task('clips', 'video', label_kind='multi')
     statistics = _check(tmp_path, task, ['a', 'b'], {'train': [('a', 'b'), 'a', 'b'], 'eval': ['b']})
     loaded = stats_artifact_utils.load_statistics(statistics, 'train').proto().datasets[0]
     assert loaded.num_examples == 3
@@ -74,7 +75,7 @@ def test_good_clips_with_several_labels_pass_and_media_is_not_counted_as_words(t
 
 
 def test_extra_columns_are_texts_that_an_example_may_have(tmp_path):
-    task = Task('pets', 'image', steps=1, batch_size=1, manifest='m.csv', columns=Columns(extra=('camera', 'place')))
+    task = testing.task('pets', 'image', manifest='m.csv', columns=Columns(extra=('camera', 'place')))
     examples = {'train': ['a', 'b'], 'eval': ['b']}
     statistics = _check(tmp_path, task, ['a', 'b'], examples, extra=lambda i: (('camera', 'x100'),) * (i == 0))
     loaded = stats_artifact_utils.load_statistics(statistics, 'train').proto().datasets[0]
@@ -84,7 +85,7 @@ def test_extra_columns_are_texts_that_an_example_may_have(tmp_path):
 
 
 def test_one_label_of_each_group_passes_and_one_alone_stops(tmp_path):
-    task = Task('clips', 'video', steps=1, batch_size=1, label_groups=('verb', 'noun'))
+    task = testing.task('clips', 'video', label_kind='groups', label_groups=('verb', 'noun'))
     classes, train = ['noun:a', 'noun:b', 'verb:c'], [('verb:c', 'noun:a'), ('verb:c', 'noun:b')]
     _check(tmp_path / 'good', task, classes, {'train': train, 'eval': [('verb:c', 'noun:b')]})
     text = _stopped(tmp_path / 'bad', task, classes, {'train': train, 'eval': ['verb:c']})
@@ -111,14 +112,14 @@ def test_wrong_labels_two_labels_and_a_missing_feature_stop_and_each_is_named(tm
 
 
 def test_an_empty_split_stops(tmp_path):
-    message = _stopped(tmp_path, Task('tones', 'audio', 1, 1), ['a'], {'train': ['a'], 'eval': []})
+    message = _stopped(tmp_path, testing.task('tones', 'audio'), ['a'], {'train': ['a'], 'eval': []})
     assert message.count('Task tones, ') == 1 and 'Task tones, split eval: it is empty.' in message
 
 
 def test_the_real_readers_pass_the_schema(tmp_path):
     """Every feature that ingest writes is in its schema: nothing new, nothing missing."""
     for modality, features in FEATURES.items():
-        task = Task('t', modality, 1, 1)
+        task = testing.source('t', modality)
         example = tf.train.Example.FromString(ingest.make_example(Entry('p', ('a',), 'train'), features))
         schema = schema_executor.task_schema(task, ('a',))
         assert {f.name for f in schema.feature} == set(example.features.feature)
@@ -126,21 +127,21 @@ def test_the_real_readers_pass_the_schema(tmp_path):
 
 def test_the_schema_has_the_labels_domain_and_how_many_there_may_be(tmp_path):
     artifact = _artifact(standard_artifacts.Schema, tmp_path)
-    schema_executor.Executor().Do({}, {'schema': [artifact]}, {'task': to_json(IMAGE), 'classes': '["cat", "dog"]'})
+    schema_executor.Executor().Do({}, {'schema': [artifact]}, {'source': to_json(IMAGE.source), 'classes': '["cat", "dog"]'})
     schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(artifact.uri))
     label = next(f for f in schema.feature if f.name == 'label')
     assert list(schema.string_domain[0].value) == ['cat', 'dog'] and label.domain == 'label'
     assert label.HasField('shape') and not label.HasField('value_count')
-    several = schema_executor.task_schema(Task('t', 'audio', 1, 1, multi_label=True), ('a', 'b'))
+    several = schema_executor.task_schema(testing.source('t', 'audio', label_kind='multi'), ('a', 'b'))
     label = next(f for f in several.feature if f.name == 'label')
     assert label.value_count.min == 1 and not label.HasField('shape')
-    grouped = Task('t', 'audio', 1, 1, label_groups=('verb', 'noun'))
+    grouped = testing.source('t', 'audio', label_kind='groups', label_groups=('verb', 'noun'))
     label = next(f for f in schema_executor.task_schema(grouped, ('noun:a', 'verb:b')).feature if f.name == 'label')
     assert (label.value_count.min, label.value_count.max) == (2, 2)
     with pytest.raises(ConfigError, match="'c' is in none of its label_groups"):
         schema_executor.task_schema(grouped, ('noun:a', 'verb:b', 'c'))
     with pytest.raises(ConfigError, match='no classes'):
-        schema_executor.task_schema(IMAGE, ())
+        schema_executor.task_schema(IMAGE.source, ())
 
 
 def test_classes_beyond_the_histogram_are_counted():
@@ -159,11 +160,11 @@ def test_classes_beyond_the_histogram_are_counted():
 
 
 def test_the_components_declare_what_the_pipeline_wires():
-    schema = TaskSchemaGen(task='{}', classes='[]')
-    component = TaskValidator(task='{}', schema=schema.outputs['schema'], code_version='v', statistics=_channel())
+    schema = TaskSchemaGen(source='{}', classes='[]')
+    component = TaskValidator(source='{}', schema=schema.outputs['schema'], code_version='v', statistics=_channel())
     assert component.outputs['anomalies'].type is standard_artifacts.ExampleAnomalies
-    assert component.exec_properties == {'task': '{}', 'code_version': 'v'}
-    assert schema.exec_properties == {'task': '{}', 'classes': '[]', 'code_version': ''}
+    assert component.exec_properties == {'source': '{}', 'code_version': 'v'}
+    assert schema.exec_properties == {'source': '{}', 'classes': '[]', 'code_version': ''}
 
 
 def _channel():

@@ -14,17 +14,19 @@ import pytest
 from tests import testing
 
 CONFIG = '''
+from model_code.data import Data
 from model_code.modalities import AudioInput, ImageInput, VideoInput
 from model_code.settings import ModelConfig, TrainingConfig
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Gate, Mixture, Recipe, Task
 from pipeline.config import PipelineConfig
 
 TASKS = (
-    Task('shapes', 'image', data={root!r} + '/shapes', steps=4, batch_size=4, max_drop=1.0),
-    Task('tags', 'audio', data={root!r} + '/tags', manifest='tags.csv', multi_label=True, steps=3, batch_size=4,
-         max_drop=1.0),
-    Task('walks', 'video', data={root!r} + '/walks', manifest='manifest.csv', steps=3, batch_size=2, max_drop=1.0,
-         floor={floor}),
+    Task('shapes', 'image', data=Data({root!r} + '/shapes'), recipe=Recipe(steps=4, batch_size=4),
+         gate=Gate(max_drop=1.0)),
+    Task('tags', 'audio', data=Data({root!r} + '/tags', manifest='tags.csv', label_kind='multi'),
+         recipe=Recipe(steps=3, batch_size=4), gate=Gate(max_drop=1.0)),
+    Task('walks', 'video', data=Data({root!r} + '/walks', manifest='manifest.csv'),
+         recipe=Recipe(steps=3, batch_size=2), gate=Gate(floor={floor}, max_drop=1.0)),
 )
 
 

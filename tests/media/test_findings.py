@@ -1,14 +1,16 @@
 """Findings: what is counted and named, and what stops a run."""
 
-import dataclasses
-
 from media import entries as entries_module
 from media import findings
 from media.entries import Entry, Listing
 from media.rejections import Rejection
-from model_code.tasks import Task
+from tests import testing
 
-TASK = Task('shapes', 'image', steps=1, batch_size=1, data='/data')
+TASK = testing.task('shapes', 'image', folder='/data')
+
+
+def _judged(judge, task, found):
+    return judge(task.source, task.checks, found)
 
 
 def _gather(rows, rejected=()):
@@ -43,31 +45,31 @@ def test_equal_media_is_a_duplicate_a_leak_or_a_contradiction():
     assert found.duplicates == findings.Tally(2, [['e5', 't4', 't5'], ['t1', 't2']])
     assert found.leaks == findings.Tally(2, [['e3', 't3'], ['e5', 't4']])
     assert found.contradictions == findings.Tally(1, [['e5', 't4', 't5']])
-    stop, = findings.stops(TASK, found)
+    stop, = _judged(findings.stops, TASK, found)
     assert stop.startswith('Task shapes: 2 media are both in train and in eval') and 'e3 = t3; e5 = t4' in stop
-    assert findings.stops(dataclasses.replace(TASK, allow_leaks=True), found) == []
-    assert any(line.startswith('2 media in train and in eval') for line in findings.remarks(TASK, found))
+    assert _judged(findings.stops, testing.changed(TASK, allow_leaks=True), found) == []
+    assert any(line.startswith('2 media in train and in eval') for line in _judged(findings.remarks, TASK, found))
 
 
 def test_missing_files_have_a_limit_of_their_own():
     gone = [(f'g{i}', 'a', 'train', b'', Rejection('missing', 'There is no such file.')) for i in range(2)]
     bad = [('bad', 'a', 'train', b'', Rejection('truncated', 'It ends.'))]
     found, _ = _gather(_plain(97) + gone + bad)
-    stop, = findings.stops(TASK, found)
+    stop, = _judged(findings.stops, TASK, found)
     assert '2 of 100 files (2.0%) are missing, more than the 1.0%' in stop and 'max_missing_share' in stop
-    assert findings.stops(dataclasses.replace(TASK, max_missing_share=0.02), found) == []
+    assert _judged(findings.stops, testing.changed(TASK, max_missing_share=0.02), found) == []
     found, _ = _gather(_plain(96) + gone + bad * 2)
-    assert 'could not be read' in findings.stops(dataclasses.replace(TASK, max_missing_share=0.02), found)[0]
+    assert 'could not be read' in _judged(findings.stops, testing.changed(TASK, max_missing_share=0.02), found)[0]
 
 
 def test_classes_that_are_absent_or_rare():
     found, _ = _gather(_plain(3) + _plain(1, 'b') + _plain(2, 'c', 'eval'))
-    assert findings.rare_classes(TASK, found) == {'c': 0}
-    stop, = findings.stops(TASK, found)
+    assert _judged(findings.rare_classes, TASK, found) == {'c': 0}
+    stop, = _judged(findings.stops, TASK, found)
     assert '1 of its classes have no train example: c' in stop
-    named = dataclasses.replace(TASK, classes=('a', 'b', 'c', 'd'), min_class_examples=2)
-    assert findings.rare_classes(named, found) == {'b': 1, 'c': 0, 'd': 0}
-    assert '1 classes with fewer than 2 train examples: b (1)' in findings.remarks(named, found)
+    named = testing.changed(TASK, classes=('a', 'b', 'c', 'd'), min_class_examples=2)
+    assert _judged(findings.rare_classes, named, found) == {'b': 1, 'c': 0, 'd': 0}
+    assert '1 classes with fewer than 2 train examples: b (1)' in _judged(findings.remarks, named, found)
 
 
 def test_labels_that_differ_only_in_their_writing():
@@ -78,8 +80,8 @@ def test_labels_that_differ_only_in_their_writing():
 
 def test_odd_media_is_kept_counted_and_listed():
     found, _ = _gather([(f's{i:02d}', 'a', 'train', str(i).encode(), ('silent',)) for i in range(12)])
-    assert found.examples == {'train': 12} and findings.stops(TASK, found) == []
-    assert findings.remarks(TASK, found)[-1] == (
+    assert found.examples == {'train': 12} and _judged(findings.stops, TASK, found) == []
+    assert _judged(findings.remarks, TASK, found)[-1] == (
         '12 silent sounds (the first 10): ' + ', '.join(f's{i:02d}' for i in range(10)))
 
 

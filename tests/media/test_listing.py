@@ -1,6 +1,5 @@
 """Listing: layouts, splits, manifests, fingerprints, and each mistake as a sentence."""
 
-import dataclasses
 import os
 import pathlib
 import re
@@ -13,12 +12,11 @@ from media.rejections import REASONS
 from model_code import data
 from model_code.errors import ConfigError
 from model_code.data import Columns
-from model_code.tasks import Task
 from tests import testing
 
 
 def _task(directory, **overrides):
-    return Task('pets', 'image', **{**dict(steps=1, batch_size=1, data=os.fspath(directory)), **overrides})
+    return testing.source('pets', 'image', **{**dict(folder=os.fspath(directory)), **overrides})
 
 
 def _files(directory, *names):
@@ -99,7 +97,7 @@ def test_a_manifest_with_splits(tmp_path):
 
 def test_a_manifest_without_splits_hashes_and_multi_label_splits_labels(tmp_path):
     (tmp_path / 'm.csv').write_bytes('\ufeffpath,labels\r\nx/1.png,red|round | red\r\n"x/2,3.png",red\r\n'.encode())
-    entries = _listed(_task(tmp_path, manifest='m.csv', multi_label=True))
+    entries = _listed(_task(tmp_path, manifest='m.csv', label_kind='multi'))
     assert [(e.path, e.labels) for e in entries] == [('x/1.png', ('red', 'round')), ('x/2,3.png', ('red',))]
     assert all(e.split == listing.hashed_split(e.path, 0.2) for e in entries)
 
@@ -216,7 +214,7 @@ def test_segments_and_extra_columns(tmp_path):
         ('b.wav', 'owl', 'train', '-1', '3', '', ''), ('b.wav', 'owl', 'train', '1', 'inf', '', ''),
         ('b.wav', 'owl', 'train', '1e999', '', '', ''), ('b.wav', 'owl', 'train', 'two', '', '', ''),
         ('b.wav', 'owl', 'train', '1', '2', 'x' * 1001, '')], ('file', 'what', 'fold', 'from', 'to', 'site', 'mic'))
-    task = Task('calls', 'audio', 1, 1, data=os.fspath(tmp_path), manifest='manifest.csv', columns=columns)
+    task = testing.source('calls', 'audio', folder=os.fspath(tmp_path), manifest='manifest.csv', columns=columns)
     found = listing.list_media(task)
     assert [(e.id, e.start, e.end, e.extra) for e in found.entries] == [
         ('a.wav', None, None, (('site', 'wood'),)), ('a.wav#t=1.5,3', 1.5, 3.0, (('site', 'wood'), ('mic', 'x|y'))),
@@ -246,7 +244,7 @@ def test_several_manifests_of_two_kinds(tmp_path):
 ])
 def test_json_lines(tmp_path, line, labels):
     testing.write(tmp_path, 'm.jsonl', line + '\r\n')
-    task = Task('calls', 'audio', 1, 1, data=os.fspath(tmp_path), manifest='m.jsonl', multi_label=True)
+    task = testing.source('calls', 'audio', folder=os.fspath(tmp_path), manifest='m.jsonl', label_kind='multi')
     assert [e.labels for e in listing.list_media(task).entries] == [labels]
 
 
@@ -276,7 +274,7 @@ def test_json_lines(tmp_path, line, labels):
 def test_a_bad_json_line_is_rejected_and_the_others_are_read(tmp_path, line, path, reason):
     good = '{"path": "%s.wav", "label": "owl"}'
     testing.write(tmp_path, 'm.jsonl', f'{good % "a"}\n{line}\n{good % "c"}')
-    found = listing.list_media(Task('calls', 'audio', 1, 1, data=os.fspath(tmp_path), manifest='m.jsonl'))
+    found = listing.list_media(testing.source('calls', 'audio', folder=os.fspath(tmp_path), manifest='m.jsonl'))
     assert [e.path for e in found.entries] == ['a.wav', 'c.wav']
     assert [(line.path, line.reason) for line in found.rejected] == [(path, reason)]
     assert len(found.rejected[0].detail) < 500
@@ -304,8 +302,8 @@ def test_the_documentation_has_every_reason_and_split():
 def test_groups_of_labels_in_a_column_each(tmp_path):
     testing.write(tmp_path, 'm.csv', 'path,verb,noun\na.png,cut,onion\nb.png,cut,spring onion\nc.png,,onion\n')
     testing.write(tmp_path, 'm.jsonl', '{"path": "d.png", "verb": "peel", "noun": "onion"}\n{"path": "e.png"}\n{"path": "f.png", "verb": "cut", "noun": ["onion", "knife"]}')
-    task = Task('meals', 'image', 1, 1, data=os.fspath(tmp_path), manifest=('m.csv', 'm.jsonl'),
-                   label_groups=('verb', 'noun'))
+    task = testing.source('meals', 'image', folder=os.fspath(tmp_path), manifest=('m.csv', 'm.jsonl'),
+                          label_kind='groups', label_groups=('verb', 'noun'))
     found = listing.list_media(task)
     assert [(e.path, e.labels) for e in found.entries] == [
         ('a.png', ('verb:cut', 'noun:onion')), ('b.png', ('verb:cut', 'noun:spring onion')),
@@ -313,12 +311,13 @@ def test_groups_of_labels_in_a_column_each(tmp_path):
     assert [(line.path, line.reason) for line in found.rejected] == [
         ('c.png', 'bad_label'), ('e.png', 'bad_label'), ('f.png', 'bad_label')]
     with pytest.raises(ConfigError, match='columns path and verb and tool'):
-        listing.list_media(dataclasses.replace(task, label_groups=('verb', 'tool')))
+        listing.list_media(testing.source('meals', 'image', folder=os.fspath(tmp_path), manifest=('m.csv', 'm.jsonl'),
+                                           label_kind='groups', label_groups=('verb', 'tool')))
 
 
 def test_a_sound_may_be_a_video_files(tmp_path):
     _files(tmp_path, 'owl/1.wav', 'owl/2.mp4', 'owl/3.OPUS', 'owl/4.png')
-    entries = _listed(Task('calls', 'audio', 1, 1, data=os.fspath(tmp_path)))
+    entries = _listed(testing.source('calls', 'audio', folder=os.fspath(tmp_path)))
     assert [e.path for e in entries] == ['owl/1.wav', 'owl/2.mp4', 'owl/3.OPUS']
 
 
@@ -388,5 +387,5 @@ def test_a_train_split_without_files_has_no_classes(tmp_path):
 def test_real_media(shared_data):
     entries = _listed(_task(shared_data / 'cifar10'))
     assert len(entries) == 12_000 and sum(e.split == 'train' for e in entries) == 10_000
-    tags = Task('tags', 'audio', 1, 1, data=str(shared_data / 'fsdd'), manifest='tags.csv', multi_label=True)
+    tags = testing.source('tags', 'audio', folder=str(shared_data / 'fsdd'), manifest='tags.csv', label_kind='multi')
     assert {len(e.labels) for e in _listed(tags)} == {4}

@@ -10,7 +10,6 @@ from media import listing
 from media.entries import Entry
 from model_code.errors import ConfigError
 from model_code.data import Columns
-from model_code.tasks import Task
 from tests import testing
 
 AUDIOSET = ('# Segments csv created Mon Jan  1 00:00:00 2018\n'
@@ -102,8 +101,8 @@ MODALITY = {'kinetics': 'video', 'moments': 'video', 'audioset': 'audio', 'vggso
 
 
 def _task(directory, kind, **overrides):
-    return Task('t', MODALITY.get(kind, 'image'), **{**dict(
-        steps=1, batch_size=1, data=os.fspath(directory), format=kind, multi_label=kind == 'audioset',
+    return testing.source('t', MODALITY.get(kind, 'image'), **{**dict(
+        folder=os.fspath(directory), format=kind, label_kind='multi' if kind == 'audioset' else 'single',
         manifest=PUBLISHED[kind][0] if kind in PUBLISHED else ()), **overrides})
 
 
@@ -254,7 +253,7 @@ def test_cifar_that_is_cut_wrong_or_not_all_there(tmp_path):
 ])
 def test_tasks_that_do_not_fit_their_format(overrides, said):
     with pytest.raises(ConfigError, match=said):
-        Task('t', 'image', 1, 1, **overrides)
+        testing.source('t', 'image', **overrides)
 
 
 @pytest.mark.parametrize('columns, said', [

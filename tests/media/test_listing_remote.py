@@ -10,7 +10,6 @@ from apache_beam.io.localfilesystem import LocalFileSystem
 from media import listing, open_entry, remote_files
 from model_code.data import Limits
 from model_code.errors import ConfigError
-from model_code.tasks import Task
 from tests import testing
 
 FOLDER = {}  # 'folder': where the files are
@@ -76,7 +75,7 @@ def remote(request, tmp_path):
 
 
 def _task(data, modality='image', **overrides):
-    return Task('t', modality, **{**dict(steps=1, batch_size=1, data=data), **overrides})
+    return testing.source('t', modality, **{**dict(folder=data), **overrides})
 
 
 def test_class_folders(remote):

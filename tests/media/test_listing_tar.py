@@ -12,13 +12,12 @@ from media import listing
 from media.listing import tars
 from model_code.errors import ConfigError
 from model_code.data import Columns
-from model_code.tasks import Task
 from tests import testing
 
 
 def _task(directory, modality='image', **overrides):
-    values = dict(steps=1, batch_size=1, data=os.fspath(directory), format='tar')
-    return Task('shards', modality, **{**values, **overrides})
+    values = dict(folder=os.fspath(directory), format='tar')
+    return testing.source('shards', modality, **{**values, **overrides})
 
 
 def _tar(directory, name, members, format=tarfile.GNU_FORMAT):
@@ -78,7 +77,7 @@ def test_json_says_labels_split_segment_and_extra_columns(tmp_path):
     row = {'labels': ['speech', 'inside'], 'split': 'test', 'start': 1.5, 'end': 3, 'room': 'kitchen', 'mic': 2}
     _tar(tmp_path, 'train-0.tar', [('a.wav', b'x'), ('a.json', json.dumps(row).encode()), ('b.mp4', b'y'),
                                    ('b.json', b'{"labels": ["speech"]}')])
-    found = listing.list_media(_task(tmp_path, 'audio', multi_label=True, columns=Columns(extra=('room', 'mic'))))
+    found = listing.list_media(_task(tmp_path, 'audio', label_kind='multi', columns=Columns(extra=('room', 'mic'))))
     first, second = found.entries
     assert (first.labels, first.split, first.start, first.end) == (('speech', 'inside'), 'eval', 1.5, 3.0)
     assert first.extra == (('room', 'kitchen'), ('mic', '2')) and first.id == 'train-0.tar!a.wav#t=1.5,3'

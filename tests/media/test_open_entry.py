@@ -12,7 +12,6 @@ from media import listing, open_entry
 from media.entries import Entry
 from media.rejections import Rejection
 from model_code import data
-from model_code.tasks import Task
 from tests import testing
 
 LIMITS = data.Limits().for_modality('image')
@@ -32,7 +31,7 @@ def test_a_file_and_a_member_of_an_archive(tmp_path):
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    entries = listing.list_media(Task('t', 'image', 1, 1, data=os.fspath(tmp_path), format='tar')).entries
+    entries = listing.list_media(testing.source('t', 'image', folder=os.fspath(tmp_path), format='tar')).entries
     assert [_read(tmp_path, e) for e in entries] == [b'first' * 200, b'second']
     # The limit is the member's, not the archive's.
     assert _read(tmp_path, entries[1], data.Limits(bytes=10).for_modality('image')) == b'second'
@@ -46,7 +45,7 @@ def test_cifar_records_become_the_images_that_they_are(tmp_path):
     testing.write(tmp_path, 'data_batch_1.bin', b''.join(bytes([i]) + p.transpose(2, 0, 1).tobytes()
                                                          for i, p in enumerate(pixels)))
     testing.write(tmp_path, 'batches.meta.txt', 'plane\ncar\n')
-    entries = listing.list_media(Task('t', 'image', 1, 1, data=os.fspath(tmp_path), format='cifar10')).entries
+    entries = listing.list_media(testing.source('t', 'image', folder=os.fspath(tmp_path), format='cifar10')).entries
     assert [e.labels for e in entries] == [('plane',), ('car',)]
     for entry, expected in zip(entries, pixels):
         content = _read(tmp_path, entry)

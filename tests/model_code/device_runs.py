@@ -18,6 +18,7 @@ import time
 
 import numpy as np
 
+from tests import testing
 from tests.model_code import tiny_training  # first: it sets the environment that TensorFlow reads
 from model_code import strategy as strategies
 from model_code.errors import PipelineStop
@@ -26,7 +27,7 @@ from model_code.errors import PipelineStop
 # another order, over SAME_STEPS steps of momentum.
 TOLERANCE = 2e-6
 SAME_MODEL = dataclasses.replace(tiny_training.MODEL, layers=1, dropout=0.0)
-SAME_TASKS = tuple(dataclasses.replace(task, steps=steps, augmentations=(), mixup_alpha=0.0, stochastic_depth=0.0)
+SAME_TASKS = tuple(testing.changed(task, steps=steps, augmentations=(), mixup_alpha=0.0, stochastic_depth=0.0)
                    for task, steps in zip(tiny_training.TASKS[:2], (10, 6)))
 SAME_STEPS = 16
 SAME_CONFIG = dataclasses.replace(tiny_training.CONFIG, warmup_steps=4, checkpoint_every=6)
@@ -47,7 +48,7 @@ def mirrored(folder: str) -> dict:
     np.savez(os.path.join(folder, 'mirrored.npz'), *weights)
     _, restored = train_same(folder, 'mirrored', 'mirrored', replicas=2)
     random, _ = tiny_training.train(folder, 'mirrored_random', dataclasses.replace(config, precision='float16'),
-                                    (dataclasses.replace(tiny_training.TASKS[0], steps=4),))
+                                    (testing.changed(tiny_training.TASKS[0], steps=4),))
     return {'replicas': strategies.make_strategy(config).num_replicas_in_sync,
             'restored': tiny_training.digest(restored) == tiny_training.digest(weights),
             'losses': [[s['loss'] for s in h['steps']] for h in (history, random)]}

@@ -21,7 +21,8 @@ import tf_keras
 from model_code import input_pipeline, loop, polyvit, settings, strategy, training
 from model_code.errors import PipelineStop
 from model_code.settings import TrainingConfig
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Mixture
+from tests import testing
 from tests.model_code import device_runs, tiny_training
 
 ONE = TrainingConfig(strategy='one_device')
@@ -31,10 +32,11 @@ ONE_BLOCK = dataclasses.replace(tiny_training.MODEL, layers=1)
 # XLA
 
 # A task of every kind: its labels, and what it draws at random.
-KINDS = (Task('one_label', 'image', 1, 4, label_smoothing=0.1), Task('deep', 'image', 1, 4, stochastic_depth=0.5),
-         Task('several', 'audio', 1, 4, multi_label=True, pooling='gap', head_hidden=(8,)),
-         Task('mixed', 'audio', 1, 4, mixup_alpha=0.3),
-         Task('groups', 'video', 1, 2, label_groups=('verb', 'noun'), zero_init_head=True))
+KINDS = (testing.task('one_label', 'image', 1, 4, label_smoothing=0.1),
+         testing.task('deep', 'image', 1, 4, stochastic_depth=0.5),
+         testing.task('several', 'audio', 1, 4, label_kind='multi', pooling='gap', head_hidden=(8,)),
+         testing.task('mixed', 'audio', 1, 4, mixup_alpha=0.3),
+         testing.task('groups', 'video', 1, 2, label_kind='groups', label_groups=('verb', 'noun'), zero_init_head=True))
 CLASSES = 5
 GROUPS = {'groups': ((0, 3), (1, 2, 4))}
 
@@ -46,13 +48,14 @@ def make_model(tasks=KINDS, config=tiny_training.MODEL):
 
 def batch_for(task, number=0):
     rng = np.random.default_rng(number)
-    inputs = rng.normal(size=(task.batch_size, *tiny_training.MODEL.input(task.modality).shape)).astype(np.float32)
-    if task.mixup_alpha:
-        labels = rng.dirichlet(np.ones(CLASSES), task.batch_size).astype(np.float32)
-    elif task.multi_hot:
-        labels = np.tile(np.float32([1, 1, 0, 0, 0]), [task.batch_size, 1])
+    shape = tiny_training.MODEL.input(task.modality).shape
+    inputs = rng.normal(size=(task.recipe.batch_size, *shape)).astype(np.float32)
+    if task.recipe.mixup_alpha:
+        labels = rng.dirichlet(np.ones(CLASSES), task.recipe.batch_size).astype(np.float32)
+    elif task.data.multi_hot:
+        labels = np.tile(np.float32([1, 1, 0, 0, 0]), [task.recipe.batch_size, 1])
     else:
-        labels = np.arange(task.batch_size) % CLASSES
+        labels = np.arange(task.recipe.batch_size) % CLASSES
     return tf.constant(inputs), tf.constant(labels)
 
 
@@ -84,7 +87,7 @@ def values(variables):
 def test_a_step_of_every_kind_of_task_is_the_same_under_xla():
     """Single ones, then an accumulated one; without dropout, whose draws XLA makes in another order."""
     found = {}
-    kinds = tuple(dataclasses.replace(t, stochastic_depth=0.0) for t in KINDS)
+    kinds = tuple(testing.changed(t, stochastic_depth=0.0) for t in KINDS)
     for jit in (False, True):
         model = make_model(kinds, device_runs.SAME_MODEL)
         steps, _ = make_steps(model, dataclasses.replace(tiny_training.CONFIG, jit=jit))
@@ -129,7 +132,7 @@ def test_shapes_are_static_from_the_files_to_the_update(folder):
         make = functools.partial(input_pipeline.train_dataset, task, 2, tiny_training.MODEL, files)
         for dataset in (make(), placed.distribute_datasets_from_function(lambda context: make(context=context))):
             inputs, labels = dataset.element_spec
-            assert inputs.shape == (task.batch_size, *tiny_training.MODEL.input(task.modality).shape)
+            assert inputs.shape == (task.recipe.batch_size, *tiny_training.MODEL.input(task.modality).shape)
             assert labels.shape.is_fully_defined()
 
 
@@ -146,8 +149,8 @@ def test_mixed_precision_trains_like_float32(folder, monkeypatch):
     # At the usual one the first float16 steps overflow, and do not count.
     monkeypatch.setattr(training, 'LossScale', functools.partial(training.LossScale, 2.0 ** 6))
     losses = {}
-    tasks = tuple(dataclasses.replace(t, steps=8) for t in tiny_training.TASKS[::2])
-    for precision in settings.PRECISIONS:
+    tasks = tuple(testing.changed(t, steps=8) for t in tiny_training.TASKS[::2])
+    for precision in ('float32', 'bfloat16', 'float16'):
         config = dataclasses.replace(tiny_training.CONFIG, precision=precision, warmup_steps=4)
         history, weights = tiny_training.train(folder, precision, config, tasks, model_config=ONE_BLOCK)
         assert {w.dtype for w in weights} == {np.dtype(np.float32)}
@@ -231,7 +234,7 @@ def fixed_batches(task, done=0, context=None, nan_at=None):
 
 def test_the_model_of_a_bfloat16_training_is_served_in_float32(folder, tmp_path):
     from components.co_trainer import executor
-    task = dataclasses.replace(tiny_training.TASKS[0], steps=2)
+    task = testing.changed(tiny_training.TASKS[0], steps=2)
     executor.co_train(
         mixture=Mixture((task,)), model_config=tiny_training.MODEL,
         config=TrainingConfig(precision='bfloat16', warmup_steps=1),
@@ -270,7 +273,7 @@ def numbered_files(directory, files: int, records: int) -> list[str]:
 
 @pytest.mark.parametrize('files', [1, 2, 5])
 def test_two_hosts_read_every_example_once_and_find_their_place_again(tmp_path, files):
-    records, task = 15, dataclasses.replace(tiny_training.TASKS[0], batch_size=8)
+    records, task = 15, testing.changed(tiny_training.TASKS[0], batch_size=8)
     paths = numbered_files(tmp_path, files, records)
 
     def stream(host, batches_done=0, hosts=2):

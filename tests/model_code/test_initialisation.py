@@ -13,13 +13,14 @@ from model_code.checkpoints import Checkpoints
 from model_code.errors import PipelineStop
 from model_code.modalities import AudioInput, ImageInput, VideoInput
 from model_code.settings import ModelConfig, TrainingConfig
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Mixture
+from tests import testing
 
 WIDTH, HEADS, HIDDEN, SIDE = 16, 2, 32, 3
 CONFIG = ModelConfig(
     layers=2, width=WIDTH, heads=HEADS, mlp_width=HIDDEN, image=ImageInput(24, 24, (8, 8)),
     audio=AudioInput(frames=40, mel_bins=16, patch=(8, 8)), video=VideoInput(8, 16, 16, (4, 8, 8)))
-TASKS = (Task('shapes', 'image', 1, 1), Task('tones', 'audio', 1, 1), Task('walks', 'video', 1, 1))
+TASKS = (testing.task('shapes', 'image'), testing.task('tones', 'audio'), testing.task('walks', 'video'))
 VOCABULARIES = {'shapes': ['left', 'right'], 'tones': ['low', 'high', 'none'], 'walks': ['bright', 'dark']}
 
 
@@ -225,7 +226,7 @@ def save_own(directory, model) -> str:
 def test_a_task_is_added_another_removed_and_an_input_changed(tmp_path):
     old = scramble(make_model())
     path = save_own(tmp_path, old)
-    tasks = (TASKS[0], TASKS[2], Task('more', 'image', 1, 1))
+    tasks = (TASKS[0], TASKS[2], testing.task('more', 'image'))
     new = make_model(tasks, VOCABULARIES | {'more': list('abcd')}, image=ImageInput(40, 32, (8, 8)))
     fresh = new.heads['more'].output_layer.kernel.numpy()
     found = initialisation.initialise(new, path)

@@ -18,11 +18,12 @@ import tensorflow as tf
 from model_code import evaluation, file_io, loop, polyvit, schedules, summaries
 from model_code.checkpoints import Checkpoints
 from model_code.preprocessing import image
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Mixture
+from tests import testing
 from tests.model_code import tiny_training
 
-TASKS = tuple(dataclasses.replace(task, steps=steps) for task, steps in zip(tiny_training.TASKS, (8, 5, 5)))
-IMAGES = (dataclasses.replace(tiny_training.TASKS[0], steps=600),)
+TASKS = tuple(testing.changed(task, steps=steps) for task, steps in zip(tiny_training.TASKS, (8, 5, 5)))
+IMAGES = (testing.changed(tiny_training.TASKS[0], steps=600),)
 
 
 @pytest.fixture(scope='module')
@@ -59,7 +60,7 @@ def events(directory) -> dict[str, dict[int, np.ndarray]]:
 def test_sigterm_saves_and_the_next_run_goes_on_to_the_same_weights(folder, whole):
     code = """import dataclasses, sys; from tests.model_code import tiny_training as tiny; tiny.train(
         sys.argv[1], 'asked', dataclasses.replace(tiny.CONFIG, checkpoint_every=200),
-        [dataclasses.replace(tiny.TASKS[0], steps=600)])"""  # train_images; this module takes long to import
+        [testing.changed(tiny.TASKS[0], steps=600)])"""  # train_images; this module takes long to import
     process = subprocess.Popen([sys.executable, '-c', code, folder], stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 240
@@ -150,7 +151,7 @@ def test_tensorboard_and_history_hold_every_task(folder, monkeypatch):
         assert json.load(file)['steps'] == history['steps']
     assert history['total_steps'] == 18 and history['seconds'] > 0
     expected = [mixture.tasks[i] for i in schedules.task_sequence(mixture)]
-    rates = [task.learning_rate_coefficient * schedules.learning_rate(config, 18, step)
+    rates = [task.recipe.learning_rate_coefficient * schedules.learning_rate(config, 18, step)
              for step, task in enumerate(expected)]
     assert history['steps'] == [
         {'step': step, 'task': task.name, 'loss': step + 0.5, 'learning_rate': pytest.approx(rates[step]),
@@ -224,10 +225,10 @@ def constant(model, task, probabilities):
 
 
 def test_evaluate_gives_what_is_computed_by_hand(tmp_path):
-    one = Task('one', 'image', steps=1, batch_size=2)
-    tags = Task('tags', 'audio', steps=1, batch_size=2, multi_label=True)
-    pairs = Task('pairs', 'image', steps=1, batch_size=2, label_groups=('verb', 'noun'))
-    unseen = Task('unseen', 'image', steps=1, batch_size=2)
+    one = testing.task('one', 'image', steps=1, batch_size=2)
+    tags = testing.task('tags', 'audio', steps=1, batch_size=2, label_kind='multi')
+    pairs = testing.task('pairs', 'image', steps=1, batch_size=2, label_kind='groups', label_groups=('verb', 'noun'))
+    unseen = testing.task('unseen', 'image', steps=1, batch_size=2)
     classes = {'one': 3, 'tags': 3, 'pairs': 5, 'unseen': 2}
     model = polyvit.PolyViT(Mixture((one, tags, pairs, unseen)), classes,
                             dataclasses.replace(tiny_training.MODEL, layers=1), {'pairs': ((0, 2), (1, 3, 4))})
@@ -264,7 +265,7 @@ def test_evaluate_gives_what_is_computed_by_hand(tmp_path):
 
 
 def test_evaluate_pairs_each_input_with_its_label_and_reads_eight_batches(tmp_path):
-    task = Task('one', 'image', steps=1, batch_size=2)
+    task = testing.task('one', 'image', steps=1, batch_size=2)
     model = polyvit.PolyViT(Mixture((task,)), {'one': 2}, dataclasses.replace(tiny_training.MODEL, layers=1))
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 21).tolist()

@@ -7,10 +7,11 @@ import tensorflow as tf
 from model_code import export, input_pipeline, losses, polyvit
 from model_code.errors import ConfigError
 from model_code.settings import ModelConfig
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Mixture
 from tests import testing
 
-GROUPED = Task('kitchen', 'image', 1, 2, label_groups=('verb', 'noun'), label_smoothing=0.2)
+GROUPED = testing.task('kitchen', 'image', 1, 2, label_kind='groups', label_groups=('verb', 'noun'),
+                       label_smoothing=0.2)
 # By frequency, as a vocabulary is: the groups stand mixed.
 VOCABULARY = ['noun:onion', 'verb:cut', 'verb:wash', 'noun:knife', 'noun:pan']
 GROUPS = ((1, 2), (0, 3, 4))
@@ -29,7 +30,7 @@ def loss_of(task, logits, labels, groups=()) -> float:
 
 
 def test_a_single_label_is_smoothed_and_may_be_soft():
-    task, logits = Task('t', 'image', 1, 1, label_smoothing=0.3), [2.0, 0.0, -1.0]
+    task, logits = testing.task('t', 'image', label_smoothing=0.3), [2.0, 0.0, -1.0]
     assert loss_of(task, logits, 1) == pytest.approx(cross_entropy([0.1, 0.8, 0.1], logits), rel=1e-5)
     assert loss_of(task, logits, [0.0, 1.0, 0.0]) == pytest.approx(loss_of(task, logits, 1), rel=1e-6)
     mixed = loss_of(task, logits, [0.25, 0.75, 0.0])
@@ -37,7 +38,7 @@ def test_a_single_label_is_smoothed_and_may_be_soft():
 
 
 def test_several_labels_are_summed_over_classes_and_may_be_soft():
-    task, logits = Task('t', 'image', 1, 1, multi_label=True), [2.0, 0.0, -1.0]
+    task, logits = testing.task('t', 'image', label_kind='multi'), [2.0, 0.0, -1.0]
     on, off = np.log1p(np.exp([-2.0, 0.0, 1.0])), np.log1p(np.exp([2.0, 0.0, -1.0]))
     assert loss_of(task, logits, [1.0, 0.0, 1.0]) == pytest.approx(on[0] + off[1] + on[2], rel=1e-5)
     assert loss_of(task, logits, [0.3, 0.0, 0.0]) == pytest.approx(0.3 * on[0] + 0.7 * off[0] + off[1] + off[2],
@@ -56,7 +57,7 @@ def test_label_groups_have_a_softmax_each_and_the_mean_of_their_losses():
 
 def test_groups_are_found_by_the_labels_prefixes():
     assert GROUPED.group_ids(VOCABULARY) == GROUPS
-    assert Task('t', 'image', 1, 1).group_ids(VOCABULARY) == ()
+    assert testing.task('t', 'image').group_ids(VOCABULARY) == ()
     with pytest.raises(ConfigError, match="label 'adverb:fast' is in none of its label_groups"):
         GROUPED.group_ids([*VOCABULARY, 'adverb:fast'])
     with pytest.raises(ConfigError, match="label 'verb' is in none"):
@@ -66,15 +67,15 @@ def test_groups_are_found_by_the_labels_prefixes():
 
 
 @pytest.mark.parametrize('fields, message', [
-    (dict(label_groups=('verb', 'noun'), multi_label=True), 'multi_label and has label_groups'),
-    (dict(label_groups=('verb',)), 'two or more different names'),
-    (dict(label_groups=('verb', 'verb')), 'two or more different names'),
-    (dict(label_groups=('a:b', 'c')), 'without a colon'),
-    (dict(label_groups=('verb', 'joint')), "none of them 'joint'"),
-    (dict(label_groups=('verb', 'noun'), classes=('verb:cut', 'onion')), "'onion' is in none")])
+    (dict(label_groups=('verb', 'noun'), label_kind='multi'), "label_kind is 'multi'"),
+    (dict(label_kind='groups', label_groups=('verb',)), 'two or more different names'),
+    (dict(label_kind='groups', label_groups=('verb', 'verb')), 'two or more different names'),
+    (dict(label_kind='groups', label_groups=('a:b', 'c')), 'without a colon'),
+    (dict(label_kind='groups', label_groups=('verb', 'joint')), "none of them 'joint'"),
+    (dict(label_kind='groups', label_groups=('verb', 'noun'), classes=('verb:cut', 'onion')), "'onion' is in none")])
 def test_label_groups_that_cannot_be(fields, message):
     with pytest.raises(ConfigError, match=message):
-        Task('t', 'image', 1, 1, **fields)
+        testing.task('t', 'image', **fields)
 
 
 @pytest.fixture(scope='module')

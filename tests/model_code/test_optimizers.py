@@ -8,10 +8,10 @@ import tf_keras
 from model_code import polyvit, settings, strategy, training
 from model_code.checkpoints import Checkpoints
 from model_code.settings import ModelConfig, TrainingConfig
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Mixture
 from tests import testing
 
-TASK = Task('shapes', 'image', steps=4, batch_size=4, pooling='gap')
+TASK = testing.task('shapes', 'image', steps=4, batch_size=4, pooling='gap')
 INPUTS = np.random.default_rng(0).normal(size=(4, *testing.IMAGE_SPEC.shape)).astype(np.float32)
 BATCH = tf.constant(INPUTS), tf.constant([0, 1, 1, 0], tf.int64)
 
@@ -123,8 +123,8 @@ def test_a_clip_norm_above_the_norm_clips_nothing():
 
 def test_weight_decay_is_of_the_kernels_of_all_modalities():
     """Which variables of a model with everything in it are decayed, by what the optimiser does without a gradient."""
-    tasks = (Task('a', 'image', steps=1, batch_size=1, head_hidden=(4,)), Task('b', 'audio', steps=1, batch_size=1),
-             Task('c', 'video', steps=1, batch_size=1))
+    tasks = (testing.task('a', 'image', head_hidden=(4,)), testing.task('b', 'audio'),
+             testing.task('c', 'video'))
     model = polyvit.PolyViT(Mixture(tasks), {'a': 2, 'b': 2, 'c': 2}, ModelConfig(
         layers=2, width=8, heads=2, mlp_width=16, modality_layers=1, image=testing.IMAGE_SPEC, audio=testing.AUDIO_SPEC,
         video=testing.VIDEO_SPEC))

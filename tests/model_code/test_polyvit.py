@@ -11,7 +11,7 @@ from model_code import encoder, initialisation, polyvit
 from model_code.errors import ConfigError
 from model_code.modalities import ImageInput
 from model_code.settings import PRESETS, ModelConfig, preset
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Mixture
 from pipeline import plan
 from pipeline.config import load_config
 from tests import testing
@@ -19,9 +19,9 @@ from tests.model_code import reference
 
 SIZES = dict(layers=2, width=16, heads=2, mlp_width=32, image=testing.IMAGE_SPEC, audio=testing.AUDIO_SPEC,
              video=testing.VIDEO_SPEC)
-TASKS = (Task('shapes', 'image', 1, 1, stochastic_depth=0.5),
-         Task('tones', 'audio', 1, 1, pooling='gap', head_hidden=(8, 6)),
-         Task('walks', 'video', 1, 1, zero_init_head=True))
+TASKS = (testing.task('shapes', 'image', stochastic_depth=0.5),
+         testing.task('tones', 'audio', pooling='gap', head_hidden=(8, 6)),
+         testing.task('walks', 'video', zero_init_head=True))
 CLASSES = {'shapes': 2, 'tones': 3, 'walks': 4}
 
 
@@ -50,7 +50,7 @@ def test_forward_pass_against_numpy(modality_layers):
         inputs = inputs_for(model, task.modality)
         expected = reference.logits(
             parameters, inputs, task.modality, task.name, patch=model.config.input(task.modality).patch, heads=2,
-            layers=2, modality_layers=modality_layers, pooling=task.pooling, hidden=len(task.head_hidden))
+            layers=2, modality_layers=modality_layers, pooling=task.recipe.pooling, hidden=len(task.recipe.head_hidden))
         np.testing.assert_allclose(model.logits(task.name, inputs), expected, atol=1e-5)
 
 
@@ -78,7 +78,7 @@ def test_dropout_sets_so_many_numbers_to_zero_and_scales_the_rest():
 
 
 def test_stochastic_depth_passes_by_later_blocks_as_the_tasks_rate_says():
-    task = Task('shapes', 'image', 1, 1, stochastic_depth=0.6)
+    task = testing.task('shapes', 'image', stochastic_depth=0.6)
     model = make_model((task,), layers=3)
     parameters = scramble(model)
     inputs = np.repeat(inputs_for(model, 'image', 1), 500, axis=0)
@@ -100,7 +100,7 @@ def test_stochastic_depth_passes_by_later_blocks_as_the_tasks_rate_says():
 
 
 def test_a_step_is_a_function_of_its_seed():
-    model = make_model((Task('shapes', 'image', 1, 1, stochastic_depth=0.5),), dropout=0.2)
+    model = make_model((testing.task('shapes', 'image', stochastic_depth=0.5),), dropout=0.2)
     scramble(model)
     inputs = inputs_for(model, 'image', 8)
     logits = tf.function(lambda seed: model.logits('shapes', inputs, training=True, seed=seed), autograph=False)
@@ -114,7 +114,7 @@ def test_a_step_is_a_function_of_its_seed():
 
 
 def test_a_step_compiles_under_xla_with_all_its_randomness():
-    task = Task('walks', 'video', 1, 1, stochastic_depth=0.3)
+    task = testing.task('walks', 'video', stochastic_depth=0.3)
     model = make_model((task,), dropout=0.1, modality_layers=1)
     scramble(model)
     inputs, labels = tf.constant(inputs_for(model, 'video')), tf.constant([1, 3], tf.int64)
@@ -171,7 +171,7 @@ PUBLISHED = {'Ti': 5_717_416, 'S': 22_050_664, 'B': 86_567_656, 'L': 304_326_632
 
 @pytest.mark.parametrize('name', PRESETS)
 def test_presets_have_the_published_number_of_parameters(name):
-    config, mixture = preset(name, image=ImageInput(224, 224)), Mixture((Task('t', 'image', 1, 1),))
+    config, mixture = preset(name, image=ImageInput(224, 224)), Mixture((testing.task('t', 'image'),))
     built = parameters_of(mixture, {'t': 1000}, config)
     assert built == PUBLISHED[name]
     width, hidden = config.width, config.mlp_width
@@ -182,7 +182,7 @@ def test_presets_have_the_published_number_of_parameters(name):
 
 def test_the_nine_task_model_has_as_many_parameters_as_the_plan_says():
     config = load_config('nine')
-    classes = {t.name: t.num_classes for t in config.mixture.tasks}
+    classes = {t.name: t.data.num_classes for t in config.mixture.tasks}
     assert parameters_of(config.mixture, classes, config.model) == plan.make_plan(config).total_parameters
 
 
@@ -190,8 +190,8 @@ def test_settings_that_no_model_can_have():
     with pytest.raises(ConfigError, match='modality_layers is 3.*number of layers, 2'):
         ModelConfig(**SIZES, modality_layers=3)
     with pytest.raises(ConfigError, match='no pooling named .max.'):
-        Task('t', 'image', 1, 1, pooling='max')
+        testing.task('t', 'image', pooling='max')
     with pytest.raises(ConfigError, match='head_hidden is'):
-        Task('t', 'image', 1, 1, head_hidden=(0,))
+        testing.task('t', 'image', head_hidden=(0,))
     with pytest.raises(ConfigError, match='stochastic_depth is 1'):
-        Task('t', 'image', 1, 1, stochastic_depth=1.0)
+        testing.task('t', 'image', stochastic_depth=1.0)

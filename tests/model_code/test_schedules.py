@@ -7,9 +7,10 @@ import pytest
 from model_code import schedules
 from model_code.settings import TrainingConfig
 from model_code.tasks import SCHEDULES, Mixture, Task
+from tests import testing
 
-TASKS = (Task('a', 'image', steps=30, batch_size=1), Task('b', 'audio', steps=10, batch_size=1),
-         Task('c', 'video', steps=5, batch_size=1))
+TASKS = (testing.task('a', 'image', steps=30, batch_size=1), testing.task('b', 'audio', steps=10, batch_size=1),
+         testing.task('c', 'video', steps=5, batch_size=1))
 
 
 def counts(schedule, seed=0):
@@ -29,7 +30,7 @@ def test_task_by_task_and_alternating_orders():
 
 
 def test_uniform_draws_every_task_alike():
-    tasks = tuple(Task(n, 'image', steps=10_000, batch_size=1) for n in 'abc')
+    tasks = tuple(testing.task(n, 'image', steps=10_000, batch_size=1) for n in 'abc')
     share = np.bincount(schedules.task_sequence(Mixture(tasks, 'uniform'))) / 30_000
     np.testing.assert_allclose(share, 1 / 3, atol=0.01)
 
@@ -67,7 +68,7 @@ def test_a_run_ends_with_its_task_its_length_a_checkpoint_or_the_training():
 
 @pytest.mark.parametrize('schedule', SCHEDULES)
 def test_a_long_training_records_at_most_so_many_steps_and_every_task(schedule):
-    tasks = tuple(Task(n, 'image', steps=steps, batch_size=1) for n, steps in (('a', 3_000), ('b', 2_900), ('c', 100)))
+    tasks = tuple(testing.task(n, 'image', steps) for n, steps in (('a', 3_000), ('b', 2_900), ('c', 100)))
     sequence = schedules.task_sequence(Mixture(tasks, schedule))
     kept = schedules.recorded(sequence, 2_000)
     assert kept[0] and 1_400 < kept.sum() <= 2_000

@@ -1,12 +1,15 @@
+import re
+
 import pytest
 
 from model_code.errors import ConfigError
 from model_code.modalities import AudioInput, ImageInput, VideoInput
 from model_code.serialization import from_json, to_json
 from model_code.settings import ModelConfig, TrainingConfig, check_batches, preset
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Checks, Data, Gate, Mixture, Recipe, Task  # noqa: F401  for eval
+from tests import testing
 
-TASK = Task('tags', 'audio', steps=3, batch_size=6, multi_label=True, classes=('a', 'b'),
+TASK = testing.task('tags', 'audio', steps=3, batch_size=6, label_kind='multi', classes=('a', 'b'),
             augmentations=('spec_augment',))
 
 
@@ -22,10 +25,10 @@ def test_presets_are_the_vit_sizes():
 
 
 @pytest.mark.parametrize('make, words', [
-    (lambda: Task('x', 'smell', 1, 1), ["modality named 'smell'", 'image, audio, video'.split(', ')[0]]),
-    (lambda: Task('Bad Name', 'image', 1, 1), ["'Bad Name'", 'lower-case']),
-    (lambda: Task('x', 'image', 0, 1), ['steps is 0', 'at least 1']),
-    (lambda: Task('x', 'image', 1, 1, augmentations=('spec_augment',)), ["'spec_augment'", 'flip']),
+    (lambda: testing.task('x', 'smell'), ["modality named 'smell'", 'image, audio, video'.split(', ')[0]]),
+    (lambda: testing.task('Bad Name', 'image'), ["'Bad Name'", 'lower-case']),
+    (lambda: testing.task('x', 'image', 0, 1), ['steps is 0', 'at least 1']),
+    (lambda: testing.task('x', 'image', augmentations=('spec_augment',)), ["'spec_augment'", 'flip']),
     (lambda: Mixture((TASK, TASK)), ["named 'tags'"]),
     (lambda: Mixture((TASK,), 'random'), ["'random'", 'weighted']),
     (lambda: ImageInput(height=30, patch=(16, 16)), ['height is 30', 'patch of 16']),
@@ -41,3 +44,32 @@ def test_wrong_settings_are_sentences_that_name_both_values(make, words):
         make()
     for word in words:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize('flat, parts', [
+    (lambda: Task('pets', 'image', data='/pets', steps=10, batch_size=4, floor=0.5, max_rejected_share=0.1),
+     "Write Task('pets', 'image', data=Data(folder='/pets'), recipe=Recipe(steps=10, batch_size=4), "
+     'checks=Checks(max_rejected_share=0.1), gate=Gate(floor=0.5)).'),
+    (lambda: Task('tags', 'audio', 10, 4, multi_label=True, manifest='tags.csv'),
+     "data=Data(manifest='tags.csv', label_kind='multi'), recipe=Recipe(steps=10, batch_size=4))."),
+    (lambda: Task('meals', 'image', steps=1, batch_size=1, label_groups=('verb', 'noun')),
+     "data=Data(label_groups=('verb', 'noun'), label_kind='groups')"),
+])
+def test_a_flat_task_is_shown_its_new_form(flat, parts):
+    with pytest.raises(ConfigError) as error:
+        flat()
+    assert parts in str(error.value)
+
+
+def test_the_new_form_that_is_shown_works():
+    with pytest.raises(ConfigError) as error:
+        Task('pets', 'image', data='/pets', steps=10, batch_size=4, floor=0.5, min_class_examples=3)
+    written = re.search(r'Write (Task\(.*\))\.$', str(error.value))[1]
+    assert eval(written) == testing.task('pets', 'image', 10, 4, folder='/pets', floor=0.5, min_class_examples=3)
+
+
+def test_a_choice_that_is_none_names_the_task():
+    with pytest.raises(ConfigError, match="Task t: There is no label kind named 'several'. Known: .*multi"):
+        testing.task('t', 'image', label_kind='several')
+    with pytest.raises(ConfigError, match='Task t: There is no pooling'):
+        testing.task('t', 'image', pooling='max')

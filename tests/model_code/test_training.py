@@ -1,6 +1,5 @@
 """The model, its steps, the loop and the export, on one tiny mixture of all modalities."""
 
-import dataclasses
 import json
 import multiprocessing
 import os
@@ -15,15 +14,16 @@ from model_code import export, loop, polyvit, schedules, strategy, training
 from model_code.checkpoints import Checkpoints
 from model_code.errors import PipelineStop
 from model_code.settings import ModelConfig, TrainingConfig
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Mixture
 from tests import testing
 from tests.model_code.tiny_training import feature
 
 CONFIG = ModelConfig(layers=1, width=16, heads=2, mlp_width=32, image=testing.IMAGE_SPEC, audio=testing.AUDIO_SPEC,
                      video=testing.VIDEO_SPEC)
-TASKS = (Task('shapes', 'image', steps=3, batch_size=4), Task('colours', 'image', steps=2, batch_size=2),
-         Task('tags', 'audio', steps=2, batch_size=4, multi_label=True),
-         Task('motion', 'video', steps=2, batch_size=2, zero_init_head=True, augmentations=('flip',)))
+TASKS = (testing.task('shapes', 'image', steps=3, batch_size=4),
+         testing.task('colours', 'image', steps=2, batch_size=2),
+         testing.task('tags', 'audio', steps=2, batch_size=4, label_kind='multi'),
+         testing.task('motion', 'video', steps=2, batch_size=2, zero_init_head=True, augmentations=('flip',)))
 VOCABULARIES = {'shapes': ['left', 'right'], 'colours': ['blue', 'green', 'red'], 'tags': ['even', 'high', 'low'],
                 'motion': list('abcdefg')}
 CLASSES = {name: len(labels) for name, labels in VOCABULARIES.items()}
@@ -47,7 +47,7 @@ def train_files(tmp_path_factory):
             for i in range(8):
                 name, value = media(task, i)
                 features = {name: feature(value), 'label': feature(i % CLASSES[task.name])}
-                if task.multi_label:
+                if task.data.label_kind == 'multi':
                     features['label'] = feature(np.eye(CLASSES[task.name])[i % 2] + np.eye(CLASSES[task.name])[2])
                 if task.modality == 'audio':
                     features |= {'log_mel_mean': feature(-20.0), 'log_mel_stddev': feature(15.0)}
@@ -63,10 +63,10 @@ def make_model(tasks=TASKS):
 
 def batch_for(task):
     rng = np.random.default_rng(0)
-    inputs = rng.normal(size=(task.batch_size, *CONFIG.input(task.modality).shape)).astype(np.float32)
-    if task.multi_label:
-        return tf.constant(inputs), tf.ones([task.batch_size, CLASSES[task.name]])
-    return tf.constant(inputs), tf.constant(np.arange(task.batch_size) % CLASSES[task.name], tf.int64)
+    inputs = rng.normal(size=(task.recipe.batch_size, *CONFIG.input(task.modality).shape)).astype(np.float32)
+    if task.data.label_kind == 'multi':
+        return tf.constant(inputs), tf.ones([task.recipe.batch_size, CLASSES[task.name]])
+    return tf.constant(inputs), tf.constant(np.arange(task.recipe.batch_size) % CLASSES[task.name], tf.int64)
 
 
 def make_steps(model, config, placed=None, scale=None):
@@ -119,7 +119,7 @@ def test_two_replicas_give_the_single_device_weights():
 
 
 def test_accumulated_gradients_are_the_sum_of_the_single_ones():
-    tasks = (TASKS[0], dataclasses.replace(TASKS[1], learning_rate_coefficient=0.5), TASKS[2])
+    tasks = (TASKS[0], testing.changed(TASKS[1], learning_rate_coefficient=0.5), TASKS[2])
     model = make_model()
     steps = make_steps(model, TrainingConfig(optimizer='SGD', clip_norm=0.0))
     watched = model.encoder.norm.gamma, model.heads['shapes'].output_layer.kernel
@@ -133,7 +133,7 @@ def test_accumulated_gradients_are_the_sum_of_the_single_ones():
             run_step(training.traced(steps.accumulated(tasks)), {t.name: batch_for(t) for t in tasks}, rate=1.0)
         else:
             task = next(t for t in tasks if t.name == kind)
-            run_step(training.traced(steps.single(task)), batch_for(task), rate=task.learning_rate_coefficient)
+            run_step(training.traced(steps.single(task)), batch_for(task), rate=task.recipe.learning_rate_coefficient)
         moved[kind] = [v.numpy() - value for v, value in zip(watched, start)]
     for i in range(2):
         np.testing.assert_allclose(moved['all'][i], sum(moved[t.name][i] for t in tasks), atol=1e-6)
@@ -192,7 +192,7 @@ def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
     for task in TASKS:
         name, values = media(task, 1)
         encoded = tf.constant([values] if task.modality == 'video' else values)
-        labels = [VOCABULARIES[task.name][0].encode()] + ([b'low'] if task.multi_label else [])
+        labels = [VOCABULARIES[task.name][0].encode()] + ([b'low'] if task.data.label_kind == 'multi' else [])
         example = tf.train.Example(features=tf.train.Features(feature={
             name: feature(values), 'label': feature(labels)})).SerializeToString()
         scores = loaded.signatures[f'{task.name}_scores'](**{name: encoded})['scores'].numpy()
@@ -203,7 +203,7 @@ def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
         order = np.argsort(-scores[0], kind='stable')[:5]
         np.testing.assert_allclose(best['scores'].numpy()[0], scores[0][order], atol=1e-6)
         assert best['labels'].numpy()[0].tolist() == [VOCABULARIES[task.name][i].encode() for i in order]
-        np.testing.assert_array_equal(label[0], [1, 0, 1] if task.multi_label else 0)
+        np.testing.assert_array_equal(label[0], [1, 0, 1] if task.data.label_kind == 'multi' else 0)
     embedding = loaded.signatures['video_embedding'](frames=tf.constant([media(TASKS[3], 0)[1]]))['embedding']
     assert embedding.shape == (1, CONFIG.width)
 

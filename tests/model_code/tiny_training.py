@@ -19,16 +19,16 @@ import tf_keras
 
 from model_code import evaluation, input_pipeline, loop, polyvit, strategy
 from model_code.settings import ModelConfig, TrainingConfig
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Mixture
 from tests import testing
 
 MODEL = ModelConfig(layers=2, width=16, heads=2, mlp_width=32, dropout=0.1, image=testing.IMAGE_SPEC,
                     audio=testing.AUDIO_SPEC, video=testing.VIDEO_SPEC)
-TASKS = (Task('shapes', 'image', steps=120, batch_size=4, stochastic_depth=0.2,
+TASKS = (testing.task('shapes', 'image', steps=120, batch_size=4, stochastic_depth=0.2,
               augmentations=('inception_crop', 'flip', 'shift')),
-         Task('tones', 'audio', steps=60, batch_size=4, mixup_alpha=0.3, stochastic_depth=0.2,
+         testing.task('tones', 'audio', steps=60, batch_size=4, mixup_alpha=0.3, stochastic_depth=0.2,
               augmentations=('spec_augment', 'time_shift')),
-         Task('walks', 'video', steps=60, batch_size=2, learning_rate_coefficient=0.5,
+         testing.task('walks', 'video', steps=60, batch_size=2, learning_rate_coefficient=0.5,
               augmentations=('temporal_crop', 'scale_jitter', 'flip', 'shift', 'colour_jitter')))
 CLASSES = 2
 CONFIG = TrainingConfig(optimizer='momentum', learning_rate=0.05, warmup_steps=20, weight_decay=0.01,

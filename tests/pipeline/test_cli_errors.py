@@ -13,12 +13,13 @@ from pipeline import cli
 GOOD = '''
 from model_code.modalities import ImageInput
 from model_code.settings import ModelConfig, TrainingConfig
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Mixture
 from pipeline.config import PipelineConfig
+from tests import testing
 
 
-def task(name='shapes', modality='image', data={data!r}, steps=2, batch_size=4, **more):
-    return Task(name, modality, data=data, steps=steps, batch_size=batch_size, **more)
+def task(name='shapes', modality='image', folder={data!r}, steps=2, batch_size=4, **more):
+    return testing.task(name, modality, folder=folder, steps=steps, batch_size=batch_size, **more)
 
 
 def get_config():
@@ -76,7 +77,7 @@ def test_unknown_modality(run_config):
 
 
 def test_missing_data_folder(run_config):
-    _sentence(run_config("task(data='/nowhere/at/all')"), 'shapes', '/nowhere/at/all')
+    _sentence(run_config("task(folder='/nowhere/at/all')"), 'shapes', '/nowhere/at/all')
 
 
 def test_missing_initial_checkpoint(run_config):
@@ -84,11 +85,11 @@ def test_missing_initial_checkpoint(run_config):
 
 
 def test_labels_that_are_in_no_label_group(run_config):
-    _sentence(run_config("task(label_groups=('verb', 'noun'))", files=CLASS_FILES), "'a'", 'verb:')
+    _sentence(run_config("task(label_kind='groups', label_groups=('verb', 'noun'))", files=CLASS_FILES), "'a'", 'verb:')
 
 
 def test_no_data_folder(run_config):
-    _sentence(run_config("task(data='')"), 'shapes', 'data=')
+    _sentence(run_config("task(folder='')"), 'shapes', 'data=')
 
 
 def test_empty_data_folder(run_config):

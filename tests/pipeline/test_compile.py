@@ -10,9 +10,11 @@ import sys
 import pytest
 import yaml
 
+from model_code.serialization import to_json
 from pipeline import cli
 from pipeline.config import config_names, load_config
 from pipeline.fingerprints import component_version
+from tests import testing
 
 LANE = ('MediaExampleGen', 'StatisticsGen', 'TaskSchemaGen', 'TaskValidator', 'Transform', 'TaskEvaluator')
 JOIN = ('CoTrainer', 'ServingBaseline', 'ServingCheck', 'BlessingGate', 'AtomicPusher', 'Report')
@@ -89,23 +91,13 @@ def test_the_script_is_the_command_and_no_package_has_its_name(tmp_path):
 class TestWhatALaneDependsOn:
     """A changed recipe, threshold or resolution must leave the properties of the ingest, and so its cache, alone."""
 
-    def test_a_task_without_its_recipe(self):
-        from pipeline import pipeline as wiring
+    def test_a_task_without_its_recipe_and_thresholds(self):
         task = load_config('demo').mixture['digits']
-        other = dataclasses.replace(task, steps=9, batch_size=7, floor=0.1, max_drop=0.5, augmentations=('flip',),
-                                    learning_rate_coefficient=3.0, label_smoothing=0.1, zero_init_head=True)
-        assert wiring.data_facts(task) == wiring.data_facts(other)
-        for changed in (dict(data='/other'), dict(eval_share=0.5), dict(classes=('a', 'b'))):
-            assert wiring.data_facts(dataclasses.replace(task, **changed)) != wiring.data_facts(task)
-
-    def test_every_field_of_a_task_is_of_the_data_or_of_the_recipe(self):
-        from model_code import tasks
-        recipe = {'steps', 'batch_size', 'num_classes', 'num_train_examples', 'learning_rate_coefficient',
-                  'augmentations', 'mixup_alpha', 'label_smoothing', 'zero_init_head', 'pooling', 'head_hidden',
-                  'stochastic_depth', 'floor', 'max_drop'}
-        names = {f.name for f in dataclasses.fields(tasks.Task)}
-        assert names == recipe | set(tasks.DATA_FIELDS) and not recipe & set(tasks.DATA_FIELDS)
-        assert set(tasks.THRESHOLD_FIELDS) < names
+        other = testing.changed(task, steps=9, batch_size=7, floor=0.1, max_drop=0.5, augmentations=('flip',),
+                                learning_rate_coefficient=3.0, max_rejected_share=0.5)
+        assert to_json(task.source) == to_json(other.source)
+        for changed in (dict(folder='/other'), dict(eval_share=0.5), dict(classes=('a', 'b'))):
+            assert to_json(testing.changed(task, **changed).source) != to_json(task.source)
 
     def test_an_input_without_its_patches(self):
         from pipeline import pipeline as wiring
@@ -116,8 +108,12 @@ class TestWhatALaneDependsOn:
     def test_a_mixture_without_its_thresholds(self):
         from pipeline import pipeline as wiring
         mixture = load_config('demo').mixture
-        other = dataclasses.replace(mixture, tasks=tuple(dataclasses.replace(t, floor=0.3) for t in mixture.tasks))
-        assert wiring.training_facts(mixture) == wiring.training_facts(other)
+
+        def trained(**changed):
+            return wiring.trained_tasks(dataclasses.replace(
+                mixture, tasks=tuple(testing.changed(t, **changed) for t in mixture.tasks)))
+        assert trained() == trained(floor=0.3, max_drop=0.5, max_rejected_share=0.5, eval_share=0.1)
+        assert trained() != trained(batch_size=4)
 
     def test_beam_arguments(self):
         from pipeline import pipeline as wiring

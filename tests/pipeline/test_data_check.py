@@ -6,14 +6,15 @@ from pipeline import cli
 from tests import testing
 
 CONFIG = '''
+from model_code.data import Data
 from model_code.modalities import ImageInput
 from model_code.settings import ModelConfig, TrainingConfig
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Mixture, Recipe, Task
 from pipeline.config import PipelineConfig
 
 
 def get_config():
-    return PipelineConfig('checked', Mixture((Task('shapes', 'image', data={data!r}, steps=1, batch_size=1),)),
+    return PipelineConfig('checked', Mixture((Task('shapes', 'image', data=Data({data!r}), recipe=Recipe(1, 1)),)),
                           ModelConfig(image=ImageInput(16, 16, (8, 8))), TrainingConfig())
 '''
 

@@ -11,9 +11,10 @@ import pytest
 from model_code import schedules, settings
 from model_code.errors import ConfigError
 from model_code.settings import preset
-from model_code.tasks import Mixture, Task
+from model_code.tasks import Mixture
 from pipeline import checks, cli, plan
 from pipeline.config import load_config
+from tests import testing
 
 
 @pytest.fixture(scope='module')
@@ -64,7 +65,7 @@ def test_shares_and_hours_follow_from_steps_and_assumptions():
 @pytest.mark.parametrize('schedule, steps', [
     ('weighted', [5, 2, 1]), ('task_by_task', [5, 2, 1]), ('alternating', [3, 3, 2]), ('accumulated', [8, 8, 8])])
 def test_steps_of_a_task_are_the_schedules(schedule, steps):
-    tasks = tuple(Task(name, 'image', steps=count, batch_size=1) for name, count in zip('abc', (5, 2, 1)))
+    tasks = tuple(testing.task(name, 'image', steps=count, batch_size=1) for name, count in zip('abc', (5, 2, 1)))
     mixture = Mixture(tasks, schedule=schedule)
     assert plan.task_steps(mixture) == steps
     if schedule != 'accumulated':
@@ -75,7 +76,7 @@ def test_own_layers_and_hidden_heads_are_counted():
     model = preset('B', modality_layers=6)
     # 12 blocks for each of 3 modalities would be 36; 6 are shared.
     assert plan.shared_parameters(model) == 6 * 7_087_872 + 1_536
-    task = Task('t', 'image', steps=1, batch_size=1, head_hidden=(10,))
+    task = testing.task('t', 'image', head_hidden=(10,))
     assert plan.head_parameters(model, task, 5) == 768 * 10 + 10 + 10 * 5 + 5
 
 

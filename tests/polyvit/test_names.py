@@ -34,19 +34,20 @@ def test_all_names_are_there_and_sorted():
 def test_a_config_of_public_names_alone(tmp_path):
     path = tmp_path / 'mine.py'
     path.write_text('''
-from polyvit import ImageInput, Mixture, ModelConfig, PipelineConfig, Task, TrainingConfig
+from polyvit import Data, ImageInput, Mixture, ModelConfig, PipelineConfig, Recipe, Task, TrainingConfig
 
 def get_config():
-    return PipelineConfig('mine', Mixture((Task('animals', 'image', data='/data/animals', steps=10, batch_size=4),)),
+    animals = Task('animals', 'image', data=Data('/data/animals'), recipe=Recipe(steps=10, batch_size=4))
+    return PipelineConfig('mine', Mixture((animals,)),
                           ModelConfig(image=ImageInput(height=32, width=32, patch=(8, 8))), TrainingConfig())
 ''')
     config = polyvit.load(str(path))
     assert isinstance(config, polyvit.PipelineConfig)
-    assert config.mixture['animals'].steps == 10 and config.model.image.patch == (8, 8)
+    assert config.mixture['animals'].recipe.steps == 10 and config.model.image.patch == (8, 8)
 
 
 def test_run_raises_a_sentence_before_anything_is_written(tmp_path):
-    task = polyvit.Task('animals', 'image', data=str(tmp_path / 'none'), steps=10, batch_size=4)
+    task = polyvit.Task('animals', 'image', data=polyvit.Data(str(tmp_path / 'none')), recipe=polyvit.Recipe(10, 4))
     config = polyvit.PipelineConfig('mine', polyvit.Mixture((task,)), polyvit.ModelConfig(), polyvit.TrainingConfig(),
                                     root=str(tmp_path / 'root'))
     with pytest.raises(polyvit.ConfigError, match='none'):

@@ -1,0 +1,75 @@
+"""Writes docs/configuration.md: every field of a config, with its type, default and docstring, read from the sources.
+
+Run it by `make docs` after a field changed; a test holds the file to the sources.
+"""
+
+import ast
+import pathlib
+import sys
+
+PROJECT = pathlib.Path(__file__).resolve().parent.parent
+PATH = PROJECT / 'docs' / 'configuration.md'
+
+# In the order in which a person meets them.
+CLASSES = (
+    ('pipeline/config.py', ('PipelineConfig',)),
+    ('model_code/tasks.py', ('Mixture', 'Task')),
+    ('model_code/data.py', ('Data', 'Columns', 'Limits')),
+    ('model_code/tasks.py', ('Recipe', 'Checks', 'Gate')),
+    ('model_code/settings.py', ('ModelConfig',)),
+    ('model_code/modalities.py', ('ImageInput', 'AudioInput', 'VideoInput')),
+    ('model_code/settings.py', ('TrainingConfig',)),
+)
+
+HEADER = '''# Configuration
+
+Every field of a config. All of these names are in `polyvit`: `from polyvit import Task, Data, Recipe`.
+A config is a Python file with `get_config()`, which returns a `PipelineConfig`; [your_data.md](your_data.md) has
+examples. `make docs` writes this file from the docstrings in the sources.
+'''
+
+
+def reference() -> str:
+    """The text of docs/configuration.md."""
+    parts = [HEADER]
+    for file, names in CLASSES:
+        module = ast.parse((PROJECT / file).read_text()).body
+        classes = {node.name: node for node in module if isinstance(node, ast.ClassDef)}
+        # Names of choices, such as Format = Literal[...]: the reader wants the choices.
+        choices = {node.targets[0].id: ast.unparse(node.value) for node in module
+                   if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith('Literal[')}
+        parts += [_section(classes[name], choices) for name in names]
+    return '\n'.join(parts)
+
+
+def _section(node: ast.ClassDef, choices: dict[str, str]) -> str:
+    rows = [f'## {node.name}', '', _text(ast.get_docstring(node)), '', '| field | type | default | meaning |',
+            '| --- | --- | --- | --- |']
+    for field, after in zip(node.body, node.body[1:]):
+        if isinstance(field, ast.AnnAssign):
+            if not (isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)):
+                raise SystemExit(f'{node.name}.{field.target.id} has no docstring under it.')
+            kind = ast.unparse(field.annotation)
+            rows.append(f'| `{field.target.id}` | `{_cell(choices.get(kind, kind))}` | {_default(field.value)} | '
+                        f'{_cell(_text(after.value.value))} |')
+    return '\n'.join(rows) + '\n'
+
+
+def _default(value: ast.expr | None) -> str:
+    """What a field is without a value given; `dataclasses.field(default=x)` counts as x."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == 'dataclasses.field':
+        value = next((keyword.value for keyword in value.keywords if keyword.arg == 'default'), None)
+    return 'required' if value is None else f'`{_cell(ast.unparse(value))}`'
+
+
+def _text(docstring: str) -> str:
+    return ' '.join(docstring.split())
+
+
+def _cell(text: str) -> str:
+    return text.replace('|', r'\|')
+
+
+if __name__ == '__main__':
+    PATH.write_text(reference())
+    sys.stdout.write(f'{PATH.relative_to(PROJECT)}\n')
