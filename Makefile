@@ -16,7 +16,7 @@ test: .venv/ready
 bench: .venv/ready
 	@failed=0; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || failed=1; done; exit $$failed
 
-.venv/ready: requirements.lock pyproject.toml scripts/setup_env.sh
+.venv/ready: requirements.lock pyproject.toml scripts/setup_env.sh scripts/compiler.lock
 	@scripts/setup_env.sh
 
 # The reference of all config fields, from their docstrings.
@@ -25,7 +25,7 @@ docs: .venv/ready
 
 # Resolves the ranges of pyproject.toml and the pins of requirements.in; versions that the lock has stay where they can.
 lock:
-	$$(scripts/find_uv.sh) pip compile --python-version 3.10 --generate-hashes --no-header -q \
+	"$$(scripts/find_uv.sh)" pip compile --python-version 3.10 --generate-hashes --no-header -q \
 		requirements.in pyproject.toml --extra dev -o requirements.lock
 
 clean:

@@ -7,6 +7,6 @@ cd "$(dirname "$0")/.."
 if command -v uv; then exit; fi
 python=${1:-$(command -v python3 || true)}
 if [ ! -x .bootstrap/bin/uv ]; then
-  [ -n "$python" ] && "$python" -m venv .bootstrap >&2 && .bootstrap/bin/pip -q install uv >&2 || exit 0
+  [ -n "$python" ] && "$python" -m venv .bootstrap >&2 && .bootstrap/bin/python -m pip -q install uv >&2 || exit 0
 fi
 echo "$PWD/.bootstrap/bin/uv"
