@@ -1,7 +1,7 @@
 """What reading a task's media found: counts, rejected files, duplicates, leaks, odd media; and whether to stop.
 
-Plain Python over small facts, no media: MediaExampleGen gathers them on Beam's workers, `polyvit data check` in one
-process, and both judge by `stops`.
+Plain Python, and no media: MediaExampleGen gathers findings on Beam's workers, `polyvit data check` in one process
+(media.checks), and both are judged by `stops`.
 """
 
 import collections
@@ -10,7 +10,7 @@ import itertools
 import unicodedata
 from typing import Iterable
 
-from media.entries import Listing
+from media.entries import Entry
 from media.rejections import Rejection
 from model_code.data import Source
 from model_code.tasks import Checks
@@ -56,12 +56,13 @@ class Findings:
     contradictions: Tally = dataclasses.field(default_factory=Tally)
     notes: dict = dataclasses.field(default_factory=dict)
 
-    def add_example(self, split: str, labels: tuple[str, ...], example_id: str, notes: tuple[str, ...]):
-        _count(self.examples, split, 1)
-        for label in labels:
-            _count(self.classes.setdefault(label, {}), split, 1)
+    def add_example(self, entry: Entry, notes: tuple[str, ...] = ()):
+        """Counts an entry that became an example. notes: words of readers.NOTES."""
+        _count(self.examples, entry.split, 1)
+        for label in entry.labels:
+            _count(self.classes.setdefault(label, {}), entry.split, 1)
         for word in notes:
-            self.notes.setdefault(word, Tally()).add(example_id)
+            self.notes.setdefault(word, Tally()).add(entry.id)
 
     def add_rejected(self, rejection: Rejection):
         self.rejected.setdefault(rejection.reason, Tally()).add([rejection.path, rejection.detail])
@@ -131,24 +132,6 @@ def _count(counts: dict, key: str, number: int):
     counts[key] = counts.get(key, 0) + number
 
 
-def gather(listing: Listing, read) -> tuple[Findings, list[Rejection]]:
-    """Findings and what is rejected, in one process. read: (entry, notes, digest, Rejection or None) of each entry.
-
-    MediaExampleGen does the same on workers. The digests of a million examples are some 200 MB here.
-    """
-    findings, rejected, digests = Findings(), list(listing.rejected), []
-    for entry, notes, digest, rejection in read:
-        if rejection is not None:
-            rejected.append(rejection.at(entry.id))
-            continue
-        findings.add_example(entry.split, entry.labels, entry.id, notes)
-        digests.append((digest, entry.id, entry.split, entry.labels))
-    for rejection in rejected:
-        findings.add_rejected(rejection)
-    findings.add_copies(digests)
-    return findings, sorted(rejected)
-
-
 def spelling_variants(labels) -> list[list[str]]:
     """Groups of labels that differ only by case, space or Unicode form: probably one class, written in two ways."""
     groups = collections.defaultdict(list)
@@ -197,8 +180,8 @@ def _too_many(source: Source, total: int, rejected: dict[str, Tally], most: floa
 
 def first_rejected(rejected: dict[str, Tally], most: int = NAMED) -> str:
     """'. The first 3: a.png (empty: ...); ...', or '' where there is none."""
-    first = sorted(Rejection(reason, detail, path) for reason, tally in rejected.items() for path, detail in tally.first)
-    first = first[:most]
+    first = sorted(Rejection(reason, detail, path)
+                   for reason, tally in rejected.items() for path, detail in tally.first)[:most]
     if not first:
         return ''
     count = sum(tally.count for tally in rejected.values())

@@ -5,8 +5,8 @@ import dataclasses
 import json
 import os
 
-from media import remote_files
-from media.findings import Findings, remarks, stops
+from media import checks as media_checks
+from media import findings, remote_files
 from model_code import settings
 from model_code.errors import ConfigError
 from model_code.logger import logger
@@ -124,18 +124,11 @@ def _data_facts(task) -> tuple[tuple[str, ...], str, dict[str, int]]:
     return tuple(classes), listing.media_fingerprint(task.source, found), {s: counts[s] for s in ('train', 'eval')}
 
 
-def _check_names(task, listing):
-    """Judges what the names alone tell, as if every file could be read: reading them can only make it worse.
-
-    ConfigError where a run is sure to stop; what is only worth knowing is logged.
-    """
-    findings = Findings()
-    for entry in listing.entries:
-        findings.add_example(entry.split, entry.labels, entry.id, ())
-    for rejection in listing.rejected:
-        findings.add_rejected(rejection)
-    reasons = stops(task.source, task.checks, findings)
+def _check_names(task, listed):
+    """An early hint of TaskValidator's verdict, by the names alone. ConfigError where a run is sure to stop."""
+    found = media_checks.check_names(listed)
+    reasons = findings.stops(task.source, task.checks, found)
     if reasons:
         raise ConfigError(' '.join(reasons))
-    for remark in remarks(task.source, task.checks, findings):
+    for remark in findings.remarks(task.source, task.checks, found):
         logger.warning('%s: %s', task.name, remark)

@@ -1,85 +1,21 @@
-"""`polyvit data check`: reads every file as the pipeline will; what would be rejected, and would a run stop.
+"""`polyvit data check`: reads all media of a config as a run does; says what is rejected, and whether a run stops."""
 
-The same decoders, findings and verdict as MediaExampleGen's, without Beam: a decoding process a core, started here.
-"""
-
-import concurrent.futures
-import itertools
-import os
 import sys
-import threading
 import time
 
-from media import findings, listing
-from media.sandbox.parent import Decoder
-from media.entries import Entry
-from model_code.tasks import Task
+from media import checks as media_checks
 from pipeline import checks
 
-_CHUNK = {'image': 256, 'audio': 64, 'video': 8}
 
+def check_config(config, progress=lambda *unused: None) -> dict:
+    """{'config', 'ok', 'tasks': [what media.checks.check_media says of each task]}. ok: no run would stop for them.
 
-def check_media(config, workers: int = 0, progress=None) -> dict:
-    """Reads all media of a config.
-
-    workers: decoding processes, 0 takes one a core. progress: called with (task name, files done, of all).
-    Returns {'config', 'ok', 'tasks': [{'name', 'modality', 'data', 'ok', 'stops': [sentence], 'remarks': [line],
-    'spelling': [[label]], 'few': {label: count}, and the fields of findings.Findings}]}. ok: no run would stop for it.
     Raises ConfigError as the pipeline would.
     """
     checks.use_file_systems(config)
-    tasks = [_check_task(task, config.model.input(task.modality), tuple(config.beam_args),
-                         workers or os.cpu_count() or 1, progress or (lambda *unused: None))
-             for task in config.mixture.tasks]
+    tasks = [media_checks.check_media(task.source, task.checks, config.model.input(task.modality),
+                                      tuple(config.beam_args), progress=progress) for task in config.mixture.tasks]
     return {'config': config.name, 'ok': all(task['ok'] for task in tasks), 'tasks': tasks}
-
-
-def _check_task(task: Task, spec, beam_args, workers: int, progress) -> dict:
-    listed = listing.list_media(task.source)
-    read = _read(task, spec, beam_args, listed.entries, workers, progress)
-    found, rejected = findings.gather(listed, read)
-    stops = findings.stops(task.source, task.checks, found)
-    return {'name': task.name, 'modality': task.modality, 'data': task.data.folder, 'ok': not stops, 'stops': stops,
-            'remarks': findings.remarks(task.source, task.checks, found),
-            'spelling': findings.spelling_variants(found.classes),
-            'few': findings.rare_classes(task.source, task.checks, found), **found.to_dict(),
-            'rejected_lines': [rejection.to_dict() for rejection in rejected]}
-
-
-def _read(task: Task, spec, beam_args, entries: list[Entry], workers: int, progress):
-    """(entry, notes, digest, Rejection or None) of each entry; the media itself is dropped at once."""
-    only_decodable = iter
-    if task.modality == 'image':
-        # TensorFlow's word counts too: it decodes them in training. Its import takes seconds, so only where needed.
-        from media.tf_check import only_decodable
-    local, decoders = threading.local(), []
-
-    def read_chunk(chunk):
-        if not hasattr(local, 'decoder'):
-            local.decoder = Decoder(task.data.folder, task.modality, spec, task.data.limits, beam_args)
-            decoders.append(local.decoder)
-        return [(decoded.entry, decoded.notes, decoded.digest, decoded.rejection)
-                for decoded in only_decodable(local.decoder.read(chunk))]
-
-    size = _CHUNK[task.modality]
-    chunks = (entries[i:i + size] for i in range(0, len(entries), size))
-    done = 0
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        try:
-            # A few chunks ahead of the workers: a million entries are not a million futures.
-            waiting = [pool.submit(read_chunk, chunk) for chunk in itertools.islice(chunks, 2 * workers)]
-            while waiting:
-                results = waiting.pop(0).result()
-                waiting += [pool.submit(read_chunk, chunk) for chunk in itertools.islice(chunks, 1)]
-                yield from results
-                done += len(results)
-                progress(task.name, done, len(entries))
-        finally:
-            for future in waiting:
-                future.cancel()
-            pool.shutdown()
-            for decoder in decoders:
-                decoder.close()
 
 
 class Progress:

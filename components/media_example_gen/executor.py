@@ -20,12 +20,11 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.artifacts import read_findings
-from media import findings, listing, rejections, remote_files
+from media import findings, listing, reading, rejections, remote_files
 from media.entries import Entry, Listing, pack, unpack
 from media.findings import Findings
 from media.rejections import Rejection
 from media.sandbox.parent import Decoder
-from media.tf_check import only_decodable
 from model_code import file_io
 from model_code.data import Source
 from model_code.errors import PipelineStop
@@ -149,21 +148,19 @@ class _WriteShard(beam.DoFn):
 
     def process(self, element):
         split, index, count, packed = element
-        found, digests = Findings(), collections.defaultdict(list)
+        gathered, buckets = reading.Gathered(), collections.defaultdict(list)
         with shard_writer(self._uri, split, index, count) as file:
-            read = self._decoder.read(unpack(packed))
-            for decoded in only_decodable(read) if self._source.modality == 'image' else read:
-                entry = decoded.entry
+            for decoded in reading.decode(self._decoder, unpack(packed), self._source.modality):
                 self._progress.add(1)
-                if decoded.rejection:
-                    yield beam.pvalue.TaggedOutput('rejected', decoded.rejection.at(entry.id))
-                    continue
-                file.write(make_example(entry, decoded.features))
-                found.add_example(split, entry.labels, entry.id, decoded.notes)
-                bucket = int.from_bytes(decoded.digest[:4], 'big') % self._buckets
-                digests[bucket].append((decoded.digest, entry.id, split, entry.labels))
-        yield found.to_dict()
-        for pair in digests.items():
+                gathered.add(decoded)
+                if not decoded.rejection:
+                    file.write(make_example(decoded.entry, decoded.features))
+        yield gathered.findings.to_dict()
+        for rejection in gathered.rejected:
+            yield beam.pvalue.TaggedOutput('rejected', rejection)
+        for copy in gathered.copies:
+            buckets[int.from_bytes(copy[0][:4], 'big') % self._buckets].append(copy)
+        for pair in buckets.items():
             yield beam.pvalue.TaggedOutput('digests', pair)
 
 

@@ -48,6 +48,9 @@ class Decoded:
     digest: bytes = b''
     rejection: Rejection | None = None
 
+    def without_features(self) -> 'Decoded':
+        return dataclasses.replace(self, features=None)
+
 
 class Decoder:
     """Reads entries of one task in a child process. Not for two threads at once; close() ends the child.

@@ -1,9 +1,10 @@
 """Findings: what is counted and named, and what stops a run."""
 
 from media import entries as entries_module
-from media import findings
+from media import checks, findings
 from media.entries import Entry, Listing
 from media.rejections import Rejection
+from media.sandbox.parent import Decoded
 from tests import testing
 
 TASK = testing.task('shapes', 'image', folder='/data')
@@ -16,9 +17,9 @@ def _judged(judge, task, found):
 def _gather(rows, rejected=()):
     """rows: (id, label, split, digest, notes or a Rejection)."""
     entries = [Entry(name, (label,), split) for name, label, split, _, _ in rows]
-    read = [(e, () if isinstance(x, Rejection) else x, digest, x if isinstance(x, Rejection) else None)
-            for e, (_, _, _, digest, x) in zip(entries, rows)]
-    return findings.gather(Listing(entries, list(rejected)), read)
+    decoded = [Decoded(entry, rejection=x) if isinstance(x, Rejection) else Decoded(entry, {}, x, digest)
+               for entry, (_, _, _, digest, x) in zip(entries, rows)]
+    return checks.gather(Listing(entries, list(rejected)), decoded)
 
 
 def _plain(count, label='a', split='train', start=0):

@@ -1,0 +1,93 @@
+"""Checks of a task's media without a pipeline: by the names alone, or by reading every file as the pipeline does."""
+
+import concurrent.futures
+import itertools
+import os
+import threading
+from typing import Callable, Iterator
+
+from media import findings, listing, reading
+from media.entries import Entry, Listing
+from media.findings import Findings
+from media.rejections import Rejection
+from media.sandbox.parent import Decoded, Decoder
+from model_code.data import Source
+from model_code.tasks import Checks
+
+_CHUNK = {'image': 256, 'audio': 64, 'video': 8}  # entries that a decoder is given at once
+
+
+def check_names(listed: Listing) -> Findings:
+    """What the names alone tell, as if every file could be read: reading them can only make it worse."""
+    found = Findings()
+    for entry in listed.entries:
+        found.add_example(entry)
+    for rejection in listed.rejected:
+        found.add_rejected(rejection)
+    return found
+
+
+def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...] = (), workers: int = 0,
+                progress: Callable[[str, int, int], None] = lambda *unused: None) -> dict:
+    """Reads all media of a task, with the decoders, findings and verdict of MediaExampleGen and TaskValidator.
+
+    spec: the modality's input settings. workers: decoding processes; 0 takes one per core. progress: called with the task's name, files done, of all.
+    Returns {'name', 'modality', 'data', 'ok', 'stops': [sentence], 'remarks': [line], 'spelling': [[label]], 'few':
+    {label: count}, 'rejected_lines': [line of rejected.jsonl], and the fields of findings.Findings}. ok: a run would
+    not stop for it. Raises ConfigError where the media can't be listed.
+    """
+    listed = listing.list_media(source)
+    found, rejected = gather(listed, _read(source, spec, beam_args, listed.entries, workers, progress))
+    stops = findings.stops(source, checks, found)
+    return {'name': source.name, 'modality': source.modality, 'data': source.data.folder, 'ok': not stops,
+            'stops': stops, 'remarks': findings.remarks(source, checks, found),
+            'spelling': findings.spelling_variants(found.classes),
+            'few': findings.rare_classes(source, checks, found), **found.to_dict(),
+            'rejected_lines': [rejection.to_dict() for rejection in rejected]}
+
+
+def gather(listed: Listing, decoded: Iterator[Decoded]) -> tuple[Findings, list[Rejection]]:
+    """Findings and rejections, sorted, of a listing and its decoded entries, in one process.
+
+    MediaExampleGen does the same on workers. The digests of a million examples are some 200 MB here.
+    """
+    gathered = reading.Gathered()
+    for one in decoded:
+        gathered.add(one)
+    found, rejected = gathered.findings, sorted(listed.rejected + gathered.rejected)
+    for rejection in rejected:
+        found.add_rejected(rejection)
+    found.add_copies(gathered.copies)
+    return found, rejected
+
+
+def _read(source: Source, spec, beam_args, entries: list[Entry], workers: int, progress) -> Iterator[Decoded]:
+    """The entries, decoded in their order by several processes, without their features."""
+    local, decoders = threading.local(), []
+    workers = workers or os.cpu_count() or 1
+
+    def read_chunk(chunk):
+        if not hasattr(local, 'decoder'):
+            local.decoder = Decoder(source.data.folder, source.modality, spec, source.data.limits, beam_args)
+            decoders.append(local.decoder)
+        return [one.without_features() for one in reading.decode(local.decoder, chunk, source.modality)]
+
+    size = _CHUNK[source.modality]
+    chunks = (entries[i:i + size] for i in range(0, len(entries), size))
+    done = 0
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        try:
+            # A few chunks ahead of the workers: a million entries are not a million futures.
+            waiting = [pool.submit(read_chunk, chunk) for chunk in itertools.islice(chunks, 2 * workers)]
+            while waiting:
+                results = waiting.pop(0).result()
+                waiting += [pool.submit(read_chunk, chunk) for chunk in itertools.islice(chunks, 1)]
+                yield from results
+                done += len(results)
+                progress(source.name, done, len(entries))
+        finally:
+            for future in waiting:
+                future.cancel()
+            pool.shutdown()
+            for decoder in decoders:
+                decoder.close()
