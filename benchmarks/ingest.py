@@ -13,7 +13,6 @@ temporary folder first, so that both find them in the page cache.
 import argparse
 import collections
 import csv
-import dataclasses
 import io
 import json
 import os

@@ -17,7 +17,6 @@ from media.listing.collector import Collector, clean_extra, hashed_split, split_
 from media.listing.folders import walk_media
 from media.listing.manifests import MAX_BYTES, Lines, csv_rows, where_is
 from media.rejections import Rejection
-from model_code.data import Source
 from model_code.errors import ConfigError
 
 _MAX_NAMES_BYTES = 64 << 20  # of a file of classes' names

@@ -20,7 +20,6 @@ from components.task_validator.component import TaskValidator
 from model_code.errors import ConfigError, PipelineStop
 from model_code.data import Columns
 from model_code.serialization import to_json
-from model_code.tasks import Task
 from tests import testing
 
 IMAGE = testing.task('pets', 'image')

@@ -18,7 +18,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from model_code import input_pipeline, loop, polyvit, settings, strategy, training
+from model_code import input_pipeline, loop, polyvit, strategy, training
 from model_code.errors import PipelineStop
 from model_code.settings import TrainingConfig
 from model_code.tasks import Mixture

@@ -6,7 +6,7 @@ import pytest
 
 from model_code import schedules
 from model_code.settings import TrainingConfig
-from model_code.tasks import SCHEDULES, Mixture, Task
+from model_code.tasks import SCHEDULES, Mixture
 from tests import testing
 
 TASKS = (testing.task('a', 'image', steps=30, batch_size=1), testing.task('b', 'audio', steps=10, batch_size=1),

@@ -11,7 +11,6 @@ import tf_keras
 
 from components.co_trainer import executor
 from model_code import export, loop, polyvit, schedules, strategy, training
-from model_code.checkpoints import Checkpoints
 from model_code.errors import PipelineStop
 from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture

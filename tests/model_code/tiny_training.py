@@ -19,7 +19,7 @@ import tf_keras
 
 from model_code import evaluation, input_pipeline, loop, polyvit, strategy
 from model_code.settings import ModelConfig, TrainingConfig
-from model_code.tasks import Mixture
+from model_code.tasks import Mixture, Task
 from tests import testing
 
 MODEL = ModelConfig(layers=2, width=16, heads=2, mlp_width=32, dropout=0.1, image=testing.IMAGE_SPEC,
