@@ -43,8 +43,8 @@ COMPONENT_CODE = {
 }
 
 # A component's name -> the distributions whose code decides what it writes. tfx is named where a stock executor does
-# the work; elsewhere it hands over arguments. Not named: what hands data on unchanged (apache-beam, protobuf, the message
-# classes of tensorflow-metadata and tensorflow-serving-api), and Python itself.
+# the work; elsewhere it hands over arguments. Not named: what hands data on unchanged (apache-beam, protobuf, the
+# message classes of tensorflow-metadata and tensorflow-serving-api), and Python itself.
 COMPONENT_LIBRARIES = {
     # Decoding and resampling; TensorFlow says which images training can decode.
     'MediaExampleGen': ('av', 'numpy', 'pillow', 'soundfile', 'soxr', 'tensorflow'),
