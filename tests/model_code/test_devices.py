@@ -198,7 +198,7 @@ def test_an_overflowing_step_changes_nothing_and_halves_the_loss_scale():
 def test_the_loss_scale_is_saved_and_goes_on(tmp_path, monkeypatch):
     """A float16 training that is cut goes on to the weights and the scale of one that is not."""
     monkeypatch.setattr(training, 'LossScale', functools.partial(training.LossScale, 2.0 ** 24, 3))
-    task = dataclasses.replace(KINDS[0], steps=16)
+    task = testing.changed(KINDS[0], steps=16)
     config = dataclasses.replace(tiny_training.CONFIG, precision='float16', checkpoint_every=4, warmup_steps=1)
     ends = {}
     for name in ('whole', 'cut'):
@@ -451,7 +451,7 @@ class Traced:
 
 @pytest.mark.parametrize('schedule', ['weighted', 'accumulated'])
 def test_steps_are_traced_once_and_several_a_call_are_the_same_bit_for_bit(tmp_path, schedule, monkeypatch):
-    tasks = dataclasses.replace(KINDS[1], steps=7), dataclasses.replace(KINDS[3], steps=4)
+    tasks = testing.changed(KINDS[1], steps=7), testing.changed(KINDS[3], steps=4)
     ends = {}
     for longest in (1, 3):
         with monkeypatch.context() as patch:

@@ -58,7 +58,8 @@ def events(directory) -> dict[str, dict[int, np.ndarray]]:
 
 
 def test_sigterm_saves_and_the_next_run_goes_on_to_the_same_weights(folder, whole):
-    code = """import dataclasses, sys; from tests.model_code import tiny_training as tiny; tiny.train(
+    code = """import dataclasses, sys; from tests import testing
+from tests.model_code import tiny_training as tiny; tiny.train(
         sys.argv[1], 'asked', dataclasses.replace(tiny.CONFIG, checkpoint_every=200),
         [testing.changed(tiny.TASKS[0], steps=600)])"""  # train_images; this module takes long to import
     process = subprocess.Popen([sys.executable, '-c', code, folder], stderr=subprocess.PIPE, text=True)
@@ -100,7 +101,7 @@ def test_checkpoints_are_written_by_steps_and_by_time(folder, monkeypatch):
     monkeypatch.setattr(Checkpoints, 'save', lambda self, done: saved.append(done) or save(self, done))
     monkeypatch.setattr(loop.training, 'TrainSteps', CountingSteps)
     monkeypatch.setattr(loop, 'STEPS_PER_CALL', 1)
-    tasks = (dataclasses.replace(IMAGES[0], steps=7),)
+    tasks = (testing.changed(IMAGES[0], steps=7),)
     train_images(folder, 'by_steps', tasks, checkpoint_every=3)
     assert saved == [3, 6, 7]
 
@@ -126,7 +127,7 @@ class Silent:
 
 
 def test_evaluation_while_training_changes_no_weight_and_history_is_capped(folder, monkeypatch):
-    tasks = (dataclasses.replace(IMAGES[0], steps=9),)
+    tasks = (testing.changed(IMAGES[0], steps=9),)
     _, evaluated = train_images(folder, 'evaluated', tasks, eval_every=4)
     monkeypatch.setattr(loop, 'HISTORY_LENGTH', 5)
     history, plain = train_images(folder, 'plain', tasks)
