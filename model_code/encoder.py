@@ -1,4 +1,4 @@
-"""The transformer encoder: pre-LayerNorm blocks and a final LayerNorm (polyvit.md, Model).
+"""The transformer encoder: pre-LayerNorm blocks and a final LayerNorm (docs/model.md, "Encoder").
 
 All randomness is stateless: a block draws from `seed` [2] int32, folded by the number of the block and of the draw, so
 that a step is a function of variables, batch and seed alone. LayerNorm and the attention's softmax compute in float32

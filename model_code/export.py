@@ -1,19 +1,7 @@
-"""The SavedModel that is served: signatures, model card and warm-up requests (design.md, Signatures).
+"""The SavedModel that is served: signatures, model card and warm-up requests.
 
-For each task T:
-  T           encoded media -> `labels` [N, k] strings and `scores` [N, k] float32, best first, k = min(5, classes);
-              for a task with label groups the best label of each group [N, groups]
-  T_scores    encoded media -> `scores` [N, classes] float32, in vocabulary order
-  T_examples  serialized tf.Examples as MediaExampleGen writes them -> `scores` [N, classes]
-  T_label     the same -> `label`: [N] int64 ids (-1 where unknown); for a multi-label task [N, classes] float32, 1 at
-              each label; with label groups [N, classes] float32: a class of group g (from 1) has g where it is the
-              example's label, else -g, so that what is compared with the scores says which classes compete
-and for each modality M:
-  M_embedding encoded media -> `embedding` [N, width] float32
-  model_card  `request` [N], any strings -> `card` [N], the model card's JSON: how a client that knows only the URL
-              learns a video's frame rate and short side (the stock server asks an input of every signature)
-Encoded media: `image` [N], `audio` [N] (16 kHz mono PCM16 WAV) or `frames` [N, F] (JPEG; empty strings pad). Core
-TensorFlow ops only, so that a stock server loads it.
+docs/serving.md lists the signatures with their inputs and outputs. They consist of core TensorFlow ops alone, so that a
+stock server loads the model.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Starting weights: from a public ViT's .npz file, or from a model of our own (polyvit.md, Initialisation).
+"""Starting weights: from a public ViT's .npz file, or from a model of our own. docs/model.md, "Starting from a ViT".
 
 From a ViT: everything but the heads, which start fresh. From our own: what the two models have in common, so that a
 trained model can be taught new tasks. Nothing is unpickled, and no array is read before its shape is known to be right.

@@ -1,4 +1,4 @@
-"""Which task a step trains, and at what learning rate (polyvit.md, co-training schedules). numpy only."""
+"""Which task a step trains, and at what learning rate (docs/model.md, "Schedules"). numpy only."""
 
 import math
 

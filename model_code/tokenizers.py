@@ -1,4 +1,4 @@
-"""Tokenizers: a modality's input tensor -> tokens [batch, tokens, width] (polyvit.md, Model).
+"""Tokenizers: a modality's input tensor -> tokens [batch, tokens, width] (docs/model.md, "Tokenizers").
 
 Each cuts its input into patches (a VALID convolution whose stride is its kernel), puts a class token (zeros at first)
 in front, and adds a learned position embedding, normal(0.02), the class token's position included.

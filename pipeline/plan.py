@@ -1,8 +1,8 @@
 """What a config costs, before anything runs: tokens, parameters, FLOPs, steps, storage, hours. No TensorFlow here.
 
-The counts follow polyvit.md's model: biases everywhere, a class token and learned positions a tokenizer, one encoder,
-the dense layers of a head. A multiplication with an addition is 2 FLOPs; a training step is 3 forward passes (forward,
-and twice that backward).
+The counts follow docs/model.md: biases everywhere, a class token and learned positions per tokenizer, one encoder, the
+dense layers of a head. A multiplication with an addition is 2 FLOPs; a training step is 3 forward passes (forward, and
+twice that backward).
 """
 
 import dataclasses

@@ -84,7 +84,7 @@ def time_shift(spectrogram: tf.Tensor, spec: AudioInput, seed: tf.Tensor) -> tf.
 def mixup(inputs: tf.Tensor, targets: tf.Tensor, alpha: float, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Spectrograms [batch, ...] and targets [batch, classes] float32, both mixed with the same batch backwards.
 
-    The share of the first is drawn from Beta(alpha, alpha), once a batch (polyvit.md, the recipe).
+    The share of the first is drawn from Beta(alpha, alpha), once per batch (docs/model.md, "Augmentations").
     """
     ours, theirs = (tf.random.stateless_gamma([], draws.fold(seed, name), alpha) for name in ('ours', 'theirs'))
     share = ours / tf.maximum(ours + theirs, 1e-30)

@@ -1,7 +1,7 @@
 """Pictures: JPEG or PNG bytes -> pixels. Pure functions of core TensorFlow ops.
 
 Contract: encoded bytes -> [height, width, 3] float32 in [-1, 1]. Grey images are repeated over three channels and
-transparency is dropped. At test time the whole image is resized (polyvit.md, the recipe). seed: [2] int32; what is
+transparency is dropped. At test time the whole image is resized (docs/model.md, "Inputs"). seed: [2] int32; what is
 drawn is a function of it alone.
 """
 

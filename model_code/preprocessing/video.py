@@ -71,7 +71,7 @@ def scale_jitter(shape: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tens
     """A frame's [height, width, 3] -> the window [4] int32 (top, left, height, width) to decode.
 
     As if the frame, short side spec.short_side, were scaled by 0.9 to 1.33 and a random height x width cut out of it
-    (polyvit.md, the recipe). A window larger than the frame is the whole of that side.
+    (docs/model.md, "Augmentations"). A window larger than the frame is the whole of that side.
     """
     zoom = draws.uniform(seed, 'zoom', 0.9, 1.33) * spec.short_side / tf.cast(tf.reduce_min(shape[:2]), tf.float32)
     size = tf.stack([spec.height, spec.width])

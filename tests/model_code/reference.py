@@ -1,4 +1,4 @@
-"""PolyViT's forward pass once more, in numpy alone and float64, written from polyvit.md: what the model must compute.
+"""PolyViT's forward pass once more, in numpy alone and float64, as docs/model.md describes it.
 
 Parameters are a dict: a model's variables by their path (`tokenizers/image/embedding/kernel`, `encoder/blocks/3/...`,
 shared blocks counted from 0 of all layers).

@@ -13,7 +13,7 @@ from pipeline.config import load_config
 
 ALL = frozenset(fingerprints.COMPONENT_CODE)
 
-# An edit of the project's own code, and the components that it re-runs. docs/design.md shows this table.
+# An edit of the project's own code, and the components that it re-runs. docs/architecture.md shows this table.
 EDITS = [
     ('media/readers/video.py', 'JPEG_QUALITY = 90', 'JPEG_QUALITY = 91', {'MediaExampleGen'}),
     ('media/listing/folders.py', "'.gif'", "'.giff'", {'MediaExampleGen'}),
