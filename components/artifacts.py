@@ -4,20 +4,19 @@ Kubeflow finds a custom type by its TYPE_NAME, which so must be an import path, 
 dot: components/__init__.py hands these classes on), and allows it no PROPERTIES.
 """
 
-import json
 import os
 
-from tfx.dsl.io import fileio
 from tfx.types import artifact
 
 from media import findings, rejections
+from model_code import file_io
 
 
 class RejectedMedia(artifact.Artifact):
     """What became of a task's media beside its examples, in a directory.
 
-    rejected.jsonl: a line `{"path", "reason", "detail"}` for each file that could not be read (rejections.to_lines). findings.json: counts,
-    duplicates, leaks between splits, odd media (media.findings.Findings).
+    rejected.jsonl: a line `{"path", "reason", "detail"}` for each file that could not be read (rejections.to_lines).
+    findings.json: counts, duplicates, leaks between splits, odd media (media.findings.Findings).
     """
     TYPE_NAME = 'components.RejectedMedia'
 
@@ -29,18 +28,11 @@ class EvaluationReport(artifact.Artifact):
 
 def read_rejected(uri: str) -> list[rejections.Rejection]:
     """What rejected.jsonl of a RejectedMedia artifact says, by path; [] where there is no such file."""
-    return rejections.from_lines(_read(uri, rejections.FILE))
+    path = os.path.join(uri, rejections.FILE)
+    return rejections.from_lines(file_io.read_text(path)) if file_io.exists(path) else []
 
 
 def read_findings(uri: str) -> findings.Findings | None:
     """The findings of a RejectedMedia artifact; None where there are none."""
-    text = _read(uri, findings.FILE)
-    return findings.Findings.from_dict(json.loads(text)) if text else None
-
-
-def _read(uri: str, name: str) -> str:
-    path = os.path.join(uri, name)
-    if not fileio.exists(path):
-        return ''
-    with fileio.open(path, 'r') as file:
-        return file.read()
+    values = file_io.read_json(os.path.join(uri, findings.FILE))
+    return findings.Findings.from_dict(values) if values else None

@@ -7,13 +7,12 @@ stock server loads the model.
 import dataclasses
 import functools
 import json
-import os
 
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from model_code import modalities
+from model_code import modalities, model_directory
 from model_code.polyvit import PolyViT
 from model_code.tasks import Mixture, Task
 
@@ -132,16 +131,13 @@ def _parse_media(examples: tf.Tensor, row: modalities.Modality) -> tf.Tensor:
 def save(served: ServedModel, directory: str, card: dict, samples: dict[str, list[bytes]]):
     """Writes the SavedModel with its extra assets.
 
-    card: goes to assets.extra/model_card.json, with the tasks, inputs and parameter count added.
+    card: goes to the model card, with the tasks, inputs and parameter count added.
     samples: task -> encoded media of one example (a list of one, or of a clip's frames): the warm-up requests.
     """
-    card_text = json.dumps(card | model_facts(served), indent=1, sort_keys=True)
-    tf.saved_model.save(served, directory, signatures=served.signatures(card_text))
-    extra = os.path.join(directory, 'assets.extra')
-    tf.io.gfile.makedirs(extra)
-    with tf.io.gfile.GFile(os.path.join(extra, 'model_card.json'), 'w') as file:
-        file.write(card_text)
-    with tf.io.TFRecordWriter(os.path.join(extra, 'tf_serving_warmup_requests')) as writer:
+    card = card | model_facts(served)
+    tf.saved_model.save(served, directory, signatures=served.signatures(json.dumps(card, indent=1, sort_keys=True)))
+    model_directory.write_card(directory, card)
+    with tf.io.TFRecordWriter(model_directory.warmup_path(directory)) as writer:
         for request in warmup_requests(served, samples):
             log = prediction_log_pb2.PredictionLog(
                 predict_log=prediction_log_pb2.PredictLog(request=request))

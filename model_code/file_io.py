@@ -6,6 +6,7 @@ result. No TensorFlow for local paths.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import typing
@@ -33,10 +34,20 @@ def list_folder(path: str) -> list[str]:
         return []
 
 
-def read_text(path: str) -> str:
-    """The file's content, which must be UTF-8. Raises OSError for a local file, TensorFlow's error behind a URL."""
+def read_bytes(path: str) -> bytes:
+    """The file's content. Where it cannot be read: OSError for a local file, TensorFlow's OpError behind a URL."""
     with _open(path, 'rb') as file:
-        return file.read().decode()
+        return file.read()
+
+
+def read_text(path: str) -> str:
+    """The same as text. Raises UnicodeDecodeError, a ValueError, where it is not UTF-8."""
+    return read_bytes(path).decode()
+
+
+def read_json(path: str):
+    """The value of a JSON file, None where there is no file. Raises ValueError where it is not JSON."""
+    return json.loads(read_text(path)) if exists(path) else None
 
 
 def write(path: str, content: str | bytes):

@@ -4,7 +4,6 @@ From a ViT: everything but the heads, which start fresh. From our own: what the 
 trained model can be taught new tasks. Nothing is unpickled, and no array is read before its shape is known to be right.
 """
 
-import json
 import math
 import os
 
@@ -12,14 +11,13 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-from model_code import modalities
+from model_code import file_io, modalities, model_directory
 from model_code.errors import PipelineStop
 from model_code.logger import logger
 from model_code.polyvit import PolyViT
 from model_code.serialization import from_dict
 
 MAX_POSITIONS = 16_384  # of a ViT's position embedding: the one array whose size the model does not give
-CARD_FILE = 'model_card.json'
 
 
 def initialise(model: PolyViT, path: str, inflation: str = 'central_frame',
@@ -305,12 +303,10 @@ class _Own:
         return next((a.checkpoint_key for a in attributes if a.name == 'VARIABLE_VALUE'), None)
 
     def _card(self) -> dict:
-        for directory in (os.path.join(self.path, 'assets.extra'), self.path, os.path.dirname(self.path.rstrip('/'))):
-            card = os.path.join(directory, CARD_FILE)
-            if tf.io.gfile.exists(card):
-                with tf.io.gfile.GFile(card) as file:
-                    return json.load(file)
-        return {}
+        # In a SavedModel; in a model_run; beside its folder of checkpoints.
+        folders = self.path, os.path.dirname(self.path.rstrip('/'))
+        cards = (model_directory.card_path(self.path), *(os.path.join(f, model_directory.CARD_FILE) for f in folders))
+        return next((card for card in map(file_io.read_json, cards) if card), {})
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """None where there is no such variable."""
@@ -355,7 +351,8 @@ def _own_positions(model: PolyViT, own: _Own, name: str, shape, expected) -> np.
     old = own.grids.get(modality, new if shape == expected else None)
     if old is None:
         raise PipelineStop(f'{own.path}: {name} has {shape[1]} positions, the model {expected[1]}, and there is no '
-                           f'{CARD_FILE} beside it that says how they lie. Start from the pushed version instead.')
+                           f'{model_directory.CARD_FILE} beside it that says how they lie. Start from the pushed '
+                           'version instead.')
     value = own.value(name)
     return value if old == new else resize_positions(value, old, new)
 

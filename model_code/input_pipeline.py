@@ -173,8 +173,9 @@ def count_records(files: list[str], counts_dir: str = '') -> int:
     """How many records the gzip TFRecords hold. Reads them all once, and remembers it in counts_dir."""
     key = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
     path = os.path.join(counts_dir, f'records-{key}.json')
-    if counts_dir and file_io.exists(path):
-        return json.loads(file_io.read_text(path))['records']
+    known = file_io.read_json(path) if counts_dir else None
+    if known:
+        return known['records']
     count = int(tf.data.TFRecordDataset(files, compression_type='GZIP', num_parallel_reads=READ_FILES).reduce(
         tf.constant(0, tf.int64), lambda total, _: total + 1))
     if counts_dir:

@@ -264,12 +264,12 @@ def write_history(directory: str, history: dict):
 
 def _read_history(directory: str, first: int) -> dict:
     """The history of the steps before `first`; an empty one where the file cannot be read."""
-    path = os.path.join(directory, 'history.json')
-    if not first or not file_io.exists(path):
-        return {'steps': [], 'seconds': 0.0}
+    path, nothing = os.path.join(directory, 'history.json'), {'steps': [], 'seconds': 0.0}
     try:
-        history = json.loads(file_io.read_text(path))
+        history = file_io.read_json(path) if first else nothing
+        if history is None:  # no file
+            return nothing
         return history | {'steps': [s for s in history['steps'] if s['step'] < first]}
     except (ValueError, KeyError, TypeError) as error:  # no JSON, no UTF-8, or not what was written
         logger.warning('training: %s cannot be read (%s); the history starts at step %d.', path, error, first)
-        return {'steps': [], 'seconds': 0.0}
+        return nothing

@@ -9,10 +9,11 @@ import re
 import time
 import traceback
 
-from components.serving_baseline.versions import list_versions, newest_version
+from model_code import model_directory
 from model_code.errors import ConfigError, PipelineStop
 from pipeline import checks, environment, fingerprints, run_record, summary, terminal
 from pipeline.config import PipelineConfig
+from serving import version_directories
 
 PUSHED, FAILED, REFUSED = 0, 1, 3
 
@@ -24,16 +25,25 @@ def baseline(serving_dir, run_key: str) -> tuple[str, str | None]:
     card has the same run_key), then the run's own baseline and nonce are taken from the card: all exec properties
     equal that run's, so the cache answers for everything and nothing is compared with itself or pushed twice.
     """
-    versions = list_versions(str(serving_dir))
-    if not versions:
+    models = version_directories.list_models(str(serving_dir))
+    if not models:
         return '', None
-    newest = str(versions[-1])
-    card = summary.read_card(serving_dir, newest)
+    newest = max(models)
+    card = _read_card(models[newest])
     if card.get('run_key') == run_key and card.get('push_nonce'):
         earlier = str(card.get('baseline_version', ''))
-        if not earlier or earlier in map(str, versions):
+        if not earlier or earlier in map(str, models):
             return earlier, card['push_nonce']
-    return newest, None
+    return str(newest), None
+
+
+def _read_card(model_dir: str) -> dict:
+    """The model card; {} where there is none that can be read: then the version is no equal run's."""
+    try:
+        card = model_directory.read_card(model_dir)
+    except (OSError, ValueError):
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def run(config: PipelineConfig, debug: bool = False, say_next: bool = True) -> int:
@@ -148,7 +158,7 @@ def _explain(failure: tuple[str, BaseException], screen: terminal.Screen, log_pa
 def _summarise(config, records, screen, log_path, started, say_next) -> int:
     decision = json.loads(pathlib.Path(records['BlessingGate'].outputs['blessing'][0], 'decision.json').read_text())
     report = os.path.join(records['Report'].outputs['report'][0], 'report.html')
-    version = str(newest_version(str(config.serving_dir)) or '')
+    version = str(max(version_directories.list_models(str(config.serving_dir)), default=''))
     code = PUSHED if decision['blessed'] else REFUSED
     pushed_now = decision['blessed'] and not records['AtomicPusher'].cached
     cached = sum(r.cached for r in records.values())

@@ -1,8 +1,6 @@
 """What a person reads at the end of a run: verdicts, decision, places, next commands. Plain strings in and out."""
 
-import json
 import os
-import pathlib
 import shutil
 import sys
 
@@ -77,13 +75,3 @@ def next_lines(config, version: str, blessed: bool, report: str) -> list[str]:
     if report:
         lines.append(f'  open {short(report)} in a browser')
     return lines
-
-
-def read_card(serving_dir, version) -> dict:
-    """The model card of a version; {} where there is none that can be read."""
-    try:
-        path = pathlib.Path(serving_dir) / str(version) / 'assets.extra' / 'model_card.json'
-        card = json.loads(path.read_text())
-        return card if isinstance(card, dict) else {}
-    except (OSError, ValueError):
-        return {}

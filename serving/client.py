@@ -15,8 +15,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from model_code import modalities, serialization
+from model_code import modalities, model_directory, serialization
 from model_code.errors import ConfigError, PipelineStop, unknown
+from serving import version_directories
 from serving.errors import ServingError
 from serving.saved_model import task_names
 
@@ -190,12 +191,12 @@ class _Directory:
     """A model loaded here from its version directory."""
 
     def __init__(self, directory: str | os.PathLike, timeout: float):
-        self.directory = version_directory(directory)
+        self.directory = find_model(directory)
         self._timeout = timeout
         os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # what matters comes as an exception
         from serving.saved_model import SavedModel
         try:
-            self._model = SavedModel(str(self.directory), warm_up=False)
+            self._model = SavedModel(self.directory, warm_up=False)
         except ServingError as error:
             raise PredictionFailed(f'{self} does not load: {error.message}') from None
 
@@ -209,11 +210,11 @@ class _Directory:
         return {name: list(signature.inputs) for name, signature in self._model.signatures.items()}
 
     def card(self, _) -> dict:
-        path = self.directory / 'assets.extra' / 'model_card.json'
         try:
-            return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
+            return model_directory.read_card(self.directory)
         except ValueError:
-            raise PredictionFailed(f'The model card {path} is not JSON. Its version is damaged; push anew.') from None
+            raise PredictionFailed(f'The model card {model_directory.card_path(self.directory)} is not JSON. Its '
+                                   'version is damaged; push anew.') from None
 
     def run(self, task: str, feature: str, media) -> dict:
         import numpy as np
@@ -226,17 +227,16 @@ class _Directory:
                 'scores': [float(token) for token in float_tokens(reply['scores'][0])]}  # as a server prints them
 
 
-def version_directory(directory: str | os.PathLike) -> pathlib.Path:
-    """The directory itself where it is a SavedModel, else the newest version directory in it."""
-    directory = pathlib.Path(directory)
-    if (directory / 'saved_model.pb').is_file():
+def find_model(directory: str | os.PathLike) -> str:
+    """The directory itself where it is a SavedModel, else the newest version in it."""
+    directory = os.fspath(directory)
+    if model_directory.has_model(directory):
         return directory
-    versions = [p for p in directory.iterdir() if re.fullmatch('[0-9]+', p.name)] if directory.is_dir() else []
-    versions = [p for p in versions if (p / 'saved_model.pb').is_file()]
-    if not versions:
+    models = version_directories.list_models(directory)
+    if not models:
         raise ConfigError(f'There is no model in {directory}. Give a version directory (with saved_model.pb), or the '
                           'folder of version directories that `polyvit run` pushes to.')
-    return max(versions, key=lambda p: int(p.name))
+    return models[max(models)]
 
 
 def print_predictions(results: list[dict], as_json: bool = False, stream: typing.TextIO | None = None):

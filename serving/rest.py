@@ -13,6 +13,7 @@ from aiohttp import web
 
 from serving import api, json_tensors
 from serving.errors import ServingError, invalid
+from serving.version_directories import MAX_VERSION
 
 _WHICH = r'(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?'
 _PREDICTION = re.compile(rf'/v1/models/(?P<name>[^/:]+){_WHICH}:(?P<method>classify|regress|predict)', re.IGNORECASE)
@@ -143,7 +144,7 @@ class RestFront:
             raise ServingError('INTERNAL', f'{type(error).__name__}: {error}') from error
 
     async def _read(self, request: web.Request, hold) -> bytes:
-        """The request's body, inflated if it says gzip, at most the limit. hold(size): accounts for that much memory."""
+        """The request's body, inflated if it is gzip, at most the limit. hold(size): accounts for that much memory."""
         limit = self._limits.max_body_bytes
         if (request.content_length or 0) > limit:
             raise _too_large(limit)
@@ -184,7 +185,7 @@ def _too_large(limit: int) -> ServingError:
 def _version(text: str | None) -> int | None:
     if text is None:
         return None
-    if len(text) > 19 or int(text) > 2**63 - 1:
+    if len(text) > 19 or int(text) > MAX_VERSION:
         raise ServingError('INVALID_ARGUMENT', '')  # the stock server answers this one with an empty body
     return int(text)
 

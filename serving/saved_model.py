@@ -4,15 +4,14 @@ tensor names of its signatures. TensorFlow is imported only when a model is load
 import contextlib
 import dataclasses
 import logging
-import os
 import typing
 
 import numpy as np
 
+from model_code import model_directory
 from serving.errors import ServingError, invalid
 
 DEFAULT_SIGNATURE = 'serving_default'
-WARMUP_FILE = 'tf_serving_warmup_requests'
 _MOST_WARMUP_RECORDS = 1000  # as the stock server
 
 
@@ -144,9 +143,9 @@ class SavedModel:
         return self.run(signature.name, {'inputs': np.array(examples, object)}, timeout_s)
 
     def _warm_up(self):
-        """Replays assets.extra/tf_serving_warmup_requests, a TFRecord of PredictionLog protos, where present."""
+        """Replays the warm-up requests, a TFRecord of PredictionLog protos, where present."""
         import tensorflow as tf
-        path = os.path.join(self.directory, 'assets.extra', WARMUP_FILE)
+        path = model_directory.warmup_path(self.directory)
         if not tf.io.gfile.exists(path):
             return
         from tensorflow_serving.apis import prediction_log_pb2

@@ -1,20 +1,19 @@
 """Which versions of a model are loaded: polls a base path, loads the new before it drops the old. No TensorFlow here.
 
-A version is a directory under the base path whose name parses as an int64. Requests hold the version that they began
+Requests hold the version that they began
 with; a version that is dropped closes when its last request ends.
 """
 
 import contextlib
 import dataclasses
 import os
-import re
 import threading
 import typing
 
 from model_code.logger import logger
+from serving import version_directories
 from serving.errors import ServingError, invalid
 
-_LARGEST = 2**63 - 1
 _MOST_FORGOTTEN = 20  # versions gone from disk whose END is still reported
 
 
@@ -61,7 +60,7 @@ class ModelVersions:
         The newest version that loads serves. One that fails is left at END, tried again only when its files change (a
         copy that was not finished), and an older one serves meanwhile. Where nothing on disk loads, what serves stays.
         """
-        found = _version_directories(self.base_path)
+        found = version_directories.list_versions(self.base_path)
         serving = []
         if self._policy.specific or self._policy.every:
             numbers = [n for n in found if self._policy.every or n in self._policy.specific]
@@ -179,19 +178,6 @@ def no_status(name: str, number: int | None) -> ServingError:
 
 def unknown_label(label: str) -> ServingError:
     return invalid(f'Unrecognized servable version label: {label}')
-
-
-def _version_directories(base_path: str) -> dict[int, str]:
-    """Version -> directory; a base path that is not there has none."""
-    found = {}
-    try:
-        with os.scandir(base_path) as entries:
-            for entry in entries:
-                if re.fullmatch(r'[0-9]{1,19}', entry.name) and int(entry.name) <= _LARGEST and entry.is_dir():
-                    found[int(entry.name)] = entry.path
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    return found
 
 
 def _fingerprint(path: str) -> tuple:

@@ -11,10 +11,10 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, proto_utils
 
-from components.serving_baseline.versions import MAX_VERSION
-from model_code import file_io
+from model_code import file_io, model_directory
 from model_code.errors import PipelineStop
 from model_code.logger import logger
+from serving import version_directories
 
 
 class Executor(tfx_pusher.Executor):
@@ -45,11 +45,8 @@ class Executor(tfx_pusher.Executor):
 
 def read_metrics(blessing_dir: str) -> dict[str, dict]:
     """Task name -> its metrics, out of the gate's decision.json; {} where a blessing has none."""
-    path = os.path.join(blessing_dir, 'decision.json')
-    if not fileio.exists(path):
-        return {}
-    with fileio.open(path, 'r') as stream:
-        return {task['name']: task['metrics'] for task in json.loads(stream.read())['tasks']}
+    decision = file_io.read_json(os.path.join(blessing_dir, 'decision.json')) or {'tasks': []}
+    return {task['name']: task['metrics'] for task in decision['tasks']}
 
 
 def push(model_dir: str, serving_dir: str, card_additions: dict) -> str:
@@ -79,33 +76,25 @@ def push(model_dir: str, serving_dir: str, card_additions: dict) -> str:
 
 
 def next_version(serving_dir: str) -> str:
-    """The time in seconds, as the stock Pusher's, or one more than the greatest number among the names in serving_dir.
+    """The time in seconds, as the stock Pusher's, or one more than the greatest in serving_dir.
 
     The time, because a number must not come back with another model in it: after a roll-back by removing the newest
     version, counting on would give its number to the next model, and whoever remembers the number (TFX's cache of
     ServingBaseline, dashboards, clients) would take one for the other. Directories that hold no model count too: a
     server may have seen and refused them.
     """
-    names = [name.rstrip('/') for name in fileio.listdir(serving_dir)]
-    versions = [int(name) for name in names if name.isascii() and name.isdecimal() and int(name) <= MAX_VERSION]
-    if max(versions, default=0) == MAX_VERSION:
-        raise PipelineStop(f'{serving_dir} has version {MAX_VERSION}, the greatest that a server reads; remove it to '
-                           'push a newer one.')
-    return str(max(int(time.time()), max(versions, default=0) + 1))
+    newest = max(version_directories.list_versions(serving_dir), default=0)
+    if newest == version_directories.MAX_VERSION:
+        raise PipelineStop(f'{serving_dir} has version {newest}, the greatest that a server reads; remove it to push a '
+                           'newer one.')
+    return str(max(int(time.time()), newest + 1))
 
 
 def _write(model_dir: str, target: str, card_additions: dict):
     """The model with its card completed; saved_model.pb last."""
     io_utils.copy_dir(model_dir, target, deny_regex_patterns=[r'/saved_model\.pb$'])
-    card_path = os.path.join(target, 'assets.extra', 'model_card.json')
-    card = {}
-    if fileio.exists(card_path):
-        with fileio.open(card_path, 'r') as stream:
-            card = json.loads(stream.read())
-    fileio.makedirs(os.path.dirname(card_path))
-    with fileio.open(card_path, 'w') as stream:
-        stream.write(json.dumps({**card, **card_additions}, indent=2))
-    io_utils.copy_file(os.path.join(model_dir, 'saved_model.pb'), os.path.join(target, 'saved_model.pb'))
+    model_directory.write_card(target, model_directory.read_card(target) | card_additions)
+    io_utils.copy_file(model_directory.graph_path(model_dir), model_directory.graph_path(target))
 
 
 def _flush(directory: str):

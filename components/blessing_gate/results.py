@@ -1,11 +1,11 @@
 """Reads what TFMA and the serving check wrote."""
 
-import json
 import math
 import os
 
 import tensorflow_model_analysis as tfma
-from tfx.dsl.io import fileio
+
+from model_code import file_io
 
 
 def read_metrics(evaluation_dir: str) -> tuple[dict[str, float], dict[str, float] | None]:
@@ -34,10 +34,6 @@ def read_validation(evaluation_dir: str) -> bool:
 
 
 def read_reasons(infra_blessing_dir: str) -> list[str]:
-    """The serving check's reasons.json: a list of sentences, or an object with such a list under "reasons"."""
-    path = os.path.join(infra_blessing_dir, 'reasons.json')
-    if not fileio.exists(path):
-        return []
-    with fileio.open(path, 'r') as stream:
-        reasons = json.loads(stream.read())
-    return [str(r) for r in (reasons['reasons'] if isinstance(reasons, dict) else reasons)]
+    """The sentences in the serving check's reasons.json; [] where there is no such file."""
+    written = file_io.read_json(os.path.join(infra_blessing_dir, 'reasons.json'))
+    return written['reasons'] if written else []

@@ -15,7 +15,8 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components.specs import task_input
-from model_code import evaluation, export, initialisation, input_pipeline, loop, modalities, polyvit, strategy
+from model_code import (evaluation, export, initialisation, input_pipeline, loop, modalities, model_directory, polyvit,
+                        strategy)
 from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
@@ -126,8 +127,8 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
                        os.path.join(model_run_dir, loop.SUMMARIES_DIR), overwrite=True)
     tf.io.gfile.rename(checkpoint_dir, os.path.join(model_run_dir, 'checkpoints'), overwrite=True)
     # Beside the checkpoints: whoever starts from them learns which classes and inputs they are of.
-    tf.io.gfile.copy(os.path.join(export_dir, 'assets.extra', initialisation.CARD_FILE),
-                     os.path.join(model_run_dir, initialisation.CARD_FILE), overwrite=True)
+    tf.io.gfile.copy(model_directory.card_path(export_dir), os.path.join(model_run_dir, model_directory.CARD_FILE),
+                     overwrite=True)
     loop.write_history(model_run_dir, history)
     return history
 

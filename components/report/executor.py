@@ -34,8 +34,8 @@ class Executor(base_executor.BaseExecutor):
                          'remarks': sources.read_remarks(task, uri(task_input('rejected', task.name)))})
         card = sources.read_card(path_utils.serving_model_path(uri('model')))
         card['written'] = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
-        page = render(sources.read_json(uri('blessing'), 'decision.json'),
-                      sources.read_json(uri('model_run'), 'history.json'), card, data)
+        page = render(file_io.read_json(os.path.join(uri('blessing'), 'decision.json')),
+                      file_io.read_json(os.path.join(uri('model_run'), 'history.json')) or {}, card, data)
         path = write(page, artifact_utils.get_single_uri(output_dict['report']))
         logger.info('Report: %s', path)
 

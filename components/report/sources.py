@@ -1,42 +1,30 @@
 """Reads what the report shows out of the pipeline's artifacts."""
 
-import json
 import math
 import os
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_metadata.proto.v0 import statistics_pb2
-from tfx.dsl.io import fileio
 
 from components import artifacts
 from media.findings import remarks
+from model_code import file_io, model_directory
 from model_code.tasks import Task
 
 SPLITS = ('train', 'eval')
 
 
-def read_json(*path: str) -> dict:
-    """The JSON file's object; {} where there is no file."""
-    file = os.path.join(*path)
-    if not fileio.exists(file):
-        return {}
-    with fileio.open(file, 'r') as stream:
-        return json.loads(stream.read())
-
-
 def read_card(model_dir: str) -> dict:
     """The SavedModel's card, with `parameters` and `signatures` read off the model where the card lacks them."""
-    card = read_json(model_dir, 'assets.extra', 'model_card.json')
+    card = model_directory.read_card(model_dir)
     # Kept signatures of the card would have to be in the form that the page shows; the model itself always is.
     return {'parameters': count_parameters(model_dir), **card, 'signatures': read_signatures(model_dir)}
 
 
 def read_signatures(model_dir: str) -> dict[str, dict]:
     """Signature name -> {'inputs': {name: 'dtype [shape]'}, 'outputs': ...}, sorted by name."""
-    saved_model = saved_model_pb2.SavedModel()
-    with fileio.open(os.path.join(model_dir, 'saved_model.pb'), 'rb') as stream:
-        saved_model.ParseFromString(stream.read())
+    saved_model = saved_model_pb2.SavedModel.FromString(file_io.read_bytes(model_directory.graph_path(model_dir)))
     return {name: {'inputs': _tensors(signature.inputs), 'outputs': _tensors(signature.outputs)}
             for graph in saved_model.meta_graphs for name, signature in sorted(graph.signature_def.items())
             if not name.startswith('__')}
@@ -57,7 +45,7 @@ def _shape(shape) -> str:
 def count_parameters(model_dir: str) -> int | None:
     """How many numbers the model's variables hold; None where it has no variables."""
     prefix = os.path.join(model_dir, 'variables', 'variables')
-    if not fileio.exists(f'{prefix}.index'):
+    if not file_io.exists(f'{prefix}.index'):
         return None
     reader = tf.train.load_checkpoint(prefix)
     types = reader.get_variable_to_dtype_map()
@@ -74,11 +62,9 @@ def read_statistics(statistics_dir: str) -> tuple[dict[str, int], list[dict]]:
     labels: dict[str, dict] = {}
     for split in SPLITS:
         path = os.path.join(statistics_dir, f'Split-{split}', 'FeatureStats.pb')
-        if not fileio.exists(path):
+        if not file_io.exists(path):
             continue
-        statistics = statistics_pb2.DatasetFeatureStatisticsList()
-        with fileio.open(path, 'rb') as stream:
-            statistics.ParseFromString(stream.read())
+        statistics = statistics_pb2.DatasetFeatureStatisticsList.FromString(file_io.read_bytes(path))
         splits[split] = sum(dataset.num_examples for dataset in statistics.datasets)
         for dataset in statistics.datasets:
             for feature in dataset.features:

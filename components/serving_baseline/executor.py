@@ -1,15 +1,13 @@
 """ServingBaseline's executor."""
 
-import os
-
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components.serving_baseline.versions import list_versions
 from model_code.errors import PipelineStop
 from model_code.logger import logger
+from serving import version_directories
 
 
 class Executor(base_executor.BaseExecutor):
@@ -19,28 +17,31 @@ class Executor(base_executor.BaseExecutor):
         model = artifact_utils.get_single_instance(output_dict['model'])
         destination = path_utils.serving_model_dir(model.uri)
         fileio.makedirs(destination)
-        version = choose(exec_properties['serving_dir'], exec_properties['version'])
-        if version is None:
+        chosen = choose(exec_properties['serving_dir'], exec_properties['version'])
+        if chosen is None:
             logger.info('Baseline: none, nothing is being served yet.')
             return
-        io_utils.copy_dir(os.path.join(exec_properties['serving_dir'], version), destination)
-        model.set_string_custom_property('version', version)
+        version, path = chosen
+        io_utils.copy_dir(path, destination)
+        model.set_string_custom_property('version', str(version))
         logger.info('Baseline: version %s, the model being served.', version)
 
 
-def choose(serving_dir: str, version: str) -> str | None:
-    """The version to compare with: `version`, or the newest for 'newest'; None for '' or where nothing is served.
+def choose(serving_dir: str, version: str) -> tuple[int, str] | None:
+    """Number and directory of the version to compare with: `version`, or the newest for 'newest'.
+
+    None for '' or where nothing is served.
 
     Raises PipelineStop where the version asked for is not there: comparing with none instead would bless a model
     that may be worse.
     """
     if not version:
         return None
-    versions = [str(v) for v in list_versions(serving_dir)]
+    models = version_directories.list_models(serving_dir)
     if version == 'newest':
-        return versions[-1] if versions else None
-    if version not in versions:
-        raise PipelineStop(f'The baseline should be version {version}, which is not in {serving_dir} (there: '
-                           f'{", ".join(versions) or "none"}). Was it removed during the run? Run again to compare '
-                           'with what is served now.')
-    return version
+        return max(models.items(), default=None)
+    if int(version) not in models:
+        there = ', '.join(map(str, models)) or 'none'
+        raise PipelineStop(f'The baseline should be version {version}, which is not in {serving_dir} (there: {there}). '
+                           'Was it removed during the run? Run again to compare with what is served now.')
+    return int(version), models[int(version)]

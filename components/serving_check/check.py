@@ -9,7 +9,7 @@ import tempfile
 import typing
 
 from components.serving_check import ops
-from model_code import file_io, modalities
+from model_code import file_io, modalities, model_directory
 from model_code.tasks import Task
 
 _VERSION = 1
@@ -38,7 +38,7 @@ def check_model(model_dir: str, tasks: typing.Sequence[Task],
             version = server.models.status('polyvit')[0]
             if version.state != 'AVAILABLE':
                 return [f'The server cannot load the model: {version.error.message}']
-            card = _card(model_dir)
+            card = model_directory.read_card(model_dir)
             reasons = []
             for task in tasks:
                 reasons += [f'Task {task.name}: {reason}'
@@ -130,15 +130,6 @@ def _post(server, signature: str, media) -> tuple[int, dict]:
         return response.status, json.loads(response.read())
     finally:
         connection.close()
-
-
-def _card(model_dir: str) -> dict:
-    import tensorflow as tf
-    path = f'{model_dir}/assets.extra/model_card.json'
-    if not tf.io.gfile.exists(path):
-        return {}
-    with tf.io.gfile.GFile(path) as file:
-        return json.loads(file.read())
 
 
 def _copy(source: str, destination: str):

@@ -2,6 +2,8 @@
 
 import typing
 
+from model_code import file_io, model_directory
+
 # In tf.raw_ops, but they call back into the Python that made them, which a server does not have.
 _NEED_PYTHON = {'PyFunc', 'PyFuncStateless', 'EagerPyFunc'}
 
@@ -38,11 +40,10 @@ def _nodes(model_dir: str) -> typing.Iterator[tuple[str, str, set[str]]]:
     import tensorflow as tf
     from google.protobuf import message
     from tensorflow.core.protobuf import saved_model_pb2
-    path = f'{model_dir}/saved_model.pb'
+    path = model_directory.graph_path(model_dir)
     try:
-        with tf.io.gfile.GFile(path, 'rb') as file:
-            saved_model = saved_model_pb2.SavedModel.FromString(file.read())
-    except (tf.errors.OpError, message.DecodeError) as error:
+        saved_model = saved_model_pb2.SavedModel.FromString(file_io.read_bytes(path))
+    except (OSError, tf.errors.OpError, message.DecodeError) as error:
         raise UnreadableModel(f'The model file {path} cannot be read: {error}') from None
     for meta_graph in saved_model.meta_graphs:
         graph = meta_graph.graph_def

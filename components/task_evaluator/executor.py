@@ -1,15 +1,14 @@
 """TaskEvaluator's executor: builds the EvalConfig, chooses the baseline, and lets TFX's Evaluator do the rest."""
 
 import json
-import os
 
 from tensorflow.core.protobuf import saved_model_pb2
 from tfx.components.evaluator import executor as tfx_evaluator
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils, proto_utils
 
 from components.task_evaluator.eval_config import eval_config, signatures
+from model_code import file_io, model_directory
 from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.tasks import Task
@@ -43,13 +42,10 @@ def model_path(model) -> str:
 
 def knows_task(path: str, task: Task) -> bool:
     """Whether the directory holds a SavedModel that can be evaluated on the task; logs why not."""
-    file = os.path.join(path, 'saved_model.pb')
-    if not fileio.exists(file):
+    if not model_directory.has_model(path):
         logger.info('%s: no model is being served yet, so there is nothing to compare with.', task.name)
         return False
-    saved_model = saved_model_pb2.SavedModel()
-    with fileio.open(file, 'rb') as stream:
-        saved_model.ParseFromString(stream.read())
+    saved_model = saved_model_pb2.SavedModel.FromString(file_io.read_bytes(model_directory.graph_path(path)))
     names = {name for graph in saved_model.meta_graphs for name in graph.signature_def}
     missing = [name for name in signatures(task) if name not in names]
     if missing:

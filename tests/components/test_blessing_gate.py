@@ -78,7 +78,7 @@ def test_the_serving_checks_verdict_and_reasons():
     assert not decide([one(DIGITS, 0.9)], False, [])['blessed'], 'a refusal without a reason is still one'
 
 
-@pytest.mark.parametrize('text, reasons', [('["a", "b"]', ['a', 'b']), ('{"reasons": ["c"]}', ['c']), (None, [])])
+@pytest.mark.parametrize('text, reasons', [('{"reasons": ["a", "b"]}', ['a', 'b']), (None, [])])
 def test_read_reasons(tmp_path, text, reasons):
     if text:
         (tmp_path / 'reasons.json').write_text(text)

@@ -217,7 +217,6 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
 
 
 def test_sources_of_missing_files_are_empty(tmp_path):
-    assert sources.read_json(str(tmp_path), 'history.json') == {}
     assert read_rejected(str(tmp_path)) == []
     assert sources.read_statistics(str(tmp_path)) == ({}, [])
     assert sources.count_parameters(str(tmp_path)) is None

@@ -6,7 +6,6 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components.serving_baseline import executor
-from components.serving_baseline.versions import list_versions, newest_version
 from model_code.errors import PipelineStop
 
 
@@ -24,12 +23,6 @@ def run(serving_dir, version, tmp_path):
     model.uri = str(tmp_path / 'model')
     executor.Executor().Do({}, {'model': [model]}, {'serving_dir': serving_dir, 'version': version})
     return model, tmp_path / 'model' / 'Format-Serving'
-
-
-def test_versions_are_numbers_with_a_model_in_them(serving_dir, tmp_path):
-    assert list_versions(serving_dir) == [2, 10]
-    assert newest_version(serving_dir) == 10
-    assert list_versions(str(tmp_path / 'nowhere')) == [] and newest_version(str(tmp_path / 'nowhere')) is None
 
 
 @pytest.mark.parametrize('asked, found', [('newest', '10'), ('2', '2')])

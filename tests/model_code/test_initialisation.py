@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from components.co_trainer import executor
-from model_code import export, initialisation, polyvit, training
+from model_code import export, initialisation, model_directory, polyvit, training
 from model_code.checkpoints import Checkpoints
 from model_code.errors import PipelineStop
 from model_code.modalities import AudioInput, ImageInput, VideoInput
@@ -219,7 +219,7 @@ def save_own(directory, model) -> str:
     optimizer.build(list(model.trainable_variables))
     Checkpoints(os.path.join(directory, 'checkpoints'), model, optimizer).save(1)
     served = export.ServedModel(model, Mixture(tuple(model.tasks.values())), VOCABULARIES, {'tones': (0.0, 1.0)})
-    (directory / initialisation.CARD_FILE).write_text(json.dumps(export.model_facts(served)))
+    (directory / model_directory.CARD_FILE).write_text(json.dumps(export.model_facts(served)))
     return os.fspath(directory)
 
 
@@ -241,7 +241,7 @@ def test_a_task_is_added_another_removed_and_an_input_changed(tmp_path):
         initialisation.resize_positions(old.tokenizers['image'].position_embedding.numpy(), (3, 3), (5, 4)), atol=1e-6)
     clip = np.random.default_rng(0).normal(size=(1, *CONFIG.video.shape)).astype(np.float32)
     np.testing.assert_array_equal(new.logits('walks', clip), old.logits('walks', clip))
-    os.remove(tmp_path / initialisation.CARD_FILE)
+    os.remove(tmp_path / model_directory.CARD_FILE)
     with pytest.raises(PipelineStop, match='has 10 positions, the model 21, and there is no model_card.json'):
         initialisation.initialise(new, path)
 

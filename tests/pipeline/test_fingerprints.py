@@ -29,7 +29,7 @@ EDITS = [
     ('components/task_evaluator/metrics.py', 'if count else', 'if count > 1 else', {'TaskEvaluator'}),
     ('components/blessing_gate/decision.py', 'TOLERANCE = 1e-9', 'TOLERANCE = 1e-8', {'TaskEvaluator', 'BlessingGate'}),
     ('serving/rest.py', "'Access-Control-Allow-Origin': '*'", "'Access-Control-Allow-Origin': 'x'", {'ServingCheck'}),
-    ('components/serving_baseline/versions.py', '2 ** 63', '2 ** 62', {'ServingBaseline', 'AtomicPusher'}),
+    ('serving/version_directories.py', '2 ** 63', '2 ** 62', {'ServingBaseline', 'ServingCheck', 'AtomicPusher'}),
     ('components/report/report.html', '<html lang="en">', '<html lang="de">', {'Report'}),
     ('components/artifacts.py', 'RejectedMedia', 'Rejected', {'MediaExampleGen', 'Report'}),
     ('model_code/tasks.py', "'Task {", "'The task {",
@@ -38,7 +38,7 @@ EDITS = [
     ('model_code/errors.py', 'import difflib', 'import difflib as d', ALL - {'StatisticsGen'}),
     ('media/checks.py', '_CHUNK', '_CHUNKS', set()),
     ('serving/client.py', 'import base64', 'import base64 as b', set()),
-    ('pipeline/summary.py', 'import json', 'import json as j', set()),
+    ('pipeline/summary.py', 'import shutil', 'import shutil as s', set()),
 ]
 
 # What a component imports of libraries, and yet writes the same with any version of: bases and arguments of TFX

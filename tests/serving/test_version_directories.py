@@ -1,0 +1,34 @@
+"""What a version is: a directory named by a number."""
+
+import tensorflow as tf
+
+from serving import version_directories
+
+
+def test_versions_are_directories_named_by_a_number(tmp_path):
+    for name in ('2', '010', '3', '.tmp-4', '5.copying', 'seven', '-8', '+9', ' 11', '²', '', str(2 ** 63), '9' * 25,
+                 str(2 ** 63 - 1)):
+        (tmp_path / name).mkdir(exist_ok=True)
+    for name in ('2', '010', '.tmp-4', '5.copying', '-8', '²'):
+        (tmp_path / name / 'saved_model.pb').write_bytes(b'graph')
+    (tmp_path / '12').write_text('no directory')
+    base = str(tmp_path)
+    assert list(version_directories.list_versions(base).items()) == [
+        (2, f'{base}/2'), (3, f'{base}/3'), (10, f'{base}/010'), (2 ** 63 - 1, f'{base}/{2 ** 63 - 1}')]
+    assert list(version_directories.list_models(base).items()) == [(2, f'{base}/2'), (10, f'{base}/010')]
+
+
+def test_no_base_directory_has_no_version(tmp_path):
+    (tmp_path / 'file').write_text('')
+    for base in (f'{tmp_path}/nowhere', f'{tmp_path}/file', f'ram://{tmp_path}/nowhere'):
+        assert version_directories.list_versions(base) == version_directories.list_models(base) == {}
+
+
+def test_behind_a_url(tmp_path):
+    base = f'ram://{tmp_path}'
+    for name in ('7', 'x', '12'):
+        tf.io.gfile.makedirs(f'{base}/{name}')
+    with tf.io.gfile.GFile(f'{base}/7/saved_model.pb', 'w') as file:
+        file.write('graph')
+    assert version_directories.list_versions(base) == {7: f'{base}/7', 12: f'{base}/12'}
+    assert version_directories.list_models(base) == {7: f'{base}/7'}
