@@ -28,7 +28,7 @@ class Facts:
 
 def check(config) -> Facts:
     """Checks a PipelineConfig against its data and the machines that it asks for. Raises ConfigError."""
-    check_replicas(config)
+    check_workers(config)
     check_initial_checkpoint(config)
     use_file_systems(config)
     facts = Facts({}, {}, {})
@@ -51,7 +51,7 @@ def check_without_data(config) -> Facts:
     label domain: a pipeline that is to run is compiled where the data are in reach (docs/operations.md). Data that are
     in reach are checked as for a run. counts has only the tasks that are.
     """
-    check_replicas(config)
+    check_workers(config)
     use_file_systems(config)
     facts = Facts({}, {}, {})
     for task in config.mixture.tasks:
@@ -93,19 +93,19 @@ def check_initial_checkpoint(config):
                           "version or a model_run, or '' to start from nothing.")
 
 
-def check_replicas(config):
-    """Each task's batch divides over the replicas that are known before TensorFlow looks at the devices."""
-    training = config.training
-    if training.strategy == 'mirrored' and training.replicas:
-        settings.check_batches(config.mixture.tasks, training.replicas)
-    if training.strategy == 'multi_worker':
-        try:
-            workers = json.loads(os.environ.get('TF_CONFIG', '{}')).get('cluster', {}).get('worker', [])
-        except (ValueError, AttributeError):
-            raise ConfigError('The environment variable TF_CONFIG is not JSON as TensorFlow wants it: '
-                              '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}.')
-        if workers:
-            settings.check_batches(config.mixture.tasks, len(workers))
+def check_workers(config):
+    """Each task's batch divides over the workers of TF_CONFIG. (Of replicas on one machine the config itself knows.)"""
+    if config.training.strategy != 'multi_worker':
+        return
+    try:
+        cluster = json.loads(os.environ.get('TF_CONFIG', '{}')).get('cluster', {})
+        workers = len(cluster.get('chief', ())) + len(cluster.get('worker', ()))
+    except (ValueError, AttributeError, TypeError):
+        raise ConfigError(
+            'The environment variable TF_CONFIG is not JSON as TensorFlow wants it: '
+            '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}.') from None
+    if workers:
+        settings.check_batches(config.mixture.tasks, workers)
 
 
 def _data_facts(task) -> tuple[tuple[str, ...], str, dict[str, int]]:

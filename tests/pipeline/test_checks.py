@@ -1,11 +1,14 @@
 """Checks before a run: what the names of the media alone tell."""
 
+import dataclasses
+import json
 import logging
 
 import pytest
 
 from model_code.errors import ConfigError
 from pipeline import checks
+from pipeline.config import load_config
 from tests import testing
 
 
@@ -30,3 +33,29 @@ def test_labels_written_in_two_ways_and_small_classes_are_said_at_once(tmp_path,
     assert classes == ('Left', 'left', 'right')
     assert "'Left', 'left'" in caplog.text
     assert '1 classes with fewer than 2 train examples: Left (1)' in caplog.text
+
+
+def _config(**training):
+    config = load_config('nine')
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **training))
+
+
+def test_batches_divide_over_the_replicas():
+    with pytest.raises(ConfigError, match='batch_size is .*, which does not divide over 7 replicas'):
+        _config(strategy='mirrored', replicas=7)
+
+
+@pytest.mark.parametrize('cluster', [{'worker': 7 * ['host:1']}, {'chief': ['host:1'], 'worker': 6 * ['host:1']}])
+def test_batches_divide_over_the_workers(cluster, monkeypatch):
+    config = _config(strategy='multi_worker')
+    checks.check_workers(config)
+    monkeypatch.setenv('TF_CONFIG', json.dumps({'cluster': cluster}))
+    with pytest.raises(ConfigError, match='batch_size is .*, which does not divide over 7 replicas'):
+        checks.check_workers(config)
+
+
+@pytest.mark.parametrize('text', ['{', '[]', '{"cluster": []}', '{"cluster": {"worker": 2}}'])
+def test_a_wrong_tf_config(text, monkeypatch):
+    monkeypatch.setenv('TF_CONFIG', text)
+    with pytest.raises(ConfigError, match='TF_CONFIG is not JSON as TensorFlow wants it'):
+        checks.check_workers(_config(strategy='multi_worker'))
