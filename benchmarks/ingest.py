@@ -36,7 +36,6 @@ from benchmarks.report import Report, chosen
 from model_code.data import Data, Limits, Source
 from model_code.modalities import MODALITIES, VideoInput
 from model_code.serialization import from_json, to_json
-from model_code.tasks import Checks
 
 IN_PROCESS = ('--runner=DirectRunner', '--direct_running_mode=in_memory')
 WORKERS = ('--runner=DirectRunner', '--direct_running_mode=multi_processing', '--direct_num_workers={}')
@@ -53,6 +52,7 @@ def ours(source: Source, spec, out: str, beam_args) -> float:
 
     from components.artifacts import RejectedMedia
     from components.media_example_gen import executor
+    from media import listing
     examples, rejected = standard_artifacts.Examples(), RejectedMedia()
     examples.uri, rejected.uri = os.path.join(out, 'examples'), os.path.join(out, 'rejected')
     context = base_beam_executor.BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args), tmp_dir=out,
@@ -60,8 +60,8 @@ def ours(source: Source, spec, out: str, beam_args) -> float:
     outputs = {'examples': [examples], 'rejected': [rejected]}
     step = executor.Executor(context)  # Not timed: TFX packs the project for remote workers.
     start = time.perf_counter()
-    step.Do({}, outputs, {'source': to_json(source), 'checks': to_json(Checks(allow_leaks=True)),
-                           'spec': to_json(spec)})
+    step.Do({}, outputs, {'source': to_json(source), 'spec': to_json(spec),
+                          'media_fingerprint': listing.RUNTIME_FINGERPRINT})
     return time.perf_counter() - start
 
 

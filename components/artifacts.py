@@ -4,12 +4,18 @@ Kubeflow finds a custom type by its TYPE_NAME, which so must be an import path, 
 dot: components/__init__.py hands these classes on), and allows it no PROPERTIES.
 """
 
+import json
 import os
+from typing import Iterable
 
 from tfx.types import artifact
 
-from media import findings, rejections
+from media import rejections
+from media.findings import Findings
+from media.rejections import Rejection
 from model_code import file_io
+
+_REJECTED, _FINDINGS = 'rejected.jsonl', 'findings.json'
 
 
 class RejectedMedia(artifact.Artifact):
@@ -26,13 +32,17 @@ class EvaluationReport(artifact.Artifact):
     TYPE_NAME = 'components.EvaluationReport'
 
 
-def read_rejected(uri: str) -> list[rejections.Rejection]:
-    """What rejected.jsonl of a RejectedMedia artifact says, by path; [] where there is no such file."""
-    path = os.path.join(uri, rejections.FILE)
-    return rejections.from_lines(file_io.read_text(path)) if file_io.exists(path) else []
+def write_rejected_media(uri: str, findings: Findings, rejected: Iterable[Rejection]):
+    """Writes the files of a RejectedMedia artifact."""
+    file_io.write(os.path.join(uri, _REJECTED), rejections.to_lines(rejected))
+    file_io.write(os.path.join(uri, _FINDINGS), json.dumps(findings.to_dict(), indent=1, sort_keys=True))
 
 
-def read_findings(uri: str) -> findings.Findings | None:
-    """The findings of a RejectedMedia artifact; None where there are none."""
-    values = file_io.read_json(os.path.join(uri, findings.FILE))
-    return findings.Findings.from_dict(values) if values else None
+def read_rejected(uri: str) -> list[Rejection]:
+    """What rejected.jsonl of a RejectedMedia artifact says, by path."""
+    return rejections.from_lines(file_io.read_text(os.path.join(uri, _REJECTED)))
+
+
+def read_findings(uri: str) -> Findings:
+    """The findings of a RejectedMedia artifact."""
+    return Findings.from_dict(json.loads(file_io.read_text(os.path.join(uri, _FINDINGS))))

@@ -6,43 +6,44 @@ import os
 import threading
 from typing import Callable, Iterator
 
-from media import findings, listing, reading
+from media import listing, reading
 from media.entries import Entry, Listing
 from media.findings import Findings
 from media.rejections import Rejection
 from media.sandbox.parent import Decoded, Decoder
+from media.shards import SHARD_ENTRIES
+from media.verdict import rare_classes, remarks, spelling_variants, stops
 from model_code.data import Source
 from model_code.tasks import Checks
-
-_CHUNK = {'image': 256, 'audio': 64, 'video': 8}  # entries that a decoder is given at once
 
 
 def check_names(listed: Listing) -> Findings:
     """What the names alone tell, as if every file could be read: reading them can only make it worse."""
-    found = Findings()
+    findings = Findings()
     for entry in listed.entries:
-        found.add_example(entry)
+        findings.add_example(entry)
     for rejection in listed.rejected:
-        found.add_rejected(rejection)
-    return found
+        findings.add_rejected(rejection)
+    return findings
 
 
 def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...] = (), workers: int = 0,
                 progress: Callable[[str, int, int], None] = lambda *unused: None) -> dict:
     """Reads all media of a task, with the decoders, findings and verdict of MediaExampleGen and TaskValidator.
 
-    spec: the modality's input settings. workers: decoding processes; 0 takes one per core. progress: called with the task's name, files done, of all.
+    spec: the modality's input settings. workers: decoding processes; 0 takes one per core. progress: called with the
+    task's name, files done, of all.
     Returns {'name', 'modality', 'data', 'ok', 'stops': [sentence], 'remarks': [line], 'spelling': [[label]], 'few':
     {label: count}, 'rejected_lines': [line of rejected.jsonl], and the fields of findings.Findings}. ok: a run would
     not stop for it. Raises ConfigError where the media can't be listed.
     """
     listed = listing.list_media(source)
-    found, rejected = gather(listed, _read(source, spec, beam_args, listed.entries, workers, progress))
-    stops = findings.stops(source, checks, found)
-    return {'name': source.name, 'modality': source.modality, 'data': source.data.folder, 'ok': not stops,
-            'stops': stops, 'remarks': findings.remarks(source, checks, found),
-            'spelling': findings.spelling_variants(found.classes),
-            'few': findings.rare_classes(source, checks, found), **found.to_dict(),
+    findings, rejected = gather(listed, _read(source, spec, beam_args, listed.entries, workers, progress))
+    classes = source.data.classes or listing.train_labels(listed)
+    reasons = stops(source.name, checks, findings, classes)
+    return {'name': source.name, 'modality': source.modality, 'data': source.data.folder, 'ok': not reasons,
+            'stops': reasons, 'remarks': remarks(checks, findings), 'spelling': spelling_variants(findings.classes),
+            'few': rare_classes(checks, findings, classes), **findings.to_dict(),
             'rejected_lines': [rejection.to_dict() for rejection in rejected]}
 
 
@@ -54,11 +55,11 @@ def gather(listed: Listing, decoded: Iterator[Decoded]) -> tuple[Findings, list[
     gathered = reading.Gathered()
     for one in decoded:
         gathered.add(one)
-    found, rejected = gathered.findings, sorted(listed.rejected + gathered.rejected)
+    findings, rejected = gathered.findings, sorted(listed.rejected + gathered.rejected)
     for rejection in rejected:
-        found.add_rejected(rejection)
-    found.add_copies(gathered.copies)
-    return found, rejected
+        findings.add_rejected(rejection)
+    findings.add_copies(gathered.copies)
+    return findings, rejected
 
 
 def _read(source: Source, spec, beam_args, entries: list[Entry], workers: int, progress) -> Iterator[Decoded]:
@@ -72,7 +73,7 @@ def _read(source: Source, spec, beam_args, entries: list[Entry], workers: int, p
             decoders.append(local.decoder)
         return [one.without_features() for one in reading.decode(local.decoder, chunk, source.modality)]
 
-    size = _CHUNK[source.modality]
+    size = SHARD_ENTRIES[source.modality] // 4
     chunks = (entries[i:i + size] for i in range(0, len(entries), size))
     done = 0
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:

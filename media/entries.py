@@ -6,6 +6,8 @@ import zlib
 
 from media.rejections import Rejection
 
+SPLITS = ('train', 'eval')
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:

@@ -1,28 +1,18 @@
-"""What reading a task's media found: counts, rejected files, duplicates, leaks, odd media; and whether to stop.
+"""What reading a task's media found: counts, rejected files, duplicates, leaks, odd media.
 
 Plain Python, and no media: MediaExampleGen gathers findings on Beam's workers, `polyvit data check` in one process
-(media.checks), and both are judged by `stops`.
+(media.checks), and media.verdict judges them.
 """
 
 import collections
 import dataclasses
-import itertools
-import unicodedata
 from typing import Iterable
 
 from media.entries import Entry
 from media.rejections import Rejection
-from model_code.data import Source
-from model_code.tasks import Checks
 
-FILE = 'findings.json'
 # Of each kind this many are named; all are counted.
 NAMED = 10
-
-SENTENCES = {
-    'silent': 'silent sounds', 'clipped': 'clipped sounds', 'still': 'videos that stand still',
-    'black': 'black videos', 'one_colour': 'images of one colour',
-}
 
 
 @dataclasses.dataclass
@@ -46,7 +36,7 @@ class Findings:
 
     examples: split -> number. classes: label -> split -> number of examples. rejected: reason -> Tally [path, detail].
     duplicates, leaks, contradictions: groups of ids with equal media, within one split, over both, and with unequal
-    labels; a group may be more than one of these. notes: word of readers.NOTES -> ids.
+    labels; a group may be more than one of these. notes: word of readers.NOTES -> Tally of ids.
     """
     examples: dict = dataclasses.field(default_factory=dict)
     classes: dict = dataclasses.field(default_factory=dict)
@@ -107,10 +97,6 @@ class Findings:
         return sum(tally.count for tally in self.rejected.values())
 
     @property
-    def missing_count(self) -> int:
-        return self.rejected['missing'].count if 'missing' in self.rejected else 0
-
-    @property
     def total(self) -> int:
         """Everything that the task names: examples and rejected."""
         return sum(self.examples.values()) + self.rejected_count
@@ -132,52 +118,6 @@ def _count(counts: dict, key: str, number: int):
     counts[key] = counts.get(key, 0) + number
 
 
-def spelling_variants(labels) -> list[list[str]]:
-    """Groups of labels that differ only by case, space or Unicode form: probably one class, written in two ways."""
-    groups = collections.defaultdict(list)
-    for label in labels:
-        groups[' '.join(unicodedata.normalize('NFKC', label).casefold().split())].append(label)
-    return sorted(sorted(group) for group in groups.values() if len(group) > 1)
-
-
-def rare_classes(source: Source, checks: Checks, findings: Findings) -> dict[str, int]:
-    """Label -> train examples, where these are fewer than checks.min_class_examples; with 0 where there is none."""
-    least = max(1, checks.min_class_examples)
-    labels = {*source.data.classes, *findings.classes}
-    counts = {label: findings.classes.get(label, {}).get('train', 0) for label in labels}
-    return {label: count for label, count in sorted(counts.items()) if count < least}
-
-
-def stops(source: Source, checks: Checks, findings: Findings) -> list[str]:
-    """Why a run of the task must stop, a sentence each; [] where it may go on."""
-    reasons = []
-    rejected = {reason: tally for reason, tally in findings.rejected.items() if reason != 'missing'}
-    reasons += _too_many(source, findings.total, rejected, checks.max_rejected_share, 'could not be read',
-                         'Mend or remove them, or raise max_rejected_share')
-    missing = {reason: tally for reason, tally in findings.rejected.items() if reason == 'missing'}
-    reasons += _too_many(source, findings.total, missing, checks.max_missing_share, 'are missing',
-                         'Fetch them, take them out of the manifest, or raise max_missing_share')
-    if findings.leaks.count and not checks.allow_leaks:
-        pairs = '; '.join(' = '.join(pair) for pair in findings.leaks.first)
-        reasons.append(
-            f'Task {source.name}: {findings.leaks.count:,} media are both in train and in eval, so that the evaluation '
-            f'would flatter the model{_first(findings.leaks)}: {pairs}. Take them out of one split, or set '
-            'allow_leaks=True.')
-    absent = [label for label, count in rare_classes(source, checks, findings).items() if not count]
-    if absent and findings.examples.get('train'):
-        reasons.append(f'Task {source.name}: {len(absent)} of its classes have no train example: '
-                       f'{", ".join(absent[:NAMED])}. Add examples, or take the classes out.')
-    return reasons
-
-
-def _too_many(source: Source, total: int, rejected: dict[str, Tally], most: float, what: str, cure: str) -> list[str]:
-    count = sum(tally.count for tally in rejected.values())
-    if not total or count / total <= most:
-        return []
-    return [f'Task {source.name}: {count:,} of {total:,} files ({count / total:.1%}) {what}, more than the {most:.1%} '
-            f'that is allowed{first_rejected(rejected)}. {cure}.']
-
-
 def first_rejected(rejected: dict[str, Tally], most: int = NAMED) -> str:
     """'. The first 3: a.png (empty: ...); ...', or '' where there is none."""
     first = sorted(Rejection(reason, detail, path)
@@ -187,26 +127,3 @@ def first_rejected(rejected: dict[str, Tally], most: int = NAMED) -> str:
     count = sum(tally.count for tally in rejected.values())
     named = '; '.join(f'{r.path} ({r.reason}: {r.detail.rstrip(".")})' for r in first)
     return f'. {f"The first {len(first)}" if count > len(first) else "These"}: {named}'
-
-
-def _first(tally: Tally) -> str:
-    return f' (the first {len(tally.first)})' if tally.count > len(tally.first) else ''
-
-
-def remarks(source: Source, checks: Checks, findings: Findings) -> list[str]:
-    """What a person should know of, and no run stops for; a line each."""
-    lines = []
-    for name, words in (('duplicates', 'media more than once in a split'), ('leaks', 'media in train and in eval'),
-                        ('contradictions', 'media with different labels')):
-        tally = getattr(findings, name)
-        if tally.count:
-            lines.append(f'{tally.count:,} {words}{_first(tally)}: ' + '; '.join(' = '.join(g) for g in tally.first))
-    for group in itertools.islice(spelling_variants(findings.classes), NAMED):
-        lines.append('labels that differ only in their writing: ' + ', '.join(repr(label) for label in group))
-    rare = {label: count for label, count in rare_classes(source, checks, findings).items() if count}
-    if rare:
-        named = ', '.join(f'{label} ({count})' for label, count in itertools.islice(rare.items(), NAMED))
-        lines.append(f'{len(rare)} classes with fewer than {checks.min_class_examples} train examples: {named}')
-    for word, tally in sorted(findings.notes.items()):
-        lines.append(f'{tally.count:,} {SENTENCES[word]}{_first(tally)}: ' + ', '.join(tally.first))
-    return lines

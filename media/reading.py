@@ -13,7 +13,9 @@ def decode(decoder: Decoder, entries: list[Entry], modality: str) -> Iterator[De
     """One Decoded per entry, in their order. Of an image TensorFlow's word counts too: it decodes them in training."""
     decoded = decoder.read(entries)
     if modality == 'image':
-        from media.tf_check import only_decodable  # imports TensorFlow, which takes seconds
+        from media.tf_check import (
+            only_decodable,  # imports TensorFlow, which takes seconds
+        )
         return only_decodable(decoded)
     return decoded
 

@@ -23,7 +23,6 @@ from typing import Iterable
 
 REASONS = ('missing', 'not_a_file', 'unreadable', 'empty', 'too_large', 'too_slow', 'crashed', 'unsupported',
            'truncated', 'undecodable', 'no_stream', 'out_of_range', 'bad_path', 'bad_label', 'bad_row', 'duplicate')
-FILE = 'rejected.jsonl'
 MAX_DETAIL = 300  # characters: decoders quote what they read
 
 

@@ -6,12 +6,11 @@ import json
 import os
 
 from media import checks as media_checks
-from media import findings, remote_files
+from media import listing, remote_files
+from media.verdict import remarks, stops
 from model_code import settings
 from model_code.errors import ConfigError
 from model_code.logger import logger
-
-RUNTIME = 'runtime'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +54,7 @@ def check_without_data(config) -> Facts:
     use_file_systems(config)
     facts = Facts({}, {}, {})
     for task in config.mixture.tasks:
-        facts.classes[task.name], facts.fingerprints[task.name] = task.data.classes, RUNTIME
+        facts.classes[task.name], facts.fingerprints[task.name] = task.data.classes, listing.RUNTIME_FINGERPRINT
         if in_reach(task):
             facts.classes[task.name], facts.fingerprints[task.name], facts.counts[task.name] = _data_facts(task)
     return facts
@@ -74,7 +73,6 @@ def use_file_systems(config):
 
 def media_bytes(config) -> int | None:
     """The size of all media, None where a task's are not in reach."""
-    from media import listing
     use_file_systems(config)
     total = 0
     for task in config.mixture.tasks:
@@ -110,25 +108,24 @@ def check_workers(config):
 
 def _data_facts(task) -> tuple[tuple[str, ...], str, dict[str, int]]:
     """Classes, fingerprint and counts a split of one task. ConfigError where its data or labels are wrong."""
-    from media import listing
-    found = listing.list_media(task.source)
-    classes = listing.classes_of(task.source, found)
+    listed = listing.list_media(task.source)
+    classes = listing.classes_of(task.source, listed)
     if len(classes) < (1 if task.data.label_kind == 'multi' else 2):
-        raise ConfigError(f'Task {task.name}: its train split has {len(classes)} label{"s"[:len(classes) != 1]} '
-                          f'({", ".join(classes) or "none"}); to classify, it needs at least two.')
+        labels = f'the label {classes[0]} alone' if classes else 'no label'
+        raise ConfigError(f'Task {task.name}: its train split has {labels}; to classify, it needs at least two.')
     if task.data.num_classes and task.data.num_classes != len(classes):
         raise ConfigError(f'Task {task.name}: num_classes is {task.data.num_classes}, but its data have {len(classes)} '
                           f'labels. Leave num_classes out, or name the classes.')
-    _check_names(task, found)
-    counts = collections.Counter(e.split for e in found.entries)
-    return tuple(classes), listing.media_fingerprint(task.source, found), {s: counts[s] for s in ('train', 'eval')}
+    _check_names(task, listed, classes)
+    counts = collections.Counter(e.split for e in listed.entries)
+    return tuple(classes), listing.media_fingerprint(task.source, listed), {s: counts[s] for s in ('train', 'eval')}
 
 
-def _check_names(task, listed):
+def _check_names(task, listed, classes):
     """An early hint of TaskValidator's verdict, by the names alone. ConfigError where a run is sure to stop."""
-    found = media_checks.check_names(listed)
-    reasons = findings.stops(task.source, task.checks, found)
+    findings = media_checks.check_names(listed)
+    reasons = stops(task.name, task.checks, findings, classes)
     if reasons:
         raise ConfigError(' '.join(reasons))
-    for remark in findings.remarks(task.source, task.checks, found):
+    for remark in remarks(task.checks, findings):
         logger.warning('%s: %s', task.name, remark)

@@ -155,10 +155,10 @@ def reader_spec(spec):
 def _lane(task: Task, config: PipelineConfig, facts: Facts) -> dict:
     """One task's components, by component name."""
     spec = config.model.input(task.modality)
-    source, checks = to_json(task.source), to_json(task.checks)
+    source = to_json(task.source)
 
     generator = MediaExampleGen(
-        source=source, checks=checks, spec=to_json(reader_spec(spec)),
+        source=source, spec=to_json(reader_spec(spec)),
         media_fingerprint=facts.fingerprints[task.name], code_version=component_version('MediaExampleGen'))
     classes = json.dumps(facts.classes[task.name])
     schema = TaskSchemaGen(source=source, classes=classes, code_version=component_version('TaskSchemaGen'))
@@ -167,7 +167,8 @@ def _lane(task: Task, config: PipelineConfig, facts: Facts) -> dict:
     # The stock component takes no code version, but the cache compares all that is in its properties.
     statistics.exec_properties['code_version'] = component_version('StatisticsGen')
     validator = TaskValidator(
-        source=source, statistics=statistics.outputs['statistics'], schema=schema.outputs['schema'],
+        source=source, checks=to_json(task.checks), statistics=statistics.outputs['statistics'],
+        schema=schema.outputs['schema'], rejected=generator.outputs['rejected'],
         code_version=component_version('TaskValidator'))
     transform = Transform(
         examples=generator.outputs['examples'], schema=schema.outputs['schema'],

@@ -11,7 +11,6 @@ class MediaExampleGenSpec(component_spec.ComponentSpec):
     """The interface of MediaExampleGen; see there."""
     PARAMETERS = {
         'source': component_spec.ExecutionParameter(type=str),
-        'checks': component_spec.ExecutionParameter(type=str),
         'spec': component_spec.ExecutionParameter(type=str),
         'media_fingerprint': component_spec.ExecutionParameter(type=str),
         'code_version': component_spec.ExecutionParameter(type=str),
@@ -27,21 +26,21 @@ class MediaExampleGen(base_beam_component.BaseBeamComponent):
     """Reads a task's files into examples; a file that can't be read goes to `rejected` and the run goes on.
 
     No inputs. Outputs: `examples` (Examples: splits train and eval, gzip TFRecords of tf.Example) and `rejected`
-    (RejectedMedia: rejected.jsonl and findings.json). Stops the run (PipelineStop) where findings.stops has a reason:
-    too much is rejected or missing, media is both in train and in eval, a class has no train example.
+    (RejectedMedia: rejected.jsonl and findings.json, which TaskValidator judges). Stops the run (PipelineStop) only
+    where the media changed since media_fingerprint was made.
 
     Properties:
-      source, checks: the task's Source and Checks, as JSON.
+      source: the task's Source, as JSON.
       spec: its modality's input settings (ModelConfig.input(modality)), as JSON.
-      media_fingerprint: listing.media_fingerprint(task). The executor does not use it: a changed file changes it,
-        and so misses the cache, which compares properties only.
+      media_fingerprint: listing.media_fingerprint(source), or listing.RUNTIME_FINGERPRINT, which is not compared. A
+        changed file changes it, and so misses the cache, which compares properties only.
       code_version: a hash of this package's code, for the cache likewise.
     """
     SPEC_CLASS = MediaExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
-    def __init__(self, source: str, checks: str, spec: str, media_fingerprint: str, code_version: str = ''):
+    def __init__(self, source: str, spec: str, media_fingerprint: str, code_version: str = ''):
         super().__init__(spec=MediaExampleGenSpec(
-            source=source, checks=checks, spec=spec, media_fingerprint=media_fingerprint, code_version=code_version,
+            source=source, spec=spec, media_fingerprint=media_fingerprint, code_version=code_version,
             examples=channel.Channel(type=standard_artifacts.Examples),
             rejected=channel.Channel(type=RejectedMedia)))

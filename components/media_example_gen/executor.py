@@ -2,9 +2,7 @@
 
 import collections
 import contextlib
-import hashlib
 import itertools
-import json
 import math
 import os
 import threading
@@ -19,26 +17,20 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components.artifacts import read_findings
-from media import findings, listing, reading, rejections, remote_files
-from media.entries import Entry, Listing, pack, unpack
-from media.findings import Findings
+from components.artifacts import read_findings, write_rejected_media
+from media import listing, reading, remote_files
+from media.entries import SPLITS, Entry, Listing, pack, unpack
+from media.findings import Findings, first_rejected
+from media.listing.files import FileStat
 from media.rejections import Rejection
 from media.sandbox.parent import Decoder
+from media.shards import plan_shards
 from model_code import file_io
 from model_code.data import Source
 from model_code.errors import PipelineStop
 from model_code.logger import logger
 from model_code.modalities import get_modality
 from model_code.serialization import from_json
-from model_code.tasks import Checks
-
-SPLITS = ('train', 'eval')
-
-# What one output shard holds at most. It is also one element of the Beam pipeline: small enough that workers share the
-# data evenly, large enough that an element's overhead and a file's do not count.
-SHARD_BYTES = 64 << 20
-SHARD_ENTRIES = {'image': 1_024, 'audio': 512, 'video': 32}
 
 # Examples whose digests are compared in one place: some megabytes of a worker's memory.
 BUCKET_EXAMPLES = 50_000
@@ -55,7 +47,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     def Do(self, input_dict, output_dict, exec_properties):
         """Reads the files of exec_properties['source'] into the outputs `examples` and `rejected`.
 
-        Raises ConfigError where the files can't be listed, PipelineStop where findings.stops says so.
+        Raises ConfigError where the files can't be listed, PipelineStop where they are not those of media_fingerprint.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         source = from_json(Source, exec_properties['source'])
@@ -66,8 +58,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         beam_args = tuple(self._beam_pipeline_args or ())
         if remote_files.is_remote(source.data.folder):
             remote_files.use_options(beam_args)
+        listed = listing.list_media(source)
+        stats = listing.file_stats(source, listed.entries)
+        check_unchanged(exec_properties['media_fingerprint'], source, listed, stats)
         with self._make_beam_pipeline() as pipeline:
-            read_media(pipeline, source, spec, listing.list_media(source), examples.uri, rejected.uri, beam_args)
+            read_media(pipeline, source, spec, listed, [stat.size for stat in stats], examples.uri, rejected.uri,
+                       beam_args)
 
         # What Examples of any ExampleGen carry: later components ask for it.
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
@@ -76,35 +72,29 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             example_gen_pb2.PayloadFormat.Name(example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE))
         examples.set_string_custom_property(example_gen_utils.FILE_FORMAT_PROPERTY_NAME, 'tfrecords_gzip')
 
-        report(source, from_json(Checks, exec_properties['checks']), read_findings(rejected.uri))
+        log_summary(source.name, read_findings(rejected.uri))
 
 
-def plan_shards(entries: list[Entry], sizes: list[int], modality: str) -> dict[str, list[list[Entry]]]:
-    """The entries of each output file: split -> files. At least one a split, which may be empty.
+def check_unchanged(media_fingerprint: str, source: Source, listed: Listing, stats: list[FileStat]):
+    """PipelineStop where the media are not those that were checked when the run started, or was compiled.
 
-    An entry's place follows from a hash of its id: the files are the same at every run, and their order is not that of
-    the classes. sizes: bytes of each entry.
+    The classes and the cache's key are from then. RUNTIME_FINGERPRINT: they were out of reach.
     """
-    shards = {}
-    for split in SPLITS:
-        chosen = [(hashlib.sha256(e.id.encode()).digest(), e) for e in entries if e.split == split]
-        total = sum(max(size, 0) for entry, size in zip(entries, sizes) if entry.split == split)
-        ordered = [entry for _, entry in sorted(chosen, key=lambda pair: pair[0])]
-        count = max(1, math.ceil(total / SHARD_BYTES), math.ceil(len(ordered) / SHARD_ENTRIES[modality]))
-        bounds = [len(ordered) * i // count for i in range(count + 1)]
-        shards[split] = [ordered[a:b] for a, b in zip(bounds, bounds[1:])]
-    return shards
+    if media_fingerprint not in (listing.RUNTIME_FINGERPRINT, listing.media_fingerprint(source, listed, stats)):
+        raise PipelineStop(f'Task {source.name}: the media in {source.data.folder} (or the manifest) changed after the '
+                           'run had checked them. Run again, and leave them alone until they are read.')
 
 
-def read_media(pipeline: beam.Pipeline, source: Source, spec, listed: Listing, examples_uri: str, rejected_uri: str,
-               beam_args: tuple[str, ...] = ()):
+def read_media(pipeline: beam.Pipeline, source: Source, spec, listed: Listing, sizes: list[int], examples_uri: str,
+               rejected_uri: str, beam_args: tuple[str, ...] = ()):
     """Adds to `pipeline`: Split-<split>/data_tfrecord-*.gz under examples_uri; rejected.jsonl and findings.json.
+
+    sizes: bytes of each entry's media.
 
     Media never passes between Beam's steps: a worker reads the files of one shard and writes that shard. So its memory
     is one example, and no runner shuffles, or holds, a data set. Nor does a file cost an element: a small image is
     decoded faster than Beam hands on anything.
     """
-    sizes = [stat.size for stat in listing.file_stats(source, listed.entries)]
     shards = plan_shards(listed.entries, sizes, source.modality)
     elements = [(split, index, len(parts), pack(entries)) for split, parts in shards.items()
                 for index, entries in enumerate(parts)]
@@ -120,8 +110,9 @@ def read_media(pipeline: beam.Pipeline, source: Source, spec, listed: Listing, e
     summary = ((read.findings, equal, rejected | 'Count' >> beam.Map(_rejected_finding))
                | 'AllFindings' >> beam.Flatten()
                | 'Merge' >> beam.CombineGlobally(_Merge()))
-    _ = (summary | 'WriteFindings' >> beam.Map(
-        lambda values, rejected: _write_findings(values, rejected, rejected_uri), beam.pvalue.AsList(rejected)))
+    _ = (summary | 'WriteRejectedMedia' >> beam.Map(
+        lambda values, rejected: write_rejected_media(rejected_uri, Findings.from_dict(values), rejected),
+        beam.pvalue.AsList(rejected)))
 
 
 class _WriteShard(beam.DoFn):
@@ -200,15 +191,15 @@ def shard_writer(examples_uri: str, split: str, index: int, count: int) -> Itera
 
 def _equal_media(bucket) -> dict:
     """The findings of the examples of one bucket that have equal digests."""
-    found = Findings()
-    found.add_copies(itertools.chain.from_iterable(bucket[1]))
-    return found.to_dict()
+    equal = Findings()
+    equal.add_copies(itertools.chain.from_iterable(bucket[1]))
+    return equal.to_dict()
 
 
 def _rejected_finding(rejection: Rejection) -> dict:
-    found = Findings()
-    found.add_rejected(rejection)
-    return found.to_dict()
+    one = Findings()
+    one.add_rejected(rejection)
+    return one.to_dict()
 
 
 class _Merge(beam.CombineFn):
@@ -230,12 +221,6 @@ class _Merge(beam.CombineFn):
         return accumulator
 
 
-def _write_findings(values: dict, rejected: list[Rejection], rejected_uri: str):
-    """rejected.jsonl, and then findings.json."""
-    file_io.write(os.path.join(rejected_uri, rejections.FILE), rejections.to_lines(rejected))
-    file_io.write(os.path.join(rejected_uri, findings.FILE), json.dumps(values, indent=1, sort_keys=True))
-
-
 def make_example(entry: Entry, features: dict) -> bytes:
     """A serialized tf.Example: id, label (one or more), extra columns by their names, and the reader's features."""
     values = {'id': [entry.id.encode()], 'label': [label.encode() for label in entry.labels]}
@@ -252,13 +237,8 @@ def make_example(entry: Entry, features: dict) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def report(source: Source, checks: Checks, found: Findings):
-    """Logs what became of the files; PipelineStop where findings.stops has a reason."""
-    logger.info('%s: %s train and %s eval examples; %s of %s files rejected%s', source.name,
-                *(f'{found.examples.get(split, 0):,}' for split in SPLITS), f'{found.rejected_count:,}',
-                f'{found.total:,}', findings.first_rejected(found.rejected, 3))
-    reasons = findings.stops(source, checks, found)
-    if reasons:
-        raise PipelineStop(' '.join(reasons))
-    for line in findings.remarks(source, checks, found):
-        logger.info('%s: %s', source.name, line)
+def log_summary(task: str, findings: Findings):
+    """Says what became of the files: 'digits: 500 train and 100 eval examples; 2 of 602 files rejected. These: ...'."""
+    logger.info('%s: %s train and %s eval examples; %s of %s files rejected%s', task,
+                *(f'{findings.examples.get(split, 0):,}' for split in SPLITS), f'{findings.rejected_count:,}',
+                f'{findings.total:,}', first_rejected(findings.rejected, 3))

@@ -8,11 +8,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components import artifacts
-from media.findings import remarks
+from media.entries import SPLITS
+from media.verdict import remarks
 from model_code import file_io, model_directory
 from model_code.tasks import Task
-
-SPLITS = ('train', 'eval')
 
 
 def read_card(model_dir: str) -> dict:
@@ -75,6 +74,5 @@ def read_statistics(statistics_dir: str) -> tuple[dict[str, int], list[dict]]:
 
 
 def read_remarks(task: Task, rejected_dir: str) -> list[str]:
-    """What a person should know of the task's media, a line each (findings.remarks); [] where nothing was written."""
-    findings = artifacts.read_findings(rejected_dir)
-    return remarks(task.source, task.checks, findings) if findings else []
+    """What a person should know of the task's media, a line each (media.verdict.remarks)."""
+    return remarks(task.checks, artifacts.read_findings(rejected_dir))

@@ -1,1 +1,1 @@
-"""TaskValidator: the stock ExampleValidator, and a stop where it finds an anomaly."""
+"""TaskValidator: the stock ExampleValidator, and a stop where the data are not good enough to train on."""

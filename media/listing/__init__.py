@@ -18,6 +18,9 @@ from media.rejections import Rejection
 from model_code.data import Source
 from model_code.errors import ConfigError
 
+# In place of media_fingerprint's, for a pipeline that is compiled where the data are out of reach.
+RUNTIME_FINGERPRINT = 'runtime'
+
 # A task's format -> the function that adds all of its rows to a Collector.
 _FORMATS = {
     'folders': folders.add_all,
@@ -95,15 +98,16 @@ def file_stats(source: Source, entries: list[Entry]) -> list[files.FileStat]:
     return stats
 
 
-def media_fingerprint(source: Source, listing: Listing | None = None) -> str:
+def media_fingerprint(source: Source, listing: Listing | None = None,
+                      stats: list[files.FileStat] | None = None) -> str:
     """A hash over every entry, its file's size and time of change, and what is rejected: 32 hex digits.
 
     It changes when a file is added, removed, edited, relabelled or moved to another split, behind a manifest too. No
-    media is read. listing: list_media(source), where it is at hand.
+    media is read. listing: list_media(source), stats: file_stats(source, listing.entries), where they are at hand.
     """
     listing = listing or list_media(source)
     digest = hashlib.sha256()
-    for e, stat in zip(listing.entries, file_stats(source, listing.entries)):
+    for e, stat in zip(listing.entries, stats or file_stats(source, listing.entries)):
         digest.update(repr((e.path, e.labels, e.split, e.start, e.end, e.offset, e.length, e.member, e.record, e.extra,
                             tuple(stat))).encode())
     for rejection in listing.rejected:
@@ -115,9 +119,12 @@ def classes_of(source: Source, listing: Listing | None = None) -> tuple[str, ...
     """The label domain: source.data.classes, or the sorted labels of the train split. listing: where it is at hand."""
     if source.data.classes:
         return source.data.classes
-    entries = (listing or list_media(source)).entries
-    classes = {label for entry in entries if entry.split == 'train' for label in entry.labels}
+    classes = train_labels(listing or list_media(source))
     if not classes:
         raise ConfigError(f'Task {source.name}: its train split is empty, so it has no classes to learn. Put files '
                           f'into it, or set eval_share below {source.data.eval_share}.')
     return tuple(sorted(classes))
+
+
+def train_labels(listing: Listing) -> set[str]:
+    return {label for entry in listing.entries if entry.split == 'train' for label in entry.labels}

@@ -13,7 +13,13 @@ import re
 
 from media.entries import Entry
 from media.listing import files
-from media.listing.collector import Collector, clean_extra, hashed_split, split_of, split_of_name
+from media.listing.collector import (
+    Collector,
+    clean_extra,
+    hashed_split,
+    split_of,
+    split_of_name,
+)
 from media.listing.folders import walk_media
 from media.listing.manifests import MAX_BYTES, Lines, csv_rows, where_is
 from media.rejections import Rejection

@@ -7,7 +7,13 @@ import json
 
 from media.entries import Entry
 from media.listing import files
-from media.listing.collector import Collector, clean_extra, clean_label, hashed_split, split_of
+from media.listing.collector import (
+    Collector,
+    clean_extra,
+    clean_label,
+    hashed_split,
+    split_of,
+)
 from media.rejections import Rejection
 from model_code.errors import ConfigError
 

@@ -10,11 +10,12 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.types import channel, standard_artifacts
 
-from components.artifacts import EvaluationReport, RejectedMedia, read_rejected
+from components.artifacts import EvaluationReport, RejectedMedia
 from components.blessing_gate.decision import Evaluation, decide
 from components.report import charts, component, executor, sources
 from components.report.render import render, trained, verdict
 from media import findings
+from media.entries import Entry
 from media.rejections import Rejection
 from model_code import serialization
 from model_code.tasks import Mixture
@@ -181,7 +182,7 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
     sm.export(tmp_path / 'model', {task.name: tf.eye(6)}, (task,),
               card={'name': 'demo', 'inputs': {'image': {'height': 32, 'patch': [8, 8]}}})
     found = findings.Findings()
-    found.add_example('train', ('a',), f'x/{HOSTILE}.png', ('one_colour',))
+    found.add_example(Entry(f'x/{HOSTILE}.png', ('a',), 'train'), ('one_colour',))
     files = {
         'statistics/Split-train/FeatureStats.pb': statistics_of({'a': 7, HOSTILE: 5}),
         'statistics/Split-eval/FeatureStats.pb': statistics_of({'a': 3}),
@@ -217,7 +218,6 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
 
 
 def test_sources_of_missing_files_are_empty(tmp_path):
-    assert read_rejected(str(tmp_path)) == []
     assert sources.read_statistics(str(tmp_path)) == ({}, [])
     assert sources.count_parameters(str(tmp_path)) is None
 

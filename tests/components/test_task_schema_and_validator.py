@@ -1,25 +1,30 @@
 """TaskSchemaGen, stock StatisticsGen with its schema, and TaskValidator: what passes, and what stops a run."""
 
 import json
+import logging
 import os
 
 import pytest
 import tensorflow as tf
-from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.components.statistics_gen import executor as statistics_executor
 from tfx.components.statistics_gen import stats_artifact_utils
-from tfx.types import standard_artifacts
+from tfx.types import channel, standard_artifacts
 from tfx.utils import io_utils
 
+from components.artifacts import RejectedMedia, write_rejected_media
 from components.media_example_gen import executor as ingest
-from media.entries import Entry
 from components.task_schema_gen import executor as schema_executor
 from components.task_schema_gen.component import TaskSchemaGen
 from components.task_validator import executor as validator
 from components.task_validator.component import TaskValidator
-from model_code.errors import ConfigError, PipelineStop
+from media.entries import Entry
+from media.findings import Findings
+from media.rejections import Rejection
 from model_code.data import Columns
+from model_code.errors import ConfigError, PipelineStop
 from model_code.serialization import to_json
+from model_code.tasks import Checks
 from tests import testing
 
 IMAGE = testing.task('pets', 'image')
@@ -38,8 +43,13 @@ def _artifact(cls, uri, splits=False):
     return made
 
 
-def _check(directory, task, classes, labels, change=lambda features: features, extra=lambda i: ()):
-    """Writes an example a label to each split, then schema, statistics and validation. `labels`: {split: [labels]}."""
+def _check(directory, task, classes, labels, change=lambda features: features, extra=lambda i: (),
+           found=lambda findings: None):
+    """Writes an example per label to each split, then schema, statistics and validation. `labels`: {split: [labels]}.
+
+    found: adds to what MediaExampleGen found beside the examples.
+    """
+    findings = Findings()
     examples = _artifact(standard_artifacts.Examples, directory / 'examples', splits=True)
     for split, rows in labels.items():
         folder = directory / 'examples' / f'Split-{split}'
@@ -48,15 +58,20 @@ def _check(directory, task, classes, labels, change=lambda features: features, e
             for i, row in enumerate(rows):
                 entry = Entry(f'{split}/{i}', row if isinstance(row, tuple) else (row,), split, extra=extra(i))
                 writer.write(ingest.make_example(entry, change(dict(FEATURES[task.modality]))))
+                findings.add_example(entry)
+    found(findings)
+    rejected = _artifact(RejectedMedia, directory / 'rejected')
+    write_rejected_media(rejected.uri, findings, [])
     schema = _artifact(standard_artifacts.Schema, directory / 'schema')
     statistics = _artifact(standard_artifacts.ExampleStatistics, directory / 'statistics')
     anomalies = _artifact(standard_artifacts.ExampleAnomalies, directory / 'anomalies')
-    schema_executor.Executor().Do({}, {'schema': [schema]}, 
+    schema_executor.Executor().Do({}, {'schema': [schema]},
                                   {'source': to_json(task.source), 'classes': json.dumps(classes)})
     statistics_executor.Executor().Do(
         {'examples': [examples], 'schema': [schema]}, {'statistics': [statistics]}, {})
     validator.Executor().Do(
-        {'statistics': [statistics], 'schema': [schema]}, {'anomalies': [anomalies]}, {'source': to_json(task.source)})
+        {'statistics': [statistics], 'schema': [schema], 'rejected': [rejected]}, {'anomalies': [anomalies]},
+        {'source': to_json(task.source), 'checks': to_json(task.checks)})
     assert json.loads(anomalies.split_names) == ['train', 'eval']
     assert sorted(os.listdir(directory / 'anomalies')) == ['Split-eval', 'Split-train']
     return statistics
@@ -106,8 +121,7 @@ def test_wrong_labels_two_labels_and_a_missing_feature_stop_and_each_is_named(tm
     assert 'Task pets, split train, feature height: it is missing from every example' in message
     assert 'Task pets, split train, feature label: some examples do not have exactly one value of it' in message
     assert 'Task pets, split eval, feature label: it has values that are not in its domain' in message
-    assert 'wolf' in message and 'owl' in message
-    assert "Task pets, split train, feature label: no example has 'owl'" in message
+    assert 'Task pets: 2 of its classes have no train example: owl, wolf. Add examples' in message
 
 
 def test_an_empty_split_stops(tmp_path):
@@ -143,29 +157,53 @@ def test_the_schema_has_the_labels_domain_and_how_many_there_may_be(tmp_path):
         schema_executor.task_schema(IMAGE.source, ())
 
 
-def test_classes_beyond_the_histogram_are_counted():
-    schema = schema_pb2.Schema()
-    schema.string_domain.add(name='label', value=[f'c{i}' for i in range(10)])
-    statistics = statistics_pb2.DatasetFeatureStatisticsList()
-    feature = statistics.datasets.add(num_examples=20).features.add()
-    feature.path.step.append('label')
-    feature.string_stats.unique = 9
-    for i in range(3):
-        feature.string_stats.rank_histogram.buckets.add(label=f'c{i}')
-    found = validator.describe('train', schema, statistics, validator.anomalies_pb2.Anomalies())
-    assert len(found) == 1 and '9 of 10 classes' in found[0]
-    feature.string_stats.unique = 10
-    assert validator.describe('train', schema, statistics, validator.anomalies_pb2.Anomalies()) == []
+def _rejected(count):
+    def add(findings):
+        for i in range(count):
+            findings.add_rejected(Rejection('unsupported', 'It is none of PNG and JPEG.', f'train/left/bad{i:02d}.png'))
+    return add
+
+
+def test_too_many_rejected_files_stop_the_run_and_the_first_ten_are_named(tmp_path):
+    good = {'train': ['cat', 'dog'] * 20, 'eval': ['cat', 'dog'] * 2}
+    message = _stopped(tmp_path / '1', IMAGE, ['cat', 'dog'], good, found=_rejected(12))
+    assert message.startswith('Task pets: 12 of 56 files (21.4%) could not be read, more than the 1.0%')
+    assert message.count('.png (unsupported: ') == 10 and 'bad09' in message and 'bad10' not in message
+    _check(tmp_path / '2', testing.changed(IMAGE, max_rejected_share=0.22), ['cat', 'dog'], good, found=_rejected(12))
+
+
+def test_media_in_train_and_eval_stop_the_run_unless_they_may(tmp_path):
+    def copies(findings):
+        findings.add_copies([(b'1', 'train/left/0.png', 'train', ('cat',)), (b'1', 'eval/copy.png', 'eval', ('cat',))])
+    good = {'train': ['cat', 'dog'], 'eval': ['cat', 'dog']}
+    message = _stopped(tmp_path / '1', IMAGE, ['cat', 'dog'], good, found=copies)
+    assert 'both in train and in eval' in message and 'eval/copy.png = train/left/0.png' in message
+    _check(tmp_path / '2', testing.changed(IMAGE, allow_leaks=True), ['cat', 'dog'], good, found=copies)
+
+
+def test_all_reasons_are_named_and_what_stops_nothing_is_logged(caplog):
+    findings = Findings(examples={'train': 5, 'eval': 0}, classes={'Cat': {'train': 2}, 'cat': {'train': 3}})
+    _rejected(1)(findings)
+    with pytest.raises(PipelineStop) as caught:
+        validator.judge('pets', Checks(), findings, ['Cat', 'cat', 'owl'], [f'split eval: {i}.' for i in range(12)])
+    first, second, third = str(caught.value).split('Task pets: ')[1:]
+    assert 'could not be read' in first and 'no train example: owl' in second
+    assert 'Task pets, split eval: 0. Task pets, split eval: 1.' in third and third.endswith('eval: 9. And 2 more.')
+    with caplog.at_level(logging.INFO, 'polyvit'):
+        validator.judge('pets', Checks(max_rejected_share=0.5), findings, ['Cat', 'cat'], [])
+    assert [r.getMessage() for r in caplog.records] == [
+        "pets: labels that differ only in their writing: 'Cat', 'cat'"]
 
 
 def test_the_components_declare_what_the_pipeline_wires():
     schema = TaskSchemaGen(source='{}', classes='[]')
-    component = TaskValidator(source='{}', schema=schema.outputs['schema'], code_version='v', statistics=_channel())
+    component = TaskValidator(source='{}', checks='{}', schema=schema.outputs['schema'], code_version='v',
+                              statistics=_channel(standard_artifacts.ExampleStatistics),
+                              rejected=_channel(RejectedMedia))
     assert component.outputs['anomalies'].type is standard_artifacts.ExampleAnomalies
-    assert component.exec_properties == {'source': '{}', 'code_version': 'v'}
+    assert component.exec_properties == {'source': '{}', 'checks': '{}', 'code_version': 'v'}
     assert schema.exec_properties == {'source': '{}', 'classes': '[]', 'code_version': ''}
 
 
-def _channel():
-    from tfx.types import channel
-    return channel.Channel(type=standard_artifacts.ExampleStatistics)
+def _channel(kind):
+    return channel.Channel(type=kind)

@@ -137,7 +137,7 @@ class TestPipeline:
             testing.write(home / 'walks', f'clips/train_dark_{i}.mp4', b'no film')
         done, last = _run(home)
         assert done.returncode == 1
-        assert 'Stopped at MediaExampleGen of walks' in done.stdout and 'train_dark_0.mp4' in done.stdout
+        assert 'Stopped at TaskValidator of walks' in done.stdout and 'train_dark_0.mp4' in done.stdout
         assert 'Traceback' not in done.stdout + done.stderr
         assert 'CoTrainer' not in last['components']
         assert _versions(home) == before

@@ -1,17 +1,11 @@
 """Findings: what is counted and named, and what stops a run."""
 
+from media import checks, findings, verdict
 from media import entries as entries_module
-from media import checks, findings
 from media.entries import Entry, Listing
 from media.rejections import Rejection
 from media.sandbox.parent import Decoded
-from tests import testing
-
-TASK = testing.task('shapes', 'image', folder='/data')
-
-
-def _judged(judge, task, found):
-    return judge(task.source, task.checks, found)
+from model_code.tasks import Checks
 
 
 def _gather(rows, rejected=()):
@@ -46,43 +40,45 @@ def test_equal_media_is_a_duplicate_a_leak_or_a_contradiction():
     assert found.duplicates == findings.Tally(2, [['e5', 't4', 't5'], ['t1', 't2']])
     assert found.leaks == findings.Tally(2, [['e3', 't3'], ['e5', 't4']])
     assert found.contradictions == findings.Tally(1, [['e5', 't4', 't5']])
-    stop, = _judged(findings.stops, TASK, found)
+    stop, = verdict.stops('shapes', Checks(), found)
     assert stop.startswith('Task shapes: 2 media are both in train and in eval') and 'e3 = t3; e5 = t4' in stop
-    assert _judged(findings.stops, testing.changed(TASK, allow_leaks=True), found) == []
-    assert any(line.startswith('2 media in train and in eval') for line in _judged(findings.remarks, TASK, found))
+    assert verdict.stops('shapes', Checks(allow_leaks=True), found) == []
+    assert any(line.startswith('2 media in train and in eval') for line in verdict.remarks(Checks(), found))
 
 
 def test_missing_files_have_a_limit_of_their_own():
     gone = [(f'g{i}', 'a', 'train', b'', Rejection('missing', 'There is no such file.')) for i in range(2)]
     bad = [('bad', 'a', 'train', b'', Rejection('truncated', 'It ends.'))]
     found, _ = _gather(_plain(97) + gone + bad)
-    stop, = _judged(findings.stops, TASK, found)
+    stop, = verdict.stops('shapes', Checks(), found)
     assert '2 of 100 files (2.0%) are missing, more than the 1.0%' in stop and 'max_missing_share' in stop
-    assert _judged(findings.stops, testing.changed(TASK, max_missing_share=0.02), found) == []
+    assert verdict.stops('shapes', Checks(max_missing_share=0.02), found) == []
     found, _ = _gather(_plain(96) + gone + bad * 2)
-    assert 'could not be read' in _judged(findings.stops, testing.changed(TASK, max_missing_share=0.02), found)[0]
+    assert 'could not be read' in verdict.stops('shapes', Checks(max_missing_share=0.02), found)[0]
 
 
 def test_classes_that_are_absent_or_rare():
     found, _ = _gather(_plain(3) + _plain(1, 'b') + _plain(2, 'c', 'eval'))
-    assert _judged(findings.rare_classes, TASK, found) == {'c': 0}
-    stop, = _judged(findings.stops, TASK, found)
+    assert verdict.rare_classes(Checks(), found) == {'c': 0}
+    stop, = verdict.stops('shapes', Checks(), found)
     assert '1 of its classes have no train example: c' in stop
-    named = testing.changed(TASK, classes=('a', 'b', 'c', 'd'), min_class_examples=2)
-    assert _judged(findings.rare_classes, named, found) == {'b': 1, 'c': 0, 'd': 0}
-    assert '1 classes with fewer than 2 train examples: b (1)' in _judged(findings.remarks, named, found)
+    strict, classes = Checks(min_class_examples=2), ('a', 'b', 'c', 'd')
+    assert verdict.rare_classes(strict, found, classes) == {'b': 1, 'c': 0, 'd': 0}
+    stop, = verdict.stops('shapes', strict, found, classes)
+    assert '2 of its classes have no train example: c, d.' in stop
+    assert '1 classes with fewer than 2 train examples: b (1)' in verdict.remarks(strict, found)
 
 
 def test_labels_that_differ_only_in_their_writing():
     labels = ['Cat', 'cat', 'guinea pig', 'guinea  pig', 'caf\u00e9', 'cafe\u0301', '\uff46\uff4f\uff58', 'fox', 'dog']
-    assert findings.spelling_variants(labels) == [['Cat', 'cat'], ['cafe\u0301', 'caf\u00e9'], ['fox', '\uff46\uff4f\uff58'],
-                                         ['guinea  pig', 'guinea pig']]
+    assert verdict.spelling_variants(labels) == [
+        ['Cat', 'cat'], ['cafe\u0301', 'caf\u00e9'], ['fox', '\uff46\uff4f\uff58'], ['guinea  pig', 'guinea pig']]
 
 
 def test_odd_media_is_kept_counted_and_listed():
     found, _ = _gather([(f's{i:02d}', 'a', 'train', str(i).encode(), ('silent',)) for i in range(12)])
-    assert found.examples == {'train': 12} and _judged(findings.stops, TASK, found) == []
-    assert _judged(findings.remarks, TASK, found)[-1] == (
+    assert found.examples == {'train': 12} and verdict.stops('shapes', Checks(), found) == []
+    assert verdict.remarks(Checks(), found)[-1] == (
         '12 silent sounds (the first 10): ' + ', '.join(f's{i:02d}' for i in range(10)))
 
 

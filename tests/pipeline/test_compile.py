@@ -115,6 +115,22 @@ class TestWhatALaneDependsOn:
         assert trained() == trained(floor=0.3, max_drop=0.5, max_rejected_share=0.5, eval_share=0.1)
         assert trained() != trained(batch_size=4)
 
+    def test_other_checks_run_the_validator_and_the_report_alone(self):
+        from pipeline import pipeline as wiring
+        from pipeline.checks import Facts
+        config = load_config('demo')
+        names = [t.name for t in config.mixture.tasks]
+        facts = Facts({name: ('a', 'b') for name in names}, {name: 'f' for name in names}, {})
+
+        def properties(**changed):
+            tasks = tuple(testing.changed(t, **changed) if t.name == 'digits' else t for t in config.mixture.tasks)
+            made = wiring.create_pipeline(
+                dataclasses.replace(config, mixture=dataclasses.replace(config.mixture, tasks=tasks)), facts,
+                pipeline_root='/p', serving_dir='/s', baseline_version='', push_nonce='n', run_key='k')
+            return {component.id: component.exec_properties for component in made.components}
+        before, after = properties(), properties(max_rejected_share=0.5, allow_leaks=True)
+        assert {name for name in before if before[name] != after[name]} == {'TaskValidator_digits', 'Report'}
+
     def test_beam_arguments(self):
         from pipeline import pipeline as wiring
         config = load_config('demo')
