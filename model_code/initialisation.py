@@ -45,7 +45,7 @@ def initialise(model: PolyViT, path: str, inflation: str = 'central_frame',
 
 # What a ViT's arrays become.
 
-def resize_grid(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_grid(grid: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """[rows, columns, width] -> [*size, width], bilinear, corner on corner (as the reference's scipy.ndimage.zoom)."""
     for axis, new in enumerate(size):
         old = grid.shape[axis]
@@ -129,7 +129,7 @@ class _VitFile:
             self._arrays = np.load(file, allow_pickle=False)
         except Exception as error:  # what a damaged archive raises is no closed list
             raise PipelineStop(f'{path} is not a NumPy .npz file ({error}).') from error
-        if not isinstance(self._arrays, np.lib.npyio.NpzFile):
+        if not hasattr(self._arrays, 'files'):
             raise PipelineStop(f'{path} is one NumPy array; a ViT is a .npz file of many.')
         self.names = set(self._arrays.files)
         self.prefix = next((p for p in PREFIXES if f'{p}cls' in self.names or f'{p}embedding/kernel' in self.names), '')
@@ -327,7 +327,7 @@ def _from_own(model: PolyViT, path: str, vocabularies: dict[str, list[str]]) -> 
         if name.endswith('/position_embedding') and shape is not None and shape[-1] == expected[-1]:
             value = _own_positions(model, own, name, shape, expected)
         elif name.startswith('heads/') and shape is not None and '/output_layer/' in name:
-            value = _own_output(own, name, variable, vocabularies)
+            value = _own_output(own, name, shape, variable, vocabularies)
         else:
             value = own.value(source) if shape == expected else None
         if value is not None:
@@ -357,13 +357,13 @@ def _own_positions(model: PolyViT, own: _Own, name: str, shape, expected) -> np.
     return value if old == new else resize_positions(value, old, new)
 
 
-def _own_output(own: _Own, name: str, variable, vocabularies) -> np.ndarray | None:
+def _own_output(own: _Own, name: str, shape, variable, vocabularies) -> np.ndarray | None:
     """A head's output kernel or bias: each class by its label where both vocabularies are known, else as it is."""
     task = name.split('/')[1]
     old, new = own.classes.get(task), vocabularies.get(task)
     if old is None or new is None or old == list(new):
-        return own.value(name) if own.shape(name) == tuple(variable.shape) else None
-    if own.shape(name)[:-1] != tuple(variable.shape)[:-1] or not set(old) & set(new):
+        return own.value(name) if shape == tuple(variable.shape) else None
+    if shape[:-1] != tuple(variable.shape)[:-1] or not set(old) & set(new):
         return None
     value, places = variable.numpy(), {label: i for i, label in enumerate(old)}
     for i, label in enumerate(new):

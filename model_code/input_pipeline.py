@@ -85,7 +85,8 @@ def train_dataset(task: Task, classes: int, config: ModelConfig, files: list[str
     if task.recipe.mixup_alpha:
         numbers = tf.data.Dataset.range(first // batch_size, tf.int64.max)
         batches = tf.data.Dataset.zip((numbers, batches)).map(
-            lambda number, batch: _mixed(task, classes, *batch, _seed_of(tf.constant([seed, host], tf.int32), number)),
+            lambda number, batch: _mixed(task, classes, batch[0], batch[1],
+                                         _seed_of(tf.constant([seed, host], tf.int32), number)),
             num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     # Said to be endless: else distribution would be ready for a last, smaller batch, and shapes would not be static.
     endless = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))

@@ -165,8 +165,8 @@ class _Training:
         count = schedules.run_length(self._sequence, step, self._longest(name), self._config.checkpoint_every,
                                      self._config.eval_every)
         coefficient = 1 if self._accumulated else task.recipe.learning_rate_coefficient
-        rates = np.float32([coefficient * schedules.learning_rate(self._config, self._total, s)
-                            for s in range(step, step + count)])
+        rates = np.array([coefficient * schedules.learning_rate(self._config, self._total, s)
+                          for s in range(step, step + count)], np.float32)
         losses, norms = (x.numpy() for x in self._runs[name](tf.constant(step), tf.constant(rates)))
         for i in range(count):
             self._check_finite(step + i, name, losses[i], norms[i], rates[i])

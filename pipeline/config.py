@@ -58,6 +58,7 @@ def load_config(name_or_path: str) -> PipelineConfig:
             raise ConfigError(f'There is no config file {path}. Give the path of a Python file with get_config(), or '
                               f'one of: {", ".join(config_names())}.')
         spec = importlib.util.spec_from_file_location(f'polyvit_config_{path.stem}', path)
+        assert spec and spec.loader  # as every path that ends in .py has
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     elif name_or_path in config_names():

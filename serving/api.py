@@ -80,7 +80,8 @@ def metadata(models: Models, name: str, version: int | None, label: str | None) 
 def _to_dict(proto) -> dict:
     from google.protobuf import json_format
     try:
-        return json_format.MessageToDict(proto, preserving_proto_field_name=True, including_default_value_fields=True)
+        return json_format.MessageToDict(proto, preserving_proto_field_name=True,
+                                         including_default_value_fields=True)  # pyright: ignore[reportCallIssue]
     except TypeError:  # protobuf 5 and later name it otherwise
         return json_format.MessageToDict(proto, preserving_proto_field_name=True,
                                          always_print_fields_with_no_presence=True)

@@ -409,7 +409,7 @@ def predictions_json(outputs: dict[str, np.ndarray], form: str) -> bytes:
     if len(names) == 1:
         items = rows[names[0]]
     else:
-        items = [_object({name: rows[name][i] for name in names}) for i in range(batch)]
+        items = [_object({name: rows[name][i] for name in names}) for i in range(len(rows[names[0]]))]
     return _bytes('{"predictions": [' + ', '.join(items) + ']}')
 
 

@@ -85,7 +85,7 @@ class RestFront:
             version = _version(match['version'])
             if not match['name']:
                 raise invalid('Missing model name in request.')
-            name = _decode(match['name'])
+            name = urllib.parse.unquote(match['name'])
             if match['metadata'] is None:
                 reply = api.status(self._models, name, version)  # which looks at no label, as the stock server's
             elif match['metadata'] == '/metadata':

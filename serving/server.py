@@ -35,6 +35,7 @@ class ModelServer:
                  model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = None, host: str = '127.0.0.1',
                  poll_seconds: float = 1.0, limits: Limits = Limits(), cors: bool = False):
         if models is None:
+            assert base_path is not None, 'Give base_path or models.'
             models = [ModelVersions(model_name, os.fspath(base_path), SavedModel)]
         self.models = api.Models(list(models))
         self.host = host
@@ -66,13 +67,13 @@ class ModelServer:
 
         A model without a loadable version is no error here; `models.status(name)` tells its versions' errors.
         """
-        self._pool = concurrent.futures.ThreadPoolExecutor(self._limits.workers, 'predict')
-        self._loop = asyncio.new_event_loop()
+        self._pool = pool = concurrent.futures.ThreadPoolExecutor(self._limits.workers, 'predict')
+        self._loop = loop = asyncio.new_event_loop()
         try:
-            self._start_thread(self._run_loop, 'rest')
-            self.port = asyncio.run_coroutine_threadsafe(self._bind(), self._loop).result()
+            self._start_thread(lambda: _run_loop(loop), 'rest')
+            self.port = asyncio.run_coroutine_threadsafe(self._bind(pool), loop).result()
             if self.grpc_port is not None:
-                self._bind_grpc()
+                self._bind_grpc(self.grpc_port)
             # Only now the slow part: until a version serves, metadata answers 404 and status LOADING.
             self._poll()
             self._start_thread(self._keep_polling, 'versions')
@@ -103,14 +104,9 @@ class ModelServer:
         self._threads.append(thread)
         thread.start()
 
-    def _run_loop(self):
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        self._loop.close()
-
-    async def _bind(self) -> int:
+    async def _bind(self, pool: concurrent.futures.Executor) -> int:
         from aiohttp import web
-        front = RestFront(self.models, self._limits, self._pool, self._cors)
+        front = RestFront(self.models, self._limits, pool, self._cors)
         self._runner = front.runner(shutdown_timeout=self._limits.timeout_s)
         await self._runner.setup()
         try:
@@ -120,12 +116,12 @@ class ModelServer:
                               'Choose another --port or --host, or end what uses it.') from error
         return self._runner.addresses[0][1]
 
-    def _bind_grpc(self):
+    def _bind_grpc(self, port: int):
         from serving import grpc_front
         try:
-            self._grpc_server, self.grpc_port = grpc_front.start(self.models, self.host, self.grpc_port, self._limits)
+            self._grpc_server, self.grpc_port = grpc_front.start(self.models, self.host, port, self._limits)
         except RuntimeError as error:
-            raise ConfigError(f'The server cannot listen on gRPC port {self.grpc_port} of {self.host}: {error}. '
+            raise ConfigError(f'The server cannot listen on gRPC port {port} of {self.host}: {error}. '
                               'Choose another --grpc-port, or end what uses it.') from error
 
     def _poll(self):
@@ -138,6 +134,12 @@ class ModelServer:
     def _keep_polling(self):
         while not self._ended.wait(self._poll_seconds):
             self._poll()
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop):
+    asyncio.set_event_loop(loop)
+    loop.run_forever()
+    loop.close()
 
 
 def read_model_config(path: str | os.PathLike) -> list[ModelVersions]:
