@@ -1,4 +1,4 @@
-# `make demo`: images, videos and sounds become one served model. `make test`: the proof.
+# `make demo` turns images, videos and sounds into one served model. `make test` runs the tests.
 BIN := .venv/bin
 DEMO_ROOT ?= runs/demo
 BENCHMARKS ?= trace_step ingest input_pipeline step many_tasks
@@ -12,18 +12,18 @@ demo: .venv/ready
 test: .venv/ready
 	@$(BIN)/python -m pytest -q tests
 
-# All of them, even where one misses a target.
+# Runs every benchmark, even after one has missed its target.
 bench: .venv/ready
 	@failed=0; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || failed=1; done; exit $$failed
 
 .venv/ready: requirements.lock pyproject.toml scripts/setup_env.sh scripts/compiler.lock
 	@scripts/setup_env.sh
 
-# The reference of all config fields, from their docstrings.
+# Writes the reference of all config fields from their docstrings.
 docs: .venv/ready
 	@$(BIN)/python scripts/config_reference.py
 
-# Resolves the ranges of pyproject.toml and the pins of requirements.in; versions that the lock has stay where they can.
+# Resolves the ranges of pyproject.toml and the pins of requirements.in. Versions in the lock stay where they can.
 lock:
 	"$$(scripts/find_uv.sh)" pip compile --python-version 3.10 --generate-hashes --no-header -q \
 		requirements.in pyproject.toml --extra dev -o requirements.lock

@@ -2,7 +2,7 @@
 
     python kubeflow/kubeflow_v2_runner.py CONFIG -o pipeline.yaml --root gs://BUCKET/polyvit --image REGISTRY/polyvit-pipeline:TAG
 
-Needs the package installed. The arguments are those of `polyvit compile`, which this is the script of.
+The package must be installed. It takes the arguments of `polyvit compile`.
 """
 
 import sys

@@ -19,7 +19,7 @@ SCHEDULES = get_args(Schedule)
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a task is trained: the hyper-parameters of its own single-task recipe (PolyViT, section 3.3)."""
+    """How a task is trained: the hyper-parameters of its own single-task recipe (docs/model.md, "Schedules")."""
     steps: int
     """U_j of the paper: the optimiser steps of this task in its own single-task recipe."""
     batch_size: int
@@ -82,7 +82,7 @@ class Checks:
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
-    """When a trained model is refused because of a task."""
+    """When a trained model is rejected because of a task."""
     floor: float = 0.0
     """The least value of the task's primary metric that the gate accepts."""
     max_drop: float = 0.02
@@ -108,7 +108,7 @@ class Task:
     checks: Checks = dataclasses.field(default=Checks(), kw_only=True)
     """When the data stop a run."""
     gate: Gate = dataclasses.field(default=Gate(), kw_only=True)
-    """When a model is refused."""
+    """When a model is rejected."""
 
     def __new__(cls, *args, **fields):
         """Before the fields are set: a config in the flat form of version 0.1 is shown the new form."""
@@ -170,7 +170,7 @@ def _new_form(args: tuple, fields: dict) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-    """The tasks that are trained together, and the schedule that picks one at each step (PolyViT, section 3.3)."""
+    """The tasks that are trained together, and the schedule that picks one at each step: docs/model.md, "Schedules"."""
     tasks: tuple[Task, ...]
     """At least one, each with a name of its own."""
     schedule: Schedule = 'weighted'
