@@ -3,6 +3,7 @@
 import pathlib
 import re
 import shlex
+import subprocess
 import unicodedata
 
 import pytest
@@ -61,6 +62,20 @@ def test_the_index_has_every_page():
 def test_files_and_folders_that_a_page_names_exist(page):
     named = re.findall(rf'`((?:{"|".join(FOLDERS)})/[\w./-]*)', _prose(page.read_text()))
     assert not [path for path in named if not (PROJECT / path.rstrip('.')).exists()]
+
+
+def test_the_readme_has_every_folder():
+    table = ' '.join(folder for folder, _ in _table('../README.md', 'folder'))
+    listed = subprocess.run(['git', 'ls-files'], cwd=PROJECT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip('not a checkout of git')
+    folders = {path.split('/')[0] for path in listed.stdout.splitlines() if '/' in path and path[0] != '.'}
+    assert folders and not [folder for folder in folders if f'{folder}/' not in table]
+
+
+def test_the_modules_of_the_model_exist():
+    modules = [module for _, module in _table('model.md', 'part')]
+    assert modules and not [module for module in modules if not (PROJECT / 'model_code' / module).exists()]
 
 
 def _python_blocks():
@@ -133,11 +148,12 @@ def test_the_table_of_the_nine_data_sets_is_the_config():
     config = polyvit.load('nine')
     rows = _table('model.md', 'task')
     assert [row[0] for row in rows] == [task.name for task in config.mixture.tasks]
-    for (_, kind, *numbers, size), task in zip(rows, config.mixture.tasks):
+    for task, (_, kind, *numbers, size) in zip(config.mixture.tasks, rows, strict=True):
         data, recipe = task.data, task.recipe
         assert kind == data.label_kind
         assert [_number(number) for number in numbers] == [
-            data.num_classes, data.num_train_examples, recipe.learning_rate_coefficient, recipe.batch_size, recipe.steps]
+            data.num_classes, data.num_train_examples, recipe.learning_rate_coefficient, recipe.batch_size,
+            recipe.steps]
         assert [int(n) for n in size.split(' x ')] == [n for n in config.model.input(task.modality).shape if n != 3]
 
 
