@@ -7,11 +7,12 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from media import readers, remote_files
+from media import readers
 from media.entries import Entry
-from media.listing import files
+from media.listing import paths
 from media.rejections import Rejection
 from model_code import data
+from model_code.file_io import is_url
 
 
 def open_entry(root: str, entry: Entry, limits: data.Limits) -> BinaryIO:
@@ -20,7 +21,7 @@ def open_entry(root: str, entry: Entry, limits: data.Limits) -> BinaryIO:
     root: the task's data. Raises Rejection: missing, too_large, ...; bad_path where a link leads out of the
     root by now: what was listed an hour ago may have been changed since.
     """
-    if not remote_files.is_remote(root):
+    if not is_url(root):
         _links(root).check(entry.path)
     file = readers.open_media(posixpath.join(root, entry.path), limits, entry.offset, entry.length)
     if not entry.record:
@@ -30,8 +31,8 @@ def open_entry(root: str, entry: Entry, limits: data.Limits) -> BinaryIO:
 
 
 @functools.lru_cache(maxsize=16)
-def _links(root: str) -> files.Links:
-    return files.Links(root)
+def _links(root: str) -> paths.Links:
+    return paths.Links(root)
 
 
 def _png(pixels: bytes) -> bytes:

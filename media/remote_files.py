@@ -9,10 +9,6 @@ from typing import BinaryIO, Iterable, Iterator
 from model_code.errors import ConfigError
 
 
-def is_remote(path: str) -> bool:
-    return '://' in path
-
-
 def use_options(arguments: Iterable[str]):
     """Gives Beam's file systems their options (--hdfs_host=..., --s3_region_name=...), as its pipelines give them."""
     from apache_beam.io.filesystems import FileSystems

@@ -10,6 +10,7 @@ from media import listing, remote_files
 from media.verdict import remarks, stops
 from model_code import settings
 from model_code.errors import ConfigError
+from model_code.file_io import is_url
 from model_code.logger import logger
 
 
@@ -62,12 +63,12 @@ def check_without_data(config) -> Facts:
 
 def in_reach(task) -> bool:
     """Whether the task's data can be looked at from here."""
-    return bool(task.data.folder) and (remote_files.is_remote(task.data.folder) or os.path.isdir(task.data.folder))
+    return bool(task.data.folder) and (is_url(task.data.folder) or os.path.isdir(task.data.folder))
 
 
 def use_file_systems(config):
     """Gives the file systems that media are on their options, which are among the config's beam_args."""
-    if any(remote_files.is_remote(task.data.folder) for task in config.mixture.tasks):
+    if any(is_url(task.data.folder) for task in config.mixture.tasks):
         remote_files.use_options(config.beam_args)
 
 
@@ -86,7 +87,7 @@ def media_bytes(config) -> int | None:
 def check_initial_checkpoint(config):
     """It is there: else the first to notice would be the trainer, after all lanes."""
     path = config.training.initial_checkpoint
-    if path and not remote_files.is_remote(path) and not os.path.exists(path):
+    if path and not is_url(path) and not os.path.exists(path):
         raise ConfigError(f'initial_checkpoint is {path}, which does not exist. Give a .npz file of a ViT, a pushed '
                           "version or a model_run, or '' to start from nothing.")
 

@@ -56,7 +56,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         rejected = artifact_utils.get_single_instance(output_dict['rejected'])
 
         beam_args = tuple(self._beam_pipeline_args or ())
-        if remote_files.is_remote(source.data.folder):
+        if file_io.is_url(source.data.folder):
             remote_files.use_options(beam_args)
         listed = listing.list_media(source)
         stats = listing.file_stats(source, listed.entries)

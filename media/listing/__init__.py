@@ -12,11 +12,12 @@ import hashlib
 import os
 
 from media.entries import Entry, Listing
-from media.listing import cifar, dataset_formats, files, folders, manifests, tars
+from media.listing import cifar, dataset_formats, files, folders, manifests, paths, tars
 from media.listing.collector import SPLITS, Collector, hashed_split  # noqa: F401
 from media.rejections import Rejection
 from model_code.data import Source
 from model_code.errors import ConfigError
+from model_code.file_io import is_url
 
 # In place of media_fingerprint's, for a pipeline that is compiled where the data are out of reach.
 RUNTIME_FINGERPRINT = 'runtime'
@@ -45,7 +46,7 @@ def list_media(source: Source) -> Listing:
     """
     if not source.data.folder:
         raise ConfigError(f'Task {source.name} has no data: set `folder` of its data to the folder of its media.')
-    if not files.is_remote(source.data.folder) and not os.path.isdir(source.data.folder):
+    if not is_url(source.data.folder) and not os.path.isdir(source.data.folder):
         raise ConfigError(f'Task {source.name}: there is no folder {source.data.folder}. Set `folder` of its data to '
                           'the folder of its media.')
     kind = source.data.format or ('csv' if source.data.manifest else 'folders')
@@ -58,12 +59,12 @@ def list_media(source: Source) -> Listing:
         raise ConfigError(f'Task {source.name}: {error}') from error
     except Exception as error:
         # A file that stops being readable. Of Beam's file systems each raises its own.
-        if not isinstance(error, OSError) and not files.is_remote(source.data.folder):
+        if not isinstance(error, OSError) and not is_url(source.data.folder):
             raise
         raise ConfigError(
             f'Task {source.name}: {source.data.folder} cannot be read: {files.files_error(error)}.') from error
     listing = collector.listing()
-    if source.data.manifest and not files.is_remote(source.data.folder):
+    if source.data.manifest and not is_url(source.data.folder):
         listing = _without_links_out(source, listing)
     if not listing.entries:
         first = ''.join(f' The first of {len(listing.rejected):,} that are rejected is {rejection.path} '
@@ -75,7 +76,7 @@ def list_media(source: Source) -> Listing:
 
 
 def _without_links_out(source: Source, listing: Listing) -> Listing:
-    links, entries, rejected = files.Links(source.data.folder), [], list(listing.rejected)
+    links, entries, rejected = paths.Links(source.data.folder), [], list(listing.rejected)
     for entry in listing.entries:
         try:
             links.check(entry.path)
@@ -87,7 +88,7 @@ def _without_links_out(source: Source, listing: Listing) -> Listing:
 
 def file_stats(source: Source, entries: list[Entry]) -> list[files.FileStat]:
     """The bytes of the media, and the time of the file's last change, of each entry; NO_FILE where there is none."""
-    remote = files.remote_stats(source.data.folder) if files.is_remote(source.data.folder) else None
+    remote = files.remote_stats(source.data.folder) if is_url(source.data.folder) else None
     stats, path, stat = [], None, files.NO_FILE
     for entry in entries:
         if entry.path != path:  # entries of one archive follow each other

@@ -4,7 +4,7 @@ import hashlib
 import math
 
 from media.entries import Entry, Listing
-from media.listing import files
+from media.listing import files, paths
 from media.rejections import Rejection
 from model_code.data import Source
 from model_code.errors import ConfigError
@@ -46,7 +46,7 @@ class Collector:
             return
         first = self._entries[place]
         if first == entry:
-            detail = f'{files.shown(name)} is named again in the same words; one is kept.'
+            detail = f'{paths.shown(name)} is named again in the same words; one is kept.'
             self.reject(Rejection('duplicate', detail, name), where)
             return
         if place not in self._contradicted:
@@ -54,7 +54,7 @@ class Collector:
             detail = (f'It is named twice and differently: as {_words(first)}, and as {_words(entry)} in '
                       f'{where or "another place"}. Neither is taken.')
             self.reject(Rejection('duplicate', detail, name))
-        detail = f'{files.shown(name)} is named again, as {_words(entry)}; not taken.'
+        detail = f'{paths.shown(name)} is named again, as {_words(entry)}; not taken.'
         self.reject(Rejection('duplicate', detail, name), where)
 
     def reject(self, rejection: Rejection, where: str = ''):
@@ -62,7 +62,7 @@ class Collector:
         self._rejected.append((rejection, where))
         if len(self._rejected) > MAX_REJECTED:
             raise ConfigError(f'Task {self.source.name}: more than {MAX_REJECTED:,} rows or files are rejected, the '
-                              f'last one {where or files.shown(rejection.path)}: {rejection.detail}')
+                              f'last one {where or paths.shown(rejection.path)}: {rejection.detail}')
 
     def listing(self) -> Listing:
         entries = [self._entries[self._place[name]] for name in sorted(self._place)
@@ -71,7 +71,7 @@ class Collector:
         for rejection, where in self._rejected:
             path, detail = rejection.path, rejection.detail
             taken = path in self._place and self._place[path] not in self._contradicted
-            name = files.shown(path, 1000) if path and not taken else where or f'{path} (again)'
+            name = paths.shown(path, 1000) if path and not taken else where or f'{path} (again)'
             detail = f'{where[0].upper()}{where[1:]}: {detail}' if where else detail
             rejected.append(Rejection(rejection.reason, detail, name))
         return Listing(entries, sorted(rejected))
@@ -92,9 +92,9 @@ class Collector:
         if not labels:
             raise Rejection('bad_label', 'It has no label.')
         if len(labels) > 1 and self.data.label_kind != 'multi':
-            raise Rejection('bad_label', f'It has {len(labels):,} labels, {" and ".join(map(files.shown, labels[:3]))}'
-                                         f'{", ..." * (len(labels) > 3)}, but the task has one label an example. Set '
-                                         'multi_label=True, or give one label.')
+            first = ' and '.join(map(paths.shown, labels[:3])) + (', ...' if len(labels) > 3 else '')
+            raise Rejection('bad_label', f'It has {len(labels):,} labels, {first}, but the task has one label per '
+                                         "example. Set label_kind='multi', or give one label.")
         if len(labels) > MAX_LABELS:
             raise Rejection('bad_label', f'It has {len(labels):,} labels; at most {MAX_LABELS:,} are taken.')
         return self._same_labels.setdefault(labels, labels)
@@ -112,13 +112,13 @@ class Collector:
 def clean_label(text: str) -> str:
     """The label without spaces around it. It becomes a line of a vocabulary file: a Rejection where it can't."""
     if len(text) > MAX_LABEL:
-        raise Rejection('bad_label', f'The label {files.shown(text, 40)} is {len(text):,} characters long; at most '
+        raise Rejection('bad_label', f'The label {paths.shown(text, 40)} is {len(text):,} characters long; at most '
                                      f'{MAX_LABEL:,} are taken.')
     text = text.strip()
-    if files.has_control(text):
-        raise Rejection('bad_label', f'The label {files.shown(text)} has a line break or another control character.')
-    if not files.is_utf8(text):
-        raise Rejection('bad_label', f'The label {files.shown(text)} is not UTF-8.')
+    if paths.has_control(text):
+        raise Rejection('bad_label', f'The label {paths.shown(text)} has a line break or another control character.')
+    if not paths.is_utf8(text):
+        raise Rejection('bad_label', f'The label {paths.shown(text)} is not UTF-8.')
     return text
 
 
@@ -126,7 +126,7 @@ def split_of(text: str) -> str:
     """'train' or 'eval' for a split's name; Rejection where it is none of SPLITS."""
     split = SPLITS.get(text) or SPLITS.get(text.strip().lower())
     if split is None:
-        raise Rejection('bad_row', f'The split {files.shown(text, 40)!r} is none of {", ".join(SPLITS)}.')
+        raise Rejection('bad_row', f'The split {paths.shown(text, 40)!r} is none of {", ".join(SPLITS)}.')
     return split
 
 
@@ -140,8 +140,8 @@ def split_of_name(name: str) -> str | None:
 
 def clean_extra(column: str, text: str) -> str:
     """The value of an extra column, for a feature of the examples."""
-    if len(text) > MAX_LABEL or not files.is_utf8(text):
-        raise Rejection('bad_row', f'The {column} {files.shown(text, 40)} is not UTF-8, or over {MAX_LABEL:,} long.')
+    if len(text) > MAX_LABEL or not paths.is_utf8(text):
+        raise Rejection('bad_row', f'The {column} {paths.shown(text, 40)} is not UTF-8, or over {MAX_LABEL:,} long.')
     return text.strip()
 
 
@@ -153,10 +153,10 @@ def _seconds(name: str, value) -> float | None:
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if isinstance(value, bool) or not 0 <= seconds < math.inf:
-        raise Rejection('bad_row', f'The {name} {files.shown(str(value), 40)!r} is no number of seconds from 0 on.')
+        raise Rejection('bad_row', f'The {name} {paths.shown(str(value), 40)!r} is no number of seconds from 0 on.')
     return seconds
 
 
 def _words(entry: Entry) -> str:
     extra = ''.join(f', {column} {value}' for column, value in entry.extra)
-    return files.shown(f'{" and ".join(entry.labels)} ({entry.split}{extra})')
+    return paths.shown(f'{" and ".join(entry.labels)} ({entry.split}{extra})')

@@ -12,7 +12,7 @@ import posixpath
 import re
 
 from media.entries import Entry
-from media.listing import files
+from media.listing import files, paths
 from media.listing.collector import (
     Collector,
     clean_extra,
@@ -130,7 +130,7 @@ def _add_clip(collector: Collector, media: _Media, row, where, labels, split, st
     file = media.find(*cut_names, name)
     if file is None:
         collector.reject(Rejection('missing', f'No file below the data folder is named {cut_names[0]}.* or '
-                                              f'{files.shown(name, 40)}.*.', cut_names[0]), where)
+                                              f'{paths.shown(name, 40)}.*.', cut_names[0]), where)
         return
     path, which = file
     columns = collector.data.columns
@@ -160,7 +160,7 @@ def add_moments(collector: Collector):
     media = _Media(collector, parts=2)
 
     def add_row(row, where, name):
-        path = files.safe_path(row['path'])
+        path = paths.safe_path(row['path'])
         file = media.find('/'.join(_stem(path if '/' in path else f'{row["label"]}/{path}').split('/')[-2:]))
         if file is None:
             collector.reject(Rejection('missing', f'No file below the data folder ends in {path}.', path), where)
@@ -181,7 +181,7 @@ def add_audioset(collector: Collector):
         mids = [mid.strip() for mid in row['positive_labels'].split(',') if mid.strip()]
         unknown = [mid for mid in mids if names and mid not in names]
         if unknown:
-            raise Rejection('bad_label', f'The label {files.shown(unknown[0], 40)} is not in the file of classes.')
+            raise Rejection('bad_label', f'The label {paths.shown(unknown[0], 40)} is not in the file of classes.')
         labels = collector.label_list([names.get(mid, mid) for mid in mids])
         cut = [f'{ytid}_{first:06d}', f'{ytid}_{first * 1000}_{last * 1000}', f'{ytid}_{first:06d}_{last:06d}',
                f'{ytid}_{first}_{last}', f'Y{ytid}']
@@ -207,7 +207,7 @@ def _audioset_names(collector: Collector) -> dict[str, str]:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f'Task {collector.source.name}: {name} in {collector.data.folder} is not as AudioSet '
-                          f'publishes it: {files.shown(str(error))}.') from error
+                          f'publishes it: {paths.shown(str(error))}.') from error
 
 
 def _raise(line, what, _):
@@ -323,12 +323,12 @@ def _add_pet(collector: Collector, media: _Media, row, where, split):
         return
     breed, _, number = row['name'].rpartition('_')
     if not breed or not number.isdigit():
-        raise Rejection('bad_row', f'{files.shown(row["name"], 40)} is not a breed, "_" and a number.')
+        raise Rejection('bad_row', f'{paths.shown(row["name"], 40)} is not a breed, "_" and a number.')
     collector.add(Entry(file[0], collector.label_list([breed]), split, extra=_extra(collector, row)), where)
 
 
 def _beside(collector: Collector, names: tuple[str, ...]) -> str:
     """The first of `names` that lies in the data folder or beside an annotation file; '' where none does."""
     places = dict.fromkeys(['', *(posixpath.dirname(manifest) for manifest in collector.data.manifest)])
-    paths = [posixpath.join(place, name) for name in names for place in places]
-    return next((path for path in paths if files.exists(collector.data.folder, path)), '')
+    candidates = [posixpath.join(place, name) for name in names for place in places]
+    return next((path for path in candidates if files.exists(collector.data.folder, path)), '')

@@ -1,113 +1,21 @@
-"""Names and files below a task's data folder, local or behind a URL (media.remote_files). Nothing outside of it."""
+"""The files below a task's data folder, local or behind a URL (media.remote_files): listed, looked at and opened."""
 
 import dataclasses
 import io
 import os
 import posixpath
-import re
 import stat
 from typing import NamedTuple
 
 from media import remote_files
+from media.listing import paths
 from media.rejections import Rejection
-from media.remote_files import is_remote
 from model_code.errors import ConfigError
+from model_code.file_io import is_url
 
 MAX_FILES = 20_000_000  # of one task: about 6 GB of names and entries
 _MAX_DEPTH = 16  # folders below the data folder
-_MAX_PATH = 4096  # characters
 
-_CONTROL = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029]')
-_SURROGATE = re.compile('[\ud800-\udfff]')
-# A path of plain parts, as nearly all are: no need to look closer.
-_PART = '[^./\\\\~:\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff][^/\\\\:\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*'
-_PLAIN = re.compile(f'{_PART}(?:/{_PART})*')
-
-
-def has_control(text: str) -> bool:
-    """Whether there is a line break or another character that is no text in it."""
-    return _CONTROL.search(text) is not None
-
-
-def is_utf8(text: str) -> bool:
-    """False where bytes that are not UTF-8 were kept as surrogates, as Python does in file names."""
-    return _SURROGATE.search(text) is None
-
-
-def shown(text: str, most: int = 200) -> str:
-    """Text for a message: bytes that are not UTF-8 and control characters as \\x.., cut after `most` characters."""
-    escaped = _SURROGATE.sub(_escaped, text[:most])
-    escaped = _CONTROL.sub(lambda c: c.group().encode('unicode_escape').decode(), escaped)
-    return escaped[:most] + '...' * (len(escaped) > most or len(text) > most)
-
-
-def _escaped(surrogate: re.Match) -> str:
-    code = ord(surrogate.group())
-    return f'\\x{code - 0xdc00:02x}' if 0xdc80 <= code <= 0xdcff else f'\\u{code:04x}'
-
-
-def safe_path(path: str) -> str:
-    """The path without '.' parts and doubled slashes; Rejection (bad_path) where it may lead out, or is no name."""
-    if len(path) <= _MAX_PATH and _PLAIN.fullmatch(path):
-        return path
-    if len(path) > _MAX_PATH:
-        raise Rejection('bad_path', f'The path is {len(path):,} characters long; at most {_MAX_PATH:,} are taken.')
-    if not is_utf8(path):
-        raise Rejection('bad_path', f'The name {shown(path)} is not UTF-8. Rename the file.')
-    if has_control(path):
-        raise Rejection('bad_path', f'The name {shown(path)} has a line break or another control character in it.')
-    if is_remote(path):
-        raise Rejection('bad_path', f'{shown(path)} is a URL; give a path relative to the data folder.')
-    if '\\' in path:
-        raise Rejection('bad_path', f"The path {shown(path)} has a backslash; write '/' between folders.")
-    if path.startswith(('/', '~')):
-        raise Rejection('bad_path', f'The path {shown(path)} is absolute; give it relative to the data folder.')
-    if '..' in path.split('/'):
-        raise Rejection('bad_path', f'The path {shown(path)} leads out of the data folder, or may ("..").')
-    normal = posixpath.normpath(path) if path else '.'
-    if normal == '.':
-        raise Rejection('bad_path', 'The path is empty.')
-    return normal
-
-
-# Symbolic links.
-
-class Links:
-    """Finds paths that a symbolic link takes out of a local root. A folder is looked at once."""
-
-    def __init__(self, root: str):
-        self._root, self._real, self._folders = root, os.path.realpath(root), {}
-
-    def check(self, path: str):
-        """Rejection (bad_path) where the file or a folder of its path is a link out of the root. Opens nothing."""
-        folder = path.rpartition('/')[0]
-        if folder not in self._folders:
-            self._folders[folder] = self._outside(folder)
-        target = self._folders[folder]
-        if target is None:
-            try:
-                if stat.S_ISLNK(os.lstat(f'{self._root}/{path}').st_mode):
-                    target = self._outside(path)
-            except (OSError, ValueError):
-                return  # not there: the reader says so
-        if target is not None:
-            raise link_out(path, target)
-
-    def _outside(self, path: str) -> str | None:
-        target = os.path.realpath(os.path.join(self._root, path))
-        return None if is_inside(target, self._real) else target
-
-
-def is_inside(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip('/') + '/')
-
-
-def link_out(path: str, target: str) -> Rejection:
-    return Rejection('bad_path', f'{shown(path)} is behind a link out of the data folder, to {shown(target)}. Copy the '
-                                 'file in, or make the folder that holds both the data folder.')
-
-
-# Listing.
 
 class FileStat(NamedTuple):
     """size: bytes. modified_ns: time of the last change, in ns since 1970."""
@@ -132,9 +40,9 @@ def walk(root: str, endings: tuple[str, ...]) -> Walk:
     Raises ConfigError where the root can't be listed or has more than MAX_FILES.
     """
     walked = Walk([], {}, {})
-    for path in _remote_names(root, endings) if is_remote(root) else _local_names(root, endings, walked):
+    for path in _remote_names(root, endings) if is_url(root) else _local_names(root, endings, walked):
         try:
-            walked.files.append(safe_path(path))
+            walked.files.append(paths.safe_path(path))
         except Rejection as rejection:
             walked.rejected_files[path] = rejection
         if len(walked.files) + len(walked.rejected_files) > MAX_FILES:
@@ -177,10 +85,10 @@ def _local_names(root: str, endings: tuple[str, ...], walked: Walk):
                     continue
                 target = os.path.realpath(item.path) if is_link else f'{real}/{name}'
                 rejection = None
-                if is_link and not is_inside(target, real_root):
-                    rejection = link_out(path, target)
-                elif is_folder and is_link and any(is_inside(f, target) for f in (*followed, real)):
-                    rejection = Rejection('bad_path', f'It is a link to a folder that it is in, {shown(target)}.')
+                if is_link and not paths.is_inside(target, real_root):
+                    rejection = paths.link_out(path, target)
+                elif is_folder and is_link and any(paths.is_inside(f, target) for f in (*followed, real)):
+                    rejection = Rejection('bad_path', f'It is a link to a folder that it is in, {paths.shown(target)}.')
                 elif is_folder and path.count('/') >= _MAX_DEPTH:
                     rejection = Rejection('bad_path', f'It is more than {_MAX_DEPTH} folders deep.')
                 if rejection:
@@ -215,7 +123,7 @@ def remote_stats(root: str) -> dict[str, FileStat]:
 
 def files_error(error: Exception) -> str:
     """What the operating system or a file system of Beam's says, as part of a sentence."""
-    return shown(str(getattr(error, 'strerror', None) or error)).rstrip('.')
+    return paths.shown(str(getattr(error, 'strerror', None) or error)).rstrip('.')
 
 
 def local_stat(path: str) -> FileStat:
@@ -227,11 +135,9 @@ def local_stat(path: str) -> FileStat:
     return FileStat(status.st_size, status.st_mtime_ns)
 
 
-# Opening.
-
 def exists(root: str, path: str) -> bool:
     """Whether there is such a file."""
-    if is_remote(root):
+    if is_url(root):
         return remote_files.exists(posixpath.join(root, path))
     return os.path.exists(os.path.join(root, path))
 
@@ -240,17 +146,17 @@ def open_file(root: str, path: str) -> io.BufferedIOBase:
     """A file of the root, an annotation or an archive, to read in binary. ConfigError where that can't be."""
     full = posixpath.join(root, path)
     try:
-        path = safe_path(path)
-        if is_remote(root):
+        path = paths.safe_path(path)
+        if is_url(root):
             if not remote_files.exists(full):
                 raise ConfigError(f'{path} in {root} is not there.')
             return remote_files.open_file(full)
-        Links(root).check(path)
+        paths.Links(root).check(path)
         if not stat.S_ISREG(os.stat(full).st_mode):  # a pipe would block
             raise ConfigError(f'{path} in {root} is a folder, a device or a pipe, not a file.')
         return open(full, 'rb')
     except Rejection as rejection:
-        raise ConfigError(f'{shown(path)} in {root} cannot be taken: {rejection.detail}') from rejection
+        raise ConfigError(f'{paths.shown(path)} in {root} cannot be taken: {rejection.detail}') from rejection
     except ConfigError:
         raise
     except Exception as error:  # each of Beam's file systems raises its own

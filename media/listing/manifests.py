@@ -6,7 +6,7 @@ import dataclasses
 import json
 
 from media.entries import Entry
-from media.listing import files
+from media.listing import files, paths
 from media.listing.collector import (
     Collector,
     clean_extra,
@@ -114,7 +114,8 @@ class _Header:
 
     def wanted(self) -> str:
         data = self._collector.data
-        labels = list(data.label_groups) or [data.columns.label or ('labels' if data.label_kind == 'multi' else 'label')]
+        label = data.columns.label or ('labels' if data.label_kind == 'multi' else 'label')
+        labels = list(data.label_groups) or [label]
         return ' and '.join([data.columns.path, *labels]) + f' (and may have {data.columns.split})'
 
     def read(self, fields: list[str]):
@@ -126,7 +127,7 @@ class _Header:
             labels = ['labels']
         for needed in (names.path, *(labels or [None]), *names.extra):
             if columns.count(needed) != 1:
-                shown = ', '.join(files.shown(c, 40) for c in columns[:20] if c)
+                shown = ', '.join(paths.shown(c, 40) for c in columns[:20] if c)
                 raise ConfigError(f'{self._where} needs the columns {self.wanted()}'
                                   f'{", and " + ", ".join(names.extra) if names.extra else ""}, each once; its first '
                                   f'line has: {shown or "nothing"}.')
@@ -143,7 +144,7 @@ class _Header:
         try:
             if len(fields) != len(self.columns):
                 raise Rejection('bad_row', f'It has {len(fields):,} fields; the first line has {len(self.columns):,}.')
-            path = files.safe_path(fields[self._path].strip())
+            path = paths.safe_path(fields[self._path].strip())
             if self._groups:
                 labels = grouped_labels(zip(self._label_names, (fields[i] for i in self._labels)))
             elif self._may_be_several:
@@ -168,7 +169,7 @@ class _Header:
         path, column = '', len(fields) - 1
         if self._path is not None and self._path < column:
             try:
-                path = files.safe_path(fields[self._path].strip())
+                path = paths.safe_path(fields[self._path].strip())
             except Rejection:
                 pass
         reason = 'bad_label' if column in self._labels else 'bad_row'
@@ -227,7 +228,7 @@ def _add_json(collector: Collector, where: str, line: str):
             path = ''
             raise Rejection('bad_path', f'It has no text at {names.path}.')
         safe, path = path, ''
-        path = files.safe_path(safe.strip())
+        path = paths.safe_path(safe.strip())
         entry = make_entry(collector, path, json_labels(collector, row), _text_or_none(row, names.split),
                            row.get(names.start), row.get(names.end), json_extra(collector, row))
     except Rejection as rejection:
@@ -241,7 +242,7 @@ def json_object(text: str) -> dict:
     try:
         row = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Rejection('bad_row', f'It is not JSON: {files.shown(str(error))}.') from error
+        raise Rejection('bad_row', f'It is not JSON: {paths.shown(str(error))}.') from error
     if not isinstance(row, dict):
         raise Rejection('bad_row', 'It is no JSON object.')
     return row
@@ -263,7 +264,7 @@ def _label_text(value) -> str:
     if value is None:
         return ''
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise Rejection('bad_label', f'The label {files.shown(repr(value), 40)} is neither text nor a whole number.')
+        raise Rejection('bad_label', f'The label {paths.shown(repr(value), 40)} is neither text nor a whole number.')
     return str(value)
 
 
@@ -277,5 +278,5 @@ def json_extra(collector: Collector, row: dict) -> list[tuple[str, str]]:
 def _text_or_none(row: dict, key: str) -> str | None:
     value = row.get(key) if key else None
     if value is not None and not isinstance(value, str):
-        raise Rejection('bad_row', f'The {key} {files.shown(repr(value), 40)} is no text.')
+        raise Rejection('bad_row', f'The {key} {paths.shown(repr(value), 40)} is no text.')
     return value

@@ -11,7 +11,7 @@ import os
 import re
 
 from media.entries import Entry
-from media.listing import files
+from media.listing import files, paths
 from media.listing.collector import SPLITS, Collector
 from media.listing.folders import media_endings
 from media.listing.manifests import json_extra, json_labels, json_object, make_entry
@@ -76,7 +76,7 @@ class _Shard:
                     self._reject(member.name, member.rejection)
                     continue
                 try:
-                    name = files.safe_path(member.name)
+                    name = paths.safe_path(member.name)
                 except Rejection as rejection:
                     self._reject(member.name, rejection)
                     continue
@@ -92,7 +92,7 @@ class _Shard:
                     self._reject(name, Rejection('bad_row', f'Other members of {key} lie elsewhere in the archive; '
                                                             'pack them side by side (tar --sort=name).'))
                 elif ending.lower() in parts or len(parts) >= _MAX_PARTS:
-                    self._reject(name, Rejection('duplicate', f'{key} has more than one .{files.shown(ending, 40)}, or '
+                    self._reject(name, Rejection('duplicate', f'{key} has more than one .{paths.shown(ending, 40)}, or '
                                                               f'more than {_MAX_PARTS} members.'))
                 else:
                     parts[ending.lower()] = (name, member, self._content(ending.lower(), member))
@@ -149,7 +149,7 @@ class _Shard:
             raise Rejection('bad_label', 'It has no label beside it: a .cls, .txt or .json with "label" or "labels".')
         split = row.get(names.split) if names.split else None
         if split is not None and not isinstance(split, str):
-            raise Rejection('bad_row', f'Its {names.split} {files.shown(json.dumps(split), 40)} is no text.')
+            raise Rejection('bad_row', f'Its {names.split} {paths.shown(json.dumps(split), 40)} is no text.')
         return make_entry(collector, self._path, labels, split or self._split, row.get(names.start), row.get(names.end),
                           json_extra(collector, row), offset=member.offset, length=member.size, member=name)
 

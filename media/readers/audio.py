@@ -324,9 +324,9 @@ def _frames(container, stream, source: _Source, origin: float, start: float, con
             raise Rejection('truncated', 'A packet of its sound is cut off.')
         try:
             frames = packet.decode()
-        except av.error.InvalidDataError as refused:
+        except av.error.InvalidDataError as damaged:
             # Right behind the jump the decoder may lack what came before.
-            error = None if now is None or now < start else refused
+            error = None if now is None or now < start else damaged
             if error and not raw:
                 raise
             continue
@@ -419,7 +419,7 @@ def _check_seconds(seconds: float, limits: Limits):
 
 # What is stored.
 
-@np.errstate(over='ignore', invalid='ignore')  # What is not finite is refused, without a warning before.
+@np.errstate(over='ignore', invalid='ignore')  # What is not finite is rejected, without a warning before.
 def _resampled(blocks, source: _Source, limits: Limits) -> np.ndarray:
     """Blocks of (Hz, [samples]) -> [samples] int16 at 16 kHz."""
     parts, resampler, count, held = [], None, 0, None

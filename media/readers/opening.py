@@ -9,6 +9,7 @@ from typing import BinaryIO
 from media import remote_files
 from media.rejections import Rejection, too_large
 from model_code.data import Limits
+from model_code.file_io import is_url
 
 _SMALL = 1 << 18  # bytes: read in one go, cheaper than a buffered file
 
@@ -20,7 +21,7 @@ def open_media(path, limits: Limits, offset: int = 0, length: int = -1) -> Binar
     (the range has more than limits.bytes; 0: no limit).
     """
     path = os.fspath(path)
-    file, size = _open_remote(path) if isinstance(path, str) and remote_files.is_remote(path) else _open_local(path)
+    file, size = _open_remote(path) if isinstance(path, str) and is_url(path) else _open_local(path)
     try:
         if length < 0:
             length = max(0, size - offset)

@@ -127,7 +127,7 @@ class _Frames:
         self._open()
 
     def _open(self):
-        # FFmpeg counts the padding as well: twice, so that what is refused is refused by our own words where it can be.
+        # FFmpeg counts the padding as well: twice, so that what is rejected is rejected in our own words.
         most = {'max_pixels': str(2 * self._limits.pixels + (1 << 16))}
         # MPEG streams take no options: PyAV 16 has room only for those of the streams that a header lists, and crashes.
         self._container, stream = self._open_with({} if self._demuxer.startswith('mpeg') else most)
@@ -154,8 +154,8 @@ class _Frames:
         """(container, its video stream)."""
         self._file.seek(0)
         # The demuxer by name: FFmpeg would else try playlists and other forms that open further files; what names
-        # others within (a MOV's data references) finds them refused.
-        container = av.open(self._file, format=self._demuxer, metadata_errors='replace', io_open=_refuse,
+        # others within (a MOV's data references) finds them forbidden.
+        container = av.open(self._file, format=self._demuxer, metadata_errors='replace', io_open=_forbid,
                             options=options)
         for stream in container.streams.video:
             if not stream.disposition & av.stream.Disposition.attached_pic:  # no cover of an album
@@ -301,7 +301,8 @@ class _Pictures:
         self._still = self._still and np.abs(small - self._first).max() <= _STILL
 
     def notes(self) -> tuple[str, ...]:
-        return ('black',) * bool(self._black) + ('still',) * bool(self._still and self._count > 1)
+        odd = {'black': self._black, 'still': self._still and self._count > 1}
+        return tuple(word for word, is_so in odd.items() if is_so)
 
 
 def _displayed_size(width: int, height: int, aspect: float, short_side: int) -> tuple[int, int]:
@@ -336,5 +337,5 @@ def _header_seconds(container, stream) -> tuple[float | None, bool]:
         return (container.duration / av.time_base if container.duration else None), False
 
 
-def _refuse(url, flags, options):
+def _forbid(url, flags, options):
     raise PermissionError('A video file may not open another file.')

@@ -9,6 +9,7 @@ import time
 from media import open_entry, readers, remote_files
 from media.rejections import Rejection
 from media.sandbox import protocol
+from model_code.file_io import is_url
 
 # Memory is address space: 64 million pixels at 8 bytes, several times over, and the libraries.
 MEMORY_BYTES = 6 << 30
@@ -28,7 +29,7 @@ def main():
     start = protocol.Start(**requests.next())
     _bound_resources()
     read, spec, limits = readers.load(start.reader), start.load_spec(), start.load_limits()
-    if remote_files.is_remote(start.root):
+    if is_url(start.root):
         remote_files.use_options(start.beam_args)
     answers.write(protocol.frame({'ready': True}))
     answers.flush()

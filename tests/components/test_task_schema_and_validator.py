@@ -172,6 +172,12 @@ def test_too_many_rejected_files_stop_the_run_and_the_first_ten_are_named(tmp_pa
     _check(tmp_path / '2', testing.changed(IMAGE, max_rejected_share=0.22), ['cat', 'dog'], good, found=_rejected(12))
 
 
+def test_where_every_file_is_rejected_the_run_stops_and_says_so(tmp_path):
+    message = _stopped(tmp_path, IMAGE, ['cat', 'dog'], {'train': [], 'eval': []}, found=_rejected(12))
+    assert message.startswith('Task pets: 12 of 12 files (100.0%) could not be read')
+    assert 'Task pets, split train: it is empty.' in message and 'Task pets, split eval: it is empty.' in message
+
+
 def test_media_in_train_and_eval_stop_the_run_unless_they_may(tmp_path):
     def copies(findings):
         findings.add_copies([(b'1', 'train/left/0.png', 'train', ('cat',)), (b'1', 'eval/copy.png', 'eval', ('cat',))])

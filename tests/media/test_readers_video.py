@@ -116,7 +116,7 @@ def test_the_form_follows_from_the_content_not_from_a_guess():
 
 def test_what_a_file_names_is_not_opened():
     with pytest.raises(PermissionError, match='another file'):
-        video._refuse('file:///etc/passwd', 1, {})
+        video._forbid('file:///etc/passwd', 1, {})
 
 
 @pytest.mark.parametrize('matrix', ['bt709', 'smpte170m'])
