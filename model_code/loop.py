@@ -17,12 +17,12 @@ from model_code.checkpoints import Checkpoints, stop_if_disk_full
 from model_code.errors import PipelineStop
 from model_code.logger import logger
 from model_code.polyvit import PolyViT
+from model_code.progress import Progress
 from model_code.settings import TrainingConfig
 from model_code.strategy import is_chief, workers
 from model_code.summaries import Summaries
 from model_code.tasks import Mixture
 
-PROGRESS_EVERY_S = 5.0
 CHECKPOINT_EVERY_S = 600.0
 HISTORY_LENGTH = 2_000  # steps written to history.json at most: a curve needs no more
 STEPS_PER_CALL = 64  # at most, and no more than take a second
@@ -30,49 +30,38 @@ STEPS_PER_CALL = 64  # at most, and no more than take a second
 SUMMARIES_DIR = 'tensorboard'
 
 
-class Progress:
-    """Says every few seconds how far training is, how fast, how long it still takes, and each task's recent loss.
+class StepProgress:
+    """The progress of training, with each task's recent loss.
 
     A task's first step traces its function, which takes longer than hundreds of later ones: it does not count in the
     rate, or the first estimates would be hours.
     """
 
-    def __init__(self, total_steps: int, clock=time.monotonic):
-        self._total, self._clock = total_steps, clock
-        self._previous = self._said = clock()
-        self._counted_steps, self._counted_seconds = 0, 0.0
+    def __init__(self, total_steps: int, done: int = 0, clock=time.monotonic):
+        self._progress = Progress(total_steps, 'steps', self._say, done=done, clock=clock)
         self._losses = {}
         self.step_seconds = {}
 
-    def update(self, done: int, task: str, loss: float, steps: int = 1):
-        """After `steps` steps of a task, the last of them the done-th; loss: the last one's."""
-        now = self._clock()
-        if task in self._losses:
-            self._counted_steps += steps
-            self._counted_seconds += now - self._previous
-            self.step_seconds[task] = (now - self._previous) / steps
-        self._previous = now
+    def update(self, task: str, loss: float, steps: int = 1):
+        """After `steps` steps of a task; loss: the last one's."""
+        timed = task in self._losses
         self._losses[task] = 0.9 * self._losses.get(task, loss) + 0.1 * loss
-        if now - self._said < PROGRESS_EVERY_S and done < self._total:
-            return
-        self._said = now
-        losses = ', '.join(f'{name} {value:.3f}' for name, value in sorted(self._losses.items()))
-        logger.info('training: step %d of %d (%d%%), %sloss: %s', done, self._total, 100 * done // self._total,
-                    self._speed(self._total - done), losses)
+        seconds = self._progress.add(steps, timed)
+        if timed:
+            self.step_seconds[task] = seconds / steps
 
     def pause(self):
         """What was done since the last update was no step."""
-        self._previous = self._clock()
+        self._progress.pause()
 
-    def _speed(self, steps_left: int) -> str:
-        if not self._counted_steps:
-            return 'the first steps take longest; '
-        rate = self._counted_steps / max(1e-9, self._counted_seconds)
-        return f'{rate:.1f} steps/s, {_minutes(steps_left / rate)} left; '
+    def finish(self):
+        """After the last step."""
+        self._progress.finish()
 
-
-def _minutes(seconds: float) -> str:
-    return f'{seconds:.0f} s' if seconds < 90 else f'{seconds / 60:.0f} min'
+    def _say(self, text: str):
+        losses = ', '.join(f'{name} {value:.3f}' for name, value in sorted(self._losses.items()))
+        slow = '' if self._progress.rate else '; the first steps take longest'
+        logger.info('training: %s%s; loss: %s', text, slow, losses)
 
 
 def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, datasets: dict[str, Callable],
@@ -142,7 +131,7 @@ class _Training:
             logger.info('training: goes on at step %d of %d, from the checkpoint %s', self._first, self._total,
                         self._checkpoints.latest)
         logger.info('training: tensorboard --logdir %s', os.path.join(self._directory, SUMMARIES_DIR))
-        self._progress = Progress(self._total)
+        self._progress = StepProgress(self._total, self._first)
         self._start = self._saved = time.monotonic()
         self._seconds_before = self._history['seconds']
         step = self._first
@@ -171,7 +160,9 @@ class _Training:
         for i in range(count):
             self._check_finite(step + i, name, losses[i], norms[i], rates[i])
             self._record(step + i, name, float(losses[i]), float(rates[i]), float(norms[i]))
-        self._progress.update(step + count, name, float(losses[-1]), count)
+        self._progress.update(name, float(losses[-1]), count)
+        if step + count == self._total:
+            self._progress.finish()
         return step + count
 
     def _longest(self, name: str) -> int:

@@ -7,7 +7,6 @@ import tensorflow as tf
 from model_code import file_io
 from model_code.tasks import Task
 
-
 STRIP, STRIP_HEIGHT = 8, 112  # frames, pixels
 
 

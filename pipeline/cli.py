@@ -161,7 +161,7 @@ def _data_check(parsed) -> int:
     import json
     config = _load(parsed)
     from pipeline import data_check
-    found = data_check.check_config(config, progress=data_check.Progress())
+    found = data_check.check_config(config, progress=data_check.ProgressLine())
     print(json.dumps(found, indent=1) if parsed.json else data_check.render(found))
     return DONE if found['ok'] else FAILED
 
@@ -193,6 +193,7 @@ def _compile(parsed):
 
 def _report(parsed):
     import json
+
     from pipeline import run_record, summary
     last = run_record.read(parsed.root)
     decision = json.loads(pathlib.Path(last['components']['BlessingGate']['outputs']['blessing'][0],

@@ -1,9 +1,9 @@
 """`polyvit data check`: reads all media of a config as a run does; says what is rejected, and whether a run stops."""
 
 import sys
-import time
 
 from media import checks as media_checks
+from model_code.progress import Progress
 from pipeline import checks
 
 
@@ -18,27 +18,29 @@ def check_config(config, progress=lambda *unused: None) -> dict:
     return {'config': config.name, 'ok': all(task['ok'] for task in tasks), 'tasks': tasks}
 
 
-class Progress:
+class ProgressLine:
     """A line on standard error, redrawn on a terminal, else a new one every ten seconds."""
 
-    def __init__(self, stream=None, clock=time.monotonic):
-        self._stream, self._clock = stream or sys.stderr, clock
+    def __init__(self, stream=None):
+        self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
-        self._task, self._start, self._said = '', 0.0, 0.0
+        self._task = ''
 
     def __call__(self, task: str, done: int, total: int):
-        now = self._clock()
         if task != self._task:
-            self._task, self._start, self._said = task, now, now
-        if done < total and now - self._said < (0.2 if self._terminal else 10.0):
+            self._task = task
+            self._progress = Progress(total, 'files', self._print, 0.2 if self._terminal else 10.0)
+        self._progress.add(done - self._progress.done)
+        if done == total:
+            self._progress.finish()
+
+    def _print(self, text: str):
+        line = f'{self._task}: {text}'
+        if not self._terminal:
+            print(line, file=self._stream, flush=True)
             return
-        self._said = now
-        rate = done / max(1e-3, now - self._start)
-        left = f', {(total - done) / rate:.0f} s left' if rate and done < total else ''
-        line = f'{task}: {done:,} of {total:,} files{left}'
-        end = '\n' if done == total or not self._terminal else ''
-        print(f'\r{line:<70}{end}' if self._terminal else line, end='' if self._terminal else '\n', file=self._stream,
-              flush=True)
+        ended = self._progress.done == self._progress.total
+        print(f'\r{line}\x1b[K', end='\n' if ended else '', file=self._stream, flush=True)
 
 
 def render(result: dict) -> str:

@@ -9,7 +9,7 @@ import re
 import time
 import traceback
 
-from model_code import model_directory
+from model_code import model_directory, words
 from model_code.errors import ConfigError, PipelineStop
 from pipeline import checks, environment, fingerprints, run_record, summary, terminal
 from pipeline.config import PipelineConfig
@@ -66,8 +66,8 @@ def run(config: PipelineConfig, debug: bool = False, say_next: bool = True) -> i
 def _run(config, facts, key, screen, log_path, started, debug, say_next) -> int:
     files = sum(sum(c.values()) for c in facts.counts.values())
     tasks = config.mixture.tasks
-    screen.print(f'polyvit run {config.name}: {len(tasks)} task{"s"[:len(tasks) != 1]}, {files:,} files, '
-                 f'{config.mixture.total_steps:,} training steps')
+    screen.print(f'polyvit run {config.name}: {words.count(len(tasks), "task")}, {words.count(files, "file")}, '
+                 f'{words.count(config.mixture.total_steps, "training step")}')
     screen.print(f'Everything goes to {summary.short(config.run_root)}; the log of this run is '
                  f'{summary.short(log_path)}')
     screen.start('Loading the libraries')
@@ -75,7 +75,7 @@ def _run(config, facts, key, screen, log_path, started, debug, say_next) -> int:
     try:
         pipeline = _build(config, facts, key)
         from pipeline import observed_runner
-        screen.finish(summary.duration(time.monotonic() - started))
+        screen.finish(words.duration(time.monotonic() - started))
         screen.set_total(len(pipeline.components))
         observed_runner.run(pipeline, progress)
     except Exception as error:
@@ -115,7 +115,7 @@ class _Progress:
 
     def finished(self, node, record):
         self.records[node] = record
-        self._screen.finish('cached' if record.cached else summary.duration(record.seconds))
+        self._screen.finish('cached' if record.cached else words.duration(record.seconds))
 
     def failed(self, node, error):
         self.failure = self.failure or (node, error)
@@ -169,7 +169,7 @@ def _summarise(config, records, screen, log_path, started, say_next) -> int:
             *summary.place_lines({
                 'model': str(config.serving_dir / version) if version else '', 'report': report,
                 'log': str(log_path)}),
-            f'time    {summary.duration(time.monotonic() - started)}, {cached} of {len(records)} steps from the cache',
+            f'time    {words.duration(time.monotonic() - started)}, {cached} of {len(records)} steps from the cache',
             *(['', *summary.next_lines(config, version, decision['blessed'], report)] if say_next or code else [])]:
         screen.print(line)
     run_record.write(config, records, code, log_path, report=report, version=version)

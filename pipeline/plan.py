@@ -9,7 +9,9 @@ import dataclasses
 import math
 import textwrap
 
-from model_code import modalities
+from humanize import metric, naturalsize
+
+from model_code import modalities, words
 from model_code.errors import ConfigError
 
 # Sustained FLOP/s of two CPU cores, which demo configs train on.
@@ -179,18 +181,6 @@ def make_plan(config, facts=None, media_bytes: int | None = None, accelerators: 
         hours_accelerators=flops / accelerators.rate / 3600)
 
 
-def _count(value: float) -> str:
-    """1234567 -> '1.23 M'."""
-    for limit, suffix in ((1e18, ' E'), (1e15, ' P'), (1e12, ' T'), (1e9, ' G'), (1e6, ' M'), (1e3, ' k')):
-        if value >= limit:
-            return f'{value / limit:.3g}{suffix}' if value / limit < 1000 else f'{value / limit:.0f}{suffix}'
-    return f'{value:g}'
-
-
-def _hours(hours: float) -> str:
-    return f'{hours * 60:.1f} minutes' if hours < 1 else f'{hours:,.1f} hours'
-
-
 def render(plan: Plan) -> str:
     """The plan as text for a terminal, at most 120 columns."""
     lines = [f'Plan of {plan.config}', '',
@@ -199,7 +189,7 @@ def render(plan: Plan) -> str:
     for r in plan.tasks:
         lines.append(f'{r.name:<18}{r.modality:<10}{r.classes or "?":>8}{r.tokens:>8,}{r.examples or "?":>10}'
                      f'{r.batch_size:>7}{r.steps:>9,}{r.share:>7.1%}{f"{r.epochs:.1f}" if r.epochs else "?":>8}'
-                     f'{_count(r.step_flops):>12}{_count(r.total_flops):>10}')
+                     f'{metric(r.step_flops):>12}{metric(r.total_flops):>10}')
     if any(not r.classes for r in plan.tasks):
         lines.append('? is known when the data are there; heads are counted without these classes.')
     tokenizers = ', '.join(f'{name} {count:,}' for name, count in plan.tokenizer_parameters.items())
@@ -216,14 +206,15 @@ def render(plan: Plan) -> str:
         f'{plan.ratio:.2f} times as many ({plan.plain_vit_ratio:.2f} times, if each is counted as a plain ViT of 224 '
         'pixels without a head)',
         f'Steps             {plan.total_steps:,}, of them {plan.warmup_steps:,} warm-up',
-        f'FLOPs             {_count(plan.total_flops)} in training',
-        f'Storage           model {_count(plan.model_bytes)}B, each checkpoint {_count(plan.checkpoint_bytes)}B, media '
-        + (f'{_count(plan.media_bytes)}B, and about as much again for the examples of each lane'
-           if plan.media_bytes is not None else 'not in reach'),
-        f'Time              {_hours(plan.hours_accelerators)} on {a.count} accelerator{"s"[:a.count != 1]}, '
-        f'{_hours(plan.hours_cpu)} on two CPU cores',
-        f'                  (training alone; assumes {_count(a.flops)}FLOP/s an accelerator at a utilisation of '
-        f'{a.utilisation:g}, and a sustained {_count(CPU_RATE)}FLOP/s of two cores; '
+        f'FLOPs             {metric(plan.total_flops)} in training',
+        f'Storage           model {naturalsize(plan.model_bytes)}, each checkpoint '
+        f'{naturalsize(plan.checkpoint_bytes)}, '
+        + ('media not in reach' if plan.media_bytes is None else
+           f'media {naturalsize(plan.media_bytes)}, and about as much again for the examples of each lane'),
+        f'Time              {words.duration(3600 * plan.hours_accelerators)} on {words.count(a.count, "accelerator")}, '
+        f'{words.duration(3600 * plan.hours_cpu)} on two CPU cores',
+        f'                  (training alone; assumes {metric(a.flops, "FLOP/s")} an accelerator at a utilisation of '
+        f'{a.utilisation:g}, and a sustained {metric(CPU_RATE, "FLOP/s")} of two cores; '
         'change it by --flops, --utilisation, --accelerators)']
     wrap = textwrap.TextWrapper(width=118, subsequent_indent=' ' * 18, break_on_hyphens=False)
     return '\n'.join(wrap.fill(line) if len(line) > 118 else line for line in lines)

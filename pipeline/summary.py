@@ -18,10 +18,6 @@ def short(path) -> str:
     return relative if len(relative) < len(str(path)) else str(path)
 
 
-def duration(seconds: float) -> str:
-    return f'{seconds:.1f} s' if seconds < 60 else f'{int(seconds // 60)} min {int(seconds % 60):02d} s'
-
-
 def task_rows(decision: dict) -> list[str]:
     """A line a task of the gate's decision.json: metrics, floor, the model being served, change, verdict."""
     lines = [f'{"task":<18}{"metrics":<52}{"floor":>8}{"serving":>9}{"change":>9}  verdict']

@@ -11,8 +11,8 @@ import time
 from rich.console import Console
 from rich.text import Text
 
+from model_code import words
 from model_code.logger import logger
-from pipeline import summary
 
 
 class Screen:
@@ -94,9 +94,9 @@ class Screen:
                     continue
                 seconds = time.monotonic() - self._since
                 if self._status:
-                    self._status.update(Text(f'{self._running}{summary.duration(seconds)}'))
+                    self._status.update(Text(f'{self._running}{words.duration(seconds)}'))
                 elif time.monotonic() - self._news >= self.QUIET_SECONDS:
-                    self.print(f'        still running, {summary.duration(seconds)}')
+                    self.print(f'        still running, {words.duration(seconds)}')
 
 
 class _ScreenHandler(logging.Handler):

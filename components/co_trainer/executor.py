@@ -7,16 +7,26 @@ import os
 from typing import Any
 
 import tensorflow as tf
-import tf_keras
 import tensorflow_transform as tft
+import tf_keras
 from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components.specs import task_input
-from model_code import (evaluation, export, initialisation, input_pipeline, loop, modalities, model_directory, polyvit,
-                        strategy)
+from model_code import (
+    evaluation,
+    export,
+    initialisation,
+    input_pipeline,
+    loop,
+    modalities,
+    model_directory,
+    polyvit,
+    strategy,
+    words,
+)
 from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
@@ -73,8 +83,8 @@ def _name_leftovers(unfinished: str, key: str):
     others = [name.rstrip('/') for name in tf.io.gfile.listdir(unfinished)] if tf.io.gfile.exists(unfinished) else []
     others = sorted(name for name in others if name != key)
     if others:
-        logger.info('training: %s holds %d other training(s) that did not finish: %s. Where none is running, they can '
-                    'be deleted.', unfinished, len(others), ', '.join(others))
+        logger.info('training: %s holds %s that did not finish: %s. Where none is running, they can be deleted.',
+                    unfinished, words.count(len(others), 'other training'), ', '.join(others))
 
 
 def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingConfig,

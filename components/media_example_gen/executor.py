@@ -5,8 +5,6 @@ import contextlib
 import itertools
 import math
 import os
-import threading
-import time
 from typing import Iterator
 
 import apache_beam as beam
@@ -30,6 +28,7 @@ from model_code.data import Source
 from model_code.errors import PipelineStop
 from model_code.logger import logger
 from model_code.modalities import get_modality
+from model_code.progress import Progress
 from model_code.serialization import from_json
 
 # Examples whose digests are compared in one place: some megabytes of a worker's memory.
@@ -37,8 +36,6 @@ BUCKET_EXAMPLES = 50_000
 
 # Media is compressed already; deflate finds a few percent, at its lowest level for a quarter of the time.
 _TFRECORD_OPTIONS = tf.io.TFRecordOptions(compression_type='GZIP', compression_level=1)
-
-PROGRESS_EVERY_S = 5.0
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -131,7 +128,8 @@ class _WriteShard(beam.DoFn):
     def setup(self):
         source = self._source
         self._decoder = Decoder(source.data.folder, source.modality, self._spec, source.data.limits, self._beam_args)
-        self._progress = self._shared_progress.acquire(lambda: Progress(source.name, self._total))
+        self._progress = self._shared_progress.acquire(
+            lambda: Progress(self._total, 'files', lambda text: logger.info('%s: read %s', source.name, text)))
 
     def teardown(self):
         if self._decoder is not None:
@@ -153,30 +151,6 @@ class _WriteShard(beam.DoFn):
             buckets[int.from_bytes(copy[0][:4], 'big') % self._buckets].append(copy)
         for pair in buckets.items():
             yield beam.pvalue.TaggedOutput('digests', pair)
-
-
-class Progress:
-    """Says every few seconds how many files of a task are read, how fast, and how long it still takes.
-
-    Of the files that this process reads: on one machine they are all of them.
-    """
-
-    def __init__(self, task: str, total: int, clock=time.monotonic, say=logger.info):
-        self._task, self._total, self._clock, self._say = task, total, clock, say
-        self._start = self._said = clock()
-        self._done = 0
-        self._lock = threading.Lock()
-
-    def add(self, count: int):
-        with self._lock:
-            self._done += count
-            now = self._clock()
-            if now - self._said < PROGRESS_EVERY_S:
-                return
-            self._said = now
-            rate = self._done / (now - self._start)
-            self._say('%s: read %s of %s files (%d%%), %.0f a second, %.0f s left', self._task, f'{self._done:,}',
-                      f'{self._total:,}', 100 * self._done // self._total, rate, (self._total - self._done) / rate)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ import math
 
 from markupsafe import Markup
 
+from model_code import words
+
 WIDTH, HEIGHT = 330, 170
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 24
 
@@ -83,11 +85,11 @@ def line_chart(lines: list[Line], title: str) -> Markup:
         _, y = place(0, value)
         parts.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
                             '<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(
-                                LEFT, WIDTH - RIGHT, y, y, LEFT - 6, y + 3.5, short_number(value)))
+                                LEFT, WIDTH - RIGHT, y, y, LEFT - 6, y + 3.5, words.short_number(value)))
     for value in ticks(0, x_high):
         x, _ = place(value, 0)
         parts.append(Markup('<text x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
-            x, HEIGHT - 8, 'middle' if value < x_high * 0.97 else 'end', short_number(value)))
+            x, HEIGHT - 8, 'middle' if value < x_high * 0.97 else 'end', words.short_number(value)))
     for line in kept:
         path = ' '.join('{:.1f},{:.1f}'.format(*place(x, y)) for x, y in line.points)
         parts.append(Markup('<polyline class="{}" points="{}"/>').format(line.css, path))
@@ -97,9 +99,9 @@ def line_chart(lines: list[Line], title: str) -> Markup:
 
 def bullet(value: float | None, floor: float, baseline: float | None, good: bool) -> Markup:
     """A bar from 0 to 1: filled to `value` in the verdict's colour, a tick at the floor, a ring at the baseline."""
-    title = f'value {short_number(value) if value is not None else "unknown"}, floor {short_number(floor)}'
+    title = f'value {words.short_number(value) if value is not None else "unknown"}, floor {words.short_number(floor)}'
     if baseline is not None:
-        title += f', being served {short_number(baseline)}'
+        title += f', being served {words.short_number(baseline)}'
     parts = [Markup('<rect class="track" x="0" y="5" width="200" height="10" rx="5"/>')]
     if value is not None:
         width = 200 * min(max(value, 0.0), 1.0)
@@ -113,17 +115,3 @@ def bullet(value: float | None, floor: float, baseline: float | None, good: bool
             min(max(200 * baseline, 5), 195)))
     return Markup('<svg class="bullet" viewBox="0 0 200 20" preserveAspectRatio="xMinYMid" role="img" '
                   'aria-label="{0}"><title>{0}</title>{1}</svg>').format(title, Markup('').join(parts))
-
-
-def short_number(value: float) -> str:
-    """At most four significant digits; thousands as k, millions as M; small numbers in powers of ten."""
-    if value == 0:
-        return '0'
-    size = abs(value)
-    if size < 0.001:
-        return f'{value:.1e}'.replace('e-0', 'e-')
-    for scale, unit in ((1e9, 'G'), (1e6, 'M'), (1e4, 'k')):
-        if size >= scale:
-            divisor = 1e3 if unit == 'k' else scale
-            return f'{value / divisor:.3g}{unit}'
-    return f'{value:.4g}'

@@ -5,6 +5,7 @@ import os
 import jinja2
 
 from components.report import charts
+from model_code import words
 
 # More rows than these make a page that nobody reads; the files that they came from have all.
 MAX_LABELS = 16
@@ -39,7 +40,7 @@ def render(decision: dict, history: dict, card: dict, data: list[dict]) -> str:
         tasks=[_task_row(task) for task in decision['tasks']],
         losses=_loss_charts(history, names, colours),
         rates=_rate_chart(history, names, colours),
-        peak=charts.short_number(max((s['learning_rate'] for s in history.get('steps', [])), default=0)),
+        peak=words.short_number(max((s['learning_rate'] for s in history.get('steps', [])), default=0)),
         trained=trained(history),
         data=[_data_card(entry) for entry in data],
         parameters=_parameters(card.get('parameters')),
@@ -67,14 +68,10 @@ def verdict(decision: dict) -> str:
 
 
 def trained(history: dict) -> str:
-    """'310 steps in 1 min 1 s', '' where nothing is known."""
+    """'310 steps in 1 minute and 1 second', '' where nothing is known."""
     if not history.get('total_steps'):
         return ''
-    seconds = round(history.get('seconds') or 0)
-    hours, minutes = seconds // 3600, seconds % 3600 // 60
-    parts = [f'{hours} h' if hours else '', f'{minutes} min' if minutes else '', '' if hours else f'{seconds % 60} s']
-    steps = history['total_steps']
-    return f'{steps:,} step{"s" if steps != 1 else ""} in {" ".join(p for p in parts if p)}'
+    return f'{words.count(history["total_steps"], "step")} in {words.duration(history.get("seconds") or 0)}'
 
 
 def _task_row(task: dict) -> dict:
@@ -101,7 +98,7 @@ def _loss_charts(history: dict, names: list[str], colours: dict[str, str]) -> li
             [charts.Line(list(zip(xs, losses)), f'raw {colours[name]}'),
              charts.Line(list(zip(xs, smoothed)), f'curve {colours[name]}')], f'Training loss of {name}')
         if chart:
-            result.append({'name': name, 'chart': chart, 'last': charts.short_number(smoothed[-1])})
+            result.append({'name': name, 'chart': chart, 'last': words.short_number(smoothed[-1])})
     return result
 
 
@@ -160,8 +157,8 @@ def _words(metric: str) -> str:
         metric, metric.replace('_', ' '))
 
 
-def _and(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f'{", ".join(words[:-1])} and {words[-1]}'
+def _and(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f'{", ".join(parts[:-1])} and {parts[-1]}'
 
 
 def _environment() -> jinja2.Environment:

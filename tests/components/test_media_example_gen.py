@@ -163,15 +163,6 @@ def test_a_shard_that_fails_leaves_nothing_and_is_written_whole_at_the_next_try(
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_progress_says_how_long_it_still_takes():
-    said, now = [], [0.0]
-    progress = executor.Progress('shapes', 1_000, clock=lambda: now[0], say=lambda text, *args: said.append(text % args))
-    for now[0] in (1.0, 2.0, 5.0, 6.0, 10.0):
-        progress.add(100)
-    assert said == ['shapes: read 300 of 1,000 files (30%), 60 a second, 12 s left',
-                    'shapes: read 500 of 1,000 files (50%), 50 a second, 10 s left']
-
-
 def test_data_that_cannot_be_listed_starts_nothing(tmp_path):
     with pytest.raises(ConfigError, match='no folder'):
         _ingest(testing.image_task(tmp_path / 'data', folder=str(tmp_path / 'none')), testing.IMAGE_SPEC, tmp_path)

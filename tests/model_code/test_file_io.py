@@ -89,6 +89,6 @@ def test_a_folder_that_was_not_renamed_is_removed(tmp_path):
 
 
 def test_local_paths_need_no_tensorflow(tmp_path):
-    code = ('import sys\nfrom model_code import file_io\nfile_io.write(sys.argv[1], "x")\nfile_io.read_text(sys.argv[1])\n'
-            'assert "tensorflow" not in sys.modules')
+    code = ('import sys\nfrom model_code import file_io\nfile_io.write(sys.argv[1], "x")\n'
+            'file_io.read_text(sys.argv[1])\nassert "tensorflow" not in sys.modules')
     subprocess.run([sys.executable, '-c', code, str(tmp_path / 'a')], check=True, timeout=60)

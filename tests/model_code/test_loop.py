@@ -108,21 +108,24 @@ def test_checkpoints_are_written_by_steps_and_by_time(folder, monkeypatch):
     saved.clear()
     clock = iter(range(0, 100_000, 350))  # each look at it is 350 s after the one before
     monkeypatch.setattr(loop, 'time', type('Clock', (), {'monotonic': staticmethod(lambda: next(clock))}))
-    monkeypatch.setattr(loop, 'Progress', Silent)
+    monkeypatch.setattr(loop, 'StepProgress', Silent)
     train_images(folder, 'by_time', tasks, checkpoint_every=1_000)
     assert saved == [2, 4, 6, 7]
 
 
 class Silent:
-    """A loop.Progress that looks at no clock."""
+    """A loop.StepProgress that looks at no clock."""
 
-    def __init__(self, total_steps):
+    def __init__(self, *_):
         self.step_seconds = {}
 
     def update(self, *_):
         pass
 
     def pause(self):
+        pass
+
+    def finish(self):
         pass
 
 

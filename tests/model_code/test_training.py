@@ -141,12 +141,12 @@ def test_accumulated_gradients_are_the_sum_of_the_single_ones():
 
 def test_progress_leaves_tracing_out_of_its_estimate(caplog):
     seconds = iter([0, 60, 120, 122, 124, 126])
-    progress = loop.Progress(12, clock=lambda: next(seconds))
+    progress = loop.StepProgress(12, clock=lambda: next(seconds))
     with caplog.at_level('INFO', 'polyvit'):
-        for step, task in enumerate(['a', 'b', 'a', 'b', 'a'], start=1):
-            progress.update(step, task, 1.0)
+        for task in ('a', 'b', 'a', 'b', 'a'):
+            progress.update(task, 1.0)
     assert 'the first steps take longest' in caplog.messages[0]
-    assert caplog.messages[-1].startswith('training: step 5 of 12 (41%), 0.5 steps/s, 14 s left; loss: a 1.000')
+    assert caplog.messages[-1].startswith('training: 5 of 12 steps (41%), 0.5 steps/s, 14 seconds left; loss: a 1.000')
 
 
 def test_training_goes_on_from_its_checkpoint(tmp_path):

@@ -44,7 +44,8 @@ EDITS = [
 
 # What a component imports of libraries, and yet writes the same with any version of: bases and arguments of TFX
 # executors, message classes, what carries data, a file of labels that is read, an event file that is read.
-CARRIERS = {'apache-beam', 'protobuf', 'tensorflow-metadata', 'tensorflow-serving-api', 'markupsafe', 'grpcio', 'tfx'}
+CARRIERS = {'apache-beam', 'protobuf', 'tensorflow-metadata', 'tensorflow-serving-api', 'markupsafe', 'grpcio', 'tfx',
+            'humanize'}
 READS_WITH = {('CoTrainer', 'tensorflow-transform'), ('Report', 'tensorflow')}
 # Hands bytes to TensorFlow's file systems, and takes them back.
 FILE_SYSTEMS = 'model_code/file_io.py'

@@ -1,0 +1,27 @@
+"""Durations and counts in words, for messages and reports. (Sizes and large numbers: humanize.naturalsize, metric.)"""
+
+import humanize
+
+
+def duration(seconds: float) -> str:
+    """'4.2 seconds', '1 minute and 14 seconds', '3 hours and 20 minutes', '2 days and 5 hours'."""
+    if seconds < 10:
+        return humanize.precisedelta(seconds, format='%0.1f')
+    for unit, size, most in (('seconds', 1, 3600), ('minutes', 60, 24 * 3600), ('hours', 3600, float('inf'))):
+        if seconds < most:
+            return humanize.precisedelta(size * round(seconds / size), unit, ('months', 'years'), '%d')
+
+
+def count(number: int, noun: str) -> str:
+    """'1 task', '2,000 tasks'."""
+    return f'{number:,} {noun}' if number == 1 else f'{number:,} {noun}s'
+
+
+def short_number(value: float) -> str:
+    """At most four significant digits: '0.1235', '1500', '12 k', '3.2 M'; small numbers in powers of ten."""
+    if 0 < abs(value) < 0.001:
+        return f'{value:.1e}'.replace('e-0', 'e-')
+    for scale, unit in ((1e9, ' G'), (1e6, ' M'), (1e3, ' k')):
+        if abs(value) >= max(scale, 1e4):
+            return f'{value / scale:.3g}{unit}'
+    return f'{value:.4g}'
