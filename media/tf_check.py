@@ -20,7 +20,7 @@ def only_decodable(read: Iterable[Decoded]) -> Iterator[Decoded]:
     batch, size = [], 0
     for decoded in read:
         batch.append(decoded)
-        size += 0 if decoded.rejection else len(decoded.features['image'])
+        size += len(decoded.features['image']) if decoded.features else 0
         if len(batch) >= _BATCH_IMAGES or size >= _BATCH_BYTES:
             yield from _checked(batch)
             batch, size = [], 0
@@ -28,7 +28,7 @@ def only_decodable(read: Iterable[Decoded]) -> Iterator[Decoded]:
 
 
 def _checked(batch: list[Decoded]) -> list[Decoded]:
-    rejections = iter(undecodable([d.features['image'] for d in batch if not d.rejection]))
+    rejections = iter(undecodable([d.features['image'] for d in batch if d.features]))
     checked = []
     for decoded in batch:
         rejection = decoded.rejection or next(rejections)

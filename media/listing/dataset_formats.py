@@ -224,7 +224,7 @@ def add_vggsound(collector: Collector):
         cut = [f'{row["id"]}_{first:06d}', f'{row["id"]}_{first * 1000}_{last * 1000}',
                f'{row["id"]}_{first:06d}_{last:06d}', f'{row["id"]}_{first}']
         labels, split = collector.label_list([row['label']]), split_of(row['split'])
-        _add_clip(collector, media, row, where, labels, split, start, start + 10.0, row['id'], cut)
+        _add_clip(collector, media, row, where, labels, split, start, (start or 0.0) + 10.0, row['id'], cut)
 
     _add_csv(collector, ('id', 'start', 'label', 'split'), 0, False, add_row)
 

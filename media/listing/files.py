@@ -5,7 +5,7 @@ import io
 import os
 import posixpath
 import stat
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from media import remote_files
 from media.listing import paths
@@ -61,7 +61,7 @@ def _remote_names(root: str, endings: tuple[str, ...]):
 def _local_names(root: str, endings: tuple[str, ...], walked: Walk):
     real_root = os.path.realpath(root)
     # A folder to look into: its path, where it really is, and the real folders in which links to here were followed.
-    folders = [('', real_root, ())]
+    folders: list[tuple[str, str, tuple[str, ...]]] = [('', real_root, ())]
     while folders:
         prefix, real, followed = folders.pop()
         try:
@@ -142,7 +142,7 @@ def exists(root: str, path: str) -> bool:
     return os.path.exists(os.path.join(root, path))
 
 
-def open_file(root: str, path: str) -> io.BufferedIOBase:
+def open_file(root: str, path: str) -> BinaryIO:
     """A file of the root, an annotation or an archive, to read in binary. ConfigError where that can't be."""
     full = posixpath.join(root, path)
     try:

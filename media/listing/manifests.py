@@ -93,16 +93,16 @@ def _add_csv(collector: Collector, name: str):
         header = _Header(collector, where)
 
         def on_error(line, what, content):
-            if header.columns is None:
+            if not header.columns:
                 raise ConfigError(f'{where}: its first line is not valid CSV: {what}.')
             header.reject_line(f'line {line} of {name}', what, content)
 
         for line, fields in csv_rows(text, on_error):
-            if header.columns is None:
+            if not header.columns:
                 header.read(fields)
             else:
                 header.add(f'line {line} of {name}', fields)
-    if header.columns is None:
+    if not header.columns:
         raise ConfigError(f'{where} needs the columns {header.wanted()}; its first line has: nothing.')
 
 
@@ -110,7 +110,8 @@ class _Header:
     """The first line of a CSV manifest: which field of a row is which column."""
 
     def __init__(self, collector: Collector, where: str):
-        self._collector, self._where, self.columns = collector, where, None
+        self._collector, self._where = collector, where
+        self.columns: list[str] = []  # until `read`
 
     def wanted(self) -> str:
         data = self._collector.data
@@ -125,16 +126,16 @@ class _Header:
                                               if c in columns][:1]
         if data.label_kind == 'multi' and not names.label and 'labels' in columns:
             labels = ['labels']
-        for needed in (names.path, *(labels or [None]), *names.extra):
+        for needed in (names.path, *(labels or ['label']), *names.extra):
             if columns.count(needed) != 1:
                 shown = ', '.join(paths.shown(c, 40) for c in columns[:20] if c)
                 raise ConfigError(f'{self._where} needs the columns {self.wanted()}'
                                   f'{", and " + ", ".join(names.extra) if names.extra else ""}, each once; its first '
                                   f'line has: {shown or "nothing"}.')
         place = lambda name: columns.index(name) if name and name in columns else None
-        self.columns, self._path, self._labels = columns, place(names.path), [place(c) for c in labels]
+        self.columns, self._path, self._labels = columns, columns.index(names.path), [columns.index(c) for c in labels]
         self._split, self._start, self._end = place(names.split), place(names.start), place(names.end)
-        self._extra = [(name, place(name)) for name in names.extra]
+        self._extra = [(name, columns.index(name)) for name in names.extra]
         self._label_names, self._groups = labels, bool(data.label_groups)
         # A column named so says that there may be several: a row that has several is then wrong in a single-label task.
         self._may_be_several = labels == ['labels'] and data.label_kind != 'multi'
@@ -167,7 +168,7 @@ class _Header:
             return
         fields = next(csv.reader([line[:100_000]]), [])
         path, column = '', len(fields) - 1
-        if self._path is not None and self._path < column:
+        if self._path < column:
             try:
                 path = paths.safe_path(fields[self._path].strip())
             except Rejection:
@@ -223,12 +224,10 @@ def _add_json(collector: Collector, where: str, line: str):
         if len(line) >= _MAX_LINE:
             raise Rejection('bad_row', f'The line is over {_MAX_LINE:,} characters.')
         row = json_object(line)
-        path = row.get(names.path)
-        if not isinstance(path, str):
-            path = ''
+        given = row.get(names.path)
+        if not isinstance(given, str):
             raise Rejection('bad_path', f'It has no text at {names.path}.')
-        safe, path = path, ''
-        path = paths.safe_path(safe.strip())
+        path = paths.safe_path(given.strip())
         entry = make_entry(collector, path, json_labels(collector, row), _text_or_none(row, names.split),
                            row.get(names.start), row.get(names.end), json_extra(collector, row))
     except Rejection as rejection:

@@ -144,7 +144,7 @@ class _Shard:
         if collector.data.label_groups or any(key in row for key in keys):
             labels = json_labels(collector, row)
         elif 'cls' in text or 'txt' in text:
-            labels = collector.labels(text.get('cls', text.get('txt')).strip())
+            labels = collector.labels(text['cls' if 'cls' in text else 'txt'].strip())
         else:
             raise Rejection('bad_label', 'It has no label beside it: a .cls, .txt or .json with "label" or "labels".')
         split = row.get(names.split) if names.split else None

@@ -20,6 +20,7 @@ import av
 import numpy as np
 import soundfile
 import soxr
+from av.error import FFmpegError, InvalidDataError
 
 from media.readers import demuxers
 from media.rejections import Rejection, too_large, unsupported
@@ -59,7 +60,7 @@ def read(file, size: int, spec, limits: Limits, start: float | None, end: float 
         else:
             blocks = _by_libsndfile(source, limits, start or 0.0, end)
         samples = _resampled(blocks, source, limits)
-    except (Rejection, soundfile.LibsndfileError, av.error.FFmpegError) as error:
+    except (Rejection, soundfile.LibsndfileError, FFmpegError) as error:
         source.check()  # An error of the file itself comes before what became of it.
         raise error if isinstance(error, Rejection) else _rejection(error, source)
     source.check()
@@ -103,8 +104,8 @@ class _Source:
             raise Rejection('too_slow', f'Decoding it takes longer than {self._seconds:g} s.')
 
 
-def _rejection(error: Exception, source: _Source) -> Rejection:
-    if isinstance(error, av.error.FFmpegError):
+def _rejection(error: soundfile.LibsndfileError | FFmpegError, source: _Source) -> Rejection:
+    if isinstance(error, FFmpegError):
         if isinstance(error, OSError) and source.ended:
             return Rejection('truncated', 'It ends within a frame of its sound.')
         return Rejection('undecodable', error.strerror or str(error))
@@ -240,7 +241,7 @@ def _constant_rate(file, size: int, first: int) -> tuple[float, float] | None:
 # Decoding: generators of (Hz, [samples] float32, averaged over the channels).
 
 def _by_libsndfile(source: _Source, limits: Limits, start: float, end: float | None):
-    with soundfile.SoundFile(source) as sound:
+    with soundfile.SoundFile(source) as sound:  # pyright: ignore[reportArgumentType]  file objects are taken, too
         rate, channels = sound.samplerate, sound.channels
         _check_form(rate, channels)
         first = round(start * rate)
@@ -274,7 +275,7 @@ def _by_ffmpeg(source: _Source, demuxer: str, constant: tuple | None, limits: Li
     # In an MP3 of constant bit rate FFmpeg jumps to where a time must be, else reads all frame headers before.
     options = {'fflags': 'fastseek'} if constant else {}
     # The demuxer by name, and no other file: FFmpeg would else try playlists and other forms that open further ones.
-    with av.open(source, format=demuxer, container_options=options, metadata_errors='replace',
+    with av.open(source, 'r', format=demuxer, container_options=options, metadata_errors='replace',
                  io_open=_no_other_file) as container:
         if not container.streams.audio:
             raise Rejection('no_stream', 'It has no sound.')
@@ -294,6 +295,7 @@ def _by_ffmpeg(source: _Source, demuxer: str, constant: tuple | None, limits: Li
         # stamps are wrong.
         jumps = start > _LEAD and demuxer != 'ogg'
         if jumps:
+            assert stream.time_base  # FFmpeg gives every stream one
             container.seek(int((start - _LEAD + origin) / stream.time_base), stream=stream)
         frames = _frames(container, stream, source, origin, start if jumps else 0.0, constant)
         yield from _batches(_cut(frames, start, end, total))
@@ -324,7 +326,7 @@ def _frames(container, stream, source: _Source, origin: float, start: float, con
             raise Rejection('truncated', 'A packet of its sound is cut off.')
         try:
             frames = packet.decode()
-        except av.error.InvalidDataError as damaged:
+        except InvalidDataError as damaged:
             # Right behind the jump the decoder may lack what came before.
             error = None if now is None or now < start else damaged
             if error and not raw:
@@ -422,7 +424,7 @@ def _check_seconds(seconds: float, limits: Limits):
 @np.errstate(over='ignore', invalid='ignore')  # What is not finite is rejected, without a warning before.
 def _resampled(blocks, source: _Source, limits: Limits) -> np.ndarray:
     """Blocks of (Hz, [samples]) -> [samples] int16 at 16 kHz."""
-    parts, resampler, count, held = [], None, 0, None
+    parts, resampler, count, held = [], None, 0, np.empty(0, np.float32)
     for rate, mono in blocks:
         source.check()
         # One comparison, false for NaN too.

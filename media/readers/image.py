@@ -162,11 +162,15 @@ def _check_webp(content: bytes, limits: Limits):
     _check_size(width, height, limits)
 
 
-def _check_tiff(image: Image.Image, size: int):
+def _check_tiff(image, size: int):
     """Rejection where a strip or tile lies beyond the end of the file: libtiff would leave it black, or say less."""
     for offsets, counts in ((273, 279), (324, 325)):
-        if any(o + c > size for o, c in zip(image.tag_v2.get(offsets, ()), image.tag_v2.get(counts, ()))):
+        if any(o + c > size for o, c in zip(_tiff_tag(image, offsets, ()), _tiff_tag(image, counts, ()))):
             raise Rejection('truncated', 'The TIFF ends before its pixels.')
+
+
+def _tiff_tag(image, tag: int, default=None):
+    return image.tag_v2.get(tag, default)
 
 
 def _turn(image: Image.Image):
@@ -174,7 +178,7 @@ def _turn(image: Image.Image):
     if image.format == 'TIFF' or not any(key in image.info for key in _EXIF):
         return None
     try:
-        return _TURNS.get(image.getexif().get(_ORIENTATION))
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # Metadata that can't be read says nothing; it is no reason to lose the picture.
         return None
 
@@ -201,14 +205,14 @@ def _over_white(image: Image.Image) -> Image.Image | None:
 
 def _to_8_bit(image: Image.Image, kind: str) -> Image.Image:
     if image.mode.startswith('I;16') or image.mode == 'I' and kind == 'PNG':  # 12- or 16-bit grey: the high 8.
-        bits = image.tag_v2.get(_BITS, (16,))[0] if kind == 'TIFF' else 16
+        bits = _tiff_tag(image, _BITS, (16,))[0] if kind == 'TIFF' else 16
         # Imported here: half of the time in which a decoding process starts, and few pictures need it.
         import numpy as np
         high = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
         if kind == 'PNG' and 'transparency' in image.info:
             high[np.asarray(image) == image.info['transparency']] = 255  # over white
         # Pillow turns light and dark for 8 bits only.
-        return Image.fromarray(255 - high if kind == 'TIFF' and image.tag_v2.get(_PHOTOMETRIC) == 0 else high)
+        return Image.fromarray(255 - high if kind == 'TIFF' and _tiff_tag(image, _PHOTOMETRIC) == 0 else high)
     if image.mode in ('I', 'F', 'LAB', 'HSV'):
         raise Rejection('unsupported', f'Its pixels are of the kind {image.mode}; grey, RGB, CMYK and palettes of up '
                                        'to 16 bits are taken.')
@@ -216,9 +220,7 @@ def _to_8_bit(image: Image.Image, kind: str) -> Image.Image:
 
 
 def _notes(image: Image.Image) -> tuple[str, ...]:
-    pixels = image.load()
-    if pixels[0, 0] != pixels[image.width // 2, image.height // 2]:
+    if image.getpixel((0, 0)) != image.getpixel((image.width // 2, image.height // 2)):
         return ()  # as nearly every picture: no need to look at all pixels
-    extrema = image.getextrema()
-    bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
-    return ('one_colour',) if all(low == high for low, high in bands) else ()
+    extrema = [band.getextrema() for band in image.split()]
+    return ('one_colour',) if all(low == high for low, high in extrema) else ()

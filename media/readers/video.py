@@ -8,9 +8,14 @@ import itertools
 import math
 import struct
 import time
+from typing import BinaryIO
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from PIL import Image
 
 from media.readers import demuxers
@@ -71,7 +76,7 @@ def read(file, size: int, spec: VideoInput, limits: Limits, start: float | None 
     demuxers.check_whole(demuxer, file, size)
     try:
         return _read(_Frames(file, demuxer, limits), spec, limits, start, end)
-    except av.error.FFmpegError as error:
+    except FFmpegError as error:
         raise Rejection('undecodable', error.strerror or str(error)) from error
 
 
@@ -93,7 +98,7 @@ def _read(frames: '_Frames', spec: VideoInput, limits: Limits, start, end):
         frames.at(stop)
     finish = min(stop, frames.finish) if frames.ended else stop
     if frames.says_seconds and frames.ended:
-        promised = min(stop, frames.origin + frames.seconds)
+        promised = min(stop, frames.origin + (frames.seconds or 0))
         if promised - finish > max(_SHORT_SECONDS, _SHORT_SHARE * (promised - begin)):
             raise Rejection('truncated', f'Its header says {frames.seconds:.1f} s, its frames end '
                                          f'{promised - finish:.1f} s too early.')
@@ -120,7 +125,7 @@ class _Frames:
     stream alone. ended: the last frame was seen; finish: when it goes off display.
     """
 
-    def __init__(self, file, demuxer: str, limits: Limits):
+    def __init__(self, file: BinaryIO, demuxer: str, limits: Limits):
         self._file, self._demuxer, self._limits = file, demuxer, limits
         self._deadline = time.monotonic() + limits.decode_seconds
         self._gap = _SEEK_GAP
@@ -138,7 +143,8 @@ class _Frames:
             self._container, stream = self._open_with(most)
         if not stream.width:
             raise Rejection('undecodable', 'Its header gives no size that can be decoded.')
-        self._stream = stream
+        assert stream.time_base  # FFmpeg gives every stream one
+        self._stream, self._time_base = stream, stream.time_base
         self._check_size(stream.width, stream.height)
         stream.codec_context.options = most
         # One thread: Beam's workers read files in parallel already.
@@ -150,15 +156,15 @@ class _Frames:
         self._step = min(1.0, 1 / float(stream.average_rate or 25))
         self._restart()
 
-    def _open_with(self, options: dict):
+    def _open_with(self, options: dict[str, str]) -> tuple[InputContainer, av.VideoStream]:
         """(container, its video stream)."""
         self._file.seek(0)
         # The demuxer by name: FFmpeg would else try playlists and other forms that open further files; what names
         # others within (a MOV's data references) finds them forbidden.
-        container = av.open(self._file, format=self._demuxer, metadata_errors='replace', io_open=_forbid,
+        container = av.open(self._file, 'r', format=self._demuxer, metadata_errors='replace', io_open=_forbid,
                             options=options)
         for stream in container.streams.video:
-            if not stream.disposition & av.stream.Disposition.attached_pic:  # no cover of an album
+            if not stream.disposition & Disposition.attached_pic:  # no cover of an album
                 if stream.codec_context is None:
                     raise Rejection('unsupported', 'There is no decoder for its video stream.')
                 return container, stream
@@ -181,12 +187,12 @@ class _Frames:
                     continue
                 # Frames that are displayed before the key frame may depend on what was not decoded.
                 shown_at = packet.dts if packet.pts is None else packet.pts
-                valid_from = -math.inf if shown_at is None else float(shown_at * packet.time_base)
+                valid_from = -math.inf if shown_at is None else float(shown_at * self._time_base)
                 from_key = False
-            for frame in packet.decode():
+            for frame in self._stream.decode(packet):
                 self._check_size(frame.width, frame.height)
                 at = frame.dts if frame.pts is None else frame.pts
-                at = self._next(now) if at is None else float(at * self._stream.time_base)
+                at = self._next(now) if at is None else float(at * self._time_base)
                 if at < valid_from - _EPSILON:
                     continue
                 if frame.is_corrupt:
@@ -205,7 +211,9 @@ class _Frames:
         """When the first frame is displayed; Rejection where there is none."""
         if self._ahead is None and self._shown is None:
             self._advance()
-        return (self._shown or self._ahead)[0]
+        frame = self._shown or self._ahead
+        assert frame  # else _advance has raised
+        return frame[0]
 
     def _advance(self):
         self._shown, self._ahead = self._ahead or self._shown, next(self._source, None)
@@ -214,7 +222,7 @@ class _Frames:
         if self._shown is None:
             raise Rejection('empty', 'The video stream has no frame.')
         at, frame = self._shown
-        last = float(frame.duration * self._stream.time_base) if frame.duration else self._step
+        last = float(frame.duration * self._time_base) if frame.duration else self._step
         self.ended, self.finish = True, at + last
 
     def at(self, now: float):
@@ -226,7 +234,9 @@ class _Frames:
             self._advance()
         if self.ended and now >= self.finish - _EPSILON:
             return None
-        return (self._shown or self._ahead)[1]
+        frame = self._shown or self._ahead
+        assert frame  # else _advance has raised
+        return frame[1]
 
     def _seek(self, now: float, reached: float):
         """Goes to the last key frame before `now`; to the file's beginning where the container can't."""
@@ -237,10 +247,10 @@ class _Frames:
             if target <= self.origin:
                 break
             try:
-                self._container.seek(math.floor(target / self._stream.time_base), stream=self._stream)
+                self._container.seek(math.floor(target / self._time_base), stream=self._stream)
                 self._restart(from_key=True)
                 self._advance()
-            except (av.error.FFmpegError, Rejection) as error:
+            except (FFmpegError, Rejection) as error:
                 if isinstance(error, Rejection) and error.reason != 'empty':
                     raise
                 continue
@@ -257,13 +267,13 @@ class _Pictures:
 
     def __init__(self, short_side: int, sample_aspect_ratio: float):
         self._short_side, self._aspect = short_side, sample_aspect_ratio
-        self._scaler, self._converter = av.video.reformatter.VideoReformatter(), av.video.reformatter.VideoReformatter()
-        self._turn, self.size, self._scaled = None, None, None
+        self._scaler, self._converter = VideoReformatter(), VideoReformatter()
+        self._turn, self.size, self._scaled = None, (0, 0), (0, 0)
         self._first, self._count, self._black, self._still = None, 0, True, True
 
     def encode(self, frame) -> bytes:
         """JPEG bytes of a frame."""
-        if self.size is None:
+        if self._first is None:
             self._turn = _turn(frame)
             self._scaled = _displayed_size(frame.width, frame.height, self._aspect, self._short_side)
         image = self._rgb(frame)
@@ -286,14 +296,15 @@ class _Pictures:
             frame = self._scaler.reformat(frame, width, height, 'yuvj420p' if full else 'yuv420p', interpolation='AREA',
                                           dst_colorspace=frame.colorspace, dst_color_range=frame.color_range, **colours)
         # Destination BT.601 of full range: RGB has neither, but PyAV asks only then for the source's own.
-        frame = self._converter.reformat(frame, width, height, 'rgb24', interpolation='AREA', dst_colorspace='ITU601',
-                                         dst_color_range='JPEG', **colours)
+        frame = self._converter.reformat(frame, width, height, 'rgb24', interpolation='AREA',
+                                         dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.JPEG, **colours)
         plane = frame.planes[0]
-        image = Image.frombuffer('RGB', (width, height), plane, 'raw', 'RGB', plane.line_size, 1)
+        image = Image.frombuffer('RGB', (width, height), plane,  # pyright: ignore[reportArgumentType]  it takes any buffer
+                                 'raw', 'RGB', plane.line_size, 1)
         return image.point(_FULL_RANGE) if grey else image
 
     def _watch(self, image: Image.Image):
-        small = np.asarray(image.reduce(tuple(min(_BLOCK, side) for side in image.size)), np.int16)
+        small = np.asarray(image.reduce((min(_BLOCK, image.width), min(_BLOCK, image.height))), np.int16)
         if self._first is None:
             self._first = small
         self._count += 1
@@ -312,7 +323,8 @@ def _displayed_size(width: int, height: int, aspect: float, short_side: int) -> 
         aspect = 1.0
     sides = (width, height / aspect) if aspect > 1 else (width * aspect, height)
     scale = min(1.0, short_side / min(sides))
-    return tuple(max(1, math.floor(side * scale + 0.5)) for side in sides)
+    width, height = (max(1, math.floor(side * scale + 0.5)) for side in sides)
+    return width, height
 
 
 def _turn(frame):

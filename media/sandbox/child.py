@@ -26,7 +26,10 @@ def main():
     answers = os.fdopen(os.dup(1), 'wb', buffering=1 << 18)
     os.dup2(2, 1)
     requests = _Requests(0)
-    start = protocol.Start(**requests.next())
+    first = requests.next()
+    if first is None:
+        return
+    start = protocol.Start(**first)
     _bound_resources()
     read, spec, limits = readers.load(start.reader), start.load_spec(), start.load_limits()
     if is_url(start.root):

@@ -64,7 +64,7 @@ class Decoder:
         self._limits = limits.for_modality(modality)
         self._start = protocol.Start.of(root, get_modality(modality).reader_module, spec, self._limits, beam_args)
         self._command = command
-        self._child = None
+        self._child: _Child | None = None
 
     def read(self, entries: Iterable[Entry]) -> Iterator[Decoded]:
         """One answer per entry, in their order. Raises RuntimeError where no child can be started."""
@@ -120,6 +120,7 @@ class Decoder:
 
     def _answer(self, entry: Entry) -> Decoded | None:
         """The child's answer; None where it has died or is late."""
+        assert self._child is not None  # the entry was sent to it
         try:
             header, body = self._child.receive(self._limits.decode_seconds + _GRACE_SECONDS)
         except (EOFError, TimeoutError) as error:
@@ -132,6 +133,7 @@ class Decoder:
 
     def _lost(self, entry: Entry) -> Decoded:
         """Ends the child, and says what it did with `entry`."""
+        assert self._child is not None
         child, self._child = self._child, None
         late = isinstance(self._failure, TimeoutError)
         child.close()
@@ -151,8 +153,10 @@ class _Child:
         path = os.pathsep.join([str(_PROJECT), *(folder or os.getcwd() for folder in sys.path)])
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,
                                          env=os.environ | {'PYTHONPATH': path}, bufsize=0)
+        assert self._process.stdin and self._process.stdout
+        self._requests, self._answers = self._process.stdin, self._process.stdout
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._process.stdout, selectors.EVENT_READ)
+        self._selector.register(self._answers, selectors.EVENT_READ)
         self._buffer, self._taken = b'', 0
         self.send(start.frame())
         try:
@@ -164,7 +168,7 @@ class _Child:
 
     def send(self, request: bytes):
         try:
-            self._process.stdin.write(request)
+            self._requests.write(request)
         except BrokenPipeError:
             pass  # it has died: the next answer says so
 
@@ -179,7 +183,7 @@ class _Child:
         while len(self._buffer) - self._taken < count:
             if not self._selector.select(max(0.0, deadline - time.monotonic())):
                 raise TimeoutError
-            read = os.read(self._process.stdout.fileno(), 1 << 20)
+            read = os.read(self._answers.fileno(), 1 << 20)
             if not read:
                 raise EOFError
             self._buffer, self._taken = self._buffer[self._taken:] + read, 0
@@ -200,14 +204,14 @@ class _Child:
 
     def close(self):
         """Ends the process, gently where it is waiting for work, and waits for it."""
-        self._process.stdin.close()
+        self._requests.close()
         try:
             self._process.wait(0.5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._selector.close()
-        self._process.stdout.close()
+        self._answers.close()
 
 
 def _first(entries: Iterator[Entry], most: int, most_bytes: int) -> list[Entry]:
