@@ -1,5 +1,6 @@
 """Checkpoints of model, optimiser and step. A save cut short, or files damaged since, are never loaded."""
 
+import contextlib
 import errno
 import os
 import re
@@ -74,23 +75,20 @@ class Checkpoints:
         self.latest = self._manager.save(checkpoint_number=steps_done)
 
 
-class stop_if_disk_full:
-    """A context: no space left while writing to `directory` is a PipelineStop that says where and what to do."""
-
-    def __init__(self, directory: str):
-        self._directory = directory
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
+@contextlib.contextmanager
+def stop_if_disk_full(directory: str):
+    """A context for what is written to `directory`: no space left is a PipelineStop that says where and what to do."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
         # TensorFlow's file systems say it in the message, Python's in the number.
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) or isinstance(
-            error, tf.errors.OpError) and re.search('No space left|Disk quota exceeded', error.message)
-        if full:
-            raise PipelineStop(
-                f'Training stopped: there is no space left to write to {self._directory}. Make some, and run the same '
-                'command again: it goes on from the newest checkpoint there.') from error
+        full = (re.search('No space left|Disk quota exceeded', error.message) if isinstance(error, tf.errors.OpError)
+                else error.errno in (errno.ENOSPC, errno.EDQUOT))
+        if not full:
+            raise
+        raise PipelineStop(
+            f'Training stopped: there is no space left to write to {directory}. Free some, and run the same command '
+            'again: training goes on from its newest checkpoint.') from error
 
 
 def _newest_first(directory: str) -> list[str]:

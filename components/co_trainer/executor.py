@@ -27,6 +27,7 @@ from model_code import (
     strategy,
     words,
 )
+from model_code.checkpoints import stop_if_disk_full
 from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
@@ -93,7 +94,8 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
     """Trains from the newest checkpoint in checkpoint_dir, exports to export_dir, leaves the run in model_run_dir.
 
     Returns the history (loop.train). The exported model computes in float32 whatever config.precision. Of several
-    workers only the chief exports, and moves the checkpoints.
+    workers only the chief exports, and moves the checkpoints. Raises PipelineStop as loop.train does, and where there
+    is no space left for what is written.
     """
     distribution = strategy.make_strategy(config)  # before TensorFlow's first operation: see there
     check_batches(mixture.tasks, distribution.num_replicas_in_sync)
@@ -107,7 +109,8 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
         model = polyvit.PolyViT(mixture, classes, model_config, groups)
         if config.initial_checkpoint:
             initialisation.initialise(model, config.initial_checkpoint, config.inflation, vocabularies)
-    tf.io.gfile.makedirs(checkpoint_dir)
+    with stop_if_disk_full(checkpoint_dir):
+        tf.io.gfile.makedirs(checkpoint_dir)
     datasets = {
         task.name: functools.partial(input_pipeline.train_dataset, task, classes[task.name], model_config,
                                      train_files[task.name], config.seed + index, counts_dir=checkpoint_dir)
@@ -130,16 +133,17 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
     log_mel = {task.name: (float(firsts[task.name]['log_mel_mean']), float(firsts[task.name]['log_mel_stddev']))
                for task in mixture.tasks if task.modality == 'audio'}
     samples = {task.name: _media(task, firsts[task.name]) for task in mixture.tasks}
-    export.save(export.ServedModel(model, mixture, vocabularies, log_mel), export_dir, card, samples)
-
-    tf.io.gfile.makedirs(model_run_dir)
-    tf.io.gfile.rename(os.path.join(checkpoint_dir, loop.SUMMARIES_DIR),
-                       os.path.join(model_run_dir, loop.SUMMARIES_DIR), overwrite=True)
-    tf.io.gfile.rename(checkpoint_dir, os.path.join(model_run_dir, 'checkpoints'), overwrite=True)
-    # Beside the checkpoints: whoever starts from them learns which classes and inputs they are of.
-    tf.io.gfile.copy(model_directory.card_path(export_dir), os.path.join(model_run_dir, model_directory.CARD_FILE),
-                     overwrite=True)
-    loop.write_history(model_run_dir, history)
+    with stop_if_disk_full(export_dir):
+        export.save(export.ServedModel(model, mixture, vocabularies, log_mel), export_dir, card, samples)
+    with stop_if_disk_full(model_run_dir):
+        loop.write_history(model_run_dir, history)
+        # Beside the checkpoints: whoever starts from them learns which classes and inputs they are of.
+        tf.io.gfile.copy(model_directory.card_path(export_dir), os.path.join(model_run_dir, model_directory.CARD_FILE),
+                         overwrite=True)
+        # Last: until here the same training, started again, finds its checkpoints.
+        tf.io.gfile.rename(os.path.join(checkpoint_dir, loop.SUMMARIES_DIR),
+                           os.path.join(model_run_dir, loop.SUMMARIES_DIR), overwrite=True)
+        tf.io.gfile.rename(checkpoint_dir, os.path.join(model_run_dir, 'checkpoints'), overwrite=True)
     return history
 
 

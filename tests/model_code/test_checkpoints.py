@@ -3,7 +3,6 @@
 import glob
 import os
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import tf_keras
 from model_code import checkpoints, file_io, loop, summaries
 from model_code.checkpoints import Checkpoints, stop_if_disk_full
 from model_code.errors import PipelineStop
+from tests import testing
 
 
 class Model(tf.Module):
@@ -162,38 +162,12 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path, bad):
     assert sorted(p.name for p in tmp_path.glob('ckpt-*.index')) == ['ckpt-1.index', 'ckpt-2.index']
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A folder on a real file system of 256 kB, which is gone with the process in whose mount namespace it is."""
-    script = 'mount -t tmpfs -o size=256k small "$1" && echo mounted && exec sleep 600'
-    try:
-        process = subprocess.Popen(
-            ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', script, 'sh', tmp_path],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    except FileNotFoundError:
-        pytest.skip('needs the command unshare')
-    with process:
-        try:
-            if process.stdout.readline() != b'mounted\n':
-                pytest.skip('needs a system where anyone may mount in a namespace of his own')
-            yield f'/proc/{process.pid}/root{tmp_path}'
-        finally:
-            process.kill()
-
-
-def fill(directory, leave: int = 0):
-    """Leaves so many bytes of a small disk."""
-    with open(f'{directory}/ballast', 'wb', buffering=0) as file:
-        free = os.statvfs(directory).f_bavail * os.statvfs(directory).f_frsize
-        file.write(bytes(free - leave))
-
-
 def test_a_full_disk_while_a_checkpoint_is_written(small_disk):
     model, saved = make(small_disk)
     saved.save(1)
-    fill(small_disk)
+    testing.fill_disk(small_disk)
     model.kernel.assign_add(tf.ones([3, 4]))
-    with pytest.raises(PipelineStop, match=f'no space left to write to {small_disk}. .*goes on from the newest'):
+    with pytest.raises(PipelineStop, match=f'no space left to write to {small_disk}. .*goes on from its newest'):
         with stop_if_disk_full(small_disk):
             saved.save(2)
     assert restored(small_disk) == (1, {0.0})
@@ -209,7 +183,7 @@ def test_a_full_disk_while_a_checkpoint_is_written(small_disk):
 
 def test_a_full_disk_while_history_is_written(small_disk):
     loop.write_history(small_disk, {'steps': [], 'seconds': 1.0})
-    fill(small_disk)
+    testing.fill_disk(small_disk)
     with pytest.raises(PipelineStop, match='no space left'):
         with stop_if_disk_full(small_disk):
             loop.write_history(small_disk, {'steps': [], 'seconds': 2.0})
@@ -221,7 +195,7 @@ def test_a_full_disk_while_event_files_are_written(small_disk):
     writer = summaries.Summaries(f'{small_disk}/tensorboard', 0)
     writer.scalars(0, {'loss': 1.0})
     writer.flush()
-    fill(small_disk)
+    testing.fill_disk(small_disk)
     with pytest.raises(PipelineStop, match='no space left'):
         with stop_if_disk_full(small_disk):
             for step in range(1, 400):

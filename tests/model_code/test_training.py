@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -214,6 +215,28 @@ def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
     assert card['parameters']['total'] == sum(v.numpy().size for v in model.trainable_variables)
     warm_up = list(tf.data.TFRecordDataset(str(tmp_path / 'model/assets.extra/tf_serving_warmup_requests')))
     assert len(warm_up) == len(names)
+
+
+def test_a_full_disk_while_the_model_is_exported(tmp_path, train_files, small_disk):
+    def train(export_dir, model_run_dir):
+        return executor.co_train(
+            mixture=Mixture(TASKS[:1]), model_config=CONFIG, config=TrainingConfig(warmup_steps=2),
+            train_files=train_files, eval_files=train_files, vocabularies=VOCABULARIES,
+            checkpoint_dir=str(tmp_path / 'unfinished'), model_run_dir=model_run_dir, export_dir=export_dir, card={})
+
+    again = 'Free some, and run the same command again: training goes on from its newest checkpoint.'
+    with pytest.raises(PipelineStop, match=f'no space left to write to {small_disk}/model. {again}'):
+        train(f'{small_disk}/model', str(tmp_path / 'run'))
+    shutil.rmtree(f'{small_disk}/model')
+    testing.fill_disk(small_disk)
+    with pytest.raises(PipelineStop, match=f'no space left to write to {small_disk}/run. {again}'):
+        train(str(tmp_path / 'model'), f'{small_disk}/run')
+    newest = tf.train.latest_checkpoint(tmp_path / 'unfinished')
+    written = os.stat(f'{newest}.index').st_mtime_ns
+    history = train(str(tmp_path / 'model'), str(tmp_path / 'run'))
+    assert len(history['steps']) == TASKS[0].recipe.steps
+    kept = tmp_path / 'run/checkpoints' / f'{os.path.basename(newest)}.index'
+    assert os.stat(kept).st_mtime_ns == written, 'it was trained anew'
 
 
 def test_an_unknown_label_has_the_id_minus_one():
