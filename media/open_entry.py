@@ -12,7 +12,7 @@ from media.entries import Entry
 from media.listing import paths
 from media.rejections import Rejection
 from model_code import data
-from model_code.file_io import is_url
+from model_code.urls import is_url
 
 
 def open_entry(root: str, entry: Entry, limits: data.Limits) -> BinaryIO:

@@ -12,11 +12,9 @@ import shutil
 import typing
 import uuid
 
+from model_code.urls import is_url
+
 TEMPORARY = '.tmp-'
-
-
-def is_url(path: str) -> bool:
-    return '://' in path
 
 
 def exists(path: str) -> bool:

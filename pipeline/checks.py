@@ -10,8 +10,8 @@ from media import listing, remote_files
 from media.verdict import remarks, stops
 from model_code import settings
 from model_code.errors import ConfigError
-from model_code.file_io import is_url
 from model_code.logger import logger
+from model_code.urls import is_url
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ import pathlib
 import sys
 
 from model_code.errors import ConfigError, PipelineStop
+from model_code.urls import is_url
 from pipeline import __version__, environment
 
 DONE, FAILED, WRONG = 0, 1, 2
@@ -135,7 +136,7 @@ def _load(parsed):
         raise
     except Exception as error:  # a config is a person's code: whatever it raises
         raise ConfigError(f'The config {parsed.config} cannot be loaded: {type(error).__name__}: {error}.') from error
-    if getattr(parsed, 'root', None) and '://' not in parsed.root:
+    if getattr(parsed, 'root', None) and not is_url(parsed.root):
         config = dataclasses.replace(config, root=str(pathlib.Path(parsed.root).absolute()))
     return config
 
@@ -161,9 +162,9 @@ def _data_check(parsed) -> int:
     import json
     config = _load(parsed)
     from pipeline import data_check
-    found = data_check.check_config(config, progress=data_check.ProgressLine())
-    print(json.dumps(found, indent=1) if parsed.json else data_check.render(found))
-    return DONE if found['ok'] else FAILED
+    result = data_check.check_config(config, progress=data_check.ProgressLine())
+    print(json.dumps(result, indent=1) if parsed.json else data_check.render(result))
+    return DONE if result['ok'] else FAILED
 
 
 def _plan(parsed):

@@ -10,6 +10,7 @@ one without a model. Base directories may be URLs; no TensorFlow for local ones.
 import os
 
 from model_code import file_io, model_directory
+from model_code.urls import is_url
 
 MAX_VERSION = 2 ** 63 - 1
 
@@ -21,7 +22,7 @@ def list_versions(base_path: str) -> dict[int, str]:
         path = os.path.join(base_path, name)
         # An object store has no directories to ask for.
         if (name.isascii() and name.isdecimal() and int(name) <= MAX_VERSION
-                and (file_io.is_url(path) or os.path.isdir(path))):
+                and (is_url(path) or os.path.isdir(path))):
             versions[int(name)] = path
     return dict(sorted(versions.items()))
 

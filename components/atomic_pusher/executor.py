@@ -14,6 +14,7 @@ from tfx.utils import io_utils, proto_utils
 from model_code import file_io, model_directory
 from model_code.errors import PipelineStop
 from model_code.logger import logger
+from model_code.urls import is_url
 from serving import version_directories
 
 
@@ -57,7 +58,7 @@ def push(model_dir: str, serving_dir: str, card_additions: dict) -> str:
     place, saved_model.pb last, which is what servers wait for. card_additions: keys added to the copy's model card.
     """
     fileio.makedirs(serving_dir)
-    if file_io.is_url(serving_dir):
+    if is_url(serving_dir):
         version = next_version(serving_dir)
         _write(model_dir, os.path.join(serving_dir, version), card_additions)
         return version

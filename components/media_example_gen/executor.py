@@ -30,6 +30,7 @@ from model_code.logger import logger
 from model_code.modalities import get_modality
 from model_code.progress import Progress
 from model_code.serialization import from_json
+from model_code.urls import is_url
 
 # Examples whose digests are compared in one place: some megabytes of a worker's memory.
 BUCKET_EXAMPLES = 50_000
@@ -53,7 +54,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         rejected = artifact_utils.get_single_instance(output_dict['rejected'])
 
         beam_args = tuple(self._beam_pipeline_args or ())
-        if file_io.is_url(source.data.folder):
+        if is_url(source.data.folder):
             remote_files.use_options(beam_args)
         listed = listing.list_media(source)
         stats = listing.file_stats(source, listed.entries)

@@ -17,7 +17,7 @@ from media.listing.collector import SPLITS, Collector, hashed_split  # noqa: F40
 from media.rejections import Rejection
 from model_code.data import Source
 from model_code.errors import ConfigError
-from model_code.file_io import is_url
+from model_code.urls import is_url
 
 # In place of media_fingerprint's, for a pipeline that is compiled where the data are out of reach.
 RUNTIME_FINGERPRINT = 'runtime'

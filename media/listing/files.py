@@ -11,7 +11,7 @@ from media import remote_files
 from media.listing import paths
 from media.rejections import Rejection
 from model_code.errors import ConfigError
-from model_code.file_io import is_url
+from model_code.urls import is_url
 
 MAX_FILES = 20_000_000  # of one task: about 6 GB of names and entries
 _MAX_DEPTH = 16  # folders below the data folder

@@ -6,7 +6,7 @@ import re
 import stat
 
 from media.rejections import Rejection
-from model_code.file_io import is_url
+from model_code.urls import is_url
 
 _MAX_PATH = 4096  # characters
 

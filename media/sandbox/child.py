@@ -9,7 +9,7 @@ import time
 from media import open_entry, readers, remote_files
 from media.rejections import Rejection
 from media.sandbox import protocol
-from model_code.file_io import is_url
+from model_code.urls import is_url
 
 # Memory is address space: 64 million pixels at 8 bytes, several times over, and the libraries.
 MEMORY_BYTES = 6 << 30

@@ -140,7 +140,8 @@ def test_the_real_readers_pass_the_schema(tmp_path):
 
 def test_the_schema_has_the_labels_domain_and_how_many_there_may_be(tmp_path):
     artifact = _artifact(standard_artifacts.Schema, tmp_path)
-    schema_executor.Executor().Do({}, {'schema': [artifact]}, {'source': to_json(IMAGE.source), 'classes': '["cat", "dog"]'})
+    schema_executor.Executor().Do({}, {'schema': [artifact]},
+                                  {'source': to_json(IMAGE.source), 'classes': '["cat", "dog"]'})
     schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(artifact.uri))
     label = next(f for f in schema.feature if f.name == 'label')
     assert list(schema.string_domain[0].value) == ['cat', 'dog'] and label.domain == 'label'

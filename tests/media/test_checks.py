@@ -11,12 +11,12 @@ def test_names_alone_count_every_file_as_if_it_could_be_read(tmp_path):
     with open(tmp_path / 'manifest.csv', 'a') as manifest:
         manifest.write('../secret.wav,low,train\n')
     listed = listing.list_media(task.source)
-    found = checks.check_names(listed)
-    assert found.examples == {split: sum(e.split == split for e in listed.entries) for split in ('train', 'eval')}
-    assert found.total == len(listed.entries) + 1 and list(found.rejected) == ['bad_path']
-    assert found.duplicates == Tally() and found.notes == {}
+    findings = checks.check_names(listed)
+    assert findings.examples == {split: sum(e.split == split for e in listed.entries) for split in ('train', 'eval')}
+    assert findings.total == len(listed.entries) + 1 and list(findings.rejected) == ['bad_path']
+    assert findings.duplicates == Tally() and findings.notes == {}
     read = checks.check_media(task.source, task.checks, testing.AUDIO_SPEC, workers=1)
-    assert set(read['rejected']) == {'bad_path', 'unsupported'} and read['total'] == found.total
+    assert set(read['rejected']) == {'bad_path', 'unsupported'} and read['total'] == findings.total
 
 
 def test_several_processes_find_what_one_finds(tmp_path):
@@ -27,7 +27,8 @@ def test_several_processes_find_what_one_finds(tmp_path):
     task = testing.image_task(tmp_path / 'unused', folder=str(tmp_path / 'media'), max_rejected_share=0.004)
     said = []
     one = checks.check_media(task.source, task.checks, testing.IMAGE_SPEC, workers=1)
-    three = checks.check_media(task.source, task.checks, testing.IMAGE_SPEC, workers=3, progress=lambda *values: said.append(values))
+    three = checks.check_media(task.source, task.checks, testing.IMAGE_SPEC, workers=3,
+                               progress=lambda *values: said.append(values))
     assert three == one
     assert [line['path'] for line in one['rejected_lines']] == [f'train/b/{n}.png' for n in ('003', '301', '599')]
     assert one['duplicates']['count'] == 8 and one['total'] == 600 and not one['ok']

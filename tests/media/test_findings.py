@@ -1,8 +1,9 @@
 """Findings: what is counted and named, and what stops a run."""
 
-from media import checks, findings, verdict
+from media import checks, verdict
 from media import entries as entries_module
 from media.entries import Entry, Listing
+from media.findings import Findings, Tally
 from media.rejections import Rejection
 from media.sandbox.parent import Decoded
 from model_code.tasks import Checks
@@ -21,52 +22,52 @@ def _plain(count, label='a', split='train', start=0):
 
 
 def test_everything_ends_in_one_of_two_places_and_is_counted():
-    found, rejected = _gather(
+    findings, rejected = _gather(
         _plain(3) + _plain(2, 'b') + _plain(1, split='eval')
         + [('x', 'a', 'train', b'', Rejection('empty', 'No bytes.'))],
         [Rejection('bad_label', 'It is empty.', 'line 3')])
-    assert found.examples == {'train': 5, 'eval': 1} and found.total == 8 == 6 + len(rejected)
-    assert found.classes == {'a': {'train': 3, 'eval': 1}, 'b': {'train': 2}}
+    assert findings.examples == {'train': 5, 'eval': 1} and findings.total == 8 == 6 + len(rejected)
+    assert findings.classes == {'a': {'train': 3, 'eval': 1}, 'b': {'train': 2}}
     assert rejected == [Rejection('bad_label', 'It is empty.', 'line 3'), Rejection('empty', 'No bytes.', 'x')]
-    assert {reason: tally.count for reason, tally in found.rejected.items()} == {'bad_label': 1, 'empty': 1}
+    assert {reason: tally.count for reason, tally in findings.rejected.items()} == {'bad_label': 1, 'empty': 1}
 
 
 def test_equal_media_is_a_duplicate_a_leak_or_a_contradiction():
-    found, _ = _gather([
+    findings, _ = _gather([
         ('t1', 'a', 'train', b'1', ()), ('t2', 'a', 'train', b'1', ()),
         ('t3', 'a', 'train', b'2', ()), ('e3', 'a', 'eval', b'2', ()),
         ('t4', 'a', 'train', b'3', ()), ('t5', 'b', 'train', b'3', ()), ('e5', 'b', 'eval', b'3', ()),
         ('t6', 'a', 'train', b'4', ())])
-    assert found.duplicates == findings.Tally(2, [['e5', 't4', 't5'], ['t1', 't2']])
-    assert found.leaks == findings.Tally(2, [['e3', 't3'], ['e5', 't4']])
-    assert found.contradictions == findings.Tally(1, [['e5', 't4', 't5']])
-    stop, = verdict.stops('shapes', Checks(), found)
+    assert findings.duplicates == Tally(2, [['e5', 't4', 't5'], ['t1', 't2']])
+    assert findings.leaks == Tally(2, [['e3', 't3'], ['e5', 't4']])
+    assert findings.contradictions == Tally(1, [['e5', 't4', 't5']])
+    stop, = verdict.stops('shapes', Checks(), findings)
     assert stop.startswith('Task shapes: 2 media are both in train and in eval') and 'e3 = t3; e5 = t4' in stop
-    assert verdict.stops('shapes', Checks(allow_leaks=True), found) == []
-    assert any(line.startswith('2 media in train and in eval') for line in verdict.remarks(Checks(), found))
+    assert verdict.stops('shapes', Checks(allow_leaks=True), findings) == []
+    assert any(line.startswith('2 media in train and in eval') for line in verdict.remarks(Checks(), findings))
 
 
 def test_missing_files_have_a_limit_of_their_own():
     gone = [(f'g{i}', 'a', 'train', b'', Rejection('missing', 'There is no such file.')) for i in range(2)]
     bad = [('bad', 'a', 'train', b'', Rejection('truncated', 'It ends.'))]
-    found, _ = _gather(_plain(97) + gone + bad)
-    stop, = verdict.stops('shapes', Checks(), found)
+    findings, _ = _gather(_plain(97) + gone + bad)
+    stop, = verdict.stops('shapes', Checks(), findings)
     assert '2 of 100 files (2.0%) are missing, more than the 1.0%' in stop and 'max_missing_share' in stop
-    assert verdict.stops('shapes', Checks(max_missing_share=0.02), found) == []
-    found, _ = _gather(_plain(96) + gone + bad * 2)
-    assert 'could not be read' in verdict.stops('shapes', Checks(max_missing_share=0.02), found)[0]
+    assert verdict.stops('shapes', Checks(max_missing_share=0.02), findings) == []
+    findings, _ = _gather(_plain(96) + gone + bad * 2)
+    assert 'could not be read' in verdict.stops('shapes', Checks(max_missing_share=0.02), findings)[0]
 
 
 def test_classes_that_are_absent_or_rare():
-    found, _ = _gather(_plain(3) + _plain(1, 'b') + _plain(2, 'c', 'eval'))
-    assert verdict.rare_classes(Checks(), found) == {'c': 0}
-    stop, = verdict.stops('shapes', Checks(), found)
+    findings, _ = _gather(_plain(3) + _plain(1, 'b') + _plain(2, 'c', 'eval'))
+    assert verdict.rare_classes(Checks(), findings) == {'c': 0}
+    stop, = verdict.stops('shapes', Checks(), findings)
     assert '1 of its classes have no train example: c' in stop
     strict, classes = Checks(min_class_examples=2), ('a', 'b', 'c', 'd')
-    assert verdict.rare_classes(strict, found, classes) == {'b': 1, 'c': 0, 'd': 0}
-    stop, = verdict.stops('shapes', strict, found, classes)
+    assert verdict.rare_classes(strict, findings, classes) == {'b': 1, 'c': 0, 'd': 0}
+    stop, = verdict.stops('shapes', strict, findings, classes)
     assert '2 of its classes have no train example: c, d.' in stop
-    assert '1 classes with fewer than 2 train examples: b (1)' in verdict.remarks(strict, found)
+    assert '1 classes with fewer than 2 train examples: b (1)' in verdict.remarks(strict, findings)
 
 
 def test_labels_that_differ_only_in_their_writing():
@@ -76,9 +77,9 @@ def test_labels_that_differ_only_in_their_writing():
 
 
 def test_odd_media_is_kept_counted_and_listed():
-    found, _ = _gather([(f's{i:02d}', 'a', 'train', str(i).encode(), ('silent',)) for i in range(12)])
-    assert found.examples == {'train': 12} and verdict.stops('shapes', Checks(), found) == []
-    assert verdict.remarks(Checks(), found)[-1] == (
+    findings, _ = _gather([(f's{i:02d}', 'a', 'train', str(i).encode(), ('silent',)) for i in range(12)])
+    assert findings.examples == {'train': 12} and verdict.stops('shapes', Checks(), findings) == []
+    assert verdict.remarks(Checks(), findings)[-1] == (
         '12 silent sounds (the first 10): ' + ', '.join(f's{i:02d}' for i in range(10)))
 
 
@@ -86,9 +87,9 @@ def test_parts_merge_to_the_whole():
     rows = _plain(30) + [('x', 'b', 'train', b'', Rejection('empty', 'No bytes.'))] + [
         (f's{i:02d}', 'b', 'eval', f's{i}'.encode(), ('one_colour',)) for i in range(25)]
     whole, _ = _gather(rows)
-    merged = findings.Findings()
+    merged = Findings()
     for part in (rows[40:], rows[:7], rows[7:40]):
-        merged.merge(findings.Findings.from_dict(_gather(part)[0].to_dict()))
+        merged.merge(Findings.from_dict(_gather(part)[0].to_dict()))
     assert merged.to_dict() == whole.to_dict()
 
 

@@ -42,8 +42,8 @@ def _rejected(task):
 def test_split_folders_and_what_lies_beside_the_media(tmp_path):
     _files(tmp_path, 'train/cat/1.png', 'train/dog/2.JPG', 'test/cat/3.jpeg', 'val/dog/4.png', 'train/cat/odd.gif',
            'train/cat/.hidden.png', '.cache/cat/5.png', 'train/cat/notes.txt', 'README.md')
-    found = listing.list_media(_task(tmp_path))
-    assert found.rejected == [] and found.entries == [
+    listed = listing.list_media(_task(tmp_path))
+    assert listed.rejected == [] and listed.entries == [
         Entry('test/cat/3.jpeg', ('cat',), 'eval'), Entry('train/cat/1.png', ('cat',), 'train'),
         Entry('train/cat/odd.gif', ('cat',), 'train'), Entry('train/dog/2.JPG', ('dog',), 'train'),
         Entry('val/dog/4.png', ('dog',), 'eval')]
@@ -149,11 +149,11 @@ def test_manifests_that_are_wrong(tmp_path, text, said):
 def test_one_bad_row_is_rejected_and_the_others_are_read(tmp_path, row, path, reason, said):
     text = f'path,label,split\na.png,cat,train\n{row}\nc.png,dog,eval\n'
     (tmp_path / 'm.csv').write_bytes(text.encode('utf-8', 'surrogateescape'))
-    found = listing.list_media(_task(tmp_path, manifest='m.csv'))
-    assert [e.path for e in found.entries] == ['a.png', 'c.png']
-    assert [(line.path, line.reason) for line in found.rejected] == [(path, reason)]
-    assert said in found.rejected[0].detail and found.rejected[0].detail.startswith('Line 3 of m.csv: ')
-    assert len(found.rejected[0].detail) < 500
+    listed = listing.list_media(_task(tmp_path, manifest='m.csv'))
+    assert [e.path for e in listed.entries] == ['a.png', 'c.png']
+    assert [(line.path, line.reason) for line in listed.rejected] == [(path, reason)]
+    assert said in listed.rejected[0].detail and listed.rejected[0].detail.startswith('Line 3 of m.csv: ')
+    assert len(listed.rejected[0].detail) < 500
 
 
 def test_a_manifest_that_is_not_there_not_text_or_outside(tmp_path):
@@ -187,22 +187,22 @@ def test_a_stray_quote_does_not_swallow_the_rows_after_it(tmp_path):
     rows[10] = '010.png,"cat,train'
     rows[200] = '200.png,"a cat\nof two lines",train'
     (tmp_path / 'm.csv').write_text('path,label,split\n' + '\r'.join(rows))
-    found = listing.list_media(_task(tmp_path, manifest='m.csv'))
-    assert len(found.entries) == 298
-    assert [(line.path, line.reason) for line in found.rejected] == [
+    listed = listing.list_media(_task(tmp_path, manifest='m.csv'))
+    assert len(listed.entries) == 298
+    assert [(line.path, line.reason) for line in listed.rejected] == [
         ('200.png', 'bad_label'), ('line 12 of m.csv', 'bad_row')]
-    assert 'Line 202 of m.csv' in found.rejected[0].detail
+    assert 'Line 202 of m.csv' in listed.rejected[0].detail
 
 
 def test_rows_that_contradict_each_other_are_all_turned_away(tmp_path):
     testing.write_manifest(tmp_path, [('a.png', 'cat', 'train'), ('b.png', 'cat', 'train'), ('a.png', 'dog', 'train'),
                                       ('a.png', 'cat', 'eval'), ('b.png', ' cat', 'TRAIN')])
-    found = listing.list_media(_task(tmp_path, manifest='manifest.csv'))
-    assert [e.path for e in found.entries] == ['b.png']
-    assert [(line.path, line.reason) for line in found.rejected] == [
+    listed = listing.list_media(_task(tmp_path, manifest='manifest.csv'))
+    assert [e.path for e in listed.entries] == ['b.png']
+    assert [(line.path, line.reason) for line in listed.rejected] == [
         ('a.png', 'duplicate')] * 3 + [('line 6 of manifest.csv', 'duplicate')]
-    assert any('as cat (train), and as dog (train) in line 4' in line.detail for line in found.rejected)
-    assert len(found.entries) + len(found.rejected) == 5  # a row, a line
+    assert any('as cat (train), and as dog (train) in line 4' in line.detail for line in listed.rejected)
+    assert len(listed.entries) + len(listed.rejected) == 5  # a row, a line
 
 
 def test_segments_and_extra_columns(tmp_path):
@@ -215,11 +215,11 @@ def test_segments_and_extra_columns(tmp_path):
         ('b.wav', 'owl', 'train', '1e999', '', '', ''), ('b.wav', 'owl', 'train', 'two', '', '', ''),
         ('b.wav', 'owl', 'train', '1', '2', 'x' * 1001, '')], ('file', 'what', 'fold', 'from', 'to', 'site', 'mic'))
     task = testing.source('calls', 'audio', folder=os.fspath(tmp_path), manifest='manifest.csv', columns=columns)
-    found = listing.list_media(task)
-    assert [(e.id, e.start, e.end, e.extra) for e in found.entries] == [
+    listed = listing.list_media(task)
+    assert [(e.id, e.start, e.end, e.extra) for e in listed.entries] == [
         ('a.wav', None, None, (('site', 'wood'),)), ('a.wav#t=1.5,3', 1.5, 3.0, (('site', 'wood'), ('mic', 'x|y'))),
         ('a.wav#t=3,4.25', 3.0, 4.25, ()), ('a.wav#t=7,', 7.0, None, (('site', 'wood'),))]
-    assert [(line.path, line.reason) for line in found.rejected] == [('b.wav', 'bad_row')] * 7
+    assert [(line.path, line.reason) for line in listed.rejected] == [('b.wav', 'bad_row')] * 7
     columns = Columns(path='file', label='what', split='fold', start='from')
     image = _task(tmp_path, manifest='manifest.csv', columns=columns)
     assert {line.reason for line in listing.list_media(image).rejected} == {'duplicate'}  # an image has no seconds
@@ -230,9 +230,9 @@ def test_several_manifests_of_two_kinds(tmp_path):
     testing.write_manifest(tmp_path, [('a.png', 'cat', 'train')])
     testing.write(tmp_path, 'more/test.jsonl', '{"path": "b.png", "label": "dog", "split": "test"}\n\n'
                                                '{"path": "a.png", "label": "cat", "split": "train"}')
-    found = listing.list_media(_task(tmp_path, manifest=('manifest.csv', 'more/test.jsonl')))
-    assert [(e.path, e.split) for e in found.entries] == [('a.png', 'train'), ('b.png', 'eval')]
-    assert [line.path for line in found.rejected] == ['line 3 of more/test.jsonl']
+    listed = listing.list_media(_task(tmp_path, manifest=('manifest.csv', 'more/test.jsonl')))
+    assert [(e.path, e.split) for e in listed.entries] == [('a.png', 'train'), ('b.png', 'eval')]
+    assert [line.path for line in listed.rejected] == ['line 3 of more/test.jsonl']
 
 
 @pytest.mark.parametrize('line, labels', [
@@ -274,10 +274,10 @@ def test_json_lines(tmp_path, line, labels):
 def test_a_bad_json_line_is_rejected_and_the_others_are_read(tmp_path, line, path, reason):
     good = '{"path": "%s.wav", "label": "owl"}'
     testing.write(tmp_path, 'm.jsonl', f'{good % "a"}\n{line}\n{good % "c"}')
-    found = listing.list_media(testing.source('calls', 'audio', folder=os.fspath(tmp_path), manifest='m.jsonl'))
-    assert [e.path for e in found.entries] == ['a.wav', 'c.wav']
-    assert [(line.path, line.reason) for line in found.rejected] == [(path, reason)]
-    assert len(found.rejected[0].detail) < 500
+    listed = listing.list_media(testing.source('calls', 'audio', folder=os.fspath(tmp_path), manifest='m.jsonl'))
+    assert [e.path for e in listed.entries] == ['a.wav', 'c.wav']
+    assert [(line.path, line.reason) for line in listed.rejected] == [(path, reason)]
+    assert len(listed.rejected[0].detail) < 500
 
 
 def test_names_that_are_not_utf8_and_folders_with_a_files_name(tmp_path):
@@ -287,7 +287,8 @@ def test_names_that_are_not_utf8_and_folders_with_a_files_name(tmp_path):
         open(os.path.join(os.fsencode(tmp_path), name), 'wb').close()
     assert [e.path for e in _listed(_task(tmp_path))] == ['cat/1.png']
     assert _rejected(_task(tmp_path)) == [
-        (' /4.png', 'bad_label'), ('cat/\\xff.png', 'bad_path'), ('cat/a\\b.png', 'bad_path'), ('cat/clip.jpg', 'not_a_file'),
+        (' /4.png', 'bad_label'), ('cat/\\xff.png', 'bad_path'), ('cat/a\\b.png', 'bad_path'),
+        ('cat/clip.jpg', 'not_a_file'),
         ('cat/line\\nbreak.png', 'bad_path'), ('d\\xfeg/3.png', 'bad_path')]
     assert listing.media_fingerprint(_task(tmp_path))
 
@@ -301,14 +302,15 @@ def test_the_documentation_has_every_reason_and_split():
 
 def test_groups_of_labels_in_a_column_each(tmp_path):
     testing.write(tmp_path, 'm.csv', 'path,verb,noun\na.png,cut,onion\nb.png,cut,spring onion\nc.png,,onion\n')
-    testing.write(tmp_path, 'm.jsonl', '{"path": "d.png", "verb": "peel", "noun": "onion"}\n{"path": "e.png"}\n{"path": "f.png", "verb": "cut", "noun": ["onion", "knife"]}')
+    testing.write(tmp_path, 'm.jsonl', '{"path": "d.png", "verb": "peel", "noun": "onion"}\n{"path": "e.png"}\n'
+                                       '{"path": "f.png", "verb": "cut", "noun": ["onion", "knife"]}')
     task = testing.source('meals', 'image', folder=os.fspath(tmp_path), manifest=('m.csv', 'm.jsonl'),
                           label_kind='groups', label_groups=('verb', 'noun'))
-    found = listing.list_media(task)
-    assert [(e.path, e.labels) for e in found.entries] == [
+    listed = listing.list_media(task)
+    assert [(e.path, e.labels) for e in listed.entries] == [
         ('a.png', ('verb:cut', 'noun:onion')), ('b.png', ('verb:cut', 'noun:spring onion')),
         ('d.png', ('verb:peel', 'noun:onion'))]
-    assert [(line.path, line.reason) for line in found.rejected] == [
+    assert [(line.path, line.reason) for line in listed.rejected] == [
         ('c.png', 'bad_label'), ('e.png', 'bad_label'), ('f.png', 'bad_label')]
     with pytest.raises(ConfigError, match='columns path and verb and tool'):
         listing.list_media(testing.source('meals', 'image', folder=os.fspath(tmp_path), manifest=('m.csv', 'm.jsonl'),
@@ -331,10 +333,10 @@ def test_links_may_stay_inside_and_not_lead_out(tmp_path):
     assert _rejected(_task(data)) == [('cat/out.png', 'bad_path'), ('dog', 'bad_path')]
     testing.write_manifest(data, [('dog/2.png', 'dog', 'train'), ('cat/out.png', 'cat', 'train'),
                                   ('cat/1.png', 'cat', 'train')])
-    found = listing.list_media(_task(data, manifest='manifest.csv'))
-    assert [e.path for e in found.entries] == ['cat/1.png']
-    assert [line.path for line in found.rejected] == ['cat/out.png', 'dog/2.png']
-    assert all('link out' in line.detail for line in found.rejected)
+    listed = listing.list_media(_task(data, manifest='manifest.csv'))
+    assert [e.path for e in listed.entries] == ['cat/1.png']
+    assert [line.path for line in listed.rejected] == ['cat/out.png', 'dog/2.png']
+    assert all('link out' in line.detail for line in listed.rejected)
     (data / 'manifest.csv').unlink()
     testing.write_manifest(tmp_path, [('cat/1.png', 'cat', 'train')])
     (data / 'manifest.csv').symlink_to(tmp_path / 'manifest.csv')
@@ -347,10 +349,10 @@ def test_a_link_to_a_folder_above_does_not_go_round_for_ever(tmp_path):
     (tmp_path / 'cat/there').symlink_to('../dog')
     (tmp_path / 'dog/back').symlink_to('../cat')
     (tmp_path / 'dog/self.png').symlink_to('self.png')
-    found = listing.list_media(_task(tmp_path))
-    assert {'cat/1.png', 'dog/2.png', 'dog/self.png'} == {e.path for e in found.entries}  # the reader finds no self.png
+    listed = listing.list_media(_task(tmp_path))
+    assert {'cat/1.png', 'dog/2.png', 'dog/self.png'} == {e.path for e in listed.entries}  # reading finds out
     assert ('cat/loop', 'bad_path') in _rejected(_task(tmp_path))
-    assert len(found.rejected) < 20
+    assert len(listed.rejected) < 20
 
 
 def test_the_fingerprint_follows_every_change_and_nothing_else(tmp_path):

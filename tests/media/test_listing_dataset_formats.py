@@ -116,10 +116,10 @@ def _write(directory, kind):
 @pytest.mark.parametrize('kind', PUBLISHED)
 def test_what_is_published_is_read_as_it_is(tmp_path, kind):
     _write(tmp_path, kind)
-    found = listing.list_media(_task(tmp_path, kind))
-    assert found.entries == PUBLISHED[kind][3]
-    assert [(line.path, line.reason) for line in found.rejected] == PUBLISHED[kind][4]
-    assert all(size == 1 for size, _ in listing.file_stats(_task(tmp_path, kind), found.entries))
+    listed = listing.list_media(_task(tmp_path, kind))
+    assert listed.entries == PUBLISHED[kind][3]
+    assert [(line.path, line.reason) for line in listed.rejected] == PUBLISHED[kind][4]
+    assert all(size == 1 for size, _ in listing.file_stats(_task(tmp_path, kind), listed.entries))
 
 
 def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path):
@@ -164,9 +164,9 @@ def test_a_clip_that_is_a_link_out_is_not_opened_and_not_missing(tmp_path):
     clip = tmp_path / 'data/video/---g-1_2yQ_000001.mp4'
     clip.rename(tmp_path / 'elsewhere.mp4')
     clip.symlink_to(tmp_path / 'elsewhere.mp4')
-    found = listing.list_media(_task(tmp_path / 'data', 'vggsound'))
-    assert ('line 1 of vggsound.csv', 'bad_path') in [(line.path, line.reason) for line in found.rejected]
-    assert len(found.entries) == 2 and len(found.rejected) == 2
+    listed = listing.list_media(_task(tmp_path / 'data', 'vggsound'))
+    assert ('line 1 of vggsound.csv', 'bad_path') in [(line.path, line.reason) for line in listed.rejected]
+    assert len(listed.entries) == 2 and len(listed.rejected) == 2
 
 
 @pytest.mark.parametrize('kind, name, text, said', [
@@ -191,16 +191,17 @@ def test_annotations_that_are_none(tmp_path, kind, name, text, said):
     ('kinetics', 'x,../../etc/passwd,0,10,train,0', 'missing'), ('kinetics', 'x,"a', 'bad_row'),
     ('kinetics', 'air drumming,-aBcDeFgH_1,10,20,train,0', 'duplicate'),
     ('vggsound', 'a2345678901,-1,x,train', 'bad_row'), ('vggsound', 'a2345678901,,x,train', 'bad_row'),
-    ('vggsound', '# a comment', 'bad_row'), ('moments', '../../etc/passwd,x,1,1', 'bad_path'), ('moments', 'a/b.mp4', 'bad_row'),
+    ('vggsound', '# a comment', 'bad_row'), ('moments', '../../etc/passwd,x,1,1', 'bad_path'),
+    ('moments', 'a/b.mp4', 'bad_row'),
     ('audioset', 'a2345678901, 0.000, 10.000, ""', 'bad_label'), ('audioset', 'a, 0.0, 10.0, "/m/01abc", x', 'bad_row'),
 ])
 def test_bad_rows_of_published_files(tmp_path, kind, row, reason):
     _write(tmp_path, kind)
     name = PUBLISHED[kind][0][0]
     testing.write(tmp_path, name, PUBLISHED[kind][1][name] + row + '\n')
-    found = listing.list_media(_task(tmp_path, kind))
-    assert found.entries == PUBLISHED[kind][3]
-    assert sorted([r for _, r in PUBLISHED[kind][4]] + [reason]) == sorted(line.reason for line in found.rejected)
+    listed = listing.list_media(_task(tmp_path, kind))
+    assert listed.entries == PUBLISHED[kind][3]
+    assert sorted([r for _, r in PUBLISHED[kind][4]] + [reason]) == sorted(line.reason for line in listed.rejected)
 
 
 def _cifar(directory, kind, label_bytes):
@@ -218,14 +219,14 @@ def _cifar(directory, kind, label_bytes):
 @pytest.mark.parametrize('kind, label_bytes', [('cifar10', 1), ('cifar100', 2)])
 def test_cifar_records(tmp_path, kind, label_bytes):
     batches = _cifar(tmp_path, kind, label_bytes)
-    found = listing.list_media(_task(tmp_path, kind))
-    assert found.rejected == [] and len(found.entries) == 2 * len(batches)
-    second = next(e for e in found.entries if e.path.endswith(batches[0]) and e.member == '000001')
+    listed = listing.list_media(_task(tmp_path, kind))
+    assert listed.rejected == [] and len(listed.entries) == 2 * len(batches)
+    second = next(e for e in listed.entries if e.path.endswith(batches[0]) and e.member == '000001')
     assert second == Entry(f'cifar-binary/{batches[0]}', ('automobile',), 'train', offset=3072 + 2 * label_bytes,
                            length=3072, member='000001', record=kind)
     assert second.id == f'cifar-binary/{batches[0]}!000001'
-    assert {e.path for e in found.entries if e.split == 'eval'} == {f'cifar-binary/{batches[-1]}'}
-    assert {size for size, _ in listing.file_stats(_task(tmp_path, kind), found.entries)} == {3072}
+    assert {e.path for e in listed.entries if e.split == 'eval'} == {f'cifar-binary/{batches[-1]}'}
+    assert {size for size, _ in listing.file_stats(_task(tmp_path, kind), listed.entries)} == {3072}
     assert listing.classes_of(_task(tmp_path, kind)) == ('airplane', 'automobile')
 
 
@@ -235,11 +236,11 @@ def test_cifar_that_is_cut_wrong_or_not_all_there(tmp_path):
     batch.write_bytes(batch.read_bytes()[:-100])
     (tmp_path / 'cifar-binary/data_batch_2.bin').write_bytes(b'\7' + bytes(3072))
     (tmp_path / 'cifar-binary/data_batch_3.bin').unlink()
-    found = listing.list_media(_task(tmp_path, 'cifar10'))
-    assert [(line.path, line.reason) for line in found.rejected] == [
+    listed = listing.list_media(_task(tmp_path, 'cifar10'))
+    assert [(line.path, line.reason) for line in listed.rejected] == [
         ('cifar-binary/data_batch_1.bin!000001', 'truncated'), ('cifar-binary/data_batch_2.bin!000000', 'bad_label'),
         ('data_batch_3.bin', 'missing')]
-    assert len(found.entries) == 7
+    assert len(listed.entries) == 7
     (tmp_path / 'cifar-binary/batches.meta.txt').unlink()
     with pytest.raises(ConfigError, match='needs batches.meta.txt'):
         listing.list_media(_task(tmp_path, 'cifar10'))
@@ -276,11 +277,12 @@ def test_any_damage_of_an_annotation_ends_in_a_listing_or_a_sentence(tmp_path, k
             content[rng.randrange(len(content))] = rng.choice(b'"\n\r,\0\xff\xe9\x1b /.9') if rng.random() < 0.8 else 0
         (tmp_path / name).write_bytes(content[:rng.choice([len(content), rng.randrange(len(content))])])
         try:
-            found = listing.list_media(_task(tmp_path, kind))
+            listed = listing.list_media(_task(tmp_path, kind))
         except ConfigError as error:
             assert str(error).startswith('Task t') and str(error).endswith('.')
         else:
             listings += 1
-            assert {line.reason for line in found.rejected} <= {'bad_row', 'bad_label', 'bad_path', 'missing', 'duplicate'}
+            assert {line.reason for line in listed.rejected} <= {
+                'bad_row', 'bad_label', 'bad_path', 'missing', 'duplicate'}
         testing.write(tmp_path, name, PUBLISHED[kind][1][name])
     assert listings > 10

@@ -85,11 +85,11 @@ def test_class_folders(remote):
     testing.write(local, 'train/cat/empty.png', b'')
     testing.write(local.parent, f'{local.name} of another/train/cat/5.png', b'x')
     testing.write(local.parent, 'data +1+/train/cat/5.png', b'x')
-    found = listing.list_media(_task(data))
-    assert [(e.path, e.split) for e in found.entries] == [
+    listed = listing.list_media(_task(data))
+    assert [(e.path, e.split) for e in listed.entries] == [
         ('test/cat/2.png', 'eval'), ('train/cat/1.png', 'train'), ('train/cat/empty.png', 'train')]
-    assert found.rejected == [] and 'opened' not in FOLDER
-    stats = listing.file_stats(_task(data), found.entries)
+    assert listed.rejected == [] and 'opened' not in FOLDER
+    stats = listing.file_stats(_task(data), listed.entries)
     assert [size for size, _ in stats] == [1, 1, 0] and all(time > 0 for _, time in stats)
     seen = listing.media_fingerprint(_task(data))
     os.utime(local / 'train/cat/1.png', (1, 1))
@@ -103,10 +103,10 @@ def test_manifest_and_missing_files(remote):
                                    ('cluster://other/b.png', 'dog', 'eval')])
     testing.write(local, 'a.png', b'abc')
     task = _task(data, manifest='manifest.csv')
-    found = listing.list_media(task)
-    assert [e.path for e in found.entries] == ['a.png', 'gone.png']
-    assert [line.reason for line in found.rejected] == ['bad_path', 'bad_path']
-    assert [size for size, _ in listing.file_stats(task, found.entries)] == [3, -1]
+    listed = listing.list_media(task)
+    assert [e.path for e in listed.entries] == ['a.png', 'gone.png']
+    assert [line.reason for line in listed.rejected] == ['bad_path', 'bad_path']
+    assert [size for size, _ in listing.file_stats(task, listed.entries)] == [3, -1]
     with pytest.raises(ConfigError, match='other.csv in .* is not there'):
         listing.list_media(_task(data, manifest='other.csv'))
     with pytest.raises(ConfigError, match='leads out'):

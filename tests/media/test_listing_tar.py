@@ -38,8 +38,8 @@ def _content(directory, entry):
         return file.read(entry.length)
 
 
-def _rejected(found):
-    return [(line.path, line.reason) for line in found.rejected]
+def _rejected(listed):
+    return [(line.path, line.reason) for line in listed.rejected]
 
 
 @pytest.mark.parametrize('format', [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
@@ -52,15 +52,15 @@ def test_media_with_their_labels_beside_them(tmp_path, format):
         ('notes.md', b'not media')], format)
     _tar(tmp_path, 'val/000.tar', [('0001.jpg', b'five'), ('0001.cls', b'7')], format)
     task = _task(tmp_path)
-    found = listing.list_media(task)
-    assert found.rejected == []
-    assert [(e.id, e.labels, e.split, _content(tmp_path, e)) for e in found.entries] == [
+    listed = listing.list_media(task)
+    assert listed.rejected == []
+    assert [(e.id, e.labels, e.split, _content(tmp_path, e)) for e in listed.entries] == [
         ('set-train-000.tar!0001.jpg', ('7',), 'train', b'one'),
         ('set-train-000.tar!0002.png', ('dog',), 'train', b'two' * 400),
         ('set-train-000.tar!deep/0003.input.JPG', ('cat',), 'train', b''),
         (f'set-train-000.tar!{long}.jpg', ('7',), 'train', b'four'),
         ('val/000.tar!0001.jpg', ('7',), 'eval', b'five')]
-    assert [size for size, _ in listing.file_stats(task, found.entries)] == [3, 1200, 0, 4, 4]
+    assert [size for size, _ in listing.file_stats(task, listed.entries)] == [3, 1200, 0, 4, 4]
 
 
 def test_names_in_other_scripts_and_sizes_in_binary(tmp_path):
@@ -77,8 +77,8 @@ def test_json_says_labels_split_segment_and_extra_columns(tmp_path):
     row = {'labels': ['speech', 'inside'], 'split': 'test', 'start': 1.5, 'end': 3, 'room': 'kitchen', 'mic': 2}
     _tar(tmp_path, 'train-0.tar', [('a.wav', b'x'), ('a.json', json.dumps(row).encode()), ('b.mp4', b'y'),
                                    ('b.json', b'{"labels": ["speech"]}')])
-    found = listing.list_media(_task(tmp_path, 'audio', label_kind='multi', columns=Columns(extra=('room', 'mic'))))
-    first, second = found.entries
+    listed = listing.list_media(_task(tmp_path, 'audio', label_kind='multi', columns=Columns(extra=('room', 'mic'))))
+    first, second = listed.entries
     assert (first.labels, first.split, first.start, first.end) == (('speech', 'inside'), 'eval', 1.5, 3.0)
     assert first.extra == (('room', 'kitchen'), ('mic', '2')) and first.id == 'train-0.tar!a.wav#t=1.5,3'
     assert (second.member, second.split, second.extra) == ('b.mp4', 'train', ())
@@ -112,14 +112,15 @@ def test_members_that_cannot_be_taken_are_rejected_and_the_others_are(tmp_path):
         ('good.txt', b'apart from the others'), ('r.jpg', b'x'), ('r.jpg', b'y'), ('r.cls', b'1'),
         ('s.jpg', b'x'), ('s.json', b'[' * 60_000), ('.hidden.jpg', b'x'), ('._good.jpg', b'x'),
         ('t.jpg', b'x'), ('t.cls', b'2')])
-    found = listing.list_media(_task(tmp_path))
-    assert [e.member for e in found.entries] == ['good.jpg', 'r.jpg', 't.jpg']
-    by_name = {path.removeprefix('train.tar!')[:9]: reason for path, reason in _rejected(found)}
+    listed = listing.list_media(_task(tmp_path))
+    assert [e.member for e in listed.entries] == ['good.jpg', 'r.jpg', 't.jpg']
+    by_name = {path.removeprefix('train.tar!')[:9]: reason for path, reason in _rejected(listed)}
     assert by_name.pop('g' * 9) == 'bad_path'
     assert by_name == {
         'a.jpg': 'not_a_file', 'b.jpg': 'not_a_file', 'c.jpg': 'not_a_file', 'd.jpg': 'not_a_file',
         '../../e.j': 'bad_path',
-        '/f.jpg': 'bad_path', 'h\\n.jpg': 'bad_path', 'u\\xff.jpg': 'bad_path', 'i.jpg': 'bad_label', 'j': 'missing', 'k.jpg': 'bad_row',
+        '/f.jpg': 'bad_path', 'h\\n.jpg': 'bad_path', 'u\\xff.jpg': 'bad_path', 'i.jpg': 'bad_label', 'j': 'missing',
+        'k.jpg': 'bad_row',
         'l.jpg': 'bad_label', 'm.jpg': 'bad_row', 'n.jpg': 'bad_label', 'o.jpg': 'bad_label', 'p.jpg': 'bad_label',
         'q.jpg': 'bad_row', 'good.txt': 'bad_row', 'r.jpg (ag': 'duplicate', 's.jpg': 'bad_row'}
 
@@ -131,9 +132,9 @@ def test_sparse_members_are_refused(tmp_path):
     old.type = tarfile.GNUTYPE_SPARSE
     _tar(tmp_path, 'train.tar', [(info, b'x'), ('a.cls', b'1'), (old, b''), ('c.jpg', b'x'), ('c.cls', b'1')],
          tarfile.PAX_FORMAT)
-    found = listing.list_media(_task(tmp_path))
-    assert [e.member for e in found.entries] == ['c.jpg']
-    assert {('train.tar!a.jpg', 'unsupported'), ('train.tar!b.jpg', 'unsupported')} <= set(_rejected(found))
+    listed = listing.list_media(_task(tmp_path))
+    assert [e.member for e in listed.entries] == ['c.jpg']
+    assert {('train.tar!a.jpg', 'unsupported'), ('train.tar!b.jpg', 'unsupported')} <= set(_rejected(listed))
 
 
 def _with_size(content: bytearray, place: int, size: int | None) -> bytes:
@@ -153,15 +154,15 @@ def test_sizes_and_names_that_lie_are_bounded(tmp_path):
     path = _tar(tmp_path, 'train.tar', [('a.jpg', b'x'), ('a.cls', b'1'), ('b.jpg', b'x'), ('b.cls', b'1')])
     whole = path.read_bytes()
     path.write_bytes(_with_size(whole, 2048, 1 << 60))  # b.jpg
-    found = listing.list_media(_task(tmp_path))
-    assert [e.member for e in found.entries] == ['a.jpg']
-    assert _rejected(found) == [('train.tar', 'truncated'), ('train.tar!b.jpg', 'truncated')]
+    listed = listing.list_media(_task(tmp_path))
+    assert [e.member for e in listed.entries] == ['a.jpg']
+    assert _rejected(listed) == [('train.tar', 'truncated'), ('train.tar!b.jpg', 'truncated')]
     for kind in (b'L', b'x', b'g', b'K'):
         lying = bytearray(whole)
         lying[2048 + 156:2048 + 157] = kind
         path.write_bytes(_with_size(lying, 2048, 1 << 60))
-        found = listing.list_media(_task(tmp_path))
-        assert [e.member for e in found.entries] == ['a.jpg'] and _rejected(found) == [('train.tar', 'too_large')]
+        listed = listing.list_media(_task(tmp_path))
+        assert [e.member for e in listed.entries] == ['a.jpg'] and _rejected(listed) == [('train.tar', 'too_large')]
 
 
 def test_damaged_archives_give_what_lies_before_the_damage(tmp_path):
@@ -171,8 +172,8 @@ def test_damaged_archives_give_what_lies_before_the_damage(tmp_path):
                             (whole[:2048] + b'?' * 512 + whole[2560:], 'undecodable'),
                             (whole[:2048] + bytes(1024) + whole[2048:], 'undecodable')):
         path.write_bytes(content)
-        found = listing.list_media(_task(tmp_path))
-        assert [e.member for e in found.entries] == ['a.jpg'] and _rejected(found) == [('train.tar', reason)]
+        listed = listing.list_media(_task(tmp_path))
+        assert [e.member for e in listed.entries] == ['a.jpg'] and _rejected(listed) == [('train.tar', reason)]
     path.write_bytes(whole[:4096])  # without the zeros at the end: tolerated
     assert len(listing.list_media(_task(tmp_path)).entries) == 2
 
@@ -201,10 +202,10 @@ def test_any_damage_ends_in_entries_or_rejected_lines(tmp_path):
             if content:
                 content[rng.randrange(len(content))] = rng.randrange(256)
         path.write_bytes(content)
-        found = listing.list_media(_task(tmp_path))
-        reasons |= {line.reason for line in found.rejected}
-        assert 1 <= len(found.entries) <= 6
-        for entry in found.entries:
+        listed = listing.list_media(_task(tmp_path))
+        reasons |= {line.reason for line in listed.rejected}
+        assert 1 <= len(listed.entries) <= 6
+        for entry in listed.entries:
             assert len(_content(tmp_path, entry)) == entry.length
     assert {'truncated', 'undecodable'} <= reasons
 

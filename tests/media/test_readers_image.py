@@ -272,7 +272,7 @@ def test_a_thumbnail_does_not_hide_that_a_jpeg_is_cut():
 
 
 def test_bad_images():
-    png, jpeg = testing.image_bytes('PNG'), testing.image_bytes('JPEG')
+    png = testing.image_bytes('PNG')
     assert _reason(b'') == 'empty'
     assert _reason(png[:-30]) == 'truncated'
     assert _reason(testing.image_bytes('JPEG', size=(80, 60))[:-2]) == 'truncated'

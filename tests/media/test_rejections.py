@@ -13,7 +13,8 @@ def test_a_rejection_is_a_value():
     rejection = Rejection('empty', 'The file has no bytes.', 'a.png')
     assert rejection == Rejection('empty', 'The file has no bytes.', 'a.png')
     assert len({rejection, Rejection('empty', 'The file has no bytes.', 'a.png')}) == 1
-    for other in (Rejection('empty', 'The file has no bytes.', 'b.png'), Rejection('missing', rejection.detail, 'a.png'),
+    for other in (Rejection('empty', 'The file has no bytes.', 'b.png'),
+                  Rejection('missing', rejection.detail, 'a.png'),
                   Rejection('empty', 'It has no sample.', 'a.png'), 'empty'):
         assert rejection != other
     copy = pickle.loads(pickle.dumps(rejection))
