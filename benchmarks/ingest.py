@@ -33,8 +33,8 @@ os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
 from benchmarks import media
 from benchmarks.report import Report, chosen
-from model_code.data import Data, Limits, Source
-from model_code.modalities import MODALITIES, VideoInput
+from model_code.data import Data, Source
+from model_code.modalities import MODALITIES, Limits, VideoInput
 from model_code.serialization import from_json, to_json
 
 IN_PROCESS = ('--runner=DirectRunner', '--direct_running_mode=in_memory')

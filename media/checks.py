@@ -11,9 +11,9 @@ from media.entries import Entry, Listing
 from media.findings import Findings
 from media.rejections import Rejection
 from media.sandbox.parent import Decoded, Decoder
-from media.shards import SHARD_ENTRIES
 from media.verdict import rare_classes, remarks, spelling_variants, stops
 from model_code.data import Source
+from model_code.modalities import get_modality
 from model_code.tasks import Checks
 
 
@@ -73,7 +73,7 @@ def _read(source: Source, spec, beam_args, entries: list[Entry], workers: int, p
             decoders.append(local.decoder)
         return [one.without_features() for one in reading.decode(local.decoder, chunk, source.modality)]
 
-    size = SHARD_ENTRIES[source.modality] // 4
+    size = max(1, get_modality(source.modality).shard_entries // 4)
     chunks = (entries[i:i + size] for i in range(0, len(entries), size))
     done = 0
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:

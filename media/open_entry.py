@@ -11,11 +11,11 @@ from media import readers
 from media.entries import Entry
 from media.listing import paths
 from media.rejections import Rejection
-from model_code import data
+from model_code.modalities import Limits
 from model_code.urls import is_url
 
 
-def open_entry(root: str, entry: Entry, limits: data.Limits) -> BinaryIO:
+def open_entry(root: str, entry: Entry, limits: Limits) -> BinaryIO:
     """The entry's media as a seekable binary file: its bytes, or a PNG of a record of raw pixels.
 
     root: the task's data. Raises Rejection: missing, too_large, ...; bad_path where a link leads out of the

@@ -7,17 +7,12 @@ from media.entries import Entry
 from media.findings import Findings
 from media.rejections import Rejection
 from media.sandbox.parent import Decoded, Decoder
+from model_code.modalities import get_modality
 
 
 def decode(decoder: Decoder, entries: list[Entry], modality: str) -> Iterator[Decoded]:
-    """One Decoded per entry, in their order. Of an image TensorFlow's word counts too: it decodes them in training."""
-    decoded = decoder.read(entries)
-    if modality == 'image':
-        from media.tf_check import (
-            only_decodable,  # imports TensorFlow, which takes seconds
-        )
-        return only_decodable(decoded)
-    return decoded
+    """One Decoded per entry, in their order; what TensorFlow could not decode in training is rejected (see tf_check)."""
+    return get_modality(modality).only_decodable(decoder.read(entries))
 
 
 @dataclasses.dataclass

@@ -4,7 +4,7 @@
     not_a_file    a folder, a device or a pipe
     unreadable    the file is there, and may not be opened
     empty         no bytes, or a sound or clip without a sample or frame
-    too_large     over the task's limits on bytes, pixels, seconds or frames (model_code.data.Limits)
+    too_large     over the task's limits on bytes, pixels, seconds or frames (model_code.modalities.Limits)
     too_slow      decoding took longer than the limit
     crashed       the process that decoded it died
     unsupported   media in a form that is not read: the detail says which are

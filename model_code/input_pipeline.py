@@ -18,8 +18,6 @@ from model_code.preprocessing import audio, draws
 from model_code.settings import ModelConfig
 from model_code.tasks import Task
 
-# Encoded examples, of some kilobytes, 256 kB (8 s) and about 1 MB (10 s).
-SHUFFLE_BUFFER = {'image': 2_048, 'audio': 512, 'video': 128}
 READ_FILES = 4  # at a time
 READ_AHEAD = 8  # encoded examples
 
@@ -122,7 +120,7 @@ def _epoch(task: Task, files: list[str], seed: int, epoch: tf.Tensor) -> tf.data
     names = tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(tf.constant(files), folded))
     records = names.interleave(lambda name: tf.data.TFRecordDataset(name, compression_type='GZIP'),
                                cycle_length=READ_FILES)
-    return records.shuffle(SHUFFLE_BUFFER[task.modality], seed=tf.cast(folded[0], tf.int64),
+    return records.shuffle(modalities.get_modality(task.modality).shuffle_buffer, seed=tf.cast(folded[0], tf.int64),
                            reshuffle_each_iteration=False)
 
 

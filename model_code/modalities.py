@@ -1,8 +1,8 @@
-"""The table of modalities: what each takes in, how it is decoded, and which tokenizer reads it.
+"""The table of modalities: what each takes in, and which modules read, decode and tokenize it.
 
-A new modality is one reader (media/readers), one module in model_code/preprocessing, one
-tokenizer, one input class and one row of `MODALITIES` here. This module imports no TensorFlow: configs are checked and
-costs are planned without it.
+A new modality is a reader (media/readers), a module in model_code/preprocessing, a tokenizer, a schema, an input class,
+and a row of `MODALITIES` here. Nothing else knows modalities by name. This module imports no TensorFlow: configs are
+checked and costs are planned without it.
 """
 
 import dataclasses
@@ -101,42 +101,132 @@ class VideoInput:
 
 
 @dataclasses.dataclass(frozen=True)
-class Modality:
-    """A row of the table.
+class Limits:
+    """What a file may be at most; 0 takes the modality's own value (model_code/modalities.py)."""
+    bytes: int = 0
+    """Bytes on disk."""
+    pixels: int = 0
+    """Pixels of an image or of a video's frame."""
+    seconds: float = 0.0
+    """Seconds of the sound or video that becomes one example (the segment, where one is named)."""
+    frames: int = 0
+    """Frames stored of one video."""
+    decode_seconds: float = 0.0
+    """Seconds of the clock to read one file."""
 
-    feature: the tf.Example feature, and serving input, that holds the encoded media.
-    repeated: the feature is a list (a video's JPEG frames) rather than one value.
-    reader_module: has `read(file, size, spec, limits, start, end) -> (features, notes)` (media.readers.read_by).
-    preprocessing_module: has `decode(encoded, spec) -> tensor`, which also takes a training example's augmentations
-      and seed, and `augment(tensor, spec, augmentations, seed)`.
-    tokenizer: the class in model_code.tokenizers.
-    extensions: file name endings listed in class folders, lower case.
-    augmentations: what a task may name; `decode` or `augment` does it.
-    """
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if getattr(self, field.name) < 0:
+                raise ConfigError(f'limits: {field.name} is {getattr(self, field.name)}; it must be positive, or 0 for '
+                                  "the modality's own.")
+
+    def for_modality(self, modality: str) -> 'Limits':
+        """These limits with the zeros filled in."""
+        defaults = get_modality(modality).limits
+        return Limits(**{f.name: getattr(self, f.name) or getattr(defaults, f.name)
+                         for f in dataclasses.fields(self)})
+
+
+@dataclasses.dataclass(frozen=True)
+class Modality:
+    """A row of the table: what is to be known of a modality, and the names of the modules that do its work."""
     name: str
     input_class: type
+    """The settings of the model's input, with `shape`, `patch` and `grid` (patches along each axis)."""
     feature: str
-    repeated: bool
+    """The tf.Example feature, and serving input, that holds the encoded media."""
     reader_module: str
+    """Has `read(file, size, spec, limits, start, end) -> (features, notes)` (media.readers.read_by)."""
     preprocessing_module: str
+    """Has `decode(encoded, spec) -> tensor`, which also takes a training example's augmentations and seed, and
+    `augment(tensor, spec, augmentations, seed)`."""
     tokenizer: str
-    extensions: tuple[str, ...]
-    augmentations: tuple[str, ...]
+    """The class in model_code.tokenizers."""
+    schema: str
+    """The file in schemas/ that describes the examples."""
+    limits: Limits
+    """What a file may be where a task sets no limits. All fields that the reader looks at are given."""
+    repeated: bool = False
+    """The feature is a list (a video's JPEG frames) rather than one value."""
+    sizes: tuple[str, ...] = ()
+    """The reader's other features."""
+    endings: tuple[str, ...] = ()
+    """Name endings, lower case, of the files that are usual."""
+    other_endings: tuple[str, ...] = ()
+    """Those of further files that may hold this modality. A file of no such ending (notes.txt, Thumbs.db) is not the
+    data's; any other is listed, and read by its content."""
+    timed: bool = False
+    """An example may be a segment of a file, from one second to another."""
+    reader_fields: tuple[str, ...] = ()
+    """The input settings that the reader looks at. All others can change without reading the media again."""
+    tf_check: str = ''
+    """A function (module.function) that passes on, of what a Decoder reads, what TensorFlow can decode too."""
+    augmentations: tuple[str, ...] = ()
+    """What a task may name; `decode` or `augment` does it."""
+    mixup: bool = False
+    """Whether a task may mix its examples."""
+    statistics: tuple[str, ...] = ()
+    """Numbers over the train split that examples are normalised by, each a feature of the transformed examples."""
+    shard_entries: int = 1_024
+    """Examples in one file of MediaExampleGen's output, at most."""
+    shuffle_buffer: int = 2_048
+    """Encoded examples that are shuffled in memory in training."""
 
     @property
     def preprocessing(self) -> typing.Any:
         return importlib.import_module(self.preprocessing_module)
 
+    def only_decodable(self, read: typing.Iterable) -> typing.Iterable:
+        """Of what a Decoder reads, in its order: what TensorFlow cannot decode becomes a rejection."""
+        return _load(self.tf_check)(read) if self.tf_check else read
+
+
+def _load(name: str) -> typing.Any:
+    """What a dotted name (module.name) stands for."""
+    module, _, attribute = name.rpartition('.')
+    return getattr(importlib.import_module(module), attribute)
+
+
+_VIDEO_ENDINGS = ('.mp4',)
+_OTHER_VIDEO_ENDINGS = ('.mov', '.m4v', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv', '.flv', '.3gp', '.gif')
 
 MODALITIES = {m.name: m for m in (
-    Modality('image', ImageInput, 'image', False, 'media.readers.image', 'model_code.preprocessing.image',
-             'ImageTokenizer', ('.jpg', '.jpeg', '.png'), ('flip', 'shift', 'inception_crop')),
-    Modality('audio', AudioInput, 'audio', False, 'media.readers.audio', 'model_code.preprocessing.audio',
-             'AudioTokenizer', ('.wav',), ('spec_augment', 'time_shift')),
-    Modality('video', VideoInput, 'frames', True, 'media.readers.video', 'model_code.preprocessing.video',
-             'VideoTokenizer', ('.mp4',),
-             ('flip', 'shift', 'scale_jitter', 'colour_jitter', 'temporal_crop')),
+    Modality(
+        'image', ImageInput, 'image', 'media.readers.image', 'model_code.preprocessing.image', 'ImageTokenizer',
+        'image.pbtxt', Limits(bytes=64 << 20, pixels=64_000_000, decode_seconds=20.0),
+        sizes=('height', 'width'),
+        endings=('.jpg', '.jpeg', '.png'),
+        other_endings=('.jfif', '.gif', '.bmp', '.webp', '.tif', '.tiff', '.heic', '.avif'),
+        # Pillow forgives damages that TensorFlow, which decodes images in training and serving, does not.
+        tf_check='media.tf_check.only_decodable',
+        augmentations=('flip', 'shift', 'inception_crop')),
+    Modality(
+        'audio', AudioInput, 'audio', 'media.readers.audio', 'model_code.preprocessing.audio', 'AudioTokenizer',
+        'audio.pbtxt', Limits(bytes=1 << 30, seconds=600.0, decode_seconds=60.0),
+        sizes=('duration_s',),
+        endings=('.wav',),
+        # A sound may be a video's.
+        other_endings=('.flac', '.mp3', '.ogg', '.oga', '.opus', '.m4a', '.aac', '.wma', '.aif', '.aiff',
+                       *_VIDEO_ENDINGS, *_OTHER_VIDEO_ENDINGS),
+        timed=True,
+        augmentations=('spec_augment', 'time_shift'), mixup=True, statistics=('log_mel_mean', 'log_mel_stddev'),
+        shard_entries=512, shuffle_buffer=512),  # of 256 kB (8 s)
+    Modality(
+        'video', VideoInput, 'frames', 'media.readers.video', 'model_code.preprocessing.video', 'VideoTokenizer',
+        'video.pbtxt',
+        Limits(bytes=64 << 30, pixels=16_000_000, seconds=300.0, frames=10_000, decode_seconds=300.0),
+        repeated=True, sizes=('height', 'width', 'duration_s'),
+        endings=_VIDEO_ENDINGS, other_endings=_OTHER_VIDEO_ENDINGS,
+        timed=True, reader_fields=('frame_rate', 'short_side'),
+        augmentations=('flip', 'shift', 'scale_jitter', 'colour_jitter', 'temporal_crop'),
+        shard_entries=32, shuffle_buffer=128),  # of about 1 MB (10 s)
 )}
+
+
+def example_features() -> tuple[str, ...]:
+    """The features that examples have of our own: an extra column may not be called so."""
+    return tuple(dict.fromkeys(('id', 'label', 'labels', *(
+        name for row in MODALITIES.values() for name in (row.feature, *row.sizes, *row.statistics)))))
 
 
 def get_modality(name: str) -> Modality:

@@ -54,9 +54,10 @@ class Recipe:
         for field in ('label_smoothing', 'stochastic_depth'):
             if not 0 <= getattr(self, field) < 1:
                 raise ConfigError(f'{where}{field} is {getattr(self, field)}; it must be in [0, 1).')
-        if self.mixup_alpha < 0 or self.mixup_alpha and modality != 'audio':
+        if self.mixup_alpha < 0 or self.mixup_alpha and not row.mixup:
+            mixed = ' or '.join(other.name for other in modalities.MODALITIES.values() if other.mixup)
             raise ConfigError(f'{where}mixup_alpha is {self.mixup_alpha} for {modality}; it must be 0 or more, and 0 '
-                              'for anything but audio.')
+                              f'for anything but {mixed}.')
         if any(width < 1 for width in self.head_hidden):
             raise ConfigError(f'{where}head_hidden is {self.head_hidden}; each width must be at least 1.')
 

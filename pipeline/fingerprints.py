@@ -26,9 +26,9 @@ PACKAGES = ('components', 'media', 'model_code', 'pipeline', 'polyvit', 'schemas
 SOURCES = ('.py', '.pbtxt', '.html')
 
 # A component's name -> where its code starts. Named beside a component's own package: what it imports by a name made at
-# run time, which parsing cannot find (the readers, the preprocessing), and the schemas, which are data.
+# run time, which parsing cannot find (the readers, TensorFlow's check, the preprocessing), and the schemas, which are data.
 COMPONENT_CODE = {
-    'MediaExampleGen': ('components.media_example_gen', 'media.readers'),
+    'MediaExampleGen': ('components.media_example_gen', 'media.readers', 'media.tf_check'),
     'TaskSchemaGen': ('components.task_schema_gen', 'schemas'),
     'StatisticsGen': (),
     'TaskValidator': ('components.task_validator',),

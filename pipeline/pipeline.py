@@ -29,6 +29,7 @@ from components.task_evaluator.component import TaskEvaluator
 from components.task_schema_gen.component import TaskSchemaGen
 from components.task_validator.component import TaskValidator
 from model_code.data import Data
+from model_code.modalities import Modality, get_modality
 from model_code.serialization import to_json
 from model_code.tasks import Checks, Mixture, Task
 from pipeline.checks import Facts
@@ -143,22 +144,21 @@ def _without_checks(task: Task) -> Task:
     return dataclasses.replace(task, checks=Checks())
 
 
-def reader_spec(spec):
+def reader_spec(modality: Modality, spec):
     """The modality's input with only what its reader looks at (a video's frame rate and short side).
 
     So that another patch or resolution of the model does not ingest all media anew.
     """
-    kept = {name: getattr(spec, name) for name in ('frame_rate', 'short_side') if hasattr(spec, name)}
-    return dataclasses.replace(type(spec)(), **kept)
+    return modality.input_class(**{name: getattr(spec, name) for name in modality.reader_fields})
 
 
 def _lane(task: Task, config: PipelineConfig, facts: Facts) -> dict:
     """One task's components, by component name."""
-    spec = config.model.input(task.modality)
+    modality, spec = get_modality(task.modality), config.model.input(task.modality)
     source = to_json(task.source)
 
     generator = MediaExampleGen(
-        source=source, spec=to_json(reader_spec(spec)),
+        source=source, spec=to_json(reader_spec(modality, spec)),
         media_fingerprint=facts.fingerprints[task.name], code_version=component_version('MediaExampleGen'))
     classes = json.dumps(facts.classes[task.name])
     schema = TaskSchemaGen(source=source, classes=classes, code_version=component_version('TaskSchemaGen'))

@@ -9,9 +9,9 @@ are called.
 import os
 from collections.abc import Sequence
 
-from model_code.data import Columns, Data, Limits
+from model_code.data import Columns, Data
 from model_code.errors import ConfigError, PipelineStop
-from model_code.modalities import AudioInput, ImageInput, VideoInput
+from model_code.modalities import AudioInput, ImageInput, Limits, VideoInput
 from model_code.settings import ModelConfig, TrainingConfig, preset
 from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
 from pipeline import __version__

@@ -14,7 +14,8 @@ PATH = PROJECT / 'docs' / 'configuration.md'
 CLASSES = (
     ('pipeline/config.py', ('PipelineConfig',)),
     ('model_code/tasks.py', ('Mixture', 'Task')),
-    ('model_code/data.py', ('Data', 'Columns', 'Limits')),
+    ('model_code/data.py', ('Data', 'Columns')),
+    ('model_code/modalities.py', ('Limits',)),
     ('model_code/tasks.py', ('Recipe', 'Checks', 'Gate')),
     ('model_code/settings.py', ('ModelConfig',)),
     ('model_code/modalities.py', ('ImageInput', 'AudioInput', 'VideoInput')),

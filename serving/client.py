@@ -90,10 +90,10 @@ def _read(task: str, modality: modalities.Modality, path, spec) -> bytes | list[
     from media import readers
     from media.rejections import Rejection
     suffix = pathlib.Path(path).suffix.lower()
-    takes = f'Task {task} takes a file of modality {modality.name} ({", ".join(modality.extensions)}).'
+    takes = f'Task {task} takes a file of modality {modality.name} ({", ".join(modality.endings)}).'
     for other in modalities.MODALITIES.values():
         # By name too: an image would pass for a video of one frame.
-        if suffix in other.extensions and suffix not in modality.extensions:
+        if suffix in other.endings and suffix not in modality.endings:
             raise ConfigError(f'{path} is a file of modality {other.name}. {takes}')
     try:
         return readers.read(modality.name, os.fspath(path), spec)[modality.feature]

@@ -13,6 +13,7 @@ import schemas
 from model_code import file_io
 from model_code.data import Source
 from model_code.errors import ConfigError
+from model_code.modalities import get_modality
 from model_code.serialization import from_json
 
 SCHEMA_FILE = 'schema.pbtxt'  # The name that TFX's readers of a Schema look for.
@@ -30,14 +31,14 @@ class Executor(base_executor.BaseExecutor):
 
 
 def task_schema(source: Source, classes: tuple[str, ...]) -> schema_pb2.Schema:
-    """schemas/<modality>.pbtxt; label: one of `classes`; one and more of them where the task is multi-label; one a
+    """The modality's schema, of schemas/; label: one of `classes`; one and more of them where the task is multi-label; one a
     group where it has label groups.
 
     Each of source.data.columns.extra is a text that an example may have.
     """
     if not classes:
         raise ConfigError(f'Task {source.name} has no classes; its label needs a domain of at least one.')
-    text = (pathlib.Path(schemas.__file__).parent / f'{source.modality}.pbtxt').read_text()
+    text = (pathlib.Path(schemas.__file__).parent / get_modality(source.modality).schema).read_text()
     schema = text_format.Parse(text, schema_pb2.Schema())
     schema.string_domain.add(name='label', value=classes)
     label = next(feature for feature in schema.feature if feature.name == 'label')

@@ -8,6 +8,7 @@ from media.listing import files, paths
 from media.rejections import Rejection
 from model_code.data import Source
 from model_code.errors import ConfigError
+from model_code.modalities import get_modality
 
 # A split's name in a folder or manifest -> the split that the pipeline has.
 SPLITS = {'train': 'train', 'training': 'train', 'eval': 'eval', 'test': 'eval', 'testing': 'eval', 'val': 'eval',
@@ -100,8 +101,8 @@ class Collector:
         return self._same_labels.setdefault(labels, labels)
 
     def segment(self, start, end) -> tuple[float | None, float | None]:
-        """Start and end in seconds of what a row says; an image has none."""
-        if self.source.modality == 'image':
+        """Start and end in seconds of what a row says; media without a time has none."""
+        if not get_modality(self.source.modality).timed:
             return None, None
         start, end = _seconds('start', start), _seconds('end', end)
         if end is not None and (start or 0.0) >= end:

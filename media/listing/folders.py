@@ -5,23 +5,13 @@ from media.listing import files
 from media.listing.collector import SPLITS, Collector, hashed_split
 from media.rejections import Rejection
 from model_code.errors import ConfigError
-from model_code.modalities import MODALITIES, get_modality
-
-# Endings of media beside those of modalities.MODALITIES. A file of no media ending (notes.txt, Thumbs.db) is not the
-# data's; any other is listed, and read by its content.
-_OTHER_ENDINGS = {
-    'image': ('.jfif', '.gif', '.bmp', '.webp', '.tif', '.tiff', '.heic', '.avif'),
-    'audio': ('.flac', '.mp3', '.ogg', '.oga', '.opus', '.m4a', '.aac', '.wma', '.aif', '.aiff'),
-    'video': ('.mov', '.m4v', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv', '.flv', '.3gp', '.gif'),
-}
+from model_code.modalities import get_modality
 
 
 def media_endings(modality: str) -> tuple[str, ...]:
-    """The name endings of files that may hold this modality; a sound may be a video file's."""
-    kinds = ('audio', 'video') if modality == 'audio' else (modality,)
-    return tuple(ending for kind in kinds if kind in MODALITIES
-                 for ending in MODALITIES[kind].extensions + _OTHER_ENDINGS.get(kind, ())) or (
-        get_modality(modality).extensions)
+    """The name endings of files that may hold this modality."""
+    row = get_modality(modality)
+    return row.endings + row.other_endings
 
 
 def walk_media(collector: Collector) -> files.Walk:

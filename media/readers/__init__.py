@@ -12,8 +12,7 @@ from typing import BinaryIO, Callable
 
 from media.readers.opening import open_media
 from media.rejections import Rejection, too_large
-from model_code.data import LIMITS, Limits
-from model_code.modalities import get_modality
+from model_code.modalities import Limits, get_modality
 
 # What is odd about a file that is taken all the same.
 NOTES = ('silent', 'clipped', 'still', 'black', 'one_colour')
@@ -36,7 +35,7 @@ def read_with_notes(modality: str, source, spec, limits: Limits | None = None, s
     is passed on: who bounds the memory (media.sandbox) says by how much.
     """
     reader = load(get_modality(modality).reader_module)
-    limits = LIMITS[modality] if limits is None else _filled(limits, modality)
+    limits = get_modality(modality).limits if limits is None else _filled(limits, modality)
     if isinstance(source, bytes):
         file = io.BytesIO(source)
     elif hasattr(source, 'read'):

@@ -24,7 +24,7 @@ from av.error import FFmpegError, InvalidDataError
 
 from media.readers import demuxers
 from media.rejections import Rejection, too_large, unsupported
-from model_code.data import Limits
+from model_code.modalities import Limits
 
 SAMPLE_RATE = 16_000  # Hz
 # What a sound may claim to be; beyond it a header lies.

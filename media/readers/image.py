@@ -15,7 +15,7 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from media.rejections import Rejection, too_large, unsupported
-from model_code.data import Limits
+from model_code.modalities import Limits
 
 # The task's limit on pixels is checked below, before any is decoded; Pillow's own would warn on standard error, as it
 # does of odd metadata.

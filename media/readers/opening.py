@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from media import remote_files
 from media.rejections import Rejection, too_large
-from model_code.data import Limits
+from model_code.modalities import Limits
 from model_code.urls import is_url
 
 _SMALL = 1 << 18  # bytes: read in one go, cheaper than a buffered file

@@ -20,7 +20,7 @@ from PIL import Image
 
 from media.readers import demuxers
 from media.rejections import Rejection, too_large, unsupported
-from model_code.data import Limits
+from model_code.modalities import Limits
 from model_code.modalities import VideoInput
 
 JPEG_QUALITY = 90

@@ -21,7 +21,7 @@ from typing import Iterable, Iterator
 from media.entries import Entry
 from media.rejections import Rejection
 from media.sandbox import protocol
-from model_code.data import Limits
+from model_code.modalities import Limits
 from model_code.modalities import get_modality
 
 COMMAND = (sys.executable, '-m', 'media.sandbox.child')

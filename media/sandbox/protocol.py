@@ -15,7 +15,7 @@ from typing import Iterable, Iterator
 
 from media.entries import Entry
 from media.rejections import Rejection
-from model_code.data import Limits
+from model_code.modalities import Limits
 from model_code.serialization import from_dict
 
 LENGTH = struct.Struct('>I')

@@ -1,5 +1,6 @@
 """MediaExampleGen's executor on real bytes, and the component's interface."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from components.media_example_gen.component import MediaExampleGen
 from media import listing, shards, tf_check
 from media.findings import Tally
 from model_code.errors import ConfigError, PipelineStop
+from model_code.modalities import MODALITIES
 from model_code.serialization import to_json
 from tests import testing
 
@@ -75,7 +77,7 @@ def test_images_with_rejected_ones_end_each_in_one_place(tmp_path, caplog):
 
 
 def test_the_same_files_twice_give_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setitem(shards.SHARD_ENTRIES, 'image', 3)
+    monkeypatch.setitem(MODALITIES, 'image', dataclasses.replace(MODALITIES['image'], shard_entries=3))
     task = testing.image_task(tmp_path / 'data')
     found, _, names = _ingest(task, testing.IMAGE_SPEC, tmp_path / '1')
     assert names['train'] == [f'data_tfrecord-{i:05d}-of-00003.gz' for i in range(3)]

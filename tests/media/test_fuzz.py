@@ -20,7 +20,7 @@ from PIL import Image
 
 from media import readers
 from media.rejections import Rejection
-from model_code.data import Limits
+from model_code.modalities import Limits
 from model_code.modalities import AudioInput, ImageInput, VideoInput
 from tests import testing
 

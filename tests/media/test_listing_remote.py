@@ -8,7 +8,7 @@ from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
 
 from media import listing, open_entry, remote_files
-from model_code.data import Limits
+from model_code.modalities import Limits
 from model_code.errors import ConfigError
 from tests import testing
 

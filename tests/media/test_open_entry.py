@@ -11,10 +11,10 @@ from PIL import Image
 from media import listing, open_entry
 from media.entries import Entry
 from media.rejections import Rejection
-from model_code import data
+from model_code import modalities
 from tests import testing
 
-LIMITS = data.Limits().for_modality('image')
+LIMITS = modalities.Limits().for_modality('image')
 
 
 def _read(root, entry, limits=LIMITS):
@@ -34,9 +34,9 @@ def test_a_file_and_a_member_of_an_archive(tmp_path):
     entries = listing.list_media(testing.source('t', 'image', folder=os.fspath(tmp_path), format='tar')).entries
     assert [_read(tmp_path, e) for e in entries] == [b'first' * 200, b'second']
     # The limit is the member's, not the archive's.
-    assert _read(tmp_path, entries[1], data.Limits(bytes=10).for_modality('image')) == b'second'
+    assert _read(tmp_path, entries[1], modalities.Limits(bytes=10).for_modality('image')) == b'second'
     with pytest.raises(Rejection) as caught:
-        _read(tmp_path, entries[0], data.Limits(bytes=10).for_modality('image'))
+        _read(tmp_path, entries[0], modalities.Limits(bytes=10).for_modality('image'))
     assert caught.value.reason == 'too_large'
 
 

@@ -11,8 +11,7 @@ import pytest
 from media import readers
 from media.rejections import REASONS, Rejection
 from model_code.errors import ConfigError
-from model_code.data import LIMITS, Limits
-from model_code.modalities import AudioInput, ImageInput, VideoInput
+from model_code.modalities import MODALITIES, AudioInput, ImageInput, Limits, VideoInput
 from tests import testing
 
 SPECS = {'image': ImageInput(), 'audio': AudioInput(), 'video': VideoInput(frame_rate=8.0, short_side=16)}
@@ -95,7 +94,7 @@ def test_a_file_that_may_not_be_opened(modality, tmp_path):
 def test_a_file_over_the_limit_is_not_read(modality, tmp_path):
     path = tmp_path / 'huge'
     with open(path, 'wb') as file:
-        file.truncate(LIMITS[modality].bytes + 1)
+        file.truncate(MODALITIES[modality].limits.bytes + 1)
     assert _reason(modality, path) == 'too_large'
     content = MEDIA[modality]()
     assert _reason(modality, content, Limits(bytes=len(content) - 1)) == 'too_large'

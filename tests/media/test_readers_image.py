@@ -12,7 +12,7 @@ from PIL import Image
 
 from media import readers
 from media.rejections import Rejection
-from model_code.data import Limits
+from model_code.modalities import Limits
 from model_code.modalities import ImageInput
 from tests import testing
 

@@ -13,11 +13,10 @@ from PIL import Image
 from media import readers
 from media.readers import video
 from media.rejections import Rejection
-from model_code.data import LIMITS
-from model_code.modalities import VideoInput
+from model_code.modalities import MODALITIES, VideoInput
 from tests import testing
 
-LIMIT = LIMITS['video']
+LIMIT = MODALITIES['video'].limits
 CLIPS = {  # container, codec, pixel format, frames a second
     'mp4-h264': ('mp4', 'libx264', 'yuv420p', 8),
     'mov-h264-422': ('mov', 'libx264', 'yuv422p', 8),

@@ -23,7 +23,7 @@ def test_every_part_of_a_config_is_in_it():
     from model_code import data, modalities, settings, tasks
     from pipeline.config import PipelineConfig
     text = _generator().reference()
-    for part in (PipelineConfig, tasks.Mixture, tasks.Task, data.Data, data.Columns, data.Limits, tasks.Recipe,
+    for part in (PipelineConfig, tasks.Mixture, tasks.Task, data.Data, data.Columns, modalities.Limits, tasks.Recipe,
                  tasks.Checks, tasks.Gate, settings.ModelConfig, settings.TrainingConfig, modalities.ImageInput,
                  modalities.AudioInput, modalities.VideoInput):
         assert f'## {part.__name__}\n' in text

@@ -16,7 +16,8 @@ ALL = frozenset(fingerprints.COMPONENT_CODE)
 # An edit of the project's own code, and the components that it re-runs. docs/architecture.md shows this table.
 EDITS = [
     ('media/readers/video.py', 'JPEG_QUALITY = 90', 'JPEG_QUALITY = 91', {'MediaExampleGen'}),
-    ('media/listing/folders.py', "'.gif'", "'.giff'", {'MediaExampleGen'}),
+    ('media/listing/folders.py', "count('/') >= 2", "count('/') > 1", {'MediaExampleGen'}),
+    ('media/tf_check.py', '_BATCH_IMAGES, _BATCH_BYTES = 64', '_BATCH_IMAGES, _BATCH_BYTES = 65', {'MediaExampleGen'}),
     ('media/findings.py', 'NAMED = 10', 'NAMED = 11', {'MediaExampleGen', 'TaskValidator', 'Report'}),
     ('media/verdict.py', 'are missing', 'were missing', {'TaskValidator', 'Report'}),
     ('schemas/image.pbtxt', 'min_count: 1', 'min_count: 2', {'TaskSchemaGen'}),
@@ -36,6 +37,7 @@ EDITS = [
     ('model_code/tasks.py', "'Task {", "'The task {",
      ALL - {'MediaExampleGen', 'StatisticsGen', 'TaskSchemaGen', 'Transform', 'ServingBaseline', 'AtomicPusher'}),
     ('model_code/data.py', "'Task {", "'The task {", ALL - {'StatisticsGen', 'ServingBaseline', 'AtomicPusher'}),
+    ('model_code/modalities.py', "'.gif'", "'.giff'", ALL - {'StatisticsGen', 'ServingBaseline', 'AtomicPusher'}),
     ('model_code/errors.py', 'import difflib', 'import difflib as d', ALL - {'StatisticsGen'}),
     ('media/checks.py', '// 4', '// 2', set()),
     ('serving/client.py', 'import base64', 'import base64 as b', set()),
@@ -229,10 +231,14 @@ def test_what_is_imported_by_a_name_made_at_run_time_counts():
             and 'import_module(' in (fingerprints.PROJECT / file).read_text()}
     assert made == {'media/sandbox/protocol.py', 'media/readers/__init__.py', 'model_code/modalities.py'}, (
         'Parsing cannot tell what these import: COMPONENT_CODE must name it, and this test check it.')
-    readers = {f'media/readers/{name}.py' for name in MODALITIES}
-    assert readers | {'media/sandbox/child.py', 'model_code/modalities.py'} <= _files('MediaExampleGen')
-    preprocessing = {m.preprocessing_module.replace('.', '/') + '.py' for m in MODALITIES.values()}
-    assert preprocessing <= _files('CoTrainer')
+    read = {_file(m.reader_module) for m in MODALITIES.values()}
+    read |= {_file(m.tf_check.rpartition('.')[0]) for m in MODALITIES.values() if m.tf_check}
+    assert read | {'media/sandbox/child.py', 'model_code/modalities.py'} <= _files('MediaExampleGen')
+    assert {_file(m.preprocessing_module) for m in MODALITIES.values()} <= _files('CoTrainer')
+
+
+def _file(module: str) -> str:
+    return module.replace('.', '/') + '.py'
 
 
 def test_a_package_that_does_not_count_does_nothing_when_it_is_imported():

@@ -14,8 +14,8 @@ from media.entries import Entry
 from media.rejections import Rejection
 from media.sandbox import parent, protocol
 from media.sandbox.parent import Decoder
-from model_code import data, modalities
-from model_code.data import Limits
+from model_code import modalities
+from model_code.modalities import Limits
 from tests import testing
 
 # A child whose reader does what the file's name says, and else reads it.
@@ -130,7 +130,7 @@ def test_the_child_does_not_outlive_a_parent_that_is_killed(tmp_path):
         import os
         from media.entries import Entry
         from media.sandbox.parent import Decoder
-        from model_code.data import Limits
+        from model_code.modalities import Limits
         from tests import testing
         reads = Decoder({str(tmp_path)!r}, 'image', testing.IMAGE_SPEC, Limits())
         list(reads.read([Entry('a.png', ('a',), 'train')]))
@@ -162,9 +162,8 @@ def read(file, size, spec, limits, start, end):
 
 def test_the_child_is_told_of_the_reader_and_needs_no_table(tmp_path, monkeypatch):
     row = dataclasses.replace(modalities.get_modality('audio'), name='numbers', input_class=NumbersInput,
-                              reader_module=__name__)
+                              reader_module=__name__, limits=Limits(bytes=100, decode_seconds=10.0))
     monkeypatch.setitem(modalities.MODALITIES, 'numbers', row)  # here, not in the child
-    monkeypatch.setitem(data.LIMITS, 'numbers', Limits(bytes=100, decode_seconds=10.0))
     for name, text in (('a.txt', 'height 2\nwidth 3\n'), ('b.txt', '\n'), ('c.txt', 'height 2\n' * 50), ('d.txt', 'x')):
         testing.write(tmp_path, name, text.encode())
     with Decoder(str(tmp_path), 'numbers', NumbersInput(0.5, ('width',)), Limits()) as reads:
