@@ -59,9 +59,7 @@ class Screen:
 
     def finish(self, result: str):
         with self._lock:
-            if self._status:
-                self._status.stop()
-                self._status = None
+            self._stop_spinner()
             title, self._running = self._running, ''
             self._console.print(result if self._open_line else f'{title}{result}')
             self._open_line = False
@@ -71,9 +69,7 @@ class Screen:
         self._end.set()
         self._thread.join()
         with self._lock:
-            if self._status:
-                self._status.stop()
-                self._status = None
+            self._stop_spinner()
             self._close_line()
 
     def _title(self, node: str) -> str:
@@ -81,6 +77,11 @@ class Screen:
             return f'{"":8}{node:<40}'
         component, _, task = node.partition('_')
         return f'[{self._count:>2}/{self._total}] {component:<16}{task:<24}'
+
+    def _stop_spinner(self):
+        if self._status:
+            self._status.stop()
+            self._status = None
 
     def _close_line(self):
         if self._open_line:

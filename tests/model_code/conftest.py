@@ -22,3 +22,12 @@ def small_disk(tmp_path):
             yield f'/proc/{process.pid}/root{tmp_path}'
         finally:
             process.kill()
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A folder with the transformed examples of tiny_training's tasks, for a module's tests to train in."""
+    from tests.model_code import tiny_training  # which imports TensorFlow
+    path = str(tmp_path_factory.mktemp('tiny'))
+    tiny_training.write_examples(path)
+    return path

@@ -138,13 +138,6 @@ def test_shapes_are_static_from_the_files_to_the_update(folder):
 
 # Mixed precision
 
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp('devices'))
-    tiny_training.write_examples(path)
-    return path
-
-
 def test_mixed_precision_trains_like_float32(folder, monkeypatch):
     # At the usual one the first float16 steps overflow, and do not count.
     monkeypatch.setattr(training, 'LossScale', functools.partial(training.LossScale, 2.0 ** 6))

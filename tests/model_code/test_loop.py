@@ -26,13 +26,6 @@ TASKS = tuple(testing.changed(task, steps=steps) for task, steps in zip(tiny_tra
 IMAGES = (testing.changed(tiny_training.TASKS[0], steps=600),)
 
 
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp('tiny'))
-    tiny_training.write_examples(path)
-    return path
-
-
 def train_images(folder, checkpoints, tasks=IMAGES, **recipe):
     """(history, the weights' digest) of a training of one task."""
     config = dataclasses.replace(tiny_training.CONFIG, **{'checkpoint_every': 200, **recipe})

@@ -8,17 +8,9 @@ import subprocess
 import sys
 import time
 
-import pytest
 import tensorflow as tf
 
 from tests.model_code import tiny_training
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp('tiny'))
-    tiny_training.write_examples(path)
-    return path
 
 
 def points(directory):

@@ -40,6 +40,15 @@ def assert_same(tensor, spec):
         np.testing.assert_array_equal(tensor, expected)
 
 
+def check_error(call, expect):
+    """call() raises the ServingError that the vector expects."""
+    with pytest.raises(ServingError) as error:
+        call()
+    assert (error.value.code, error.value.http_status) == (expect['code'], expect['http_status'])
+    for text in expect['error_contains']:
+        assert text in error.value.message
+
+
 @pytest.mark.parametrize('case', PARSE, ids=lambda c: c['name'])
 def test_request_vectors(case):
     request, expect = case['request'], case['expect']
@@ -58,11 +67,7 @@ def test_request_vectors(case):
             document = json_tensors.parse_json(request['body'].encode())
             return json_tensors.signature_name(document), json_tensors.classify_examples(document)
     if not expect['ok']:
-        with pytest.raises(ServingError) as error:
-            call()
-        assert (error.value.code, error.value.http_status) == (expect['code'], expect['http_status'])
-        for text in expect['error_contains']:
-            assert text in error.value.message
+        check_error(call, expect)
     elif request['api'] == 'predict':
         form, tensors = call()
         assert form == expect['format']
@@ -96,11 +101,7 @@ def test_response_vectors(case):
         tensors = {name: as_tensor(spec) for name, spec in request['tensors'].items()}
         return json_tensors.predictions_json(tensors, request['format'])
     if not expect['ok']:
-        with pytest.raises(ServingError) as error:
-            call()
-        assert (error.value.code, error.value.http_status) == (expect['code'], expect['http_status'])
-        for text in expect['error_contains']:
-            assert text in error.value.message
+        check_error(call, expect)
     elif 'body' in expect:
         assert call().decode() == expect['body']
     elif 'json_tokens' in expect:
