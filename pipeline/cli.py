@@ -8,8 +8,7 @@ import sys
 from model_code.errors import ConfigError, PipelineStop
 from model_code.urls import is_url
 from pipeline import __version__, environment
-
-DONE, FAILED, WRONG = 0, 1, 2
+from pipeline.exit_codes import DONE, FAILED, WRONG
 
 DESCRIPTION = 'Folders of images, videos and sounds in, one checked and served PolyViT out.'
 EPILOG = '''CONFIG is a name (demo, real_small, nine) or the path of a Python file with get_config().

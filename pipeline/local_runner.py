@@ -13,9 +13,8 @@ from model_code import model_directory, words
 from model_code.errors import ConfigError, PipelineStop
 from pipeline import checks, environment, fingerprints, run_record, summary, terminal
 from pipeline.config import PipelineConfig
+from pipeline.exit_codes import DONE, FAILED, REJECTED
 from serving import version_directories
-
-PUSHED, FAILED, REFUSED = 0, 1, 3
 
 
 def baseline(serving_dir, run_key: str) -> tuple[str, str | None]:
@@ -159,7 +158,7 @@ def _summarise(config, records, screen, log_path, started, say_next) -> int:
     decision = json.loads(pathlib.Path(records['BlessingGate'].outputs['blessing'][0], 'decision.json').read_text())
     report = os.path.join(records['Report'].outputs['report'][0], 'report.html')
     version = str(max(version_directories.list_models(str(config.serving_dir)), default=''))
-    code = PUSHED if decision['blessed'] else REFUSED
+    code = DONE if decision['blessed'] else REJECTED
     pushed_now = decision['blessed'] and not records['AtomicPusher'].cached
     cached = sum(r.cached for r in records.values())
     screen.print()

@@ -1,0 +1,6 @@
+"""The exit codes of the commands."""
+
+DONE = 0
+FAILED = 1
+WRONG = 2  # the arguments or the config; nothing was started
+REJECTED = 3  # the run finished, and the gate rejected the model
