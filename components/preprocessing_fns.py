@@ -2,9 +2,8 @@
 
 Each takes the batched features that TaskSchemaGen's schema describes and custom_config: 'source' (the task's Source), 'spec' (the modality's
 input settings) and 'classes' (the label domain, a list), as JSON. Each returns `id`, `label`, the media feature, and
-writes the vocabulary `<task>_labels`, one label per line, most frequent first. `label` is a place in that file: [N]
-int64, -1 for a label that is not in it; for a multi-label task, or one with label groups, [N, classes] float32, 1 at
-each place.
+writes the vocabulary `<task>_labels`, one label per line, most frequent first. `label` is what the task's kind of
+label makes of the places in that file (model_code/label_kinds: `transform`): [N] int64 or [N, classes] float32.
 """
 
 import json
@@ -57,13 +56,8 @@ def _id_and_label(inputs, custom_config) -> dict:
     source = from_json(Source, custom_config['source'])
     places = tft.compute_and_apply_vocabulary(
         inputs['label'], vocab_filename=f'{source.name}_labels', default_value=-1, num_oov_buckets=0)
-    if source.data.multi_hot:
-        # How many classes there are must be known while the graph is built: an example's shape is part of its schema.
-        classes = len(json.loads(custom_config['classes']))
-        places = multi_hot(tf.sparse.to_dense(places, default_value=-1), classes)
-    return {'id': inputs['id'], 'label': places}
-
-
-def multi_hot(places: tf.Tensor, classes: int) -> tf.Tensor:
-    """[N, k] int64, -1 where there is none -> [N, classes] float32, 1 at each place."""
-    return tf.minimum(tf.reduce_sum(tf.one_hot(places, classes), axis=1), 1.0)
+    # [N] where the schema says that there is one label, else sparse.
+    places = places[:, tf.newaxis] if isinstance(places, tf.Tensor) else tf.sparse.to_dense(places, default_value=-1)
+    # How many classes there are must be known while the graph is built: an example's shape is part of its schema.
+    classes = len(json.loads(custom_config['classes']))
+    return {'id': inputs['id'], 'label': source.data.kind.functions.transform(places, classes)}

@@ -7,7 +7,7 @@ import dataclasses
 import re
 from typing import Literal, get_args
 
-from model_code import modalities
+from model_code import label_groups, label_kinds, modalities
 from model_code.choices import check_choices
 from model_code.errors import ConfigError
 from model_code.modalities import Limits
@@ -66,9 +66,9 @@ class Data:
     """How files and labels are found; '' takes the manifest's ending, or folders where there is no manifest."""
     columns: Columns = Columns()
     """The manifest's columns or keys, for csv and jsonl."""
-    label_kind: Literal['single', 'multi', 'groups'] = 'single'
-    """One label per example (softmax), several (a sigmoid per class), or one label in each of `label_groups` (a
-    softmax per group)."""
+    label_kind: str = 'single'
+    """A name of `label_kinds.LABEL_KINDS`: 'single' is one label per example (a softmax), 'multi' several (a sigmoid
+    per class), 'groups' one label in each of `label_groups` (a softmax per group)."""
     label_groups: tuple[str, ...] = ()
     """The questions asked of one example, such as ('verb', 'noun'), for label kind 'groups'. The labels are written
     'verb:cut', 'noun:onion'."""
@@ -92,6 +92,7 @@ class Data:
     def check(self, where: str, modality: str):
         """Raises ConfigError where a field is wrong for a task of this modality. where: 'Task digits: '."""
         check_choices(self, where)
+        label_kinds.get_label_kind(self.label_kind, where)
         fitting = MODALITIES_OF.get(self.format, (modality,))
         if modality not in fitting:
             raise ConfigError(f'{where}format {self.format!r} holds {" or ".join(fitting)}, not {modality}.')
@@ -114,41 +115,18 @@ class Data:
         if self.classes and self.num_classes not in (0, len(self.classes)):
             raise ConfigError(f'{where}num_classes is {self.num_classes}, but classes names {len(self.classes)}. '
                               'Leave num_classes out.')
-        self._check_label_groups(where)
-
-    def _check_label_groups(self, where: str):
-        groups = self.label_groups
-        if self.label_kind != 'groups':
-            if groups:
-                raise ConfigError(f"{where}label_groups is {groups}, but label_kind is {self.label_kind!r}. Set "
-                                  "label_kind='groups', or leave label_groups out.")
-            return
-        if len({*groups, 'joint'}) < max(3, 1 + len(groups)) or not all(g and ':' not in g for g in groups):
-            raise ConfigError(f"{where}label_groups is {groups}; label kind 'groups' needs two or more different names "
-                              "without a colon, and none of them 'joint', which is all together.")
+        if self.label_groups and not self.kind.grouped:
+            raise ConfigError(f"{where}label_groups is {self.label_groups}, but label_kind is {self.label_kind!r}. Set "
+                              "label_kind='groups', or leave label_groups out.")
+        if self.kind.grouped:
+            label_groups.check_names(where, self.label_groups)
         if self.classes:
-            self.group_ids(where, self.classes)
-
-    def group_ids(self, where: str, labels) -> tuple[tuple[int, ...], ...]:
-        """For each label group, the places in `labels` (a vocabulary) of its classes; () without label groups.
-
-        Raises ConfigError where a label is in none of the groups, or a group has no label.
-        """
-        prefixes = [label.split(':', 1)[0] if ':' in label else '' for label in labels]
-        for label, prefix in zip(labels, prefixes if self.label_groups else ()):
-            if prefix not in self.label_groups:
-                raise ConfigError(f'{where}the label {label!r} is in none of its label_groups {self.label_groups}; '
-                                  f'it must be written {self.label_groups[0]}:... or another.')
-        for group in self.label_groups:
-            if group not in prefixes:
-                raise ConfigError(f'{where}no label starts with {group + ":"!r}; each of its label_groups needs at '
-                                  'least one.')
-        return tuple(tuple(i for i, prefix in enumerate(prefixes) if prefix == group) for group in self.label_groups)
+            label_groups.class_ids(where, self.label_groups, self.classes)
 
     @property
-    def multi_hot(self) -> bool:
-        """Whether an example's transformed label is [classes] float32, 1 at each of its labels, rather than an id."""
-        return self.label_kind != 'single'
+    def kind(self) -> label_kinds.LabelKind:
+        """The row of label_kinds.LABEL_KINDS."""
+        return label_kinds.get_label_kind(self.label_kind)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,5 +144,5 @@ class Source:
         self.data.check(f'Task {self.name}: ', self.modality)
 
     def group_ids(self, labels) -> tuple[tuple[int, ...], ...]:
-        """`Data.group_ids`, with the task's name in its errors."""
-        return self.data.group_ids(f'Task {self.name}: ', labels)
+        """`label_groups.class_ids` of a vocabulary, with the task's name in its errors; () without label groups."""
+        return label_groups.class_ids(f'Task {self.name}: ', self.data.label_groups, labels)

@@ -8,7 +8,7 @@ from typing import Callable
 import numpy as np
 import tensorflow as tf
 
-from model_code import input_pipeline, losses, metrics
+from model_code import input_pipeline, losses
 from model_code.polyvit import PolyViT
 from model_code.settings import ModelConfig
 from model_code.tasks import Task
@@ -23,9 +23,9 @@ def make_evaluate(model: PolyViT, config: ModelConfig, classes: dict[str, int], 
     batches: of each task, -1 for all of them.
     """
     def make_outputs(task: Task):
-        label = (tf.TensorSpec([None, classes[task.name]], tf.float32) if task.data.multi_hot
-                 else tf.TensorSpec([None], tf.int64))
-        signature = [tf.TensorSpec([None, *config.input(task.modality).shape], tf.float32), label]
+        label = input_pipeline.feature_spec(task, classes[task.name])['label']
+        signature = [tf.TensorSpec([None, *config.input(task.modality).shape], tf.float32),
+                     tf.TensorSpec([None, *label.shape], label.dtype)]
 
         @tf.function(autograph=False, input_signature=signature)
         def outputs(inputs, labels):
@@ -45,19 +45,9 @@ def make_evaluate(model: PolyViT, config: ModelConfig, classes: dict[str, int], 
                     for inputs, labels in datasets[task.name]]
             if rows:
                 labels, scores, per_example = (np.concatenate(column) for column in zip(*rows))
-                quality = _quality(task, model.groups[task.name], labels, scores)
+                quality = task.data.kind.functions.quality(labels, scores, model.groups[task.name])
                 values |= {f'eval/{task.name}/{task.primary_metric}': quality,
                            f'eval/{task.name}/loss': float(per_example.mean())}
         return values
 
     return evaluate
-
-
-def _quality(task: Task, groups, labels: np.ndarray, scores: np.ndarray) -> float:
-    """The task's primary metric."""
-    if task.data.label_kind == 'multi':
-        return metrics.mean_average_precision(labels, scores)
-    if groups:
-        right = [labels[:, ids].argmax(-1) == scores[:, ids].argmax(-1) for ids in groups]
-        return float(np.all(right, axis=0).mean())
-    return float(np.mean([metrics.correct(label, score) for label, score in zip(labels, scores)]))

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import json
 
-import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
@@ -16,7 +15,6 @@ from model_code import modalities, model_directory
 from model_code.polyvit import PolyViT
 from model_code.tasks import Mixture, Task
 
-TOP_K = 5
 DEFAULT_SIGNATURE = 'serving_default'
 
 
@@ -74,30 +72,15 @@ class ServedModel(tf.Module):
         return self.model.scores(task.name, self._inputs(task, media))
 
     def _best(self, task: Task, scores_of, media: tf.Tensor) -> dict:
-        vocabulary, scores = self.vocabularies[task.name], scores_of(media)
-        if task.data.label_groups:
-            # [N, groups]: the best label of each group, in the groups' order.
-            groups = self.model.groups[task.name]
-            ids = tf.stack([tf.gather(tf.constant(g), tf.argmax(tf.gather(scores, g, axis=1), axis=1))
-                            for g in groups], axis=1)
-            scores = tf.gather(scores, ids, axis=1, batch_dims=1)
-        else:
-            scores, ids = tf.math.top_k(scores, k=min(TOP_K, len(vocabulary)))
-        return {'labels': tf.gather(tf.constant(vocabulary), ids), 'scores': scores}
+        ids, scores = task.data.kind.functions.best(scores_of(media), self.model.groups[task.name])
+        return {'labels': tf.gather(tf.constant(self.vocabularies[task.name]), ids), 'scores': scores}
 
     def _label(self, task: Task, examples: tf.Tensor) -> dict:
         labels = tf.io.parse_example(examples, {'label': tf.io.RaggedFeature(tf.string)})['label']
         ids = tf.ragged.map_flat_values(self.label_ids[task.name].lookup, labels)
-        if task.data.multi_hot:
-            one_hot = tf.ragged.map_flat_values(tf.one_hot, ids, len(self.vocabularies[task.name]))
-            present = tf.reduce_max(one_hot.to_tensor(), axis=1)
-            if not task.data.label_groups:
-                return {'label': present}
-            group = np.zeros(len(self.vocabularies[task.name]), np.float32)
-            for number, members in enumerate(self.model.groups[task.name], start=1):
-                group[list(members)] = number
-            return {'label': tf.where(present > 0, group, -group)}
-        return {'label': ids.to_tensor(default_value=-1)[:, 0]}
+        functions = task.data.kind.functions
+        label = functions.transform(ids.to_tensor(default_value=-1), len(self.vocabularies[task.name]))
+        return {'label': functions.eval_label(label, self.model.groups[task.name])}
 
     def _embedding(self, modality: str, media: tf.Tensor) -> dict:
         # Sounds are normalised by the statistics of the modality's first task: the representation has no task.
@@ -148,7 +131,7 @@ def model_facts(served: ServedModel) -> dict:
     """What the card says of the model itself: tasks with their classes, inputs, parameters."""
     model = served.model
     count = lambda variables: sum(v.shape.num_elements() for v in variables)
-    tasks = [{'name': t.name, 'modality': t.modality, 'multi_label': t.data.label_kind == 'multi',
+    tasks = [{'name': t.name, 'modality': t.modality, 'multi_label': t.data.kind.several,
               'label_groups': list(t.data.label_groups), 'primary_metric': t.primary_metric,
               'classes': served.vocabularies[t.name]}
              for t in served.mixture_tasks.values()]

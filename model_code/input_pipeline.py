@@ -12,7 +12,7 @@ import os
 
 import tensorflow as tf
 
-from model_code import file_io, modalities
+from model_code import file_io, losses, modalities
 from model_code.errors import PipelineStop
 from model_code.preprocessing import audio, draws
 from model_code.settings import ModelConfig
@@ -29,7 +29,8 @@ def feature_spec(task: Task, classes: int) -> dict:
     row = modalities.get_modality(task.modality)
     media = (tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True) if row.repeated
              else tf.io.FixedLenFeature([], tf.string))
-    label = tf.io.FixedLenFeature([classes], tf.float32) if task.data.multi_hot else tf.io.FixedLenFeature([], tf.int64)
+    label = (tf.io.FixedLenFeature([classes], tf.float32) if task.data.kind.multi_hot
+             else tf.io.FixedLenFeature([], tf.int64))
     spec = {row.feature: media, 'label': label}
     if task.modality == 'audio':
         spec |= {'log_mel_mean': tf.io.FixedLenFeature([], tf.float32),
@@ -150,8 +151,7 @@ def _input_function(modality: str, augmentations: tuple[str, ...], spec) -> tf.t
 
 
 def _mixed(task: Task, classes: int, inputs, labels, seed):
-    targets = labels if task.data.multi_hot else tf.one_hot(labels, classes)
-    return audio.mixup(inputs, targets, task.recipe.mixup_alpha, draws.fold(seed, 'mixup'))
+    return audio.mixup(inputs, losses.targets(labels, classes), task.recipe.mixup_alpha, draws.fold(seed, 'mixup'))
 
 
 def _options() -> tf.data.Options:

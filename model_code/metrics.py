@@ -8,12 +8,27 @@ label id is -1 then; Keras' cross-entropy raises on it, while here such an examp
 nor TFMA has an exact macro average precision.
 """
 
+import dataclasses
 import typing
 
 import numpy as np
 
 # Probabilities are clipped to at least this in logarithms, as Keras does: the largest loss of an example is 16.1.
 EPSILON = 1e-7
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A number that a trained model is judged by; what TFMA's configuration is made from."""
+    name: str
+    """Its name in the evaluation's results."""
+    function: typing.Callable[..., float]
+    """A module's function of label, scores and `arguments`; both [classes] float, or the label [1], an id. Where
+    `of_all_examples`, of labels and scores [N, classes]."""
+    arguments: dict = dataclasses.field(default_factory=dict)
+    """By name; JSON-able."""
+    of_all_examples: bool = False
+    """Whether the metric is the function of all examples at once, rather than the function's mean over them."""
 
 
 def correct(label: int, scores: np.ndarray, k: int = 1) -> float:
@@ -23,6 +38,11 @@ def correct(label: int, scores: np.ndarray, k: int = 1) -> float:
     # Ties are broken against the model: constant scores must not count as right.
     better = np.count_nonzero(scores >= scores[label]) - 1
     return float(better < k)
+
+
+def accuracy(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The mean of `correct` over the examples: labels [N] int, scores [N, classes]."""
+    return float(np.mean([correct(label, score) for label, score in zip(labels, scores)]))
 
 
 def cross_entropy(label: int, scores: np.ndarray) -> float:
@@ -47,6 +67,15 @@ def group_label(label: np.ndarray, scores: np.ndarray, group: int) -> tuple[int,
 def groups_correct(label: np.ndarray, scores: np.ndarray, groups: typing.Sequence[int]) -> float:
     """1.0 where the best class of each of the groups is the right one, else 0.0."""
     return float(all(correct(*group_label(label, scores, group)) for group in groups))
+
+
+def joint_accuracy(labels: np.ndarray, scores: np.ndarray, groups: typing.Sequence[typing.Sequence[int]]) -> float:
+    """The share of examples for which the best class of each group is the right one.
+
+    labels: [N, classes], 1 at each label. scores: [N, classes]. groups: the ids of each group's classes.
+    """
+    right = [labels[:, ids].argmax(-1) == scores[:, ids].argmax(-1) for ids in groups]
+    return float(np.all(right, axis=0).mean())
 
 
 def groups_cross_entropy(label: np.ndarray, scores: np.ndarray) -> float:

@@ -134,14 +134,13 @@ class Task:
         return Source(self.name, self.modality, self.data)
 
     def group_ids(self, labels) -> tuple[tuple[int, ...], ...]:
-        """`Data.group_ids`, with the task's name in its errors."""
+        """`Source.group_ids`."""
         return self.source.group_ids(labels)
 
     @property
     def primary_metric(self) -> str:
         """The metric that floor and max_drop speak of, by its name in the evaluation's results."""
-        return {'single': 'accuracy', 'multi': 'mean_average_precision', 'groups': 'joint_accuracy'}[
-            self.data.label_kind]
+        return self.data.kind.primary_metric
 
 
 # A flat field of version 0.1 -> the part of a Task that it is in now.

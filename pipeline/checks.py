@@ -111,9 +111,10 @@ def _data_facts(task) -> tuple[tuple[str, ...], str, dict[str, int]]:
     """Classes, fingerprint and counts a split of one task. ConfigError where its data or labels are wrong."""
     listed = listing.list_media(task.source)
     classes = listing.classes_of(task.source, listed)
-    if len(classes) < (1 if task.data.label_kind == 'multi' else 2):
+    least = task.data.kind.least_classes
+    if len(classes) < least:
         labels = f'the label {classes[0]} alone' if classes else 'no label'
-        raise ConfigError(f'Task {task.name}: its train split has {labels}; to classify, it needs at least two.')
+        raise ConfigError(f'Task {task.name}: its train split has {labels}; to classify, it needs at least {least}.')
     if task.data.num_classes and task.data.num_classes != len(classes):
         raise ConfigError(f'Task {task.name}: num_classes is {task.data.num_classes}, but its data have {len(classes)} '
                           f'labels. Leave num_classes out, or name the classes.')

@@ -26,17 +26,19 @@ PACKAGES = ('components', 'media', 'model_code', 'pipeline', 'polyvit', 'schemas
 SOURCES = ('.py', '.pbtxt', '.html')
 
 # A component's name -> where its code starts. Named beside a component's own package: what it imports by a name made at
-# run time, which parsing cannot find (the readers, TensorFlow's check, the preprocessing), and the schemas, which are data.
+# run time, which parsing cannot find (the readers, TensorFlow's check, the preprocessing, the kinds of label), and the
+# schemas, which are data. After a colon: of each module only the definitions of these names, and what they use.
 COMPONENT_CODE = {
     'MediaExampleGen': ('components.media_example_gen', 'media.readers', 'media.tf_check'),
     'TaskSchemaGen': ('components.task_schema_gen', 'schemas'),
     'StatisticsGen': (),
     'TaskValidator': ('components.task_validator',),
-    'Transform': ('components.preprocessing_fns',),
-    'CoTrainer': ('components.co_trainer', 'model_code.preprocessing'),
+    'Transform': ('components.preprocessing_fns', 'model_code.label_kinds:transform'),
+    'CoTrainer': ('components.co_trainer', 'model_code.preprocessing',
+                  'model_code.label_kinds:transform,loss,scores,best,eval_label,quality'),
     'ServingBaseline': ('components.serving_baseline',),
-    'TaskEvaluator': ('components.task_evaluator',),
-    'ServingCheck': ('components.serving_check',),
+    'TaskEvaluator': ('components.task_evaluator', 'model_code.label_kinds:evaluation_metrics'),
+    'ServingCheck': ('components.serving_check', 'model_code.label_kinds:check_answer'),
     'BlessingGate': ('components.blessing_gate',),
     'AtomicPusher': ('components.atomic_pusher',),
     'Report': ('components.report',),
@@ -91,11 +93,56 @@ def _imported_file(names: tuple[str, ...], root: pathlib.Path) -> pathlib.Path |
 
 
 @functools.cache
-def _parsed(path: str, source: bytes) -> tuple[str, frozenset[tuple[str, ...]]]:
-    """A hash of a module's meaning, and what it imports (`_imports`). path: relative to the project's root."""
+def _parsed(path: str, source: bytes, names: str) -> tuple[str, frozenset[tuple[str, ...]]] | None:
+    """A hash of a module's meaning, and what it imports (`_imports`). path: relative to the project's root.
+
+    names: with commas between them, those whose definitions count (`_part`); '' for all. None where none is there.
+    """
     tree = ast.parse(source, filename=path)
+    if names:
+        tree.body = _part(tree.body, set(names.split(',')))
+        if not tree.body:
+            return None
     package = '.'.join(pathlib.PurePath(path).parent.parts)
     return hashlib.sha256(syntax(tree).encode()).hexdigest(), frozenset(_imports(tree, package))
+
+
+def _part(body: list[ast.stmt], names: set[str]) -> list[ast.stmt]:
+    """The statements of a module's body that define the names, or a name that these statements use in turn."""
+    body = [single for statement in body for single in _single_imports(statement)]
+    while True:
+        part = [statement for statement in body if _defined(statement) & names]
+        used = set().union(*map(_used, part))
+        if used <= names:
+            return part
+        names = names | used
+
+
+def _single_imports(statement: ast.stmt) -> list[ast.stmt]:
+    """An import of several names as one import of each; any other statement as it is."""
+    if isinstance(statement, ast.Import):
+        return [ast.Import([alias]) for alias in statement.names]
+    if isinstance(statement, ast.ImportFrom):
+        return [ast.ImportFrom(statement.module, [alias], statement.level) for alias in statement.names]
+    return [statement]
+
+
+def _defined(statement: ast.stmt) -> set[str]:
+    """The names that a statement of a module gives a value to, imports among them."""
+    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+        return {alias.asname or alias.name.split('.')[0] for alias in statement.names}
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+        return {statement.name}
+    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+def _used(statement: ast.stmt) -> set[str]:
+    """The names that a statement of a module uses, without a function's own parameters."""
+    names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    if isinstance(statement, ast.FunctionDef):
+        arguments = statement.args
+        names -= {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+    return names
 
 
 def syntax(node) -> str:
@@ -146,36 +193,43 @@ def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, ...]]:
 def source_files(*names: str, root: pathlib.Path = PROJECT) -> list[pathlib.Path]:
     """The files of the named packages and of every project module that they import, directly or not, sorted.
 
-    Raises ValueError for a name that the project does not have.
+    names: as in COMPONENT_CODE. Raises ValueError for a name that the project does not have.
     """
-    return sorted(_contents(names, root))
+    return sorted({path for path, _ in _contents(names, root)})
 
 
-def _contents(names: tuple[str, ...], root: pathlib.Path) -> dict[pathlib.Path, str]:
-    """The files of `source_files`, each with a hash of what it holds."""
+def _contents(names: tuple[str, ...], root: pathlib.Path) -> dict[tuple[pathlib.Path, str], str]:
+    """(file, the names of it that count, '' for all) -> a hash of what it holds; the files of `source_files`."""
     found, open_ = {}, []
     for name in names:
-        files = _files(name, root)
+        package, _, definitions = name.partition(':')
+        files = _files(package, root)
         if not files:
-            raise ValueError(f'There is no package or module {name} under {root}.')
-        open_.extend(files)
+            raise ValueError(f'There is no package or module {package} under {root}.')
+        for definition in filter(None, definitions.split(',')):
+            if not any(_parsed(path.relative_to(root).as_posix(), path.read_bytes(), definition) for path in files):
+                raise ValueError(f'No module of {package} defines {definition}.')
+        open_.extend((path, definitions) for path in files)
     while open_:
-        path = open_.pop()
-        if path in found:
+        path, definitions = open_.pop()
+        if (path, definitions) in found:
             continue
         content = path.read_bytes()
         if path.suffix != '.py':
-            found[path] = hashlib.sha256(content).hexdigest()
+            found[path, definitions] = hashlib.sha256(content).hexdigest()
             continue
-        found[path], imports = _parsed(path.relative_to(root).as_posix(), content)
-        open_.extend(filter(None, (_imported_file(alternatives, root) for alternatives in imports)))
+        parsed = _parsed(path.relative_to(root).as_posix(), content, definitions)
+        if parsed:
+            found[path, definitions], imports = parsed
+            files = filter(None, (_imported_file(alternatives, root) for alternatives in imports))
+            open_.extend((file, '') for file in files)
     return found
 
 
 def code_version(*names: str, root: pathlib.Path = PROJECT) -> str:
     """A hash over the paths and the meaning of `source_files(*names)`."""
     contents = _contents(names, root)
-    return _hash([(path.relative_to(root).as_posix(), contents[path]) for path in sorted(contents)])
+    return _hash([(path.relative_to(root).as_posix(), contents[path, part]) for path, part in sorted(contents)])
 
 
 def library_version(distribution: str) -> str | None:

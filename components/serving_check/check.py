@@ -3,7 +3,6 @@
 import base64
 import http.client
 import json
-import math
 import os
 import tempfile
 import typing
@@ -61,53 +60,8 @@ def _check_task(server, task: Task, media, card: dict) -> list[str]:
     if not isinstance(top, dict) or top.keys() != {'labels', 'scores'}:
         return [f'signature {task.name} answered {str(top)[:200]}; it must answer labels and scores.']
     classes = _classes(task, card)
-    if task.data.label_groups and not classes:
-        return ['the model card does not name its classes, so its label groups cannot be told apart.']
-    if task.data.label_groups:
-        return check_groups_answer(top['labels'], top['scores'], scores, classes, task.group_ids(classes))
-    return check_answer(top['labels'], top['scores'], scores, classes, task.data.label_kind == 'multi')
-
-
-def check_groups_answer(labels: list[str], top_scores: list[float], scores: list[float], classes: tuple[str, ...],
-                        groups: tuple[tuple[int, ...], ...]) -> list[str]:
-    """`check_answer` for each label group: `labels` and `top_scores` have its best, `groups` (Task.group_ids) its
-    classes."""
-    if len(labels) != len(groups) or len(top_scores) != len(groups) or len(scores) != len(classes):
-        return [f'{len(labels)} labels and {len(top_scores)} scores of {len(scores)} classes came back; it must be one '
-                f'of each for each of {len(groups)} label groups of {len(classes)} classes.']
-    return [reason for label, score, ids in zip(labels, top_scores, groups)
-            for reason in check_answer([label], [score], [scores[i] for i in ids], tuple(classes[i] for i in ids),
-                                       multi_label=False, most=1)]
-
-
-def check_answer(labels: list[str], top_scores: list[float], scores: list[float], classes: tuple[str, ...],
-                 multi_label: bool, most: int = 5) -> list[str]:
-    """What is wrong with one example's labels and scores (best first) and all scores (in vocabulary order).
-
-    classes: the task's, or () where they are not known. most: how many labels come back where there are as many.
-    """
-    reasons = []
-    count = min(most, len(scores))
-    if len(labels) != count or len(top_scores) != count:
-        reasons.append(f'{len(labels)} labels and {len(top_scores)} scores came back; of {len(scores)} classes it must '
-                       f'be {count} of each.')
-    if classes and len(scores) != len(classes):
-        reasons.append(f'{len(scores)} scores came back for {len(classes)} classes.')
-    if not all(isinstance(s, float) and math.isfinite(s) and 0 <= s <= 1 for s in [*top_scores, *scores]):
-        reasons.append(f'the scores {top_scores} are not all numbers from 0 to 1.')
-        return reasons
-    if top_scores != sorted(top_scores, reverse=True):
-        reasons.append(f'the scores {top_scores} are not sorted, best first.')
-    if any(abs(a - b) > 1e-3 for a, b in zip(sorted(top_scores, reverse=True), sorted(scores, reverse=True))):
-        reasons.append(f'the scores {top_scores} are not the best of {scores}, the signature of all scores.')
-    if not multi_label and abs(sum(scores) - 1) > 1e-2:
-        reasons.append(f'the scores of all classes sum to {sum(scores):.3f}; for a single label it must be 1.')
-    if len(set(labels)) != len(labels):
-        reasons.append(f'a label came back twice: {labels}.')
-    unknown = [label for label in labels if classes and label not in classes]
-    if unknown:
-        reasons.append(f'the labels {unknown} are none of its classes.')
-    return reasons
+    groups = task.group_ids(classes) if classes else ()
+    return task.data.kind.functions.check_answer(top['labels'], top['scores'], scores, classes, groups)
 
 
 def _classes(task: Task, card: dict) -> tuple[str, ...]:

@@ -15,30 +15,19 @@ def eval_config(task: Task, classes: int, has_baseline: bool) -> tfma.EvalConfig
 
     Thresholds hold for all examples together.
 
-    classes: how many classes the task has; top_5_accuracy is measured where there are more than 5. A task with label
-      groups has an accuracy a group, and the joint accuracy: all groups right.
+    classes: how many classes the task has. The metrics are those of its kind of label (model_code/label_kinds).
     has_baseline: compare with a second model, the one being served; the result then also has its metrics and the
       differences, and `task.gate.max_drop` bounds the fall of the primary metric.
     The labels come from the model's own `<task>_label` signature, so that ids always mean the vocabulary of the model
     that is judged by them.
     """
-    metrics = [('TopKAccuracy', {'name': 'accuracy', 'k': 1})]
-    if classes > 5:
-        metrics.append(('TopKAccuracy', {'name': 'top_5_accuracy', 'k': 5}))
-    if task.data.label_kind == 'multi':
-        metrics = [('MeanAveragePrecision', {'name': 'mean_average_precision'})]
-    if task.data.label_groups:
-        metrics = [('GroupAccuracy', {'name': f'{group}_accuracy', 'groups': [number]})
-                   for number, group in enumerate(task.data.label_groups, start=1)]
-        metrics.append(('GroupAccuracy', {'name': 'joint_accuracy',
-                                          'groups': list(range(1, 1 + len(task.data.label_groups)))}))
-    label = 'multi' if task.data.label_kind == 'multi' else 'groups' if task.data.label_groups else 'single'
-    metrics.append(('Loss', {'name': 'loss', 'label': label}))
-
     specs = [tfma.MetricConfig(class_name='ExampleCount', config='{"name": "example_count"}')]
-    for class_name, config in metrics:
-        spec = tfma.MetricConfig(class_name=class_name, module=_METRICS, config=json.dumps(config))
-        if config['name'] == task.primary_metric:
+    for metric in task.data.kind.functions.evaluation_metrics(task.data.label_groups, classes):
+        function = f'{metric.function.__module__}.{metric.function.__qualname__}'
+        spec = tfma.MetricConfig(
+            class_name='OfAllExamples' if metric.of_all_examples else 'ExampleMean', module=_METRICS,
+            config=json.dumps({'name': metric.name, 'function': function, 'arguments': metric.arguments}))
+        if metric.name == task.primary_metric:
             # Of all examples together: `threshold` would bind every slice, however few examples it has.
             spec.per_slice_thresholds.append(tfma.PerSliceMetricThreshold(
                 slicing_specs=[tfma.SlicingSpec()], threshold=_threshold(task, has_baseline)))

@@ -44,9 +44,9 @@ def task_schema(source: Source, classes: tuple[str, ...]) -> schema_pb2.Schema:
     label = next(feature for feature in schema.feature if feature.name == 'label')
     label.domain = 'label'
     label.distribution_constraints.min_domain_mass = 1.0  # No example may have another label.
-    if source.data.label_kind == 'multi':
+    if source.data.kind.several:
         label.value_count.min = 1
-    elif source.data.label_groups:
+    elif source.data.kind.grouped:
         source.group_ids(classes)  # Each class is in a group, and no group is empty.
         label.value_count.min = label.value_count.max = len(source.data.label_groups)
     else:

@@ -83,7 +83,7 @@ class Collector:
         """The labels of a text: one, or several joined by the task's separator where it is multi-label."""
         known = self._known_labels.get(text)
         if known is None:
-            parts = text.split(self.data.label_separator) if self.data.label_kind == 'multi' else [text]
+            parts = text.split(self.data.label_separator) if self.data.kind.several else [text]
             known = self._known_labels[text] = self.label_list(parts)
         return known
 
@@ -92,7 +92,7 @@ class Collector:
         labels = tuple(dict.fromkeys(label for label in map(clean_label, texts) if label))
         if not labels:
             raise Rejection('bad_label', 'It has no label.')
-        if len(labels) > 1 and self.data.label_kind != 'multi':
+        if len(labels) > 1 and not self.data.kind.several:
             first = ' and '.join(map(paths.shown, labels[:3])) + (', ...' if len(labels) > 3 else '')
             raise Rejection('bad_label', f'It has {len(labels):,} labels, {first}, but the task has one label per '
                                          "example. Set label_kind='multi', or give one label.")

@@ -15,6 +15,7 @@ from media.listing.collector import (
     split_of,
 )
 from media.rejections import Rejection
+from model_code import label_groups
 from model_code.errors import ConfigError
 
 MAX_BYTES = 1 << 30
@@ -115,17 +116,15 @@ class _Header:
 
     def wanted(self) -> str:
         data = self._collector.data
-        label = data.columns.label or ('labels' if data.label_kind == 'multi' else 'label')
+        label = data.columns.label or ('labels' if data.kind.several else 'label')
         labels = list(data.label_groups) or [label]
         return ' and '.join([data.columns.path, *labels]) + f' (and may have {data.columns.split})'
 
     def read(self, fields: list[str]):
         data, columns = self._collector.data, [name.strip() for name in fields]
         names = data.columns
-        labels = list(data.label_groups) or [c for c in ([names.label] if names.label else ['label', 'labels'])
-                                              if c in columns][:1]
-        if data.label_kind == 'multi' and not names.label and 'labels' in columns:
-            labels = ['labels']
+        usual = ['labels', 'label'] if data.kind.several else ['label', 'labels']
+        labels = list(data.label_groups) or [c for c in ([names.label] if names.label else usual) if c in columns][:1]
         for needed in (names.path, *(labels or ['label']), *names.extra):
             if columns.count(needed) != 1:
                 shown = ', '.join(paths.shown(c, 40) for c in columns[:20] if c)
@@ -138,7 +137,7 @@ class _Header:
         self._extra = [(name, columns.index(name)) for name in names.extra]
         self._label_names, self._groups = labels, bool(data.label_groups)
         # A column named so says that there may be several: a row that has several is then wrong in a single-label task.
-        self._may_be_several = labels == ['labels'] and data.label_kind != 'multi'
+        self._may_be_several = labels == ['labels'] and not data.kind.several
 
     def add(self, where: str, fields: list[str]):
         collector, path = self._collector, ''
@@ -189,7 +188,7 @@ def grouped_labels(columns) -> tuple[str, ...]:
         label = clean_label(text)
         if not label:
             raise Rejection('bad_label', f'It has no label in {group}.')
-        labels.append(f'{group}:{label}')
+        labels.append(label_groups.grouped(group, label))
     return tuple(labels)
 
 

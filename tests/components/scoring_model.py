@@ -48,7 +48,7 @@ class _Scorer(tf.Module):
     def _label(self, task):
         def label(examples):
             labels = tf.io.parse_example(examples, {'label': tf.io.RaggedFeature(tf.string)})['label']
-            if not task.data.multi_hot:
+            if not task.data.kind.multi_hot:
                 return {'label': self.tables[task.name].lookup(labels[:, :1].to_tensor()[:, 0])}
             ids = tf.ragged.map_flat_values(self.tables[task.name].lookup, labels)
             present = tf.reduce_max(tf.one_hot(ids.to_tensor(-1), len(task.data.classes)), axis=1)

@@ -12,12 +12,13 @@ from tensorflow_transform.tf_metadata import dataset_metadata
 
 from components import preprocessing_fns
 from components.task_schema_gen import executor as schema_executor
+from model_code.label_kinds import tensors
 from model_code.preprocessing import audio as audio_ops
 from model_code.serialization import to_json
 from tests import testing
 
 
-def _transform(directory, task, spec, classes, rows):
+def run_transform(directory, task, spec, classes, rows):
     """Analyses and transforms `rows` of raw features; returns them transformed, and the TFTransformOutput."""
     config = {'source': to_json(task.source), 'spec': to_json(spec), 'classes': json.dumps(classes)}
     names = {'image': ('id', 'label', 'image'), 'audio': ('id', 'label', 'audio'), 'video': ('id', 'label', 'frames')}
@@ -38,7 +39,7 @@ def test_labels_become_places_in_the_vocabulary_and_clips_keep_their_frames(tmp_
     clips = [[testing.image_bytes('JPEG', seed=i) for i in range(n)] for n in (2, 3, 1, 2)]
     rows = [{'id': f'{i}'.encode(), 'label': label, 'frames': clip}
             for i, (label, clip) in enumerate(zip([b'dog', b'a cat, small', b'dog', b'owl'], clips))]
-    transformed, output = _transform(tmp_path, task, testing.VIDEO_SPEC, ('a cat, small', 'dog', 'owl'), rows)
+    transformed, output = run_transform(tmp_path, task, testing.VIDEO_SPEC, ('a cat, small', 'dog', 'owl'), rows)
     vocabulary = output.vocabulary_by_name('pets_labels')
     assert vocabulary == [b'dog', b'owl', b'a cat, small']  # By frequency, then backwards by name: always the same.
     assert [vocabulary[row['label']] for row in transformed] == [row['label'] for row in rows]
@@ -62,7 +63,7 @@ def test_sounds_of_several_labels_become_rows_of_ones_with_the_spectrograms_mome
     sounds = [testing.wav_bytes(0.3, frequency=f) for f in (300, 1200, 4000)]
     labels = [[b'low', b'even'], [b'even'], [b'high', b'odd']]
     rows = [{'id': b'i', 'label': row, 'audio': sound} for row, sound in zip(labels, sounds)]
-    transformed, output = _transform(tmp_path, task, testing.AUDIO_SPEC, ('low', 'high', 'even', 'odd'), rows)
+    transformed, output = run_transform(tmp_path, task, testing.AUDIO_SPEC, ('low', 'high', 'even', 'odd'), rows)
     vocabulary = output.vocabulary_by_name('tags_labels')
     assert sorted(vocabulary) == [b'even', b'high', b'low', b'odd'] and vocabulary[0] == b'even'
     for row, raw in zip(transformed, labels):
@@ -81,8 +82,8 @@ def test_labels_of_several_groups_become_one_row_of_ones(tmp_path):
     task = testing.task('kitchen', 'image', label_kind='groups', label_groups=('verb', 'noun'))
     labels = [[b'verb:cut', b'noun:onion'], [b'noun:pan', b'verb:wash'], [b'verb:cut', b'noun:pan']]
     rows = [{'id': b'i', 'label': row, 'image': b'png'} for row in labels]
-    transformed, output = _transform(tmp_path, task, testing.IMAGE_SPEC,
-                                     ('noun:onion', 'noun:pan', 'verb:cut', 'verb:wash'), rows)
+    transformed, output = run_transform(tmp_path, task, testing.IMAGE_SPEC,
+                                        ('noun:onion', 'noun:pan', 'verb:cut', 'verb:wash'), rows)
     vocabulary = output.vocabulary_by_name('kitchen_labels')
     assert {len(ids) for ids in task.group_ids([v.decode() for v in vocabulary])} == {2}
     for row, raw in zip(transformed, labels):
@@ -91,6 +92,6 @@ def test_labels_of_several_groups_become_one_row_of_ones(tmp_path):
 
 
 def test_multi_hot_ignores_unknown_labels_and_repeated_ones():
-    rows = preprocessing_fns.multi_hot(tf.constant([[0, 2, 2], [-1, -1, -1], [1, -1, -1]], tf.int64), 3)
+    rows = tensors.multi_hot(tf.constant([[0, 2, 2], [-1, -1, -1], [1, -1, -1]], tf.int64), 3)
     assert rows.numpy().tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
-    assert preprocessing_fns.multi_hot(tf.zeros([2, 0], tf.int64), 3).numpy().tolist() == [[0, 0, 0]] * 2
+    assert tensors.multi_hot(tf.zeros([2, 0], tf.int64), 3).numpy().tolist() == [[0, 0, 0]] * 2

@@ -10,6 +10,7 @@ from tfx.types import channel_utils, standard_artifacts
 
 from components.serving_check import check, executor, ops
 from components.serving_check.component import ServingCheck
+from model_code.label_kinds import groups, multi, single
 from model_code.serialization import to_json
 from model_code.tasks import Mixture
 from tests import testing
@@ -124,23 +125,23 @@ def test_the_function_library_is_walked(tmp_path):
 
 
 def test_answers_of_several_labels():
-    good = dict(labels=['a', 'b'], top_scores=[0.9, 0.8], scores=[0.8, 0.9], classes=('b', 'a'), multi_label=True)
-    assert check.check_answer(**good) == []
-    assert check.check_answer(**{**good, 'multi_label': False}) == [
+    good = dict(labels=['a', 'b'], top_scores=[0.9, 0.8], scores=[0.8, 0.9], classes=('b', 'a'), groups=())
+    assert multi.check_answer(**good) == []
+    assert single.check_answer(**good) == [
         'the scores of all classes sum to 1.700; for a single label it must be 1.']
-    assert 'a label came back twice' in check.check_answer(**{**good, 'labels': ['a', 'a']})[0]
-    assert 'are not the best of' in check.check_answer(**{**good, 'scores': [0.8, 0.7]})[0]
-    assert 'it must be 2 of each' in check.check_answer(**{**good, 'labels': ['a']})[0]
+    assert 'a label came back twice' in multi.check_answer(**{**good, 'labels': ['a', 'a']})[0]
+    assert 'are not the best of' in multi.check_answer(**{**good, 'scores': [0.8, 0.7]})[0]
+    assert 'it must be 2 of each' in multi.check_answer(**{**good, 'labels': ['a']})[0]
 
 
 def test_answers_of_label_groups():
     good = dict(labels=['v:b', 'n:a'], top_scores=[0.7, 1.0], scores=[0.3, 1.0, 0.7], classes=('v:a', 'n:a', 'v:b'),
                 groups=((0, 2), (1,)))
-    assert check.check_groups_answer(**good) == []
-    assert "['n:a'] are none of its classes" in check.check_groups_answer(**{**good, 'labels': ['n:a', 'n:a']})[0]
-    assert 'are not the best of' in check.check_groups_answer(**{**good, 'top_scores': [0.3, 1.0]})[0]
-    assert 'sum to 1.200' in check.check_groups_answer(**{**good, 'scores': [0.5, 1.0, 0.7]})[0]
-    assert 'each of 2 label groups of 3 classes' in check.check_groups_answer(**{**good, 'labels': ['v:b']})[0]
+    assert groups.check_answer(**good) == []
+    assert "['n:a'] are none of its classes" in groups.check_answer(**{**good, 'labels': ['n:a', 'n:a']})[0]
+    assert 'are not the best of' in groups.check_answer(**{**good, 'top_scores': [0.3, 1.0]})[0]
+    assert 'sum to 1.200' in groups.check_answer(**{**good, 'scores': [0.5, 1.0, 0.7]})[0]
+    assert 'each of 2 label groups of 3 classes' in groups.check_answer(**{**good, 'labels': ['v:b']})[0]
 
 
 def test_the_component():

@@ -61,11 +61,12 @@ def test_eval_config_names_signatures_metrics_and_thresholds():
             for s in config.model_specs] == [('candidate', False, 't_examples', ['t_label'], 'label'),
                                              ('baseline', True, 't_examples', ['t_label'], 'label')]
     specs = config.metrics_specs[0].metrics
-    assert [s.class_name for s in specs] == ['ExampleCount', 'TopKAccuracy', 'Loss'], 'no top 5 of 5 classes'
+    names = [json.loads(s.config)['name'] for s in specs]
+    assert names == ['example_count', 'accuracy', 'loss'], 'no top 5 of 5 classes'
     bounded = [s for s in specs if s.per_slice_thresholds]
     threshold = bounded[0].per_slice_thresholds[0].threshold
     assert [list(s.feature_keys) for s in bounded[0].per_slice_thresholds[0].slicing_specs] == [[]]
-    assert [s.class_name for s in bounded] == ['TopKAccuracy']
+    assert [json.loads(s.config)['name'] for s in bounded] == ['accuracy']
     assert threshold.value_threshold.lower_bound.value == pytest.approx(0.7)
     assert threshold.change_threshold.absolute.value == pytest.approx(-0.02)
 

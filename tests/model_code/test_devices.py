@@ -52,7 +52,7 @@ def batch_for(task, number=0):
     inputs = rng.normal(size=(task.recipe.batch_size, *shape)).astype(np.float32)
     if task.recipe.mixup_alpha:
         labels = rng.dirichlet(np.ones(CLASSES), task.recipe.batch_size).astype(np.float32)
-    elif task.data.multi_hot:
+    elif task.data.kind.multi_hot:
         labels = np.tile(np.float32([1, 1, 0, 0, 0]), [task.recipe.batch_size, 1])
     else:
         labels = np.arange(task.recipe.batch_size) % CLASSES

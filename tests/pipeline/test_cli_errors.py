@@ -120,7 +120,7 @@ def test_batch_does_not_divide_over_workers(run_config, monkeypatch):
 
 
 def test_one_class_is_not_enough(run_config):
-    _sentence(run_config("task(eval_share=0.0)", files=CLASS_FILES[::2]), 'shapes', 'at least two')
+    _sentence(run_config("task(eval_share=0.0)", files=CLASS_FILES[::2]), 'shapes', 'at least 2')
 
 
 def test_config_that_is_not_python(tmp_path, capsys):

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from model_code.label_kinds import LABEL_KINDS
 from model_code.modalities import MODALITIES
 from pipeline import fingerprints
 from pipeline.config import load_config
@@ -27,6 +28,16 @@ EDITS = [
     ('model_code/preprocessing/audio.py', 'TOP_DB = 80.0', 'TOP_DB = 70.0', {'Transform', 'CoTrainer'}),
     ('model_code/preprocessing/video.py', '0.299', '0.298', {'CoTrainer'}),
     ('model_code/encoder.py', 'LAYER_NORM_EPSILON = 1e-6', 'LAYER_NORM_EPSILON = 1e-5', {'CoTrainer'}),
+    ('model_code/label_kinds/multi.py', 'tensors.multi_hot(places, classes)', 'tensors.multi_hot(places, classes) * 2',
+     {'Transform', 'CoTrainer'}),
+    ('model_code/label_kinds/groups.py', '/ len(groups)', '/ 2', {'CoTrainer'}),
+    ('model_code/label_kinds/single.py', "'top_5_accuracy'", "'top_five_accuracy'", {'TaskEvaluator'}),
+    ('model_code/label_kinds/single.py', 'sum_to_one=True', 'sum_to_one=False', {'ServingCheck'}),
+    ('model_code/label_kinds/answers.py', '> 1e-3', '> 1e-4', {'ServingCheck'}),
+    ('model_code/label_kinds/tensors.py', 'label_smoothing / ', 'label_smoothing * ',
+     {'Transform', 'CoTrainer', 'ServingCheck'}),
+    ('model_code/label_kinds/__init__.py', 'least_classes=1', 'least_classes=2',
+     ALL - {'StatisticsGen', 'ServingBaseline', 'AtomicPusher'}),
     ('model_code/metrics.py', 'EPSILON = 1e-7', 'EPSILON = 1e-6', {'CoTrainer', 'TaskEvaluator'}),
     ('components/task_evaluator/metrics.py', 'if count else', 'if count > 1 else', {'TaskEvaluator'}),
     ('components/blessing_gate/decision.py', 'TOLERANCE = 1e-9', 'TOLERANCE = 1e-8', {'TaskEvaluator', 'BlessingGate'}),
@@ -211,6 +222,49 @@ def test_only_what_depends_on_a_file_changes(project, changed, which):
     assert (new_a != a, new_b != b) == which
 
 
+KIND = '''import model_code.near as used, model_code.other
+from model_code import deep, shared
+
+FACTOR = 2
+
+def loss(x, deep):
+    return _scaled(x) + used.y + deep
+
+def _scaled(x):
+    return FACTOR * x
+
+def check(x):
+    return shared.z(x)
+'''
+
+
+@pytest.mark.parametrize('old, new, changed', [
+    ('+ used.y', '+ 2 * used.y', {'loss'}),
+    ('FACTOR * x', 'FACTOR - x', {'loss'}),
+    ('FACTOR = 2', 'FACTOR = 3', {'loss'}),
+    ('shared.z(x)', 'shared.z(2 * x)', {'check'}),
+    ('model_code.near as used', 'model_code.started as used', {'loss'}),
+    ('FACTOR = 2', 'FACTOR = 2\nUNUSED = 1', set()),
+])
+def test_of_a_module_only_the_named_definitions_and_what_they_use_count(project, old, new, changed):
+    def versions():
+        return {name: fingerprints.code_version(f'model_code.kind:{name}', root=project) for name in ('loss', 'check')}
+    (project / 'model_code/kind.py').write_text(KIND)
+    before = versions()
+    (project / 'model_code/kind.py').write_text(KIND.replace(old, new))
+    assert {name for name, version in versions().items() if version != before[name]} == changed
+
+
+def test_a_named_definition_counts_with_what_it_imports(project):
+    (project / 'model_code/kind.py').write_text(KIND)
+    files = {name: [path.name for path in fingerprints.source_files(f'model_code.kind:{name}', root=project)]
+             for name in ('loss', 'check')}
+    assert files == {'loss': ['kind.py', 'near.py'], 'check': ['deep.py', 'kind.py', 'near.py', 'shared.py',
+                                                               'started.py']}
+    with pytest.raises(ValueError, match='No module of model_code.kind defines lost'):
+        fingerprints.source_files('model_code.kind:loss,lost', root=project)
+
+
 def test_a_missing_package_is_an_error(project):
     with pytest.raises(ValueError, match='components.none'):
         fingerprints.source_files('components.none', root=project)
@@ -229,12 +283,16 @@ def test_every_component_has_a_version_of_its_own(installed):
 def test_what_is_imported_by_a_name_made_at_run_time_counts():
     made = {file for component in ALL for file in _files(component) if file.endswith('.py')
             and 'import_module(' in (fingerprints.PROJECT / file).read_text()}
-    assert made == {'media/sandbox/protocol.py', 'media/readers/__init__.py', 'model_code/modalities.py'}, (
+    assert made == {'media/sandbox/protocol.py', 'media/readers/__init__.py', 'model_code/modalities.py',
+                    'model_code/label_kinds/__init__.py', 'components/task_evaluator/metrics.py'}, (
         'Parsing cannot tell what these import: COMPONENT_CODE must name it, and this test check it.')
     read = {_file(m.reader_module) for m in MODALITIES.values()}
     read |= {_file(m.tf_check.rpartition('.')[0]) for m in MODALITIES.values() if m.tf_check}
     assert read | {'media/sandbox/child.py', 'model_code/modalities.py'} <= _files('MediaExampleGen')
     assert {_file(m.preprocessing_module) for m in MODALITIES.values()} <= _files('CoTrainer')
+    kinds = {_file(kind.module) for kind in LABEL_KINDS.values()}
+    for component in ('Transform', 'CoTrainer', 'TaskEvaluator', 'ServingCheck'):
+        assert kinds <= _files(component)
 
 
 def _file(module: str) -> str:

@@ -1,0 +1,100 @@
+"""The table of label kinds: what the labels of an example are, and how a task of the kind is trained, judged and served.
+
+A new kind is one module here and one row of `LABEL_KINDS`.
+
+The row has facts. Configs, plans, listings, schemas and the gate need nothing else, so this module imports no
+TensorFlow, and no kind needs code without it: to read and check labels, it is enough to know whether they are
+`several` or `grouped` (model_code/label_groups.py).
+
+The module has the functions of `Functions`. It is imported when one of them is first used. Cache keys count it function
+by function (pipeline/fingerprints.py): another check of the served answer trains nothing anew. What functions of
+several kinds share is in tensors.py and answers.py.
+"""
+
+import dataclasses
+import importlib
+import typing
+
+from model_code.errors import unknown
+
+
+class Functions(typing.Protocol):
+    """What a kind's module has.
+
+    N: examples of a batch. classes: the number of classes, or in `check_answer` their names, in vocabulary order.
+    groups: the ids of each label group's classes (Task.group_ids); () for a kind that is not `grouped`.
+    """
+
+    def transform(self, places, classes: int):
+        """The label that training reads: [N] int64, or [N, classes] float32 where the kind is `multi_hot`.
+
+        places: [N, k] int64, the places of each example's labels in the vocabulary; -1 for none, or one not in it.
+        """
+
+    def loss(self, logits, targets, groups, label_smoothing: float):
+        """Each example's loss [N] float32. logits, targets: [N, classes] float32; targets may be mixed (mixup)."""
+
+    def scores(self, logits, groups):
+        """[N, classes] float32 in [0, 1], in vocabulary order. logits: [N, classes] float32."""
+
+    def best(self, scores, groups) -> tuple:
+        """The served answer: ids [N, k] of classes, and their scores [N, k] float32. scores: [N, classes] float32."""
+
+    def eval_label(self, label, groups):
+        """What the evaluation compares with the scores: [N] int64 or [N, classes] float32. label: as of `transform`."""
+
+    def quality(self, labels, scores, groups) -> float:
+        """The primary metric, for the evaluation during training.
+
+        labels: numpy, [N] int64 or [N, classes] float32, as of `transform`. scores: numpy, [N, classes] float32.
+        """
+
+    def evaluation_metrics(self, label_groups: tuple[str, ...], classes: int) -> tuple:
+        """The `metrics.Metric`s that judge a trained model; the row's primary_metric is one of them."""
+
+    def check_answer(self, labels: list[str], top_scores: list[float], scores: list[float], classes: tuple[str, ...],
+                     groups) -> list[str]:
+        """What is wrong with one example's served answer, in sentences.
+
+        labels, top_scores: the answer, as of `best`. scores: those of all classes, in vocabulary order. classes: () where
+        they are not known; then groups is () too.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelKind:
+    """A row of the table."""
+    name: str
+    """What `Data.label_kind` says."""
+    module: str
+    """The dotted name of the module with the kind's `Functions`."""
+    primary_metric: str
+    """The metric that a task's floor and max_drop speak of, by its name in the evaluation's results."""
+    least_classes: int
+    """With fewer there is nothing to learn."""
+    multi_hot: bool
+    """Whether a transformed label is [classes] float32, 1 at each of the example's labels, rather than an id."""
+    several: bool = False
+    """Whether an example may have several labels; in a manifest they are in one column, with a separator between them."""
+    grouped: bool = False
+    """Whether an example has one label in each of `Data.label_groups`; in a manifest each group has its own column."""
+
+    @property
+    def functions(self) -> Functions:
+        return typing.cast(Functions, importlib.import_module(self.module))
+
+
+LABEL_KINDS = {kind.name: kind for kind in (
+    LabelKind('single', 'model_code.label_kinds.single', 'accuracy', least_classes=2, multi_hot=False),
+    LabelKind('multi', 'model_code.label_kinds.multi', 'mean_average_precision', least_classes=1, multi_hot=True,
+              several=True),
+    LabelKind('groups', 'model_code.label_kinds.groups', 'joint_accuracy', least_classes=2, multi_hot=True,
+              grouped=True),
+)}
+
+
+def get_label_kind(name: str, where: str = '') -> LabelKind:
+    """The row named `name`; ConfigError lists the valid names. where: what its message begins with."""
+    if name not in LABEL_KINDS:
+        raise unknown('label kind', name, LABEL_KINDS, where)
+    return LABEL_KINDS[name]

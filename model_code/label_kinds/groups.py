@@ -1,0 +1,69 @@
+"""One label per example in each label group: a softmax per group, joint accuracy. Functions as `label_kinds.Functions`.
+
+Ids are places in the vocabulary, which is ordered by frequency, so a group's classes stand anywhere in it.
+"""
+
+import tensorflow as tf
+
+from model_code import metrics
+from model_code.label_kinds import answers, tensors
+
+
+def transform(places, classes):
+    return tensors.multi_hot(places, classes)
+
+
+def loss(logits, targets, groups, label_smoothing):
+    """The mean over the groups of the softmax cross-entropy within each."""
+    return tf.add_n([
+        tensors.softmax_cross_entropy(tf.gather(logits, ids, axis=-1), tf.gather(targets, ids, axis=-1),
+                                      label_smoothing)
+        for ids in groups]) / len(groups)
+
+
+def scores(logits, groups):
+    """Softmax within each group."""
+    by_group = tf.concat([tf.nn.softmax(tf.gather(logits, ids, axis=-1)) for ids in groups], axis=-1)
+    order = [i for ids in groups for i in ids]
+    return tf.gather(by_group, sorted(range(len(order)), key=order.__getitem__), axis=-1)
+
+
+def best(scores, groups):
+    """[N, groups]: the best class of each group, in the groups' order."""
+    ids = tf.stack([tf.gather(tf.constant(ids), tf.argmax(tf.gather(scores, ids, axis=1), axis=1)) for ids in groups],
+                   axis=1)
+    return ids, tf.gather(scores, ids, axis=1, batch_dims=1)
+
+
+def eval_label(label, groups):
+    """[N, classes] float32: a class of group g (from 1) has g where it is the example's label, else -g.
+
+    So what is compared with the scores says which classes compete.
+    """
+    number = {i: float(g) for g, ids in enumerate(groups, start=1) for i in ids}
+    group = tf.constant([number[i] for i in range(len(number))])
+    return tf.where(label > 0, group, -group)
+
+
+def quality(labels, scores, groups):
+    return metrics.joint_accuracy(labels, scores, groups)
+
+
+def evaluation_metrics(label_groups, classes):
+    """The accuracy of each group, joint_accuracy (all groups right), and loss: the mean over the groups."""
+    numbers = list(range(1, 1 + len(label_groups)))
+    by_group = [metrics.Metric(f'{group}_accuracy', metrics.groups_correct, {'groups': [number]})
+                for number, group in zip(numbers, label_groups)]
+    return (*by_group, metrics.Metric('joint_accuracy', metrics.groups_correct, {'groups': numbers}),
+            metrics.Metric('loss', metrics.groups_cross_entropy))
+
+
+def check_answer(labels, top_scores, scores, classes, groups):
+    if not classes:
+        return ['the model card does not name its classes, so its label groups cannot be told apart.']
+    if len(labels) != len(groups) or len(top_scores) != len(groups) or len(scores) != len(classes):
+        return [f'{len(labels)} labels and {len(top_scores)} scores of {len(scores)} classes came back; it must be one '
+                f'of each for each of {len(groups)} label groups of {len(classes)} classes.']
+    return [reason for label, score, ids in zip(labels, top_scores, groups)
+            for reason in answers.check_best([label], [score], [scores[i] for i in ids],
+                                             tuple(classes[i] for i in ids), sum_to_one=True, most=1)]

@@ -1,0 +1,22 @@
+"""Tensor functions that several label kinds share."""
+
+import tensorflow as tf
+
+TOP_K = 5  # labels in a served answer, where the task has as many classes
+
+
+def multi_hot(places: tf.Tensor, classes: int) -> tf.Tensor:
+    """[N, k] int64, -1 where there is none -> [N, classes] float32, 1 at each place."""
+    return tf.minimum(tf.reduce_sum(tf.one_hot(places, classes), axis=1), 1.0)
+
+
+def softmax_cross_entropy(logits: tf.Tensor, targets: tf.Tensor, label_smoothing: float) -> tf.Tensor:
+    """[N, classes] float32 both -> [N] float32."""
+    smooth = targets * (1 - label_smoothing) + label_smoothing / logits.shape[-1]
+    return tf.nn.softmax_cross_entropy_with_logits(smooth, logits)
+
+
+def top_k(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """[N, classes] float32 -> ids [N, k] int32 and scores [N, k] float32, best first, k = min(TOP_K, classes)."""
+    best, ids = tf.math.top_k(scores, k=min(TOP_K, scores.shape[-1]))
+    return ids, best
