@@ -13,9 +13,10 @@ def grouped(group: str, label: str) -> str:
 
 def check_names(where: str, groups: tuple[str, ...]):
     """Raises ConfigError for names of label groups that cannot be. where: 'Task digits: '."""
-    if len({*groups, 'joint'}) < max(3, 1 + len(groups)) or not all(g and ':' not in g for g in groups):
-        raise ConfigError(f"{where}label_groups is {groups}; it must be two or more different names without a colon, and "
-                          "none of them 'joint', which is all together.")
+    wrong = [name for name in groups if not name or ':' in name or name == 'joint' or groups.count(name) > 1]
+    if wrong or len(groups) < 2:
+        raise ConfigError(f"{where}label_groups is {groups}; it must be two or more different names without a colon, "
+                          "and none of them 'joint', which is all together.")
 
 
 def class_ids(where: str, groups: tuple[str, ...], labels) -> tuple[tuple[int, ...], ...]:

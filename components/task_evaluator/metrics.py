@@ -1,5 +1,7 @@
-"""The `metrics.Metric`s of the label kinds as TFMA metrics: eval_config.py names the classes and functions, Beam's workers
-import them."""
+"""The label kinds' metrics (model_code.metrics.Metric) as TFMA metrics.
+
+eval_config.py names these classes and the metrics' functions; Beam's workers import both by name.
+"""
 
 import functools
 import importlib
@@ -70,7 +72,8 @@ class _AllExamplesCombiner(_Combiner):
 
 def _computations(combiner, function, name, eval_config, model_name, output_name) -> metric_types.MetricComputations:
     key = metric_types.MetricKey(name=name, model_name=model_name, output_name=output_name)
-    return [metric_types.MetricComputation(keys=[key], preprocessors=None, combiner=combiner(key, eval_config, function))]
+    return [metric_types.MetricComputation(keys=[key], preprocessors=None,
+                                           combiner=combiner(key, eval_config, function))]
 
 
 def _named(function: str, arguments: dict) -> typing.Callable[..., float]:

@@ -1,4 +1,4 @@
-"""The table of label kinds: what the labels of an example are, and how a task of the kind is trained, judged and served.
+"""The table of label kinds: what an example's labels are, and how a task of the kind is trained, judged and served.
 
 A new kind is one module here and one row of `LABEL_KINDS`.
 
@@ -30,35 +30,43 @@ class Functions(typing.Protocol):
 
         places: [N, k] int64, the places of each example's labels in the vocabulary; -1 for none, or one not in it.
         """
+        ...
 
     def loss(self, logits, targets, groups, label_smoothing: float):
         """Each example's loss [N] float32. logits, targets: [N, classes] float32; targets may be mixed (mixup)."""
+        ...
 
     def scores(self, logits, groups):
         """[N, classes] float32 in [0, 1], in vocabulary order. logits: [N, classes] float32."""
+        ...
 
     def best(self, scores, groups) -> tuple:
         """The served answer: ids [N, k] of classes, and their scores [N, k] float32. scores: [N, classes] float32."""
+        ...
 
     def eval_label(self, label, groups):
         """What the evaluation compares with the scores: [N] int64 or [N, classes] float32. label: as of `transform`."""
+        ...
 
     def quality(self, labels, scores, groups) -> float:
         """The primary metric, for the evaluation during training.
 
         labels: numpy, [N] int64 or [N, classes] float32, as of `transform`. scores: numpy, [N, classes] float32.
         """
+        ...
 
     def evaluation_metrics(self, label_groups: tuple[str, ...], classes: int) -> tuple:
         """The `metrics.Metric`s that judge a trained model; the row's primary_metric is one of them."""
+        ...
 
     def check_answer(self, labels: list[str], top_scores: list[float], scores: list[float], classes: tuple[str, ...],
                      groups) -> list[str]:
         """What is wrong with one example's served answer, in sentences.
 
-        labels, top_scores: the answer, as of `best`. scores: those of all classes, in vocabulary order. classes: () where
-        they are not known; then groups is () too.
+        labels, top_scores: the answer, as of `best`. scores: those of all classes, in vocabulary order. classes: ()
+        where they are not known; then groups is () too.
         """
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,9 +83,9 @@ class LabelKind:
     multi_hot: bool
     """Whether a transformed label is [classes] float32, 1 at each of the example's labels, rather than an id."""
     several: bool = False
-    """Whether an example may have several labels; in a manifest they are in one column, with a separator between them."""
+    """Whether an example may have several labels; a manifest has them in one column, with a separator between them."""
     grouped: bool = False
-    """Whether an example has one label in each of `Data.label_groups`; in a manifest each group has its own column."""
+    """Whether an example has one label in each of `Data.label_groups`; a manifest has a column for each group."""
 
     @property
     def functions(self) -> Functions:

@@ -26,7 +26,7 @@ from tests.components.test_preprocessing_fns import run_transform
 
 PROJECT = pathlib.Path(label_kinds.__file__).resolve().parents[2]
 
-# The toy kind: one label per example, and yet a sigmoid per class; the two best are served, and one of them must be right.
+# The toy kind: one label per example, and yet a sigmoid per class. The two best are served; one of them must be right.
 
 
 def transform(places, classes):
@@ -219,7 +219,8 @@ def test_branches_are_found(source, found):
 
 
 def test_no_other_code_branches_by_the_kind_of_label():
-    packages = ('polyvit', 'pipeline', 'components', 'serving', 'media', 'model_code', 'kubeflow', 'benchmarks', 'scripts')
+    packages = ('polyvit', 'pipeline', 'components', 'serving', 'media', 'model_code', 'kubeflow', 'benchmarks',
+                'scripts')
     files = [path for package in packages for path in (PROJECT / package).rglob('*.py')
              if PROJECT / 'model_code' / 'label_kinds' not in path.parents]
     assert len(files) > 50
