@@ -131,7 +131,7 @@ def _reworded(source: str) -> str:
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.stmt):
             continue
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             text, quotes, rest = lines[node.end_lineno - 1].rpartition('"""')
             lines[node.end_lineno - 1] = f'{text} Changed.{quotes}{rest}'
         first = min([node.lineno, *(d.lineno for d in getattr(node, 'decorator_list', ()))])
