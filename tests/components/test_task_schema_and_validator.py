@@ -91,7 +91,7 @@ def test_good_clips_with_several_labels_pass_and_media_is_not_counted_as_words(t
 def test_extra_columns_are_texts_that_an_example_may_have(tmp_path):
     task = testing.task('pets', 'image', manifest='m.csv', columns=Columns(extra=('camera', 'place')))
     examples = {'train': ['a', 'b'], 'eval': ['b']}
-    statistics = _check(tmp_path, task, ['a', 'b'], examples, extra=lambda i: (('camera', 'x100'),) * (i == 0))
+    statistics = _check(tmp_path, task, ['a', 'b'], examples, extra=lambda i: (('camera', 'x100'),) if i == 0 else ())
     loaded = stats_artifact_utils.load_statistics(statistics, 'train').proto().datasets[0]
     camera = next(f for f in loaded.features if f.path.step == ['camera'])
     assert camera.type == statistics_pb2.FeatureNameStatistics.STRING
