@@ -200,7 +200,7 @@ def images(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int,
     # nothing of the work: so the rate is that of what a long list has more.
     short = _copy('short', 'image', files, folder / 'short', max(1, (count or 10_000) // 2))
     long = _copy('long', 'image', files, folder / 'long', 4 * (count or 10_000))
-    more = len(_rows(long.data)) - len(_rows(short.data))
+    more = len(_rows(long.data.folder)) - len(_rows(short.data.folder))
     rates = {}
     for workers in (1, 2):
         args = [arg.format(workers) for arg in WORKERS]
