@@ -206,7 +206,8 @@ def images(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int,
         args = [arg.format(workers) for arg in WORKERS]
         rates[workers] = [more / (run('ours', long, spec, workers == 1, args)['seconds'] -
                                   run('ours', short, spec, workers == 1, args)['seconds']) for _ in range(repeats)]
-    report('images, 2 workers by 1', statistics.median(b / a for a, b in zip(rates[1], rates[2])), 1.6, True,
+    gained = statistics.median(two / one for one, two in zip(rates[1], rates[2], strict=True))
+    report('images, 2 workers by 1', gained, 1.6, True,
            f'{statistics.median(rates[1]):.0f} and {statistics.median(rates[2]):.0f} files/s, start not counted')
 
 

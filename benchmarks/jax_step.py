@@ -4,6 +4,7 @@ Run by benchmarks/step.py --jax, with an interpreter that has jax and needs noth
 JSON of sizes; prints {'version', 'forward', 'train', 'train_first': seconds, 'train_flops': FLOP/s}.
 """
 
+import functools
 import json
 import math
 import statistics
@@ -46,7 +47,7 @@ def forward(p, inputs, heads):
 
 def patches(inputs, grid, patch):
     """[batch, *input shape] -> [batch, patches, values of a patch]."""
-    split = [size for sizes in zip(grid, patch) for size in sizes]
+    split = [size for sizes in zip(grid, patch, strict=True) for size in sizes]
     axes = range(1, len(split) + 1)
     x = inputs.reshape(inputs.shape[0], *split, inputs.shape[-1]).transpose(0, *axes[::2], *axes[1::2], len(split) + 1)
     return x.reshape(inputs.shape[0], math.prod(grid), -1)
@@ -74,7 +75,7 @@ def make_parameters(size):
 def main():
     size = json.loads(sys.argv[1])
     grid, patch = size['grid'], size['patch']
-    shape = [a * b for a, b in zip(grid, patch)] + [size['channels']]
+    shape = [a * b for a, b in zip(grid, patch, strict=True)] + [size['channels']]
     parameters = make_parameters(size)
     velocities = jax.tree.map(jnp.zeros_like, parameters)
     inputs = jnp.asarray(np.random.default_rng(1).normal(size=(size['batch'], *shape)), jnp.float32)
@@ -104,7 +105,8 @@ def main():
     seconds = statistics.median(timed(lambda: compiled(parameters, inputs))[0] for _ in range(size['times']))
     trained = []
     for _ in range(size['times'] + 1):
-        took, (parameters, velocities, _) = timed(lambda: compiled_step(parameters, velocities, inputs, labels))
+        call = functools.partial(compiled_step, parameters, velocities, inputs, labels)
+        took, (parameters, velocities, _) = timed(call)
         trained.append(took)
     seconds_of_step = statistics.median(trained[1:])
     width, tokens = size['width'], math.prod(grid) + 1

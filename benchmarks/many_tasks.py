@@ -1,8 +1,8 @@
 """What many tasks cost: tracing them, starting to train them, and the host's memory. Prints figures and targets.
 
 Run: .venv/bin/python -m benchmarks.many_tasks [tracing|start|memory|accumulated ...] --data DIR
-DIR (start alone reads it) holds cifar10/, fsdd/ and surveillance/, else demo media are used (media.py). Exit code 1 where a
-target is missed.
+DIR (start alone reads it) holds cifar10/, fsdd/ and surveillance/, else demo media are used (media.py). Exit code 1
+where a target is missed.
 
 Everything is measured in processes of its own, so that nothing traced before is at hand.
 - tracing: a Ti model with image tasks: seconds until each task's first step is done, on a batch of one, beside the

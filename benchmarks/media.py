@@ -24,6 +24,6 @@ def files(modality: str, data: pathlib.Path) -> list[pathlib.Path]:
         folder = pathlib.Path('runs/demo/media')
         demo_data.make_demo_data(folder)
         paths = sorted(folder.glob(demo))
-        print(f'{modality}: there is no {larger} in {data}, so {len(paths)} demo files are used. The targets are for the larger '
-              f'set.', flush=True)
+        print(f'{modality}: there is no {larger} in {data}, so {len(paths)} demo files are used. The targets are for '
+              'the larger set.', flush=True)
     return paths

@@ -1,7 +1,7 @@
 """How benchmarks are chosen by name, and say a figure and its target."""
 
 import argparse
-from typing import Iterable
+from collections.abc import Iterable
 
 
 class Report:

@@ -6,7 +6,7 @@ dot: components/__init__.py hands these classes on), and allows it no PROPERTIES
 
 import json
 import os
-from typing import Iterable
+from collections.abc import Iterable
 
 from tfx.types import artifact
 

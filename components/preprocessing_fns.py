@@ -1,9 +1,10 @@
 """Transform's preprocessing_fn, one a modality: raw features -> what training reads. Media bytes stay encoded.
 
-Each takes the batched features that TaskSchemaGen's schema describes and custom_config: 'source' (the task's Source), 'spec' (the modality's
-input settings) and 'classes' (the label domain, a list), as JSON. Each returns `id`, `label`, the media feature, and
-writes the vocabulary `<task>_labels`, one label per line, most frequent first. `label` is what the task's kind of
-label makes of the places in that file (model_code/label_kinds: `transform`): [N] int64 or [N, classes] float32.
+Each takes the batched features that TaskSchemaGen's schema describes and custom_config: 'source' (the task's Source),
+'spec' (the modality's input settings) and 'classes' (the label domain, a list), as JSON. Each returns `id`, `label`,
+the media feature, and writes the vocabulary `<task>_labels`, one label per line, most frequent first. `label` is what
+the task's kind of label makes of the places in that file (model_code/label_kinds: `transform`): [N] int64 or [N,
+classes] float32.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Compiles a config for Kubeflow Pipelines v2: the same pipeline as on one machine, other paths.
 
-    python kubeflow/kubeflow_v2_runner.py CONFIG -o pipeline.yaml --root gs://BUCKET/polyvit --image REGISTRY/polyvit-pipeline:TAG
+    python kubeflow/kubeflow_v2_runner.py CONFIG -o pipeline.yaml --root gs://BUCKET/polyvit --image IMAGE:TAG
 
 The package must be installed. It takes the arguments of `polyvit compile`.
 """

@@ -4,7 +4,7 @@ import concurrent.futures
 import itertools
 import os
 import threading
-from typing import Callable, Iterator
+from collections.abc import Callable, Iterator
 
 from media import listing, reading
 from media.entries import Entry, Listing

@@ -6,7 +6,7 @@ Plain Python, and no media: MediaExampleGen gathers findings on Beam's workers, 
 
 import collections
 import dataclasses
-from typing import Iterable
+from collections.abc import Iterable
 
 from media.entries import Entry
 from media.rejections import Rejection

@@ -1,7 +1,7 @@
 """From entries to examples: media is decoded, and what became of each entry is counted."""
 
 import dataclasses
-from typing import Iterator
+from collections.abc import Iterator
 
 from media.entries import Entry
 from media.findings import Findings
@@ -11,7 +11,7 @@ from model_code.modalities import get_modality
 
 
 def decode(decoder: Decoder, entries: list[Entry], modality: str) -> Iterator[Decoded]:
-    """One Decoded per entry, in their order; what TensorFlow could not decode in training is rejected (see tf_check)."""
+    """One Decoded per entry, in their order; what TensorFlow could not decode in training is rejected (tf_check)."""
     return get_modality(modality).only_decodable(decoder.read(entries))
 
 

@@ -19,7 +19,7 @@
 """
 
 import json
-from typing import Iterable
+from collections.abc import Iterable
 
 REASONS = ('missing', 'not_a_file', 'unreadable', 'empty', 'too_large', 'too_slow', 'crashed', 'unsupported',
            'truncated', 'undecodable', 'no_stream', 'out_of_range', 'bad_path', 'bad_label', 'bad_row', 'duplicate')

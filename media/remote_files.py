@@ -4,7 +4,8 @@ Beam is imported when it is first needed, which takes seconds. Each of its file 
 """
 
 import re
-from typing import BinaryIO, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 from model_code.errors import ConfigError
 

@@ -1,7 +1,7 @@
 """Whether core TensorFlow, which decodes images in training and in serving, takes an image as it is stored."""
 
 import dataclasses
-from typing import Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 

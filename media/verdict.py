@@ -7,7 +7,7 @@ what the names alone tell.
 import collections
 import itertools
 import unicodedata
-from typing import Iterable
+from collections.abc import Iterable
 
 from media.findings import NAMED, Findings, Tally, first_rejected
 from model_code.tasks import Checks

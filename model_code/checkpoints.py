@@ -24,7 +24,7 @@ class Checkpoints:
         checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=self.step, **others)
         # Made by all workers now: each variable made is broadcast, and where one found a checkpoint and another none,
         # the restore, which makes it else, would be out of step.
-        checkpoint.save_counter
+        _ = checkpoint.save_counter
         self.latest = 'none'  # the newest that is known to be whole
         self._manager = tf.train.CheckpointManager(checkpoint, directory, max_to_keep=2)
 

@@ -140,8 +140,8 @@ class Encoder(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         self.config = config
         own = range(config.modality_layers)
-        self.modality_blocks = {m: [Block(config, name=f'{m}_block_{l}') for l in own] for m in modalities}
-        self.blocks = [Block(config, name=f'block_{l}') for l in range(config.modality_layers, config.layers)]
+        self.modality_blocks = {m: [Block(config, name=f'{m}_block_{i}') for i in own] for m in modalities}
+        self.blocks = [Block(config, name=f'block_{i}') for i in range(config.modality_layers, config.layers)]
         self.norm = LayerNorm('norm')
 
     def path(self, modality: str) -> list[Block]:
@@ -149,11 +149,11 @@ class Encoder(tf_keras.layers.Layer):
         return [*self.modality_blocks[modality], *self.blocks]
 
     def call(self, tokens, modality, training=False, stochastic_depth=0.0, seed=None):
-        """In training a sample passes by block l of L with probability l / (L - 1) * stochastic_depth."""
+        """In training a sample passes by block i of L with probability i / (L - 1) * stochastic_depth."""
         last = max(1, self.config.layers - 1)
-        for l, block in enumerate(self.path(modality)):
-            rates = (self.config.dropout, l / last * stochastic_depth) if training else (0.0, 0.0)
-            block_seed = tf.random.experimental.stateless_fold_in(seed, l) if any(rates) else None
+        for i, block in enumerate(self.path(modality)):
+            rates = (self.config.dropout, i / last * stochastic_depth) if training else (0.0, 0.0)
+            block_seed = tf.random.experimental.stateless_fold_in(seed, i) if any(rates) else None
             tokens = block(tokens, *rates, seed=block_seed, training=training)
         return self.norm(tokens, training)
 

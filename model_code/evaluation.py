@@ -3,7 +3,7 @@
 The gate's own evaluation is TFMA's, of all examples, after training.
 """
 
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -44,7 +44,7 @@ def make_evaluate(model: PolyViT, config: ModelConfig, classes: dict[str, int], 
             rows = [(labels.numpy(), *(x.numpy() for x in outputs[task.name](inputs, labels)))
                     for inputs, labels in datasets[task.name]]
             if rows:
-                labels, scores, per_example = (np.concatenate(column) for column in zip(*rows))
+                labels, scores, per_example = (np.concatenate(column) for column in zip(*rows, strict=True))
                 quality = task.data.kind.functions.quality(labels, scores, model.groups[task.name])
                 values |= {f'eval/{task.name}/{task.primary_metric}': quality,
                            f'eval/{task.name}/loss': float(per_example.mean())}

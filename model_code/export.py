@@ -130,7 +130,10 @@ def save(served: ServedModel, directory: str, card: dict, samples: dict[str, lis
 def model_facts(served: ServedModel) -> dict:
     """What the card says of the model itself: tasks with their classes, inputs, parameters."""
     model = served.model
-    count = lambda variables: sum(v.shape.num_elements() for v in variables)
+
+    def count(variables) -> int:
+        return sum(v.shape.num_elements() for v in variables)
+
     tasks = [{'name': t.name, 'modality': t.modality, 'multi_label': t.data.kind.several,
               'label_groups': list(t.data.label_groups), 'primary_metric': t.primary_metric,
               'classes': served.vocabularies[t.name]}

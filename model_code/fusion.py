@@ -5,7 +5,7 @@ lies between them reads and writes over and over: GELU's gradient alone is a doz
 pass of them. XLA for the whole step is slower here, and takes much longer to compile (benchmarks/step.py --jit).
 """
 
-from typing import Callable
+from collections.abc import Callable
 
 import tensorflow as tf
 

@@ -149,7 +149,8 @@ class _VitFile:
             if kind.hasobject or kind.kind != 'f':
                 self.wrong.append(f'{full} is of type {kind}, not floating-point numbers')
             elif len(found) != len(shape) or any(
-                    not (f == s if s is not None else 0 < f <= MAX_POSITIONS) for f, s in zip(found, shape)):
+                    not (f == s if s is not None else 0 < f <= MAX_POSITIONS)
+                    for f, s in zip(found, shape, strict=True)):
                 self.wrong.append(f'{full} has shape {list(found)} (expected {expected})')
             else:
                 array = self._arrays[full].astype(np.float32)

@@ -108,7 +108,8 @@ def first_inputs(task: Task, classes: int, config: ModelConfig, files: list[str]
     """
     example = _example_function(task, classes, config.input(task.modality), tf.constant([seed, 0], tf.int32))
     records = tf.data.TFRecordDataset(sorted(files), compression_type='GZIP').take(count)
-    inputs, labels = map(tf.stack, zip(*(example(number, record) for number, record in records.enumerate())))
+    examples = [example(number, record) for number, record in records.enumerate()]
+    inputs, labels = map(tf.stack, zip(*examples, strict=True))
     if task.recipe.mixup_alpha:
         inputs, _ = _mixed(task, classes, inputs, labels, tf.constant([seed, 0], tf.int32))
     return inputs

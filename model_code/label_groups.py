@@ -27,7 +27,7 @@ def class_ids(where: str, groups: tuple[str, ...], labels) -> tuple[tuple[int, .
     if not groups:
         return ()
     prefixes = [label.split(':', 1)[0] if ':' in label else '' for label in labels]
-    for label, prefix in zip(labels, prefixes):
+    for label, prefix in zip(labels, prefixes, strict=True):
         if prefix not in groups:
             raise ConfigError(f'{where}the label {label!r} is in none of its label_groups {groups}; it must be written '
                               f'{groups[0]}:... or another.')

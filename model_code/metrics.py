@@ -42,7 +42,7 @@ def correct(label: int, scores: np.ndarray, k: int = 1) -> float:
 
 def accuracy(labels: np.ndarray, scores: np.ndarray) -> float:
     """The mean of `correct` over the examples: labels [N] int, scores [N, classes]."""
-    return float(np.mean([correct(label, score) for label, score in zip(labels, scores)]))
+    return float(np.mean([correct(label, score) for label, score in zip(labels, scores, strict=True)]))
 
 
 def cross_entropy(label: int, scores: np.ndarray) -> float:

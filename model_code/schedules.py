@@ -34,7 +34,7 @@ def batches_done(mixture: Mixture, sequence: np.ndarray, step: int) -> dict[str,
     if mixture.schedule == 'accumulated':
         return {t.name: step for t in mixture.tasks}
     counts = np.bincount(sequence[:step], minlength=len(mixture.tasks))
-    return {t.name: int(count) for t, count in zip(mixture.tasks, counts)}
+    return {t.name: int(count) for t, count in zip(mixture.tasks, counts, strict=True)}
 
 
 def recorded(sequence: np.ndarray, most: int) -> np.ndarray:

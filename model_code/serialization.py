@@ -33,7 +33,7 @@ def _convert(hint, value):
         args = typing.get_args(hint)
         if len(args) == 2 and args[1] is Ellipsis:
             return tuple(_convert(args[0], v) for v in value)
-        return tuple(_convert(a, v) for a, v in zip(args, value))
+        return tuple(_convert(a, v) for a, v in zip(args, value, strict=True))
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value)
     return value

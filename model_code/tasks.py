@@ -150,7 +150,7 @@ _PART_OF = {field.name: part for part, kind in (('data', Data), ('recipe', Recip
 
 def _new_form(args: tuple, fields: dict) -> str:
     """The sentence for a Task in the flat form: the new form, with the values that were given."""
-    values = dict(zip(('name', 'modality', 'steps', 'batch_size'), args)) | fields
+    values = dict(zip(('name', 'modality', 'steps', 'batch_size'), args, strict=False)) | fields
     if isinstance(values.get('data'), str):
         values['folder'] = values.pop('data')
     if values.pop('multi_label', False):

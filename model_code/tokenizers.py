@@ -43,7 +43,7 @@ class _Tokenizer(tf_keras.layers.Layer):
         """The convolution, as one matrix product: on CPUs it is faster, and the gradient of Conv3D's kernel differs in
         its last bits from one run to the next, so that a resumed training would too."""
         grid, patch, channels = self.spec.grid, self.spec.patch, self.spec.shape[-1]
-        split = [size for sizes in zip(grid, patch) for size in sizes]
+        split = [size for sizes in zip(grid, patch, strict=True) for size in sizes]
         axes = range(1, len(split) + 1)
         patches = tf.transpose(tf.reshape(inputs, [-1, *split, channels]), [0, *axes[::2], *axes[1::2], len(split) + 1])
         rows = tf.reshape(patches, [-1, math.prod(patch) * channels])

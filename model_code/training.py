@@ -7,7 +7,7 @@ for images; for video and audio it clips each replica's own before the mean.)
 
 import contextlib
 import functools
-from typing import Callable
+from collections.abc import Callable
 
 import tensorflow as tf
 import tf_keras
@@ -140,7 +140,7 @@ class TrainSteps:
                     inputs, labels = (tf.identity(x) for x in batches[task.name])
                     loss, gradients = self._gradients(task, inputs, labels, seed)
                     total += loss / len(tasks)
-                    for variable, gradient in zip(self._model.task_variables(task.name), gradients):
+                    for variable, gradient in zip(self._model.task_variables(task.name), gradients, strict=True):
                         weighted, key = gradient * task.recipe.learning_rate_coefficient, variable.ref()
                         sums[key] = sums[key] + weighted if key in sums else weighted
             return total, *self._reduced([sums[v.ref()] for group in groups for v in group], groups)
@@ -197,7 +197,7 @@ class TrainSteps:
             def update(number, factor, mine, variables=variables):
                 # apply_gradients adds one each time, and a step has several updates.
                 self._optimizer.iterations.assign(tf.cast(number, tf.int64))
-                self._optimizer.apply_gradients([(g * factor, v) for g, v in zip(mine, variables)],
+                self._optimizer.apply_gradients([(g * factor, v) for g, v in zip(mine, variables, strict=True)],
                                                 skip_gradients_aggregation=True)
 
             # Over several replicas an update cannot be in a function of its own.

@@ -91,8 +91,8 @@ def main(arguments=None) -> int:
     debug = getattr(parsed, 'debug', False)
     parsed.debug = debug
     environment.set_defaults()
-    # No C++ chatter on a person's screen (its "errors" at start are about GPU libraries; real ones come as exceptions). A run
-    # sends it to its log instead.
+    # No C++ chatter on a person's screen (its "errors" at start are about GPU libraries; real ones come as exceptions).
+    # A run sends it to its log instead.
     if parsed.function not in (_run, _demo):
         os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     try:

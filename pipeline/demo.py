@@ -68,4 +68,4 @@ def _serve_and_predict(config):
 
 
 def _text(result: dict) -> str:
-    return ', '.join(f'{label} {score:.3f}' for label, score in zip(result['labels'], result['scores']))
+    return ', '.join(f'{label} {score:.3f}' for label, score in zip(result['labels'], result['scores'], strict=True))

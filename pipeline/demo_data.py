@@ -77,7 +77,7 @@ def _make_digits(folder: pathlib.Path) -> int:
     pixels, labels = _digits()
     order = np.random.default_rng(1).permutation(len(labels))
     start = 0
-    for split, count in zip(('train', 'eval'), DIGITS):
+    for split, count in zip(('train', 'eval'), DIGITS, strict=True):
         for i in order[start:start + count]:
             path = folder / split / CLASS_NAMES[labels[i]] / f'{i:04d}.png'
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def _make_motion(folder: pathlib.Path) -> int:
     rng = np.random.default_rng(2)
     rows = []
     (folder / 'clips').mkdir()
-    for split, count in zip(('train', 'eval'), CLIPS):
+    for split, count in zip(('train', 'eval'), CLIPS, strict=True):
         for i in range(count):
             label = list(DIRECTIONS)[i % len(DIRECTIONS)]
             path = f'clips/{split}_{i:03d}.mp4'
@@ -112,7 +112,7 @@ def _moving(sprite: np.ndarray, direction: tuple[int, int], rng) -> np.ndarray:
     background = int(rng.integers(0, 50))
     frames = np.full((CLIP_FRAMES, CLIP_SIZE, CLIP_SIZE), background, np.uint8)
     for f, frame in enumerate(frames):
-        x, y = (int(round(s + speed * f * d)) for s, d in zip(start, direction))
+        x, y = (int(round(s + speed * f * d)) for s, d in zip(start, direction, strict=True))
         canvas = np.zeros_like(frame)
         canvas[:sprite.shape[0], :sprite.shape[1]] = sprite
         frame[:] = np.maximum(frame, np.roll(canvas, (y, x), axis=(0, 1)))
@@ -137,7 +137,7 @@ def _make_sounds(folder: pathlib.Path) -> int:
     rng = np.random.default_rng(3)
     rows = []
     (folder / 'wav').mkdir()
-    for split, count in zip(('train', 'eval'), SOUNDS):
+    for split, count in zip(('train', 'eval'), SOUNDS, strict=True):
         for i in range(count):
             label = list(SOUND_CLASSES)[i % len(SOUND_CLASSES)]
             path = f'wav/{split}_{i:03d}.wav'

@@ -6,6 +6,7 @@ twice that backward).
 """
 
 import dataclasses
+import itertools
 import math
 import textwrap
 
@@ -73,7 +74,7 @@ def _patch_values(spec) -> int:
 def head_layers(model, task, classes: int) -> list[tuple[int, int]]:
     """(inputs, outputs) of each dense layer of a task's head."""
     widths = [model.width, *task.recipe.head_hidden, classes]
-    return list(zip(widths, widths[1:]))
+    return list(itertools.pairwise(widths))
 
 
 def head_parameters(model, task, classes: int) -> int:
@@ -154,7 +155,7 @@ def make_plan(config, facts=None, media_bytes: int | None = None, accelerators: 
     model, mixture = config.model, config.mixture
     steps = task_steps(mixture)
     rows, heads = [], {}
-    for task, count in zip(mixture.tasks, steps):
+    for task, count in zip(mixture.tasks, steps, strict=True):
         batch_size = task.recipe.batch_size
         known = facts.classes.get(task.name, ()) if facts else ()
         classes = task.data.num_classes or len(task.data.classes) or len(known)

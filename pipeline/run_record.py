@@ -19,8 +19,9 @@ def one_run_at_a_time(root: pathlib.Path):
     with open(root / '.lock', 'w') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(f'Another run is under way in {root}. Wait for it, or give this one another --root.')
+        except OSError as error:
+            raise ConfigError(
+                f'Another run is under way in {root}. Wait for it, or give this one another --root.') from error
         yield
 
 

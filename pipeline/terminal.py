@@ -160,7 +160,7 @@ def quiet(log_path: pathlib.Path):
         root.handlers[:] = handlers
         root.setLevel(level)
         sys.stdout, sys.stderr = streams
-        for descriptor, copy in zip((1, 2), saved):
+        for descriptor, copy in zip((1, 2), saved, strict=True):
             os.dup2(copy, descriptor)
             os.close(copy)
         screen_file.close()

@@ -2,8 +2,8 @@
 
     from polyvit import Data, Mixture, ModelConfig, PipelineConfig, Recipe, Task, TrainingConfig
 
-Importing this package imports nothing heavy: no TensorFlow, TFX, Beam or numpy. Functions import what they need when they
-are called.
+Importing this package imports nothing heavy: no TensorFlow, TFX, Beam or numpy. Functions import what they need when
+they are called.
 """
 
 import os
@@ -44,11 +44,11 @@ __all__ = [
 
 
 def run(config: PipelineConfig, debug: bool = False) -> int:
-    """Runs the pipeline on this machine, as `polyvit run` does: progress on the screen, all else in a log under the root.
+    """Runs the pipeline on this machine, as `polyvit run` does: progress on the screen, the rest in a log.
 
     debug: also print the traceback of an error.
 
-    Returns 0 where the model was pushed or nothing changed, 1 where the run failed, 3 where the gate rejected the model.
+    Returns 0 where the model was pushed or nothing changed, 1 where the run failed, 3 where the gate rejected it.
 
     Raises ConfigError, before anything is written, where the config or its data are wrong.
     """
@@ -60,8 +60,8 @@ def predict(task: str, files: Sequence[str | os.PathLike], url: str | None = Non
             model_dir: str | os.PathLike | None = None, top: int = 5) -> list[dict]:
     """{'path', 'labels', 'scores'} for each file, best label first, at most `top` labels.
 
-    url: a server, by default the one that `polyvit serve` starts on this machine. model_dir: a version directory, or the
-    folder of them, used in place of a server.
+    url: a server, by default the one that `polyvit serve` starts on this machine. model_dir: a version directory, or
+    the folder of them, used in place of a server.
 
     Raises ConfigError for a task that the model does not have and for files that cannot be read or are of another
     modality; PipelineStop where the server cannot be reached or rejects the request.

@@ -4,6 +4,7 @@ Run it by `make docs` after a field changed; a test holds the file to the source
 """
 
 import ast
+import itertools
 import pathlib
 import sys
 
@@ -46,7 +47,7 @@ def reference() -> str:
 def _section(node: ast.ClassDef, choices: dict[str, str]) -> str:
     rows = [f'## {node.name}', '', _text(ast.get_docstring(node)), '', '| field | type | default | meaning |',
             '| --- | --- | --- | --- |']
-    for field, after in zip(node.body, node.body[1:]):
+    for field, after in itertools.pairwise(node.body):
         if isinstance(field, ast.AnnAssign):
             if not (isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)):
                 raise SystemExit(f'{node.name}.{field.target.id} has no docstring under it.')

@@ -98,7 +98,8 @@ def _read(task: str, modality: modalities.Modality, path, spec) -> bytes | list[
     try:
         return readers.read(modality.name, os.fspath(path), spec)[modality.feature]
     except Rejection as rejection:
-        raise ConfigError(f'{path} cannot be read: {rejection.detail.rstrip(".")} ({rejection.reason}). {takes}') from None
+        detail = rejection.detail.rstrip('.')
+        raise ConfigError(f'{path} cannot be read: {detail} ({rejection.reason}). {takes}') from None
 
 
 class _Server:
@@ -247,7 +248,7 @@ def print_predictions(results: list[dict], as_json: bool = False, stream: typing
         return
     for result in results:
         print(result['path'], file=stream)
-        for label, score in zip(result['labels'], result['scores']):
+        for label, score in zip(result['labels'], result['scores'], strict=True):
             print(f'  {score:6.3f}  {label}', file=stream)
 
 

@@ -357,7 +357,8 @@ def _decimal(value, dtype: str) -> float:
             value = float(value)
         except OverflowError:
             raise invalid(f'JSON Parse error: {_TOO_BIG}') from None
-    lossless = abs(value) < 2**_DIGITS[dtype] if type(value) is int else not math.isfinite(value) or abs(value) <= largest
+    lossless = (abs(value) < 2**_DIGITS[dtype] if type(value) is int
+                else not math.isfinite(value) or abs(value) <= largest)
     if not lossless:
         raise invalid(f'Cannot convert JSON value: {_quote(value)} to {_type_text(dtype)} without loss of precision.')
     return value
@@ -458,10 +459,10 @@ def float_tokens(values: np.ndarray) -> list[str]:
     """
     full = '%.9g' if values.dtype == np.float32 else '%.17g'
     numbers = values.tolist()
-    tokens = ['%.6g' % number for number in numbers]
+    tokens = [f'{number:.6g}' for number in numbers]
     with np.errstate(over='ignore'):
         same = np.array([float(token) for token in tokens], np.float64).astype(values.dtype) == values
-    for i, (number, exact) in enumerate(zip(numbers, same)):
+    for i, (number, exact) in enumerate(zip(numbers, same, strict=True)):
         if math.isnan(number):
             tokens[i] = 'NaN'
         elif math.isinf(number):
@@ -548,7 +549,7 @@ def classifications_json(classifications: list[list[tuple[str, float]]]) -> byte
     for pairs in classifications:
         scores = float_tokens(np.array([score for _, score in pairs], np.float32))
         items.append('[' + ', '.join(f'[{_string_token(label)}, {score}]'
-                                     for (label, _), score in zip(pairs, scores)) + ']')
+                                     for (label, _), score in zip(pairs, scores, strict=True)) + ']')
     return _bytes('{"results": [' + ', '.join(items) + ']}')
 
 

@@ -129,7 +129,8 @@ class SavedModel:
         count = sizes.pop()
         labels = columns.get('classes', np.full((len(examples), count), b'', object))
         scores = columns.get('scores', np.zeros((len(examples), count), np.float32))
-        return [[(label, float(score)) for label, score in zip(*row)] for row in zip(labels, scores)]
+        return [[(label, float(score)) for label, score in zip(*row, strict=True)]
+                for row in zip(labels, scores, strict=True)]
 
     def _check_examples_signature(self, signature: Signature, what: str, outputs: tuple[str, ...]):
         if list(signature.inputs) != ['inputs'] or signature.inputs['inputs'].dtype != 'DT_STRING':

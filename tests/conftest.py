@@ -1,4 +1,4 @@
-"""What every test stands on: the environment that TensorFlow reads at import, and the real media where they are there."""
+"""What every test stands on: the environment that TensorFlow reads at import, real media where there are any."""
 
 import os
 import pathlib

@@ -34,7 +34,7 @@ def wheel(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope='module')
 def polyvit(wheel, tmp_path_factory):
-    """polyvit(*arguments) -> (exit code, stdout, stderr) of the installed command, run in a folder with nothing of ours."""
+    """polyvit(*arguments) -> (exit code, stdout, stderr) of the installed command, in a folder with nothing of ours."""
     folder = tmp_path_factory.mktemp('elsewhere')
     home = folder / 'venv'
     venv.create(home, with_pip=True)
@@ -45,7 +45,7 @@ def polyvit(wheel, tmp_path_factory):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(('PYTHON', 'POLYVIT'))}
 
     def run(*arguments, command=home / 'bin' / 'polyvit'):
-        done = subprocess.run([command, *map(str, arguments)], cwd=folder, env=environment, capture_output=True, text=True)
+        done = subprocess.run([command, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
         return done.returncode, done.stdout, done.stderr
     run.folder, run.python = folder, home / 'bin' / 'python'
     return run
@@ -86,7 +86,8 @@ def test_what_is_in_it(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     rooms = {name.split('/')[0] for name in names if '.dist-info/' not in name}
     assert rooms == {'polyvit', 'pipeline', 'components', 'media', 'model_code', 'serving', 'schemas'}
-    for file in ('schemas/image.pbtxt', 'components/report/report.html', 'pipeline/configs/nine.py', 'polyvit/py.typed'):
+    for file in ('schemas/image.pbtxt', 'components/report/report.html', 'pipeline/configs/nine.py',
+                 'polyvit/py.typed'):
         assert file in names
     modules = {str(path.relative_to(PROJECT)) for room in rooms for path in (PROJECT / room).rglob('*.py')}
     assert modules == {name for name in names if name.endswith('.py')}

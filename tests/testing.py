@@ -16,8 +16,8 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from model_code.modalities import AudioInput, ImageInput, VideoInput
 from model_code.data import Data, Source
+from model_code.modalities import AudioInput, ImageInput, VideoInput
 from model_code.tasks import Checks, Gate, Recipe, Task
 
 # Inputs as small as the tokenizers allow.
@@ -206,7 +206,8 @@ def audio_task(directory, name: str = 'tones', classes=('low', 'high'), per_clas
         for c, label in enumerate(classes):
             for i in range(count):
                 path = f'wav/{split}_{label}_{i}.wav'
-                write(directory, path, wav_bytes(0.2 + 0.02 * i, 8000, frequency=300 + 1500 * c + 10 * i + 5 * (split == 'test')))
+                frequency = 300 + 1500 * c + 10 * i + 5 * (split == 'test')
+                write(directory, path, wav_bytes(0.2 + 0.02 * i, 8000, frequency=frequency))
                 rows.append((path, label, split))
     write_manifest(directory, rows)
     return task(name, 'audio', **{**dict(steps=4, batch_size=4, folder=os.fspath(directory), manifest='manifest.csv'),

@@ -128,7 +128,7 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
 
     if config.precision != 'float32':
         trained, model = model, polyvit.PolyViT(mixture, classes, model_config, groups)
-        for variable, value in zip(model.variables, trained.variables):
+        for variable, value in zip(model.variables, trained.variables, strict=True):
             variable.assign(value)
     log_mel = {task.name: (float(firsts[task.name]['log_mel_mean']), float(firsts[task.name]['log_mel_stddev']))
                for task in mixture.tasks if task.modality == 'audio'}

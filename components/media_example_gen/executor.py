@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import math
 import os
-from typing import Iterator
+from collections.abc import Iterator
 
 import apache_beam as beam
 import tensorflow as tf

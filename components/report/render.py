@@ -95,8 +95,8 @@ def _loss_charts(history: dict, names: list[str], colours: dict[str, str]) -> li
         xs, losses = [s['step'] for s in steps], [s['loss'] for s in steps]
         smoothed = charts.smooth(losses, max(1, len(losses) // 12))
         chart = charts.line_chart(
-            [charts.Line(list(zip(xs, losses)), f'raw {colours[name]}'),
-             charts.Line(list(zip(xs, smoothed)), f'curve {colours[name]}')], f'Training loss of {name}')
+            [charts.Line(list(zip(xs, losses, strict=True)), f'raw {colours[name]}'),
+             charts.Line(list(zip(xs, smoothed, strict=True)), f'curve {colours[name]}')], f'Training loss of {name}')
         if chart:
             result.append({'name': name, 'chart': chart, 'last': words.short_number(smoothed[-1])})
     return result
@@ -117,7 +117,7 @@ def _data_card(entry: dict) -> dict:
     most = max((sum(_counts(label, entry['splits'])) for label in entry['labels']), default=0) or 1
     labels = []
     for label in entry['labels'][:MAX_LABELS]:
-        counts = dict(zip(entry['splits'], _counts(label, entry['splits'])))
+        counts = dict(zip(entry['splits'], _counts(label, entry['splits']), strict=True))
         labels.append({'label': label['label'], 'counts': counts,
                        'widths': {split: f'{100 * count / most:.2f}' for split, count in counts.items()}})
     return {

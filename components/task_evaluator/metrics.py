@@ -38,7 +38,7 @@ class _MeanCombiner(_Combiner):
         return total + self._function(*self._label_and_scores(element)), count + 1
 
     def merge_accumulators(self, accumulators):
-        totals, counts = zip(*accumulators)
+        totals, counts = zip(*accumulators, strict=True)
         return sum(totals), sum(counts)
 
     def extract_output(self, accumulator):

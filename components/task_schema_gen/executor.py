@@ -31,8 +31,8 @@ class Executor(base_executor.BaseExecutor):
 
 
 def task_schema(source: Source, classes: tuple[str, ...]) -> schema_pb2.Schema:
-    """The modality's schema, of schemas/; label: one of `classes`; one and more of them where the task is multi-label; one a
-    group where it has label groups.
+    """The modality's schema, of schemas/; label: one of `classes`; one and more of them where the task is
+    multi-label; one per group where it has label groups.
 
     Each of source.data.columns.extra is a text that an example may have.
     """

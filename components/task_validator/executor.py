@@ -1,7 +1,7 @@
 """The stock ExampleValidator's executor, and a stop where it or MediaExampleGen found a reason for one."""
 
 import os
-from typing import Iterable
+from collections.abc import Iterable
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx.components.example_validator import executor as stock

@@ -108,7 +108,7 @@ def media_fingerprint(source: Source, listing: Listing | None = None,
     """
     listing = listing or list_media(source)
     digest = hashlib.sha256()
-    for e, stat in zip(listing.entries, stats or file_stats(source, listing.entries)):
+    for e, stat in zip(listing.entries, stats or file_stats(source, listing.entries), strict=True):
         digest.update(repr((e.path, e.labels, e.split, e.start, e.end, e.offset, e.length, e.member, e.record, e.extra,
                             tuple(stat))).encode())
     for rejection in listing.rejected:

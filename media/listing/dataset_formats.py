@@ -7,6 +7,7 @@ VGGSound (robots.ox.ac.uk/~vgg/data/vggsound), ILSVRC 2012 (its development kit,
 (annotations/README).
 """
 
+import functools
 import json
 import posixpath
 import re
@@ -66,7 +67,7 @@ def _add_csv(collector: Collector, columns: tuple[str, ...], optional: int, head
     for name in collector.data.manifest:
         with files.open_text(collector.data.folder, name, MAX_BYTES) as text:
             places = None if header else {column: i for i, column in enumerate(columns)}
-            on_error = lambda line, what, _: _reject_line(collector, f'line {line} of {name}', what)
+            on_error = functools.partial(_reject_line, collector, name)
             for line, fields in csv_rows(text, on_error, **dialect):
                 if comments and fields[0].startswith('#'):
                     continue
@@ -81,7 +82,7 @@ def _add_csv(collector: Collector, columns: tuple[str, ...], optional: int, head
                 where, most = f'line {line} of {name}', width if header else len(columns)
                 row = {column: fields[i].strip() for column, i in places.items() if i < len(fields)}
                 _add_row(collector, where, row, len(fields) > most or len(fields) < most - (0 if header else optional),
-                         columns, lambda: add_row(row, where, name))
+                         columns, functools.partial(add_row, row, where, name))
 
 
 def _add_row(collector, where, row, ragged, columns, add):
@@ -93,8 +94,8 @@ def _add_row(collector, where, row, ragged, columns, add):
         collector.reject(rejection.at(''), where)
 
 
-def _reject_line(collector: Collector, where: str, what: str):
-    collector.reject(Rejection('bad_row', f'It is not valid CSV: {what}.'), where)
+def _reject_line(collector: Collector, manifest: str, number: int, what: str, line: str):
+    collector.reject(Rejection('bad_row', f'It is not valid CSV: {what}.'), f'line {number} of {manifest}')
 
 
 def _check_extra(collector: Collector, columns):
@@ -287,7 +288,7 @@ def _val_solution(collector: Collector) -> dict[str, str]:
         return {}
     solution = {}
     with files.open_text(collector.data.folder, name, _MAX_NAMES_BYTES) as text:
-        on_error = lambda line, what, _: _reject_line(collector, f'line {line} of {name}', what)
+        on_error = functools.partial(_reject_line, collector, name)
         for line, fields in csv_rows(text, on_error):
             synset = fields[1].split(None, 1)[:1] if len(fields) == 2 else []
             if synset and re.fullmatch(r'n\d{8}', synset[0]):
@@ -310,9 +311,9 @@ def add_pets(collector: Collector):
                 lines.next_row()
                 fields = line.split()
                 if fields and not line.startswith('#'):
-                    where, row = f'line {lines.number} of {manifest}', dict(zip(columns, fields))
+                    where, row = f'line {lines.number} of {manifest}', dict(zip(columns, fields, strict=False))
                     _add_row(collector, where, row, len(fields) != len(columns), columns,
-                             lambda: _add_pet(collector, media, row, where, split))
+                             functools.partial(_add_pet, collector, media, row, where, split))
 
 
 def _add_pet(collector: Collector, media: _Media, row, where, split):

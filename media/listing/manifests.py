@@ -131,7 +131,10 @@ class _Header:
                 raise ConfigError(f'{self._where} needs the columns {self.wanted()}'
                                   f'{", and " + ", ".join(names.extra) if names.extra else ""}, each once; its first '
                                   f'line has: {shown or "nothing"}.')
-        place = lambda name: columns.index(name) if name and name in columns else None
+
+        def place(name: str) -> int | None:
+            return columns.index(name) if name and name in columns else None
+
         self.columns, self._path, self._labels = columns, columns.index(names.path), [columns.index(c) for c in labels]
         self._split, self._start, self._end = place(names.split), place(names.start), place(names.end)
         self._extra = [(name, columns.index(name)) for name in names.extra]
@@ -146,7 +149,7 @@ class _Header:
                 raise Rejection('bad_row', f'It has {len(fields):,} fields; the first line has {len(self.columns):,}.')
             path = paths.safe_path(fields[self._path].strip())
             if self._groups:
-                labels = grouped_labels(zip(self._label_names, (fields[i] for i in self._labels)))
+                labels = grouped_labels(zip(self._label_names, (fields[i] for i in self._labels), strict=True))
             elif self._may_be_several:
                 labels = collector.label_list(fields[self._labels[0]].split(collector.data.label_separator))
             else:
@@ -250,7 +253,7 @@ def json_labels(collector: Collector, row: dict) -> tuple[str, ...]:
     """The labels of a JSON object: a text or number, or a list of them."""
     names = collector.data.columns
     if collector.data.label_groups:
-        return grouped_labels(((group, _label_text(row.get(group))) for group in collector.data.label_groups))
+        return grouped_labels((group, _label_text(row.get(group))) for group in collector.data.label_groups)
     key = names.label or ('label' if 'label' in row else 'labels')
     value = row.get(key)
     if isinstance(value, list):

@@ -8,7 +8,8 @@ import functools
 import importlib
 import io
 import os
-from typing import BinaryIO, Callable
+from collections.abc import Callable
+from typing import BinaryIO
 
 from media.readers.opening import open_media
 from media.rejections import Rejection, too_large

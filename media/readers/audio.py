@@ -60,9 +60,12 @@ def read(file, size: int, spec, limits: Limits, start: float | None, end: float 
         else:
             blocks = _by_libsndfile(source, limits, start or 0.0, end)
         samples = _resampled(blocks, source, limits)
-    except (Rejection, soundfile.LibsndfileError, FFmpegError) as error:
+    except Rejection:
         source.check()  # An error of the file itself comes before what became of it.
-        raise error if isinstance(error, Rejection) else _rejection(error, source)
+        raise
+    except (soundfile.LibsndfileError, FFmpegError) as error:
+        source.check()
+        raise _rejection(error, source) from error
     source.check()
     if not len(samples):
         if start:

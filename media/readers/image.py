@@ -165,7 +165,7 @@ def _check_webp(content: bytes, limits: Limits):
 def _check_tiff(image, size: int):
     """Rejection where a strip or tile lies beyond the end of the file: libtiff would leave it black, or say less."""
     for offsets, counts in ((273, 279), (324, 325)):
-        if any(o + c > size for o, c in zip(_tiff_tag(image, offsets, ()), _tiff_tag(image, counts, ()))):
+        if any(o + c > size for o, c in zip(_tiff_tag(image, offsets, ()), _tiff_tag(image, counts, ()), strict=False)):
             raise Rejection('truncated', 'The TIFF ends before its pixels.')
 
 

@@ -20,8 +20,7 @@ from PIL import Image
 
 from media.readers import demuxers
 from media.rejections import Rejection, too_large, unsupported
-from model_code.modalities import Limits
-from model_code.modalities import VideoInput
+from model_code.modalities import Limits, VideoInput
 
 JPEG_QUALITY = 90
 _EPSILON = 1e-4  # seconds: time stamps are fractions, 1/8 s may come as 0.12499

@@ -16,13 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from media.entries import Entry
 from media.rejections import Rejection
 from media.sandbox import protocol
-from model_code.modalities import Limits
-from model_code.modalities import get_modality
+from model_code.modalities import Limits, get_modality
 
 COMMAND = (sys.executable, '-m', 'media.sandbox.child')
 _PROJECT = pathlib.Path(__file__).resolve().parents[2]

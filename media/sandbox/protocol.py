@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import json
 import struct
-from typing import Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from media.entries import Entry
 from media.rejections import Rejection
@@ -68,7 +68,7 @@ def entries_frame(entries: Iterable[Entry]) -> bytes:
 def entries_of(message: list) -> Iterator[Entry]:
     """The entries of an entries_frame's JSON, without their labels."""
     for values in message:
-        yield Entry(labels=(), split='', **dict(zip(_ENTRY_FIELDS, values)))
+        yield Entry(labels=(), split='', **dict(zip(_ENTRY_FIELDS, values, strict=True)))
 
 
 def rejection_frame(rejection: Rejection) -> bytes:

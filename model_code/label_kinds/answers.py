@@ -24,7 +24,8 @@ def check_best(labels: list[str], top_scores: list[float], scores: list[float], 
         return reasons
     if top_scores != sorted(top_scores, reverse=True):
         reasons.append(f'the scores {top_scores} are not sorted, best first.')
-    if any(abs(a - b) > 1e-3 for a, b in zip(sorted(top_scores, reverse=True), sorted(scores, reverse=True))):
+    best = sorted(scores, reverse=True)
+    if any(abs(a - b) > 1e-3 for a, b in zip(sorted(top_scores, reverse=True), best, strict=False)):
         reasons.append(f'the scores {top_scores} are not the best of {scores}, the signature of all scores.')
     if sum_to_one and abs(sum(scores) - 1) > 1e-2:
         reasons.append(f'the scores of all classes sum to {sum(scores):.3f}; for a single label it must be 1.')

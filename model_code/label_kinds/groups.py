@@ -53,7 +53,7 @@ def evaluation_metrics(label_groups, classes):
     """The accuracy of each group, joint_accuracy (all groups right), and loss: the mean over the groups."""
     numbers = list(range(1, 1 + len(label_groups)))
     by_group = [metrics.Metric(f'{group}_accuracy', metrics.groups_correct, {'groups': [number]})
-                for number, group in zip(numbers, label_groups)]
+                for number, group in zip(numbers, label_groups, strict=True)]
     return (*by_group, metrics.Metric('joint_accuracy', metrics.groups_correct, {'groups': numbers}),
             metrics.Metric('loss', metrics.groups_cross_entropy))
 
@@ -64,6 +64,6 @@ def check_answer(labels, top_scores, scores, classes, groups):
     if len(labels) != len(groups) or len(top_scores) != len(groups) or len(scores) != len(classes):
         return [f'{len(labels)} labels and {len(top_scores)} scores of {len(scores)} classes came back; it must be one '
                 f'of each for each of {len(groups)} label groups of {len(classes)} classes.']
-    return [reason for label, score, ids in zip(labels, top_scores, groups)
+    return [reason for label, score, ids in zip(labels, top_scores, groups, strict=True)
             for reason in answers.check_best([label], [score], [scores[i] for i in ids],
                                              tuple(classes[i] for i in ids), sum_to_one=True, most=1)]

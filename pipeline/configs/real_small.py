@@ -27,7 +27,10 @@ from polyvit import (
 
 def get_config() -> PipelineConfig:
     data = os.environ.get('POLYVIT_DATA', '')
-    path = lambda name: os.path.join(os.path.abspath(data), name) if data else ''
+
+    def path(name: str) -> str:
+        return os.path.join(os.path.abspath(data), name) if data else ''
+
     tasks = (
         Task('cifar10', 'image', data=Data(path('cifar10')),
              recipe=Recipe(steps=1800, batch_size=64, augmentations=('flip', 'shift')), gate=Gate(floor=0.40)),

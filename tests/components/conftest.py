@@ -5,6 +5,7 @@ import types
 
 import numpy as np
 import pytest
+
 from tests import testing
 
 
@@ -36,7 +37,8 @@ def evaluated(tmp_path_factory):
     tag_labels = rng.random((30, 6)) < 0.3
     tag_labels[:, 0] = True
     tag_scores = np.round(rng.random((30, 6)), 1)
-    sm.write_examples(root / 'tags', [[c for c, on in zip(sm.CLASSES, row) if on] for row in tag_labels], tag_scores)
+    tags = [[c for c, on in zip(sm.CLASSES, row, strict=True) if on] for row in tag_labels]
+    sm.write_examples(root / 'tags', tags, tag_scores)
 
     older = testing.changed(sm.SINGLE, classes=sm.CLASSES[:5])
     sm.export(root / 'candidate', {'digits': candidate, 'tags': np.eye(6)}, (sm.SINGLE, sm.MULTI))

@@ -75,8 +75,10 @@ def write_examples(directory: str, labels: list[list[str]], given: np.ndarray, c
     folder = os.path.join(str(directory), 'Split-eval')
     os.makedirs(folder)
     with tf.io.TFRecordWriter(os.path.join(folder, 'data_tfrecord-00000-of-00001.gz'), 'GZIP') as writer:
-        for names, scores, camera in zip(labels, given, cameras or [None] * len(labels)):
-            extra = {'camera': tf.train.Feature(bytes_list=tf.train.BytesList(value=[camera.encode()]))} if camera else {}
+        for names, scores, camera in zip(labels, given, cameras or [None] * len(labels), strict=True):
+            extra = {}
+            if camera:
+                extra['camera'] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[camera.encode()]))
             writer.write(tf.train.Example(features=tf.train.Features(feature=extra | {
                 'label': tf.train.Feature(bytes_list=tf.train.BytesList(value=[n.encode() for n in names])),
                 'given': tf.train.Feature(float_list=tf.train.FloatList(value=scores)),

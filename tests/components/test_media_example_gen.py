@@ -12,7 +12,7 @@ from tfx.types import standard_artifacts
 from components.artifacts import RejectedMedia, read_findings, read_rejected
 from components.media_example_gen import executor
 from components.media_example_gen.component import MediaExampleGen
-from media import listing, shards, tf_check
+from media import listing, tf_check
 from media.findings import Tally
 from model_code.errors import ConfigError, PipelineStop
 from model_code.modalities import MODALITIES

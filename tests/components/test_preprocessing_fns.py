@@ -38,7 +38,7 @@ def test_labels_become_places_in_the_vocabulary_and_clips_keep_their_frames(tmp_
     task = testing.task('pets', 'video')
     clips = [[testing.image_bytes('JPEG', seed=i) for i in range(n)] for n in (2, 3, 1, 2)]
     rows = [{'id': f'{i}'.encode(), 'label': label, 'frames': clip}
-            for i, (label, clip) in enumerate(zip([b'dog', b'a cat, small', b'dog', b'owl'], clips))]
+            for i, (label, clip) in enumerate(zip([b'dog', b'a cat, small', b'dog', b'owl'], clips, strict=True))]
     transformed, output = run_transform(tmp_path, task, testing.VIDEO_SPEC, ('a cat, small', 'dog', 'owl'), rows)
     vocabulary = output.vocabulary_by_name('pets_labels')
     assert vocabulary == [b'dog', b'owl', b'a cat, small']  # By frequency, then backwards by name: always the same.
@@ -62,13 +62,13 @@ def test_sounds_of_several_labels_become_rows_of_ones_with_the_spectrograms_mome
     task = testing.task('tags', 'audio', label_kind='multi')
     sounds = [testing.wav_bytes(0.3, frequency=f) for f in (300, 1200, 4000)]
     labels = [[b'low', b'even'], [b'even'], [b'high', b'odd']]
-    rows = [{'id': b'i', 'label': row, 'audio': sound} for row, sound in zip(labels, sounds)]
+    rows = [{'id': b'i', 'label': row, 'audio': sound} for row, sound in zip(labels, sounds, strict=True)]
     transformed, output = run_transform(tmp_path, task, testing.AUDIO_SPEC, ('low', 'high', 'even', 'odd'), rows)
     vocabulary = output.vocabulary_by_name('tags_labels')
     assert sorted(vocabulary) == [b'even', b'high', b'low', b'odd'] and vocabulary[0] == b'even'
-    for row, raw in zip(transformed, labels):
+    for row, raw in zip(transformed, labels, strict=True):
         assert row['label'].dtype == np.float32
-        assert {v for v, on in zip(vocabulary, row['label']) if on == 1} == set(raw)
+        assert {v for v, on in zip(vocabulary, row['label'], strict=True) if on == 1} == set(raw)
         assert set(row['label'].tolist()) <= {0.0, 1.0}
     assert output.transformed_feature_spec()['label'] == tf.io.FixedLenFeature([4], tf.float32)
     spectrograms = np.stack([audio_ops.decode(tf.constant(sound), testing.AUDIO_SPEC).numpy() for sound in sounds])
@@ -86,8 +86,8 @@ def test_labels_of_several_groups_become_one_row_of_ones(tmp_path):
                                         ('noun:onion', 'noun:pan', 'verb:cut', 'verb:wash'), rows)
     vocabulary = output.vocabulary_by_name('kitchen_labels')
     assert {len(ids) for ids in task.group_ids([v.decode() for v in vocabulary])} == {2}
-    for row, raw in zip(transformed, labels):
-        assert {v for v, on in zip(vocabulary, row['label']) if on == 1} == set(raw)
+    for row, raw in zip(transformed, labels, strict=True):
+        assert {v for v, on in zip(vocabulary, row['label'], strict=True) if on == 1} == set(raw)
     assert output.transformed_feature_spec()['label'] == tf.io.FixedLenFeature([4], tf.float32)
 
 

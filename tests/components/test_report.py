@@ -42,7 +42,8 @@ def data(label='zero', path='a.png', detail=''):
     return [{'name': 'digits', 'modality': 'image', 'splits': {'train': 1000, 'eval': 200},
              'labels': [{'label': label, 'train': 600, 'eval': 100}, {'label': 'one', 'train': 400}],
              'rejected': [Rejection('truncated', detail, path)], 'remarks': []},
-            {'name': 'tags', 'modality': 'audio', 'splits': {'train': 10, 'eval': 30}, 'labels': [], 'rejected': [], 'remarks': []}]
+            {'name': 'tags', 'modality': 'audio', 'splits': {'train': 10, 'eval': 30}, 'labels': [], 'rejected': [],
+             'remarks': []}]
 
 
 def text_of(page: str) -> str:

@@ -25,7 +25,8 @@ def test_a_task_with_label_groups_is_evaluated_by_group_and_jointly(tmp_path):
     verbs, nouns = rng.choice([0, 2, 5], 40), rng.choice([1, 3, 4], 40)
     given[:30, :] += np.eye(6)[verbs[:30]] + np.eye(6)[nouns[:30]]  # the first 30 are right
     classes = task.data.classes
-    sm.write_examples(tmp_path / 'kitchen', [[classes[n], classes[v]] for n, v in zip(nouns, verbs)], given,
+    pairs = [[classes[n], classes[v]] for n, v in zip(nouns, verbs, strict=True)]
+    sm.write_examples(tmp_path / 'kitchen', pairs, given,
                       cameras=['front'] * 30 + ['back'] * 10)
     sm.export(tmp_path / 'candidate', {'kitchen': np.eye(6)}, (task,))
     artifacts = {}

@@ -13,7 +13,7 @@ def _gather(rows, rejected=()):
     """rows: (id, label, split, digest, notes or a Rejection)."""
     entries = [Entry(name, (label,), split) for name, label, split, _, _ in rows]
     decoded = [Decoded(entry, rejection=x) if isinstance(x, Rejection) else Decoded(entry, {}, x, digest)
-               for entry, (_, _, _, digest, x) in zip(entries, rows)]
+               for entry, (_, _, _, digest, x) in zip(entries, rows, strict=True)]
     return checks.gather(Listing(entries, list(rejected)), decoded)
 
 

@@ -20,8 +20,7 @@ from PIL import Image
 
 from media import readers
 from media.rejections import Rejection
-from model_code.modalities import Limits
-from model_code.modalities import AudioInput, ImageInput, VideoInput
+from model_code.modalities import AudioInput, ImageInput, Limits, VideoInput
 from tests import testing
 
 MUTATIONS = 70  # a format
@@ -241,7 +240,7 @@ def _fuzz(modality: str, name: str, folder: str, mutations: int = MUTATIONS, cpu
         assert peak < MEMORY_KB, f'It took {peak >> 10} MB.'
     except BaseException:
         (folder / 'outcome').write_text(traceback.format_exc())
-        raise SystemExit(1)
+        raise SystemExit(1) from None
     (folder / 'outcome').write_text(f'{taken} {refused}')
 
 

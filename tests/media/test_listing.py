@@ -10,8 +10,8 @@ from media import listing
 from media.entries import Entry
 from media.rejections import REASONS
 from model_code import data
-from model_code.errors import ConfigError
 from model_code.data import Columns
+from model_code.errors import ConfigError
 from tests import testing
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from media import listing
 from media.entries import Entry
-from model_code.errors import ConfigError
 from model_code.data import Columns
+from model_code.errors import ConfigError
 from tests import testing
 
 AUDIOSET = ('# Segments csv created Mon Jan  1 00:00:00 2018\n'

@@ -8,8 +8,8 @@ from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
 
 from media import listing, open_entry, remote_files
-from model_code.modalities import Limits
 from model_code.errors import ConfigError
+from model_code.modalities import Limits
 from tests import testing
 
 FOLDER = {}  # 'folder': where the files are

@@ -10,8 +10,8 @@ import pytest
 
 from media import listing
 from media.listing import tars
-from model_code.errors import ConfigError
 from model_code.data import Columns
+from model_code.errors import ConfigError
 from tests import testing
 
 

@@ -47,7 +47,7 @@ def test_cifar_records_become_the_images_that_they_are(tmp_path):
     testing.write(tmp_path, 'batches.meta.txt', 'plane\ncar\n')
     entries = listing.list_media(testing.source('t', 'image', folder=os.fspath(tmp_path), format='cifar10')).entries
     assert [e.labels for e in entries] == [('plane',), ('car',)]
-    for entry, expected in zip(entries, pixels):
+    for entry, expected in zip(entries, pixels, strict=True):
         content = _read(tmp_path, entry)
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(content))), expected)
         assert _read(tmp_path, entry) == content  # the same bytes every time

@@ -12,8 +12,7 @@ import soundfile
 from media import readers
 from media.readers import audio
 from media.rejections import Rejection
-from model_code.modalities import Limits
-from model_code.modalities import AudioInput
+from model_code.modalities import AudioInput, Limits
 from tests import testing
 
 SPEC = AudioInput()

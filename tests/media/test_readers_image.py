@@ -12,8 +12,7 @@ from PIL import Image
 
 from media import readers
 from media.rejections import Rejection
-from model_code.modalities import Limits
-from model_code.modalities import ImageInput
+from model_code.modalities import ImageInput, Limits
 from tests import testing
 
 SPEC = ImageInput()

@@ -6,7 +6,10 @@ from media.entries import Entry
 
 def test_shards_follow_the_number_of_entries_and_their_bytes():
     entries = [Entry(f'{i}', ('a',), 'train') for i in range(10_000)] + [Entry('e', ('a',), 'eval')]
-    count = lambda sizes: {split: len(s) for split, s in shards.plan_shards(entries, sizes, 'image').items()}
+
+    def count(sizes):
+        return {split: len(s) for split, s in shards.plan_shards(entries, sizes, 'image').items()}
+
     assert count([1] * 10_001) == {'train': 10, 'eval': 1}
     assert count([100_000] * 10_000 + [-1]) == {'train': 15, 'eval': 1}
     planned = shards.plan_shards(entries, [1] * 10_001, 'image')

@@ -18,17 +18,17 @@ import time
 
 import numpy as np
 
-from tests import testing
-from tests.model_code import tiny_training  # first: it sets the environment that TensorFlow reads
 from model_code import strategy as strategies
 from model_code.errors import PipelineStop
+from tests import testing
+from tests.model_code import tiny_training  # first: it sets the environment that TensorFlow reads
 
 # How far weights may be from the single device's: float32's rounding (6e-8 of a number) in sums that are added up in
 # another order, over SAME_STEPS steps of momentum.
 TOLERANCE = 2e-6
 SAME_MODEL = dataclasses.replace(tiny_training.MODEL, layers=1, dropout=0.0)
 SAME_TASKS = tuple(testing.changed(task, steps=steps, augmentations=(), mixup_alpha=0.0, stochastic_depth=0.0)
-                   for task, steps in zip(tiny_training.TASKS[:2], (10, 6)))
+                   for task, steps in zip(tiny_training.TASKS[:2], (10, 6), strict=True))
 SAME_STEPS = 16
 SAME_CONFIG = dataclasses.replace(tiny_training.CONFIG, warmup_steps=4, checkpoint_every=6)
 

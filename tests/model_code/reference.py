@@ -26,11 +26,11 @@ def logits(parameters: dict[str, np.ndarray], inputs: np.ndarray, modality: str,
 
 def tokens(p, inputs, name, patch):
     """Cuts patch by patch, in the order of the input's axes; the class token first; then the positions."""
-    steps = [range(0, size, step) for size, step in zip(inputs.shape[1:-1], patch)]
+    steps = [range(0, size, step) for size, step in zip(inputs.shape[1:-1], patch, strict=True)]
     kernel = p[f'{name}/embedding/kernel'].reshape(-1, p[f'{name}/embedding/bias'].size)
     rows = []
     for corner in itertools.product(*steps):
-        cut = inputs[(slice(None), *(slice(start, start + step) for start, step in zip(corner, patch)))]
+        cut = inputs[(slice(None), *(slice(start, start + step) for start, step in zip(corner, patch, strict=True)))]
         rows.append(cut.reshape(len(inputs), -1) @ kernel + p[f'{name}/embedding/bias'])
     first = np.repeat(p[f'{name}/class_token'][:, 0], len(inputs), axis=0)
     return np.stack([first, *rows], axis=1) + p[f'{name}/position_embedding']
@@ -44,7 +44,7 @@ def block(p, x, name, heads):
 def attention(p, x, name, heads):
     query, key, value = (np.split(dense(p, x, f'{name}/{part}'), heads, axis=-1) for part in ('query', 'key', 'value'))
     mixed = []
-    for q, k, v in zip(query, key, value):
+    for q, k, v in zip(query, key, value, strict=True):
         weights = np.exp(np.einsum('nid,njd->nij', q, k) / np.sqrt(q.shape[-1]))
         mixed.append(np.einsum('nij,njd->nid', weights / weights.sum(-1, keepdims=True), v))
     return dense(p, np.concatenate(mixed, axis=-1), f'{name}/out')

@@ -97,7 +97,7 @@ def test_a_step_of_every_kind_of_task_is_the_same_under_xla():
                       for number, (step, batch) in enumerate(todo)]
     for name, plain, compiled in zip([*(t.name for t in kinds), 'accumulated'], found[False], found[True], strict=True):
         np.testing.assert_allclose(compiled[0], plain[0], rtol=1e-5, err_msg=name)
-        for a, b in zip(compiled[1], plain[1]):
+        for a, b in zip(compiled[1], plain[1], strict=True):
             np.testing.assert_allclose(a, b, atol=2e-6, err_msg=name)
 
 
@@ -130,7 +130,8 @@ def test_shapes_are_static_from_the_files_to_the_update(folder):
     for task in tiny_training.TASKS:
         files = tiny_training.files_of(folder, task)
         make = functools.partial(input_pipeline.train_dataset, task, 2, tiny_training.MODEL, files)
-        for dataset in (make(), placed.distribute_datasets_from_function(lambda context: make(context=context))):
+        for dataset in (make(), placed.distribute_datasets_from_function(
+                lambda context, make=make: make(context=context))):
             inputs, labels = dataset.element_spec
             assert inputs.shape == (task.recipe.batch_size, *tiny_training.MODEL.input(task.modality).shape)
             assert labels.shape.is_fully_defined()
@@ -175,7 +176,7 @@ def test_an_overflowing_step_changes_nothing_and_halves_the_loss_scale():
     before = state()
     loss, norm = run_step(step, batch, 1)
     assert math.isfinite(loss) and not math.isfinite(norm)
-    for a, b in zip(state(), before):
+    for a, b in zip(state(), before, strict=True):
         np.testing.assert_array_equal(a, b)
     assert scale_state() == (2.0 ** 23, 0)
 
@@ -185,7 +186,7 @@ def test_an_overflowing_step_changes_nothing_and_halves_the_loss_scale():
         assert math.isfinite(run_step(step, batch, number)[1])
         seen.append(scale_state())
     assert seen == [(2.0 ** 4, 1), (2.0 ** 5, 0), (2.0 ** 5, 1), (2.0 ** 6, 0)]
-    assert any((a != b).any() for a, b in zip(state(), before))
+    assert any((a != b).any() for a, b in zip(state(), before, strict=True))
 
 
 def test_the_loss_scale_is_saved_and_goes_on(tmp_path, monkeypatch):
@@ -216,7 +217,7 @@ def test_the_loss_scale_is_saved_and_goes_on(tmp_path, monkeypatch):
 def fixed_batches(task, done=0, context=None, nan_at=None):
     """Endless batches, the number-th a function of its number; those from nan_at on are not numbers."""
     batches = [batch_for(task, number) for number in range(4)]
-    inputs, labels = (tf.stack(x) for x in zip(*batches))
+    inputs, labels = (tf.stack(x) for x in zip(*batches, strict=True))
 
     def batch(number):
         x = inputs[number % 4]
@@ -256,7 +257,7 @@ def test_the_model_of_a_bfloat16_training_is_served_in_float32(folder, tmp_path)
 def numbered_files(directory, files: int, records: int) -> list[str]:
     """Records of an image task, their labels numbered through; split as evenly as it goes."""
     paths = [os.path.join(directory, f'{files}-{f}.gz') for f in range(files)]
-    for path, numbers in zip(paths, np.array_split(np.arange(records), files)):
+    for path, numbers in zip(paths, np.array_split(np.arange(records), files), strict=True):
         with tf.io.TFRecordWriter(path, 'GZIP') as writer:
             for number in numbers:
                 example = tiny_training.example(tiny_training.TASKS[0], int(number), int(number))
@@ -283,7 +284,8 @@ def test_two_hosts_read_every_example_once_and_find_their_place_again(tmp_path, 
     assert sorted(np.concatenate([labels[host][:sizes[host]] for host in range(2)])) == list(range(records))
     if files == 1:
         whole = [set(y.numpy()) for _, y in stream(0, hosts=1).take(8)]
-        assert [set(a) | set(b) for (_, a), (_, b) in zip(*read)] == whole, 'the global batches are those of one host'
+        together = [set(a) | set(b) for (_, a), (_, b) in zip(*read, strict=True)]
+        assert together == whole, 'the global batches are those of one host'
     else:
         assert [set(labels[host]) for host in range(2)] == [set(labels[host][:sizes[host]]) for host in range(2)]
 
@@ -350,7 +352,7 @@ def two_workers(run: str, folder: str):
         sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
         for s in sockets:
             s.bind(('127.0.0.1', 0))
-        hosts = ['127.0.0.1:%d' % s.getsockname()[1] for s in sockets]
+        hosts = [f'127.0.0.1:{s.getsockname()[1]}' for s in sockets]
     workers = [Process(run, folder, f'worker_{i}', TF_CONFIG=json.dumps(
         {'cluster': {'worker': hosts}, 'task': {'type': 'worker', 'index': i}})) for i in range(2)]
     with limited(*workers):

@@ -162,7 +162,7 @@ def test_every_array_that_does_not_fit_is_named(tmp_path):
                  'cls is of type object, not floating-point', 'embedding/bias is of type int64',
                  'LayerNorm_0/scale has numbers that are not finite'):
         assert part in text, text
-    for variable, value in zip(model.trainable_variables, before):
+    for variable, value in zip(model.trainable_variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 
 

@@ -51,7 +51,7 @@ def eval_label(label, groups):
 
 
 def quality(labels, scores, groups):
-    return float(np.mean([in_best(label, row, 2) for label, row in zip(labels, scores)]))
+    return float(np.mean([in_best(label, row, 2) for label, row in zip(labels, scores, strict=True)]))
 
 
 def evaluation_metrics(label_groups, classes):
@@ -151,7 +151,7 @@ def test_a_new_kind_goes_from_a_model_to_the_gate(toy, tmp_path, monkeypatch):
     examples = [tf.train.Example(features=tf.train.Features(feature={
         name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
         for name, value in (('image', image), ('label', label.encode()))})).SerializeToString()
-        for image, label in zip(images, labels)]
+        for image, label in zip(images, labels, strict=True)]
     with tf.io.TFRecordWriter(str(path), 'GZIP') as writer:
         for example in examples:
             writer.write(example)
@@ -165,7 +165,7 @@ def test_a_new_kind_goes_from_a_model_to_the_gate(toy, tmp_path, monkeypatch):
         [2.0 * (name == label) for name in CLASSES] for label in labels]
 
     metrics_of = evaluate(task, tmp_path)
-    right = [label in np.array(CLASSES)[row] for label, row in zip(labels, order)]
+    right = [label in np.array(CLASSES)[row] for label, row in zip(labels, order, strict=True)]
     assert metrics_of == {'top_2_accuracy': pytest.approx(np.mean(right)), 'largest_label': 2.0, 'example_count': 8}
     entry = decision.decide([decision.Evaluation(task, metrics_of, True)], True, [])['tasks'][0]
     assert (entry['primary_metric'], entry['value']) == ('top_2_accuracy', pytest.approx(np.mean(right)))

@@ -100,7 +100,7 @@ def test_the_served_answer_is_the_best_label_of_each_group(served):
     media = tf.constant([testing.image_bytes(seed=i) for i in range(3)])
     scores = functions['kitchen_scores'](image=media)['scores'].numpy()
     best = functions['kitchen'](image=media)
-    for row, labels, top in zip(scores, best['labels'].numpy(), best['scores'].numpy()):
+    for row, labels, top in zip(scores, best['labels'].numpy(), best['scores'].numpy(), strict=True):
         verb, noun = (group[int(np.argmax(row[list(group)]))] for group in GROUPS)
         assert [label.decode() for label in labels] == [VOCABULARY[verb], VOCABULARY[noun]]
         np.testing.assert_array_equal(top, row[[verb, noun]])

@@ -63,15 +63,15 @@ def test_every_optimizer_moves_the_weights_and_goes_on_from_a_checkpoint(tmp_pat
     trainee = Trainee(**recipe)
     before = trainee.values()
     trainee.step(0, 1e-2)
-    moved = [not np.array_equal(a, b) for a, b in zip(trainee.values(), before)]
-    assert all(moved), [v.name for v, m in zip(trainee.variables, moved) if not m]
+    moved = [not np.array_equal(a, b) for a, b in zip(trainee.values(), before, strict=True)]
+    assert all(moved), [v.name for v, m in zip(trainee.variables, moved, strict=True) if not m]
     Checkpoints(str(tmp_path), trainee.model, trainee.optimizer).save(1)
     trainee.step(1, 1e-2)
 
     again = Trainee(seed=1, **recipe)
     assert Checkpoints(str(tmp_path), again.model, again.optimizer).restore() == 1
     again.step(1, 1e-2)
-    for a, b in zip(trainee.values(), again.values()):
+    for a, b in zip(trainee.values(), again.values(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -105,10 +105,11 @@ def test_two_steps_are_numpys_clipped_and_decayed_apart_from_the_gradient(name, 
         assert norm > clip
         expected = [
             rule.update(weights * (1 - rate * decay * decayed), gradient * clip / norm, rate, number)
-            for rule, weights, gradient, decayed in zip(rules, trainee.values(), gradients, trainee.decayed())]
+            for rule, weights, gradient, decayed in zip(rules, trainee.values(), gradients, trainee.decayed(),
+                                                        strict=True)]
         loss, said_norm = trainee.step(number, rate)
         assert said_norm == pytest.approx(norm, rel=1e-5)
-        for variable, value, right in zip(trainee.variables, trainee.values(), expected):
+        for variable, value, right in zip(trainee.variables, trainee.values(), expected, strict=True):
             # Adam divides a gradient by its own size: rounding counts where both are near 0.
             np.testing.assert_allclose(value, right, atol=1e-6 if name == 'momentum' else 2e-5, err_msg=variable.name)
 
@@ -117,7 +118,7 @@ def test_a_clip_norm_above_the_norm_clips_nothing():
     trainee = Trainee(0, optimizer='SGD', clip_norm=1e3)
     gradients, before = trainee.gradients(), trainee.values()
     trainee.step(0, 0.5)
-    for after, value, gradient in zip(trainee.values(), before, gradients):
+    for after, value, gradient in zip(trainee.values(), before, gradients, strict=True):
         np.testing.assert_allclose(after - value, -0.5 * gradient, atol=1e-6)
 
 

@@ -126,7 +126,7 @@ def test_a_step_compiles_under_xla_with_all_its_randomness():
         return tape.gradient(loss, model.task_variables('walks'))
 
     once, twice = (gradients(inputs, labels, tf.constant([0, 1])) for _ in range(2))
-    for a, b in zip(once, twice):
+    for a, b in zip(once, twice, strict=True):
         assert np.isfinite(a).all()
         np.testing.assert_array_equal(a, b)
     plain = tf.function(lambda x: model.logits('walks', x), jit_compile=True, autograph=False)

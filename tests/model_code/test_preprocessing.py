@@ -33,11 +33,14 @@ def test_log_mel_puts_a_tone_into_its_mel_bin_against_numpy():
     # The same by numpy: Hann window, magnitude, HTK mel triangles, decibels, at most 80 below the loudest.
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
     magnitude = np.abs(np.fft.rfft(wave[5 * 160:5 * 160 + 400] * window, 512))
-    to_mel = lambda hz: 1127.0 * np.log1p(hz / 700.0)
+
+    def to_mel(hz):
+        return 1127.0 * np.log1p(hz / 700.0)
+
     edges = np.linspace(to_mel(0.0), to_mel(8000.0), spec.mel_bins + 2)
     bins = to_mel(np.arange(257) * rate / 512)
     weights = np.stack([np.maximum(0, np.minimum((bins - a) / (b - a), (c - bins) / (c - b)))
-                        for a, b, c in zip(edges, edges[1:], edges[2:])], axis=1)
+                        for a, b, c in zip(edges, edges[1:], edges[2:], strict=False)], axis=1)
     weights[0] = 0  # the constant component belongs to no bin
     expected = 10 * np.log10(np.maximum((magnitude @ weights) ** 2, 1e-10))
     loud = expected > expected.max() - 60
@@ -70,7 +73,7 @@ def test_augmentations_are_functions_of_their_seed_eagerly_and_in_tf_data(modali
     dataset = tf.data.Dataset.from_tensor_slices(tf.stack(seeds)).map(lambda seed: augmented(modality, (name,), seed))
     plain = augmented(modality, (), seeds[0]).numpy()
     assert plain.shape == SPECS[modality].shape
-    for a, b in zip(eager, dataset.as_numpy_iterator()):
+    for a, b in zip(eager, dataset.as_numpy_iterator(), strict=True):
         # The graph's spectrogram differs from the eager one by some 5e-5 of its decibels.
         np.testing.assert_allclose(a, b, atol=2e-4 if modality == 'audio' else 1e-6)
     assert any((a != plain).any() for a in eager)
@@ -85,11 +88,13 @@ def test_spec_augment_masks_what_tensorflow_ios_masks_do_for_the_same_draws(monk
         seed, drawn = tf.constant([3, i]), []
         integer = draws.integer
         with monkeypatch.context() as patch:
-            patch.setattr(draws, 'integer', lambda *args: drawn.append(integer(*args)) or drawn[-1])
+            patch.setattr(draws, 'integer',
+                          lambda *args, drawn=drawn, integer=integer: drawn.append(integer(*args)) or drawn[-1])
             ours = audio.spec_augment(plane[..., tf.newaxis], spec, seed)[..., 0].numpy()
         assert len(drawn) == 10
         with monkeypatch.context() as patch:
-            patch.setattr(tf.random, 'uniform', lambda shape, minval, maxval, dtype: _inside(drawn.pop(0), maxval))
+            patch.setattr(tf.random, 'uniform',
+                          lambda shape, minval, maxval, dtype, drawn=drawn: _inside(drawn.pop(0), maxval))
             theirs = tfio.audio.freq_mask(plane, 24)
             for _ in range(4):
                 theirs = tfio.audio.time_mask(theirs, 24)
@@ -123,7 +128,7 @@ def test_scale_jitter_takes_a_window_inside_the_frame():
 
 def test_colour_jitter_is_the_arithmetic_of_what_it_draws():
     drawn = tf.data.Dataset.range(400).map(lambda i: video.colour_jitter(tf.stack([7, tf.cast(i, tf.int32)])))
-    matrices, contrasts, brightnesses = (np.stack(x) for x in zip(*drawn.as_numpy_iterator()))
+    matrices, contrasts, brightnesses = (np.stack(x) for x in zip(*drawn.as_numpy_iterator(), strict=True))
     np.testing.assert_allclose(matrices.sum(axis=1), np.repeat(contrasts[:, None], 3, axis=1), atol=1e-5)
     grey = np.ptp(matrices, axis=2).max(axis=1) < 1e-6
     unchanged = (contrasts == 1) & (brightnesses == 0)
@@ -134,7 +139,7 @@ def test_colour_jitter_is_the_arithmetic_of_what_it_draws():
 
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.float32)
     colours = pixels / 127.5 - 1
-    for matrix, contrast, brightness in list(zip(matrices, contrasts, brightnesses))[:5]:
+    for matrix, contrast, brightness in list(zip(matrices, contrasts, brightnesses, strict=True))[:5]:
         expected = np.clip(colours @ matrix + colours.mean() * (1 - contrast) + brightness, -1, 1)
         recoloured = video.recoloured(tf.constant(pixels), matrix, contrast, brightness).numpy()
         np.testing.assert_allclose(recoloured, expected, atol=1e-5)

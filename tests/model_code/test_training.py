@@ -126,7 +126,7 @@ def test_accumulated_gradients_are_the_sum_of_the_single_ones():
     before = [v.numpy() for v in model.trainable_variables]
     moved = {}
     for kind in (*(t.name for t in tasks), 'all'):
-        for variable, value in zip(model.trainable_variables, before):
+        for variable, value in zip(model.trainable_variables, before, strict=True):
             variable.assign(value)
         start = [v.numpy() for v in watched]
         if kind == 'all':
@@ -134,7 +134,7 @@ def test_accumulated_gradients_are_the_sum_of_the_single_ones():
         else:
             task = next(t for t in tasks if t.name == kind)
             run_step(training.traced(steps.single(task)), batch_for(task), rate=task.recipe.learning_rate_coefficient)
-        moved[kind] = [v.numpy() - value for v, value in zip(watched, start)]
+        moved[kind] = [v.numpy() - value for v, value in zip(watched, start, strict=True)]
     for i in range(2):
         np.testing.assert_allclose(moved['all'][i], sum(moved[t.name][i] for t in tasks), atol=1e-6)
         assert np.abs(moved['all'][i]).max() > 1e-3
@@ -165,7 +165,7 @@ def test_training_goes_on_from_its_checkpoint(tmp_path):
                    str(tmp_path / 'cut'))
     history = loop.train(one, resumed, mixture, data, config, str(tmp_path / 'cut'))
     assert [s['step'] for s in history['steps']] == [0, 1, 2]
-    for a, b in zip(model.trainable_variables, resumed.trainable_variables):
+    for a, b in zip(model.trainable_variables, resumed.trainable_variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 

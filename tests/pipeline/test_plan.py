@@ -65,7 +65,8 @@ def test_shares_and_hours_follow_from_steps_and_assumptions():
 @pytest.mark.parametrize('schedule, steps', [
     ('weighted', [5, 2, 1]), ('task_by_task', [5, 2, 1]), ('alternating', [3, 3, 2]), ('accumulated', [8, 8, 8])])
 def test_steps_of_a_task_are_the_schedules(schedule, steps):
-    tasks = tuple(testing.task(name, 'image', steps=count, batch_size=1) for name, count in zip('abc', (5, 2, 1)))
+    tasks = tuple(testing.task(name, 'image', steps=count, batch_size=1)
+                  for name, count in (('a', 5), ('b', 2), ('c', 1)))
     mixture = Mixture(tasks, schedule=schedule)
     assert plan.task_steps(mixture) == steps
     if schedule != 'accumulated':

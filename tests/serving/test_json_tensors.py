@@ -181,7 +181,8 @@ def test_depth_and_size_are_bounded_before_parsing():
     assert json_tensors.parse_json(nested)['instances'] is not None
     with pytest.raises(ServingError, match='deeper than 64 levels'):
         json_tensors.parse_json(b'{"instances": ' + b'[' * 64 + b']' * 64 + b'}')
-    # Brackets in strings, also after an escaped quote, are no nesting; those after a string that ends in a backslash are.
+    # Brackets in strings, also after an escaped quote, are no nesting; those after a string that ends in a backslash
+    # are.
     assert json_tensors.parse_json(b'{"a": "' + b'\\"[' * 200 + b'"}')['a'] == '"[' * 200
     assert json_tensors.parse_json(b'{"a": "' + b'\\\\\\"[' * 200 + b'"}')['a'] == '\\"[' * 200
     with pytest.raises(ServingError, match='deeper than 64 levels'):

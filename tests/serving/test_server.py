@@ -170,8 +170,12 @@ def test_context_gives_what_an_example_lacks(fixtures_server):
 
 def test_grpc(fixtures_server):
     import grpc
-    from tensorflow_serving.apis import (get_model_metadata_pb2, get_model_status_pb2, model_service_pb2_grpc,
-                                         prediction_service_pb2_grpc)
+    from tensorflow_serving.apis import (
+        get_model_metadata_pb2,
+        get_model_status_pb2,
+        model_service_pb2_grpc,
+        prediction_service_pb2_grpc,
+    )
     with grpc.insecure_channel(f'127.0.0.1:{fixtures_server.grpc_port}') as channel:
         service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         request = predict_pb2.PredictRequest()

@@ -1,7 +1,7 @@
-"""The TensorFlow Serving contract, a case per line of vectors.jsonl, as its 2.16.1 release and tests have it (Apache-2.0).
+"""The TensorFlow Serving contract, one case per line of vectors.jsonl, from release 2.16.1 (Apache-2.0).
 
-A case: name, source (file and test), kind (request-parse, response-format, http), request, expect. `json_tokens`: numbers
-are compared as the text that they are written in. fixtures.json names the models that the http cases ask.
+A case: name, source (file and test), kind (request-parse, response-format, http), request, expect. `json_tokens`:
+numbers are compared as the text that they are written in. fixtures.json names the models that the http cases ask.
 """
 
 import json
@@ -12,7 +12,8 @@ FOLDER = pathlib.Path(__file__).parent
 
 def of_kind(kind: str) -> list[dict]:
     """The cases of a kind. Raises ValueError where there is none."""
-    cases = [case for case in map(json.loads, (FOLDER / 'vectors.jsonl').read_text().splitlines()) if case['kind'] == kind]
+    lines = (FOLDER / 'vectors.jsonl').read_text().splitlines()
+    cases = [case for case in map(json.loads, lines) if case['kind'] == kind]
     if not cases:
         raise ValueError(f'vectors.jsonl has no case of kind {kind}.')
     return cases
