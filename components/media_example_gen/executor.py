@@ -78,7 +78,9 @@ def check_unchanged(media_fingerprint: str, source: Source, listed: Listing, sta
 
     The classes and the cache's key are from then. RUNTIME_FINGERPRINT: they were out of reach.
     """
-    if media_fingerprint not in (listing.RUNTIME_FINGERPRINT, listing.media_fingerprint(source, listed, stats)):
+    if media_fingerprint == listing.RUNTIME_FINGERPRINT:
+        return
+    if media_fingerprint != listing.media_fingerprint(source, listed, stats):
         raise PipelineStop(f'Task {source.name}: the media in {source.data.folder} (or the manifest) changed after the '
                            'run had checked them. Run again, and leave them alone until they are read.')
 
