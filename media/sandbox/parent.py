@@ -32,7 +32,7 @@ _START_SECONDS = 60.0
 _AHEAD_ENTRIES, _AHEAD_BYTES = 128, 32 << 10
 
 # Not 'polyvit', which is shown to the person: hostile files can make a library say anything.
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Decoder:
         if late:
             detail = f'It was not decoded within {self._limits.decode_seconds:g} seconds.'
             return Decoded(entry, rejection=Rejection('too_slow', detail))
-        _log.info('The decoder %s at %r. Its last words: %r', child.ending(), entry.id, child.last_words())
+        logger.info('The decoder %s at %r. Its last words: %r', child.ending(), entry.id, child.last_words())
         return Decoded(entry, rejection=Rejection('crashed', f'The decoder {child.ending()}.'))
 
 

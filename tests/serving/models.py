@@ -55,9 +55,9 @@ def save_affine(directory, **arguments):
     """Writes an Affine version as a push does: under a name that is no number, then renamed."""
     directory = os.fspath(directory)
     module = Affine(**arguments)
-    aside = directory + '.copying'
-    tf.saved_model.save(module, aside, signatures=module.signatures())
-    os.rename(aside, directory)
+    temporary = directory + '.copying'
+    tf.saved_model.save(module, temporary, signatures=module.signatures())
+    os.rename(temporary, directory)
 
 
 class Brightness(tf.Module):

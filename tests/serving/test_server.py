@@ -51,7 +51,7 @@ def plus_three(tmp_path_factory):
 
 
 def push(source, base, version):
-    """As a push does: copied aside, then renamed."""
+    """As a push does: copied under another name, then renamed."""
     base.mkdir(exist_ok=True)
     shutil.copytree(source, base / f'.{version}')
     os.rename(base / f'.{version}', base / str(version))
