@@ -7,9 +7,8 @@ def duration(seconds: float) -> str:
     """'4.2 seconds', '1 minute and 14 seconds', '3 hours and 20 minutes', '2 days and 5 hours'."""
     if seconds < 10:
         return humanize.precisedelta(seconds, format='%0.1f')
-    for unit, size, most in (('seconds', 1, 3600), ('minutes', 60, 24 * 3600), ('hours', 3600, float('inf'))):
-        if seconds < most:
-            return humanize.precisedelta(size * round(seconds / size), unit, ('months', 'years'), '%d')
+    unit, size = (('seconds', 1) if seconds < 3600 else ('minutes', 60) if seconds < 24 * 3600 else ('hours', 3600))
+    return humanize.precisedelta(size * round(seconds / size), unit, ('months', 'years'), '%d')
 
 
 def count(number: int, noun: str) -> str:

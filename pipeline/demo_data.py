@@ -89,15 +89,11 @@ def _make_digits(folder: pathlib.Path) -> int:
 def _make_motion(folder: pathlib.Path) -> int:
     pixels, _ = _digits()
     rng = np.random.default_rng(2)
-    rows = []
+    rows = _rows(CLIPS, tuple(DIRECTIONS), 'clips/{}_{:03d}.mp4')
     (folder / 'clips').mkdir()
-    for split, count in zip(('train', 'eval'), CLIPS, strict=True):
-        for i in range(count):
-            label = list(DIRECTIONS)[i % len(DIRECTIONS)]
-            path = f'clips/{split}_{i:03d}.mp4'
-            digit = Image.fromarray(pixels[rng.integers(len(pixels))]).resize((14, 14), Image.Resampling.BICUBIC)
-            _write_clip(folder / path, _moving(np.asarray(digit), DIRECTIONS[label], rng))
-            rows.append((path, label, split))
+    for path, label, _ in rows:
+        digit = Image.fromarray(pixels[rng.integers(len(pixels))]).resize((14, 14), Image.Resampling.BICUBIC)
+        _write_clip(folder / path, _moving(np.asarray(digit), DIRECTIONS[label], rng))
     _write_manifest(folder, rows)
     return len(rows)
 
@@ -135,18 +131,14 @@ def _write_clip(path: pathlib.Path, frames: np.ndarray):
 
 def _make_sounds(folder: pathlib.Path) -> int:
     rng = np.random.default_rng(3)
-    rows = []
+    rows = _rows(SOUNDS, tuple(SOUND_CLASSES), 'wav/{}_{:03d}.wav')
     (folder / 'wav').mkdir()
-    for split, count in zip(('train', 'eval'), SOUNDS, strict=True):
-        for i in range(count):
-            label = list(SOUND_CLASSES)[i % len(SOUND_CLASSES)]
-            path = f'wav/{split}_{i:03d}.wav'
-            seconds = SOUND_SECONDS * rng.uniform(0.8, 1.1)
-            t = np.arange(int(seconds * SOUND_RATE)) / SOUND_RATE
-            wave = SOUND_CLASSES[label](t, rng)
-            wave = wave / max(np.abs(wave).max(), 1e-6) * rng.uniform(0.2, 0.8) + rng.normal(0, 0.003, len(t))
-            soundfile.write(folder / path, wave.clip(-1, 1), SOUND_RATE, subtype='PCM_16')
-            rows.append((path, label, split))
+    for path, label, _ in rows:
+        seconds = SOUND_SECONDS * rng.uniform(0.8, 1.1)
+        t = np.arange(int(seconds * SOUND_RATE)) / SOUND_RATE
+        wave = SOUND_CLASSES[label](t, rng)
+        wave = wave / max(np.abs(wave).max(), 1e-6) * rng.uniform(0.2, 0.8) + rng.normal(0, 0.003, len(t))
+        soundfile.write(folder / path, wave.clip(-1, 1), SOUND_RATE, subtype='PCM_16')
     _write_manifest(folder, rows)
     return len(rows)
 
@@ -174,6 +166,12 @@ def _clicks(t, rng):
 
 
 SOUND_CLASSES = {'tone': _tone, 'chirp': _chirp, 'noise': _noise, 'clicks': _clicks}
+
+
+def _rows(counts: tuple[int, int], labels: tuple[str, ...], path: str) -> list[tuple[str, str, str]]:
+    """(path, label, split) of each file, the labels in turn. path: a format of the split and the file's number."""
+    return [(path.format(split, i), labels[i % len(labels)], split)
+            for split, count in zip(('train', 'eval'), counts, strict=True) for i in range(count)]
 
 
 def _write_manifest(folder: pathlib.Path, rows):
