@@ -1,4 +1,4 @@
-"""What the REST and gRPC fronts answer with: the models, by name, and the predict, classify and regress calls."""
+"""The served models, by name, and the answers to REST requests. The gRPC front end uses only the models."""
 
 import contextlib
 import time
@@ -9,7 +9,7 @@ from serving.versions import ModelVersions, no_status, not_found, unknown_label
 
 
 class Models:
-    """The models that a server has, by name."""
+    """The models of a server, by name."""
 
     def __init__(self, models: list[ModelVersions]):
         self._models = {model.name: model for model in models}
@@ -19,7 +19,10 @@ class Models:
 
     @contextlib.contextmanager
     def acquire(self, name: str, version: int | None = None, label: str | None = None):
-        """(version, SavedModel) kept loaded within the block; NOT_FOUND or an unknown label as the contract says."""
+        """(version number, SavedModel), kept loaded within the block.
+
+        Raises ServingError, worded as TensorFlow Serving words it, for a model, version or label that is not served.
+        """
         if name not in self._models:
             raise unknown_label(label) if label is not None else not_found(name, version)
         with self._models[name].acquire(version, label) as acquired:
@@ -33,7 +36,10 @@ class Models:
 
 def predict(models: Models, body: bytes, name: str, version: int | None, label: str | None, deadline: float,
             max_depth: int) -> bytes:
-    """A REST predict body -> the reply's body. deadline: time.monotonic() at which the graph is cancelled."""
+    """The body of a REST predict request -> the body of the reply.
+
+    deadline: the time.monotonic() at which the graph is cancelled. max_depth: nesting depth of the request's JSON.
+    """
     document = json_tensors.parse_json(body, max_depth)
     signature_name = json_tensors.signature_name(document)
     with models.acquire(name, version, label) as (_, model):
@@ -46,12 +52,12 @@ def predict(models: Models, body: bytes, name: str, version: int | None, label: 
 
 def classify_or_regress(models: Models, body: bytes, name: str, version: int | None, label: str | None,
                         deadline: float, max_depth: int, method: str) -> bytes:
-    """A REST classify or regress body -> the reply's body."""
+    """The body of a REST classify or regress request -> the body of the reply. method: 'classify' or 'regress'."""
     document = json_tensors.parse_json(body, max_depth)
     signature_name = json_tensors.signature_name(document)
     context, examples = json_tensors.classify_examples(document)
     with models.acquire(name, version, label) as (_, model):
-        # Protos merge when their bytes are joined, the later winning: an example's feature beats the context's.
+        # Protos merge when their bytes are joined. The later one wins, so an example's feature beats the context's.
         prefix = saved_model.serialize_example(context) if context else b''
         serialized = [prefix + saved_model.serialize_example(example) for example in examples]
         remaining = deadline - time.monotonic()
@@ -63,14 +69,14 @@ def classify_or_regress(models: Models, body: bytes, name: str, version: int | N
 def status(models: Models, name: str, version: int | None) -> dict:
     """The reply to GET /v1/models/NAME[/versions/V]."""
     return {'model_version_status': [
-        {'version': str(v.number), 'state': v.state,
-         'status': {'error_code': v.error.code if v.error else 'OK',
-                    'error_message': v.error.message if v.error else ''}}
-        for v in models.status(name, version)]}
+        {'version': str(snapshot.number), 'state': snapshot.state,
+         'status': {'error_code': snapshot.error.code if snapshot.error else 'OK',
+                    'error_message': snapshot.error.message if snapshot.error else ''}}
+        for snapshot in models.status(name, version)]}
 
 
 def metadata(models: Models, name: str, version: int | None, label: str | None) -> dict:
-    """The reply to GET .../metadata: every signature's inputs and outputs."""
+    """The reply to GET .../metadata: the inputs and outputs of every signature."""
     with models.acquire(name, version, label) as (number, model):
         signatures = {name: _to_dict(proto) for name, proto in model.signature_defs.items()}
     return {'model_spec': {'name': name, 'signature_name': '', 'version': str(number)},
@@ -82,10 +88,10 @@ def _to_dict(proto) -> dict:
     try:
         return json_format.MessageToDict(proto, preserving_proto_field_name=True,
                                          including_default_value_fields=True)  # pyright: ignore[reportCallIssue]
-    except TypeError:  # protobuf 5 and later name it otherwise
+    except TypeError:  # protobuf 5 and later have another name for it
         return json_format.MessageToDict(proto, preserving_proto_field_name=True,
                                          always_print_fields_with_no_presence=True)
 
 
-def overloaded(what: str) -> ServingError:
-    return ServingError('UNAVAILABLE', f'The server is overloaded: {what}. Try again later')
+def overloaded(reason: str) -> ServingError:
+    return ServingError('UNAVAILABLE', f'The server is overloaded: {reason}. Try again later')

@@ -1,7 +1,7 @@
-"""ServingError: what goes wrong with a request, with the status code that TensorFlow Serving gives it."""
+"""ServingError: a request that failed, with the status code that TensorFlow Serving gives it."""
 
-# gRPC's code names, and the HTTP status that TensorFlow Serving's REST API answers for each. A failed precondition
-# is 400 there (a CORS preflight without an Origin, for one).
+# The names of gRPC's status codes, and the HTTP status that TensorFlow Serving's REST API gives for each. It gives 400
+# for a failed precondition, such as a CORS preflight without an Origin.
 HTTP_STATUS = {
     'OK': 200, 'CANCELLED': 499, 'UNKNOWN': 500, 'INVALID_ARGUMENT': 400, 'DEADLINE_EXCEEDED': 504, 'NOT_FOUND': 404,
     'ALREADY_EXISTS': 409, 'PERMISSION_DENIED': 403, 'RESOURCE_EXHAUSTED': 429, 'FAILED_PRECONDITION': 400,
@@ -11,7 +11,7 @@ HTTP_STATUS = {
 
 
 class ServingError(Exception):
-    """A request's failure. `code` is a gRPC code's name, `http_status` the REST status, `message` the error's text."""
+    """A request that failed. `code`: the name of gRPC's status code; `http_status`: REST's; `message`: the text."""
 
     def __init__(self, code: str, message: str, http_status: int | None = None):
         super().__init__(message)
@@ -24,5 +24,5 @@ class ServingError(Exception):
 
 
 def invalid(message: str) -> ServingError:
-    """The commonest one: the request itself is wrong."""
+    """The most common error: the request itself is wrong."""
     return ServingError('INVALID_ARGUMENT', message)

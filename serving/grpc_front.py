@@ -1,4 +1,4 @@
-"""The gRPC front: PredictionService's Predict and GetModelMetadata, ModelService's GetModelStatus."""
+"""The gRPC front end: PredictionService's Predict and GetModelMetadata, ModelService's GetModelStatus."""
 
 import concurrent.futures
 import contextlib
@@ -14,7 +14,7 @@ from serving.rest import Limits
 
 
 def start(models: api.Models, host: str, port: int, limits: Limits) -> tuple[grpc.Server, int]:
-    """The running server and its port (port 0 picks one). Raises RuntimeError where the port is taken."""
+    """Starts a server. Returns it and its port (port 0 picks a free one). Raises RuntimeError if the port is taken."""
     from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
     server = grpc.server(
         concurrent.futures.ThreadPoolExecutor(limits.workers, 'grpc'), maximum_concurrent_rpcs=limits.max_requests,
@@ -31,15 +31,16 @@ def start(models: api.Models, host: str, port: int, limits: Limits) -> tuple[grp
 
 
 @contextlib.contextmanager
-def _answers(context):
-    """ServingErrors as gRPC's status."""
+def _errors_as_status(context):
+    """A ServingError within the block ends the call with its code and message."""
     try:
         yield
     except ServingError as error:
         context.abort(getattr(grpc.StatusCode, error.code, grpc.StatusCode.UNKNOWN), error.message)
 
 
-def _which(spec) -> tuple[str, int | None, str | None]:
+def _model_spec(spec) -> tuple[str, int | None, str | None]:
+    """The name, version number and version label in a ModelSpec; at most one of the latter two is given."""
     choice = spec.WhichOneof('version_choice')
     return (spec.name, spec.version.value if choice == 'version' else None,
             spec.version_label if choice == 'version_label' else None)
@@ -52,9 +53,9 @@ def _prediction_service(base, models: api.Models, limits: Limits):
     class PredictionService(base):
 
         def Predict(self, request, context):
-            with _answers(context):
+            with _errors_as_status(context):
                 deadline = time.monotonic() + min(context.time_remaining() or limits.timeout_s, limits.timeout_s)
-                name, version, label = _which(request.model_spec)
+                name, version, label = _model_spec(request.model_spec)
                 with models.acquire(name, version, label) as (number, model):
                     signature = model.signature(request.model_spec.signature_name)
                     inputs = {key: _array(key, tensor, limits) for key, tensor in request.inputs.items()}
@@ -69,11 +70,11 @@ def _prediction_service(base, models: api.Models, limits: Limits):
                 return response
 
         def GetModelMetadata(self, request, context):
-            with _answers(context):
+            with _errors_as_status(context):
                 if list(request.metadata_field) != ['signature_def']:
                     raise invalid('GetModelMetadata: metadata_field must be signature_def. '
                                   f'Got: {list(request.metadata_field)}')
-                name, version, label = _which(request.model_spec)
+                name, version, label = _model_spec(request.model_spec)
                 with models.acquire(name, version, label) as (number, model):
                     signatures = get_model_metadata_pb2.SignatureDefMap()
                     for key, proto in model.signature_defs.items():
@@ -93,30 +94,30 @@ def _model_service(base, models: api.Models):
     class ModelService(base):
 
         def GetModelStatus(self, request, context):
-            with _answers(context):
-                name, version, _ = _which(request.model_spec)
+            with _errors_as_status(context):
+                name, version, _ = _model_spec(request.model_spec)
                 response = get_model_status_pb2.GetModelStatusResponse()
-                for found in models.status(name, version):
+                for snapshot in models.status(name, version):
                     status = response.model_version_status.add()
-                    status.version = found.number
-                    status.state = get_model_status_pb2.ModelVersionStatus.State.Value(found.state)
-                    code = found.error.code if found.error else 'OK'
+                    status.version = snapshot.number
+                    status.state = get_model_status_pb2.ModelVersionStatus.State.Value(snapshot.state)
+                    code = snapshot.error.code if snapshot.error else 'OK'
                     status.status.error_code = type(status.status).DESCRIPTOR.fields_by_name[
                         'error_code'].enum_type.values_by_name[code].number
-                    status.status.error_message = found.error.message if found.error else ''
+                    status.status.error_message = snapshot.error.message if snapshot.error else ''
                 return response
 
     return ModelService()
 
 
 def _array(name: str, tensor, limits: Limits) -> np.ndarray:
-    """A TensorProto as an array. One value may stand for a whole shape in it, so the shape is bounded first."""
+    """A TensorProto as an array. Its shape is checked first: a single value may stand for an array of any size."""
     import tensorflow as tf
     sizes = [dim.size for dim in tensor.tensor_shape.dim]
     if tensor.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
         raise invalid(f'Input {name} has no complete shape')
     if math.prod(sizes) > limits.max_body_bytes:
-        raise invalid(f'Input {name} of shape {sizes} is larger than this server takes')
+        raise invalid(f'Input {name} of shape {sizes} is larger than this server accepts')
     try:
         return tf.make_ndarray(tensor)
     except (TypeError, ValueError) as error:

@@ -1,7 +1,8 @@
-"""TensorFlow Serving's REST JSON <-> tensors. Pure functions over bytes and numpy arrays; no TensorFlow here.
+"""TensorFlow Serving's REST JSON to tensors and back: pure functions over bytes and numpy arrays, without TensorFlow.
 
-A tensor is a numpy array; DT_STRING is an object array of `bytes`. Data types go by their proto names ('DT_FLOAT').
-Error texts begin as TensorFlow Serving 2.16's do, since people search for them; every error is a ServingError.
+A tensor is a numpy array; a DT_STRING tensor is an object array of `bytes`. Data types have their proto names
+('DT_FLOAT'). Error texts begin as those of TensorFlow Serving 2.16 do, because people search for them. Every error is a
+ServingError.
 """
 
 import base64
@@ -20,17 +21,17 @@ NUMPY_TYPES = {
     'DT_UINT64': np.uint64, 'DT_BOOL': np.bool_, 'DT_STRING': np.object_,
 }
 _PROTO_NAMES = {np.dtype(numpy_type): name for name, numpy_type in NUMPY_TYPES.items()}
-_QUOTED_AT_MOST = 500  # characters of a wrong JSON value that an error repeats
+_MAX_QUOTED = 500  # characters of a wrong JSON value that an error message quotes
 
 
 # ---- Reading JSON -------------------------------------------------------------------------------------------------
 
 def parse_json(body: bytes, max_depth: int = 64, max_containers: int = 1_000_000) -> dict:
-    """The request's top-level JSON object.
+    """The top-level JSON object of a request.
 
-    Depth and number of lists and objects are bounded before parsing: parsers recurse, and a two-byte `[]` costs
-    twenty times that in memory. As in the real thing, `NaN`, `Infinity` and `Inf` are numbers, the first of two equal
-    keys counts, and strings may hold bytes that are not UTF-8 (kept as surrogate escapes).
+    The nesting depth and the number of lists and objects are checked before parsing: parsers recurse, and a two-byte
+    `[]` takes twenty times its size in memory. As in TensorFlow Serving, `NaN`, `Infinity` and `Inf` are numbers, the
+    first of two equal keys wins, and strings may hold bytes that are not UTF-8 (kept as surrogate escapes).
     """
     if not body.strip():
         raise invalid('JSON Parse error: The document is empty')
@@ -38,17 +39,17 @@ def parse_json(body: bytes, max_depth: int = 64, max_containers: int = 1_000_000
     text = body.decode('utf-8', 'surrogateescape')
     try:
         document = _loads(text)
-    except ValueError as first:
+    except ValueError as error:
         document = None
-        # Looking for `Inf` takes time in proportion to a hostile body's quotes, so only where bodies are of usual size.
-        if b'Inf' in body and len(body) <= _CHUNK:
+        # The search for `Inf` stops at every quote. A large hostile body would be full of them, so it is not searched.
+        if b'Inf' in body and len(body) <= _CHUNK_BYTES:
             try:
                 document = _loads(_respell_infinity(body).decode('utf-8', 'surrogateescape'))
             except ValueError:
                 pass
         if document is None:
-            if isinstance(first, json.JSONDecodeError):
-                raise invalid(f'JSON Parse error: {first.msg} at offset: {first.pos}') from None
+            if isinstance(error, json.JSONDecodeError):
+                raise invalid(f'JSON Parse error: {error.msg} at offset: {error.pos}') from None
             raise invalid(f'JSON Parse error: {_TOO_BIG}') from None
     if not isinstance(document, dict):
         raise invalid(f'JSON Value: {_quote(document)} Is not object')
@@ -59,7 +60,7 @@ _TOO_BIG = 'Number too big to be stored in double.'
 
 
 def _loads(text: str):
-    # int() itself refuses more than 4,300 digits, with a ValueError.
+    # For more than 4,300 digits int() raises ValueError.
     return json.loads(text, object_pairs_hook=_first_wins, parse_float=_parse_float)
 
 
@@ -78,20 +79,23 @@ def _parse_float(digits: str) -> float:
 _DEPTH_CHANGE = np.zeros(256, np.int8)
 _DEPTH_CHANGE[list(b'[{')] = 1
 _DEPTH_CHANGE[list(b']}')] = -1
-_CHUNK = 2**20
+_CHUNK_BYTES = 2**20
 
 
 def _check_size(body: bytes, max_depth: int, max_containers: int):
-    """Depth and number of the lists and objects, brackets in strings left out; in numpy, as bodies have megabytes."""
+    """Checks the nesting depth and the number of lists and objects. Brackets in strings do not count.
+
+    In numpy, because bodies have megabytes.
+    """
     if body.count(b'[') + body.count(b'{') <= max_depth:
         return
-    # Without the escaped backslashes and quotes, every quote begins or ends a string. (A backslash outside of strings
-    # ends any parse, so what follows one does not matter.)
+    # Once escaped backslashes and quotes are removed, every quote begins or ends a string. (A backslash outside strings
+    # is a parse error, so what follows it does not matter.)
     if b'\\' in body:
         body = body.replace(b'\\\\', b'').replace(b'\\"', b'')
     depth = containers = in_string = 0
-    for start in range(0, len(body), _CHUNK):
-        chunk = np.frombuffer(body, np.uint8, min(_CHUNK, len(body) - start), start)
+    for start in range(0, len(body), _CHUNK_BYTES):
+        chunk = np.frombuffer(body, np.uint8, min(_CHUNK_BYTES, len(body) - start), start)
         inside = np.bitwise_xor.accumulate((chunk == ord('"')).view(np.uint8)) ^ in_string
         in_string = inside[-1]
         changes = _DEPTH_CHANGE[chunk] * (inside == 0)
@@ -106,7 +110,7 @@ def _check_size(body: bytes, max_depth: int, max_containers: int):
 
 
 def _string_end(body: bytes, start: int) -> int:
-    """The offset after the quote that closes the string whose first character is at `start`."""
+    """The offset just after the quote that closes the string whose first character is at `start`."""
     position = start
     while True:
         quote = body.find(b'"', position)
@@ -124,7 +128,7 @@ _INF = re.compile(rb'"|Inf(?!inity)')
 
 
 def _respell_infinity(body: bytes) -> bytes:
-    """`Inf` outside of strings spelled `Infinity`, the only spelling that Python's parser knows."""
+    """Spells `Inf` outside strings as `Infinity`, the only spelling that Python's parser knows."""
     pieces, copied, position = [], 0, 0
     while match := _INF.search(body, position):
         position = match.end()
@@ -137,21 +141,21 @@ def _respell_infinity(body: bytes) -> bytes:
 
 
 def _quote(value) -> str:
-    """A JSON value in an error's text, cut where it is long."""
+    """A JSON value as an error message quotes it: cut if it is long."""
     if isinstance(value, (dict, list)):
         text = ''
         for piece in json.JSONEncoder(ensure_ascii=True).iterencode(value):
-            text += piece[:_QUOTED_AT_MOST]
-            if len(text) > _QUOTED_AT_MOST:
+            text += piece[:_MAX_QUOTED]
+            if len(text) > _MAX_QUOTED:
                 break
     elif isinstance(value, str):
-        text = json.dumps(value[:_QUOTED_AT_MOST + 1])
+        text = json.dumps(value[:_MAX_QUOTED + 1])
     else:
         text = json.dumps(value)
-    return text if len(text) <= _QUOTED_AT_MOST else text[:_QUOTED_AT_MOST] + '...'
+    return text if len(text) <= _MAX_QUOTED else text[:_MAX_QUOTED] + '...'
 
 
-def _kind(value) -> str:
+def _json_type(value) -> str:
     if value is None:
         return 'Null'
     if value is True or value is False:
@@ -162,7 +166,7 @@ def _kind(value) -> str:
 # ---- Predict requests ---------------------------------------------------------------------------------------------
 
 def signature_name(document: dict) -> str:
-    """The request's signature_name; '' where it gives none."""
+    """The request's signature_name; '' if it gives none."""
     name = document.get('signature_name', '')
     if not isinstance(name, str):
         raise invalid(f"JSON Value: {_quote(document)} not formatted correctly. 'signature_name' key must be a string "
@@ -171,9 +175,9 @@ def signature_name(document: dict) -> str:
 
 
 def predict_inputs(document: dict, inputs: dict[str, str]) -> tuple[str, dict[str, np.ndarray]]:
-    """The format ('row' or 'columnar') and the tensors by input name.
+    """A predict request -> its format ('row' or 'columnar') and its tensors by input name.
 
-    document: the request from `parse_json`. inputs: the signature's input names and their data types.
+    document: the request, from `parse_json`. inputs: the names of the signature's inputs -> their data types.
     """
     if not inputs:
         raise invalid(f'Failed to get input map for signature: {signature_name(document) or "DEFAULT"}')
@@ -199,7 +203,7 @@ def _from_instances(instances: list, inputs: dict[str, str]) -> dict[str, np.nda
     named = _is_named(instances[0])
     only_name = min(inputs)
     if not named:
-        # All at once, where nothing is wrong; else one by one, for an error that names the element.
+        # All at once if nothing is wrong. Else one by one below, for an error that names the element.
         try:
             return _from_inputs(instances, {only_name: inputs[only_name]})
         except ServingError:
@@ -213,9 +217,10 @@ def _from_instances(instances: list, inputs: dict[str, str]) -> dict[str, np.nda
         for name, value in (instance.items() if named else [(only_name, instance)]):
             try:
                 _add_instance(name, value, inputs, shapes, values)
-            except ServingError as e:
+            except ServingError as error:
                 key = f' key: {name}' if named else ''
-                raise invalid(f"Failed to process element: {index}{key} of 'instances' list. Error: {e}") from None
+                raise invalid(
+                    f"Failed to process element: {index}{key} of 'instances' list. Error: {error}") from None
         if named and instance.keys() != inputs.keys():
             raise invalid(f"Failed to process element: {index} of 'instances' list. JSON object: {_quote(instance)} "
                           f'keys must be equal to: {",".join(sorted(inputs))}')
@@ -263,7 +268,7 @@ def _shape_text(shape) -> str:
 
 
 def _dense_shape(value) -> list[int]:
-    """The shape that the first elements show; `_flatten` checks the others against it."""
+    """The shape that the first elements have; `_flatten` checks that the others have it, too."""
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
@@ -274,7 +279,7 @@ def _dense_shape(value) -> list[int]:
 
 
 def _flatten(value, shape: list[int], dtype: str) -> list:
-    """The nested lists' values in row-major order, each checked and converted for `dtype`."""
+    """The values of nested lists in row-major order, checked and converted for `dtype`."""
     flat: list = []
     _flatten_into(flat, value, 0, shape)
     return _convert(flat, dtype)
@@ -300,11 +305,11 @@ def _flatten_into(flat: list, value, level: int, shape: list[int]):
 
 
 def _convert(flat: list, dtype: str) -> list:
-    """The values as what numpy makes `dtype` of. Looks at them together where that shows that all are right."""
+    """The values in Python types that numpy turns into `dtype`. They are checked all at once if that is enough."""
     types = set(map(type, flat))
     if dtype in ('DT_FLOAT', 'DT_DOUBLE') and types <= {int, float}:
         integers = [value for value in flat if type(value) is int] if int in types else []
-        largest = 2**_DIGITS[dtype] - 1
+        largest = 2**_EXACT_BITS[dtype] - 1
         if not integers or -largest <= min(integers) and max(integers) <= largest:
             array = np.array(flat, np.float64)
             if dtype == 'DT_DOUBLE' or not np.any(np.isfinite(array) & (np.abs(array) > _FLOAT_MAX)):
@@ -322,7 +327,7 @@ def _array(flat: list, dtype: str, shape: list[int]) -> np.ndarray:
 
 
 def _scalar(value, dtype: str):
-    """One JSON value, as what numpy makes `dtype` of."""
+    """One JSON value in a Python type that numpy turns into `dtype`."""
     numpy_type = NUMPY_TYPES.get(dtype)
     if numpy_type is None or dtype == 'DT_UINT16':
         raise ServingError('UNIMPLEMENTED', f'Conversion of JSON Value: {_quote(value)} to type: {_type_text(dtype)}')
@@ -341,23 +346,25 @@ def _scalar(value, dtype: str):
         limits = np.iinfo(numpy_type)
         if limits.min <= value <= limits.max:
             return value
-    raise invalid(f'JSON Value: {_quote(value)} Type: {_kind(value)} is not of expected type: {_type_text(dtype)}')
+    raise invalid(f'JSON Value: {_quote(value)} Type: {_json_type(value)} is not of expected type: {_type_text(dtype)}')
 
 
-_DIGITS = {'DT_FLOAT': 24, 'DT_DOUBLE': 53}  # of the binary fraction: integers up to so many bits are exact
+_EXACT_BITS = {'DT_FLOAT': 24, 'DT_DOUBLE': 53}  # integers of up to this many bits are exact
 _FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
 def _decimal(value, dtype: str) -> float:
-    """A number for DT_FLOAT or DT_DOUBLE. An integer beyond the type's digits is refused, one beyond 64 bits is a
-    decimal, as the real thing parses it."""
+    """A number for DT_FLOAT or DT_DOUBLE, as TensorFlow Serving parses it.
+
+    An integer that the type may not hold exactly is rejected, but one of more than 64 bits counts as a decimal.
+    """
     largest = _FLOAT_MAX if dtype == 'DT_FLOAT' else math.inf
     if type(value) is int and not -2**63 <= value < 2**64:
         try:
             value = float(value)
         except OverflowError:
             raise invalid(f'JSON Parse error: {_TOO_BIG}') from None
-    lossless = (abs(value) < 2**_DIGITS[dtype] if type(value) is int
+    lossless = (abs(value) < 2**_EXACT_BITS[dtype] if type(value) is int
                 else not math.isfinite(value) or abs(value) <= largest)
     if not lossless:
         raise invalid(f'Cannot convert JSON value: {_quote(value)} to {_type_text(dtype)} without loss of precision.')
@@ -390,7 +397,7 @@ def _type_text(dtype: str) -> str:
 # ---- Predict responses --------------------------------------------------------------------------------------------
 
 def predictions_json(outputs: dict[str, np.ndarray], form: str) -> bytes:
-    """The reply's JSON text. outputs: tensors by output name; form: 'row' or 'columnar'."""
+    """The JSON text of a reply. outputs: tensors by output name; form: 'row' or 'columnar'."""
     if not outputs:
         raise invalid('Cannot convert empty tensor map to JSON')
     names = sorted(outputs)
@@ -421,7 +428,7 @@ def _rows(name: str, tensor: np.ndarray) -> list[str]:
 
 
 def _nest(tokens: list[str], shape) -> str:
-    """Number and string tokens in row-major order -> nested JSON lists of `shape`."""
+    """Tokens of numbers or strings, in row-major order -> nested JSON lists of `shape`."""
     if not shape:
         return tokens[0]
     if len(shape) == 1:
@@ -435,7 +442,7 @@ def _object(parts: dict[str, str]) -> str:
 
 
 def _tokens(name: str, tensor: np.ndarray) -> list[str]:
-    """A JSON token for each value."""
+    """One JSON token per value."""
     flat = tensor.reshape(-1)
     dtype = _PROTO_NAMES.get(tensor.dtype, '')
     if dtype in ('DT_FLOAT', 'DT_DOUBLE'):
@@ -452,10 +459,10 @@ def _tokens(name: str, tensor: np.ndarray) -> list[str]:
 
 
 def float_tokens(values: np.ndarray) -> list[str]:
-    """float32 or float64 [n] -> the JSON number of each.
+    """float32 or float64 [n] -> a JSON number for each value, as TensorFlow Serving prints it.
 
-    Six digits where those read back as the same value, else as many as always do (9 for float32, 17 for float64),
-    which is how TensorFlow Serving prints; '.0' where a number would look like an integer.
+    Six digits if they read back as the same value, else as many as always do (9 for float32, 17 for float64). '.0' is
+    added to what would look like an integer.
     """
     full = '%.9g' if values.dtype == np.float32 else '%.17g'
     numbers = values.tolist()
@@ -485,17 +492,17 @@ def _bytes(text: str) -> bytes:
 
 
 def error_json(message: str) -> bytes:
-    """{"error": message} as bytes; nothing for an empty message."""
+    """{"error": message} as bytes; no bytes for an empty message."""
     return b'{"error": ' + json.dumps(message).encode('ascii') + b'}' if message else b''
 
 
 # ---- Classify and regress -----------------------------------------------------------------------------------------
 
 def classify_examples(document: dict) -> tuple[dict | None, list[dict]]:
-    """A classify or regress request -> (context or None, examples).
+    """A classify or regress request -> its context (None if it has none) and its examples.
 
-    Each is {feature: (kind, values)} with kind 'bytes', 'int64' or 'float', as a tf.Example holds them; (None, []) is a
-    feature without values.
+    Each of them is {feature: (kind, values)}, with kind 'bytes', 'int64' or 'float' as in a tf.Example. A feature
+    without values is (None, []).
     """
     context = _example(document['context']) if 'context' in document else None
     if 'examples' not in document:
@@ -511,7 +518,7 @@ def classify_examples(document: dict) -> tuple[dict | None, list[dict]]:
 
 def _example(value) -> dict:
     if not isinstance(value, dict):
-        raise invalid(f'Example must be JSON object but got JSON {_kind(value)}')
+        raise invalid(f'Example must be JSON object but got JSON {_json_type(value)}')
     return {name: _feature(name, content if isinstance(content, list) else [content])
             for name, content in value.items()}
 
@@ -529,7 +536,7 @@ def _feature(name: str, elements: list) -> tuple[str | None, list]:
 
 def _feature_value(name: str, element) -> tuple[str, object]:
     if element is None or isinstance(element, list) or _is_named(element):
-        raise invalid(f'Feature: {name} has element with unexpected JSON type: {_kind(element)}')
+        raise invalid(f'Feature: {name} has element with unexpected JSON type: {_json_type(element)}')
     if isinstance(element, dict):
         return 'bytes', _decode_base64(element)
     if isinstance(element, str):
@@ -542,7 +549,7 @@ def _feature_value(name: str, element) -> tuple[str, object]:
 
 
 def classifications_json(classifications: list[list[tuple[str, float]]]) -> bytes:
-    """An example's (label, score) pairs each -> the reply's JSON."""
+    """The (label, score) pairs of each example -> the JSON text of the reply."""
     if not classifications:
         raise invalid('Cannot convert empty ClassificationResults to JSON')
     items = []
@@ -554,7 +561,7 @@ def classifications_json(classifications: list[list[tuple[str, float]]]) -> byte
 
 
 def regressions_json(values: np.ndarray) -> bytes:
-    """float32 [n] -> the reply's JSON."""
+    """float32 [n] -> the JSON text of the reply."""
     if not len(values):
         raise invalid('Cannot convert empty RegressionResults to JSON')
     return _bytes('{"results": [' + ', '.join(float_tokens(values)) + ']}')

@@ -1,4 +1,4 @@
-"""The REST front on aiohttp: URLs, bodies and their limits, deadlines. `serving.api` makes the answers."""
+"""The REST front end, on aiohttp: URLs, bodies and their limits, deadlines. `serving.api` makes the answers."""
 
 import asyncio
 import concurrent.futures
@@ -15,31 +15,33 @@ from serving import api, json_tensors
 from serving.errors import ServingError, invalid
 from serving.version_directories import MAX_VERSION
 
-_WHICH = r'(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?'
-_PREDICTION = re.compile(rf'/v1/models/(?P<name>[^/:]+){_WHICH}:(?P<method>classify|regress|predict)', re.IGNORECASE)
-_STATUS = re.compile(rf'/v1/models(?:/(?P<name>[^/:]+))?{_WHICH}(?P<metadata>/metadata)?', re.IGNORECASE)
+_VERSION_OR_LABEL = r'(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?'
+_PREDICTION = re.compile(rf'/v1/models/(?P<name>[^/:]+){_VERSION_OR_LABEL}:(?P<method>classify|regress|predict)',
+                         re.IGNORECASE)
+_STATUS = re.compile(rf'/v1/models(?:/(?P<name>[^/:]+))?{_VERSION_OR_LABEL}(?P<metadata>/metadata)?', re.IGNORECASE)
 _CORS = {'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Methods': 'POST, GET',
          'Access-Control-Allow-Headers': 'Content-Type'}
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What one request, and all of them together, may take.
-
-    max_body_bytes: a body, before and after gzip. max_buffered_bytes: all bodies being held. max_requests: predictions
-    under way, queued ones included. workers: those that run at the same time. timeout_s: a request's whole time, the
-    reading of its body included. max_json_depth: nested lists and objects.
-    """
+    """Limits on one request, and on all of them together."""
     max_body_bytes: int = 32 * 2**20
+    """The size of a body, both compressed and decompressed."""
     max_buffered_bytes: int = 128 * 2**20
+    """The size of all bodies in memory."""
     max_requests: int = 64
+    """Predictions in progress, including those that wait for a worker."""
     workers: int = 2
+    """Predictions that run at the same time."""
     timeout_s: float = 30.0
+    """Seconds for a request, including the time to read its body."""
     max_json_depth: int = 64
+    """Levels of nested lists and objects."""
 
 
 class RestFront:
-    """The handler of every URL. Lives in one event loop; the models run in `pool`."""
+    """Handles every URL. It lives in one event loop; the models run in `pool`."""
 
     def __init__(self, models: api.Models, limits: Limits, pool: concurrent.futures.Executor, cors: bool = False):
         self._models = models
@@ -53,7 +55,7 @@ class RestFront:
     def runner(self, shutdown_timeout: float) -> web.AppRunner:
         app = web.Application()
         app.router.add_route('*', '/{path:.*}', self._answer)
-        # Bodies are inflated here, where their size after it is bounded.
+        # `_read` decompresses bodies, and limits their decompressed size.
         return web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=shutdown_timeout,
                              handle_signals=False)
 
@@ -64,9 +66,9 @@ class RestFront:
                                 text='<html><head><title>404 Not Found</title></head><body>Not Found</body></html>')
         try:
             if request.method == 'OPTIONS':
-                # As the stock server: a preflight is answered by its Origin alone.
-                good = re.match('https?://', request.headers.get('Origin', ''))
-                return web.Response(status=200 if good else 400, headers=self._headers)
+                # As in TensorFlow Serving, only the Origin of a preflight matters.
+                allowed = re.match('https?://', request.headers.get('Origin', ''))
+                return web.Response(status=200 if allowed else 400, headers=self._headers)
             body = await self._dispatch(request, path)
             status = 200
         except ServingError as error:
@@ -77,7 +79,7 @@ class RestFront:
         malformed = invalid(f'Malformed request: {request.method} {path}')
         if request.method == 'POST' and (match := _PREDICTION.fullmatch(path)):
             version = _version(match['version'])
-            if match['method'] not in ('classify', 'regress', 'predict'):  # the method's case does matter
+            if match['method'] not in ('classify', 'regress', 'predict'):  # the method alone is case-sensitive
                 raise malformed
             return await self._predict(request, _decode(match['name']), version, _decode(match['label']),
                                        match['method'])
@@ -87,7 +89,7 @@ class RestFront:
                 raise invalid('Missing model name in request.')
             name = urllib.parse.unquote(match['name'])
             if match['metadata'] is None:
-                reply = api.status(self._models, name, version)  # which looks at no label, as the stock server's
+                reply = api.status(self._models, name, version)  # ignores labels, as TensorFlow Serving does
             elif match['metadata'] == '/metadata':
                 reply = api.metadata(self._models, name, version, _decode(match['label']))
             else:
@@ -97,7 +99,7 @@ class RestFront:
 
     async def _predict(self, request, name, version, label, method) -> bytes:
         if self._requests >= self._limits.max_requests:
-            raise api.overloaded(f'{self._requests} requests are under way')
+            raise api.overloaded(f'{self._requests} requests are in progress')
         deadline = time.monotonic() + self._limits.timeout_s
         self._requests += 1
         held = 0
@@ -105,7 +107,7 @@ class RestFront:
         def hold(size: int):
             nonlocal held
             if self._buffered + size > self._limits.max_buffered_bytes:
-                raise api.overloaded(f'{self._buffered} bytes of requests are under way')
+                raise api.overloaded(f'{self._buffered} bytes of requests are in memory')
             held += size
             self._buffered += size
 
@@ -118,11 +120,11 @@ class RestFront:
             body = await asyncio.wait_for(self._read(request, hold), self._limits.timeout_s)
             loop = asyncio.get_running_loop()
             future = loop.run_in_executor(self._pool, self._work, body, name, version, label, deadline, method)
-            future.add_done_callback(release)  # a request past its deadline still takes its place until its thread ends
+            future.add_done_callback(release)  # a request past its deadline counts until its thread ends
             return await asyncio.wait_for(asyncio.shield(future), deadline - time.monotonic())
         except asyncio.TimeoutError:
             if future is not None:
-                future.add_done_callback(_retrieve)
+                future.add_done_callback(_take_exception)
             raise ServingError('DEADLINE_EXCEEDED',
                                f'The request took longer than {self._limits.timeout_s:g} s') from None
         finally:
@@ -130,9 +132,9 @@ class RestFront:
                 release()
 
     def _work(self, body: bytes, name, version, label, deadline: float, method: str) -> bytes:
-        """In a worker's thread: everything that takes time."""
+        """Answers a request. Runs in a worker's thread, because it takes time."""
         if time.monotonic() > deadline:
-            raise ServingError('DEADLINE_EXCEEDED', 'The request waited past its deadline')
+            raise ServingError('DEADLINE_EXCEEDED', 'The deadline passed while the request waited')
         depth = self._limits.max_json_depth
         try:
             if method == 'predict':
@@ -144,36 +146,39 @@ class RestFront:
             raise ServingError('INTERNAL', f'{type(error).__name__}: {error}') from error
 
     async def _read(self, request: web.Request, hold) -> bytes:
-        """The request's body, inflated if it is gzip, at most the limit. hold(size): accounts for that much memory."""
+        """The request's body, decompressed if it is gzip. hold(size): called for each piece that is kept in memory.
+
+        Raises ServingError with HTTP status 413 if the body is too large.
+        """
         limit = self._limits.max_body_bytes
         if (request.content_length or 0) > limit:
             raise _too_large(limit)
         gzip = 'gzip' in request.headers.get('Content-Encoding', '').lower()
-        inflate = zlib.decompressobj(31) if gzip else None
+        decompressor = zlib.decompressobj(31) if gzip else None
         pieces, raw, size = [], 0, 0
         async for piece in request.content.iter_any():
             raw += len(piece)
             if raw > limit:
                 raise _too_large(limit)
-            if inflate is not None:
+            if decompressor is not None:
                 try:
-                    piece = inflate.decompress(piece, limit - size + 1)
+                    piece = decompressor.decompress(piece, limit - size + 1)
                 except zlib.error:
-                    return b''  # the stock server sees an empty document
-                if inflate.unconsumed_tail:
+                    return b''  # TensorFlow Serving sees an empty document, too
+                if decompressor.unconsumed_tail:
                     raise _too_large(limit)
             size += len(piece)
             if size > limit:
                 raise _too_large(limit)
             hold(len(piece))
             pieces.append(piece)
-        if inflate is not None and not inflate.eof:
+        if decompressor is not None and not decompressor.eof:
             return b''
         return b''.join(pieces)
 
 
-def _retrieve(future):
-    """Takes the exception of a future that nobody awaits any more, so that asyncio does not complain."""
+def _take_exception(future):
+    """Takes the exception of a future that nobody awaits any more; else asyncio logs it as never retrieved."""
     if not future.cancelled():
         future.exception()
 
@@ -186,7 +191,7 @@ def _version(text: str | None) -> int | None:
     if text is None:
         return None
     if len(text) > 19 or int(text) > MAX_VERSION:
-        raise ServingError('INVALID_ARGUMENT', '')  # the stock server answers this one with an empty body
+        raise ServingError('INVALID_ARGUMENT', '')  # TensorFlow Serving's body is empty here
     return int(text)
 
 

@@ -1,5 +1,5 @@
-"""One version of a SavedModel, loaded and run as TensorFlow Serving does: a graph in a session, fed and fetched by the
-tensor names of its signatures. TensorFlow is imported only when a model is loaded."""
+"""A SavedModel, loaded and run as TensorFlow Serving does it: a graph in a session, fed and fetched by the tensor names
+of its signatures. TensorFlow is imported only when a model is loaded."""
 
 import contextlib
 import dataclasses
@@ -12,12 +12,12 @@ from model_code import model_directory
 from serving.errors import ServingError, invalid
 
 DEFAULT_SIGNATURE = 'serving_default'
-_MOST_WARMUP_RECORDS = 1000  # as the stock server
+_MAX_WARMUP_RECORDS = 1000  # as in TensorFlow Serving
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """A signature's input or output: its name in the graph, type ('DT_STRING'), and shape (None: unknown)."""
+    """An input or output of a signature: its name in the graph, its type ('DT_STRING'), its shape (None: unknown)."""
     graph_name: str
     dtype: str
     shape: tuple[int | None, ...] | None
@@ -31,10 +31,10 @@ class Signature:
 
 
 class SavedModel:
-    """A loaded version: `signatures` by name, `signature_defs` (protos) for metadata, and `run`.
+    """A loaded version: `signatures` by name, their protos in `signature_defs`, and `run`.
 
-    `run`, `classify` and `regress` may be called from several threads. Raises ServingError where loading fails, also
-    when a warm-up record fails.
+    Several threads may call `run`, `classify` and `regress`. Raises ServingError if the model cannot be loaded or a
+    warm-up request fails.
     """
 
     def __init__(self, directory: str, warm_up: bool = True):
@@ -43,7 +43,7 @@ class SavedModel:
         self._graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=self._graph)
         try:
-            # TensorFlow calls this loader deprecated, but the one that it names instead runs no graph as a server does.
+            # TensorFlow deprecates this loader, but the recommended one does not run graphs as a server does.
             with self._graph.as_default(), _no_warnings():
                 meta_graph = tf.compat.v1.saved_model.loader.load(self._session, ['serve'], directory)
             self._read_signatures(meta_graph.signature_def)
@@ -65,7 +65,7 @@ class SavedModel:
         self._session.close()
 
     def signature(self, name: str = '') -> Signature:
-        """The signature; '' is serving_default."""
+        """The signature of this name; '' stands for serving_default."""
         name = name or DEFAULT_SIGNATURE
         if name not in self.signatures:
             raise invalid(f'Serving signature name: "{name}" not found in signature def')
@@ -73,9 +73,10 @@ class SavedModel:
 
     def run(self, signature_name: str, inputs: dict[str, np.ndarray], timeout_s: float | None = None,
             outputs: typing.Sequence[str] = ()) -> dict[str, np.ndarray]:
-        """Runs a signature: tensors by input name -> tensors by output name (all of them, or those in `outputs`).
+        """Runs a signature: tensors by input name -> tensors by output name.
 
-        Past `timeout_s` seconds the graph is cancelled: DEADLINE_EXCEEDED.
+        outputs: names of the outputs to compute; all if there are none. After `timeout_s` seconds the graph is
+        cancelled, with the error DEADLINE_EXCEEDED.
         """
         import tensorflow as tf
         signature = self.signature(signature_name)
@@ -93,7 +94,7 @@ class SavedModel:
         options = None
         if timeout_s is not None:
             if timeout_s <= 0:
-                raise ServingError('DEADLINE_EXCEEDED', 'The request waited past its deadline')
+                raise ServingError('DEADLINE_EXCEEDED', 'The deadline passed while the request waited')
             options = tf.compat.v1.RunOptions(timeout_in_ms=max(1, int(timeout_s * 1000)))
         try:
             values = self._session.run(wanted, feed, options=options)
@@ -102,7 +103,7 @@ class SavedModel:
         return {name: np.asarray(value) for name, value in values.items()}
 
     def regress(self, signature_name: str, examples: list[bytes], timeout_s: float | None = None) -> np.ndarray:
-        """Serialized tf.Examples -> a float32 value each, from the signature's output `outputs`."""
+        """Serialized tf.Examples -> one float32 value for each, from the signature's output `outputs`."""
         signature = self.signature(signature_name)
         self._check_examples_signature(signature, 'regression', ('outputs',))
         values = self._run_examples(signature, examples, timeout_s)['outputs']
@@ -112,7 +113,7 @@ class SavedModel:
 
     def classify(self, signature_name: str, examples: list[bytes],
                  timeout_s: float | None = None) -> list[list[tuple[bytes, float]]]:
-        """Serialized tf.Examples -> (label, score) pairs each, from the outputs `classes` and/or `scores`."""
+        """Serialized tf.Examples -> (label, score) pairs for each, from the outputs `classes`, `scores` or both."""
         signature = self.signature(signature_name)
         self._check_examples_signature(signature, 'classification', ('classes', 'scores'))
         result = self._run_examples(signature, examples, timeout_s)
@@ -132,47 +133,51 @@ class SavedModel:
         return [[(label, float(score)) for label, score in zip(*row, strict=True)]
                 for row in zip(labels, scores, strict=True)]
 
-    def _check_examples_signature(self, signature: Signature, what: str, outputs: tuple[str, ...]):
+    def _check_examples_signature(self, signature: Signature, kind: str, outputs: tuple[str, ...]):
         if list(signature.inputs) != ['inputs'] or signature.inputs['inputs'].dtype != 'DT_STRING':
-            raise invalid(f"Expected one input Tensor named 'inputs' of serialized tf.Examples in the {what} signature "
+            raise invalid(f"Expected one input Tensor named 'inputs' of serialized tf.Examples in the {kind} signature "
                           f'"{signature.name}". It has: {_names(signature.inputs)}')
         if not set(outputs) & signature.outputs.keys():
-            raise invalid(f"Expected {what} signature \"{signature.name}\" outputs to contain "
+            raise invalid(f"Expected {kind} signature \"{signature.name}\" outputs to contain "
                           f"{' or '.join(map(repr, outputs))}. It has: {_names(signature.outputs)}")
 
     def _run_examples(self, signature: Signature, examples: list[bytes], timeout_s) -> dict[str, np.ndarray]:
         return self.run(signature.name, {'inputs': np.array(examples, object)}, timeout_s)
 
     def _warm_up(self):
-        """Replays the warm-up requests, a TFRecord of PredictionLog protos, where present."""
+        """Replays the warm-up requests, if there are any: a TFRecord file of PredictionLog protos."""
         import tensorflow as tf
         path = model_directory.warmup_path(self.directory)
         if not tf.io.gfile.exists(path):
             return
         from tensorflow_serving.apis import prediction_log_pb2
         for number, record in enumerate(tf.data.TFRecordDataset(path).as_numpy_iterator()):
-            if number >= _MOST_WARMUP_RECORDS:
-                raise invalid(f'Number of warmup records exceeds the maximum ({_MOST_WARMUP_RECORDS}) in {path}')
-            log = prediction_log_pb2.PredictionLog.FromString(record)
-            kind = log.WhichOneof('log_type')
+            if number >= _MAX_WARMUP_RECORDS:
+                raise invalid(f'Number of warmup records exceeds the maximum ({_MAX_WARMUP_RECORDS}) in {path}')
             try:
-                if kind == 'predict_log':
-                    request = log.predict_log.request
-                    self.run(request.model_spec.signature_name,
-                             {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()})
-                elif kind in ('classify_log', 'regress_log'):
-                    request = getattr(log, kind).request
-                    examples = [e.SerializeToString() for e in request.input.example_list.examples]
-                    (self.classify if kind == 'classify_log' else self.regress)(
-                        request.model_spec.signature_name, examples)
-                else:
-                    raise ServingError('UNIMPLEMENTED', f'Unsupported log_type for warmup: {kind}')
+                self._replay(prediction_log_pb2.PredictionLog.FromString(record))
             except ServingError as error:
                 raise ServingError(error.code, f'Warm-up record {number} of {path} failed: {error.message}') from error
 
+    def _replay(self, log):
+        """Runs the request of a PredictionLog."""
+        import tensorflow as tf
+        log_type = log.WhichOneof('log_type')
+        if log_type == 'predict_log':
+            request = log.predict_log.request
+            self.run(request.model_spec.signature_name,
+                     {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()})
+        elif log_type in ('classify_log', 'regress_log'):
+            request = getattr(log, log_type).request
+            examples = [example.SerializeToString() for example in request.input.example_list.examples]
+            method = self.classify if log_type == 'classify_log' else self.regress
+            method(request.model_spec.signature_name, examples)
+        else:
+            raise ServingError('UNIMPLEMENTED', f'Unsupported log_type for warmup: {log_type}')
+
 
 def task_names(signatures: typing.Iterable[str]) -> list[str]:
-    """The tasks among signature names: T where T_scores is there too; all names in a model of another kind."""
+    """The tasks among signature names: each T that has a T_scores. All names if no T has one, in a foreign model."""
     names = {name for name in signatures if not name.startswith('__')}
     return sorted(name for name in names if f'{name}_scores' in names) or sorted(names)
 
@@ -190,7 +195,7 @@ def _no_warnings():
 
 
 def serialize_example(example: dict) -> bytes:
-    """{feature: (kind, values)} as json_tensors.classify_examples gives it -> a serialized tf.Example."""
+    """{feature: (kind, values)}, as from json_tensors.classify_examples -> a serialized tf.Example."""
     import tensorflow as tf
     proto = tf.train.Example()
     for name, (kind, values) in example.items():
@@ -201,13 +206,13 @@ def serialize_example(example: dict) -> bytes:
 
 
 def from_tensorflow(error: Exception) -> ServingError:
-    """What TensorFlow raised, as a ServingError of the same code."""
+    """An exception from TensorFlow as a ServingError with the same code."""
     import tensorflow as tf
     if isinstance(error, tf.errors.OpError):
         code = _code_names().get(error.error_code, 'UNKNOWN')
-        # TensorFlow's Python layer puts this heading before what the graph said.
+        # TensorFlow's Python layer puts this heading before the graph's own message.
         return ServingError(code, (error.message or str(error)).removeprefix('Graph execution error:\n\n'))
-    if isinstance(error, (ValueError, TypeError)):  # what a session raises for a wrong shape or type of a feed
+    if isinstance(error, (ValueError, TypeError)):  # from a session, for an input of wrong shape or type
         return invalid(str(error))
     if isinstance(error, OSError):
         return ServingError('NOT_FOUND', str(error))

@@ -1,7 +1,7 @@
-"""ModelServer: the embedded server. It answers TensorFlow Serving's REST and gRPC requests from a versioned directory.
+"""ModelServer, the embedded server. It answers TensorFlow Serving's REST and gRPC requests from version directories.
 
-In process (`with ModelServer(base_path, port=0) as server: server.url`) or blocking, by `serve` (`polyvit serve`).
-It binds 127.0.0.1 unless told otherwise: it authenticates nobody, so anything wider belongs behind a proxy.
+Use it within a process (`with ModelServer(base_path, port=0) as server: server.url`), or let `serve` block (`polyvit
+serve`). It binds 127.0.0.1 by default and authenticates nobody: put a proxy in front before others can reach it.
 """
 
 import asyncio
@@ -22,13 +22,14 @@ from serving.versions import ModelVersions, Policy
 
 
 class ModelServer:
-    """Serves models until `stop`; also a context manager.
+    """Serves models until `stop`. Also a context manager.
 
-    base_path: the directory of version directories of one model, `model_name`. models: several, in place of both
-    (`read_model_config`). port, grpc_port: 0 picks a free one; grpc_port None leaves gRPC out. After `start`, `port`,
-    `grpc_port` and `url` tell where it is. poll_seconds: how often version directories are looked at.
+    base_path: the folder that holds the version directories of one model, which is served as `model_name`. models:
+    several models (see `read_model_config`), in place of base_path and model_name. port, grpc_port: 0 picks a free
+    port, and None for grpc_port serves no gRPC. After `start`, `port`, `grpc_port` and `url` are the real ones.
+    poll_seconds: the time between two looks at the version directories.
 
-    Raises ConfigError where a port is taken.
+    `start` raises ConfigError if a port is taken.
     """
 
     def __init__(self, base_path: str | os.PathLike | None = None, models: typing.Sequence[ModelVersions] | None = None,
@@ -63,9 +64,9 @@ class ModelServer:
         self.stop()
 
     def start(self) -> 'ModelServer':
-        """Binds, loads what is there, and returns: from then on requests are answered and directories polled.
+        """Binds the ports, loads the models, and returns. From then on the server answers and polls the directories.
 
-        A model without a loadable version is no error here; `models.status(name)` tells its versions' errors.
+        A model without a version that can be loaded is no error here: `models.status(name)` has the versions' errors.
         """
         self._pool = pool = concurrent.futures.ThreadPoolExecutor(self._limits.workers, 'predict')
         self._loop = loop = asyncio.new_event_loop()
@@ -74,7 +75,7 @@ class ModelServer:
             self.port = asyncio.run_coroutine_threadsafe(self._bind(pool), loop).result()
             if self.grpc_port is not None:
                 self._bind_grpc(self.grpc_port)
-            # Only now the slow part: until a version serves, metadata answers 404 and status LOADING.
+            # The slow part comes last. Meanwhile metadata answers 404, and status says LOADING.
             self._poll()
             self._start_thread(self._keep_polling, 'versions')
         except BaseException:
@@ -83,7 +84,7 @@ class ModelServer:
         return self
 
     def stop(self):
-        """Ends cleanly: takes no new request, lets those under way finish (at most their deadline), unloads."""
+        """Stops cleanly: takes no new request, lets running ones finish (until their deadline), unloads the models."""
         self._ended.set()
         if self._grpc_server is not None:
             self._grpc_server.stop(self._limits.timeout_s).wait()
@@ -113,7 +114,7 @@ class ModelServer:
             await web.TCPSite(self._runner, self.host, self.port).start()
         except OSError as error:
             raise ConfigError(f'The server cannot listen on port {self.port} of {self.host}: {error.strerror}. '
-                              'Choose another --port or --host, or end what uses it.') from error
+                              'Choose another --port or --host, or stop what uses it.') from error
         return self._runner.addresses[0][1]
 
     def _bind_grpc(self, port: int):
@@ -122,13 +123,13 @@ class ModelServer:
             self._grpc_server, self.grpc_port = grpc_front.start(self.models, self.host, port, self._limits)
         except RuntimeError as error:
             raise ConfigError(f'The server cannot listen on gRPC port {port} of {self.host}: {error}. '
-                              'Choose another --grpc-port, or end what uses it.') from error
+                              'Choose another --grpc-port, or stop what uses it.') from error
 
     def _poll(self):
         for model in self.models:
             try:
                 model.poll()
-            except Exception as error:  # a directory that cannot be read now may be readable a second later
+            except Exception as error:  # a directory that cannot be read now may be readable soon
                 logger.warning('Cannot look for versions of model %s in %s: %s', model.name, model.base_path, error)
 
     def _keep_polling(self):
@@ -143,7 +144,7 @@ def _run_loop(loop: asyncio.AbstractEventLoop):
 
 
 def read_model_config(path: str | os.PathLike) -> list[ModelVersions]:
-    """The models of a TensorFlow Serving model config file (text ModelServerConfig); ConfigError where it is wrong."""
+    """The models of a TensorFlow Serving model config file (a ModelServerConfig as text). Raises ConfigError."""
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
     try:
@@ -158,9 +159,9 @@ def read_model_config(path: str | os.PathLike) -> list[ModelVersions]:
     models = []
     for model in config.model_config_list.config:
         if not model.name or not model.base_path:
-            raise ConfigError(f'The model config file {path} has a model without name or base_path; each needs both.')
+            raise ConfigError(f'The model config file {path} has a model without name or base_path. Each needs both.')
         if any(model.name == other.name for other in models):
-            raise ConfigError(f'The model config file {path} names {model.name!r} twice; names must differ.')
+            raise ConfigError(f'The model config file {path} names {model.name!r} twice. Names must differ.')
         _check_directory(model.base_path)
         policy = model.model_version_policy
         choice = policy.WhichOneof('policy_choice')
@@ -170,26 +171,27 @@ def read_model_config(path: str | os.PathLike) -> list[ModelVersions]:
                    specific=tuple(policy.specific.versions) if choice == 'specific' else (), every=choice == 'all'),
             dict(model.version_labels)))
     if not models:
-        raise ConfigError(f'The model config file {path} has no model; model_config_list needs at least one config.')
+        raise ConfigError(f'The model config file {path} has no model. Its model_config_list needs one or more.')
     return models
 
 
 def _check_directory(path: str):
     if not os.path.isdir(path):
-        raise ConfigError(f'There is no directory {path} to serve from. Give the directory that holds the version '
-                          'directories (1, 2, ...), as `polyvit run` writes it.')
+        raise ConfigError(f'There is no directory {path} to serve from. Give the folder of version directories (1, 2, '
+                          '...) that `polyvit run` pushes to.')
 
 
 def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = 8500,
           host: str = '127.0.0.1', model_config: str | None = None):
-    """Serves `directory`'s versions, or model_config's models, until SIGTERM or SIGINT; says where when it is ready.
+    """Serves the versions in `directory`, or the models of `model_config`, until SIGTERM or SIGINT.
 
-    Raises ConfigError for a directory that is not there, a wrong model config, or a port that is taken.
+    Prints the URLs once it is ready. Raises ConfigError if the directory does not exist, the model config is wrong, or
+    a port is taken.
     """
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # what matters comes as an exception
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # errors come as exceptions
     if model_config is None:
         if directory is None:
-            raise ConfigError('Nothing to serve: give the directory of the version directories, or --model-config.')
+            raise ConfigError('There is nothing to serve. Give the folder of version directories, or --model-config.')
         _check_directory(directory)
         models = None
     else:
@@ -202,24 +204,24 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
             for model in server.models:
                 print(ready_text(server, model.name), flush=True)
             ended.wait()
-            print('Ending: requests under way finish first.', file=sys.stderr, flush=True)
+            print('Stopping. Running requests finish first.', file=sys.stderr, flush=True)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 def ready_text(server: ModelServer, name: str) -> str:
-    """What a person is told when a model serves: its URL, version, tasks, and a curl command to try."""
+    """What to tell people once the server runs: a model's URL, version and tasks, and a curl command to try."""
     url = f'{server.url}/v1/models/{name}'
     try:
         with server.models.acquire(name) as (version, model):
             signatures = model.signatures
     except ServingError:
-        return (f'Model {name} at {url}: no version serves yet; the directory is looked at every second. '
-                'Its status URL tells why.')
+        return (f'Model {name}, at {url}, has no version to serve yet. The server looks for one every second; this '
+                'URL shows why.')
     tasks = task_names(signatures)
     grpc_part = f' (gRPC {server.host}:{server.grpc_port})' if server.grpc_port is not None else ''
-    text = f'Model {name}, version {version}, serves at {url}{grpc_part}. Tasks: {", ".join(tasks)}.'
+    text = f'Model {name}, version {version}, is served at {url}{grpc_part}. Tasks: {", ".join(tasks)}.'
     for task in tasks:
         tensors = list(signatures[task].inputs.values())
         takes_bytes = len(tensors) == 1 and tensors[0].dtype == 'DT_STRING' and len(tensors[0].shape or ()) == 1

@@ -1,10 +1,10 @@
-"""What a version of a served model is: a directory in the model's base directory, named by its number.
+"""The versions of a served model: directories in its base directory, each named by a number.
 
-TensorFlow Serving takes every name that parses as an int64 (FileSystemStoragePathSource), whatever the directory holds:
-leading zeros count for nothing, and what does not load is retried. `list_versions` follows it, for names of digits. A
-model that is compared with, or loaded by a client, has to be there: `list_models` are the versions with a
-saved_model.pb. A new version's number is greater than all of `list_versions`, for a server may have seen and rejected
-one without a model. Base directories may be URLs; no TensorFlow for local ones.
+For TensorFlow Serving (FileSystemStoragePathSource) every directory is a version if its name parses as an int64, even
+with leading zeros and whatever it holds; it retries one that does not load. `list_versions` does the same for names of
+digits. `list_models` has only the versions with a saved_model.pb, because a model to load or to compare with must be
+there. A new version needs a number above all of `list_versions`: a server may have tried and given up on one without a
+model. Base directories may be URLs. Local ones need no TensorFlow.
 """
 
 import os
@@ -16,11 +16,11 @@ MAX_VERSION = 2 ** 63 - 1
 
 
 def list_versions(base_path: str) -> dict[int, str]:
-    """Number -> directory of every version, in ascending order; {} where there is no base directory."""
+    """Number -> directory of every version, in ascending order; {} if there is no base directory."""
     versions = {}
     for name in file_io.list_folder(base_path):
         path = os.path.join(base_path, name)
-        # An object store has no directories to ask for.
+        # An object store has no directories to check for.
         if (name.isascii() and name.isdecimal() and int(name) <= MAX_VERSION
                 and (is_url(path) or os.path.isdir(path))):
             versions[int(name)] = path

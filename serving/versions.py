@@ -1,7 +1,6 @@
-"""Which versions of a model are loaded: polls a base path, loads the new before it drops the old. No TensorFlow here.
+"""Loads and drops versions of a model: polls its base directory, and loads the new version before it drops the old one.
 
-Requests hold the version that they began
-with; a version that is dropped closes when its last request ends.
+A request keeps the version that it began with. A dropped version closes when its last request ends. No TensorFlow here.
 """
 
 import contextlib
@@ -14,12 +13,12 @@ from model_code.logger import logger
 from serving import version_directories
 from serving.errors import ServingError, invalid
 
-_MOST_FORGOTTEN = 20  # versions gone from disk whose END is still reported
+_MAX_DELETED = 20  # versions deleted from disk that are still reported, with state END
 
 
 @dataclasses.dataclass
 class Version:
-    """A version and its state: LOADING, AVAILABLE, UNLOADING or END; `error` tells why it is at END, if by failure."""
+    """A version and its state: LOADING, AVAILABLE, UNLOADING or END. `error`: why it is at END, if it failed."""
     number: int
     path: str
     state: str = 'LOADING'
@@ -31,17 +30,17 @@ class Version:
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """Which versions serve: the newest `latest` that load, or `specific` ones, or `every` one."""
+    """Which versions are served: the newest `latest` that load, or the `specific` ones, or `every` one."""
     latest: int = 1
     specific: tuple[int, ...] = ()
     every: bool = False
 
 
 class ModelVersions:
-    """The versions of one model. `poll` is called by one thread at a time; the rest by any.
+    """The versions of one model. Only one thread at a time may call `poll`; the other methods are thread-safe.
 
-    load: a version directory -> a model with `close()`; raises ServingError.
-    labels: names for version numbers, usable in place of them.
+    load: loads a version directory and returns a model with `close()`; raises ServingError. labels: label -> version
+    number; requests may give the label in place of the number.
     """
 
     def __init__(self, name: str, base_path: str, load: typing.Callable[[str], typing.Any], policy: Policy = Policy(),
@@ -55,37 +54,38 @@ class ModelVersions:
         self._lock = threading.Lock()
 
     def poll(self):
-        """Looks at the base path once: loads what should serve, then drops what should not.
+        """Looks at the base directory once: loads the versions that should be served, then drops the others.
 
-        The newest version that loads serves. One that fails is left at END, tried again only when its files change (a
-        copy that was not finished), and an older one serves meanwhile. Where nothing on disk loads, what serves stays.
+        The newest version that loads is served. One that fails goes to END, and an older one is served meanwhile. It is
+        tried again only when its files change: its copy may have been unfinished. If nothing on disk loads, what is
+        served stays.
         """
-        found = version_directories.list_versions(self.base_path)
+        on_disk = version_directories.list_versions(self.base_path)
         serving = []
         if self._policy.specific or self._policy.every:
-            numbers = [n for n in found if self._policy.every or n in self._policy.specific]
-            serving = [n for n in sorted(numbers, reverse=True) if self._ensure_loaded(n, found[n])]
+            numbers = [n for n in on_disk if self._policy.every or n in self._policy.specific]
+            serving = [n for n in sorted(numbers, reverse=True) if self._ensure_loaded(n, on_disk[n])]
         else:
-            for number in sorted(found, reverse=True):
+            for number in sorted(on_disk, reverse=True):
                 if len(serving) == self._policy.latest:
                     break
-                if self._ensure_loaded(number, found[number]):
+                if self._ensure_loaded(number, on_disk[number]):
                     serving.append(number)
         if serving:
             for version in list(self._versions.values()):
                 if version.state == 'AVAILABLE' and version.number not in serving:
                     self._drop(version)
         with self._lock:
-            gone = sorted(n for n, v in self._versions.items() if v.state == 'END' and n not in found)
-            for number in gone[:-_MOST_FORGOTTEN]:
+            deleted = sorted(n for n, v in self._versions.items() if v.state == 'END' and n not in on_disk)
+            for number in deleted[:-_MAX_DELETED]:
                 del self._versions[number]
 
     def _ensure_loaded(self, number: int, path: str) -> bool:
-        """Whether the version is available, after loading it where it is not."""
+        """Loads the version if it is not loaded. Returns whether it is available."""
         version = self._versions.get(number)
         if version and version.state == 'AVAILABLE':
             return True
-        if version and version.state == 'UNLOADING':  # its last requests still run; the next poll looks again
+        if version and version.state == 'UNLOADING':  # its last requests are running; the next poll looks again
             return False
         fingerprint = _fingerprint(path)
         if version and version.error and version.fingerprint == fingerprint:
@@ -95,17 +95,17 @@ class ModelVersions:
             self._versions[number] = version
         try:
             version.model = self._load(path)
-        except Exception as error:  # whatever a hostile or half-copied directory does, the server goes on
+        except Exception as error:  # a hostile or half-copied directory must not stop the server
             if not isinstance(error, ServingError):
                 error = ServingError('INTERNAL', f'{type(error).__name__}: {error}')
             version.error = error
             version.state = 'END'
-            logger.warning('Version %d of model %s in %s does not load and is not served: %s', number, self.name, path,
-                           error.message)
+            logger.warning('Version %d of model %s in %s cannot be loaded, so it is not served: %s', number, self.name,
+                           path, error.message)
             return False
         with self._lock:
             version.state = 'AVAILABLE'
-        logger.info('Version %d of model %s serves.', number, self.name)
+        logger.info('Version %d of model %s is served.', number, self.name)
         return True
 
     def _drop(self, version: Version):
@@ -122,14 +122,14 @@ class ModelVersions:
         version.state = 'END'
 
     def close(self):
-        """Drops every version; those with requests under way close when these end."""
+        """Drops every version. One with running requests closes when these end."""
         for version in list(self._versions.values()):
             if version.state == 'AVAILABLE':
                 self._drop(version)
 
     @contextlib.contextmanager
     def acquire(self, number: int | None = None, label: str | None = None) -> typing.Iterator[tuple[int, typing.Any]]:
-        """(number, model) of the version asked for, by default the newest available; kept loaded within the block."""
+        """(number, model) of a version, by default the newest available one; kept loaded within the block."""
         if label is not None:
             number = self.label_version(label)
         with self._lock:
@@ -147,8 +147,8 @@ class ModelVersions:
         finally:
             with self._lock:
                 version.users -= 1
-                last = version.users == 0 and version.state == 'UNLOADING'
-            if last:
+                unused = version.users == 0 and version.state == 'UNLOADING'
+            if unused:
                 self._close(version)
 
     def label_version(self, label: str) -> int:
@@ -157,7 +157,7 @@ class ModelVersions:
         return self.labels[label]
 
     def status(self, number: int | None = None) -> list[Version]:
-        """Snapshots of all versions, newest first, or of one; NOT_FOUND where there is none."""
+        """Snapshots of all versions, newest first, or of one. Raises NOT_FOUND if there is none."""
         with self._lock:
             chosen = [dataclasses.replace(v, model=None) for n, v in sorted(self._versions.items(), reverse=True)
                       if number in (None, n)]
@@ -181,7 +181,7 @@ def unknown_label(label: str) -> ServingError:
 
 
 def _fingerprint(path: str) -> tuple:
-    """Names, sizes and times of a directory's files: it changes while a copy is under way."""
+    """Names, sizes and modification times of a directory's files: changes while it is being copied."""
     files = []
     for folder, _, names in os.walk(path):
         for name in names:

@@ -1,4 +1,4 @@
-"""Tiny SavedModels for the serving tests, made in a moment: one as TF Serving's own tests use, one as we export."""
+"""Tiny SavedModels for the tests of serving: one like that of TensorFlow Serving's own tests, one like ours."""
 
 import os
 
@@ -7,9 +7,9 @@ import tensorflow as tf
 
 
 class Affine(tf.Module):
-    """y = x * slope + offset, with the signatures of TensorFlow Serving's half_plus_two test model.
+    """y = x * slope + offset, with the signatures of half_plus_two, TensorFlow Serving's test model.
 
-    An x of 1e6 or more fails in the graph. spin: the signature `slow` loops so many times, and so takes long.
+    An x of 1e6 or more fails in the graph. spin: how often the signature `slow` loops; without it there is no `slow`.
     """
 
     def __init__(self, slope=0.5, offset=2.0, spin=0):
@@ -52,7 +52,7 @@ class Affine(tf.Module):
 
 
 def save_affine(directory, **arguments):
-    """Writes an Affine version as a push does: under a name that is no number, then renamed."""
+    """Writes a version with an Affine as a push does: under a temporary name, then renamed."""
     directory = os.fspath(directory)
     module = Affine(**arguments)
     temporary = directory + '.copying'
@@ -61,11 +61,10 @@ def save_affine(directory, **arguments):
 
 
 class Brightness(tf.Module):
-    """A classifier with the signatures of an exported PolyViT: images, sounds and clips are 'low' or 'high', by their
-    brightness or loudness.
+    """A classifier with the signatures of an exported PolyViT: media are 'low' or 'high' by brightness or loudness.
 
-    broken: '' or a way to be refused: 'nan' scores, the wrong 'order', a 'py_function'. card: the text that the
-    signature `model_card` answers; '' leaves it out.
+    broken: a fault that ServingCheck must find: 'nan' scores, the wrong 'order', a 'py_function'; '' for none. card:
+    what the signature `model_card` returns; without it there is no such signature.
     """
 
     def __init__(self, broken='', card=''):

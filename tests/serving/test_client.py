@@ -1,4 +1,4 @@
-"""serving.client: files on disk to labels, over REST and from a directory; every way to go wrong is a sentence."""
+"""serving.client: labels for files, over REST and from a model directory. Every error is a sentence."""
 
 import io
 import json
@@ -53,7 +53,7 @@ def test_the_server_and_the_directory_agree(task, file, server, model_dir, media
 
 
 @pytest.mark.parametrize('where', ['directory', 'server'])
-def test_the_card_tells_how_a_video_is_read(where, server, model_dir, media, monkeypatch):
+def test_a_video_is_read_as_the_card_says(where, server, model_dir, media, monkeypatch):
     from media import readers
     seen = []
     read = readers.read
@@ -63,7 +63,7 @@ def test_the_card_tells_how_a_video_is_read(where, server, model_dir, media, mon
     assert (seen[0].frame_rate, seen[0].short_side, seen[0].patch) == (2.0, 16, (2, 8, 8))
 
 
-def test_top_and_forms(server, media):
+def test_top_and_output_formats(server, media):
     result = client.predict('shade', [media / 'dim.png'], url=f'{server.url}/v1/models/polyvit/versions/4', top=1)
     assert len(result[0]['labels']) == len(result[0]['scores']) == 1
     stream = io.StringIO()
@@ -83,10 +83,10 @@ def test_the_command(server, media, capsys):
 
 @pytest.mark.parametrize('task, file, message', [
     ('shades', 'dim.png', "There is no task named 'shades'. Known: shade, volume, film."),
-    ('shade', 'clip.mp4', 'is a file of modality video. Task shade takes a file of modality image'),
-    ('film', 'dim.png', 'is a file of modality image. Task film takes a file of modality video'),
+    ('shade', 'clip.mp4', 'is of modality video. Task shade takes files of modality image'),
+    ('film', 'dim.png', 'is of modality image. Task film takes files of modality video'),
     ('shade', 'nowhere.png', 'There is no file '),
-    ('shade', 'broken.png', r'cannot be read: .* Task shade takes a file of modality image \('),
+    ('shade', 'broken.png', r'cannot be read: .* Task shade takes files of modality image \('),
 ])
 def test_wrong_arguments(task, file, message, server, media):
     (media / 'broken.png').write_bytes(b'\x89PNG and then nothing')
@@ -94,8 +94,8 @@ def test_wrong_arguments(task, file, message, server, media):
         client.predict(task, [media / file], url=server.url)
 
 
-def test_a_refusal_carries_the_servers_words(server, media):
-    with pytest.raises(client.PredictionFailed, match=r'has no such model ready: Servable not found for request: '
+def test_the_servers_own_message_is_shown(server, media):
+    with pytest.raises(client.PredictionFailed, match=r'has no model ready: Servable not found for request: '
                                                       r'Latest\(other\) \(HTTP 404\)'):
         client.predict('shade', [media / 'dim.png'], url=server.url, model_name='other')
 

@@ -1,4 +1,4 @@
-"""serving.json_tensors: the contract's vectors where they are, and cases of our own."""
+"""serving.json_tensors: the vectors of TensorFlow Serving's contract, and cases of our own."""
 
 import json
 import math
@@ -53,7 +53,7 @@ def check_error(call, expect):
 def test_request_vectors(case):
     request, expect = case['request'], case['expect']
     if case.get('min_version', '') > '2.16.1':
-        # 2.16.1 overflows its stack here; we refuse it before parsing.
+        # TensorFlow Serving 2.16.1 overflows its stack here; we reject the request before parsing it.
         body = ''.join(p if isinstance(p, str) else p['repeat'] * p['times'] for p in request['body_concat'])
         with pytest.raises(ServingError, match='nested deeper than 64 levels') as error:
             json_tensors.parse_json(body.encode())
@@ -78,15 +78,15 @@ def test_request_vectors(case):
         name, (context, examples) = call()
         assert name == expect.get('signature_name', '')
 
-        def plain(example):
+        def decoded(example):
             return example and {n: {k: [v.decode() if k == 'bytes' else v for v in values]}
                                 for n, (k, values) in example.items()}
 
-        def spelled(example):
+        def expected(example):
             return example and {n: {k: [number(v) if k == 'float' else v for v in vs] for k, vs in kinds.items()}
                                 for n, kinds in example.items()}
-        np.testing.assert_equal(plain(context), spelled(expect['context']))
-        np.testing.assert_equal([plain(e) for e in examples], [spelled(e) for e in expect['examples']])
+        np.testing.assert_equal(decoded(context), expected(expect['context']))
+        np.testing.assert_equal([decoded(e) for e in examples], [expected(e) for e in expect['examples']])
 
 
 @pytest.mark.parametrize('case', FORMAT, ids=lambda c: c['name'])
@@ -165,14 +165,14 @@ def test_strings_keep_their_bytes():
         'outputs': [{'b64': '/w=='}, {'b64': 'AP8='}]}
 
 
-def test_inf_outside_of_strings_only():
+def test_inf_is_a_number_only_outside_strings():
     _, tensors = parse_predict('{"inputs": {"s": "Inf \\" Inf", "f": [Inf, -Inf, Infinity]}}',
                                {'s': 'DT_STRING', 'f': 'DT_FLOAT'})
     assert tensors['s'].item() == b'Inf " Inf'
     assert tensors['f'].tolist() == [math.inf, -math.inf, math.inf]
 
 
-def test_the_first_of_two_equal_keys_counts():
+def test_the_first_of_two_equal_keys_wins():
     assert parse_predict('{"instances": [1], "instances": [2]}', {'x': 'DT_INT32'})[1]['x'].tolist() == [1]
 
 
@@ -181,15 +181,15 @@ def test_depth_and_size_are_bounded_before_parsing():
     assert json_tensors.parse_json(nested)['instances'] is not None
     with pytest.raises(ServingError, match='deeper than 64 levels'):
         json_tensors.parse_json(b'{"instances": ' + b'[' * 64 + b']' * 64 + b'}')
-    # Brackets in strings, also after an escaped quote, are no nesting; those after a string that ends in a backslash
-    # are.
+    # Brackets in a string do not nest, even after an escaped quote. Brackets after a string that ends in an escaped
+    # backslash do.
     assert json_tensors.parse_json(b'{"a": "' + b'\\"[' * 200 + b'"}')['a'] == '"[' * 200
     assert json_tensors.parse_json(b'{"a": "' + b'\\\\\\"[' * 200 + b'"}')['a'] == '\\"[' * 200
     with pytest.raises(ServingError, match='deeper than 64 levels'):
         json_tensors.parse_json(b'{"a": "\\\\", "b": ' + b'[' * 64 + b']' * 64 + b'}')
-    # Also where a string or the nesting goes over the border of two pieces of the check.
-    for blanks in range(2**20 - 80, 2**20 + 8, 8):
-        head = b'{"a": "' + b' ' * blanks + b'", "b": '
+    # The same if a string or the nesting crosses the border between two chunks of the check.
+    for spaces in range(2**20 - 80, 2**20 + 8, 8):
+        head = b'{"a": "' + b' ' * spaces + b'", "b": '
         assert len(json_tensors.parse_json(head + b'"' + b'[' * 99 + b'"}')) == 2
         with pytest.raises(ServingError, match='deeper than 64 levels'):
             json_tensors.parse_json(head + b'[' * 64 + b']' * 64 + b'}')

@@ -1,4 +1,4 @@
-"""The manifests for TensorFlow Serving: valid YAML, and hardened as the contract asks."""
+"""The manifests for TensorFlow Serving: valid YAML, and hardened as their comments promise."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""The embedded server over real HTTP and gRPC: the contract's vectors, version swaps, limits, a clean end."""
+"""The embedded server over real HTTP and gRPC: the contract's vectors, changes of version, limits, a clean stop."""
 
 import concurrent.futures
 import contextlib
@@ -36,7 +36,7 @@ TWO_VERSIONS = 'saved_model_half_plus_two_2_versions'
 
 @pytest.fixture(scope='session')
 def half_plus_two(tmp_path_factory):
-    """A version directory to copy from: y = x / 2 + 2."""
+    """A version directory to copy: y = x / 2 + 2."""
     directory = tmp_path_factory.mktemp('half_plus_two') / '123'
     models.save_affine(directory)
     return directory
@@ -44,14 +44,14 @@ def half_plus_two(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def plus_three(tmp_path_factory):
-    """The next one: y = x / 2 + 3, and a signature `slow` that takes tens of seconds."""
+    """A newer version to copy: y = x / 2 + 3, and a signature `slow` that takes tens of seconds."""
     directory = tmp_path_factory.mktemp('plus_three') / '1'
     models.save_affine(directory, offset=3.0, spin=200_000_000)
     return directory
 
 
 def push(source, base, version):
-    """As a push does: copied under another name, then renamed."""
+    """Does what a push does: copies under a temporary name, then renames."""
     base.mkdir(exist_ok=True)
     shutil.copytree(source, base / f'.{version}')
     os.rename(base / f'.{version}', base / str(version))
@@ -127,12 +127,12 @@ def test_malformed_urls(fixtures_server):
     ('/v1/models/m', 404, 'Could not find any versions of model m'),
     ('/v1/models/m/versions/3', 404, 'Could not find version 3 of model m'),
 ])
-def test_what_is_not_there(fixtures_server, path, status, text):
+def test_unknown_models_and_versions(fixtures_server, path, status, text):
     answer, _, body = ask(fixtures_server, 'GET', path)
     assert (answer, json.loads(body)) == (status, {'error': text})
 
 
-def test_bad_json_beats_a_missing_model(fixtures_server):
+def test_bad_json_is_reported_before_a_missing_model(fixtures_server):
     status, reply = predict(fixtures_server, '{', name='nobody')
     assert status == 400
     assert reply['error'].startswith('JSON Parse error: ')
@@ -150,19 +150,19 @@ def test_metadata(fixtures_server):
     assert signature['method_name'] == 'tensorflow/serving/predict'
 
 
-def test_an_error_in_the_graph_is_the_requests(fixtures_server):
+def test_an_error_in_the_graph_fails_the_request(fixtures_server):
     status, reply = predict(fixtures_server, '{"instances": [1.0, 2e6]}', name='default')
     assert status == 400
     assert reply['error'].startswith('assertion failed: [x is too big]')
 
 
-def test_classify_needs_its_signature(fixtures_server):
+def test_classify_needs_a_classification_signature(fixtures_server):
     status, _, body = ask(fixtures_server, 'POST', '/v1/models/default:classify', '{"examples": [{"x": 1.0}]}')
     assert status == 400
     assert "serialized tf.Examples in the classification signature" in json.loads(body)['error']
 
 
-def test_context_gives_what_an_example_lacks(fixtures_server):
+def test_the_context_supplies_features_that_an_example_lacks(fixtures_server):
     body = '{"signature_name": "regress_x_to_y", "context": {"x": 10.0}, "examples": [{}, {"x": 20.0}]}'
     status, _, reply = ask(fixtures_server, 'POST', '/v1/models/default:regress', body)
     assert (status, json.loads(reply)) == (200, {'results': [7.0, 12.0]})
@@ -191,8 +191,8 @@ def test_grpc(fixtures_server):
         assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
         assert 'Sent extra: {extra}' in error.value.details()
 
-        request.inputs['x'].tensor_shape.dim[0].size = 10**10  # one value may stand for a whole shape
-        with pytest.raises(grpc.RpcError, match='larger than this server takes'):
+        request.inputs['x'].tensor_shape.dim[0].size = 10**10  # a single value may stand for an array of any size
+        with pytest.raises(grpc.RpcError, match='larger than this server accepts'):
             service.Predict(request, timeout=20)
 
         request.model_spec.name = 'nobody'
@@ -202,9 +202,9 @@ def test_grpc(fixtures_server):
 
         wanted = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=['signature_def'])
         wanted.model_spec.name = 'default'
-        found = get_model_metadata_pb2.SignatureDefMap()
-        assert service.GetModelMetadata(wanted, timeout=20).metadata['signature_def'].Unpack(found)
-        assert 'serving_default' in found.signature_def
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        assert service.GetModelMetadata(wanted, timeout=20).metadata['signature_def'].Unpack(signatures)
+        assert 'serving_default' in signatures.signature_def
 
         status = get_model_status_pb2.GetModelStatusRequest()
         status.model_spec.name = 'default'
@@ -220,7 +220,7 @@ def test_the_deadline(plus_three):
         assert status == 504
         assert reply['error']
         assert time.monotonic() - began < 5
-        # The graph was cancelled: its worker takes other requests.
+        # The graph was cancelled, so its worker takes other requests.
         assert predict(server, '{"instances": [2.0]}') == (200, {'predictions': [4.0]})
 
 
@@ -232,7 +232,7 @@ def test_overloaded(plus_three):
             time.sleep(1)
             status, reply = predict(server, body)
             assert status == 503
-            assert reply['error'].startswith('The server is overloaded: 2 requests are under way')
+            assert reply['error'].startswith('The server is overloaded: 2 requests are in progress')
             assert [f.result()[0] for f in slow] == [504, 504]
 
 
@@ -243,7 +243,7 @@ def test_bodies_are_bounded(half_plus_two):
         packed = {'Content-Encoding': 'gzip'}
         status, _, body = ask(server, 'POST', '/v1/models/polyvit:predict', gzip.compress(fits), packed)
         assert (status, json.loads(body)) == (200, {'predictions': [2.5]})
-        # A megabyte of blanks packs into a thousandth of it.
+        # A megabyte of spaces compresses to a thousandth.
         for body, headers in ((gzip.compress(b' ' * 2**20), packed), (b' ' * 10_001, {}),
                               (iter([b' ' * 6_000] * 2), {'Transfer-Encoding': 'chunked'})):
             connection = http.client.HTTPConnection('127.0.0.1', server.port, timeout=20)
@@ -265,7 +265,7 @@ def test_bodies_are_bounded(half_plus_two):
 def until(condition, seconds=20):
     limit = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < limit, 'it did not come to pass'
+        assert time.monotonic() < limit, f'The condition is still false after {seconds} s.'
         time.sleep(0.02)
 
 
@@ -341,7 +341,7 @@ def test_version_names_and_policies(tmp_path):
 
     for name in ('1', '2', '3', '010', '.5', '6.copying', 'seven', '-8', str(2**63), '9' * 25):
         (tmp_path / name).mkdir()
-    (tmp_path / '11').write_text('no directory')
+    (tmp_path / '11').write_text('a file')
 
     def available(policy):
         versions = ModelVersions('m', str(tmp_path), Fake, policy)
@@ -353,7 +353,7 @@ def test_version_names_and_policies(tmp_path):
     assert available(Policy(every=True)) == [10, 3, 2, 1]
 
 
-def test_a_corrupt_version_never_takes_the_place(tmp_path, half_plus_two, plus_three):
+def test_a_corrupt_version_replaces_nothing(tmp_path, half_plus_two, plus_three):
     base = tmp_path / 'models'
     push(half_plus_two, base, 1)
     with ModelServer(base, port=0, poll_seconds=0.1) as server:
@@ -365,7 +365,7 @@ def test_a_corrupt_version_never_takes_the_place(tmp_path, half_plus_two, plus_t
         assert [(v['version'], v['state']) for v in reply] == [('2', 'END'), ('1', 'AVAILABLE')]
         assert reply[0]['status']['error_code'] != 'OK'
         assert 'saved_model' in reply[0]['status']['error_message'].lower()
-        # It is not tried again until its files change; a copy that gets whole then serves.
+        # It is tried again only when its files change: once the copy is complete, it is served.
         shutil.copytree(plus_three, base / '2', dirs_exist_ok=True)
         until(lambda: states(server) == {2: 'AVAILABLE', 1: 'END'})
         assert predict(server, '{"instances": [2.0]}') == (200, {'predictions': [4.0]})
@@ -400,10 +400,10 @@ def test_warm_up_requests_are_replayed(tmp_path, half_plus_two):
                         server.models.status('polyvit')[0].error.message)
 
 
-def test_an_empty_directory_answers_404_until_a_version_comes(tmp_path, half_plus_two):
+def test_an_empty_directory_answers_404_until_a_version_appears(tmp_path, half_plus_two):
     with ModelServer(tmp_path, port=0, poll_seconds=0.1) as server:
         assert ask(server, 'GET', '/v1/models/polyvit/metadata')[0] == 404
-        assert 'no version serves yet' in server_module.ready_text(server, 'polyvit')
+        assert 'has no version to serve yet' in server_module.ready_text(server, 'polyvit')
         push(half_plus_two, tmp_path, 1)
         until(lambda: ask(server, 'GET', '/v1/models/polyvit/metadata')[0] == 200)
 
@@ -447,7 +447,7 @@ def test_serve_until_a_signal(tmp_path, half_plus_two):
                                stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': os.getcwd()})
     try:
         line = process.stdout.readline()
-        match = re.match(r'Model half, version 1, serves at (http://127.0.0.1:\d+/v1/models/half)\. '
+        match = re.match(r'Model half, version 1, is served at (http://127.0.0.1:\d+/v1/models/half)\. '
                          r'Tasks: classify_x_to_y, regress_x_to_y, serving_default\.', line)
         assert match, line + process.stderr.read()
         url = urllib.parse.urlsplit(match[1])

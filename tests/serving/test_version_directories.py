@@ -1,4 +1,4 @@
-"""What a version is: a directory named by a number."""
+"""serving.version_directories: a version is a directory named by a number."""
 
 import tensorflow as tf
 
@@ -11,20 +11,20 @@ def test_versions_are_directories_named_by_a_number(tmp_path):
         (tmp_path / name).mkdir(exist_ok=True)
     for name in ('2', '010', '.tmp-4', '5.copying', '-8', '²'):
         (tmp_path / name / 'saved_model.pb').write_bytes(b'graph')
-    (tmp_path / '12').write_text('no directory')
+    (tmp_path / '12').write_text('a file')
     base = str(tmp_path)
     assert list(version_directories.list_versions(base).items()) == [
         (2, f'{base}/2'), (3, f'{base}/3'), (10, f'{base}/010'), (2 ** 63 - 1, f'{base}/{2 ** 63 - 1}')]
     assert list(version_directories.list_models(base).items()) == [(2, f'{base}/2'), (10, f'{base}/010')]
 
 
-def test_no_base_directory_has_no_version(tmp_path):
+def test_a_missing_base_directory_has_no_versions(tmp_path):
     (tmp_path / 'file').write_text('')
     for base in (f'{tmp_path}/nowhere', f'{tmp_path}/file', f'ram://{tmp_path}/nowhere'):
         assert version_directories.list_versions(base) == version_directories.list_models(base) == {}
 
 
-def test_behind_a_url(tmp_path):
+def test_a_base_directory_may_be_a_url(tmp_path):
     base = f'ram://{tmp_path}'
     for name in ('7', 'x', '12'):
         tf.io.gfile.makedirs(f'{base}/{name}')

@@ -1,7 +1,7 @@
-"""The TensorFlow Serving contract, one case per line of vectors.jsonl, from release 2.16.1 (Apache-2.0).
+"""The contract of TensorFlow Serving, one case per line of vectors.jsonl, from release 2.16.1 (Apache-2.0).
 
-A case: name, source (file and test), kind (request-parse, response-format, http), request, expect. `json_tokens`:
-numbers are compared as the text that they are written in. fixtures.json names the models that the http cases ask.
+A case has a name, a source (file and test), a kind (request-parse, response-format or http), a request, and what to
+expect. With `json_tokens`, numbers are compared as text. fixtures.json describes the models that the http cases need.
 """
 
 import json
@@ -11,7 +11,7 @@ FOLDER = pathlib.Path(__file__).parent
 
 
 def of_kind(kind: str) -> list[dict]:
-    """The cases of a kind. Raises ValueError where there is none."""
+    """The cases of a kind. Raises ValueError if there are none."""
     lines = (FOLDER / 'vectors.jsonl').read_text().splitlines()
     cases = [case for case in map(json.loads, lines) if case['kind'] == kind]
     if not cases:
@@ -20,5 +20,5 @@ def of_kind(kind: str) -> list[dict]:
 
 
 def tokens(text: str | bytes):
-    """JSON with its numbers (NaN and Infinity too) as the text that they are written in."""
+    """Parsed JSON with its numbers (NaN and Infinity too) as text, exactly as written."""
     return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
