@@ -1,11 +1,4 @@
-"""Transform's preprocessing_fn, one a modality: raw features -> what training reads. Media bytes stay encoded.
-
-Each takes the batched features that TaskSchemaGen's schema describes and custom_config: 'source' (the task's Source),
-'spec' (the modality's input settings) and 'classes' (the label domain, a list), as JSON. Each returns `id`, `label`,
-the media feature, and writes the vocabulary `<task>_labels`, one label per line, most frequent first. `label` is what
-the task's kind of label makes of the places in that file (model_code/label_kinds: `transform`): [N] int64 or [N,
-classes] float32.
-"""
+"""Transform's preprocessing_fn: raw features -> what training reads. Media bytes stay encoded."""
 
 import json
 
@@ -13,48 +6,41 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from model_code.data import Source
-from model_code.modalities import AudioInput
-from model_code.preprocessing import audio as audio_ops
+from model_code.modalities import Modality, get_modality
 from model_code.serialization import from_json
 
 
-def image(inputs, custom_config):
-    """image [N] string: PNG or JPEG bytes."""
-    return {**_id_and_label(inputs, custom_config), 'image': inputs['image']}
+def preprocess(inputs, custom_config):
+    """`id`, `label`, the media feature, and the train split's statistics that the modality is normalised by.
 
+    inputs: the batched features that TaskSchemaGen's schema describes; media are [N] string, or where they are lists
+    (a clip's frames) a SparseTensor [N, F]. custom_config: 'source' (the task's Source), 'spec' (the modality's input
+    settings) and 'classes' (the label domain, a list), as JSON.
 
-def video(inputs, custom_config):
-    """frames: a SparseTensor [N, F] string, JPEG bytes, a row a clip."""
-    return {**_id_and_label(inputs, custom_config), 'frames': inputs['frames']}
-
-
-def audio(inputs, custom_config):
-    """audio [N] string: WAV bytes; log_mel_mean and log_mel_stddev [N] float32: of the train split, in every row.
-
-    Mean and deviation are over all frames and bins of the spectrograms that training sees, padding included.
+    Writes the vocabulary `<task>_labels`, one label per line, most frequent first. `label` is what the task's kind of
+    label makes of the places in that file (model_code/label_kinds: `transform`): [N] int64 or [N, classes] float32. Each
+    statistic is [N] float32, the same in every row.
     """
-    spec = from_json(AudioInput, custom_config['spec'])
-
-    def moments(encoded):
-        # Two numbers an example, so that a batch of spectrograms never stands in memory. Double precision: the
-        # variance is a difference of large numbers.
-        decibels = tf.cast(audio_ops.log_mel(audio_ops.decode_waveform(encoded, spec), spec), tf.float64)
-        return tf.stack([tf.reduce_mean(decibels), tf.reduce_mean(tf.square(decibels))])
-
-    per_example = tf.map_fn(moments, inputs['audio'], fn_output_signature=tf.TensorSpec([2], tf.float64))
-    mean, mean_square = tf.unstack(tft.mean(per_example, reduce_instance_dims=False))
-    stddev = tf.sqrt(tf.maximum(mean_square - tf.square(mean), 0))
-    rows = tf.shape(inputs['audio'])
-    return {
-        **_id_and_label(inputs, custom_config),
-        'audio': inputs['audio'],
-        'log_mel_mean': tf.fill(rows, tf.cast(mean, tf.float32)),
-        'log_mel_stddev': tf.fill(rows, tf.cast(stddev, tf.float32)),
-    }
-
-
-def _id_and_label(inputs, custom_config) -> dict:
     source = from_json(Source, custom_config['source'])
+    modality = get_modality(source.modality)
+    features = {**_id_and_label(inputs, source, custom_config), modality.feature: inputs[modality.feature]}
+    if modality.statistics:
+        spec = from_json(modality.input_class, custom_config['spec'])
+        features |= _statistics(inputs[modality.feature], modality, spec)
+    return features
+
+
+def _statistics(media, modality: Modality, spec) -> dict:
+    encoded = tf.sparse.to_dense(media) if modality.repeated else media
+    # A few numbers per example, so that a batch of decoded examples never stands in memory.
+    moments = tf.map_fn(lambda one: modality.preprocessing.moments(one, spec), encoded,
+                        fn_output_signature=tf.TensorSpec([len(modality.statistics)], tf.float64))
+    values = modality.preprocessing.statistics(tft.mean(moments, reduce_instance_dims=False))
+    rows = tf.shape(encoded)[:1]
+    return {name: tf.fill(rows, value) for name, value in zip(modality.statistics, values)}
+
+
+def _id_and_label(inputs, source: Source, custom_config) -> dict:
     places = tft.compute_and_apply_vocabulary(
         inputs['label'], vocab_filename=f'{source.name}_labels', default_value=-1, num_oov_buckets=0)
     # [N] where the schema says that there is one label, else sparse.

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from model_code import modalities, model_directory
+from model_code.input_pipeline import model_input
 from model_code.polyvit import PolyViT
 from model_code.tasks import Mixture, Task
 
@@ -19,18 +20,19 @@ DEFAULT_SIGNATURE = 'serving_default'
 
 
 class ServedModel(tf.Module):
-    """The model with its vocabularies and sound statistics, and the functions behind the signatures.
+    """The model with its vocabularies and statistics, and the functions behind the signatures.
 
-    vocabularies: task -> labels, in id order. log_mel: audio task -> (mean, standard deviation) in decibels.
+    vocabularies: task -> labels, in id order. statistics: task -> the train split's, in the order of
+    its modality's row; a task whose modality has none may be missing.
     """
 
     def __init__(self, model: PolyViT, mixture: Mixture, vocabularies: dict[str, list[str]],
-                 log_mel: dict[str, tuple[float, float]]):
+                 statistics: dict[str, tuple[float, ...]]):
         super().__init__(name='served_polyvit')
         self.model = model
         self.mixture_tasks = {t.name: t for t in mixture.tasks}
         self.vocabularies = {name: list(labels) for name, labels in vocabularies.items()}
-        self.log_mel = {name: tuple(stats) for name, stats in log_mel.items()}
+        self.statistics = {name: tuple(values) for name, values in statistics.items()}
         self.label_ids = {name: _label_table(labels) for name, labels in vocabularies.items()}
 
     def signatures(self, card: str) -> dict:
@@ -59,14 +61,9 @@ class ServedModel(tf.Module):
         """Encoded media of N examples -> the tokenizer's input [N, *input shape]."""
         row = modalities.get_modality(task.modality)
         spec = self.model.config.input(task.modality)
-
-        def one(encoded):
-            example = row.preprocessing.decode(encoded, spec)
-            if task.modality == 'audio':
-                example = row.preprocessing.normalize(example, *self.log_mel[task.name], spec)
-            return example
-
-        return tf.map_fn(one, media, fn_output_signature=tf.TensorSpec(spec.shape, tf.float32))
+        statistics = dict(zip(row.statistics, self.statistics.get(task.name, ())))
+        return tf.map_fn(lambda encoded: model_input(task.modality, (), spec, {row.feature: encoded, **statistics}),
+                         media, fn_output_signature=tf.TensorSpec(spec.shape, tf.float32))
 
     def _scores(self, task: Task, media: tf.Tensor) -> tf.Tensor:
         return self.model.scores(task.name, self._inputs(task, media))

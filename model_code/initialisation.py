@@ -46,13 +46,16 @@ def initialise(model: PolyViT, path: str, inflation: str = 'central_frame',
 # What a ViT's arrays become.
 
 def resize_grid(grid: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """[rows, columns, width] -> [*size, width], bilinear, corner on corner (as the reference's scipy.ndimage.zoom)."""
+    """[rows, columns, width] -> [*size, width], bilinear, corner on corner (as the reference's scipy.ndimage.zoom).
+
+    A grid along one axis, [places, width], is resized along that.
+    """
     for axis, new in enumerate(size):
         old = grid.shape[axis]
         place = np.linspace(0, old - 1, new) if new > 1 else np.array([(old - 1) / 2])
         low = np.minimum(place.astype(int), max(0, old - 2))
         high = np.minimum(low + 1, old - 1)
-        share = (place - low).reshape([-1 if a == axis else 1 for a in range(3)])
+        share = (place - low).reshape([-1 if a == axis else 1 for a in range(grid.ndim)])
         grid = np.take(grid, low, axis) * (1 - share) + np.take(grid, high, axis) * share
     return grid
 
@@ -61,7 +64,7 @@ def resize_positions(embedding: np.ndarray, old: tuple[int, ...], new: tuple[int
     """A position embedding [1, 1 + positions, width], class token first, from the grid `old` to the grid `new`.
 
     Grids are (rows, columns) or (times, rows, columns). Without a time in `old`, the resized grid is tiled in time;
-    with another number of times, these are interpolated too.
+    with another number of times, these are interpolated too. Or both grids are (places,).
     """
     class_token, rest = embedding[:, :1], embedding[0, 1:]
     width = rest.shape[-1]
@@ -71,27 +74,6 @@ def resize_positions(embedding: np.ndarray, old: tuple[int, ...], new: tuple[int
         flat = space.reshape(times, -1, width)
         space = np.repeat(flat, new[0], axis=0) if times == 1 else resize_grid(flat, (new[0], flat.shape[1]))
     return np.concatenate([class_token, space.reshape(1, -1, width)], axis=1).astype(np.float32)
-
-
-def inflate(kernel: np.ndarray, frames: int, inflation: str) -> np.ndarray:
-    """A convolution's [rows, columns, 3, width] -> [frames, rows, columns, 3, width].
-
-    'central_frame': in the middle frame, zeros elsewhere. 'average': a `frames`-th of it in each, so that a still clip
-    gives the image's tokens.
-    """
-    if inflation == 'average':
-        return np.repeat(kernel[None] / frames, frames, axis=0)
-    result = np.zeros((frames, *kernel.shape), kernel.dtype)
-    result[frames // 2] = kernel
-    return result
-
-
-def _tokenizer_kernel(kernel: np.ndarray, spec, inflation: str) -> np.ndarray:
-    """A ViT's kernel for a modality's input: inflated where the patch has a time. With one channel, summed over the
-    three: exactly the ViT on that channel repeated."""
-    if spec.shape[-1] == 1:
-        kernel = kernel.sum(axis=-2, keepdims=True)
-    return inflate(kernel, spec.patch[0], inflation) if len(spec.patch) == 3 else kernel
 
 
 # A ViT's file. Names: vision_transformer's, and big_vision's where they differ.
@@ -176,7 +158,9 @@ def _from_vit(model: PolyViT, path: str, inflation: str) -> dict[str, list[str]]
         class_token = file.read(('cls',), (1, 1, config.width))
         positions = file.read(_POSITIONS, (1, None, config.width))
         bias = file.read(('embedding/bias',), (config.width,))
-        for name in model.tokenizers:
+        for name, tokenizer in model.tokenizers.items():
+            if not hasattr(tokenizer, 'kernel_from_vit'):
+                continue
             spec = config.input(name)
             kernel = file.read(('embedding/kernel',), (*spec.patch[-2:], 3, config.width))
             if spec.shape[-1] not in (1, 3):
@@ -184,7 +168,7 @@ def _from_vit(model: PolyViT, path: str, inflation: str) -> dict[str, list[str]]
             values[f'tokenizers/{name}/class_token'] = class_token
             values[f'tokenizers/{name}/embedding/bias'] = bias
             if kernel is not None:
-                values[f'tokenizers/{name}/embedding/kernel'] = _tokenizer_kernel(kernel, spec, inflation)
+                values[f'tokenizers/{name}/embedding/kernel'] = tokenizer.kernel_from_vit(kernel, inflation)
             if positions is not None:
                 side = math.isqrt(positions.shape[1] - 1)
                 if side * side != positions.shape[1] - 1 or not side:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from model_code import file_io, losses, modalities
 from model_code.errors import PipelineStop
-from model_code.preprocessing import audio, draws
+from model_code.preprocessing import draws, mixup
 from model_code.settings import ModelConfig
 from model_code.tasks import Task
 
@@ -31,11 +31,8 @@ def feature_spec(task: Task, classes: int) -> dict:
              else tf.io.FixedLenFeature([], tf.string))
     label = (tf.io.FixedLenFeature([classes], tf.float32) if task.data.kind.multi_hot
              else tf.io.FixedLenFeature([], tf.int64))
-    spec = {row.feature: media, 'label': label}
-    if task.modality == 'audio':
-        spec |= {'log_mel_mean': tf.io.FixedLenFeature([], tf.float32),
-                 'log_mel_stddev': tf.io.FixedLenFeature([], tf.float32)}
-    return spec
+    return {row.feature: media, 'label': label,
+            **{name: tf.io.FixedLenFeature([], tf.float32) for name in row.statistics}}
 
 
 def model_input(modality: str, augmentations: tuple[str, ...], spec, features: dict,
@@ -44,8 +41,8 @@ def model_input(modality: str, augmentations: tuple[str, ...], spec, features: d
     row = modalities.get_modality(modality)
     augmentations = augmentations if seed is not None else ()
     example = row.preprocessing.decode(features[row.feature], spec, augmentations, seed)
-    if modality == 'audio':
-        example = row.preprocessing.normalize(example, features['log_mel_mean'], features['log_mel_stddev'], spec)
+    if row.statistics:
+        example = row.preprocessing.normalize(example, *(features[name] for name in row.statistics), spec)
     return row.preprocessing.augment(example, spec, augmentations, seed)
 
 
@@ -152,7 +149,7 @@ def _input_function(modality: str, augmentations: tuple[str, ...], spec) -> tf.t
 
 
 def _mixed(task: Task, classes: int, inputs, labels, seed):
-    return audio.mixup(inputs, losses.targets(labels, classes), task.recipe.mixup_alpha, draws.fold(seed, 'mixup'))
+    return mixup.mixup(inputs, losses.targets(labels, classes), task.recipe.mixup_alpha, draws.fold(seed, 'mixup'))
 
 
 def _options() -> tf.data.Options:
@@ -184,7 +181,7 @@ def count_records(files: list[str], counts_dir: str = '') -> int:
 
 
 def first_example(task: Task, classes: int, files: list[str]) -> dict:
-    """The first transformed example, parsed. Export takes the log-mel statistics from it: a task's are all the same."""
+    """The first transformed example, parsed. Export takes the train split's statistics from it: all have the same."""
     for record in tf.data.TFRecordDataset(sorted(files), compression_type='GZIP').take(1):
         return tf.io.parse_single_example(record, feature_spec(task, classes))
     raise PipelineStop(f'Task {task.name} has no training example in {files}; it needs at least one.')

@@ -138,10 +138,16 @@ class Modality:
     reader_module: str
     """Has `read(file, size, spec, limits, start, end) -> (features, notes)` (media.readers.read_by)."""
     preprocessing_module: str
-    """Has `decode(encoded, spec) -> tensor`, which also takes a training example's augmentations and seed, and
-    `augment(tensor, spec, augmentations, seed)`."""
+    """Has, as pure functions of core TensorFlow operations:
+    `decode(encoded, spec, augmentations=(), seed=None) -> tensor` of one example;
+    `augment(tensor, spec, augmentations, seed)`, the augmentations that `decode` does not do;
+    where `statistics` names k numbers: `moments(encoded, spec) -> [k] float64` of one example, `statistics(moments)`,
+    which makes the k numbers of the mean over the train split, and `normalize(tensor, *statistics, spec)`;
+    where it can be drawn: `pictures(tensors) -> [batch, height, width, 1 or 3]` in [0, 1], for TensorBoard."""
     tokenizer: str
-    """The class in model_code.tokenizers."""
+    """The dotted name of a Keras layer's class (or function that makes one), called with (width, spec, name=...).
+    The layer: [batch, *spec.shape] float32 -> [batch, tokens, width], the class token first. Where it has a method
+    `kernel_from_vit` (tokenizers.ImageTokenizer), it can start from a ViT's weights; else it starts at random."""
     schema: str
     """The file in schemas/ that describes the examples."""
     limits: Limits
@@ -159,8 +165,8 @@ class Modality:
     """An example may be a segment of a file, from one second to another."""
     reader_fields: tuple[str, ...] = ()
     """The input settings that the reader looks at. All others can change without reading the media again."""
-    tf_check: str = ''
-    """A function (module.function) that passes on, of what a Decoder reads, what TensorFlow can decode too."""
+    tf_check_module: str = ''
+    """Where TensorFlow may fail on what the reader takes: has `only_decodable(read)`, which rejects it (see below)."""
     augmentations: tuple[str, ...] = ()
     """What a task may name; `decode` or `augment` does it."""
     mixup: bool = False
@@ -176,15 +182,14 @@ class Modality:
     def preprocessing(self) -> typing.Any:
         return importlib.import_module(self.preprocessing_module)
 
-    def only_decodable(self, read: typing.Iterable) -> typing.Iterable:
-        """Of what a Decoder reads, in its order: what TensorFlow cannot decode becomes a rejection."""
-        return _load(self.tf_check)(read) if self.tf_check else read
+    def make_tokenizer(self, width: int, spec, name: str) -> typing.Any:
+        """The layer that `tokenizer` names, for tokens of `width` and an instance of input_class."""
+        module, _, make = self.tokenizer.rpartition('.')
+        return getattr(importlib.import_module(module), make)(width, spec, name=name)
 
-
-def _load(name: str) -> typing.Any:
-    """What a dotted name (module.name) stands for."""
-    module, _, attribute = name.rpartition('.')
-    return getattr(importlib.import_module(module), attribute)
+    def only_decodable(self, read: typing.Iterator) -> typing.Iterator:
+        """What a sandbox Decoder read, in its order; what TensorFlow cannot decode becomes a rejection."""
+        return importlib.import_module(self.tf_check_module).only_decodable(read) if self.tf_check_module else read
 
 
 _VIDEO_ENDINGS = ('.mp4',)
@@ -192,30 +197,33 @@ _OTHER_VIDEO_ENDINGS = ('.mov', '.m4v', '.avi', '.mkv', '.webm', '.mpg', '.mpeg'
 
 MODALITIES = {m.name: m for m in (
     Modality(
-        'image', ImageInput, 'image', 'media.readers.image', 'model_code.preprocessing.image', 'ImageTokenizer',
-        'image.pbtxt', Limits(bytes=64 << 20, pixels=64_000_000, decode_seconds=20.0),
-        sizes=('height', 'width'),
+        name='image', input_class=ImageInput, feature='image', sizes=('height', 'width'),
+        reader_module='media.readers.image', preprocessing_module='model_code.preprocessing.image',
+        tokenizer='model_code.tokenizers.ImageTokenizer', schema='image.pbtxt',
+        limits=Limits(bytes=64 << 20, pixels=64_000_000, decode_seconds=20.0),
         endings=('.jpg', '.jpeg', '.png'),
         other_endings=('.jfif', '.gif', '.bmp', '.webp', '.tif', '.tiff', '.heic', '.avif'),
         # Pillow forgives damages that TensorFlow, which decodes images in training and serving, does not.
-        tf_check='media.tf_check.only_decodable',
+        tf_check_module='media.tf_check',
         augmentations=('flip', 'shift', 'inception_crop')),
     Modality(
-        'audio', AudioInput, 'audio', 'media.readers.audio', 'model_code.preprocessing.audio', 'AudioTokenizer',
-        'audio.pbtxt', Limits(bytes=1 << 30, seconds=600.0, decode_seconds=60.0),
-        sizes=('duration_s',),
+        name='audio', input_class=AudioInput, feature='audio', sizes=('duration_s',),
+        reader_module='media.readers.audio', preprocessing_module='model_code.preprocessing.audio',
+        tokenizer='model_code.tokenizers.AudioTokenizer', schema='audio.pbtxt',
+        limits=Limits(bytes=1 << 30, seconds=600.0, decode_seconds=60.0),
         endings=('.wav',),
-        # A sound may be a video's.
         other_endings=('.flac', '.mp3', '.ogg', '.oga', '.opus', '.m4a', '.aac', '.wma', '.aif', '.aiff',
-                       *_VIDEO_ENDINGS, *_OTHER_VIDEO_ENDINGS),
+                       *_VIDEO_ENDINGS, *_OTHER_VIDEO_ENDINGS),  # a video has a sound
         timed=True,
-        augmentations=('spec_augment', 'time_shift'), mixup=True, statistics=('log_mel_mean', 'log_mel_stddev'),
+        augmentations=('spec_augment', 'time_shift'), mixup=True,
+        statistics=('log_mel_mean', 'log_mel_stddev'),
         shard_entries=512, shuffle_buffer=512),  # of 256 kB (8 s)
     Modality(
-        'video', VideoInput, 'frames', 'media.readers.video', 'model_code.preprocessing.video', 'VideoTokenizer',
-        'video.pbtxt',
-        Limits(bytes=64 << 30, pixels=16_000_000, seconds=300.0, frames=10_000, decode_seconds=300.0),
-        repeated=True, sizes=('height', 'width', 'duration_s'),
+        name='video', input_class=VideoInput, feature='frames', repeated=True,
+        sizes=('height', 'width', 'duration_s'),
+        reader_module='media.readers.video', preprocessing_module='model_code.preprocessing.video',
+        tokenizer='model_code.tokenizers.VideoTokenizer', schema='video.pbtxt',
+        limits=Limits(bytes=64 << 30, pixels=16_000_000, seconds=300.0, frames=10_000, decode_seconds=300.0),
         endings=_VIDEO_ENDINGS, other_endings=_OTHER_VIDEO_ENDINGS,
         timed=True, reader_fields=('frame_rate', 'short_side'),
         augmentations=('flip', 'shift', 'scale_jitter', 'colour_jitter', 'temporal_crop'),

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from model_code import heads, losses, modalities, tokenizers
+from model_code import heads, losses, modalities
 from model_code.encoder import Encoder
 from model_code.settings import ModelConfig
 from model_code.tasks import Mixture
@@ -33,8 +33,8 @@ class PolyViT(tf.Module):
                                  f'ids of {len(self.groups[task.name])}.')
         self.tokenizers = {}
         for name in mixture.modalities:
-            tokenizer = tokenizers.TOKENIZERS[modalities.get_modality(name).tokenizer]
-            self.tokenizers[name] = tokenizer(config.width, config.input(name), name=f'{name}_tokenizer')
+            self.tokenizers[name] = modalities.get_modality(name).make_tokenizer(
+                config.width, config.input(name), name=f'{name}_tokenizer')
         self.encoder = Encoder(config, mixture.modalities, name='encoder')
         self.heads = {t.name: heads.Head(t, classes[t.name], name=f'{t.name}_head') for t in mixture.tasks}
         self._build()

@@ -5,9 +5,8 @@ import os
 import tensorflow as tf
 
 from model_code import file_io
+from model_code.modalities import get_modality
 from model_code.tasks import Task
-
-STRIP, STRIP_HEIGHT = 8, 112  # frames, pixels
 
 
 class Summaries:
@@ -32,37 +31,17 @@ class Summaries:
                 tf.summary.scalar(name, value, step)
 
     def inputs(self, task: Task, inputs: tf.Tensor):
-        """Inputs [n, *input shape] of the task as training sees them: pictures, strips of frames, spectrograms."""
-        with self._writer.as_default():
-            tf.summary.image(f'inputs/{task.name}', pictures(task.modality, inputs), 0, max_outputs=len(inputs))
+        """Inputs [n, *input shape] of the task as training sees them, where its modality can be drawn."""
+        pictures = getattr(get_modality(task.modality).preprocessing, 'pictures', None)
+        if pictures is not None:
+            with self._writer.as_default():
+                tf.summary.image(f'inputs/{task.name}', pictures(inputs), 0, max_outputs=len(inputs))
 
     def flush(self):
         self._writer.flush()
 
     def close(self):
         self._writer.close()
-
-
-def pictures(modality: str, inputs: tf.Tensor) -> tf.Tensor:
-    """[batch, *input shape] float32 -> [batch, height, width, 3 or 1] in [0, 1].
-
-    Of a clip at most STRIP frames, evenly chosen and at most STRIP_HEIGHT high, stand side by side; a spectrogram's
-    time runs to the right and its pitch up, darkest at its least.
-    """
-    if modality == 'video':
-        n, stored, h, w, c = inputs.shape
-        f = min(STRIP, stored)
-        inputs = tf.gather(inputs, [i * stored // f for i in range(f)], axis=1)
-        smaller = min(1.0, STRIP_HEIGHT / h)
-        size = [round(h * smaller), round(w * smaller)]
-        frames = tf.image.resize(tf.reshape(inputs, [n * f, h, w, c]), size, method='area')
-        strips = tf.transpose(tf.reshape(frames, [n, f, *size, c]), [0, 2, 1, 3, 4])
-        inputs = tf.reshape(strips, [n, size[0], f * size[1], c])
-    if modality != 'audio':
-        return tf.clip_by_value(inputs / 2 + 0.5, 0.0, 1.0)
-    plane = tf.reverse(tf.transpose(inputs[..., :1], [0, 2, 1, 3]), [1])
-    low, high = (reduce(plane, axis=[1, 2, 3], keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
-    return (plane - low) / tf.maximum(high - low, 1e-6)
 
 
 def _keep_before(path: str, step: int):

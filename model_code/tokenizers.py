@@ -6,11 +6,12 @@ in front, and adds a learned position embedding, normal(0.02), the class token's
 
 import math
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
 
-class _Tokenizer(tf_keras.layers.Layer):
+class PatchTokenizer(tf_keras.layers.Layer):
     """Args: width, the tokens' size; spec, the modality's Input (its shape, patch and grid).
 
     A subclass names its convolution.
@@ -57,18 +58,35 @@ class _Tokenizer(tf_keras.layers.Layer):
         return tf.pad(tokens, [[0, 0], [1, 0], [0, 0]]) + tf.cast(added, tokens.dtype)
 
 
-class ImageTokenizer(_Tokenizer):
+class ImageTokenizer(PatchTokenizer):
     """[batch, height, width, 3] -> [batch, 1 + rows * columns, width]."""
     convolution = tf_keras.layers.Conv2D
+
+    def kernel_from_vit(self, kernel: np.ndarray, inflation: str) -> np.ndarray:
+        """A ViT's kernel [rows, columns, 3, width] as this layer's. inflation: of no use to a patch without a time.
+
+        With one channel it is summed over the three: exactly the ViT on that channel repeated.
+        """
+        return kernel.sum(axis=-2, keepdims=True) if self.spec.shape[-1] == 1 else kernel
 
 
 class AudioTokenizer(ImageTokenizer):
     """[batch, frames, mel_bins, channels] -> [batch, 1 + time patches * frequency patches, width]."""
 
 
-class VideoTokenizer(_Tokenizer):
+class VideoTokenizer(PatchTokenizer):
     """[batch, frames, height, width, 3] -> [batch, 1 + tubelets, width]."""
     convolution = tf_keras.layers.Conv3D
 
+    def kernel_from_vit(self, kernel: np.ndarray, inflation: str) -> np.ndarray:
+        """A ViT's kernel [rows, columns, 3, width] -> this layer's [frames, rows, columns, 3, width].
 
-TOKENIZERS = {cls.__name__: cls for cls in (ImageTokenizer, AudioTokenizer, VideoTokenizer)}
+        inflation: 'central_frame' puts it into the middle frame, zeros elsewhere; 'average' a `frames`-th of it into
+        each, so that a still clip gives the image's tokens.
+        """
+        frames = self.spec.patch[0]
+        if inflation == 'average':
+            return np.repeat(kernel[None] / frames, frames, axis=0)
+        result = np.zeros((frames, *kernel.shape), kernel.dtype)
+        result[frames // 2] = kernel
+        return result

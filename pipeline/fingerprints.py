@@ -5,7 +5,7 @@ here and all of the project's modules that they import) and of the versions of t
 changed code re-runs what it touches, and nothing else.
 
 Python sources count by their meaning: the parsed syntax without comments, docstrings and layout. Schemas and templates
-count by their content. Imports none of what it hashes.
+count by their content. Of what it hashes, only the table of modalities is imported.
 """
 
 import ast
@@ -19,6 +19,8 @@ import json
 import pathlib
 from collections.abc import Iterator
 
+from model_code.modalities import MODALITIES
+
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 # The project's own packages. Where it is installed, the folder PROJECT holds the libraries too.
 PACKAGES = ('components', 'media', 'model_code', 'pipeline', 'polyvit', 'schemas', 'serving')
@@ -26,16 +28,20 @@ PACKAGES = ('components', 'media', 'model_code', 'pipeline', 'polyvit', 'schemas
 SOURCES = ('.py', '.pbtxt', '.html')
 
 # A component's name -> where its code starts. Named beside a component's own package: what it imports by a name made at
-# run time, which parsing cannot find (the readers, TensorFlow's check, the preprocessing, the kinds of label), and the
-# schemas, which are data. After a colon: of each module only the definitions of these names, and what they use.
+# run time, which parsing cannot find (the modules of the modalities and of the kinds of label), and the schemas, which
+# are data. After a colon: of each module only the definitions of these names, and what they use.
+_MODALITIES = MODALITIES.values()
 COMPONENT_CODE = {
-    'MediaExampleGen': ('components.media_example_gen', 'media.readers', 'media.tf_check'),
+    'MediaExampleGen': ('components.media_example_gen', 'media.readers',
+                        *(m.tf_check_module for m in _MODALITIES if m.tf_check_module)),
     'TaskSchemaGen': ('components.task_schema_gen', 'schemas'),
     'StatisticsGen': (),
     'TaskValidator': ('components.task_validator',),
-    'Transform': ('components.preprocessing_fns', 'model_code.label_kinds:transform'),
-    'CoTrainer': ('components.co_trainer', 'model_code.preprocessing',
-                  'model_code.label_kinds:transform,loss,scores,best,eval_label,quality'),
+    'Transform': ('components.preprocessing_fns', 'model_code.label_kinds:transform',
+                  *(f'{m.preprocessing_module}:moments,statistics' for m in _MODALITIES if m.statistics)),
+    'CoTrainer': ('components.co_trainer', 'model_code.label_kinds:transform,loss,scores,best,eval_label,quality',
+                  *(m.preprocessing_module for m in _MODALITIES),
+                  *(m.tokenizer.rpartition('.')[0] for m in _MODALITIES)),
     'ServingBaseline': ('components.serving_baseline',),
     'TaskEvaluator': ('components.task_evaluator', 'model_code.label_kinds:evaluation_metrics'),
     'ServingCheck': ('components.serving_check', 'model_code.label_kinds:check_answer'),

@@ -172,7 +172,7 @@ def _lane(task: Task, config: PipelineConfig, facts: Facts) -> dict:
         code_version=component_version('TaskValidator'))
     transform = Transform(
         examples=generator.outputs['examples'], schema=schema.outputs['schema'],
-        preprocessing_fn=f'components.preprocessing_fns.{task.modality}',
+        preprocessing_fn='components.preprocessing_fns.preprocess',
         custom_config={'source': source, 'spec': to_json(spec), 'classes': classes,
                        'code_version': component_version('Transform')},
         disable_statistics=True)

@@ -130,11 +130,12 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
         trained, model = model, polyvit.PolyViT(mixture, classes, model_config, groups)
         for variable, value in zip(model.variables, trained.variables, strict=True):
             variable.assign(value)
-    log_mel = {task.name: (float(firsts[task.name]['log_mel_mean']), float(firsts[task.name]['log_mel_stddev']))
-               for task in mixture.tasks if task.modality == 'audio'}
+    statistics = {task.name: tuple(float(firsts[task.name][name])
+                                   for name in modalities.get_modality(task.modality).statistics)
+                  for task in mixture.tasks}
     samples = {task.name: _media(task, firsts[task.name]) for task in mixture.tasks}
     with stop_if_disk_full(export_dir):
-        export.save(export.ServedModel(model, mixture, vocabularies, log_mel), export_dir, card, samples)
+        export.save(export.ServedModel(model, mixture, vocabularies, statistics), export_dir, card, samples)
     with stop_if_disk_full(model_run_dir):
         loop.write_history(model_run_dir, history)
         # Beside the checkpoints: whoever starts from them learns which classes and inputs they are of.

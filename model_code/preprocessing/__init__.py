@@ -1,1 +1,1 @@
-"""One module a modality: encoded bytes -> the tokenizer's input tensor, and augmentations of that tensor."""
+"""A module for each modality: encoded bytes -> the tokenizer's input tensor, and what else is done with that tensor."""

@@ -81,12 +81,27 @@ def time_shift(spectrogram: tf.Tensor, spec: AudioInput, seed: tf.Tensor) -> tf.
     return tf.roll(spectrogram, draws.integer(seed, 'shift', 0, max(1, spec.frames // 4)), axis=0)
 
 
-def mixup(inputs: tf.Tensor, targets: tf.Tensor, alpha: float, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Spectrograms [batch, ...] and targets [batch, classes] float32, both mixed with the same batch backwards.
+def moments(encoded: tf.Tensor, spec: AudioInput) -> tf.Tensor:
+    """WAV bytes, a scalar -> [2] float64: the mean of the decibels and of their squares, padding included.
 
-    The share of the first is drawn from Beta(alpha, alpha), once per batch (docs/model.md, "Augmentations").
+    Double precision: the variance is a difference of large numbers.
     """
-    ours, theirs = (tf.random.stateless_gamma([], draws.fold(seed, name), alpha) for name in ('ours', 'theirs'))
-    share = ours / tf.maximum(ours + theirs, 1e-30)
-    return (share * inputs + (1 - share) * tf.reverse(inputs, [0]),
-            share * targets + (1 - share) * tf.reverse(targets, [0]))
+    decibels = tf.cast(decode(encoded, spec), tf.float64)
+    return tf.stack([tf.reduce_mean(decibels), tf.reduce_mean(tf.square(decibels))])
+
+
+def statistics(moments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The train split's mean of `moments`, [2] float64 -> log_mel_mean and log_mel_stddev, float32 scalars."""
+    mean, mean_square = tf.unstack(moments)
+    stddev = tf.sqrt(tf.maximum(mean_square - tf.square(mean), 0))
+    return tf.cast(mean, tf.float32), tf.cast(stddev, tf.float32)
+
+
+def pictures(spectrograms: tf.Tensor) -> tf.Tensor:
+    """[batch, frames, mel_bins, channels] -> [batch, mel_bins, frames, 1] in [0, 1], for TensorBoard.
+
+    Time runs to the right and pitch up; the darkest is the least of each spectrogram.
+    """
+    plane = tf.reverse(tf.transpose(spectrograms[..., :1], [0, 2, 1, 3]), [1])
+    low, high = (reduce(plane, axis=[1, 2, 3], keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
+    return (plane - low) / tf.maximum(high - low, 1e-6)

@@ -79,3 +79,8 @@ def shift(image: tf.Tensor, spec: ImageInput, seed: tf.Tensor) -> tf.Tensor:
     rows, columns = max(1, spec.height // 8), max(1, spec.width // 8)
     padded = tf.pad(image, [[rows, rows], [columns, columns], [0, 0]], mode='REFLECT')
     return tf.image.stateless_random_crop(padded, spec.shape, seed)
+
+
+def pictures(images: tf.Tensor) -> tf.Tensor:
+    """[batch, height, width, 3] in [-1, 1] -> the same in [0, 1], for TensorBoard; what is beyond is clipped."""
+    return tf.clip_by_value(images / 2 + 0.5, 0.0, 1.0)

@@ -13,6 +13,7 @@ from model_code.modalities import VideoInput
 from model_code.preprocessing import draws, image
 
 LUMA = ((0.299,), (0.587,), (0.114,))  # of red, green and blue: ITU-R BT.601
+STRIP_FRAMES, STRIP_HEIGHT = 8, 112  # frames, pixels
 
 
 def frame_indices(count: tf.Tensor, spec: VideoInput, start=0.0, share=1.0) -> tf.Tensor:
@@ -116,3 +117,18 @@ def recoloured(frame: tf.Tensor, matrix: tf.Tensor, contrast: tf.Tensor, brightn
     offset = mean * (1 - contrast) + brightness - contrast
     mixed = tf.matmul(tf.reshape(frame, [-1, 3 * several]), tf.reshape(wide, [3 * several] * 2)) + offset
     return tf.reshape(tf.clip_by_value(mixed, -1.0, 1.0), [height, width, 3])
+
+
+def pictures(clips: tf.Tensor) -> tf.Tensor:
+    """[batch, frames, height, width, 3] in [-1, 1] -> strips [batch, rows, columns, 3] in [0, 1], for TensorBoard.
+
+    At most STRIP_FRAMES frames of each clip, evenly chosen and at most STRIP_HEIGHT high, stand side by side.
+    """
+    n, stored, h, w, c = clips.shape
+    f = min(STRIP_FRAMES, stored)
+    chosen = tf.gather(clips, [i * stored // f for i in range(f)], axis=1)
+    smaller = min(1.0, STRIP_HEIGHT / h)
+    size = [round(h * smaller), round(w * smaller)]
+    frames = tf.image.resize(tf.reshape(chosen, [n * f, h, w, c]), size, method='area')
+    strips = tf.transpose(tf.reshape(frames, [n, f, *size, c]), [0, 2, 1, 3, 4])
+    return image.pictures(tf.reshape(strips, [n, size[0], f * size[1], c]))

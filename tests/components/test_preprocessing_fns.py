@@ -26,10 +26,9 @@ def run_transform(directory, task, spec, classes, rows):
     for feature in [f for f in schema.feature if f.name not in names[task.modality]]:
         schema.feature.remove(feature)
     metadata = dataset_metadata.DatasetMetadata(schema)
-    function = getattr(preprocessing_fns, task.modality)
     with tft_beam.Context(temp_dir=os.fspath(directory / 'temp')):
         (transformed, _), transform_fn = (rows, metadata) | tft_beam.AnalyzeAndTransformDataset(
-            lambda inputs: function(inputs, config))
+            lambda inputs: preprocessing_fns.preprocess(inputs, config))
         transform_fn | tft_beam.WriteTransformFn(os.fspath(directory / 'graph'))
     return transformed, tft.TFTransformOutput(os.fspath(directory / 'graph'))
 
@@ -53,8 +52,9 @@ def test_labels_become_places_in_the_vocabulary_and_clips_keep_their_frames(tmp_
 
 
 def test_images_pass_as_they_are(monkeypatch):
-    monkeypatch.setattr(preprocessing_fns, '_id_and_label', lambda inputs, config: {'id': inputs['id'], 'label': 0})
-    assert preprocessing_fns.image({'id': 1, 'label': 'cat', 'image': b'png', 'height': 3}, {}) == {
+    monkeypatch.setattr(preprocessing_fns, '_id_and_label', lambda inputs, *config: {'id': inputs['id'], 'label': 0})
+    config = {'source': to_json(testing.source('pets', 'image'))}
+    assert preprocessing_fns.preprocess({'id': 1, 'label': 'cat', 'image': b'png', 'height': 3}, config) == {
         'id': 1, 'label': 0, 'image': b'png'}
 
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from model_code import evaluation, file_io, loop, polyvit, schedules, summaries
 from model_code.checkpoints import Checkpoints
-from model_code.preprocessing import image
+from model_code.preprocessing import image, video
 from model_code.tasks import Mixture
 from tests import testing
 from tests.model_code import tiny_training
@@ -283,6 +283,6 @@ def test_evaluate_pairs_each_input_with_its_label_and_reads_eight_batches(tmp_pa
 
 def test_a_long_clip_of_large_frames_is_shown_as_a_short_strip():
     clip = tf.ones([2, 20, 224, 336, 3]) * tf.reshape(tf.range(20.0) / 10 - 1, [1, 20, 1, 1, 1])
-    strips = summaries.pictures('video', clip).numpy()
+    strips = video.pictures(clip).numpy()
     assert strips.shape == (2, 112, 8 * 168, 3)
     np.testing.assert_allclose(strips[0, 5, 84::168, 0], np.array([0, 2, 5, 7, 10, 12, 15, 17]) / 20, atol=1e-6)

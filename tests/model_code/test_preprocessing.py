@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from model_code.modalities import MODALITIES, AudioInput
-from model_code.preprocessing import audio, draws, image, video
+from model_code.preprocessing import audio, draws, image, mixup, video
 from tests import testing
 
 SPECS = {'image': testing.IMAGE_SPEC, 'audio': testing.AUDIO_SPEC, 'video': testing.VIDEO_SPEC}
@@ -109,10 +109,10 @@ def _inside(draw, limit):
 
 def test_mixup_mixes_labels_by_the_same_share():
     inputs, targets = tf.eye(4)[:, :, tf.newaxis], tf.eye(4)
-    mixed, labels = audio.mixup(inputs, targets, 0.3, tf.constant([1, 2]))
+    mixed, labels = mixup.mixup(inputs, targets, 0.3, tf.constant([1, 2]))
     np.testing.assert_array_equal(mixed[..., 0].numpy(), labels.numpy())
     np.testing.assert_allclose(tf.reduce_sum(labels, -1).numpy(), 1.0, atol=1e-6)
-    shares = [audio.mixup(inputs, targets, 0.3, tf.constant([1, i]))[1][0, 0].numpy() for i in range(400)]
+    shares = [mixup.mixup(inputs, targets, 0.3, tf.constant([1, i]))[1][0, 0].numpy() for i in range(400)]
     np.testing.assert_allclose(np.mean(shares), 0.5, atol=0.07)
     np.testing.assert_allclose(np.var(shares), 1 / (4 * (2 * 0.3 + 1)), atol=0.03)  # of Beta(0.3, 0.3)
 

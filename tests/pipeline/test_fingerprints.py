@@ -25,8 +25,11 @@ EDITS = [
     ('components/task_validator/executor.py', 'it is missing from every example', 'every example lacks it',
      {'TaskValidator'}),
     ('components/preprocessing_fns.py', 'default_value=-1', 'default_value=-2', {'Transform'}),
+    ('model_code/preprocessing/audio.py', 'spec.frames // 4', 'spec.frames // 5', {'CoTrainer'}),
     ('model_code/preprocessing/audio.py', 'TOP_DB = 80.0', 'TOP_DB = 70.0', {'Transform', 'CoTrainer'}),
     ('model_code/preprocessing/video.py', '0.299', '0.298', {'CoTrainer'}),
+    ('model_code/preprocessing/mixup.py', '1e-30', '1e-20', {'CoTrainer'}),
+    ('model_code/tokenizers.py', "'zeros'", "'ones'", {'CoTrainer'}),
     ('model_code/encoder.py', 'LAYER_NORM_EPSILON = 1e-6', 'LAYER_NORM_EPSILON = 1e-5', {'CoTrainer'}),
     ('model_code/label_kinds/multi.py', 'tensors.multi_hot(places, classes)', 'tensors.multi_hot(places, classes) * 2',
      {'Transform', 'CoTrainer'}),
@@ -287,9 +290,11 @@ def test_what_is_imported_by_a_name_made_at_run_time_counts():
                     'model_code/label_kinds/__init__.py', 'components/task_evaluator/metrics.py'}, (
         'Parsing cannot tell what these import: COMPONENT_CODE must name it, and this test check it.')
     read = {_file(m.reader_module) for m in MODALITIES.values()}
-    read |= {_file(m.tf_check.rpartition('.')[0]) for m in MODALITIES.values() if m.tf_check}
+    read |= {_file(m.tf_check_module) for m in MODALITIES.values() if m.tf_check_module}
     assert read | {'media/sandbox/child.py', 'model_code/modalities.py'} <= _files('MediaExampleGen')
     assert {_file(m.preprocessing_module) for m in MODALITIES.values()} <= _files('CoTrainer')
+    assert {_file(m.tokenizer.rpartition('.')[0]) for m in MODALITIES.values()} <= _files('CoTrainer')
+    assert {_file(m.preprocessing_module) for m in MODALITIES.values() if m.statistics} <= _files('Transform')
     kinds = {_file(kind.module) for kind in LABEL_KINDS.values()}
     for component in ('Transform', 'CoTrainer', 'TaskEvaluator', 'ServingCheck'):
         assert kinds <= _files(component)
