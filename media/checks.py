@@ -31,8 +31,8 @@ def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...]
                 progress: Callable[[str, int, int], None] = lambda *unused: None) -> dict:
     """Reads all media of a task, with the decoders, findings and verdict of MediaExampleGen and TaskValidator.
 
-    spec: the modality's input settings. workers: decoding processes; 0 takes one per core. progress: called with the
-    task's name, files done, of all.
+    spec: the modality's input settings. workers: decoding processes; 0 takes one per core. progress: called at the
+    start and after every few hundred files, with the task's name, how many files are done, and how many there are.
     Returns {'name', 'modality', 'data', 'ok', 'stops': [sentence], 'remarks': [line], 'spelling': [[label]], 'few':
     {label: count}, 'rejected_lines': [line of rejected.jsonl], and the fields of findings.Findings}. ok: a run would
     not stop for it. Raises ConfigError where the media can't be listed.
@@ -76,6 +76,7 @@ def _read(source: Source, spec, beam_args, entries: list[Entry], workers: int, p
     size = max(1, get_modality(source.modality).shard_entries // 4)
     chunks = (entries[i:i + size] for i in range(0, len(entries), size))
     done = 0
+    progress(source.name, done, len(entries))
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         try:
             # A few chunks ahead of the workers: a million entries are not a million futures.

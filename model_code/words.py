@@ -11,9 +11,9 @@ def duration(seconds: float) -> str:
     return humanize.precisedelta(size * round(seconds / size), unit, ('months', 'years'), '%d')
 
 
-def count(number: int, noun: str) -> str:
-    """'1 task', '2,000 tasks'."""
-    return f'{number:,} {noun}' if number == 1 else f'{number:,} {noun}s'
+def count(number: int, noun: str, plural: str = '') -> str:
+    """'1 task', '2,000 tasks'. plural: the noun's, if it is more than the noun with an s."""
+    return f'{number:,} {noun if number == 1 else plural or noun + "s"}'
 
 
 def short_number(value: float) -> str:

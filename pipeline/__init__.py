@@ -1,5 +1,5 @@
-"""The pipeline: configs, its wiring, what runs and compiles it, the command line."""
+"""The pipeline: configs, wiring, runners, the Kubeflow compiler, the command line."""
 
 import importlib.metadata
 
-__version__ = importlib.metadata.version('polyvit-pipeline')  # pyproject.toml's
+__version__ = importlib.metadata.version('polyvit-pipeline')  # as in pyproject.toml

@@ -1,4 +1,4 @@
-"""`polyvit`: reads the command line, calls what does the work. Nothing heavy is imported before a command needs it."""
+"""The command `polyvit`: parses its arguments and calls what does the work. Imports heavy modules only when needed."""
 
 import argparse
 import os
@@ -10,89 +10,110 @@ from model_code.urls import is_url
 from pipeline import __version__, environment
 from pipeline.exit_codes import DONE, FAILED, WRONG
 
-DESCRIPTION = 'Folders of images, videos and sounds in, one checked and served PolyViT out.'
+DESCRIPTION = 'Train one PolyViT on folders of images, videos and sounds, check it, push it, serve it.'
 EPILOG = '''CONFIG is a name (demo, real_small, nine) or the path of a Python file with get_config().
-Exit codes: 0 done; 1 failed; 2 arguments or config are wrong, nothing was started; 3 the gate refused the model.'''
+
+exit codes:
+  0  done
+  1  failed
+  2  the arguments, the config or its data are wrong; nothing was started
+  3  the gate rejected the model; nothing was pushed'''
 
 
 def build_parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    # SUPPRESS, so that a subcommand's default does not undo a --debug before the command.
-    common.add_argument('--debug', action='store_true', default=argparse.SUPPRESS, help='show tracebacks')
+    # SUPPRESS, because otherwise the subcommand's default would undo a --debug before the command.
+    common.add_argument('--debug', action='store_true', default=argparse.SUPPRESS, help='print tracebacks')
     parser = argparse.ArgumentParser('polyvit', description=DESCRIPTION, epilog=EPILOG, parents=[common],
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--version', action='version', version=f'polyvit {__version__}')
     commands = parser.add_subparsers(title='commands', dest='command', required=True, metavar='COMMAND')
 
     def add(parent, name, function, help):
-        command = parent.add_parser(name, help=help, description=help, parents=[common])
+        description = f'{help[0].upper()}{help[1:]}.'
+        command = parent.add_parser(name, help=help, description=description, parents=[common])
         command.set_defaults(function=function)
         return command
 
     def add_config(command):
-        command.add_argument('config', metavar='CONFIG', help='a config by name or path')
-        command.add_argument('--data', metavar='DIR', help="the folder of the config's data (else $POLYVIT_DATA)")
+        command.add_argument('config', metavar='CONFIG', help="a config's name, or the path of its file")
+        command.add_argument('--data', metavar='DIR', help="the folder of the config's data (default: $POLYVIT_DATA)")
 
-    demo = add(commands, 'demo', _demo, 'make the demo media, run the pipeline, serve the model, predict')
-    demo.add_argument('--root', metavar='DIR', default='runs/demo', help='where all of it goes (runs/demo)')
+    def add_json(command):
+        command.add_argument('--json', action='store_true', help='print JSON')
 
-    data = commands.add_parser('data', help='make or check media', description='Make or check media.')
+    demo = add(commands, 'demo', _demo, 'make the demo media, run the pipeline on them, serve the model and query it')
+    demo.add_argument('--root', metavar='DIR', default='runs/demo',
+                      help='the folder for everything that it writes (default: %(default)s)')
+
+    data = commands.add_parser('data', help='make the demo media, or check your own',
+                               description='Make the demo media, or check your own.')
     data_commands = data.add_subparsers(title='commands', dest='data_command', required=True, metavar='COMMAND')
-    make = add(data_commands, 'demo', _data_demo, 'make the demo media (three modalities, no download)')
-    make.add_argument('dir', metavar='DIR')
+    make = add(data_commands, 'demo', _data_demo, 'make the demo media: three modalities, no download')
+    make.add_argument('dir', metavar='DIR', help='the folder to make them in')
     check = add(data_commands, 'check', _data_check,
-                'read every file; print what would be rejected, duplicates, leaks between splits')
+                'read every file as a run would; print what is rejected, duplicates, and leaks between splits')
     add_config(check)
-    check.add_argument('--json', action='store_true', help='machine-readable')
+    add_json(check)
 
-    plan = add(commands, 'plan', _plan, 'tokens, parameters, FLOPs, steps, storage, hours of a config')
+    plan = add(commands, 'plan', _plan, 'print what a config costs: tokens, parameters, FLOPs, steps, storage, hours')
     add_config(plan)
-    plan.add_argument('--json', action='store_true', help='machine-readable')
-    plan.add_argument('--flops', type=float, metavar='N', help='peak FLOP/s of an accelerator, for the hours (312e12)')
-    plan.add_argument('--utilisation', type=float, metavar='N', help='the share of it that training reaches (0.35)')
-    plan.add_argument('--accelerators', type=int, metavar='N', help='how many train together (1)')
+    add_json(plan)
+    plan.add_argument('--flops', type=float, metavar='N', help='peak FLOP/s of one accelerator (default: 312e12)')
+    plan.add_argument('--utilisation', type=float, metavar='N',
+                      help='the share of the peak that training reaches (default: 0.35)')
+    plan.add_argument('--accelerators', type=int, metavar='N', help='how many train together (default: 1)')
 
     run = add(commands, 'run', _run, 'run the pipeline on this machine')
     add_config(run)
-    run.add_argument('--root', metavar='DIR', help='where all of it goes (runs/CONFIG)')
+    run.add_argument('--root', metavar='DIR',
+                     help="the folder for everything that it writes (default: runs/ and the config's name)")
 
-    compile_ = add(commands, 'compile', _compile, 'write the Kubeflow pipeline')
+    compile_ = add(commands, 'compile', _compile, 'compile the pipeline for Kubeflow Pipelines v2')
     add_config(compile_)
-    compile_.add_argument('-o', '--output', metavar='FILE', required=True, help='.yaml, .yml or .json')
-    compile_.add_argument('--root', metavar='URI', help="the pipeline's root, such as gs://bucket/polyvit")
-    compile_.add_argument('--image', metavar='IMAGE', help='the container image made from kubeflow/Dockerfile')
+    compile_.add_argument('-o', '--output', metavar='FILE', required=True,
+                          help='the file to write; ends in .yaml, .yml or .json')
+    compile_.add_argument('--root', metavar='URI',
+                          help='the folder for everything that a run writes, such as gs://bucket/polyvit')
+    compile_.add_argument('--image', metavar='IMAGE', help='the container image, built from kubeflow/Dockerfile')
 
-    report = add(commands, 'report', _report, "the newest run's report and table")
-    report.add_argument('--root', metavar='DIR', help='the root of the run (else the newest under runs/)')
+    report = add(commands, 'report', _report, "print the newest run's table and the path of its HTML report")
+    report.add_argument('--root', metavar='DIR', help='the root of the run (default: the newest under runs/)')
 
-    serve = add(commands, 'serve', _serve, "serve a folder of versions by TensorFlow Serving's REST and gRPC")
-    serve.add_argument('dir', metavar='DIR', nargs='?', help='holds the version directories')
-    serve.add_argument('--model-name', default='polyvit')
-    serve.add_argument('--model-config', metavar='FILE', help="several models, a file as TensorFlow Serving's")
-    serve.add_argument('--host', default='127.0.0.1')
-    serve.add_argument('--port', type=int, default=8501)
-    serve.add_argument('--grpc-port', type=int, default=8500)
+    serve = add(commands, 'serve', _serve, 'serve models over REST and gRPC, as TensorFlow Serving does')
+    serve.add_argument('dir', metavar='DIR', nargs='?', help='the folder of the version directories')
+    serve.add_argument('--model-name', metavar='NAME', default='polyvit',
+                       help='the name by which clients ask for the model (default: %(default)s)')
+    serve.add_argument('--model-config', metavar='FILE',
+                       help="in place of DIR: several models, in a file of TensorFlow Serving's format")
+    serve.add_argument('--host', default='127.0.0.1', help='the address to listen on (default: %(default)s)')
+    serve.add_argument('--port', type=int, default=8501, help='for REST; 0 takes a free one (default: %(default)s)')
+    serve.add_argument('--grpc-port', metavar='PORT', type=int, default=8500,
+                       help='for gRPC; 0 takes a free one (default: %(default)s)')
 
-    predict = add(commands, 'predict', _predict, 'labels and scores of files, from a server or a model directory')
-    predict.add_argument('task', metavar='TASK')
-    predict.add_argument('files', metavar='FILE', nargs='+')
+    predict = add(commands, 'predict', _predict, 'print the labels and scores of files')
+    predict.add_argument('task', metavar='TASK', help="the task's name")
+    predict.add_argument('files', metavar='FILE', nargs='+', help='an image, a video or a sound')
     where = predict.add_mutually_exclusive_group()
-    where.add_argument('--url', help='the server (http://127.0.0.1:8501)')
-    where.add_argument('--model', metavar='DIR', help='a version directory, or a folder of them')
-    predict.add_argument('--model-name', default='polyvit', help='its name on the server')
-    predict.add_argument('--top', metavar='K', type=int, default=5)
-    predict.add_argument('--json', action='store_true', help='machine-readable')
+    where.add_argument('--url', help='the server to ask (default: http://127.0.0.1:8501)')
+    where.add_argument('--model', metavar='DIR',
+                       help='in place of a server: a version directory, or the folder of them')
+    predict.add_argument('--model-name', metavar='NAME', default='polyvit',
+                         help="the model's name on the server (default: %(default)s)")
+    predict.add_argument('--top', metavar='K', type=int, default=5,
+                         help='how many labels to print of each file (default: %(default)s)')
+    add_json(predict)
     return parser
 
 
 def main(arguments=None) -> int:
-    """Runs one command; returns its exit code. People get sentences, tracebacks only with --debug."""
+    """Runs one command and returns its exit code. Errors are printed as sentences, with --debug also as tracebacks."""
     parsed = build_parser().parse_args(arguments)
     debug = getattr(parsed, 'debug', False)
     parsed.debug = debug
     environment.set_defaults()
-    # No C++ chatter on a person's screen (its "errors" at start are about GPU libraries; real ones come as exceptions).
-    # A run sends it to its log instead.
+    # Keep TensorFlow's C++ log lines off the screen. Those it calls errors at start-up are about GPU libraries; real
+    # errors are raised as exceptions. A run sends these lines to its log instead.
     if parsed.function not in (_run, _demo):
         os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     try:
@@ -100,15 +121,15 @@ def main(arguments=None) -> int:
     except ConfigError as error:
         return _say(error, WRONG, debug)
     except KeyboardInterrupt:
-        print('Stopped. What finished is kept; run the same command to go on.', file=sys.stderr, flush=True)
-        # Beam's worker threads do not hear of the interrupt, and would keep the process for as long as they work.
+        print('Stopped. What had finished is kept. To go on, run the same command again.', file=sys.stderr, flush=True)
+        # Beam's worker threads do not notice the interrupt, and the process would wait for them.
         os._exit(130)
     except BrokenPipeError:
         os._exit(FAILED)
     except PipelineStop as error:
         return _say(error, FAILED, debug)
     except Exception as error:
-        return _say(f'{type(error).__name__}: {error}. (--debug shows where.)', FAILED, debug)
+        return _say(f'{type(error).__name__}: {error}. (--debug prints the traceback.)', FAILED, debug)
 
 
 def _say(error, code: int, debug: bool) -> int:
@@ -125,7 +146,7 @@ def _load(parsed):
 
     from pipeline.config import load_config
     if getattr(parsed, 'data', None):
-        # A config is code and may read these when it is loaded: the environment is how --data reaches it.
+        # A config is code. It reads these variables when it is loaded, so they are how --data reaches it.
         folder = str(pathlib.Path(parsed.data).absolute())
         os.environ['POLYVIT_DATA'] = folder
         os.environ['POLYVIT_DEMO_DATA'] = folder
@@ -133,7 +154,7 @@ def _load(parsed):
         config = load_config(parsed.config)
     except ConfigError:
         raise
-    except Exception as error:  # a config is a person's code: whatever it raises
+    except Exception as error:  # a config is the user's code and may raise anything
         raise ConfigError(f'The config {parsed.config} cannot be loaded: {type(error).__name__}: {error}.') from error
     if getattr(parsed, 'root', None) and not is_url(parsed.root):
         config = dataclasses.replace(config, root=str(pathlib.Path(parsed.root).absolute()))
@@ -153,8 +174,7 @@ def _demo(parsed) -> int:
 
 def _data_demo(parsed):
     from pipeline import demo_data
-    counts = demo_data.make_demo_data(parsed.dir)
-    print(f'{parsed.dir}: ' + ', '.join(f'{name} {count} files' for name, count in counts.items()))
+    print(f'{parsed.dir}: {demo_data.describe(demo_data.make_demo_data(parsed.dir))}')
 
 
 def _data_check(parsed) -> int:
@@ -173,22 +193,23 @@ def _plan(parsed):
     from pipeline import checks, plan
     assumed = {'flops': parsed.flops, 'utilisation': parsed.utilisation, 'count': parsed.accelerators}
     accelerators = plan.Accelerators(**{name: value for name, value in assumed.items() if value is not None})
-    facts = checks.check_without_data(config)
-    made = plan.make_plan(config, facts, checks.media_bytes(config), accelerators)
+    data = checks.check_without_data(config)
+    made = plan.make_plan(config, data, checks.media_bytes(config), accelerators)
     print(json.dumps(dataclasses.asdict(made), indent=1) if parsed.json else plan.render(made))
 
 
 def _compile(parsed):
     config = _load(parsed)
+    from model_code import words
     from pipeline import checks
-    facts = checks.check_without_data(config)
+    data = checks.check_without_data(config)
     from pipeline import kubeflow_compiler
-    path = kubeflow_compiler.compile_pipeline(config, facts, parsed.output, root=parsed.root, image=parsed.image)
-    print(f'{path}: the pipeline of {config.name}, {len(config.mixture.tasks)} lanes.')
-    without = [t.name for t in config.mixture.tasks if t.name not in facts.counts]
-    if without:
-        print(f'The data of {", ".join(without)} are not in reach here: their classes and fingerprints are not in it '
-              f'(docs/operations.md says what that means).')
+    path = kubeflow_compiler.compile_pipeline(config, data, parsed.output, root=parsed.root, image=parsed.image)
+    print(f'Wrote {path}: the pipeline of {config.name}, {words.count(len(config.mixture.tasks), "lane")}.')
+    out_of_reach = [task.name for task in config.mixture.tasks if task.name not in data.counts]
+    if out_of_reach:
+        print(f'The data of {", ".join(out_of_reach)} are out of reach from here, so the compiled pipeline lacks the '
+              'classes and fingerprints that are listed from them. docs/operations.md says what that means.')
 
 
 def _report(parsed):

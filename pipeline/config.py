@@ -1,4 +1,4 @@
-"""PipelineConfig, and finding and checking one by name or path. Imports nothing heavy."""
+"""PipelineConfig, and loading one by name or path. Imports nothing heavy."""
 
 import dataclasses
 import importlib
@@ -13,20 +13,20 @@ from model_code.tasks import Mixture
 
 @dataclasses.dataclass(frozen=True)
 class PipelineConfig:
-    """An experiment: what is learned, by which model, and how."""
+    """An experiment: which tasks, which model, and how it is trained."""
     name: str
-    """The experiment's name: the pipeline's name, and the folder under runs/."""
+    """The experiment's name, from which come the pipeline's name and the folder under runs/."""
     mixture: Mixture
-    """The tasks and the schedule."""
+    """The tasks, and the schedule in which they are trained."""
     model: ModelConfig
     """The encoder's size and each modality's input."""
     training: TrainingConfig
     """How the mixture is trained."""
     root: str = ''
-    """What holds all that a run writes: pipeline/ (TFX artifacts), metadata.db (ML Metadata), serving/ (the version
-    directories that a server loads), logs/. '' is runs/<name>."""
+    """The folder for everything that a run writes: pipeline/ (TFX artifacts), metadata.db (ML Metadata), serving/ (the
+    version directories that a server loads), logs/. '' means runs/<name>."""
     beam_args: tuple[str, ...] = ()
-    """Options of the Beam runner (--runner=..., --direct_num_workers=...); () runs in this process."""
+    """Options of the Beam runner, such as --runner=... and --direct_num_workers=...; () runs Beam in this process."""
 
     def __post_init__(self):
         if self.training.strategy == 'mirrored' and self.training.replicas:
@@ -50,7 +50,7 @@ def config_names() -> list[str]:
 def load_config(name_or_path: str) -> PipelineConfig:
     """get_config() of pipeline/configs/NAME.py, or of a Python file given by its path.
 
-    Raises ConfigError with a sentence where there is none, or where it is not valid.
+    Raises ConfigError if there is none, or if it is not valid.
     """
     if name_or_path.endswith('.py'):
         path = pathlib.Path(name_or_path)
@@ -58,7 +58,7 @@ def load_config(name_or_path: str) -> PipelineConfig:
             raise ConfigError(f'There is no config file {path}. Give the path of a Python file with get_config(), or '
                               f'one of: {", ".join(config_names())}.')
         spec = importlib.util.spec_from_file_location(f'polyvit_config_{path.stem}', path)
-        assert spec and spec.loader  # as every path that ends in .py has
+        assert spec and spec.loader  # true of every path that ends in .py
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     elif name_or_path in config_names():
@@ -66,5 +66,5 @@ def load_config(name_or_path: str) -> PipelineConfig:
     else:
         raise unknown('config', name_or_path, config_names())
     if not hasattr(module, 'get_config'):
-        raise ConfigError(f'{name_or_path} has no get_config(); it must return a polyvit.PipelineConfig.')
+        raise ConfigError(f'{name_or_path} has no get_config(). Define it; it must return a polyvit.PipelineConfig.')
     return module.get_config()

@@ -1,16 +1,17 @@
-"""`polyvit data check`: reads all media of a config as a run does; says what is rejected, and whether a run stops."""
+"""`polyvit data check`: reads all media of a config as a run does; says what is rejected, and if a run would stop."""
 
 import sys
 
 from media import checks as media_checks
+from model_code import words
 from model_code.progress import Progress
 from pipeline import checks
 
 
 def check_config(config, progress=lambda *unused: None) -> dict:
-    """{'config', 'ok', 'tasks': [what media.checks.check_media says of each task]}. ok: no run would stop for them.
+    """{'config', 'ok', 'tasks': [the dict of media.checks.check_media for each task]}. ok: a run would not stop.
 
-    Raises ConfigError as the pipeline would.
+    progress: as in check_media. Raises ConfigError as a run would.
     """
     checks.use_file_systems(config)
     tasks = [media_checks.check_media(task.source, task.checks, config.model.input(task.modality),
@@ -19,7 +20,7 @@ def check_config(config, progress=lambda *unused: None) -> dict:
 
 
 class ProgressLine:
-    """A line on standard error, redrawn on a terminal, else a new one every ten seconds."""
+    """Progress on standard error: one line that is redrawn on a terminal, otherwise a new line every ten seconds."""
 
     def __init__(self, stream=None):
         self._stream = stream or sys.stderr
@@ -39,8 +40,8 @@ class ProgressLine:
         if not self._terminal:
             print(line, file=self._stream, flush=True)
             return
-        ended = self._progress.done == self._progress.total
-        print(f'\r{line}\x1b[K', end='\n' if ended else '', file=self._stream, flush=True)
+        finished = self._progress.done == self._progress.total
+        print(f'\r{line}\x1b[K', end='\n' if finished else '', file=self._stream, flush=True)
 
 
 def render(result: dict) -> str:
@@ -48,22 +49,28 @@ def render(result: dict) -> str:
     lines = []
     for task in result['tasks']:
         counts = ', '.join(f'{task["examples"].get(split, 0):,} {split}' for split in ('train', 'eval'))
-        rejected = sum(some['count'] for some in task['rejected'].values())
+        rejected = sum(tally['count'] for tally in task['rejected'].values())
         lines += ['', f'{task["name"]} ({task["modality"]}, {task["data"]})',
-                  f'  {task["total"]:,} files: {counts} examples, {rejected:,} rejected; '
-                  f'{len(task["classes"])} classes{_class_range(task)}']
-        for reason, some in sorted(task['rejected'].items(), key=lambda item: -item[1]['count']):
-            lines.append(f'  rejected, {reason}: {some["count"]:,}')
-            lines += [f'    {path}: {detail}' for path, detail in some['first']]
-            if some['count'] > len(some['first']):
-                lines.append(f'    and {some["count"] - len(some["first"]):,} more')
+                  f'  {words.count(task["total"], "file")}: {counts} examples, {rejected:,} rejected',
+                  f'  {_classes(task)}']
+        for reason, tally in sorted(task['rejected'].items(), key=lambda item: -item[1]['count']):
+            lines.append(f'  rejected, {reason}: {tally["count"]:,}')
+            lines += [f'    {path}: {detail}' for path, detail in tally['first']]
+            if tally['count'] > len(tally['first']):
+                lines.append(f'    and {tally["count"] - len(tally["first"]):,} more')
         lines += [f'  {remark}' for remark in task['remarks']]
-        lines += [f'  a run stops: {reason}' for reason in task['stops']]
+        lines += [f'  a run would stop: {reason}' for reason in task['stops']]
         if task['ok']:
             lines.append('  ready to run')
     return '\n'.join(lines[1:])
 
 
-def _class_range(task: dict) -> str:
+def _classes(task: dict) -> str:
+    """'4 classes with 30 train examples each'; 'from 40 to 58' where they differ."""
+    number = words.count(len(task['classes']), 'class', 'classes')
     counts = [by_split.get('train', 0) for by_split in task['classes'].values()]
-    return f' of {min(counts):,} to {max(counts):,} train examples' if counts else ''
+    if not counts:
+        return number
+    if min(counts) == max(counts):
+        return f'{number} with {words.count(counts[0], "train example")}{" each" if len(counts) > 1 else ""}'
+    return f'{number} with {min(counts):,} to {max(counts):,} train examples each'

@@ -1,4 +1,4 @@
-"""`make demo`: the demo media, the pipeline, a server, and a real prediction of one file of each modality."""
+"""`make demo`: makes the demo media, runs the pipeline, starts a server, and asks it for one file of each modality."""
 
 import dataclasses
 import os
@@ -7,18 +7,18 @@ import pathlib
 from model_code.errors import PipelineStop
 from pipeline import demo_data, local_runner, summary, terminal
 from pipeline.config import load_config
+from pipeline.exit_codes import DONE
 
 
 def run(root: pathlib.Path, debug: bool = False) -> int:
-    """Makes the media under root/media if they are not there, runs the demo config, serves its model and predicts.
+    """Makes the media under root/media unless they are there, runs the demo config, serves its model and queries it.
 
-    Returns the run's exit code where it is not 0.
+    Returns the run's exit code.
     """
     root = root.absolute()
     media = root / 'media'
     counts = demo_data.make_demo_data(media)
-    print(f'Demo media in {summary.short(media)}: '
-          + ', '.join(f'{name} {count} files' for name, count in counts.items()), flush=True)
+    print(f'Demo media in {summary.short(media)}: {demo_data.describe(counts)}', flush=True)
     os.environ['POLYVIT_DEMO_DATA'] = str(media)
     config = dataclasses.replace(load_config('demo'), root=str(root))
     code = local_runner.run(config, debug, say_next=False)
@@ -32,17 +32,17 @@ def run(root: pathlib.Path, debug: bool = False) -> int:
     usual = root == pathlib.Path('runs/demo').absolute()
     options = '' if usual else f' --root {summary.short(root)} --data {summary.short(media)}'
     print('\nNext:')
-    for why, command in (('the same again: nothing changed, so all of it comes from the cache', f'run demo{options}'),
-                         ('its table, and where the HTML report is', f'report --root {summary.short(root)}'),
-                         ('serve it until Ctrl-C', f'serve {summary.short(config.serving_dir)}'),
-                         ('and, while it serves, ask it', f'predict {task.name} {summary.short(path)}')):
-        print(f'  {polyvit} {command}\n      {why}')
-    print('  docs/your_data.md tells how to use your own folders.')
-    return 0
+    for command, what in ((f'run demo{options}', 'runs it again; nothing changed, so everything comes from the cache'),
+                          (f'report --root {summary.short(root)}', 'prints the table and the path of the HTML report'),
+                          (f'serve {summary.short(config.serving_dir)}', 'serves the model until Ctrl-C'),
+                          (f'predict {task.name} {summary.short(path)}', 'asks that server for a file')):
+        print(f'  {polyvit} {command}\n      {what}')
+    print('  docs/your_data.md says how to use your own folders.')
+    return DONE
 
 
 def _eval_files(config) -> list[tuple]:
-    """(task, path, label) of one eval file, the middle one, of the first task of each modality."""
+    """(task, path, label) of the middle eval file of the first task of each modality."""
     from media import listing
     files = {}
     for task in config.mixture.tasks:
@@ -56,12 +56,12 @@ def _eval_files(config) -> list[tuple]:
 
 
 def _serve_and_predict(config):
-    """Yields the lines that a person sees."""
+    """Yields the lines to print."""
     from serving import client
     from serving.server import ModelServer
     with ModelServer(str(config.serving_dir), port=0) as server:
         yield ''
-        yield f'Serving {summary.short(config.serving_dir)} at {server.url}; asked over REST:'
+        yield f'Serving {summary.short(config.serving_dir)} at {server.url}. Its answers over REST:'
         for task, path, label in _eval_files(config):
             result = client.predict(task.name, [path], url=server.url, top=3)[0]
             yield f'  {task.name:<8}{summary.short(path)}, labelled {label}:\n          {_text(result)}'

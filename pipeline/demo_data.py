@@ -1,8 +1,8 @@
-"""The demo's media: three tasks made on the spot, with no download, the same bytes at each call.
+"""The demo's media: three tasks, made without a download, with the same bytes every time.
 
-digits/  real handwritten digits (scikit-learn's copy of the UCI optical recognition set), class folders of PNG
-motion/  the same digits moving up, down, left or right for a second, MP4 with a manifest
-sounds/  synthesised tones, chirps, noise and clicks, WAV with a manifest
+digits/  handwritten digits (scikit-learn's copy of the UCI optical recognition set): PNG files in class folders
+motion/  the same digits moving up, down, left or right for a second: MP4 files with a manifest
+sounds/  synthesised tones, chirps, noise and clicks: WAV files with a manifest
 """
 
 import csv
@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from model_code import file_io
+from model_code import file_io, words
 
 CLASS_NAMES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 DIRECTIONS = {'up': (0, -1), 'down': (0, 1), 'left': (-1, 0), 'right': (1, 0)}
@@ -28,7 +28,7 @@ DIGIT_SIZE = 32
 CLIP_SIZE, CLIP_FRAMES, CLIP_RATE = 32, 8, 8
 SOUND_SECONDS, SOUND_RATE = 1.0, 16000
 
-# Written last: a task's folder without it is not complete.
+# Written last: a folder without it is incomplete.
 _DONE = '.complete.json'
 _VERSION = 1
 
@@ -36,8 +36,8 @@ _VERSION = 1
 def make_demo_data(directory) -> dict[str, int]:
     """Makes digits/, motion/ and sounds/ in `directory`; returns the number of media files of each.
 
-    A folder that is complete is left as it is, so that its files keep their times and the pipeline's cache holds. A
-    new one is there whole or not at all. OSError where it can't be written.
+    A complete folder is left as it is: its files keep their times, so the pipeline's cache stays valid. A new folder
+    appears whole or not at all; an incomplete one is renamed. Raises OSError if they cannot be written.
     """
     root = pathlib.Path(directory).absolute()
     root.mkdir(parents=True, exist_ok=True)
@@ -57,8 +57,13 @@ def make_demo_data(directory) -> dict[str, int]:
     return counts
 
 
+def describe(counts: dict[str, int]) -> str:
+    """'digits 600 files, motion 160 files, sounds 160 files'."""
+    return ', '.join(f'{name} {words.count(count, "file")}' for name, count in counts.items())
+
+
 def _complete_count(folder: pathlib.Path) -> int:
-    """How many media files a complete folder has; 0 where it is not complete or of another version."""
+    """How many media files a complete folder has; 0 if it is incomplete or of another version."""
     try:
         done = json.loads((folder / _DONE).read_text())
     except (OSError, ValueError):
@@ -99,9 +104,9 @@ def _make_motion(folder: pathlib.Path) -> int:
 
 
 def _moving(sprite: np.ndarray, direction: tuple[int, int], rng) -> np.ndarray:
-    """Frames [frames, size, size] uint8 of a sprite that crosses a dim background once.
+    """Frames [frames, size, size] uint8 of a sprite that moves across a dim background.
 
-    It goes forward from a random start and comes in again on the other side: its place tells nothing, only its motion.
+    It starts anywhere and re-enters on the opposite side, so that only its motion tells the direction, not its place.
     """
     start = rng.integers(0, CLIP_SIZE, 2)
     speed = rng.uniform(1.6, 2.6)
@@ -117,8 +122,8 @@ def _moving(sprite: np.ndarray, direction: tuple[int, int], rng) -> np.ndarray:
 
 def _write_clip(path: pathlib.Path, frames: np.ndarray):
     with av.open(os.fspath(path), 'w', format='mp4') as container:
-        # The same bytes each time: one thread, whatever the machine's cores; and none of the encoder's vector code,
-        # which now and then (measured: 3 of 1,800 clips) encodes the same frames of this size differently.
+        # The same bytes every time: one thread, however many cores the machine has, and none of the encoder's vector
+        # code, which sometimes (measured: 3 of 1,800 clips) encodes the same frames of this size differently.
         options = {'crf': '18', 'threads': '1', 'x264-params': 'no-asm=1'}
         stream = container.add_stream('libx264', rate=CLIP_RATE, options=options)
         stream.width = stream.height = CLIP_SIZE
@@ -148,7 +153,7 @@ def _tone(t, rng):
 
 
 def _chirp(t, rng):
-    """A pitch that rises steadily over the whole sound."""
+    """A pitch that rises steadily."""
     low, high = rng.uniform(200, 600), rng.uniform(3000, 6000)
     return np.sin(2 * np.pi * (low * t + (high - low) * t ** 2 / (2 * t[-1])))
 
@@ -158,7 +163,7 @@ def _noise(t, rng):
 
 
 def _clicks(t, rng):
-    """Short bursts, 4 to 10 a second."""
+    """Short bursts, 4 to 10 per second."""
     period = int(SOUND_RATE / rng.uniform(4, 10))
     wave = np.zeros(len(t))
     wave[rng.integers(period)::period] = 1.0

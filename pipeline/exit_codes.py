@@ -2,5 +2,5 @@
 
 DONE = 0
 FAILED = 1
-WRONG = 2  # the arguments or the config; nothing was started
+WRONG = 2  # the arguments, the config or its data are wrong; nothing was started
 REJECTED = 3  # the run finished, and the gate rejected the model

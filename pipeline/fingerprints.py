@@ -1,11 +1,11 @@
-"""What a run depends on, as hashes: code, libraries, config, media. TFX's cache compares exec properties alone.
+"""Hashes of what a run depends on: code, libraries, config, media. TFX's cache compares only exec properties.
 
-Every component has an exec property `code_version`: a hash of the sources that its work depends on (the packages named
-here and all of the project's modules that they import) and of the versions of the libraries that decide its output. So
-changed code re-runs what it touches, and nothing else.
+So every component has an exec property `code_version`. It is a hash of the sources that the component depends on (the
+packages named here, and every module of the project that they import) and of the versions of the libraries that decide
+its output. Changed code therefore re-runs what it affects and nothing else.
 
-Python sources count by their meaning: the parsed syntax without comments, docstrings and layout. Schemas and templates
-count by their content. Of what it hashes, only the table of modalities is imported.
+Python sources are compared by their parsed syntax, without comments, docstrings and layout; schemas and templates by
+their content. Of what it hashes, this module imports only the table of modalities.
 """
 
 import ast
@@ -22,15 +22,16 @@ from collections.abc import Iterator
 from model_code.modalities import MODALITIES
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
-# The project's own packages. Where it is installed, the folder PROJECT holds the libraries too.
+# The project's own packages. Once installed, they share the folder PROJECT with the libraries.
 PACKAGES = ('components', 'media', 'model_code', 'pipeline', 'polyvit', 'schemas', 'serving')
-# Files beside .py whose content decides results: schemas and the report's template.
+# The endings of files that decide results: sources, schemas, the report's template.
 SOURCES = ('.py', '.pbtxt', '.html')
 
-# A component's name -> where its code starts. Named beside a component's own package: what it imports by a name made at
-# run time, which parsing cannot find (the modules of the modalities and of the kinds of label), and the schemas, which
-# are data. After a colon: of each module only the definitions of these names, and what they use.
 _MODALITIES = MODALITIES.values()
+# Component -> the modules and packages in which its code starts. Beside the component's own package these are what it
+# imports by a name made at run time, which parsing cannot find (the modules of the modalities and of the label kinds),
+# and the schemas, which are data. 'package:name,name' counts only the definitions of these names in each module, and
+# what they use.
 COMPONENT_CODE = {
     'MediaExampleGen': ('components.media_example_gen', 'media.readers',
                         *(m.tf_check_module for m in _MODALITIES if m.tf_check_module)),
@@ -50,25 +51,25 @@ COMPONENT_CODE = {
     'Report': ('components.report',),
 }
 
-# A component's name -> the distributions whose code decides what it writes. tfx is named where a stock executor does
-# the work; elsewhere it hands over arguments. Not named: what hands data on unchanged (apache-beam, protobuf, the
-# message classes of tensorflow-metadata and tensorflow-serving-api), and Python itself.
+# Component -> the distributions that decide what it writes. tfx counts where a stock executor does the work; elsewhere
+# it only passes arguments. Left out are Python itself and libraries that pass data on unchanged (apache-beam, protobuf,
+# the message classes of tensorflow-metadata and tensorflow-serving-api).
 COMPONENT_LIBRARIES = {
-    # Decoding and resampling; TensorFlow says which images training can decode.
+    # They decode and resample; TensorFlow decides which images training can decode.
     'MediaExampleGen': ('av', 'numpy', 'pillow', 'soundfile', 'soxr', 'tensorflow'),
     'TaskSchemaGen': (),
-    # A stock component without code of ours.
+    # A stock component.
     'StatisticsGen': ('tensorflow-data-validation', 'tfx'),
     'TaskValidator': ('tensorflow-data-validation', 'tfx'),
-    # The vocabularies' order, the spectrograms' moments, and the graph that is written.
+    # They decide the vocabularies' order, the spectrograms' moments and the graph that is written.
     'Transform': ('tensorflow', 'tensorflow-io', 'tensorflow-transform', 'tfx'),
-    # All that computes a weight. tensorflow-transform only reads the vocabulary's file here.
+    # Everything that computes weights. tensorflow-transform only reads the vocabulary's file here.
     'CoTrainer': ('numpy', 'tensorflow', 'tensorflow-io', 'tf_keras'),
     'ServingBaseline': (),
     'TaskEvaluator': ('numpy', 'tensorflow', 'tensorflow-model-analysis', 'tfx'),
-    # What the embedded server is made of: a model passes if it answers.
+    # The embedded server is made of these, and a model passes if that server answers.
     'ServingCheck': ('aiohttp', 'numpy', 'tensorflow'),
-    # Reads what TFMA wrote with TFMA.
+    # It reads TFMA's results with TFMA.
     'BlessingGate': ('tensorflow-model-analysis',),
     'AtomicPusher': ('tfx',),
     'Report': ('jinja2',),
@@ -76,7 +77,7 @@ COMPONENT_LIBRARIES = {
 
 
 def _files(name: str, root: pathlib.Path) -> list[pathlib.Path]:
-    """The source files of a dotted package (its whole folder) or module; [] where the project has no such module."""
+    """The source files of a dotted package (its whole folder) or module; [] if the project has no such module."""
     path = root.joinpath(*name.split('.'))
     if path.is_dir():
         return sorted(p for p in path.rglob('*') if p.suffix in SOURCES and '__pycache__' not in p.parts)
@@ -85,9 +86,9 @@ def _files(name: str, root: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _imported_file(names: tuple[str, ...], root: pathlib.Path) -> pathlib.Path | None:
-    """The file of the first of the names that is a module of the project (of a package, its __init__.py); or None.
+    """The file of the first name that is a module of the project; None if none is. Of a package, its __init__.py.
 
-    The packages around a module do not count: their __init__.py decides nothing of what the module does.
+    The packages that contain a module do not count: their __init__.py does not change what the module does.
     """
     for name in names:
         parts = name.split('.')
@@ -100,9 +101,10 @@ def _imported_file(names: tuple[str, ...], root: pathlib.Path) -> pathlib.Path |
 
 @functools.cache
 def _parsed(path: str, source: bytes, names: str) -> tuple[str, frozenset[tuple[str, ...]]] | None:
-    """A hash of a module's meaning, and what it imports (`_imports`). path: relative to the project's root.
+    """A hash of a module's syntax, and what it imports (see `_imports`).
 
-    names: with commas between them, those whose definitions count (`_part`); '' for all. None where none is there.
+    path: relative to the project's root. names: only the definitions of these names count (see `_part`); separated by
+    commas, '' for all. None if the module defines none of them.
     """
     tree = ast.parse(source, filename=path)
     if names:
@@ -114,7 +116,7 @@ def _parsed(path: str, source: bytes, names: str) -> tuple[str, frozenset[tuple[
 
 
 def _part(body: list[ast.stmt], names: set[str]) -> list[ast.stmt]:
-    """The statements of a module's body that define the names, or a name that these statements use in turn."""
+    """The statements of a module's body that define the names, and those that define what these statements use."""
     body = [single for statement in body for single in _single_imports(statement)]
     while True:
         part = [statement for statement in body if _defined(statement) & names]
@@ -125,7 +127,7 @@ def _part(body: list[ast.stmt], names: set[str]) -> list[ast.stmt]:
 
 
 def _single_imports(statement: ast.stmt) -> list[ast.stmt]:
-    """An import of several names as one import of each; any other statement as it is."""
+    """An import of several names as one import per name; any other statement as it is."""
     if isinstance(statement, ast.Import):
         return [ast.Import([alias]) for alias in statement.names]
     if isinstance(statement, ast.ImportFrom):
@@ -134,7 +136,7 @@ def _single_imports(statement: ast.stmt) -> list[ast.stmt]:
 
 
 def _defined(statement: ast.stmt) -> set[str]:
-    """The names that a statement of a module gives a value to, imports among them."""
+    """The names to which a statement gives a value, including imports."""
     if isinstance(statement, (ast.Import, ast.ImportFrom)):
         return {alias.asname or alias.name.split('.')[0] for alias in statement.names}
     if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
@@ -143,7 +145,7 @@ def _defined(statement: ast.stmt) -> set[str]:
 
 
 def _used(statement: ast.stmt) -> set[str]:
-    """The names that a statement of a module uses, without a function's own parameters."""
+    """The names that a statement uses, without a function's own parameters."""
     names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
     if isinstance(statement, ast.FunctionDef):
         arguments = statement.args
@@ -152,16 +154,18 @@ def _used(statement: ast.stmt) -> set[str]:
 
 
 def syntax(node) -> str:
-    """A syntax tree as text that is equal for equal meaning: without comments, docstrings, `pass`, line numbers.
+    """A syntax tree as text, without comments, docstrings, `pass` and line numbers: the same for the same meaning.
 
-    Any statement that is a bare constant counts as a docstring, so those under a dataclass's fields do too; all other
-    strings (messages, names, formats) are meaning. The text is the same from Python 3.10 to 3.13, which ast.dump's is
-    not: newer versions have fields that are empty in code for older ones, so empty fields are left out.
+    Every statement that is a bare constant counts as a docstring, also those under the fields of a dataclass. All other
+    strings (messages, names, formats) are meaning.
+
+    The text is the same in Python 3.10 to 3.13. That of ast.dump is not, because newer versions add fields. These are
+    empty in code that older versions can read, so empty fields are left out.
     """
     if isinstance(node, list):
         return '[' + ', '.join(map(syntax, node)) + ']'
     if not isinstance(node, ast.AST):
-        return ascii(node)  # not repr, which follows the Python version's tables of Unicode
+        return ascii(node)  # not repr, which depends on the Unicode tables of the Python version
     fields = []
     for name, value in ast.iter_fields(node):
         if isinstance(value, list):
@@ -172,14 +176,14 @@ def syntax(node) -> str:
 
 
 def _adds_nothing(item, parent: ast.AST) -> bool:
-    """Whether an item of a list in a syntax tree can be left out without a change of meaning."""
+    """Whether an item of a list in a syntax tree can be left out without changing the meaning."""
     if isinstance(parent, ast.JoinedStr):  # Python 3.12.1 ends some format specifications with an empty string
         return isinstance(item, ast.Constant) and item.value == ''
     return isinstance(item, ast.Pass) or isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, ...]]:
-    """What a module of `package` imports, wherever in it: dotted names, of which the first that is a module is meant.
+    """Every import in a module of `package`, as dotted names; the first of them that is a module is what is imported.
 
     `import a.b` gives ('a.b',), `from a import b` gives ('a.b', 'a'). A module that is started, as in
     (sys.executable, '-m', 'a.b'), counts as imported.
@@ -197,7 +201,7 @@ def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, ...]]:
 
 
 def source_files(*names: str, root: pathlib.Path = PROJECT) -> list[pathlib.Path]:
-    """The files of the named packages and of every project module that they import, directly or not, sorted.
+    """The files of the named packages, and of every module of the project that they import, directly or not; sorted.
 
     names: as in COMPONENT_CODE. Raises ValueError for a name that the project does not have.
     """
@@ -205,8 +209,8 @@ def source_files(*names: str, root: pathlib.Path = PROJECT) -> list[pathlib.Path
 
 
 def _contents(names: tuple[str, ...], root: pathlib.Path) -> dict[tuple[pathlib.Path, str], str]:
-    """(file, the names of it that count, '' for all) -> a hash of what it holds; the files of `source_files`."""
-    found, open_ = {}, []
+    """Of every file of `source_files`: (file, the names in it that count or '' for all) -> a hash of its content."""
+    hashes, waiting = {}, []
     for name in names:
         package, _, definitions = name.partition(':')
         files = _files(package, root)
@@ -215,31 +219,31 @@ def _contents(names: tuple[str, ...], root: pathlib.Path) -> dict[tuple[pathlib.
         for definition in filter(None, definitions.split(',')):
             if not any(_parsed(path.relative_to(root).as_posix(), path.read_bytes(), definition) for path in files):
                 raise ValueError(f'No module of {package} defines {definition}.')
-        open_.extend((path, definitions) for path in files)
-    while open_:
-        path, definitions = open_.pop()
-        if (path, definitions) in found:
+        waiting.extend((path, definitions) for path in files)
+    while waiting:
+        path, definitions = waiting.pop()
+        if (path, definitions) in hashes:
             continue
         content = path.read_bytes()
         if path.suffix != '.py':
-            found[path, definitions] = hashlib.sha256(content).hexdigest()
+            hashes[path, definitions] = hashlib.sha256(content).hexdigest()
             continue
         parsed = _parsed(path.relative_to(root).as_posix(), content, definitions)
         if parsed:
-            found[path, definitions], imports = parsed
+            hashes[path, definitions], imports = parsed
             files = filter(None, (_imported_file(alternatives, root) for alternatives in imports))
-            open_.extend((file, '') for file in files)
-    return found
+            waiting.extend((file, '') for file in files)
+    return hashes
 
 
 def code_version(*names: str, root: pathlib.Path = PROJECT) -> str:
-    """A hash over the paths and the meaning of `source_files(*names)`."""
+    """A hash of the paths and the meaning of `source_files(*names)`."""
     contents = _contents(names, root)
     return _hash([(path.relative_to(root).as_posix(), contents[path, part]) for path, part in sorted(contents)])
 
 
 def library_version(distribution: str) -> str | None:
-    """The installed version of a distribution, None where it is not installed. The library is not imported."""
+    """The installed version of a distribution; None if it is not installed. The library is not imported."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -248,18 +252,18 @@ def library_version(distribution: str) -> str | None:
 
 @functools.cache
 def component_version(component: str, root: pathlib.Path = PROJECT) -> str:
-    """The `code_version` of a component: a hash over its code and its libraries, as the tables above name them.
+    """The `code_version` of a component: a hash of its code and its libraries, as the tables above name them.
 
-    Found once in a process: what is edited later is not what the process runs.
+    Computed once per process, because what is edited later is not what the process runs.
     """
     return _hash([code_version(*COMPONENT_CODE[component], root=root),
                   {name: library_version(name) for name in COMPONENT_LIBRARIES[component]}])
 
 
 def run_key(config, media_fingerprints: dict[str, str]) -> str:
-    """A hash over all that decides a run's result: code, libraries, config and media; not where its results are put.
+    """A hash of everything that decides a run's result: code, libraries, config, media. Not of where results are put.
 
-    media_fingerprints: task name -> listing.media_fingerprint(task).
+    media_fingerprints: task name -> listing.media_fingerprint(task.source).
     """
     values = dataclasses.asdict(config)
     del values['root']

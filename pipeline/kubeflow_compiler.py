@@ -1,7 +1,7 @@
-"""Compiles the pipeline for Kubeflow Pipelines v2: the same create_pipeline as the local runner, other paths.
+"""Compiles the pipeline for Kubeflow Pipelines v2: the create_pipeline of the local runner, with other paths.
 
-Open-source KFP implements no TFX resolver node and drops artifact types on the way; the pipeline uses none and its
-components do not look at types. The baseline is looked up in the cluster when the pipeline runs ('newest').
+Open-source Kubeflow Pipelines implements no TFX resolver nodes and loses artifact types, so the pipeline has no such
+nodes and its components do not look at types. The baseline is looked up in the cluster when the pipeline runs.
 """
 
 import dataclasses
@@ -12,35 +12,35 @@ import pathlib
 from model_code import file_io
 from model_code.errors import ConfigError
 from pipeline import environment, fingerprints
-from pipeline.checks import Facts
+from pipeline.checks import DataSummary
 
 DEFAULT_ROOT = '/pipeline'
 DEFAULT_IMAGE = 'polyvit-pipeline:latest'
 
 
-def compile_pipeline(config, facts: Facts, output: str, root: str | None = None, image: str | None = None) -> str:
-    """Writes the compiled pipeline to `output` (.yaml, .yml: the PipelineSpec; .json: the PipelineJob); returns output.
+def compile_pipeline(config, data: DataSummary, output: str, root: str | None = None, image: str | None = None) -> str:
+    """Writes the compiled pipeline to `output` and returns it: a PipelineSpec (.yaml, .yml) or a PipelineJob (.json).
 
-    root: a place that every step of the cluster reaches (gs://..., s3://..., a mounted volume): artifacts go to
-    <root>/<name>/pipeline, versions to <root>/<name>/serving/polyvit. image: made from kubeflow/Dockerfile.
+    root: a folder that every step in the cluster can reach (gs://..., s3://..., a mounted volume). Artifacts go to
+    <root>/<name>/pipeline, versions to <root>/<name>/serving/polyvit. image: built from kubeflow/Dockerfile.
     """
     path = pathlib.Path(output)
     if path.suffix not in ('.yaml', '.yml', '.json'):
-        raise ConfigError(f'{output}: the name of a compiled pipeline ends in .yaml, .yml or .json.')
+        raise ConfigError(f'{output}: the name of a compiled pipeline must end in .yaml, .yml or .json.')
     if not path.absolute().parent.is_dir():
-        raise ConfigError(f'{output}: there is no folder {path.absolute().parent}. Make it first.')
+        raise ConfigError(f'{output}: there is no folder {path.absolute().parent}. Create it first.')
     environment.set_defaults()
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
     from pipeline import pipeline as wiring
     base = f'{(root or DEFAULT_ROOT).rstrip("/")}/{wiring.pipeline_name(config)}'
-    # As the cluster sees it: this machine's root is no part of the result.
+    # The cluster's root, because this machine's root must not be part of the result.
     config = dataclasses.replace(config, root=base)
     pipeline = wiring.create_pipeline(
-        config, facts, pipeline_root=f'{base}/pipeline', serving_dir=f'{base}/serving/polyvit',
+        config, data, pipeline_root=f'{base}/pipeline', serving_dir=f'{base}/serving/polyvit',
         baseline_version='newest', push_nonce=wiring.new_nonce(),
-        run_key=fingerprints.run_key(config, facts.fingerprints))
-    with file_io.replacing(str(path.absolute())) as temporary:  # a compile that fails leaves the file of before
+        run_key=fingerprints.run_key(config, data.fingerprints))
+    with file_io.replacing(str(path.absolute())) as temporary:  # a failed compilation keeps the old file
         runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
             config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
                 default_image=image or DEFAULT_IMAGE, use_pipeline_spec_2_1=True),
@@ -50,15 +50,15 @@ def compile_pipeline(config, facts: Facts, output: str, root: str | None = None,
     return output
 
 
-def _without_cache(path: pathlib.Path, task: str):
-    """Switches one task's cache off in a compiled pipeline (TFX's compiler knows one switch for all).
+def _without_cache(path: pathlib.Path, component: str):
+    """Switches off the cache of one component in a compiled pipeline. (TFX's compiler has only one switch for all.)
 
-    ServingBaseline looks at what is being served when it runs; its inputs and properties do not tell.
+    ServingBaseline looks at what is being served when it runs, which its inputs and properties do not show.
     """
     import yaml
     text = path.read_text()
     compiled = json.loads(text) if path.suffix == '.json' else yaml.safe_load(text)
     spec = compiled.get('pipelineSpec', compiled)
-    spec['root']['dag']['tasks'][task]['cachingOptions'] = {'enableCache': False}
+    spec['root']['dag']['tasks'][component]['cachingOptions'] = {'enableCache': False}
     path.write_text(json.dumps(compiled, sort_keys=True) if path.suffix == '.json'
                     else yaml.safe_dump(compiled, sort_keys=True))

@@ -1,4 +1,4 @@
-"""Runs a config on this machine: BeamDagRunner, SQLite metadata, progress on the screen, noise in a log file."""
+"""Runs a config on this machine, with BeamDagRunner and SQLite metadata: progress on the screen, the rest in a log."""
 
 import contextlib
 import datetime
@@ -18,11 +18,11 @@ from serving import version_directories
 
 
 def baseline(serving_dir, run_key: str) -> tuple[str, str | None]:
-    """(baseline_version, push_nonce) for a run; the nonce is None where a new one is needed.
+    """(baseline_version, push_nonce) for a run; the nonce is None if a new one is needed.
 
-    The baseline is what is being served: the newest version. But where that very version came from an equal run (its
-    card has the same run_key), then the run's own baseline and nonce are taken from the card: all exec properties
-    equal that run's, so the cache answers for everything and nothing is compared with itself or pushed twice.
+    The baseline is what is being served: the newest version. But if that version came from an equal run (its card has
+    the same run_key), the baseline and nonce of that run are taken from its card. Then all exec properties are those of
+    that run, so everything comes from the cache, and the model is not compared with itself or pushed twice.
     """
     models = version_directories.list_models(str(serving_dir))
     if not models:
@@ -37,7 +37,7 @@ def baseline(serving_dir, run_key: str) -> tuple[str, str | None]:
 
 
 def _read_card(model_dir: str) -> dict:
-    """The model card; {} where there is none that can be read: then the version is no equal run's."""
+    """The model card; {} if it cannot be read, and then the version did not come from an equal run."""
     try:
         card = model_directory.read_card(model_dir)
     except (OSError, ValueError):
@@ -46,24 +46,24 @@ def _read_card(model_dir: str) -> dict:
 
 
 def run(config: PipelineConfig, debug: bool = False, say_next: bool = True) -> int:
-    """Runs the pipeline; returns the exit code: 0 pushed or unchanged, 1 failed, 3 refused by the gate.
+    """Runs the pipeline; returns the exit code: DONE (pushed or unchanged), FAILED, or REJECTED by the gate.
 
-    debug: print tracebacks. say_next: end with what to type next.
+    debug: print tracebacks. say_next: end with the commands to type next.
 
-    Raises ConfigError, before anything is written, where the config or its data are wrong.
+    Raises ConfigError, before anything is written, if the config or its data are wrong.
     """
-    facts = checks.check(config)
-    key = fingerprints.run_key(config, facts.fingerprints)
+    data = checks.check(config)
+    key = fingerprints.run_key(config, data.fingerprints)
     started = time.monotonic()
     with run_record.one_run_at_a_time(config.run_root):
         log_path = config.run_root / 'logs' / f'run-{datetime.datetime.now():%Y%m%d-%H%M%S}.log'
         with terminal.quiet(log_path) as file, contextlib.closing(terminal.Screen(file)) as screen:
             with terminal.messages_on(screen):
-                return _run(config, facts, key, screen, log_path, started, debug, say_next)
+                return _run(config, data, key, screen, log_path, started, debug, say_next)
 
 
-def _run(config, facts, key, screen, log_path, started, debug, say_next) -> int:
-    files = sum(sum(c.values()) for c in facts.counts.values())
+def _run(config, data, key, screen, log_path, started, debug, say_next) -> int:
+    files = sum(sum(counts.values()) for counts in data.counts.values())
     tasks = config.mixture.tasks
     screen.print(f'polyvit run {config.name}: {words.count(len(tasks), "task")}, {words.count(files, "file")}, '
                  f'{words.count(config.mixture.total_steps, "training step")}')
@@ -72,13 +72,13 @@ def _run(config, facts, key, screen, log_path, started, debug, say_next) -> int:
     screen.start('Loading the libraries')
     progress = _Progress(screen)
     try:
-        pipeline = _build(config, facts, key)
+        pipeline = _build(config, data, key)
         from pipeline import observed_runner
         screen.finish(words.duration(time.monotonic() - started))
         screen.set_total(len(pipeline.components))
         observed_runner.run(pipeline, progress)
     except Exception as error:
-        traceback.print_exc()  # to the log
+        traceback.print_exc()  # goes to the log
         screen.finish('failed')
         _explain(progress.failure or ('', error), screen, log_path, debug)
         run_record.write(config, progress.records, FAILED, log_path)
@@ -86,8 +86,8 @@ def _run(config, facts, key, screen, log_path, started, debug, say_next) -> int:
     return _summarise(config, progress.records, screen, log_path, started, say_next)
 
 
-def _build(config, facts, key):
-    """The TFX pipeline. Imports TFX, so it is called with the noise switched off."""
+def _build(config, data, key):
+    """The TFX pipeline. It imports TFX, so call it when all output of the process goes to the log."""
     environment.set_defaults()
     from absl import logging as absl_logging
     from tfx.orchestration import metadata
@@ -96,13 +96,13 @@ def _build(config, facts, key):
     absl_logging.set_verbosity('info')
     version, nonce = baseline(config.serving_dir, key)
     return wiring.create_pipeline(
-        config, facts, pipeline_root=str(config.run_root / 'pipeline'), serving_dir=str(config.serving_dir),
+        config, data, pipeline_root=str(config.run_root / 'pipeline'), serving_dir=str(config.serving_dir),
         baseline_version=version, push_nonce=nonce or wiring.new_nonce(), run_key=key,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(str(config.run_root / 'metadata.db')))
 
 
 class _Progress:
-    """The observer of a run (observed_runner.Observer): to the screen, and into records and failure."""
+    """The observer of a run (observed_runner.Observer): prints to the screen, keeps records and the first failure."""
 
     def __init__(self, screen: terminal.Screen):
         self._screen = screen
@@ -121,23 +121,24 @@ class _Progress:
 
 
 def stop_sentence(error: BaseException) -> str | None:
-    """The sentence of the PipelineStop or ConfigError in an exception's chain, or in the text that Beam made of it."""
-    seen, text = error, ''
+    """The message of the PipelineStop or ConfigError in an exception's chain, or in the text that Beam made of it."""
+    cause, text = error, ''
     for _ in range(20):
-        if seen is None:
+        if cause is None:
             break
-        if isinstance(seen, (PipelineStop, ConfigError)):
-            return re.sub(r"( \[while running '[^']*'\])+$", '', str(seen))
-        text += f'{type(seen).__name__}: {seen}\n'
-        seen = seen.__cause__ or seen.__context__
-    # Beam raises an error of a worker as RuntimeError with the worker's traceback as text.
-    found = re.search(
+        if isinstance(cause, (PipelineStop, ConfigError)):
+            return re.sub(r"( \[while running '[^']*'\])+$", '', str(cause))
+        text += f'{type(cause).__name__}: {cause}\n'
+        cause = cause.__cause__ or cause.__context__
+    # Beam raises a worker's error as a RuntimeError that has the worker's traceback as its text.
+    match = re.search(
         r'\b(?:PipelineStop|ConfigError): (.+?)(?: \[while running \'|\n\nDuring handling|\n\nThe above|\Z)',
         text, re.DOTALL)
-    return found.group(1).strip() if found else None
+    return match.group(1).strip() if match else None
 
 
 def _explain(failure: tuple[str, BaseException], screen: terminal.Screen, log_path, debug: bool):
+    """Prints why the run failed. failure: (node, error); node is '' if no component had started."""
     node, error = failure
     where = ' of '.join(node.split('_', 1)) if node else 'The pipeline'
     sentence = stop_sentence(error)
@@ -145,16 +146,17 @@ def _explain(failure: tuple[str, BaseException], screen: terminal.Screen, log_pa
     if sentence:
         screen.print(f'Stopped at {where}: {sentence}' if node else sentence)
     else:
-        first = (str(error).strip().splitlines() or [''])[0][:400]
-        screen.print(f'{where} failed: {type(error).__name__}: {first}')
+        first_line = (str(error).strip().splitlines() or [''])[0][:400]
+        screen.print(f'{where} failed: {type(error).__name__}: {first_line}')
         screen.print(f'The traceback is at the end of {summary.short(log_path)}; --debug prints it here.')
     if node:
-        screen.print('What finished before is kept: the next run takes it from the cache.')
+        screen.print('What had finished is kept: the next run takes it from the cache.')
     if debug:
         screen.print(''.join(traceback.format_exception(error)))
 
 
 def _summarise(config, records, screen, log_path, started, say_next) -> int:
+    """Prints what a run came to, writes last_run.json, and returns the exit code."""
     decision = json.loads(pathlib.Path(records['BlessingGate'].outputs['blessing'][0], 'decision.json').read_text())
     report = os.path.join(records['Report'].outputs['report'][0], 'report.html')
     version = str(max(version_directories.list_models(str(config.serving_dir)), default=''))
@@ -165,10 +167,11 @@ def _summarise(config, records, screen, log_path, started, say_next) -> int:
     for line in [
             *summary.task_rows(decision), '',
             *summary.decision_lines(decision, version, pushed_now), '',
-            *summary.place_lines({
+            *summary.path_lines({
                 'model': str(config.serving_dir / version) if version else '', 'report': report,
                 'log': str(log_path)}),
-            f'time    {words.duration(time.monotonic() - started)}, {cached} of {len(records)} steps from the cache',
+            f'time    {words.duration(time.monotonic() - started)}; '
+            f'{cached} of {len(records)} components came from the cache',
             *(['', *summary.next_lines(config, version, decision['blessed'], report)] if say_next or code else [])]:
         screen.print(line)
     run_record.write(config, records, code, log_path, report=report, version=version)

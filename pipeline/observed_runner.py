@@ -1,8 +1,8 @@
-"""BeamDagRunner that tells how each component starts, ends, fails, or is answered by the cache.
+"""A BeamDagRunner that reports when a component starts, finishes, fails, or is taken from the cache.
 
-The node's DoFn is extended (BeamDagRunner names its class in an attribute) rather than TFX's log messages parsed: what
-a node did is read from ML Metadata, which is where TFX itself keeps it, and the original exception is caught before
-Beam turns it into text. This module imports TFX; import it late.
+It extends the DoFn that runs a node (BeamDagRunner names that class in an attribute) and parses no log messages of TFX.
+What a node did is read from ML Metadata, where TFX itself keeps it, and its exception is caught before Beam turns it
+into text. This module imports TFX, so import it late.
 """
 
 import dataclasses
@@ -27,18 +27,19 @@ class NodeRecord:
 
 
 class Observer(typing.Protocol):
+    """What is told of each component. node: its id."""
     def started(self, node: str): ...
     def finished(self, node: str, record: NodeRecord): ...
     def failed(self, node: str, error: Exception): ...
 
 
-# Beam pickles its DoFns, so they cannot hold the observer: they find it here. The orchestrating Beam pipeline always
-# runs in this process, whatever runner the components' own pipelines use.
+# Beam pickles its DoFns, so they cannot hold the observer and look it up here. The Beam pipeline that runs the
+# components is always in this process, whatever runner the components' own Beam pipelines use.
 _observer: Observer | None = None
 
 
 class ObservedNode(beam_dag_runner.PipelineNodeAsDoFn):
-    """Runs one component and tells the observer. An exception ends the whole run: Beam starts no further node."""
+    """Runs one component and tells the observer. An exception ends the run: Beam starts no more nodes."""
 
     def _run_node(self):
         observer = _observer
@@ -57,8 +58,9 @@ class ObservedNode(beam_dag_runner.PipelineNodeAsDoFn):
             contexts = context_lib.prepare_contexts(handle, node_contexts=self._pipeline_node.contexts)
             executions = execution_lib.get_executions_associated_with_all_contexts(handle, contexts)
             if not executions or not execution_lib.is_execution_successful(executions[0]):
-                # TFX only logs that a node's inputs cannot be resolved, and goes on.
-                raise PipelineStop(f'{self._node_id} did not run, because TFX could not find its inputs.')
+                # If a node's inputs cannot be resolved, TFX only logs it and goes on.
+                raise PipelineStop(f'{self._node_id} did not run, because TFX could not find its inputs. The log says '
+                                   'which.')
             events = [e for e in handle.store.get_events_by_execution_ids([executions[0].id])
                       if e.type == metadata_store_pb2.Event.OUTPUT]
             uris = {a.id: a.uri for a in handle.store.get_artifacts_by_id([e.artifact_id for e in events])}
@@ -74,10 +76,10 @@ class ObservedRunner(beam_dag_runner.BeamDagRunner):
 
 
 def run(pipeline, observer: Observer):
-    """Runs a tfx Pipeline in this process; raises what a component raises, as Beam passes it on."""
+    """Runs a TFX pipeline in this process. Raises what a component raises, as Beam passes it on."""
     global _observer
     _observer = observer
-    # Beam's orchestrating pipeline reads options from sys.argv, where ours are.
+    # The Beam pipeline that runs the components would read its options from sys.argv, which holds ours.
     arguments, sys.argv = sys.argv, sys.argv[:1]
     try:
         ObservedRunner().run(pipeline)

@@ -1,12 +1,12 @@
-"""create_pipeline: the only place where components are wired. Runners hold paths and nothing else.
+"""create_pipeline, the only place where components are wired. Runners only choose paths.
 
-A lane a task, then the join:
+One lane per task, then the join:
 
     MediaExampleGen, TaskSchemaGen -> StatisticsGen -> TaskValidator -> Transform  (each named <component>_<task>)
-    CoTrainer -> TaskEvaluator_<task> (against ServingBaseline), ServingCheck -> BlessingGate -> AtomicPusher -> Report
+    CoTrainer -> TaskEvaluator_<task> (against ServingBaseline), ServingCheck -> BlessingGate -> AtomicPusher, Report
 
-Every exec property is a function of config, data, code and what is being served, so TFX's cache re-runs exactly what
-one of these touches.
+Every exec property follows from the config, the data, the code and what is being served. So when one of these changes,
+TFX's cache re-runs exactly what it affects.
 """
 
 import dataclasses
@@ -32,33 +32,34 @@ from model_code.data import Data
 from model_code.modalities import Modality, get_modality
 from model_code.serialization import to_json
 from model_code.tasks import Checks, Mixture, Task
-from pipeline.checks import Facts
+from pipeline.checks import DataSummary
 from pipeline.config import PipelineConfig
 from pipeline.fingerprints import component_version
 
-# Named explicitly, because Beam's default runner differs with its version and with what the network can reach.
+# Beam's default runner depends on its version and on what the network can reach, so it is named here.
 LOCAL_BEAM = ('--runner=DirectRunner', '--direct_running_mode=in_memory')
 # Without an option that says where remote workers get TFX from, TFX packs its own sources into a temporary sdist for
-# every Beam component: 4 s and a folder left in /tmp each time. DirectRunner has no remote worker and ignores this one.
+# every Beam component, which takes 4 s and leaves a folder in /tmp. DirectRunner has no remote workers and ignores this
+# option.
 NO_PACKAGING = '--sdk_container_image=none'
 
 
-def create_pipeline(config: PipelineConfig, facts: Facts, *, pipeline_root: str, serving_dir: str,
+def create_pipeline(config: PipelineConfig, data: DataSummary, *, pipeline_root: str, serving_dir: str,
                     baseline_version: str, push_nonce: str, run_key: str,
                     metadata_connection_config=None) -> tfx_pipeline.Pipeline:
     """The pipeline of one config.
 
-    facts: checks.check(config), or checks.check_without_data(config) for compiling.
-    pipeline_root: where artifacts go. serving_dir: where AtomicPusher puts version directories.
-    baseline_version: the version in serving_dir that the new model is compared with; '' for none, 'newest' to look
-      when the pipeline runs.
-    push_nonce: a value that differs where an unchanged pusher must run again (see local_runner.baseline).
-    run_key: fingerprints.run_key; goes to the pushed model's card.
+    data: checks.check(config), or checks.check_without_data(config) for compiling.
+    pipeline_root: the folder for artifacts. serving_dir: the folder in which AtomicPusher puts version directories.
+    baseline_version: the version in serving_dir that the new model is compared with; '' for none, 'newest' for the
+      newest when the pipeline runs.
+    push_nonce: another value makes the pusher run again although nothing else changed (see local_runner.baseline).
+    run_key: fingerprints.run_key; it goes into the pushed model's card.
     """
-    # Of each mixture only what the component uses: what it does not use must not run it again.
+    # Each component gets only those parts of the mixture that it uses, so that other parts do not re-run it.
     trained = to_json(trained_tasks(config.mixture))
     evaluated = to_json(dataclasses.replace(config.mixture, tasks=tuple(map(_without_checks, config.mixture.tasks))))
-    lanes = {task.name: _lane(task, config, facts) for task in config.mixture.tasks}
+    lanes = {task.name: _lane(task, config, data) for task in config.mixture.tasks}
     examples = {name: lane['MediaExampleGen'].outputs['examples'] for name, lane in lanes.items()}
 
     trainer = CoTrainer(
@@ -66,12 +67,12 @@ def create_pipeline(config: PipelineConfig, facts: Facts, *, pipeline_root: str,
         training=to_json(config.training),
         examples={name: lane['Transform'].outputs['transformed_examples'] for name, lane in lanes.items()},
         transform_graphs={name: lane['Transform'].outputs['transform_graph'] for name, lane in lanes.items()},
-        card=_card(config, facts), code_version=component_version('CoTrainer'))
+        card=_card(config, data), code_version=component_version('CoTrainer'))
     baseline = ServingBaseline(
         serving_dir=serving_dir, version=baseline_version, code_version=component_version('ServingBaseline'))
     evaluators = {
         task.name: TaskEvaluator(
-            task=to_json(_without_checks(task)), classes=json.dumps(facts.classes[task.name]),
+            task=to_json(_without_checks(task)), classes=json.dumps(data.classes[task.name]),
             examples=examples[task.name], model=trainer.outputs['model'], baseline_model=baseline.outputs['model'],
             code_version=component_version('TaskEvaluator')).with_id(node_id('TaskEvaluator', task.name))
         for task in config.mixture.tasks}
@@ -108,17 +109,17 @@ def create_pipeline(config: PipelineConfig, facts: Facts, *, pipeline_root: str,
 
 
 def node_id(component: str, task: str) -> str:
-    """The id of a task's component. An underscore, because Kubeflow's names may have no dot."""
+    """The id of a task's component. It has an underscore because Kubeflow's names may not have a dot."""
     return f'{component}_{task}'
 
 
 def pipeline_name(config: PipelineConfig) -> str:
-    """Kubeflow's names are lower-case letters, digits and hyphens."""
+    """The pipeline's name: lower-case letters, digits and hyphens, as Kubeflow requires."""
     return 'polyvit-' + config.name.lower().replace('_', '-')
 
 
 def beam_args(config: PipelineConfig) -> list[str]:
-    """The options of the components' Beam pipelines: the config's, else this process."""
+    """The options of the components' Beam pipelines: those of the config; without any, Beam runs in this process."""
     arguments = list(config.beam_args or LOCAL_BEAM)
     packaging = ('--sdk_container_image', '--extra_package', '--setup_file', '--requirements_file')
     if '--runner=DirectRunner' in arguments and not any(a.startswith(packaging) for a in arguments):
@@ -131,9 +132,9 @@ def new_nonce() -> str:
 
 
 def trained_tasks(mixture: Mixture) -> Mixture:
-    """The mixture as the trainer sees it: of a task's data only what its labels are, no checks, no gate.
+    """The mixture for the trainer: of the data only the kind of label, and neither checks nor gate.
 
-    Else another floor, or another limit on a file's size, would train anew.
+    Otherwise another floor, or another limit on file sizes, would re-train.
     """
     return dataclasses.replace(mixture, tasks=tuple(
         Task(t.name, t.modality, recipe=t.recipe,
@@ -145,26 +146,26 @@ def _without_checks(task: Task) -> Task:
 
 
 def reader_spec(modality: Modality, spec):
-    """The modality's input with only what its reader looks at (a video's frame rate and short side).
+    """The modality's input with only those fields that its reader uses, such as a video's frame rate and short side.
 
-    So that another patch or resolution of the model does not ingest all media anew.
+    Otherwise another patch size or resolution of the model would re-read all media.
     """
     return modality.input_class(**{name: getattr(spec, name) for name in modality.reader_fields})
 
 
-def _lane(task: Task, config: PipelineConfig, facts: Facts) -> dict:
+def _lane(task: Task, config: PipelineConfig, data: DataSummary) -> dict:
     """One task's components, by component name."""
     modality, spec = get_modality(task.modality), config.model.input(task.modality)
     source = to_json(task.source)
 
     generator = MediaExampleGen(
         source=source, spec=to_json(reader_spec(modality, spec)),
-        media_fingerprint=facts.fingerprints[task.name], code_version=component_version('MediaExampleGen'))
-    classes = json.dumps(facts.classes[task.name])
+        media_fingerprint=data.fingerprints[task.name], code_version=component_version('MediaExampleGen'))
+    classes = json.dumps(data.classes[task.name])
     schema = TaskSchemaGen(source=source, classes=classes, code_version=component_version('TaskSchemaGen'))
-    # With the schema media counts as bytes; without it TFDV would count its most frequent values as words.
+    # The schema says that media are bytes; without it TFDV would count their most frequent values as words.
     statistics = StatisticsGen(examples=generator.outputs['examples'], schema=schema.outputs['schema'])
-    # The stock component takes no code version, but the cache compares all that is in its properties.
+    # The stock component has no parameter for it, but the cache compares everything in its properties.
     statistics.exec_properties['code_version'] = component_version('StatisticsGen')
     validator = TaskValidator(
         source=source, checks=to_json(task.checks), statistics=statistics.outputs['statistics'],
@@ -176,7 +177,7 @@ def _lane(task: Task, config: PipelineConfig, facts: Facts) -> dict:
         custom_config={'source': source, 'spec': to_json(spec), 'classes': classes,
                        'code_version': component_version('Transform')},
         disable_statistics=True)
-    # No artifact flows from one to the other; an anomaly must stop the lane all the same.
+    # No artifact goes from the validator to Transform, but an anomaly must stop the lane.
     transform.add_upstream_node(validator)
     lane = {'MediaExampleGen': generator, 'StatisticsGen': statistics, 'TaskSchemaGen': schema,
             'TaskValidator': validator, 'Transform': transform}
@@ -185,14 +186,14 @@ def _lane(task: Task, config: PipelineConfig, facts: Facts) -> dict:
     return lane
 
 
-def _card(config: PipelineConfig, facts: Facts) -> str:
-    """What the model card says of the model's origin, as JSON.
+def _card(config: PipelineConfig, data: DataSummary) -> str:
+    """What the model card says about where the model came from, as JSON.
 
-    Only what the trainer is given anyway: more (the run key, say) would re-train the same model for a changed report.
+    Only what the trainer gets anyway. With more, such as the run key, a changed report would re-train the same model.
     """
     return json.dumps({
         'name': config.name,
-        'media_fingerprints': facts.fingerprints,
+        'media_fingerprints': data.fingerprints,
         'model': dataclasses.asdict(config.model),
         'training': dataclasses.asdict(config.training),
         'code_version': component_version('CoTrainer'),

@@ -1,8 +1,8 @@
-"""What a config costs, before anything runs: tokens, parameters, FLOPs, steps, storage, hours. No TensorFlow here.
+"""`polyvit plan`: what a config costs in tokens, parameters, FLOPs, steps, storage and hours. Without TensorFlow.
 
-The counts follow docs/model.md: biases everywhere, a class token and learned positions per tokenizer, one encoder, the
-dense layers of a head. A multiplication with an addition is 2 FLOPs; a training step is 3 forward passes (forward, and
-twice that backward).
+The model is that of docs/model.md: biases everywhere, a class token and learned positions per tokenizer, one encoder,
+the dense layers of a head. A multiply-add is 2 FLOPs. A training step is as much as 3 forward passes: one forward, and
+twice as much backward.
 """
 
 import dataclasses
@@ -15,17 +15,17 @@ from humanize import metric, naturalsize
 from model_code import modalities, words
 from model_code.errors import ConfigError
 
-# Sustained FLOP/s of two CPU cores, which demo configs train on.
+# Sustained FLOP/s of two CPU cores, for small configs.
 CPU_RATE = 0.05e12
-# Copies of the parameters, in float32, that a checkpoint holds beside the parameters: 1 for these, 2 for the others.
+# Optimisers of which a checkpoint holds one more float32 copy of the parameters; of all others it holds two.
 ONE_SLOT = ('momentum', 'SGD', 'Adafactor', 'Adagrad', 'Lion', 'RMSprop')
 
 
 @dataclasses.dataclass(frozen=True)
 class Accelerators:
-    """What the plan's hours assume: `count` devices of a peak of `flops` FLOP/s, each used to the share `utilisation`.
+    """What the plan's hours assume: `count` devices with a peak of `flops` FLOP/s, of which training reaches a share.
 
-    The default is an assumption, not a measurement: one NVIDIA A100's bfloat16 peak, a good third of it used.
+    The defaults are assumptions, not measurements: the bfloat16 peak of one NVIDIA A100, and about a third of it.
     """
     flops: float = 312e12
     utilisation: float = 0.35
@@ -35,39 +35,39 @@ class Accelerators:
         if not 0 < self.flops < math.inf:
             raise ConfigError(f'--flops is {self.flops}; it must be the FLOP/s of one accelerator, such as 312e12.')
         if not 0 < self.utilisation <= 1:
-            raise ConfigError(f'--utilisation is {self.utilisation}; it must be above 0 and at most 1.')
+            raise ConfigError(f'--utilisation is {self.utilisation}; it must be over 0 and at most 1.')
         if self.count < 1:
             raise ConfigError(f'--accelerators is {self.count}; it must be at least 1.')
 
     @property
     def rate(self) -> float:
-        """Sustained FLOP/s of all together."""
+        """Sustained FLOP/s of all devices together."""
         return self.flops * self.utilisation * self.count
 
 
 def block_parameters(model) -> int:
-    """A pre-norm block: 2 LayerNorms, 4 attention projections, 2 MLP layers."""
+    """The parameters of a pre-norm block: 2 LayerNorms, 4 attention projections, 2 MLP layers."""
     width, hidden = model.width, model.mlp_width
     return 2 * 2 * width + 4 * (width * width + width) + (width * hidden + hidden) + (hidden * width + width)
 
 
 def shared_parameters(model) -> int:
-    """The blocks that all modalities share, and the final LayerNorm."""
+    """The parameters of the blocks that all modalities share, and of the final LayerNorm."""
     return (model.layers - model.modality_layers) * block_parameters(model) + 2 * model.width
 
 
 def tokens(spec) -> int:
-    """Patches and the class token."""
+    """How many tokens an example has: its patches and the class token."""
     return math.prod(spec.grid) + 1
 
 
 def tokenizer_parameters(width: int, spec) -> int:
-    """Convolution with bias, class token, position embedding."""
+    """The parameters of the convolution with bias, the class token and the position embedding."""
     return (_patch_values(spec) + 1) * width + width + tokens(spec) * width
 
 
 def _patch_values(spec) -> int:
-    """Numbers in one patch, all channels."""
+    """How many numbers a patch has, over all channels."""
     return math.prod(spec.patch) * spec.shape[-1]
 
 
@@ -82,7 +82,7 @@ def head_parameters(model, task, classes: int) -> int:
 
 
 def forward_flops(model, task, classes: int) -> int:
-    """FLOPs of one example through tokenizer, encoder and head: matrix products only, the rest is below a percent."""
+    """FLOPs of one example through tokenizer, encoder and head. Only matrix products; the rest is under one percent."""
     spec = model.input(task.modality)
     count, width = tokens(spec), model.width
     tokenizer = 2 * math.prod(spec.grid) * _patch_values(spec) * width
@@ -93,20 +93,21 @@ def forward_flops(model, task, classes: int) -> int:
 
 
 def task_steps(mixture) -> list[int]:
-    """How many steps train each task (uniform sampling: how many on average)."""
-    total, n = mixture.total_steps, len(mixture.tasks)
+    """How many steps train each task. With the schedule 'uniform' this is random, and it is the mean."""
+    total, count = mixture.total_steps, len(mixture.tasks)
     if mixture.schedule == 'accumulated':
-        return [total] * n
+        return [total] * count
     if mixture.schedule == 'alternating':
-        return [total // n + (i < total % n) for i in range(n)]
+        each, left = divmod(total, count)
+        return [each + 1] * left + [each] * (count - left)
     if mixture.schedule == 'uniform':
-        return [round(total / n)] * n
-    return [t.recipe.steps for t in mixture.tasks]
+        return [round(total / count)] * count
+    return [task.recipe.steps for task in mixture.tasks]
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskPlan:
-    """One task's row. share: of all tasks' steps. epochs is 0 where the number of examples is not known."""
+    """One task's row. share: of the steps of all tasks. epochs: 0 if the number of examples is unknown."""
     name: str
     modality: str
     classes: int
@@ -122,11 +123,11 @@ class TaskPlan:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The whole mixture. Parameters are counts, storage is bytes, hours are for training.
+    """The plan of a mixture. Sizes are in bytes; the hours are those of training alone.
 
-    modality_layer_parameters: of one modality's own blocks. separate_parameters: of a model for each task, with its
-    tokenizer and head; ratio: how many times total_parameters that is. plain_vit_*: the same with each counted as the
-    plain ViT of this size: 224 pixels, patches of 16, no head.
+    modality_layer_parameters: those of one modality's own blocks. separate_parameters: those of one model per task,
+    each with its own encoder, tokenizer and head. ratio: separate_parameters / total_parameters. plain_vit_*: the same
+    if each such model is counted as a plain ViT of this size (224 pixels, patches of 16, no head).
     """
     config: str
     tasks: tuple[TaskPlan, ...]
@@ -150,16 +151,16 @@ class Plan:
     hours_accelerators: float
 
 
-def make_plan(config, facts=None, media_bytes: int | None = None, accelerators: Accelerators = Accelerators()) -> Plan:
-    """The Plan of a PipelineConfig. `facts` (checks.Facts) fills in what the tasks leave to their data."""
+def make_plan(config, data=None, media_bytes: int | None = None, accelerators: Accelerators = Accelerators()) -> Plan:
+    """The Plan of a PipelineConfig. `data` (checks.DataSummary) tells classes and examples that the config does not."""
     model, mixture = config.model, config.mixture
     steps = task_steps(mixture)
     rows, heads = [], {}
     for task, count in zip(mixture.tasks, steps, strict=True):
         batch_size = task.recipe.batch_size
-        known = facts.classes.get(task.name, ()) if facts else ()
-        classes = task.data.num_classes or len(task.data.classes) or len(known)
-        examples = task.data.num_train_examples or (facts.counts.get(task.name, {}).get('train', 0) if facts else 0)
+        labels = data.classes.get(task.name, ()) if data else ()
+        classes = task.data.num_classes or len(task.data.classes) or len(labels)
+        examples = task.data.num_train_examples or (data.counts.get(task.name, {}).get('train', 0) if data else 0)
         step = 3.0 * batch_size * forward_flops(model, task, classes)
         rows.append(TaskPlan(
             task.name, task.modality, classes, tokens(model.input(task.modality)), examples, batch_size, count,
@@ -188,34 +189,36 @@ def render(plan: Plan) -> str:
              f'{"task":<18}{"modality":<10}{"classes":>8}{"tokens":>8}{"examples":>10}{"batch":>7}{"steps":>9}'
              f'{"share":>7}{"epochs":>8}{"FLOPs/step":>12}{"FLOPs":>10}']
     for r in plan.tasks:
-        lines.append(f'{r.name:<18}{r.modality:<10}{r.classes or "?":>8}{r.tokens:>8,}{r.examples or "?":>10}'
-                     f'{r.batch_size:>7}{r.steps:>9,}{r.share:>7.1%}{f"{r.epochs:.1f}" if r.epochs else "?":>8}'
-                     f'{metric(r.step_flops):>12}{metric(r.total_flops):>10}')
-    if any(not r.classes for r in plan.tasks):
-        lines.append('? is known when the data are there; heads are counted without these classes.')
+        classes, examples, epochs = (f'{number:{form}}' if number else '?' for number, form in (
+            (r.classes, ','), (r.examples, ','), (r.epochs, '.1f')))
+        lines.append(f'{r.name:<18}{r.modality:<10}{classes:>8}{r.tokens:>8,}{examples:>10}{r.batch_size:>7,}'
+                     f'{r.steps:>9,}{r.share:>7.1%}{epochs:>8}{metric(r.step_flops):>12}{metric(r.total_flops):>10}')
+    if any(not r.classes or not r.examples for r in plan.tasks):
+        lines.append('? depends on data that are out of reach from here. Heads are counted without unknown classes.')
     tokenizers = ', '.join(f'{name} {count:,}' for name, count in plan.tokenizer_parameters.items())
     heads = ', '.join(f'{name} {count:,}' for name, count in plan.head_parameters.items())
     own = plan.modality_layer_parameters
-    a = plan.accelerators
+    assumed = plan.accelerators
     lines += [
         '', f'Parameters        {plan.total_parameters:,} in one model',
         f'  shared encoder  {plan.shared_parameters:,}',
         *([f'  own layers      {own:,} for each of {len(plan.tokenizer_parameters)} modalities'] if own else []),
         f'  tokenizers      {tokenizers}',
         f'  heads           {heads}',
-        f'  separately      {plan.separate_parameters:,} in {len(plan.tasks)} single-task models: '
-        f'{plan.ratio:.2f} times as many ({plan.plain_vit_ratio:.2f} times, if each is counted as a plain ViT of 224 '
+        f'  separately      {plan.separate_parameters:,} in {words.count(len(plan.tasks), "single-task model")}: '
+        f'{plan.ratio:.2f} times as many ({plan.plain_vit_ratio:.2f} times if each is counted as a plain ViT of 224 '
         'pixels without a head)',
-        f'Steps             {plan.total_steps:,}, of them {plan.warmup_steps:,} warm-up',
+        f'Steps             {plan.total_steps:,}, {plan.warmup_steps:,} of them warm-up',
         f'FLOPs             {metric(plan.total_flops)} in training',
         f'Storage           model {naturalsize(plan.model_bytes)}, each checkpoint '
         f'{naturalsize(plan.checkpoint_bytes)}, '
-        + ('media not in reach' if plan.media_bytes is None else
-           f'media {naturalsize(plan.media_bytes)}, and about as much again for the examples of each lane'),
-        f'Time              {words.duration(3600 * plan.hours_accelerators)} on {words.count(a.count, "accelerator")}, '
-        f'{words.duration(3600 * plan.hours_cpu)} on two CPU cores',
-        f'                  (training alone; assumes {metric(a.flops, "FLOP/s")} an accelerator at a utilisation of '
-        f'{a.utilisation:g}, and a sustained {metric(CPU_RATE, "FLOP/s")} of two cores; '
-        'change it by --flops, --utilisation, --accelerators)']
+        + ('media out of reach' if plan.media_bytes is None else
+           f'media {naturalsize(plan.media_bytes)} and about as much again for their examples'),
+        f'Time              {words.duration(3600 * plan.hours_accelerators)} on '
+        f'{words.count(assumed.count, "accelerator")}, {words.duration(3600 * plan.hours_cpu)} on two CPU cores, '
+        'for training alone',
+        f'                  This assumes {metric(assumed.flops, "FLOP/s")} per accelerator, of which training reaches '
+        f'{100 * assumed.utilisation:g}% (--flops, --utilisation, --accelerators), and {metric(CPU_RATE, "FLOP/s")} on '
+        'two CPU cores.']
     wrap = textwrap.TextWrapper(width=118, subsequent_indent=' ' * 18, break_on_hyphens=False)
     return '\n'.join(wrap.fill(line) if len(line) > 118 else line for line in lines)

@@ -1,4 +1,4 @@
-"""What a person reads at the end of a run: verdicts, decision, places, next commands. Plain strings in and out."""
+"""What a run prints at its end: the table of tasks, the gate's decision, paths, the next commands. Only strings."""
 
 import os
 import shutil
@@ -6,31 +6,31 @@ import sys
 
 
 def command() -> str:
-    """How this person types `polyvit`: the bare word where their shell finds it, else the path they used."""
+    """What to type for `polyvit`: the bare word if the shell finds it, otherwise as this process was started."""
     if shutil.which('polyvit'):
         return 'polyvit'
     return 'python -m polyvit' if sys.argv[0].endswith('.py') else os.path.relpath(sys.argv[0])
 
 
 def short(path) -> str:
-    """The path relative to where the person is, if that is shorter."""
+    """The path relative to the current directory, if that is shorter."""
     relative = os.path.relpath(path)
     return relative if len(relative) < len(str(path)) else str(path)
 
 
 def task_rows(decision: dict) -> list[str]:
-    """A line a task of the gate's decision.json: metrics, floor, the model being served, change, verdict."""
+    """A heading and one line per task of the gate's decision.json: metrics, floor, baseline, change, verdict."""
     lines = [f'{"task":<18}{"metrics":<52}{"floor":>8}{"serving":>9}{"change":>9}  verdict']
     for task in decision['tasks']:
         primary = task['primary_metric']
         metrics = dict(task['metrics'])
         names = [primary] + sorted(m for m in metrics if m not in (primary, 'example_count'))
         text = ', '.join(f'{_label(name)} {metrics[name]:.3f}' for name in names if metrics.get(name) is not None)
-        before = (task.get('baseline_metrics') or {}).get(primary)
+        served = (task.get('baseline_metrics') or {}).get(primary)
         change = task.get('change')
         lines.append(f'{task["name"]:<18}{text:<52}{task["floor"]:>8.3f}'
-                     f'{"-" if before is None else f"{before:.3f}":>9}{"-" if change is None else f"{change:+.3f}":>9}'
-                     f'  {"passed" if task["blessed"] else "refused"}')
+                     f'{"-" if served is None else f"{served:.3f}":>9}{"-" if change is None else f"{change:+.3f}":>9}'
+                     f'  {"passed" if task["blessed"] else "rejected"}')
     return lines
 
 
@@ -40,34 +40,34 @@ def _label(metric: str) -> str:
 
 
 def decision_lines(decision: dict, version: str, pushed_now: bool) -> list[str]:
-    """The gate's verdict in words, with its reasons. version: the newest in the serving directory, '' for none."""
+    """The gate's decision in sentences, with its reasons. version: the newest in the serving directory, '' for none."""
     if decision['blessed']:
         if pushed_now:
-            return [f'The gate accepted the model: it is version {version}.']
-        return [f'Nothing changed since the last run: version {version} stays, every step came from the cache.']
-    lines = ['The gate refused the model; nothing was pushed.']
+            return [f'The gate accepted the model: it is now version {version}.']
+        return [f'Nothing changed since the last run: version {version} stays.']
+    lines = ['The gate rejected the model; nothing was pushed.']
     lines += [f'  - {reason}' for reason in decision['reasons']]
-    lines.append(f'Version {version} stays in service.' if version else 'There is no version in service yet.')
+    lines.append(f'Version {version} is still being served.' if version else 'No version is being served yet.')
     return lines
 
 
-def place_lines(places: dict[str, str]) -> list[str]:
-    width = max(map(len, places)) + 2
-    return [f'{name:<{width}}{short(path)}' for name, path in places.items() if path]
+def path_lines(paths: dict[str, str]) -> list[str]:
+    """'name  path' for each path that is not ''."""
+    width = max(map(len, paths)) + 2
+    return [f'{name:<{width}}{short(path)}' for name, path in paths.items() if path]
 
 
 def next_lines(config, version: str, blessed: bool, report: str) -> list[str]:
-    """What to type next."""
+    """What to do next."""
     polyvit = command()
     lines = ['Next:']
     if version:
-        # Not the first task's name alone: a file of that task, which the person knows better than we.
         task = config.mixture.tasks[0]
         lines += [f'  {polyvit} serve {short(config.serving_dir)}',
                   f'  {polyvit} predict {task.name} FILE --model {short(config.serving_dir)}']
     if not blessed:
-        lines.append(f'  mend what the reasons name (the task\'s data, steps, floor or max_drop), then: '
-                     f'{polyvit} run {config.name}')
+        lines.append("  fix what the reasons name (a task's data, steps, floor or max_drop), then run the same command "
+                     'again')
     if report:
         lines.append(f'  open {short(report)} in a browser')
     return lines

@@ -1,4 +1,4 @@
-"""The terminal of a run: lines for a person on the screen, all other output of the process in a log file."""
+"""The terminal of a run: its own lines on the screen, all other output of the process in a log file."""
 
 import contextlib
 import logging
@@ -16,10 +16,10 @@ from model_code.logger import logger
 
 
 class Screen:
-    """Lines for a person: a component's name when it starts, its time when it ends, messages between.
+    """Prints each component's name when it starts, its time when it finishes, and messages in between.
 
-    On a terminal the running component is a spinner with its time; elsewhere it is a line, and a sign of life follows
-    every 30 seconds without news. Called from several threads.
+    On a terminal the running component has a spinner and its time so far. Elsewhere a line says that it is still
+    running, whenever nothing was printed for QUIET_SECONDS. Several threads may call it.
     """
     QUIET_SECONDS = 30
 
@@ -30,25 +30,26 @@ class Screen:
         self._lock = threading.RLock()
         self._status = None
         self._open_line = False
-        self._running, self._since, self._news = '', 0.0, 0.0
-        self._end = threading.Event()
+        self._running, self._started, self._last_print = '', 0.0, 0.0
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._heartbeat, daemon=True)
         self._thread.start()
 
     def set_total(self, total: int):
+        """From now on components are numbered, from 1 to `total`."""
         self._total, self._count = total, 0
 
     def print(self, text: str = ''):
         with self._lock:
             self._close_line()
             self._console.print(text)
-            self._news = time.monotonic()
+            self._last_print = time.monotonic()
 
     def start(self, node: str):
         with self._lock:
             self._count += 1
-            self._running, self._since = self._title(node), time.monotonic()
-            self._news = self._since
+            self._running = self._title(node)
+            self._started = self._last_print = time.monotonic()
             if self._console.is_terminal:
                 self._status = self._console.status(Text(self._running))  # a plain string would be read as markup
                 self._status.start()
@@ -66,7 +67,7 @@ class Screen:
             self._file.flush()
 
     def close(self):
-        self._end.set()
+        self._closed.set()
         self._thread.join()
         with self._lock:
             self._stop_spinner()
@@ -89,22 +90,19 @@ class Screen:
             self._open_line = False
 
     def _heartbeat(self):
-        while not self._end.wait(1):
+        while not self._closed.wait(1):
             with self._lock:
                 if not self._running:
                     continue
-                seconds = time.monotonic() - self._since
+                seconds = time.monotonic() - self._started
                 if self._status:
                     self._status.update(Text(f'{self._running}{words.duration(seconds)}'))
-                elif time.monotonic() - self._news >= self.QUIET_SECONDS:
+                elif time.monotonic() - self._last_print >= self.QUIET_SECONDS:
                     self.print(f'        still running, {words.duration(seconds)}')
 
 
 class _ScreenHandler(logging.Handler):
-    """Prints log records indented below their component.
-
-    Paths below the current directory are shown relative to it, as everywhere on the screen.
-    """
+    """Prints log records, indented below their component. Paths under the current directory are shortened."""
 
     def __init__(self, screen: Screen):
         super().__init__(logging.INFO)
@@ -117,7 +115,7 @@ class _ScreenHandler(logging.Handler):
 
 @contextlib.contextmanager
 def messages_on(screen: Screen):
-    """Shows the messages of model_code.logger on the screen."""
+    """Prints the messages of model_code.logger to the screen."""
     handler = _ScreenHandler(screen)
     level = logger.level
     logger.addHandler(handler)
@@ -131,9 +129,10 @@ def messages_on(screen: Screen):
 
 @contextlib.contextmanager
 def quiet(log_path: pathlib.Path):
-    """Sends all that is written to the file descriptors 1 and 2 to a log file; yields the real standard output.
+    """Redirects standard output and error to a log file; yields a file that writes to the real standard output.
 
-    The descriptors, not sys.stdout: TensorFlow, gRPC and absl's C++ halves write to them past Python.
+    It redirects file descriptors 1 and 2, not only sys.stdout and sys.stderr, because the C++ code of TensorFlow, gRPC
+    and absl writes to the descriptors.
     """
     log_path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
@@ -143,7 +142,7 @@ def quiet(log_path: pathlib.Path):
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
-    # A Python stream of its own, because sys.stdout may be a test's, or block-buffered.
+    # A new Python stream, because sys.stdout may be replaced by a test, or be block-buffered.
     stream = open(log_path, 'a', buffering=1, errors='replace')
     streams = sys.stdout, sys.stderr
     sys.stdout = sys.stderr = stream

@@ -1,4 +1,4 @@
-"""Three modalities, made on the spot: handwritten digits, moving digits, synthesised sounds.
+"""Three small tasks of three modalities, made without a download: handwritten digits, moving digits, sounds.
 
 Command: make demo (or: polyvit data demo runs/demo/media; polyvit run demo).
 """

@@ -1,14 +1,17 @@
-"""The nine data sets of PolyViT (TMLR 2023, arXiv 2111.12993), table 9 of its appendix, as one co-training run.
+"""The nine data sets of PolyViT (TMLR 2023, arXiv 2111.12993, table 9 of the appendix), trained together.
 
-Command: polyvit plan nine; polyvit compile nine -o nine.yaml; with the data sets under $POLYVIT_DATA/<task>, as
-published (docs/your_data.md says which files): polyvit run nine (on accelerators: see the plan's hours).
-Cost: 417,920 optimiser steps of a ViT-B; `polyvit plan nine` counts the FLOPs.
-Start: $POLYVIT_VIT, a ViT-B/16's .npz (ImageNet-21k's, docs/recipes.md); without it the weights start at random.
-Result, as published (its table 2): one model with 8.3 times fewer parameters than nine single-task models, better on
-two of the nine and near on the rest. Not run by us. (The plan counts 8.43; docs/recipes.md says why.)
+Commands: polyvit plan nine; polyvit compile nine -o nine.yaml; polyvit run nine, with the data sets as published under
+$POLYVIT_DATA/<task> (docs/your_data.md lists their files).
+Cost: 417,920 optimiser steps of a ViT-B, for accelerators; `polyvit plan nine` counts FLOPs and hours.
+Start: $POLYVIT_VIT, the .npz file of a ViT-B/16 trained on ImageNet-21k (docs/recipes.md). Without it the weights start
+at random.
+Result, as published (table 2 of the paper): one model with 8.3 times fewer parameters than nine single-task models,
+better than them on two of the nine data sets and close on the others. We have not run it. (The plan counts 8.43 times;
+docs/recipes.md says why.)
 
-Not as the paper has it: a training clip's 32 frames lie evenly over a random half to all of the clip (the paper's over
-64 successive frames), and a test example is seen once (the paper averages 8 clips of a video, 4 of a sound).
+Differences from the paper: the 32 frames of a training clip are spread evenly over a random half to all of the clip
+(paper: over 64 successive frames), and a test example is seen once (paper: the average of 8 clips of a video, 4 of a
+sound).
 """
 
 import os
@@ -29,7 +32,7 @@ from polyvit import (
 
 
 def epochs(count: float, examples: int, batch_size: int) -> int:
-    """Steps of `count` epochs; an epoch is its whole batches, the remainder is left out (as the reference does)."""
+    """The steps of `count` epochs. An epoch has only whole batches; the rest is left out, as in the reference code."""
     return int(count * (examples // batch_size))
 
 
@@ -54,15 +57,15 @@ def get_config() -> PipelineConfig:
                     zero_init_head=True, **sound, **kwargs)
 
     tasks = (
-        # ImageNet is trained with the sigmoid (multi-label) loss, as its ViT recipe does.
+        # ImageNet is trained with the sigmoid (multi-label) loss, as in the recipe of ViT.
         task('imagenet', 'image', 1000, 1_281_167, 0.03, 512, 20_000, dict(format='imagenet', label_kind='multi')),
         task('cifar10', 'image', 10, 49_000, 0.03, 512, 10_000, dict(format='cifar10')),
         task('cifar100', 'image', 100, 49_000, 0.03, 512, 10_000, dict(format='cifar100')),
         task('oxford_iiit_pet', 'image', 37, 3_312, 0.03, 512, 500,
              dict(format='pets', manifest=('annotations/trainval.txt', 'annotations/test.txt'))),
-        # Published without a split; 18,900 of 31,500 are six in ten.
+        # Published without a split; 18,900 of its 31,500 images are for training.
         task('resisc45', 'image', 45, 18_900, 0.1, 512, 2_500, dict(format='folders', eval_share=0.4)),
-        # Of the clips that YouTube had, more are gone every year: how many may be is a guess.
+        # Clips disappear from YouTube every year. How many may be missing is a guess.
         epoch_task('kinetics400', 'video', 400, 214_834, 0.1, 30,
                    dict(format='kinetics', manifest=('annotations/train.csv', 'annotations/val.csv')),
                    max_missing_share=0.25),
@@ -83,7 +86,7 @@ def get_config() -> PipelineConfig:
         model=preset(
             'B',
             image=ImageInput(height=384, width=384, patch=(16, 16)),
-            # Three channels: the tokenizer starts from a ViT's, so the spectrogram is repeated.
+            # Three channels, each with the same spectrogram, because the tokenizer starts from that of a ViT.
             audio=AudioInput(frames=800, mel_bins=128, patch=(16, 16), channels=3),
             video=VideoInput(frames=32, height=224, width=224, patch=(4, 16, 16), frame_rate=12.5, short_side=256),
         ),

@@ -32,4 +32,4 @@ def test_several_processes_find_what_one_finds(tmp_path):
     assert three == one
     assert [line['path'] for line in one['rejected_lines']] == [f'train/b/{n}.png' for n in ('003', '301', '599')]
     assert one['duplicates']['count'] == 8 and one['total'] == 600 and not one['ok']
-    assert said == [('shapes', 256, 600), ('shapes', 512, 600), ('shapes', 600, 600)]
+    assert said == [('shapes', 0, 600), ('shapes', 256, 600), ('shapes', 512, 600), ('shapes', 600, 600)]

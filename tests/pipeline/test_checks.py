@@ -1,4 +1,4 @@
-"""Checks before a run: what the names of the media alone tell."""
+"""Checks before a run: what the names of the media alone show, and how batches divide."""
 
 import dataclasses
 import json
@@ -12,8 +12,10 @@ from pipeline.config import load_config
 from tests import testing
 
 
-def _check(task):
-    return checks._data_facts(task)
+def _check(task) -> checks.DataSummary:
+    data = checks.DataSummary({}, {}, {})
+    checks._add_task(data, task)
+    return data
 
 
 def test_too_many_unusable_rows_stop_before_anything_is_read(tmp_path):
@@ -25,12 +27,12 @@ def test_too_many_unusable_rows_stop_before_anything_is_read(tmp_path):
     assert '/09.wav' in str(error.value) and '/10.wav' not in str(error.value)
 
 
-def test_labels_written_in_two_ways_and_small_classes_are_said_at_once(tmp_path, caplog):
+def test_labels_spelled_in_two_ways_and_small_classes_are_reported_at_once(tmp_path, caplog):
     task = testing.image_task(tmp_path, min_class_examples=2)
     testing.write(tmp_path, 'train/Left/0.png', testing.image_bytes(seed=99))
     with caplog.at_level(logging.WARNING, 'polyvit'):
-        classes, _, _ = _check(task)
-    assert classes == ('Left', 'left', 'right')
+        data = _check(task)
+    assert data.classes == {'shapes': ('Left', 'left', 'right')} and data.counts == {'shapes': {'train': 9, 'eval': 4}}
     assert "'Left', 'left'" in caplog.text
     assert '1 classes with fewer than 2 train examples: Left (1)' in caplog.text
 
@@ -57,5 +59,5 @@ def test_batches_divide_over_the_workers(cluster, monkeypatch):
 @pytest.mark.parametrize('text', ['{', '[]', '{"cluster": []}', '{"cluster": {"worker": 2}}'])
 def test_a_wrong_tf_config(text, monkeypatch):
     monkeypatch.setenv('TF_CONFIG', text)
-    with pytest.raises(ConfigError, match='TF_CONFIG is not JSON as TensorFlow wants it'):
+    with pytest.raises(ConfigError, match='TF_CONFIG is not the JSON that TensorFlow expects'):
         checks.check_workers(_config(strategy='multi_worker'))

@@ -85,7 +85,8 @@ def test_the_script_is_the_command_and_no_package_has_its_name(tmp_path):
     folder = pathlib.Path(__file__).resolve().parents[2] / 'kubeflow'
     done = subprocess.run([sys.executable, folder / 'kubeflow_v2_runner.py', 'demo', '-o', 'demo.txt'], cwd=tmp_path,
                           env={**os.environ, 'PYTHONPATH': str(folder.parent)}, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.startswith('polyvit: demo.txt: the name of a compiled pipeline ends in')
+    assert done.returncode == 2
+    assert done.stderr.startswith('polyvit: demo.txt: the name of a compiled pipeline must end in')
     assert not (folder / '__init__.py').exists()
 
 
@@ -118,15 +119,15 @@ class TestWhatALaneDependsOn:
 
     def test_other_checks_run_the_validator_and_the_report_alone(self):
         from pipeline import pipeline as wiring
-        from pipeline.checks import Facts
+        from pipeline.checks import DataSummary
         config = load_config('demo')
         names = [t.name for t in config.mixture.tasks]
-        facts = Facts({name: ('a', 'b') for name in names}, {name: 'f' for name in names}, {})
+        data = DataSummary({name: ('a', 'b') for name in names}, {name: 'f' for name in names}, {})
 
         def properties(**changed):
             tasks = tuple(testing.changed(t, **changed) if t.name == 'digits' else t for t in config.mixture.tasks)
             made = wiring.create_pipeline(
-                dataclasses.replace(config, mixture=dataclasses.replace(config.mixture, tasks=tasks)), facts,
+                dataclasses.replace(config, mixture=dataclasses.replace(config.mixture, tasks=tasks)), data,
                 pipeline_root='/p', serving_dir='/s', baseline_version='', push_nonce='n', run_key='k')
             return {component.id: component.exec_properties for component in made.components}
         before, after = properties(), properties(max_rejected_share=0.5, allow_leaks=True)

@@ -30,7 +30,7 @@ def test_good_media(tmp_path, capsys):
     testing.image_task(tmp_path / 'media')
     code, text = _check(tmp_path, capsys)
     assert code == 0
-    assert '12 files: 8 train, 4 eval examples, 0 rejected; 2 classes of 4 to 4 train examples' in text
+    assert '  12 files: 8 train, 4 eval examples, 0 rejected\n  2 classes with 4 train examples each\n' in text
     assert 'ready to run' in text
 
 
@@ -55,4 +55,5 @@ def test_every_fault_is_named(tmp_path, capsys):
     assert task['contradictions'] == {'count': 1, 'first': [['train/left/z.png', 'train/right/z.png']]}
     code, text = _check(tmp_path, capsys)
     assert code == 1 and 'rejected, empty: 1' in text and 'ready to run' not in text
-    assert 'a run stops: Task shapes: 1 media are both in train and in eval' in text
+    assert '2 classes with 5 to 8 train examples each' in text
+    assert 'a run would stop: Task shapes: 1 media are both in train and in eval' in text

@@ -123,5 +123,5 @@ def test_parameters_are_those_of_the_model_as_it_is_built(modality_layers):
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, modality_layers=modality_layers))
     classes = {'digits': 10, 'sounds': 4, 'motion': 4}
     built = sum(v.shape.num_elements() for v in PolyViT(config.mixture, classes, config.model).trainable_variables)
-    facts = checks.Facts({name: ('c',) * count for name, count in classes.items()}, {}, {})
-    assert plan.make_plan(config, facts).total_parameters == built
+    data = checks.DataSummary({name: ('c',) * count for name, count in classes.items()}, {}, {})
+    assert plan.make_plan(config, data).total_parameters == built

@@ -53,5 +53,5 @@ def test_the_newest_run_is_read(tmp_path, monkeypatch):
 
 def test_a_run_without_a_report(tmp_path):
     _write(tmp_path)
-    with pytest.raises(ConfigError, match=f'did not reach its report; its log is {tmp_path}/run.log'):
+    with pytest.raises(ConfigError, match=f'ended before its report. Its log is {tmp_path}/run.log'):
         run_record.read(str(tmp_path))

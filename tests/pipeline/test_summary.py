@@ -10,11 +10,12 @@ DECISION = {
     'infra': {'blessed': True, 'reasons': []}}
 
 
-def test_summary_of_a_refusal():
+def test_summary_of_a_rejected_model():
     row = summary.task_rows(DECISION)[1]
-    assert row.split() == ['digits', 'accuracy', '0.500,', 'loss', '1.250', '0.700', '0.750', '-0.250', 'refused']
+    assert row.split() == ['digits', 'accuracy', '0.500,', 'loss', '1.250', '0.700', '0.750', '-0.250', 'rejected']
     lines = summary.decision_lines(DECISION, '3', pushed_now=False)
-    assert 'refused' in lines[0] and 'below its floor' in lines[1] and 'Version 3 stays' in lines[2]
+    assert lines[0].startswith('The gate rejected the model') and 'below its floor' in lines[1]
+    assert 'Version 3 is still being served' in lines[2]
 
 
 def test_summary_without_a_baseline():

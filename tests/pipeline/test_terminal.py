@@ -31,7 +31,7 @@ class TestScreen:
         for _ in range(100):
             if 'still running' in file.getvalue():
                 break
-            screen._end.wait(0.05)
+            screen._closed.wait(0.05)
         screen.close()
         assert 'still running' in file.getvalue()
 
