@@ -1,15 +1,26 @@
-# `make demo` turns images, videos and sounds into one served model. `make test` runs the tests.
+# `make demo` turns images, videos and sounds into one served model. `make check` runs the checks and the fast tests,
+# `make test` runs the checks and all tests.
 BIN := .venv/bin
 DEMO_ROOT ?= runs/demo
 BENCHMARKS ?= trace_step ingest input_pipeline step many_tasks
 
-.PHONY: demo test bench docs lock clean
+.PHONY: demo lint check test bench docs lock clean
 .DELETE_ON_ERROR:
 
 demo: .venv/ready
 	@$(BIN)/polyvit demo --root $(DEMO_ROOT)
 
-test: .venv/ready
+# Style, imports, types.
+lint: .venv/ready
+	@$(BIN)/ruff check -q .
+	@$(BIN)/lint-imports --no-cache --no-logo
+	@$(BIN)/basedpyright
+
+# The tests that need no pipeline.
+check: lint
+	@$(BIN)/python -m pytest -q -n 2 -m 'not slow' tests/polyvit tests/model_code tests/media tests/serving
+
+test: lint
 	@$(BIN)/python -m pytest -q tests
 
 # Runs every benchmark, even after one has missed its target.

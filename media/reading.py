@@ -1,7 +1,7 @@
 """From entries to examples: media is decoded, and what became of each entry is counted."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from media.entries import Entry
 from media.findings import Findings
@@ -10,7 +10,7 @@ from media.sandbox.parent import Decoded, Decoder
 from model_code.modalities import get_modality
 
 
-def decode(decoder: Decoder, entries: list[Entry], modality: str) -> Iterator[Decoded]:
+def decode(decoder: Decoder, entries: list[Entry], modality: str) -> Iterable[Decoded]:
     """One Decoded per entry, in their order; what TensorFlow could not decode in training is rejected (tf_check)."""
     return get_modality(modality).only_decodable(decoder.read(entries))
 

@@ -13,12 +13,11 @@ import pytest
 
 from tests import testing
 
+pytestmark = pytest.mark.e2e
+
 CONFIG = '''
-from model_code.data import Data
-from model_code.modalities import AudioInput, ImageInput, VideoInput
-from model_code.settings import ModelConfig, TrainingConfig
-from model_code.tasks import Gate, Mixture, Recipe, Task
-from pipeline.config import PipelineConfig
+from polyvit import (AudioInput, Data, Gate, ImageInput, Mixture, ModelConfig, PipelineConfig, Recipe, Task,
+                     TrainingConfig, VideoInput)
 
 TASKS = (
     Task('shapes', 'image', data=Data({root!r} + '/shapes'), recipe=Recipe(steps=4, batch_size=4),

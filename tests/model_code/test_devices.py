@@ -25,6 +25,8 @@ from model_code.tasks import Mixture
 from tests import testing
 from tests.model_code import device_runs, tiny_training
 
+pytestmark = pytest.mark.slow
+
 ONE = TrainingConfig(strategy='one_device')
 ONE_BLOCK = dataclasses.replace(tiny_training.MODEL, layers=1)
 

@@ -22,6 +22,8 @@ from model_code.tasks import Mixture
 from tests import testing
 from tests.model_code import tiny_training
 
+pytestmark = pytest.mark.slow
+
 TASKS = tuple(testing.changed(task, steps=steps) for task, steps in zip(tiny_training.TASKS, (8, 5, 5), strict=True))
 IMAGES = (testing.changed(tiny_training.TASKS[0], steps=600),)
 

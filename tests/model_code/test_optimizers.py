@@ -11,6 +11,8 @@ from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture
 from tests import testing
 
+pytestmark = pytest.mark.slow
+
 TASK = testing.task('shapes', 'image', steps=4, batch_size=4, pooling='gap')
 INPUTS = np.random.default_rng(0).normal(size=(4, *testing.IMAGE_SPEC.shape)).astype(np.float32)
 BATCH = tf.constant(INPUTS), tf.constant([0, 1, 1, 0], tf.int64)

@@ -17,6 +17,8 @@ from pipeline.config import load_config
 from tests import testing
 from tests.model_code import reference
 
+pytestmark = pytest.mark.slow
+
 SIZES = dict(layers=2, width=16, heads=2, mlp_width=32, image=testing.IMAGE_SPEC, audio=testing.AUDIO_SPEC,
              video=testing.VIDEO_SPEC)
 TASKS = (testing.task('shapes', 'image', stochastic_depth=0.5),

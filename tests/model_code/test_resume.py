@@ -8,9 +8,12 @@ import subprocess
 import sys
 import time
 
+import pytest
 import tensorflow as tf
 
 from tests.model_code import tiny_training
+
+pytestmark = pytest.mark.slow
 
 
 def points(directory):

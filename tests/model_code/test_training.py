@@ -18,6 +18,8 @@ from model_code.tasks import Mixture
 from tests import testing
 from tests.model_code.tiny_training import feature
 
+pytestmark = pytest.mark.slow
+
 CONFIG = ModelConfig(layers=1, width=16, heads=2, mlp_width=32, image=testing.IMAGE_SPEC, audio=testing.AUDIO_SPEC,
                      video=testing.VIDEO_SPEC)
 TASKS = (testing.task('shapes', 'image', steps=3, batch_size=4),

@@ -11,10 +11,7 @@ import pytest
 from pipeline import cli
 
 GOOD = '''
-from model_code.modalities import ImageInput
-from model_code.settings import ModelConfig, TrainingConfig
-from model_code.tasks import Mixture
-from pipeline.config import PipelineConfig
+from polyvit import ImageInput, Mixture, ModelConfig, PipelineConfig, TrainingConfig
 from tests import testing
 
 
