@@ -18,8 +18,8 @@ def preprocess(inputs, custom_config):
     settings) and 'classes' (the label domain, a list), as JSON.
 
     Writes the vocabulary `<task>_labels`, one label per line, most frequent first. `label` is what the task's kind of
-    label makes of the places in that file (model_code/label_kinds: `transform`): [N] int64 or [N, classes] float32. Each
-    statistic is [N] float32, the same in every row.
+    label makes of the places in that file (model_code/label_kinds: `transform`): [N] int64 or [N, classes] float32.
+    Each statistic is [N] float32, the same in every row.
     """
     source = from_json(Source, custom_config['source'])
     modality = get_modality(source.modality)
@@ -37,7 +37,7 @@ def _statistics(media, modality: Modality, spec) -> dict:
                         fn_output_signature=tf.TensorSpec([len(modality.statistics)], tf.float64))
     values = modality.preprocessing.statistics(tft.mean(moments, reduce_instance_dims=False))
     rows = tf.shape(encoded)[:1]
-    return {name: tf.fill(rows, value) for name, value in zip(modality.statistics, values)}
+    return {name: tf.fill(rows, value) for name, value in zip(modality.statistics, values, strict=True)}
 
 
 def _id_and_label(inputs, source: Source, custom_config) -> dict:

@@ -61,7 +61,7 @@ class ServedModel(tf.Module):
         """Encoded media of N examples -> the tokenizer's input [N, *input shape]."""
         row = modalities.get_modality(task.modality)
         spec = self.model.config.input(task.modality)
-        statistics = dict(zip(row.statistics, self.statistics.get(task.name, ())))
+        statistics = dict(zip(row.statistics, self.statistics.get(task.name, ()), strict=False))
         return tf.map_fn(lambda encoded: model_input(task.modality, (), spec, {row.feature: encoded, **statistics}),
                          media, fn_output_signature=tf.TensorSpec(spec.shape, tf.float32))
 
