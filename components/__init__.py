@@ -1,8 +1,8 @@
-"""TFX components: a folder each, thin executors over plain functions."""
+"""TFX components, one folder each: thin executors over plain functions."""
 
 
 def __getattr__(name):
-    """The artifact types under the names by which Kubeflow imports them; late, because they import TFX."""
+    """The artifact types, under the names by which Kubeflow imports them. Only on demand, because they import TFX."""
     if name in ('EvaluationReport', 'RejectedMedia'):
         from components import artifacts
         return getattr(artifacts, name)

@@ -1,7 +1,7 @@
 """The artifact types that this project adds to TFX's.
 
-Kubeflow finds a custom type by its TYPE_NAME, which so must be an import path, of the form `<package>.<Class>` (one
-dot: components/__init__.py hands these classes on), and allows it no PROPERTIES.
+Kubeflow imports a custom type by its TYPE_NAME, so this must be `<package>.<Class>`, with one dot: therefore
+components/__init__.py re-exports these classes. Kubeflow does not allow PROPERTIES.
 """
 
 import json
@@ -19,9 +19,9 @@ _REJECTED, _FINDINGS = 'rejected.jsonl', 'findings.json'
 
 
 class RejectedMedia(artifact.Artifact):
-    """What became of a task's media beside its examples, in a directory.
+    """A directory with what MediaExampleGen found in a task's media, apart from the examples.
 
-    rejected.jsonl: a line `{"path", "reason", "detail"}` for each file that could not be read (rejections.to_lines).
+    rejected.jsonl: one line `{"path", "reason", "detail"}` per file that could not be read (rejections.to_lines).
     findings.json: counts, duplicates, leaks between splits, odd media (media.findings.Findings).
     """
     TYPE_NAME = 'components.RejectedMedia'
@@ -39,7 +39,7 @@ def write_rejected_media(uri: str, findings: Findings, rejected: Iterable[Reject
 
 
 def read_rejected(uri: str) -> list[Rejection]:
-    """What rejected.jsonl of a RejectedMedia artifact says, by path."""
+    """The rejections of a RejectedMedia artifact, sorted by path."""
     return rejections.from_lines(file_io.read_text(os.path.join(uri, _REJECTED)))
 
 

@@ -1,4 +1,4 @@
-"""Transform's preprocessing_fn: raw features -> what training reads. Media bytes stay encoded."""
+"""Transform's preprocessing_fn: turns raw features into those that training reads. Media stay encoded."""
 
 import json
 
@@ -11,15 +11,15 @@ from model_code.serialization import from_json
 
 
 def preprocess(inputs, custom_config):
-    """`id`, `label`, the media feature, and the train split's statistics that the modality is normalised by.
+    """`id`, `label`, the media feature, and the statistics of the train split by which the modality is normalised.
 
-    inputs: the batched features that TaskSchemaGen's schema describes; media are [N] string, or where they are lists
-    (a clip's frames) a SparseTensor [N, F]. custom_config: 'source' (the task's Source), 'spec' (the modality's input
-    settings) and 'classes' (the label domain, a list), as JSON.
+    inputs: the batched features that TaskSchemaGen's schema describes. Media are [N] string, or a SparseTensor [N, F]
+    if an example has a list of them (the frames of a clip). custom_config: 'source' (the task's Source), 'spec' (the
+    modality's input settings) and 'classes' (a list of all labels), as JSON.
 
-    Writes the vocabulary `<task>_labels`, one label per line, most frequent first. `label` is what the task's kind of
-    label makes of the places in that file (model_code/label_kinds: `transform`): [N] int64 or [N, classes] float32.
-    Each statistic is [N] float32, the same in every row.
+    Writes the vocabulary `<task>_labels`, one label per line, most frequent first. `label` is [N] int64 or
+    [N, classes] float32, made by the task's label kind from the labels' line numbers in that file
+    (model_code/label_kinds: `transform`). Each statistic is [N] float32, the same in every row.
     """
     source = from_json(Source, custom_config['source'])
     modality = get_modality(source.modality)
@@ -32,8 +32,8 @@ def preprocess(inputs, custom_config):
 
 def _statistics(media, modality: Modality, spec) -> dict:
     encoded = tf.sparse.to_dense(media) if modality.repeated else media
-    # A few numbers per example, so that a batch of decoded examples never stands in memory.
-    moments = tf.map_fn(lambda one: modality.preprocessing.moments(one, spec), encoded,
+    # One example at a time gives a few numbers, so a batch of decoded examples is never in memory.
+    moments = tf.map_fn(lambda example: modality.preprocessing.moments(example, spec), encoded,
                         fn_output_signature=tf.TensorSpec([len(modality.statistics)], tf.float64))
     values = modality.preprocessing.statistics(tft.mean(moments, reduce_instance_dims=False))
     rows = tf.shape(encoded)[:1]
@@ -43,8 +43,8 @@ def _statistics(media, modality: Modality, spec) -> dict:
 def _id_and_label(inputs, source: Source, custom_config) -> dict:
     places = tft.compute_and_apply_vocabulary(
         inputs['label'], vocab_filename=f'{source.name}_labels', default_value=-1, num_oov_buckets=0)
-    # [N] where the schema says that there is one label, else sparse.
+    # Dense [N] if the schema says that an example has exactly one label, otherwise sparse.
     places = places[:, tf.newaxis] if isinstance(places, tf.Tensor) else tf.sparse.to_dense(places, default_value=-1)
-    # How many classes there are must be known while the graph is built: an example's shape is part of its schema.
+    # The number of classes must be known while the graph is built, because the label's shape is part of the schema.
     classes = len(json.loads(custom_config['classes']))
     return {'id': inputs['id'], 'label': source.data.kind.functions.transform(places, classes)}

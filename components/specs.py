@@ -1,14 +1,14 @@
-"""Specs of components that take one input per task: their inputs are known only when the component is made.
+"""Specs of components that have one input per task, so that their inputs are known only when they are made.
 
-Such an input is named `<name>_<task>`. One union of channels would lose which artifact is whose, and Kubeflow compiles
-none.
+Such an input is named `<name>_<task>`. A single input with a union of channels would not show which artifact belongs to
+which task, and Kubeflow cannot compile it.
 """
 
 from tfx.types import channel, component_spec
 
 
 def task_input(name: str, task: str) -> str:
-    """The name of a task's own input."""
+    """The name of the input for one task."""
     return f'{name}_{task}'
 
 

@@ -1,4 +1,4 @@
-"""AtomicPusher: the stock Pusher, but a version directory appears whole or not at all, with its numbers inside."""
+"""AtomicPusher: the stock Pusher, but a version directory appears whole or not at all and holds its metrics."""
 
 import json
 import typing
@@ -11,7 +11,7 @@ from components.atomic_pusher import executor
 
 
 class AtomicPusherSpec(component_spec.ComponentSpec):
-    """Inputs `model`, `model_blessing`, `infra_blessing`; output `pushed_model`; properties as the stock Pusher's."""
+    """Inputs `model`, `model_blessing`, `infra_blessing`; output `pushed_model`; properties: see AtomicPusher."""
     PARAMETERS = {
         'push_destination': component_spec.ExecutionParameter(type=pusher_pb2.PushDestination),
         'custom_config': component_spec.ExecutionParameter(type=str),
@@ -26,13 +26,13 @@ class AtomicPusherSpec(component_spec.ComponentSpec):
 
 
 class AtomicPusher(base_component.BaseComponent):
-    """Pushes a model that both the gate and the serving check blessed, as a new version of the destination.
+    """Pushes a model as a new version of the destination if both the gate and the serving check blessed it.
 
-    push_destination: with `filesystem.base_directory`. custom_config: what goes into the model card beside the
-    metrics: run_key, push_nonce, baseline_version. Both blessings are needed: nothing is pushed unchecked.
+    push_destination: must have `filesystem.base_directory`. custom_config: goes into the model card beside the metrics
+    (run_key, push_nonce, baseline_version). Both blessings are required; nothing is pushed unchecked.
 
-    Output `pushed_model`: custom properties `pushed`, `pushed_destination`, `pushed_version`, and a copy of the model,
-    as the stock Pusher's.
+    Output `pushed_model`, as that of the stock Pusher: custom properties `pushed`, `pushed_destination`,
+    `pushed_version`, and a copy of the model.
     """
     SPEC_CLASS = AtomicPusherSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)

@@ -1,4 +1,4 @@
-"""AtomicPusher's executor: the stock Pusher's checks and properties, its own way of writing a version."""
+"""AtomicPusher's executor: the checks and properties of the stock Pusher, but another way of writing a version."""
 
 import errno
 import json
@@ -24,38 +24,38 @@ class Executor(tfx_pusher.Executor):
     def Do(self, input_dict, output_dict, exec_properties):
         pushed = artifact_utils.get_single_instance(output_dict['pushed_model'])
         if not input_dict.get('model_blessing') or not input_dict.get('infra_blessing'):
-            raise PipelineStop('The pusher got no blessing to obey. Give it the gate\'s blessing and the serving '
-                               'check\'s: nothing is pushed unchecked.')
+            raise PipelineStop('AtomicPusher needs two inputs, model_blessing and infra_blessing; nothing is pushed '
+                               'unchecked.')
         if not self.CheckBlessing(input_dict):
-            logger.info('Nothing is pushed: the model was not blessed. What is being served stays as it is.')
+            logger.info('Nothing is pushed, because the model was rejected. What is being served stays as it is.')
             self._MarkNotPushed(pushed)
             return
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties['push_destination'], destination)
         if destination.WhichOneof('destination') != 'filesystem':
-            raise PipelineStop(f'The push destination is {destination.WhichOneof("destination")}; only a filesystem '
-                               'with a base_directory can be pushed to.')
+            raise PipelineStop(f'The push destination is {destination.WhichOneof("destination")}; it must be a '
+                               'filesystem with a base_directory.')
         blessing = artifact_utils.get_single_instance(input_dict['model_blessing'])
         additions = {**json.loads(exec_properties.get('custom_config') or '{}'), 'metrics': read_metrics(blessing.uri)}
         version = push(self.GetModelPath(input_dict), destination.filesystem.base_directory, additions)
         path = os.path.join(destination.filesystem.base_directory, version)
         io_utils.copy_dir(path, pushed.uri)
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=version)
-        logger.info('Pushed: version %s in %s.', version, destination.filesystem.base_directory)
+        logger.info('Pushed version %s to %s.', version, destination.filesystem.base_directory)
 
 
 def read_metrics(blessing_dir: str) -> dict[str, dict]:
-    """Task name -> its metrics, out of the gate's decision.json; {} where a blessing has none."""
+    """Task name -> its metrics, from the gate's decision.json; {} if the blessing has no such file."""
     decision = file_io.read_json(os.path.join(blessing_dir, 'decision.json')) or {'tasks': []}
     return {task['name']: task['metrics'] for task in decision['tasks']}
 
 
 def push(model_dir: str, serving_dir: str, card_additions: dict) -> str:
-    """Copies the SavedModel into serving_dir as a version greater than all there; returns the version.
+    """Copies the SavedModel into serving_dir as a version greater than all that are there; returns the version.
 
     On a local file system it is written to a temporary directory, then renamed, so that a server that polls serving_dir
-    sees the version whole or not at all. Object stores cannot rename a directory: there the version is written in
-    place, saved_model.pb last, which is what servers wait for. card_additions: keys added to the copy's model card.
+    sees the version whole or not at all. Object stores cannot rename directories. There it is written in place, with
+    saved_model.pb last, because servers wait for that file. card_additions: added to the copy's model card.
     """
     fileio.makedirs(serving_dir)
     if is_url(serving_dir):
@@ -68,7 +68,7 @@ def push(model_dir: str, serving_dir: str, card_additions: dict) -> str:
         while True:
             version = next_version(serving_dir)
             try:
-                # Atomic; it fails where another push took the number first (a directory that is not empty).
+                # Atomic. It fails if another push has taken the number, because then the directory is not empty.
                 os.rename(temporary, os.path.join(serving_dir, version))
                 return version
             except OSError as error:
@@ -77,29 +77,29 @@ def push(model_dir: str, serving_dir: str, card_additions: dict) -> str:
 
 
 def next_version(serving_dir: str) -> str:
-    """The time in seconds, as the stock Pusher's, or one more than the greatest in serving_dir.
+    """The time in seconds, as in the stock Pusher, or the greatest version in serving_dir plus one if that is more.
 
-    The time, because a number must not come back with another model in it: after a roll-back by removing the newest
-    version, counting on would give its number to the next model, and whoever remembers the number (TFX's cache of
-    ServingBaseline, dashboards, clients) would take one for the other. Directories that hold no model count too: a
-    server may have seen and refused them.
+    The time, because a number must never name two models. If someone rolls back by removing the newest version,
+    counting up would give its number to the next model, and whatever remembers the number (TFX's cache of
+    ServingBaseline, dashboards, clients) would mistake one model for the other. Directories without a model count too,
+    because a server may have seen and rejected them.
     """
     newest = max(version_directories.list_versions(serving_dir), default=0)
     if newest == version_directories.MAX_VERSION:
-        raise PipelineStop(f'{serving_dir} has version {newest}, the greatest that a server reads; remove it to push a '
-                           'newer one.')
+        raise PipelineStop(f'{serving_dir} has version {newest}, the greatest number that a server reads, so no newer '
+                           'version can be pushed. Remove it.')
     return str(max(int(time.time()), newest + 1))
 
 
 def _write(model_dir: str, target: str, card_additions: dict):
-    """The model with its card completed; saved_model.pb last."""
+    """Writes the model with the additions to its card; saved_model.pb last."""
     io_utils.copy_dir(model_dir, target, deny_regex_patterns=[r'/saved_model\.pb$'])
     model_directory.write_card(target, model_directory.read_card(target) | card_additions)
     io_utils.copy_file(model_directory.graph_path(model_dir), model_directory.graph_path(target))
 
 
 def _flush(directory: str):
-    """Makes the disk have every file before the rename makes them visible, or a power cut could leave empty ones."""
+    """Flushes every file to disk, because after a power cut renamed files might otherwise be empty."""
     for folder, _, names in os.walk(directory):
         for path in [os.path.join(folder, name) for name in names] + [folder]:
             descriptor = os.open(path, os.O_RDONLY)

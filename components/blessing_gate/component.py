@@ -1,4 +1,4 @@
-"""BlessingGate: all tasks' evaluations and the serving check -> one ModelBlessing, with reasons in words."""
+"""BlessingGate: joins the evaluations of all tasks and the serving check into one ModelBlessing, with reasons."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
@@ -10,11 +10,12 @@ from components.blessing_gate import executor
 class BlessingGate(base_component.BaseComponent):
     """Blesses a model only if every task's evaluation and the serving check bless it.
 
-    mixture: the Mixture as JSON. evaluations, blessings: task name -> TaskEvaluator's channels. Output `blessing`: as
-    the stock Pusher obeys it (custom property `blessed`, a file BLESSED or NOT_BLESSED), with decision.json beside
-    (decision.decide documents it). A refusal does not raise: the run goes on to its report.
+    mixture: the Mixture as JSON. evaluations, blessings: task name -> channel of TaskEvaluator; as inputs they are
+    named `evaluation_<task>` and `blessing_<task>` (components.specs).
 
-    The inputs are named `evaluation_<task>` and `blessing_<task>` (components.specs).
+    Output `blessing`: in the form that the stock Pusher obeys (custom property `blessed`, a file BLESSED or
+    NOT_BLESSED), and decision.json (see decision.decide). A rejected model does not end the run, which goes on to its
+    report.
     """
     SPEC_CLASS = component_spec.ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)

@@ -34,21 +34,21 @@ class Executor(base_executor.BaseExecutor):
         blessing.set_string_custom_property('current_model', model.uri)
         blessing.set_int_custom_property('current_model_id', model.id)
         if decision['blessed']:
-            logger.info('The gate blesses the model.')
-        for reason in decision['reasons']:
-            logger.info('The gate refuses the model. %s', reason)
+            logger.info('The gate accepted the model.')
+        else:
+            logger.info('The gate rejected the model. %s', ' '.join(decision['reasons']))
 
 
 def _read_evaluation(task, evaluations, blessings) -> Evaluation:
     evaluation = artifact_utils.get_single_instance(evaluations)
     blessing = artifact_utils.get_single_instance(blessings)
     metrics, baseline_metrics = results.read_metrics(evaluation.uri)
-    # Both must agree: the blessing is what the Evaluator told TFX, the validation what TFMA found.
+    # Both must hold: the blessing is what TaskEvaluator told TFX, the validation is TFMA's own result.
     blessed = blessing.get_int_custom_property('blessed') == 1 and results.read_validation(evaluation.uri)
     return Evaluation(task, metrics, blessed, baseline_metrics, blessing.get_string_custom_property('baseline_version'))
 
 
 def write(decision: dict, directory: str):
-    """Writes decision.json, and after it the empty file BLESSED or NOT_BLESSED."""
+    """Writes decision.json, then the empty file BLESSED or NOT_BLESSED."""
     file_io.write(os.path.join(directory, 'decision.json'), json.dumps(decision, indent=2, allow_nan=False))
     file_io.write(os.path.join(directory, 'BLESSED' if decision['blessed'] else 'NOT_BLESSED'), '')

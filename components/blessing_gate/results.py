@@ -1,4 +1,4 @@
-"""Reads what TFMA and the serving check wrote."""
+"""Reads the results of TFMA and of the serving check."""
 
 import math
 import os
@@ -9,9 +9,9 @@ from model_code import file_io
 
 
 def read_metrics(evaluation_dir: str) -> tuple[dict[str, float], dict[str, float] | None]:
-    """The candidate's and the baseline's metrics, name -> value, over all examples; None where there is no baseline.
+    """The metrics (name -> value) of the candidate and of the baseline over all examples; None without a baseline.
 
-    An evaluation of no example has no metric: {}.
+    An evaluation without examples has no metrics: {}.
     """
     config = tfma.load_eval_result(evaluation_dir).config
     if len(config.model_specs) < 2:
@@ -22,18 +22,18 @@ def read_metrics(evaluation_dir: str) -> tuple[dict[str, float], dict[str, float
 def _overall(evaluation_dir: str, model_name: str | None) -> dict[str, float]:
     for slice_key, outputs in tfma.load_eval_result(evaluation_dir, model_name=model_name).slicing_metrics:
         if slice_key == ():
-            # One output and no sub key (no class, no top k): both keys are ''.
+            # The model has one output, and the metrics no sub key (no class, no top k), so both keys are ''.
             return {name: float(value.get('doubleValue', math.nan)) for name, value in outputs[''][''].items()
                     if not name.endswith('_diff')}
     return {}
 
 
 def read_validation(evaluation_dir: str) -> bool:
-    """Whether the metrics held all thresholds."""
+    """Whether the metrics met all thresholds."""
     return tfma.load_validation_result(evaluation_dir).validation_ok
 
 
 def read_reasons(infra_blessing_dir: str) -> list[str]:
-    """The sentences in the serving check's reasons.json; [] where there is no such file."""
-    written = file_io.read_json(os.path.join(infra_blessing_dir, 'reasons.json'))
-    return written['reasons'] if written else []
+    """The sentences in the serving check's reasons.json; [] if there is no such file."""
+    verdict = file_io.read_json(os.path.join(infra_blessing_dir, 'reasons.json'))
+    return verdict['reasons'] if verdict else []

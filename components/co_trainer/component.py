@@ -1,4 +1,4 @@
-"""CoTrainer: every task's transformed examples -> one model. All lanes join here."""
+"""CoTrainer: trains one model on the transformed examples of all tasks. All lanes join here."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
@@ -10,9 +10,9 @@ from components.co_trainer import executor
 class CoTrainer(base_component.BaseComponent):
     """Co-trains one PolyViT on all tasks and exports it for serving.
 
-    mixture, model, training: Mixture, ModelConfig and TrainingConfig as JSON. card: JSON to put in the model card.
-    examples: task name -> Transform's transformed examples; transform_graphs: task name -> its transform graph (the
-    label vocabulary). The inputs are named `examples_<task>` and `transform_graph_<task>` (components.specs).
+    mixture, model, training: Mixture, ModelConfig and TrainingConfig as JSON. card: JSON for the model card.
+    examples, transform_graphs: task name -> Transform's examples and its graph, which has the vocabulary of labels; as
+    inputs they are named `examples_<task>` and `transform_graph_<task>` (components.specs).
 
     Outputs: `model` (SavedModel at <uri>/Format-Serving), `model_run` (history.json, checkpoints/, tensorboard/).
     """

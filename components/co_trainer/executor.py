@@ -1,4 +1,4 @@
-"""CoTrainer's executor: parses TFX's arguments; model_code does the work."""
+"""CoTrainer's executor: parses TFX's arguments, trains and exports. model_code does the work."""
 
 import functools
 import hashlib
@@ -35,6 +35,7 @@ from model_code.tasks import Mixture, Task
 
 
 class Executor(base_executor.BaseExecutor):
+    """See component.CoTrainer for inputs, outputs and properties."""
 
     def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
            exec_properties: dict[str, Any]) -> None:
@@ -48,11 +49,12 @@ class Executor(base_executor.BaseExecutor):
                 files[task.name] = tf.io.gfile.glob(os.path.join(folder, '*.gz'))
             vocabularies[task.name] = read_vocabulary(task, graph.uri)
 
-        # Beside the run's own output, under a name that follows what is trained: a run that was cut finds it.
+        # Checkpoints are kept beside the run's own output, under a name that depends on what is trained. So the same
+        # training finds them again after an interruption.
         model_run = artifact_utils.get_single_instance(output_dict['model_run']).uri
         unfinished = os.path.join(os.path.dirname(model_run.rstrip('/')), 'unfinished')
         key = work_key(exec_properties, train_files)
-        _name_leftovers(unfinished, key)
+        _report_other_trainings(unfinished, key)
         co_train(
             mixture=mixture,
             model_config=from_json(ModelConfig, exec_properties['model_config']),
@@ -68,42 +70,42 @@ class Executor(base_executor.BaseExecutor):
 
 
 def read_vocabulary(task: Task, transform_graph_uri: str) -> list[str]:
-    """The task's labels in id order, from its Transform's vocabulary file."""
+    """The task's labels in the order of their ids, from the vocabulary file of its Transform."""
     graph = tft.TFTransformOutput(transform_graph_uri)
     return [label.decode('utf-8') for label in graph.vocabulary_by_name(f'{task.name}_labels')]
 
 
 def work_key(exec_properties: dict[str, Any], train_files: dict[str, list[str]]) -> str:
-    """A name that is the same exactly for the same training of the same examples by the same code."""
+    """A hash that is the same only for the same training of the same examples by the same code."""
     settings = [exec_properties[name] for name in ('mixture', 'model_config', 'training', 'code_version')]
     return hashlib.sha256(json.dumps([settings, sorted(train_files.items())]).encode()).hexdigest()[:16]
 
 
-def _name_leftovers(unfinished: str, key: str):
-    """Other trainings that were cut are kept, as one of them may be running: only the user knows."""
-    others = [name.rstrip('/') for name in tf.io.gfile.listdir(unfinished)] if tf.io.gfile.exists(unfinished) else []
-    others = sorted(name for name in others if name != key)
+def _report_other_trainings(unfinished: str, key: str):
+    """Logs which other trainings did not finish. They are kept, because only the user knows if one is still running."""
+    names = [name.rstrip('/') for name in tf.io.gfile.listdir(unfinished)] if tf.io.gfile.exists(unfinished) else []
+    others = sorted(name for name in names if name != key)
     if others:
-        logger.info('training: %s holds %s that did not finish: %s. Where none is running, they can be deleted.',
+        logger.info('training: %s has %s that did not finish: %s. Delete those that are not running.',
                     unfinished, words.count(len(others), 'other training'), ', '.join(others))
 
 
 def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingConfig,
              train_files: dict[str, list[str]], eval_files: dict[str, list[str]], vocabularies: dict[str, list[str]],
              checkpoint_dir: str, model_run_dir: str, export_dir: str, card: dict) -> dict:
-    """Trains from the newest checkpoint in checkpoint_dir, exports to export_dir, leaves the run in model_run_dir.
+    """Trains from the newest checkpoint in checkpoint_dir, exports to export_dir, and keeps the run in model_run_dir.
 
-    Returns the history (loop.train). The exported model computes in float32 whatever config.precision. Of several
-    workers only the chief exports, and moves the checkpoints. Raises PipelineStop as loop.train does, and where there
-    is no space left for what is written.
+    Returns the history (loop.train). The exported model computes in float32, whatever config.precision is. Of several
+    workers only the chief exports and moves the checkpoints. Raises PipelineStop as loop.train does, and if the disk is
+    full.
     """
-    distribution = strategy.make_strategy(config)  # before TensorFlow's first operation: see there
+    distribution = strategy.make_strategy(config)  # must come before TensorFlow's first operation, see there
     check_batches(mixture.tasks, distribution.num_replicas_in_sync)
     classes = {name: len(labels) for name, labels in vocabularies.items()}
     groups = {t.name: t.group_ids(vocabularies[t.name]) for t in mixture.tasks}
-    firsts = {task.name: input_pipeline.first_example(task, classes[task.name], train_files[task.name])
-              for task in mixture.tasks}
-    # Python's, numpy's and TensorFlow's: tf_keras's initialisers draw from all three.
+    first_examples = {task.name: input_pipeline.first_example(task, classes[task.name], train_files[task.name])
+                      for task in mixture.tasks}
+    # Seeds Python, numpy and TensorFlow: the initialisers of tf_keras draw from all three.
     tf_keras.utils.set_random_seed(config.seed)
     with distribution.scope(), strategy.precision(config):
         model = polyvit.PolyViT(mixture, classes, model_config, groups)
@@ -123,32 +125,41 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
     if config.eval_every:
         evaluate = evaluation.make_evaluate(model, model_config, classes, eval_files, config.eval_batch_size)
     history = loop.train(distribution, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs)
-    if not strategy.is_chief(distribution):
-        return history
-
-    if config.precision != 'float32':
-        trained, model = model, polyvit.PolyViT(mixture, classes, model_config, groups)
-        for variable, value in zip(model.variables, trained.variables, strict=True):
-            variable.assign(value)
-    statistics = {task.name: tuple(float(firsts[task.name][name])
-                                   for name in modalities.get_modality(task.modality).statistics)
-                  for task in mixture.tasks}
-    samples = {task.name: _media(task, firsts[task.name]) for task in mixture.tasks}
-    with stop_if_disk_full(export_dir):
-        export.save(export.ServedModel(model, mixture, vocabularies, statistics), export_dir, card, samples)
-    with stop_if_disk_full(model_run_dir):
-        loop.write_history(model_run_dir, history)
-        # Beside the checkpoints: whoever starts from them learns which classes and inputs they are of.
-        tf.io.gfile.copy(model_directory.card_path(export_dir), os.path.join(model_run_dir, model_directory.CARD_FILE),
-                         overwrite=True)
-        # Last: until here the same training, started again, finds its checkpoints.
-        tf.io.gfile.rename(os.path.join(checkpoint_dir, loop.SUMMARIES_DIR),
-                           os.path.join(model_run_dir, loop.SUMMARIES_DIR), overwrite=True)
-        tf.io.gfile.rename(checkpoint_dir, os.path.join(model_run_dir, 'checkpoints'), overwrite=True)
+    if strategy.is_chief(distribution):
+        if config.precision != 'float32':
+            trained, model = model, polyvit.PolyViT(mixture, classes, model_config, groups)
+            for variable, value in zip(model.variables, trained.variables, strict=True):
+                variable.assign(value)
+        _export(model, mixture, vocabularies, first_examples, export_dir, card)
+        _keep_run(history, export_dir, checkpoint_dir, model_run_dir)
     return history
 
 
+def _export(model, mixture: Mixture, vocabularies: dict[str, list[str]], first_examples: dict[str, dict],
+            export_dir: str, card: dict):
+    """Saves the model for serving. first_examples: task name -> the features of an example, for its statistics."""
+    statistics = {task.name: tuple(float(first_examples[task.name][name])
+                                   for name in modalities.get_modality(task.modality).statistics)
+                  for task in mixture.tasks}
+    samples = {task.name: _media(task, first_examples[task.name]) for task in mixture.tasks}
+    with stop_if_disk_full(export_dir):
+        export.save(export.ServedModel(model, mixture, vocabularies, statistics), export_dir, card, samples)
+
+
+def _keep_run(history: dict, export_dir: str, checkpoint_dir: str, model_run_dir: str):
+    """Writes the history, the card, the summaries and the checkpoints to model_run_dir."""
+    with stop_if_disk_full(model_run_dir):
+        loop.write_history(model_run_dir, history)
+        # The card goes beside the checkpoints, so that a model that starts from them knows their classes and inputs.
+        tf.io.gfile.copy(model_directory.card_path(export_dir), os.path.join(model_run_dir, model_directory.CARD_FILE),
+                         overwrite=True)
+        # The checkpoints are moved last: if anything above fails, the same training finds them again.
+        tf.io.gfile.rename(os.path.join(checkpoint_dir, loop.SUMMARIES_DIR),
+                           os.path.join(model_run_dir, loop.SUMMARIES_DIR), overwrite=True)
+        tf.io.gfile.rename(checkpoint_dir, os.path.join(model_run_dir, 'checkpoints'), overwrite=True)
+
+
 def _media(task: Task, features: dict[str, tf.Tensor]) -> list[bytes]:
-    """The encoded media of one parsed example: a list of one, or a clip's frames."""
+    """The encoded media of one parsed example: a list of one, or the frames of a clip."""
     value = features[modalities.get_modality(task.modality).feature].numpy()
     return list(value) if isinstance(value, (list, tuple)) or getattr(value, 'ndim', 0) else [value]

@@ -1,1 +1,1 @@
-"""MediaExampleGen: folders and manifests of media -> sharded tf.Examples and a list of what could not be read."""
+"""MediaExampleGen: turns folders and manifests of media into sharded tf.Examples, and lists what it rejected."""

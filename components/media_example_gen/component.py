@@ -1,4 +1,4 @@
-"""MediaExampleGen: a task's media, in class folders or behind a manifest, as tf.Examples."""
+"""MediaExampleGen: a task's media as tf.Examples."""
 
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
@@ -8,7 +8,7 @@ from components.media_example_gen import executor
 
 
 class MediaExampleGenSpec(component_spec.ComponentSpec):
-    """The interface of MediaExampleGen; see there."""
+    """Inputs, outputs and properties: see MediaExampleGen."""
     PARAMETERS = {
         'source': component_spec.ExecutionParameter(type=str),
         'spec': component_spec.ExecutionParameter(type=str),
@@ -23,18 +23,18 @@ class MediaExampleGenSpec(component_spec.ComponentSpec):
 
 
 class MediaExampleGen(base_beam_component.BaseBeamComponent):
-    """Reads a task's files into examples; a file that can't be read goes to `rejected` and the run goes on.
+    """Reads a task's files into examples. A file that cannot be read goes to `rejected`, and the run goes on.
 
     No inputs. Outputs: `examples` (Examples: splits train and eval, gzip TFRecords of tf.Example) and `rejected`
     (RejectedMedia: rejected.jsonl and findings.json, which TaskValidator judges). Stops the run (PipelineStop) only
-    where the media changed since media_fingerprint was made.
+    if the media changed since media_fingerprint was made.
 
     Properties:
       source: the task's Source, as JSON.
-      spec: its modality's input settings (ModelConfig.input(modality)), as JSON.
-      media_fingerprint: listing.media_fingerprint(source), or listing.RUNTIME_FINGERPRINT, which is not compared. A
-        changed file changes it, and so misses the cache, which compares properties only.
-      code_version: a hash of this package's code, for the cache likewise.
+      spec: the settings of its modality's input (ModelConfig.input(modality)), as JSON.
+      media_fingerprint: listing.media_fingerprint(source), or listing.RUNTIME_FINGERPRINT, which is not checked. It
+        makes the cache, which compares only properties, notice changed files.
+      code_version: makes the cache notice changed code (pipeline/fingerprints.py).
     """
     SPEC_CLASS = MediaExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)

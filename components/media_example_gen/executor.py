@@ -1,4 +1,4 @@
-"""Reads media with Beam, writes examples, the list of what was rejected, and what was found."""
+"""MediaExampleGen's executor: reads media with Beam and writes examples, rejections and findings."""
 
 import collections
 import contextlib
@@ -32,21 +32,18 @@ from model_code.progress import Progress
 from model_code.serialization import from_json
 from model_code.urls import is_url
 
-# Examples whose digests are compared in one place: some megabytes of a worker's memory.
+# How many examples' digests a worker compares at once; they take a few megabytes.
 BUCKET_EXAMPLES = 50_000
 
-# Media is compressed already; deflate finds a few percent, at its lowest level for a quarter of the time.
+# Media are already compressed. Deflate saves a few percent more, and its lowest level takes a quarter of the time.
 _TFRECORD_OPTIONS = tf.io.TFRecordOptions(compression_type='GZIP', compression_level=1)
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
-    """Executor of MediaExampleGen."""
+    """See component.MediaExampleGen for outputs and properties."""
 
     def Do(self, input_dict, output_dict, exec_properties):
-        """Reads the files of exec_properties['source'] into the outputs `examples` and `rejected`.
-
-        Raises ConfigError where the files can't be listed, PipelineStop where they are not those of media_fingerprint.
-        """
+        """Raises ConfigError if the files cannot be listed, PipelineStop if they are not those of media_fingerprint."""
         self._log_startup(input_dict, output_dict, exec_properties)
         source = from_json(Source, exec_properties['source'])
         spec = from_json(get_modality(source.modality).input_class, exec_properties['spec'])
@@ -63,7 +60,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             read_media(pipeline, source, spec, listed, [stat.size for stat in stats], examples.uri, rejected.uri,
                        beam_args)
 
-        # What Examples of any ExampleGen carry: later components ask for it.
+        # Later components expect these properties from any ExampleGen.
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
         examples.set_string_custom_property(
             example_gen_utils.PAYLOAD_FORMAT_PROPERTY_NAME,
@@ -74,26 +71,28 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 
 def check_unchanged(media_fingerprint: str, source: Source, listed: Listing, stats: list[FileStat]):
-    """PipelineStop where the media are not those that were checked when the run started, or was compiled.
+    """Raises PipelineStop if the media are not those that were listed when the run was started or compiled.
 
-    The classes and the cache's key are from then. RUNTIME_FINGERPRINT: they were out of reach.
+    The classes and the cache's key are of that listing. With RUNTIME_FINGERPRINT the media were out of reach then, and
+    nothing is compared.
     """
     if media_fingerprint == listing.RUNTIME_FINGERPRINT:
         return
     if media_fingerprint != listing.media_fingerprint(source, listed, stats):
         raise PipelineStop(f'Task {source.name}: the media in {source.data.folder} (or the manifest) changed after the '
-                           'run had checked them. Run again, and leave them alone until they are read.')
+                           'run had checked them. Run again, and do not change them until they have been read.')
 
 
 def read_media(pipeline: beam.Pipeline, source: Source, spec, listed: Listing, sizes: list[int], examples_uri: str,
                rejected_uri: str, beam_args: tuple[str, ...] = ()):
-    """Adds to `pipeline`: Split-<split>/data_tfrecord-*.gz under examples_uri; rejected.jsonl and findings.json.
+    """Adds the reading of a task's media to `pipeline`.
 
+    It writes Split-<split>/data_tfrecord-*.gz under examples_uri, rejected.jsonl and findings.json under rejected_uri.
     sizes: bytes of each entry's media.
 
-    Media never passes between Beam's steps: a worker reads the files of one shard and writes that shard. So its memory
-    is one example, and no runner shuffles, or holds, a data set. Nor does a file cost an element: a small image is
-    decoded faster than Beam hands on anything.
+    Media never pass between Beam steps: a worker reads the files of one shard and writes that shard. So it holds one
+    example in memory, and no runner shuffles or stores the data set. Nor is each file an element of its own, because a
+    small image is decoded in less time than Beam needs to pass on an element.
     """
     shards = plan_shards(listed.entries, sizes, source.modality)
     elements = [(split, index, len(parts), pack(entries)) for split, parts in shards.items()
@@ -104,21 +103,22 @@ def read_media(pipeline: beam.Pipeline, source: Source, spec, listed: Listing, s
             | 'Spread' >> beam.Reshuffle()
             | 'Read' >> beam.ParDo(_WriteShard(source, spec, examples_uri, len(listed.entries), buckets,
                                                 beam_args)).with_outputs('rejected', 'digests', main='findings'))
-    equal = read.digests | 'ByDigest' >> beam.GroupByKey() | 'Equal' >> beam.Map(_equal_media)
+    equal_media = read.digests | 'ByDigest' >> beam.GroupByKey() | 'Equal' >> beam.Map(_equal_media)
     listed_rejected = pipeline | 'ListedRejected' >> beam.Create(listed.rejected)
     rejected = (read.rejected, listed_rejected) | 'Rejected' >> beam.Flatten()
-    summary = ((read.findings, equal, rejected | 'Count' >> beam.Map(_rejected_finding))
-               | 'AllFindings' >> beam.Flatten()
-               | 'Merge' >> beam.CombineGlobally(_Merge()))
-    _ = (summary | 'WriteRejectedMedia' >> beam.Map(
+    findings = ((read.findings, equal_media, rejected | 'Count' >> beam.Map(_rejection_findings))
+                | 'AllFindings' >> beam.Flatten()
+                | 'Merge' >> beam.CombineGlobally(_Merge()))
+    _ = (findings | 'WriteRejectedMedia' >> beam.Map(
         lambda values, rejected: write_rejected_media(rejected_uri, Findings.from_dict(values), rejected),
         beam.pvalue.AsList(rejected)))
 
 
 class _WriteShard(beam.DoFn):
-    """(split, index, of how many, packed entries) -> the shard's file; its findings, Rejections, (bucket, digests).
+    """Takes (split, index, number of shards, packed entries), writes that shard, yields its findings.
 
-    A retried element writes its own file anew, whole.
+    It also yields each Rejection (tagged 'rejected') and (bucket, copies) for finding equal media (tagged 'digests').
+    An element that Beam retries replaces only its own file.
     """
 
     def __init__(self, source: Source, spec, examples_uri: str, total: int, buckets: int,
@@ -158,29 +158,29 @@ class _WriteShard(beam.DoFn):
 
 @contextlib.contextmanager
 def shard_writer(examples_uri: str, split: str, index: int, count: int) -> Iterator[tf.io.TFRecordWriter]:
-    """Writes serialized examples to a shard's file, which is there when the block has ended well, and whole."""
+    """A writer of serialized examples. The shard's file appears whole when the block ends; not at all if it raises."""
     path = os.path.join(examples_uri, f'Split-{split}', f'data_tfrecord-{index:05d}-of-{count:05d}.gz')
-    # The temporary file is not in the split's folder: readers take every file there.
+    # The temporary file is outside the split's folder, because readers take every file there.
     with file_io.replacing(path, temporary_folder=examples_uri) as temporary:
         with tf.io.TFRecordWriter(temporary, _TFRECORD_OPTIONS) as writer:
             yield writer
 
 
 def _equal_media(bucket) -> dict:
-    """The findings of the examples of one bucket that have equal digests."""
-    equal = Findings()
-    equal.add_copies(itertools.chain.from_iterable(bucket[1]))
-    return equal.to_dict()
+    """The findings about equal media in one bucket, (number, iterable of lists of copies)."""
+    findings = Findings()
+    findings.add_copies(itertools.chain.from_iterable(bucket[1]))
+    return findings.to_dict()
 
 
-def _rejected_finding(rejection: Rejection) -> dict:
-    one = Findings()
-    one.add_rejected(rejection)
-    return one.to_dict()
+def _rejection_findings(rejection: Rejection) -> dict:
+    findings = Findings()
+    findings.add_rejected(rejection)
+    return findings.to_dict()
 
 
 class _Merge(beam.CombineFn):
-    """Findings as dicts -> one."""
+    """Merges Findings, as dicts."""
 
     def create_accumulator(self):
         return Findings().to_dict()
@@ -199,7 +199,7 @@ class _Merge(beam.CombineFn):
 
 
 def make_example(entry: Entry, features: dict) -> bytes:
-    """A serialized tf.Example: id, label (one or more), extra columns by their names, and the reader's features."""
+    """A serialized tf.Example: the id, one or more labels, the extra columns by name, and the reader's features."""
     values = {'id': [entry.id.encode()], 'label': [label.encode() for label in entry.labels]}
     values.update({name: [value.encode()] for name, value in entry.extra})
     values.update({name: value if isinstance(value, list) else [value] for name, value in features.items()})
@@ -215,7 +215,7 @@ def make_example(entry: Entry, features: dict) -> bytes:
 
 
 def log_summary(task: str, findings: Findings):
-    """Says what became of the files: 'digits: 500 train and 100 eval examples; 2 of 602 files rejected. These: ...'."""
+    """Logs a summary: 'digits: 500 train and 100 eval examples; 2 of 602 files rejected. These: ...'."""
     logger.info('%s: %s train and %s eval examples; %s of %s files rejected%s', task,
                 *(f'{findings.examples.get(split, 0):,}' for split in SPLITS), f'{findings.rejected_count:,}',
                 f'{findings.total:,}', first_rejected(findings.rejected, 3))

@@ -1,4 +1,4 @@
-"""Inline SVG out of plain numbers. Colours come from the page's CSS classes; every text is escaped."""
+"""Inline SVG from plain numbers. Colours come from the page's CSS classes; all text is escaped."""
 
 import dataclasses
 import math
@@ -10,20 +10,22 @@ from model_code import words
 WIDTH, HEIGHT = 330, 170
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 24
 
-# A curve of more points than pixels only makes the file larger.
+# More points than pixels would only make the file larger.
 MAX_POINTS = 300
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A curve: points (x, y); css: its classes, which give colour and weight; name: for the legend."""
+    """A curve. points: (x, y). css: its classes, which set colour and weight."""
     points: list[tuple[float, float]]
     css: str
-    name: str = ''
 
 
 def smooth(values: list[float], window: int) -> list[float]:
-    """The mean of each value with its neighbours within half a window; as long as `values`. No lag, unlike an EMA."""
+    """The mean of each value and its neighbours within half a window; as many as `values`.
+
+    Unlike an exponential moving average it does not lag.
+    """
     half = window // 2
     sums = [0.0]
     for value in values:
@@ -35,16 +37,16 @@ def smooth(values: list[float], window: int) -> list[float]:
     return result
 
 
-def thin(points: list, most: int = MAX_POINTS) -> list:
-    """At most about `most` of the points, evenly spread, with the first and the last."""
-    if len(points) <= most:
+def thin(points: list, limit: int = MAX_POINTS) -> list:
+    """At most `limit` of the points, evenly spread, with the first and the last."""
+    if len(points) <= limit:
         return points
-    step = (len(points) - 1) / (most - 1)
-    return [points[round(i * step)] for i in range(most)]
+    step = (len(points) - 1) / (limit - 1)
+    return [points[round(i * step)] for i in range(limit)]
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """About `count` round numbers from low to high (1, 2 or 5 times a power of ten apart)."""
+    """About `count` round numbers from low to high: multiples of 1, 2 or 5 times a power of ten."""
     if not high > low:
         return [low]
     step = _step(high - low, count)
@@ -52,21 +54,21 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
 
 
 def _step(size: float, count: int) -> float:
-    """The least of 1, 2, 5, 10 times a power of ten that cuts `size` into at most about `count` parts."""
+    """The smallest of 1, 2, 5, 10 times a power of ten that divides `size` into about `count` parts or fewer."""
     power = 10 ** math.floor(math.log10(size / count))
     return next(m * power for m in (1, 2, 5, 10) if m * power >= size / count * 0.999)
 
 
 def _round_up(high: float) -> float:
-    """The first tick at or above `high`, so that the highest point lies under a line with a number."""
+    """The first tick at or above `high`, so that a numbered line lies above the highest point."""
     step = _step(high, 4)
     return step * math.ceil(high / step - 1e-9)
 
 
 def line_chart(lines: list[Line], title: str) -> Markup:
-    """A chart of lines over training steps, y from 0; '' where no line has a finite point.
+    """A chart of lines over training steps, with y from 0; '' if no line has a finite point.
 
-    Points that are not finite are left out: a loss that became NaN ends its curve.
+    Points that are not finite are left out, so the curve of a loss that became NaN ends there.
     """
     kept = [dataclasses.replace(line, points=thin([p for p in line.points if all(map(math.isfinite, p))]))
             for line in lines]
@@ -98,7 +100,7 @@ def line_chart(lines: list[Line], title: str) -> Markup:
 
 
 def bullet(value: float | None, floor: float, baseline: float | None, good: bool) -> Markup:
-    """A bar from 0 to 1: filled to `value` in the verdict's colour, a tick at the floor, a ring at the baseline."""
+    """A bar from 0 to 1, filled to `value` in the verdict's colour; a tick at the floor, a ring at the baseline."""
     title = f'value {words.short_number(value) if value is not None else "unknown"}, floor {words.short_number(floor)}'
     if baseline is not None:
         title += f', being served {words.short_number(baseline)}'

@@ -1,4 +1,4 @@
-"""Report: decision, metrics, training, data and model of a run -> one HTML file."""
+"""Report: one HTML file with the decision, metrics, training, data and model of a run."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
@@ -9,11 +9,11 @@ from components.report import executor
 
 
 class Report(base_component.BaseComponent):
-    """Writes report.html, self-contained, into the output `report`.
+    """Writes report.html, which is self-contained, into the output `report`.
 
-    mixture: the Mixture as JSON. model, model_run: CoTrainer's outputs. blessing: BlessingGate's, with decision.json.
-    rejected, statistics: task name -> the channels of MediaExampleGen and StatisticsGen; as inputs they are named
-    `rejected_<task>` and `statistics_<task>` (components.specs).
+    mixture: the Mixture as JSON. model, model_run: outputs of CoTrainer. blessing: that of BlessingGate, which has
+    decision.json. infra_blessing: that of ServingCheck. rejected, statistics: task name -> channel of MediaExampleGen
+    and of StatisticsGen; as inputs they are named `rejected_<task>` and `statistics_<task>` (components.specs).
     """
     SPEC_CLASS = component_spec.ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)

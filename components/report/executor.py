@@ -1,4 +1,4 @@
-"""Report's executor: reads the artifacts, renders, writes report.html."""
+"""Report's executor: reads the artifacts, renders the page, writes report.html."""
 
 import datetime
 import os
@@ -43,6 +43,6 @@ class Executor(base_executor.BaseExecutor):
 def write(page: str, directory: str) -> str:
     """Writes report.html; returns its path."""
     path = os.path.join(directory, 'report.html')
-    # A path on disk may hold bytes that are no text; they come as lone surrogates, which UTF-8 rejects.
+    # Bytes of a path that are not valid text are lone surrogates here, which UTF-8 cannot encode.
     file_io.write(path, page.encode('utf-8', 'backslashreplace'))
     return path

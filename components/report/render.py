@@ -1,5 +1,6 @@
-"""report.html out of plain dicts: the decision, the training history, the model card, facts of the data. No TFX."""
+"""Renders report.html from plain dicts: the decision, the training history, the model card, the data. Knows no TFX."""
 
+import collections
 import os
 
 import jinja2
@@ -7,28 +8,28 @@ import jinja2
 from components.report import charts
 from model_code import words
 
-# More rows than these make a page that nobody reads; the files that they came from have all.
+# Nobody reads more rows than these. The files that they come from have all of them.
 MAX_LABELS = 16
 MAX_REJECTED = 10
 COLOURS = 8
 
 _SETTINGS = {
     'layers': 'Layers', 'width': 'Width', 'heads': 'Heads', 'mlp_width': 'MLP width',
-    'modality_layers': "Modalities' own layers", 'dropout': 'Dropout', 'optimizer': 'Optimiser',
+    'modality_layers': 'Layers per modality', 'dropout': 'Dropout', 'optimizer': 'Optimiser',
     'learning_rate': 'Learning rate', 'warmup_steps': 'Warm-up steps', 'weight_decay': 'Weight decay',
     'clip_norm': 'Clip norm', 'seed': 'Seed', 'strategy': 'Strategy',
 }
 
 
 def render(decision: dict, history: dict, card: dict, data: list[dict]) -> str:
-    """The report as one self-contained HTML page: no script, nothing fetched, every text escaped.
+    """The report as one self-contained HTML page: without scripts, fetching nothing, all text escaped.
 
-    decision: the gate's (components.blessing_gate.decision.decide).
+    decision: that of the gate (components.blessing_gate.decision.decide).
     history: {'steps': [{'step', 'task', 'loss', 'learning_rate', ...}], 'seconds', 'total_steps'}.
-    card: the model card; used if there: name, parameters (a number, or {'total': n, part: n or {name: n}}), inputs
-      {modality: spec}, signatures {name: {'inputs': {name: 'dtype [shape]'}, 'outputs'}}, model and training
-      (settings), written (a date as text).
-    data: a dict a task: {'name', 'modality', 'splits': {split: examples}, 'labels': [{'label', split: count, ...}]
+    card: the model card. The page shows what it has of these: name; parameters, a number or
+      {'total': n, part: n or {name: n}}; inputs, {modality: spec}; signatures,
+      {name: {'inputs': {name: 'dtype [shape]'}, 'outputs'}}; model and training, the settings; written, a date as text.
+    data: one dict per task: {'name', 'modality', 'splits': {split: examples}, 'labels': [{'label', split: count, ...}]
       most frequent first, 'rejected': [Rejection], 'remarks': [line]}.
     """
     names = [task['name'] for task in decision['tasks']]
@@ -49,26 +50,26 @@ def render(decision: dict, history: dict, card: dict, data: list[dict]) -> str:
 
 
 def verdict(decision: dict) -> str:
-    """The decision in a sentence or two; its reasons stand below it on the page."""
+    """The decision in two sentences. The page lists its reasons below."""
     tasks = decision['tasks']
     if not decision['blessed']:
-        refused = [task['name'] for task in tasks if not task['blessed']]
-        what = _and(refused) if refused else ''
-        check = '' if decision['infra']['blessed'] else 'the serving check'
-        return f'Because of {_and([part for part in (what, check) if part])}. What is being served stays as it is.'
-    count = 'Its only task holds its floor' if len(tasks) == 1 else f'All {len(tasks)} tasks hold their floors'
+        failed = [task['name'] for task in tasks if not task['blessed']]
+        if not decision['infra']['blessed']:
+            failed.append('the serving check')
+        return f'Failed: {_and(failed)}. What is being served stays as it is.'
+    floors = 'Its only task meets its floor' if len(tasks) == 1 else f'All {len(tasks)} tasks meet their floors'
     compared = [task for task in tasks if task['baseline_metrics'] is not None]
     if compared:
         versions = sorted({task['baseline_version'] for task in compared if task.get('baseline_version')})
         served = f'version {versions[0]}' if len(versions) == 1 else 'the model being served'
-        fell = f', none fell too far below {served},'
+        comparison = f'none fell too far below {served}'
     else:
-        fell = ', there was no earlier model to compare with,'
-    return f'{count}{fell} and the serving check passed.'
+        comparison = 'there was no earlier model to compare with'
+    return f'{floors}, {comparison}, and the serving check passed.'
 
 
 def trained(history: dict) -> str:
-    """'310 steps in 1 minute and 1 second', '' where nothing is known."""
+    """'310 steps in 1 minute and 1 second'; '' without a history."""
     if not history.get('total_steps'):
         return ''
     return f'{words.count(history["total_steps"], "step")} in {words.duration(history.get("seconds") or 0)}'
@@ -77,11 +78,12 @@ def trained(history: dict) -> str:
 def _task_row(task: dict) -> dict:
     primary = task['primary_metric']
     baseline = (task['baseline_metrics'] or {}).get(primary)
-    others = [(_words(name), _metric(value)) for name, value in task['metrics'].items()
+    others = [(_metric_name(name), _metric(value)) for name, value in task['metrics'].items()
               if name not in (primary, 'example_count')]
     return {
         **task,
-        'metric': _words(primary), 'shown': _metric(task['value']), 'baseline': _metric(baseline), 'others': others,
+        'metric': _metric_name(primary), 'shown': _metric(task['value']), 'baseline': _metric(baseline),
+        'others': others,
         'examples': task['metrics'].get('example_count'),
         'change_shown': '' if task['change'] is None else f'{task["change"]:+.3f}'.replace('-', '−'),
         'bullet': charts.bullet(task['value'], task['floor'], baseline, task['blessed']),
@@ -106,23 +108,22 @@ def _rate_chart(history: dict, names: list[str], colours: dict[str, str]):
     lines = []
     for name in names:
         points = [(s['step'], s['learning_rate']) for s in history.get('steps', []) if s['task'] == name]
-        lines.append(charts.Line(points, f'curve {colours[name]}', name))
+        lines.append(charts.Line(points, f'curve {colours[name]}'))
     return charts.line_chart(lines, 'Learning rate')
 
 
 def _data_card(entry: dict) -> dict:
-    reasons: dict[str, int] = {}
-    for rejection in entry['rejected']:
-        reasons[rejection.reason] = reasons.get(rejection.reason, 0) + 1
-    most = max((sum(_counts(label, entry['splits'])) for label in entry['labels']), default=0) or 1
-    labels = []
+    """The entry of a task, and what the page shows of its labels and rejected files. Bar widths are percentages."""
+    reasons = collections.Counter(rejection.reason for rejection in entry['rejected'])
+    longest = max((sum(label.get(split, 0) for split in entry['splits']) for label in entry['labels']), default=0) or 1
+    bars = []
     for label in entry['labels'][:MAX_LABELS]:
-        counts = dict(zip(entry['splits'], _counts(label, entry['splits']), strict=True))
-        labels.append({'label': label['label'], 'counts': counts,
-                       'widths': {split: f'{100 * count / most:.2f}' for split, count in counts.items()}})
+        counts = {split: label.get(split, 0) for split in entry['splits']}
+        bars.append({'label': label['label'], 'counts': counts,
+                     'widths': {split: f'{100 * count / longest:.2f}' for split, count in counts.items()}})
     return {
         **entry,
-        'bars': labels,
+        'bars': bars,
         'more_labels': max(0, len(entry['labels']) - MAX_LABELS),
         'reasons': sorted(reasons.items(), key=lambda item: (-item[1], item[0])),
         'first_rejected': entry['rejected'][:MAX_REJECTED],
@@ -130,7 +131,7 @@ def _data_card(entry: dict) -> dict:
 
 
 def _parameters(parameters) -> list[tuple[str, int]]:
-    """(label, number) of the total and then of each part; [] where the card says nothing."""
+    """(name, number) of the total, then of each part; [] if the card has none."""
     if parameters is None:
         return []
     if not isinstance(parameters, dict):
@@ -144,15 +145,12 @@ def _parameters(parameters) -> list[tuple[str, int]]:
     return rows
 
 
-def _counts(label: dict, splits: dict) -> list[int]:
-    return [label.get(split, 0) for split in splits]
-
 
 def _metric(value: float | None) -> str:
     return '–' if value is None else f'{value:.3f}'
 
 
-def _words(metric: str) -> str:
+def _metric_name(metric: str) -> str:
     return {'mean_average_precision': 'mean average precision', 'top_5_accuracy': 'top-5 accuracy'}.get(
         metric, metric.replace('_', ' '))
 

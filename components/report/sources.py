@@ -1,4 +1,4 @@
-"""Reads what the report shows out of the pipeline's artifacts."""
+"""Reads what the report shows from the pipeline's artifacts."""
 
 import math
 import os
@@ -15,9 +15,9 @@ from model_code.tasks import Task
 
 
 def read_card(model_dir: str) -> dict:
-    """The SavedModel's card, with `parameters` and `signatures` read off the model where the card lacks them."""
+    """The SavedModel's card with the signatures of the model, and the number of its parameters if the card lacks it."""
     card = model_directory.read_card(model_dir)
-    # Kept signatures of the card would have to be in the form that the page shows; the model itself always is.
+    # The signatures always come from the model, because those in a card might have another form.
     return {'parameters': count_parameters(model_dir), **card, 'signatures': read_signatures(model_dir)}
 
 
@@ -37,12 +37,12 @@ def _tensors(infos) -> dict[str, str]:
 def _shape(shape) -> str:
     if shape.unknown_rank:
         return '?'
-    # The first unknown size is the batch's; a later one is a list's length.
+    # An unknown first size is that of the batch; an unknown later one is the length of a list.
     return ', '.join(str(d.size) if d.size >= 0 else ('N' if i == 0 else '?') for i, d in enumerate(shape.dim))
 
 
 def count_parameters(model_dir: str) -> int | None:
-    """How many numbers the model's variables hold; None where it has no variables."""
+    """How many numbers the model's variables hold; None if it has no variables."""
     prefix = os.path.join(model_dir, 'variables', 'variables')
     if not file_io.exists(f'{prefix}.index'):
         return None
@@ -53,9 +53,9 @@ def count_parameters(model_dir: str) -> int | None:
 
 
 def read_statistics(statistics_dir: str) -> tuple[dict[str, int], list[dict]]:
-    """Split -> number of examples, and [{'label', split: count, ...}] most frequent first, of TFDV's statistics.
+    """From TFDV's statistics: split -> number of examples, and [{'label', split: count, ...}], most frequent first.
 
-    TFDV keeps the 1,000 most frequent labels.
+    TFDV keeps only the 1,000 most frequent labels.
     """
     splits: dict[str, int] = {}
     labels: dict[str, dict] = {}
@@ -74,5 +74,5 @@ def read_statistics(statistics_dir: str) -> tuple[dict[str, int], list[dict]]:
 
 
 def read_remarks(task: Task, rejected_dir: str) -> list[str]:
-    """What a person should know of the task's media, a line each (media.verdict.remarks)."""
+    """What is worth knowing about the task's media, one line each (media.verdict.remarks)."""
     return remarks(task.checks, artifacts.read_findings(rejected_dir))

@@ -1,4 +1,4 @@
-"""ServingBaseline: the model that is being served, as the Evaluators' baseline."""
+"""ServingBaseline: the model being served, as the baseline for TaskEvaluator."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
@@ -20,12 +20,13 @@ class ServingBaselineSpec(component_spec.ComponentSpec):
 class ServingBaseline(base_component.BaseComponent):
     """Copies a version of the push destination to a Model artifact (<uri>/Format-Serving).
 
-    serving_dir: the folder of the version directories. version: which one; '' for none; 'newest' looks when it runs
-    (TFX's cache then does not see a new version: turn the cache off for this component, or give the number).
-    Where there is no version the model's directory is empty. The artifact's custom property `version` names it.
+    serving_dir: the folder of the version directories. version: which of them; '' for none; 'newest' for the newest
+    when the component runs. (TFX's cache does not notice a new version then: turn it off for this component, or give
+    the number.) Without a version the model's directory is empty. The artifact's custom property `version` is the
+    number.
 
-    In place of a Resolver with LatestBlessedModelStrategy: that takes any Evaluator's blessing for the gate's, and
-    Kubeflow does not implement resolver nodes.
+    It replaces a Resolver with LatestBlessedModelStrategy, which takes the blessing of any Evaluator for that of the
+    gate. Kubeflow does not implement resolver nodes either.
     """
     SPEC_CLASS = ServingBaselineSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)

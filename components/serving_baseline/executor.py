@@ -1,4 +1,4 @@
-"""ServingBaseline's executor."""
+"""ServingBaseline's executor: chooses a version and copies it."""
 
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
@@ -19,21 +19,19 @@ class Executor(base_executor.BaseExecutor):
         fileio.makedirs(destination)
         chosen = choose(exec_properties['serving_dir'], exec_properties['version'])
         if chosen is None:
-            logger.info('Baseline: none, nothing is being served yet.')
+            logger.info('There is no baseline, because no model is being served yet.')
             return
         version, path = chosen
         io_utils.copy_dir(path, destination)
         model.set_string_custom_property('version', str(version))
-        logger.info('Baseline: version %s, the model being served.', version)
+        logger.info('The baseline is version %s, the model being served.', version)
 
 
 def choose(serving_dir: str, version: str) -> tuple[int, str] | None:
-    """Number and directory of the version to compare with: `version`, or the newest for 'newest'.
+    """The number and directory of the version to compare with: `version`, or the newest for 'newest'.
 
-    None for '' or where nothing is served.
-
-    Raises PipelineStop where the version asked for is not there: comparing with none instead would bless a model
-    that may be worse.
+    None for '', and for 'newest' if there is no version. Raises PipelineStop if the given version is not there, because
+    without a comparison a worse model might be blessed.
     """
     if not version:
         return None
@@ -41,7 +39,7 @@ def choose(serving_dir: str, version: str) -> tuple[int, str] | None:
     if version == 'newest':
         return max(models.items(), default=None)
     if int(version) not in models:
-        there = ', '.join(map(str, models)) or 'none'
-        raise PipelineStop(f'The baseline should be version {version}, which is not in {serving_dir} (there: {there}). '
-                           'Was it removed during the run? Run again to compare with what is served now.')
+        present = ', '.join(map(str, models)) or 'none'
+        raise PipelineStop(f'The baseline should be version {version}, which is not in {serving_dir} (versions there: '
+                           f'{present}). Was it removed during the run? Run again to compare with what is served now.')
     return int(version), models[int(version)]

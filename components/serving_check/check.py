@@ -1,4 +1,4 @@
-"""The check itself, as plain functions that know no TFX: a model and real media in, reasons against it out."""
+"""The serving check as plain functions that know no TFX: why a model must not be served, tried with real media."""
 
 import base64
 import http.client
@@ -12,22 +12,22 @@ from model_code import file_io, modalities, model_directory
 from model_code.tasks import Task
 
 _VERSION = 1
-_TIMEOUT_S = 300.0  # a first request traces and compiles; a big model on a busy machine is slow, not broken
+_TIMEOUT_S = 300.0  # The first request traces and compiles. A big model on a busy machine is slow, not broken.
 
 
 def check_model(model_dir: str, tasks: typing.Sequence[Task],
                 media: dict[str, bytes | list[bytes] | None]) -> list[str]:
-    """Sentences on why the model must not be served; none where it may.
+    """Why the model must not be served, in sentences; [] if it may.
 
-    media: task name -> one real example's encoded media (a list of frames for video), or None where there is none.
+    media: task name -> the encoded media of one real example (a list of frames for video); None if there is none.
     """
     try:
         foreign = ops.foreign_ops(model_dir)
     except ops.UnreadableModel as error:
         return [str(error)]
     if foreign:
-        return [f'The graph has the op {op} ({where}), which is not core TensorFlow: TensorFlow Serving cannot run it. '
-                'Use core TensorFlow ops in what is exported, and decode other media in the client.'
+        return [f'The graph has the op {op} ({where}), which is not core TensorFlow, so TensorFlow Serving cannot run '
+                'it. Export only core TensorFlow ops, and decode such media in the client.'
                 for op, where in sorted(foreign.items())]
     from serving.rest import Limits
     from serving.server import ModelServer
@@ -46,9 +46,9 @@ def check_model(model_dir: str, tasks: typing.Sequence[Task],
 
 
 def _check_task(server, task: Task, media, card: dict) -> list[str]:
-    """What is wrong with the answers of one task's signatures."""
+    """What is wrong with the answers of one task's signatures; [] if nothing is."""
     if not media:
-        return ['there is no example to send, neither in the split eval nor in train.']
+        return ['there is no example to send, neither in the eval split nor in the train split.']
     replies = {}
     for signature in (task.name, f'{task.name}_scores'):
         status, reply = _post(server, signature, media)
@@ -58,7 +58,7 @@ def _check_task(server, task: Task, media, card: dict) -> list[str]:
         replies[signature] = reply['predictions'][0]
     top, scores = replies[task.name], replies[f'{task.name}_scores']
     if not isinstance(top, dict) or top.keys() != {'labels', 'scores'}:
-        return [f'signature {task.name} answered {str(top)[:200]}; it must answer labels and scores.']
+        return [f'signature {task.name} answered {str(top)[:200]}; it must answer with labels and scores.']
     classes = _classes(task, card)
     groups = task.group_ids(classes) if classes else ()
     return task.data.kind.functions.check_answer(top['labels'], top['scores'], scores, classes, groups)
@@ -72,7 +72,7 @@ def _classes(task: Task, card: dict) -> tuple[str, ...]:
 
 
 def _post(server, signature: str, media) -> tuple[int, dict]:
-    """The status and JSON of a predict request for one example."""
+    """The HTTP status and the JSON of the answer to a predict request for one example."""
     def encode(content: bytes):
         return {'b64': base64.b64encode(content).decode('ascii')}
     instance = [encode(frame) for frame in media] if isinstance(media, list) else encode(media)
@@ -87,7 +87,7 @@ def _post(server, signature: str, media) -> tuple[int, dict]:
 
 
 def _copy(source: str, destination: str):
-    """A directory tree, from any file system that TensorFlow opens, to a local one."""
+    """Copies a directory tree from any file system that TensorFlow opens to a local one."""
     import tensorflow as tf
     for folder, _, names in tf.io.gfile.walk(source):
         target = os.path.join(destination, os.path.relpath(folder, source))
@@ -97,7 +97,7 @@ def _copy(source: str, destination: str):
 
 
 def first_media(directories: typing.Sequence[str], modality: modalities.Modality) -> bytes | list[bytes] | None:
-    """The encoded media of the first example under the directories of (gzip) TFRecords, in order; None without one."""
+    """The encoded media of the first example in directories of TFRecords (gzip or not); None if they have none."""
     import tensorflow as tf
     for directory in directories:
         for path in sorted(tf.io.gfile.glob(os.path.join(directory, '*'))):
@@ -111,6 +111,6 @@ def first_media(directories: typing.Sequence[str], modality: modalities.Modality
 
 
 def write_reasons(reasons: list[str], directory: str):
-    """reasons.json: {"blessed": bool, "reasons": [...]} in the directory."""
+    """Writes reasons.json, {"blessed": bool, "reasons": [sentence, ...]}, into the directory."""
     file_io.write(os.path.join(directory, 'reasons.json'),
-                json.dumps({'blessed': not reasons, 'reasons': reasons}, indent=1))
+                  json.dumps({'blessed': not reasons, 'reasons': reasons}, indent=1))

@@ -1,4 +1,4 @@
-"""ServingCheck: would the exported model serve? Its verdict is an InfraBlessing."""
+"""ServingCheck: whether the exported model can be served, as an InfraBlessing."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
@@ -8,17 +8,16 @@ from components.serving_check import executor
 
 
 class ServingCheck(base_component.BaseComponent):
-    """Loads the model as a server would and sends it one real example of each task over REST.
+    """Loads the model in a server and sends it one real example of each task over REST.
 
-    In place of the stock InfraValidator, which needs Docker and does not run on Kubeflow Pipelines v2.
+    It replaces the stock InfraValidator, which needs Docker and does not run on Kubeflow Pipelines v2.
 
-    mixture: the Mixture as JSON. model: the exported Model. examples: task name -> MediaExampleGen's examples (the raw
-    ones, with the encoded media). Output `infra_blessing`: an InfraBlessing as the stock Pusher obeys it (custom
-    property `blessed`, a file INFRA_BLESSED or INFRA_NOT_BLESSED), with reasons.json beside: {"blessed": bool,
-    "reasons": [sentence, ...]}. A refusal does not raise: the run goes on to its report. code_version: a hash of the
-    code, for the cache.
+    mixture: the Mixture as JSON. model: the exported Model. examples: task name -> channel of MediaExampleGen (the raw
+    examples, with encoded media); as inputs they are named `examples_<task>` (components.specs).
 
-    The inputs are named `examples_<task>` (components.specs).
+    Output `infra_blessing`: in the form that the stock Pusher obeys (custom property `blessed`, a file INFRA_BLESSED or
+    INFRA_NOT_BLESSED), and reasons.json: {"blessed": bool, "reasons": [sentence, ...]}. A rejected model does not end
+    the run, which goes on to its report.
     """
     SPEC_CLASS = component_spec.ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)

@@ -1,4 +1,4 @@
-"""ServingCheck's executor: parses its arguments, then calls `check`."""
+"""ServingCheck's executor: parses its arguments and calls check.check_model."""
 
 import os
 
@@ -30,11 +30,10 @@ class Executor(base_executor.BaseExecutor):
 
         blessing = artifact_utils.get_single_instance(output_dict['infra_blessing'])
         check.write_reasons(reasons, blessing.uri)
-        # The marker and the property that the stock InfraValidator leaves, and the stock Pusher reads.
+        # The file and the property that the stock InfraValidator writes and the stock Pusher reads.
         file_io.write(os.path.join(blessing.uri, 'INFRA_NOT_BLESSED' if reasons else 'INFRA_BLESSED'), '')
         blessing.set_int_custom_property('blessed', 0 if reasons else 1)
-        for reason in reasons:
-            logger.info('The serving check refuses the model. %s', reason)
-        if not reasons:
-            logger.info('The serving check passed: one real example of each of %d tasks came back from a server.',
-                        len(mixture.tasks))
+        if reasons:
+            logger.info('The serving check rejected the model. %s', ' '.join(reasons))
+        else:
+            logger.info('The serving check passed: a server answered a real example of every task.')

@@ -1,42 +1,43 @@
-"""The ops of a SavedModel, and those that a stock TensorFlow Serving cannot run."""
+"""Finds the ops of a SavedModel that a stock TensorFlow Serving cannot run."""
 
 import typing
 
 from model_code import file_io, model_directory
 
-# In tf.raw_ops, but they call back into the Python that made them, which a server does not have.
+# These are in tf.raw_ops, but they call the Python that made them, which a server does not have.
 _NEED_PYTHON = {'PyFunc', 'PyFuncStateless', 'EagerPyFunc'}
 
-# A function's border, which graphs that grappler wrote out may hold; no op that anybody calls, so not in tf.raw_ops.
+# These are not in tf.raw_ops, because nobody calls them, but they may be in graphs that grappler wrote.
 _GRAPH_INTERNAL = {'_Arg', '_Retval', '_If', '_While', '_Recv', '_Send', '_HostRecv', '_HostSend', '_FusedConv2D',
                    '_FusedMatMul', '_FusedBatchNormEx'}
 
 
 class UnreadableModel(Exception):
-    """There is no saved_model.pb, or it is damaged; the message says so."""
+    """saved_model.pb is missing or damaged; the message says which."""
 
 
 def foreign_ops(model_dir: str) -> dict[str, str]:
-    """Op name -> where it was first seen, of the ops in saved_model.pb that are not core TensorFlow.
+    """The ops in saved_model.pb that are not core TensorFlow: name -> where it occurs first.
 
-    Walks every graph and every function of its library, called or not: a server registers them all when it loads. What
-    is core is read from tf.raw_ops, a list generated when TensorFlow was built. The op registry of this process would
-    not do: whatever library was imported here (tensorflow_io, tfx_bsl) has added its custom ops to it.
+    Looks at every graph and every function of its library, also at functions that nothing calls, because a server
+    registers all of them when it loads the model. The core ops are those of tf.raw_ops, a list that was generated when
+    TensorFlow was built. The op registry of this process is no such list: imported libraries (tensorflow_io, tfx_bsl)
+    have added their own ops to it.
 
     Raises UnreadableModel.
     """
     import tensorflow as tf
     core = {name for name in dir(tf.raw_ops) if not name.startswith('_')} - _NEED_PYTHON | _GRAPH_INTERNAL
-    found: dict[str, str] = {}
+    foreign: dict[str, str] = {}
     for op, where, functions in _nodes(model_dir):
-        # A node may also name a function of its graph's library, which is the call of it.
+        # The op of a node may also be a function of its graph's library, which the node calls.
         if op not in core and op not in functions:
-            found.setdefault(op, where)
-    return found
+            foreign.setdefault(op, where)
+    return foreign
 
 
 def _nodes(model_dir: str) -> typing.Iterator[tuple[str, str, set[str]]]:
-    """(op, where it is, names of the graph's functions) of every node."""
+    """(op, where it is, names of the functions in its graph's library) of every node."""
     import tensorflow as tf
     from google.protobuf import message
     from tensorflow.core.protobuf import saved_model_pb2

@@ -7,7 +7,7 @@ from components.task_evaluator import executor
 
 
 class TaskEvaluatorSpec(component_spec.ComponentSpec):
-    """Inputs: raw `examples`, `model`, `baseline_model`. Outputs: `evaluation`, `blessing`. Properties: see below."""
+    """Inputs `examples`, `model`, `baseline_model`; outputs `evaluation`, `blessing`; properties: see TaskEvaluator."""
     PARAMETERS = {
         'task': component_spec.ExecutionParameter(type=str),
         'classes': component_spec.ExecutionParameter(type=str),
@@ -25,12 +25,12 @@ class TaskEvaluatorSpec(component_spec.ComponentSpec):
 
 
 class TaskEvaluator(base_beam_component.BaseBeamComponent):
-    """Measures the model on the task's eval split and compares it with its floor and with the model being served.
+    """Measures the model on the task's eval split, and compares it with the task's floor and the model being served.
 
-    task: the Task as JSON. classes: its label domain as a JSON list. examples: the raw examples (MediaExampleGen's).
-    baseline_model: a Model channel; an empty model directory, or a model that does not know the task, is no baseline.
+    task: the Task as JSON. classes: all its labels, as a JSON list. examples: the raw examples, of MediaExampleGen.
+    baseline_model: an empty directory, or a model that does not know the task, counts as no baseline.
 
-    A missed threshold does not raise: the blessing is NOT_BLESSED and BlessingGate says why.
+    A missed threshold does not end the run: the blessing is NOT_BLESSED, and BlessingGate says why.
     """
     SPEC_CLASS = TaskEvaluatorSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)

@@ -1,4 +1,4 @@
-"""What TFMA measures of a task, and the thresholds that its metrics must hold."""
+"""What TFMA measures of a task, and the thresholds that its metrics must meet."""
 
 import json
 
@@ -11,15 +11,14 @@ _METRICS = 'components.task_evaluator.metrics'
 
 
 def eval_config(task: Task, classes: int, has_baseline: bool) -> tfma.EvalConfig:
-    """TFMA's configuration for one task, over all raw examples and by each of its extra columns.
+    """TFMA's configuration for one task: over all raw examples, and sliced by each of its extra columns.
 
-    Thresholds hold for all examples together.
+    The metrics are those of the task's label kind (model_code/label_kinds). Thresholds apply to all examples together.
+    Labels come from the model's own signature `<task>_label`, so that their ids are those of its own vocabulary.
 
-    classes: how many classes the task has. The metrics are those of its kind of label (model_code/label_kinds).
-    has_baseline: compare with a second model, the one being served; the result then also has its metrics and the
-      differences, and `task.gate.max_drop` bounds the fall of the primary metric.
-    The labels come from the model's own `<task>_label` signature, so that ids always mean the vocabulary of the model
-    that is judged by them.
+    classes: how many classes the task has.
+    has_baseline: compare with a second model, the one being served. Then the result also has the metrics of that model
+      and the differences, and `task.gate.max_drop` limits how far the primary metric may fall.
     """
     specs = [tfma.MetricConfig(class_name='ExampleCount', config='{"name": "example_count"}')]
     for metric in task.data.kind.functions.evaluation_metrics(task.data.label_groups, classes):
@@ -28,7 +27,7 @@ def eval_config(task: Task, classes: int, has_baseline: bool) -> tfma.EvalConfig
             class_name='OfAllExamples' if metric.of_all_examples else 'ExampleMean', module=_METRICS,
             config=json.dumps({'name': metric.name, 'function': function, 'arguments': metric.arguments}))
         if metric.name == task.primary_metric:
-            # Of all examples together: `threshold` would bind every slice, however few examples it has.
+            # Only for all examples together. `threshold` would apply to every slice, even of a few examples.
             spec.per_slice_thresholds.append(tfma.PerSliceMetricThreshold(
                 slicing_specs=[tfma.SlicingSpec()], threshold=_threshold(task, has_baseline)))
         specs.append(spec)
@@ -40,7 +39,7 @@ def eval_config(task: Task, classes: int, has_baseline: bool) -> tfma.EvalConfig
 
 
 def signatures(task: Task) -> tuple[str, str]:
-    """The two signatures that a model must have to be evaluated on the task: for its scores and for its label."""
+    """The signatures that a model needs to be evaluated on the task: one for scores, one for labels."""
     return f'{task.name}_examples', f'{task.name}_label'
 
 

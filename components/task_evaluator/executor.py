@@ -1,4 +1,4 @@
-"""TaskEvaluator's executor: builds the EvalConfig, chooses the baseline, and lets TFX's Evaluator do the rest."""
+"""TaskEvaluator's executor: chooses the baseline, builds the EvalConfig, and lets TFX's Evaluator do the rest."""
 
 import json
 
@@ -32,16 +32,16 @@ class Executor(tfx_evaluator.Executor):
         super().Do(input_dict, output_dict,
                    {**exec_properties, 'eval_config': proto_utils.proto_to_json(config), 'example_splits': '["eval"]'})
         blessed = artifact_utils.get_single_instance(output_dict['blessing']).get_int_custom_property('blessed')
-        logger.info('%s: the evaluation %s its thresholds.', task.name, 'holds' if blessed else 'misses')
+        logger.info('%s: the model %s the thresholds of its task.', task.name, 'meets' if blessed else 'misses')
 
 
 def model_path(model) -> str:
-    """The SavedModel's directory of a Model artifact."""
+    """The directory of the SavedModel in a Model artifact."""
     return path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
 
 
 def knows_task(path: str, task: Task) -> bool:
-    """Whether the directory holds a SavedModel that can be evaluated on the task; logs why not."""
+    """Whether the directory has a SavedModel that can be evaluated on the task. Logs why not."""
     if not model_directory.has_model(path):
         logger.info('%s: no model is being served yet, so there is nothing to compare with.', task.name)
         return False

@@ -1,6 +1,6 @@
-"""The label kinds' metrics (model_code.metrics.Metric) as TFMA metrics.
+"""The metrics of label kinds (model_code.metrics.Metric) as TFMA metrics.
 
-eval_config.py names these classes and the metrics' functions; Beam's workers import both by name.
+eval_config.py names these classes and the functions of the metrics. Beam's workers import both by name.
 """
 
 import functools
@@ -13,7 +13,7 @@ from tensorflow_model_analysis.metrics import metric_types, metric_util
 
 
 class _Combiner(beam.CombineFn):
-    """Finds each example's label and scores for its model; subclasses say what `function` is of."""
+    """Extracts each example's label and scores, for one model. Subclasses apply `function` to them."""
 
     def __init__(self, key: metric_types.MetricKey, eval_config, function: typing.Callable[..., float]):
         self._key = key
@@ -47,7 +47,10 @@ class _MeanCombiner(_Combiner):
 
 
 class _AllExamplesCombiner(_Combiner):
-    """`function(labels, scores)` of all examples: keeps 8 bytes a class, 85 MB for 20,000 examples of 527 classes."""
+    """`function(labels, scores)` of all examples.
+
+    It keeps 8 bytes per example and class: 85 MB for 20,000 examples of 527 classes.
+    """
 
     def create_accumulator(self):
         return []
@@ -77,15 +80,15 @@ def _computations(combiner, function, name, eval_config, model_name, output_name
 
 
 def _named(function: str, arguments: dict) -> typing.Callable[..., float]:
-    """The module's function of a dotted name, with its arguments."""
+    """The function of a dotted name, with these arguments filled in."""
     module, _, name = function.rpartition('.')
     return functools.partial(getattr(importlib.import_module(module), name), **arguments)
 
 
 class ExampleMean(metric_types.Metric):
-    """The mean over examples of a function of label and scores: of a `metrics.Metric`.
+    """The mean over examples of a function of label and scores.
 
-    function: its dotted name. arguments: what else it takes, by name.
+    function: its dotted name. arguments: its further arguments, by name.
     """
 
     def __init__(self, name: str, function: str, arguments: dict):
@@ -98,9 +101,9 @@ def _mean_computations(name='', eval_config=None, model_name='', output_name='',
 
 
 class OfAllExamples(metric_types.Metric):
-    """A function of the labels and scores of all examples of the slice, exact: no thresholds, no histogram.
+    """A function of the labels and scores of all examples in the slice. It is exact: no thresholds, no histogram.
 
-    function, arguments: as of ExampleMean.
+    function, arguments: as in ExampleMean.
     """
 
     def __init__(self, name: str, function: str, arguments: dict):

@@ -1,1 +1,1 @@
-"""TaskSchemaGen: a modality's curated schema, with the label domain of one task."""
+"""TaskSchemaGen: the schema of a modality, completed with the labels of one task."""

@@ -1,4 +1,4 @@
-"""TaskSchemaGen: the schema of one task."""
+"""TaskSchemaGen: the schema of one task's examples."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
@@ -7,7 +7,7 @@ from components.task_schema_gen import executor
 
 
 class TaskSchemaGenSpec(component_spec.ComponentSpec):
-    """The interface of TaskSchemaGen; see there."""
+    """Inputs, outputs and properties: see TaskSchemaGen."""
     PARAMETERS = {
         'source': component_spec.ExecutionParameter(type=str),
         'classes': component_spec.ExecutionParameter(type=str),
@@ -18,12 +18,14 @@ class TaskSchemaGenSpec(component_spec.ComponentSpec):
 
 
 class TaskSchemaGen(base_component.BaseComponent):
-    """schemas/<modality>.pbtxt with the task's label domain. (The stock ImportSchemaGen takes a file as it is.)
+    """Writes schemas/<modality>.pbtxt with the task's labels. (The stock ImportSchemaGen takes a file as it is.)
 
     No inputs. Output: `schema` (Schema: schema.pbtxt).
 
-    Properties: source, the task's Source as JSON; classes, the label domain as a JSON list; code_version, for the
-    cache.
+    Properties:
+      source: the task's Source, as JSON.
+      classes: all its labels, as a JSON list.
+      code_version: makes the cache notice changed code (pipeline/fingerprints.py).
     """
     SPEC_CLASS = TaskSchemaGenSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)

@@ -1,4 +1,4 @@
-"""The curated schema of a modality -> the schema of a task."""
+"""TaskSchemaGen's executor: completes the schema of a modality for a task."""
 
 import json
 import os
@@ -16,14 +16,13 @@ from model_code.errors import ConfigError
 from model_code.modalities import get_modality
 from model_code.serialization import from_json
 
-SCHEMA_FILE = 'schema.pbtxt'  # The name that TFX's readers of a Schema look for.
+SCHEMA_FILE = 'schema.pbtxt'  # TFX reads a Schema from a file of this name.
 
 
 class Executor(base_executor.BaseExecutor):
-    """Executor of TaskSchemaGen."""
+    """See component.TaskSchemaGen for output and properties."""
 
     def Do(self, input_dict, output_dict, exec_properties):
-        """Writes the schema of exec_properties['source'] and ['classes']."""
         self._log_startup(input_dict, output_dict, exec_properties)
         source, classes = from_json(Source, exec_properties['source']), json.loads(exec_properties['classes'])
         path = os.path.join(artifact_utils.get_single_uri(output_dict['schema']), SCHEMA_FILE)
@@ -31,26 +30,27 @@ class Executor(base_executor.BaseExecutor):
 
 
 def task_schema(source: Source, classes: tuple[str, ...]) -> schema_pb2.Schema:
-    """The modality's schema, of schemas/; label: one of `classes`; one and more of them where the task is
-    multi-label; one per group where it has label groups.
+    """The modality's schema of schemas/, with the labels `classes` and the columns source.data.columns.extra.
 
-    Each of source.data.columns.extra is a text that an example may have.
+    An example must have as many labels as its label kind says: one, at least one, or one of each group. Each extra
+    column is a text that an example may have. Raises ConfigError without classes, and for a class in no group.
     """
     if not classes:
-        raise ConfigError(f'Task {source.name} has no classes; its label needs a domain of at least one.')
+        raise ConfigError(f'Task {source.name} has no classes. Compile the pipeline where its data are in reach, or '
+                          'list them in data=Data(classes=...).')
     text = (pathlib.Path(schemas.__file__).parent / get_modality(source.modality).schema).read_text()
     schema = text_format.Parse(text, schema_pb2.Schema())
     schema.string_domain.add(name='label', value=classes)
     label = next(feature for feature in schema.feature if feature.name == 'label')
     label.domain = 'label'
-    label.distribution_constraints.min_domain_mass = 1.0  # No example may have another label.
+    label.distribution_constraints.min_domain_mass = 1.0  # no example may have another label
     if source.data.kind.several:
         label.value_count.min = 1
     elif source.data.kind.grouped:
-        source.group_ids(classes)  # Each class is in a group, and no group is empty.
+        source.group_ids(classes)  # raises if a class is in no group, or a group is empty
         label.value_count.min = label.value_count.max = len(source.data.label_groups)
     else:
-        label.shape.SetInParent()  # A scalar.
+        label.shape.SetInParent()  # a scalar
     for name in source.data.columns.extra:
         schema.feature.add(name=name, type=schema_pb2.BYTES).value_count.max = 1
     return schema

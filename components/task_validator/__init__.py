@@ -1,1 +1,1 @@
-"""TaskValidator: the stock ExampleValidator, and a stop where the data are not good enough to train on."""
+"""TaskValidator: the stock ExampleValidator, which also stops the run if the data are not good enough to train on."""

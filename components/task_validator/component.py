@@ -1,4 +1,4 @@
-"""TaskValidator: the judge of a task's data, by what was found in its media and by statistics against the schema."""
+"""TaskValidator: judges a task's data, by the findings in its media and by its statistics against the schema."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
@@ -8,7 +8,7 @@ from components.task_validator import executor
 
 
 class TaskValidatorSpec(component_spec.ComponentSpec):
-    """The interface of TaskValidator; see there."""
+    """Inputs, outputs and properties: see TaskValidator."""
     PARAMETERS = {
         'source': component_spec.ExecutionParameter(type=str),
         'checks': component_spec.ExecutionParameter(type=str),
@@ -23,13 +23,17 @@ class TaskValidatorSpec(component_spec.ComponentSpec):
 
 
 class TaskValidator(base_component.BaseComponent):
-    """Stops the run (PipelineStop) with a sentence for each reason: too many files are rejected or missing, media is
-    both in train and in eval, a class has no train example (media.verdict.stops), an anomaly of the statistics.
+    """Stops the run (PipelineStop) if a task's data are not good enough to train on, with a sentence for each reason.
+
+    The reasons are too many rejected or missing files, media in both train and eval, a class without a train example
+    (media.verdict.stops), and anomalies of the statistics.
 
     Inputs: `statistics` (ExampleStatistics of all splits), `schema` (Schema), `rejected` (RejectedMedia of
     MediaExampleGen). Output: `anomalies` (ExampleAnomalies, as the stock ExampleValidator writes them).
 
-    Properties: source and checks, the task's Source and Checks as JSON; code_version, for the cache.
+    Properties:
+      source, checks: the task's Source and Checks, as JSON.
+      code_version: makes the cache notice changed code (pipeline/fingerprints.py).
     """
     SPEC_CLASS = TaskValidatorSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)

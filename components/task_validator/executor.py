@@ -1,4 +1,4 @@
-"""The stock ExampleValidator's executor, and a stop where it or MediaExampleGen found a reason for one."""
+"""TaskValidator's executor: the stock ExampleValidator's, and then the verdict on its anomalies and the findings."""
 
 import os
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.tasks import Checks
 
-# What TFDV's anomalies mean for examples, in front of TFDV's own words, which speak of columns and dropped shapes.
+# What TFDV's anomalies mean for examples. TFDV's own words, of columns and dropped shapes, follow in parentheses.
 _MEANING = {
     anomalies_pb2.AnomalyInfo.SCHEMA_MISSING_COLUMN: 'it is missing from every example',
     anomalies_pb2.AnomalyInfo.FEATURE_TYPE_NOT_PRESENT: 'it is missing from every example',
@@ -29,14 +29,13 @@ _MEANING = {
     anomalies_pb2.AnomalyInfo.SCHEMA_NEW_COLUMN: 'the schema does not know it',
 }
 
-_NAMED = 10  # Anomalies in the message; all of them are in the artifact.
+_NAMED = 10  # this many anomalies are named in the message; the artifact has all of them
 
 
 class Executor(stock.Executor):
-    """Executor of TaskValidator."""
+    """See component.TaskValidator for inputs, output and properties."""
 
     def Do(self, input_dict, output_dict, exec_properties):
-        """Validates as the stock executor, then raises PipelineStop that names every reason to stop."""
         result = super().Do(input_dict, output_dict, exec_properties)
         statistics = artifact_utils.get_single_instance(input_dict['statistics'])
         anomalies = artifact_utils.get_single_instance(output_dict['anomalies'])
@@ -52,14 +51,14 @@ class Executor(stock.Executor):
 
 
 def judge(task: str, checks: Checks, findings: Findings, classes: Iterable[str], anomalies: list[str]):
-    """Raises PipelineStop where findings or anomalies are a reason to stop; else logs what is worth knowing.
+    """Raises PipelineStop with every reason to stop; if there is none, logs what is worth knowing.
 
     task: its name. classes: those of the schema. anomalies: sentences of `describe`.
     """
     reasons = verdict.stops(task, checks, findings, classes)
     if anomalies:
         more = f' And {len(anomalies) - _NAMED} more.' if len(anomalies) > _NAMED else ''
-        reasons.append(f'Task {task}: the examples are not as their schema says, so training was not started. '
+        reasons.append(f'Task {task}: the examples do not match their schema, so training was not started. '
                        + ' '.join(f'Task {task}, {sentence}' for sentence in anomalies[:_NAMED]) + more)
     if reasons:
         raise PipelineStop(' '.join(reasons))
@@ -78,7 +77,7 @@ def _read_anomalies(split_uri: str) -> anomalies_pb2.Anomalies:
 
 def describe(split: str, statistics: statistics_pb2.DatasetFeatureStatisticsList,
              anomalies: anomalies_pb2.Anomalies) -> list[str]:
-    """A sentence for each thing that is wrong with a split: 'split S, feature F: what'. [] where nothing is."""
+    """What is wrong with a split, one sentence each: 'split S, feature F: what'. [] if nothing is."""
     if not sum(dataset.num_examples for dataset in statistics.datasets):
         return [f'split {split}: it is empty. Put files into it, or change how files are split (eval_share, the '
                 "manifest's split column, the split folders)."]
@@ -93,5 +92,5 @@ def describe(split: str, statistics: statistics_pb2.DatasetFeatureStatisticsList
 
 
 def _sentence(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
-    said = f'{reason.short_description}: {reason.description.rstrip(". ")}'
-    return f'{_MEANING[reason.type]} ({said}).' if reason.type in _MEANING else f'{said}.'
+    description = f'{reason.short_description}: {reason.description.rstrip(". ")}'
+    return f'{_MEANING[reason.type]} ({description}).' if reason.type in _MEANING else f'{description}.'

@@ -74,7 +74,7 @@ def test_two_pushes_in_one_second_are_two_versions(tmp_path, model):
 
 def test_a_number_that_no_server_reads_is_refused(tmp_path):
     (tmp_path / str(2 ** 63 - 1)).mkdir()
-    with pytest.raises(PipelineStop, match='remove it'):
+    with pytest.raises(PipelineStop, match='Remove it'):
         executor.next_version(str(tmp_path))
 
 

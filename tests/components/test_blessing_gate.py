@@ -1,4 +1,4 @@
-"""The decision's sentences, and the gate's Do on what TaskEvaluator wrote."""
+"""The sentences of the decision, and the gate's Do on the results of TaskEvaluator."""
 
 import json
 import math
@@ -18,21 +18,21 @@ DIGITS = testing.task('digits', 'image', floor=0.7, max_drop=0.02)
 TAGS = testing.task('tags', 'audio', label_kind='multi', floor=0.0)
 
 
-def one(task, value, before=None, blessed=True, version='3'):
+def evaluation_of(task, value, before=None, blessed=True, version='3'):
     metric = task.primary_metric
     baseline = None if before is None else {metric: before}
     return Evaluation(task, {metric: value}, blessed, baseline, version if baseline else '')
 
 
 @pytest.mark.parametrize('evaluation, sentence', [
-    (one(DIGITS, 0.62), 'digits: accuracy 0.62 is below its floor 0.70.'),
-    (one(DIGITS, 0.6996), 'digits: accuracy 0.6996 is below its floor 0.7000.'),
-    (one(DIGITS, 0.88, before=0.93),
-     'digits: accuracy fell by 0.05 from 0.93 (version 3) to 0.88; at most 0.02 is allowed.'),
-    (one(DIGITS, 0.88, before=0.93, version=''),
-     'digits: accuracy fell by 0.05 from 0.93 to 0.88; at most 0.02 is allowed.'),
-    (one(TAGS, 0.1, before=0.5),
-     'tags: mean average precision fell by 0.40 from 0.50 (version 3) to 0.10; at most 0.02 is allowed.'),
+    (evaluation_of(DIGITS, 0.62), 'digits: accuracy 0.62 is below its floor of 0.70.'),
+    (evaluation_of(DIGITS, 0.6996), 'digits: accuracy 0.6996 is below its floor of 0.7000.'),
+    (evaluation_of(DIGITS, 0.88, before=0.93),
+     'digits: accuracy fell by 0.05, from 0.93 (version 3) to 0.88; at most 0.02 is allowed.'),
+    (evaluation_of(DIGITS, 0.88, before=0.93, version=''),
+     'digits: accuracy fell by 0.05, from 0.93 to 0.88; at most 0.02 is allowed.'),
+    (evaluation_of(TAGS, 0.1, before=0.5),
+     'tags: mean average precision fell by 0.40, from 0.50 (version 3) to 0.10; at most 0.02 is allowed.'),
 ])
 def test_a_missed_threshold_is_one_sentence(evaluation, sentence):
     decision = decide([evaluation], True, [])
@@ -41,41 +41,47 @@ def test_a_missed_threshold_is_one_sentence(evaluation, sentence):
     assert decision['tasks'][0]['reason'] == sentence and not decision['tasks'][0]['blessed']
 
 
-def test_floor_and_fall_are_both_told():
-    reasons = decide([one(DIGITS, 0.5, before=0.9, blessed=False)], True, [])['reasons']
+def test_floor_and_fall_are_both_named():
+    reasons = decide([evaluation_of(DIGITS, 0.5, before=0.9, blessed=False)], True, [])['reasons']
     assert len(reasons) == 2 and 'below its floor' in reasons[0] and 'fell by 0.40' in reasons[1]
 
 
 @pytest.mark.parametrize('evaluation', [
-    one(DIGITS, 0.7), one(DIGITS, 0.91, before=0.93), one(DIGITS, 0.75, before=0.72)])
-def test_the_border_itself_is_held(evaluation):
+    evaluation_of(DIGITS, 0.7), evaluation_of(DIGITS, 0.91, before=0.93), evaluation_of(DIGITS, 0.75, before=0.72)])
+def test_a_value_exactly_at_a_threshold_passes(evaluation):
     decision = decide([evaluation], True, [])
     assert decision['blessed'] and decision['reasons'] == [] and decision['tasks'][0]['reason'] == ''
 
 
-def test_one_task_that_fails_refuses_all_and_only_it_is_named():
-    decision = decide([one(TAGS, 0.9), one(DIGITS, 0.1)], True, [])
+def test_one_task_that_fails_rejects_the_model_and_only_it_is_named():
+    decision = decide([evaluation_of(TAGS, 0.9), evaluation_of(DIGITS, 0.1)], True, [])
     assert not decision['blessed']
     assert [t['blessed'] for t in decision['tasks']] == [True, False]
     assert all(r.startswith('digits:') for r in decision['reasons'])
 
 
 @pytest.mark.parametrize('metrics', [{}, {'mean_average_precision': math.nan}])
-def test_what_could_not_be_measured_is_refused_even_with_a_floor_of_zero(metrics):
+def test_what_could_not_be_measured_is_rejected_even_with_a_floor_of_zero(metrics):
     decision = decide([Evaluation(TAGS, metrics, True)], True, [])
     assert not decision['blessed'] and 'could not be measured' in decision['reasons'][0]
     json.dumps(decision, allow_nan=False)
 
 
-def test_the_evaluators_verdict_counts_even_where_the_numbers_look_right():
-    assert not decide([one(DIGITS, 0.9, before=math.nan, blessed=False)], True, [])['blessed']
+def test_the_evaluators_verdict_counts_even_if_the_numbers_look_right():
+    decision = decide([evaluation_of(DIGITS, 0.9, before=math.nan, blessed=False)], True, [])
+    assert decision['reasons'] == [
+        'digits: accuracy 0.90 meets its floor, but the evaluation rejected the model: the change from the model being '
+        'served could not be measured.']
+    assert not decision['blessed']
 
 
 def test_the_serving_checks_verdict_and_reasons():
-    decision = decide([one(DIGITS, 0.9)], False, ['The graph has the op IO>X.'])
+    decision = decide([evaluation_of(DIGITS, 0.9)], False, ['The graph has the op IO>X.'])
     assert decision['reasons'] == ['Serving check: The graph has the op IO>X.']
     assert decision['infra'] == {'blessed': False, 'reasons': ['The graph has the op IO>X.']}
-    assert not decide([one(DIGITS, 0.9)], False, [])['blessed'], 'a refusal without a reason is still one'
+    without_reason = decide([evaluation_of(DIGITS, 0.9)], False, [])
+    assert not without_reason['blessed']
+    assert without_reason['reasons'] == ['Serving check: it rejected the model and gave no reason.']
 
 
 @pytest.mark.parametrize('text, reasons', [('{"reasons": ["a", "b"]}', ['a', 'b']), (None, [])])
@@ -97,18 +103,18 @@ def run_gate(evaluated, directory, tasks, infra_blessed=1):
     return blessing, json.loads((directory / 'blessing' / 'decision.json').read_text())
 
 
-def test_gate_refuses_for_one_task_and_says_why(evaluated, tmp_path):
+def test_the_gate_rejects_for_one_task_and_says_why(evaluated, tmp_path):
     blessing, decision = run_gate(evaluated, tmp_path, (sm.SINGLE, sm.MULTI))
     assert blessing.get_int_custom_property('blessed') == 0
     assert sorted(os.listdir(blessing.uri)) == ['NOT_BLESSED', 'decision.json']
     assert decision['reasons'] == [
-        'digits: accuracy fell by 0.10 from 0.80 (version 3) to 0.70; at most 0.05 is allowed.']
+        'digits: accuracy fell by 0.10, from 0.80 (version 3) to 0.70; at most 0.05 is allowed.']
     digits, tags = decision['tasks']
     assert digits['value'] == pytest.approx(0.7) and digits['change'] == pytest.approx(-0.1)
     assert tags['blessed'] and tags['baseline_metrics'] is None and tags['change'] is None
 
 
-def test_gate_blesses_as_the_stock_pusher_obeys(evaluated, tmp_path):
+def test_the_gate_blesses_in_the_form_that_the_stock_pusher_obeys(evaluated, tmp_path):
     blessing, decision = run_gate(evaluated, tmp_path, (sm.MULTI,))
     assert decision['blessed'] and decision['reasons'] == []
     assert blessing.get_int_custom_property('blessed') == 1
@@ -117,6 +123,6 @@ def test_gate_blesses_as_the_stock_pusher_obeys(evaluated, tmp_path):
     assert sorted(os.listdir(blessing.uri)) == ['BLESSED', 'decision.json']
 
 
-def test_gate_refuses_what_the_serving_check_refused(evaluated, tmp_path):
+def test_the_gate_rejects_what_the_serving_check_rejected(evaluated, tmp_path):
     blessing, decision = run_gate(evaluated, tmp_path, (sm.MULTI,), infra_blessed=0)
     assert blessing.get_int_custom_property('blessed') == 0 and decision['tasks'][0]['blessed']

@@ -1,4 +1,4 @@
-"""The page: what it says, that it escapes what others wrote, its charts' numbers, and Do on hand-made artifacts."""
+"""The report: what it says, that it escapes all text, the numbers of its charts, and Do on hand-made artifacts."""
 
 import html.parser
 import json
@@ -47,7 +47,7 @@ def data(label='zero', path='a.png', detail=''):
 
 
 def text_of(page: str) -> str:
-    """What a reader sees, spaces collapsed; fails on markup that does not nest."""
+    """What a reader sees, with spaces collapsed. Fails if the markup does not nest."""
     open_tags, words = [], []
 
     class Parser(html.parser.HTMLParser):
@@ -74,7 +74,7 @@ def text_of(page: str) -> str:
 
 def test_an_accepted_model():
     text = text_of(render(decision(), HISTORY, {'name': 'demo', 'parameters': 1234567}, data()))
-    assert ('The gate accepts this model. All 2 tasks hold their floors, none fell too far below version 3, and the '
+    assert ('The gate accepted this model. All 2 tasks meet their floors, none fell too far below version 3, and the '
             'serving check passed.') in text
     for shown in ('0.900', '−0.010', '0.700', '0.910 v3', 'mean average precision', '1,200 examples', '1,234,567',
                   '40 steps in 1 minute and 1 second', '1,000 train · 200 eval', '600 · 100', '400 · 0',
@@ -87,10 +87,10 @@ def test_parameters_by_part():
     assert 'Parameters1,500encoder1,200tokenizers: image300' in text_of(render(decision(), HISTORY, card, []))
 
 
-def test_a_refused_model_names_every_reason():
+def test_the_report_of_a_rejected_model_names_every_reason():
     text = text_of(render(decision(0.62, infra=False, reasons=['The graph has the op IO>X.']), HISTORY, {}, data()))
-    assert 'The gate refuses this model. Because of digits and the serving check.' in text
-    assert 'digits: accuracy 0.62 is below its floor 0.70.' in text
+    assert 'The gate rejected this model. Failed: digits and the serving check.' in text
+    assert 'digits: accuracy 0.62 is below its floor of 0.70.' in text
     assert 'Serving check: The graph has the op IO>X.' in text
     assert text.count('passed') == 1, 'only tags passed'
 
@@ -117,7 +117,7 @@ def test_long_lists_are_cut_and_say_so():
     text = text_of(render(decision(), HISTORY, {}, [entry]))
     assert 'class15' in text and 'class16' not in text and 'and 34 rarer labels' in text
     assert '25 rejected files: 25 empty' in text and 'file9' in text and 'file10' not in text
-    assert 'The first 10; rejected.jsonl has all.' in text
+    assert 'These are the first 10; rejected.jsonl has all of them.' in text
 
 
 def test_what_could_not_be_measured_and_an_empty_history_still_make_a_page():

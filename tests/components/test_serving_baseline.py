@@ -40,5 +40,5 @@ def test_no_baseline_is_an_empty_directory(serving_dir, tmp_path, folder, asked)
 
 
 def test_a_version_that_is_gone_stops(serving_dir, tmp_path):
-    with pytest.raises(PipelineStop, match='version 7, which is not in .*there: 2, 10'):
+    with pytest.raises(PipelineStop, match='version 7, which is not in .*versions there: 2, 10'):
         run(serving_dir, '7', tmp_path)

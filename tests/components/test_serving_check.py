@@ -1,4 +1,4 @@
-"""ServingCheck on tiny real models: a good one is blessed; the others are refused, and the reason says why."""
+"""ServingCheck on tiny real models: a good one is blessed, the others are rejected with a reason."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def write_examples(directory, task, split='eval'):
 
 
 def run_check(root, broken='', card=None, without=()):
-    """Runs the executor on a new model; the blessing artifact and the reasons."""
+    """Runs the executor on a new model; returns the blessing artifact and the reasons."""
     model = standard_artifacts.Model()
     model.uri = str(root / 'model')
     models.save_brightness(root / 'model' / 'Format-Serving', broken)
@@ -55,21 +55,21 @@ def run_check(root, broken='', card=None, without=()):
     return blessing, written['reasons']
 
 
-def obeyed(blessing):
-    """What the stock Pusher makes of it."""
+def accepted(blessing):
+    """Whether the stock Pusher would push."""
     return pusher_executor.Executor().CheckBlessing({'infra_blessing': [blessing]})
 
 
 def test_a_good_model_is_blessed(tmp_path):
     blessing, reasons = run_check(tmp_path, card={'tasks': [{'name': 'shade', 'classes': ['low', 'high']}]})
     assert reasons == []
-    assert obeyed(blessing)
+    assert accepted(blessing)
     assert sorted(os.listdir(blessing.uri)) == ['INFRA_BLESSED', 'reasons.json']
 
 
-def test_a_python_function_is_refused_by_name(tmp_path):
+def test_a_python_function_is_rejected_by_name(tmp_path):
     blessing, reasons = run_check(tmp_path, broken='py_function')
-    assert not obeyed(blessing)
+    assert not accepted(blessing)
     assert sorted(os.listdir(blessing.uri)) == ['INFRA_NOT_BLESSED', 'reasons.json']
     assert len(reasons) == 1
     assert reasons[0].startswith('The graph has the op EagerPyFunc (node ')
@@ -77,18 +77,18 @@ def test_a_python_function_is_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize('broken, text', [('nan', 'are not all numbers from 0 to 1'),
                                           ('order', 'are not sorted, best first')])
-def test_wrong_answers_are_refused(tmp_path, broken, text):
+def test_wrong_answers_are_rejected(tmp_path, broken, text):
     blessing, reasons = run_check(tmp_path, broken)
-    assert not obeyed(blessing)
+    assert not accepted(blessing)
     assert [r.split(':')[0] for r in reasons] == ['Task shade', 'Task volume', 'Task film']
     assert all(text in r for r in reasons)
 
 
-def test_what_cannot_be_asked_is_refused(tmp_path):
+def test_a_model_that_cannot_be_asked_is_rejected(tmp_path):
     _, reasons = run_check(tmp_path, card={'tasks': [{'name': 'volume', 'classes': ['a', 'b', 'c']}]},
                            without=('film',))
     assert reasons == ["Task volume: 2 scores came back for 3 classes.", reasons[1],
-                       'Task film: there is no example to send, neither in the split eval nor in train.']
+                       'Task film: there is no example to send, neither in the eval split nor in the train split.']
     assert reasons[1].endswith('are none of its classes.')
 
 
@@ -109,8 +109,8 @@ def test_a_missing_signature_and_a_damaged_model(tmp_path):
         assert reasons[0].startswith(f'The model file {tmp_path}/model/saved_model.pb cannot be read: ')
 
 
-def test_the_function_library_is_walked(tmp_path):
-    """A custom op is found in a function that nobody calls; a function's own name as an op is a call, and fine."""
+def test_functions_are_searched_too(tmp_path):
+    """A custom op is found in a function that nothing calls. A node whose op is a function's name only calls it."""
     from tensorflow.core.protobuf import saved_model_pb2
     saved_model = saved_model_pb2.SavedModel()
     graph = saved_model.meta_graphs.add().graph_def
