@@ -37,7 +37,7 @@ from model_code.tasks import Task
 
 BATCH = 8
 FILES = 4
-MODEL = preset('Ti', video=VideoInput(frames=8))
+MODEL = preset('Ti', inputs=VideoInput(frames=8))
 # Which of the recipe's tasks gives the augmentations, and of which modality its files are.
 SOURCES = {'image': ('cifar10', 'image'), 'picture': ('cifar10', 'video'), 'audio': ('vggsound', 'audio'),
            'video': ('kinetics400', 'video')}
@@ -86,7 +86,7 @@ def _moments(sounds: list[bytes]) -> tuple[float, float]:
     import tensorflow as tf
 
     from model_code.preprocessing import audio
-    decibels = tf.function(lambda sound: audio.decode(sound, MODEL.audio), autograph=False)
+    decibels = tf.function(lambda sound: audio.decode(sound, MODEL.input('audio')), autograph=False)
     planes = [decibels(tf.constant(sound)).numpy() for sound in sounds[:100]]
     return float(np.mean(planes)), float(np.std(planes))
 

@@ -54,7 +54,7 @@ def tracing(tasks: int, jit: bool, model: str) -> dict:
     mixture = tuple(Task(f't{i}', 'image', recipe=Recipe(steps=1, batch_size=1)) for i in range(tasks))
     config = preset(model)
     _, make = train_steps.make(mixture, CLASSES, config, TrainingConfig(strategy='one_device', jit=jit))
-    batch = tf.zeros([1, *config.image.shape]), tf.zeros([1], tf.int64)
+    batch = tf.zeros([1, *config.input('image').shape]), tf.zeros([1], tf.int64)
     found = {'cpu': [], 'wall': []}
 
     def first_step(steps, task):
@@ -80,7 +80,7 @@ def start(tasks: int, jit: bool, model: str, data: str, folder: str) -> dict:
     mixture = Mixture(tuple(_with_steps(kinds[name][0], 2, f'{name}_{i}')
                             for i in range(tasks // len(kinds)) for name in kinds), 'alternating')
     classes = {t.name: kinds[t.modality][1] for t in mixture.tasks}
-    model_config = preset(model, video=VideoInput(frames=8))
+    model_config = preset(model, inputs=VideoInput(frames=8))
     config = TrainingConfig(optimizer='momentum', strategy='one_device', jit=jit, eval_every=1)
     placed = strategy.make_strategy(config)
     with placed.scope():
@@ -132,7 +132,7 @@ def accumulated(tasks: int, jit: bool) -> dict:
     recipe = TrainingConfig(optimizer='momentum', strategy='one_device', jit=jit)
     _, make = train_steps.make(mixture, CLASSES, config, recipe)
     step = training.traced(make().accumulated(mixture))
-    batch = tf.zeros([32, *config.image.shape]), tf.zeros([32], tf.int64)
+    batch = tf.zeros([32, *config.input('image').shape]), tf.zeros([32], tf.int64)
     on_batches = functools.partial(step, {t.name: batch for t in mixture}, rate=tf.constant(1e-3))
     before = resident_mb()
     with training.without_graph_optimizer():

@@ -33,7 +33,7 @@ from model_code.settings import TrainingConfig, preset
 from model_code.tasks import Recipe, Task
 from pipeline.plan import forward_flops
 
-MODEL = preset('S', video=VideoInput(frames=8))
+MODEL = preset('S', inputs=VideoInput(frames=8))
 KINDS = ('image', 'audio', 'video')
 CLASSES, BATCH, SIDE = 10, 8, 2048
 

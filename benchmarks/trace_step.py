@@ -20,7 +20,7 @@ from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Recipe, Task
 
 TASKS = tuple(Task(name, 'image', recipe=Recipe(steps=1, batch_size=8)) for name in ('warm_up', 'measured'))
-MODEL = ModelConfig(layers=4, width=64, heads=4, mlp_width=128, image=ImageInput(32, 32, (8, 8)))
+MODEL = ModelConfig(layers=4, width=64, heads=4, mlp_width=128, inputs=ImageInput(32, 32, (8, 8)))
 
 
 def trace_seconds(autograph: bool) -> float:
@@ -29,7 +29,7 @@ def trace_seconds(autograph: bool) -> float:
     training.traced = functools.partial(tf.function, autograph=autograph)
     _, make_steps = train_steps.make(TASKS, 10, MODEL, config)
     for task in TASKS:
-        batch = (tf.zeros([task.recipe.batch_size, *MODEL.image.shape]), tf.zeros([task.recipe.batch_size], tf.int64))
+        batch = (tf.zeros([task.recipe.batch_size, *MODEL.input('image').shape]), tf.zeros([task.recipe.batch_size], tf.int64))
         # Steps of its own: else the two tasks would share what is traced.
         step = training.traced(make_steps().single(task))
         start = time.process_time()

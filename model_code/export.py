@@ -61,7 +61,7 @@ class ServedModel(tf.Module):
         """Encoded media of N examples -> the tokenizer's input [N, *input shape]."""
         row = modalities.get_modality(task.modality)
         spec = self.model.config.input(task.modality)
-        statistics = dict(zip(row.statistics, self.statistics.get(task.name, ()), strict=False))
+        statistics = dict(zip(row.statistics, self.statistics.get(task.name, ()), strict=True))
         return tf.map_fn(lambda encoded: model_input(task.modality, (), spec, {row.feature: encoded, **statistics}),
                          media, fn_output_signature=tf.TensorSpec(spec.shape, tf.float32))
 
@@ -137,7 +137,7 @@ def model_facts(served: ServedModel) -> dict:
              for t in served.mixture_tasks.values()]
     return {
         'tasks': tasks,
-        'inputs': {name: dataclasses.asdict(model.config.input(name)) for name in model.tokenizers},
+        'inputs': {name: _settings(model.config.input(name)) for name in model.tokenizers},
         'parameters': {
             'total': count(model.trainable_variables),
             'encoder': count(model.encoder.trainable_variables),
@@ -145,6 +145,12 @@ def model_facts(served: ServedModel) -> dict:
             'heads': {name: count(h.trainable_variables) for name, h in model.heads.items()},
         },
     }
+
+
+def _settings(spec: modalities.Input) -> dict:
+    settings = dataclasses.asdict(spec)
+    del settings['modality']
+    return settings
 
 
 def warmup_requests(served: ServedModel, samples: dict[str, list[bytes]]):

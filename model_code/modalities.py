@@ -12,15 +12,40 @@ import typing
 from model_code.errors import ConfigError, unknown
 
 
-def _check_divides(modality: str, what: str, size: int, patch: int):
-    if patch < 1 or size < 1 or size % patch:
-        raise ConfigError(f'{modality}: {what} is {size}, which the patch of {patch} does not divide. '
-                          f'Choose a {what} that is a multiple of {patch}, or another patch.')
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """What a modality's tokenizer takes in: a tensor of `shape` (the last axis is channels), cut into patches.
+
+    A subclass has its modality's name as the default of `modality`, defaults for its own fields, of which `patch` (the
+    patch's sizes along each axis but the last) is one, and `shape`.
+    """
+    modality: str = dataclasses.field(init=False, repr=False)
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """How many patches there are along each axis."""
+        return tuple(size // patch for size, patch in zip(self.shape, self.patch, strict=False))
+
+    def check_divides(self, field: str, patch: int):
+        """ConfigError where the patch does not divide the size that the field has."""
+        size = getattr(self, field)
+        if patch < 1 or size < 1 or size % patch:
+            raise ConfigError(f'{self.modality}: {field} is {size}, which the patch of {patch} does not divide. '
+                              f'Choose a {field} that is a multiple of {patch}, or another patch.')
 
 
 @dataclasses.dataclass(frozen=True)
-class ImageInput:
+class ImageInput(Input):
     """Pixels [height, width, 3], float32 in [-1, 1], cut into patches."""
+    modality: str = dataclasses.field(default='image', init=False, repr=False)
     height: int = 224
     """Rows of the model's input, a multiple of the patch's."""
     width: int = 224
@@ -29,21 +54,18 @@ class ImageInput:
     """Rows and columns of a patch, which becomes one token."""
 
     def __post_init__(self):
-        _check_divides('image', 'height', self.height, self.patch[0])
-        _check_divides('image', 'width', self.width, self.patch[1])
+        self.check_divides('height', self.patch[0])
+        self.check_divides('width', self.patch[1])
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.height, self.width, 3)
 
-    @property
-    def grid(self) -> tuple[int, ...]:
-        return (self.height // self.patch[0], self.width // self.patch[1])
-
 
 @dataclasses.dataclass(frozen=True)
-class AudioInput:
+class AudioInput(Input):
     """A log-mel spectrogram [frames, mel_bins, channels], float32, cut into patches, of a sound at 16 kHz, mono."""
+    modality: str = dataclasses.field(default='audio', init=False, repr=False)
     frames: int = 800
     """Spectrogram frames; a shorter sound is padded with silence, a longer one cropped."""
     mel_bins: int = 128
@@ -58,21 +80,18 @@ class AudioInput:
     """Seconds from one frame to the next."""
 
     def __post_init__(self):
-        _check_divides('audio', 'frames', self.frames, self.patch[0])
-        _check_divides('audio', 'mel_bins', self.mel_bins, self.patch[1])
+        self.check_divides('frames', self.patch[0])
+        self.check_divides('mel_bins', self.patch[1])
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.frames, self.mel_bins, self.channels)
 
-    @property
-    def grid(self) -> tuple[int, ...]:
-        return (self.frames // self.patch[0], self.mel_bins // self.patch[1])
-
 
 @dataclasses.dataclass(frozen=True)
-class VideoInput:
+class VideoInput(Input):
     """Frames [frames, height, width, 3], float32 in [-1, 1], cut into tubelets."""
+    modality: str = dataclasses.field(default='video', init=False, repr=False)
     frames: int = 32
     """Frames of the model's input, evenly spread over the clip."""
     height: int = 224
@@ -87,17 +106,13 @@ class VideoInput:
     """The most pixels that the short side of a stored frame has."""
 
     def __post_init__(self):
-        _check_divides('video', 'frames', self.frames, self.patch[0])
-        _check_divides('video', 'height', self.height, self.patch[1])
-        _check_divides('video', 'width', self.width, self.patch[2])
+        self.check_divides('frames', self.patch[0])
+        self.check_divides('height', self.patch[1])
+        self.check_divides('width', self.patch[2])
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.frames, self.height, self.width, 3)
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        return (self.frames // self.patch[0], self.height // self.patch[1], self.width // self.patch[2])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,8 +146,8 @@ class Limits:
 class Modality:
     """A row of the table: what is to be known of a modality, and the names of the modules that do its work."""
     name: str
-    input_class: type
-    """The settings of the model's input, with `shape`, `patch` and `grid` (patches along each axis)."""
+    input_class: type[Input]
+    """The settings of the model's input."""
     feature: str
     """The tf.Example feature, and serving input, that holds the encoded media."""
     reader_module: str

@@ -5,6 +5,8 @@ import json
 import types
 import typing
 
+from model_code.modalities import Input, get_modality
+
 
 def to_json(value) -> str:
     """The dataclass as JSON with sorted keys, so that equal values give equal strings (TFX's cache compares them)."""
@@ -19,7 +21,8 @@ def from_json(cls, text: str):
 def from_dict(cls, values: dict):
     """Builds the dataclass `cls` from plain dicts and lists, converting nested dataclasses and tuples by type hints."""
     hints = typing.get_type_hints(cls)
-    return cls(**{name: _convert(hints[name], value) for name, value in values.items()})
+    fixed = {field.name for field in dataclasses.fields(cls) if not field.init}
+    return cls(**{name: _convert(hints[name], value) for name, value in values.items() if name not in fixed})
 
 
 def _convert(hint, value):
@@ -34,6 +37,8 @@ def _convert(hint, value):
         if len(args) == 2 and args[1] is Ellipsis:
             return tuple(_convert(args[0], v) for v in value)
         return tuple(_convert(a, v) for a, v in zip(args, value, strict=True))
+    if hint is Input:  # any modality's
+        hint = get_modality(value['modality']).input_class
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value)
     return value

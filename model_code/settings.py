@@ -3,9 +3,9 @@
 import dataclasses
 from typing import Literal
 
-from model_code import modalities
 from model_code.choices import check_choices
 from model_code.errors import ConfigError, unknown
+from model_code.modalities import MODALITIES, Input, get_modality
 
 # 'momentum' is SGD with momentum 0.9 (training.Momentum); the others are tf_keras.optimizers' classes with their
 # defaults. (Nadam counts in Python; inside a tf.function its first steps are shorter than its authors', without the
@@ -37,14 +37,19 @@ class ModelConfig:
     """How many of the `layers` blocks, the first, are each modality's own (the paper's L_adapt); 0 shares all."""
     dropout: float = 0.0
     """A rate in [0, 1), after each attention and in each MLP. (Stochastic depth is a task's.)"""
-    image: modalities.ImageInput = modalities.ImageInput()
-    """What image tasks take in."""
-    audio: modalities.AudioInput = modalities.AudioInput()
-    """What audio tasks take in."""
-    video: modalities.VideoInput = modalities.VideoInput()
-    """What video tasks take in."""
+    inputs: tuple[Input, ...] = ()
+    """What the tasks of each modality take in: an ImageInput, an AudioInput, a VideoInput, in any order. A modality that
+    is left out has its defaults. One alone needs no tuple."""
+
+    def __new__(cls, *args, **fields):
+        """Before the fields are set: a config with image=, audio= or video= is shown the new form."""
+        old = [value for name, value in fields.items() if name in MODALITIES]
+        if old:
+            raise ConfigError(f'Model: what the modalities take in is one tuple. Write inputs={tuple(old)!r}.')
+        return super().__new__(cls)
 
     def __post_init__(self):
+        self._complete_inputs()
         if self.width % self.heads:
             raise ConfigError(f'Model: width is {self.width}, which {self.heads} heads do not divide. '
                               'Choose a width that is a multiple of heads.')
@@ -54,9 +59,24 @@ class ModelConfig:
         if not 0 <= self.dropout < 1:
             raise ConfigError(f'Model: dropout is {self.dropout}; it must be in [0, 1).')
 
+    def _complete_inputs(self):
+        """One input for each modality, in the table's order: equal meaning is an equal config, with an equal key."""
+        inputs = (self.inputs,) if isinstance(self.inputs, Input) else self.inputs
+        given = {}
+        for value in inputs:
+            if not isinstance(value, Input):
+                kinds = ', '.join(row.input_class.__name__ for row in MODALITIES.values())
+                raise ConfigError(f'Model: inputs has {value!r}; it takes {kinds}.')
+            if value.modality in given:
+                raise ConfigError(f'Model: inputs has two of {value.modality}, {given[value.modality]} and {value}; '
+                                  'a modality has one.')
+            given[get_modality(value.modality).name] = value
+        object.__setattr__(self, 'inputs', tuple(
+            given.get(name) or row.input_class() for name, row in MODALITIES.items()))
+
     def input(self, modality: str):
-        """The modality's ImageInput, AudioInput or VideoInput."""
-        return getattr(self, modality)
+        """What the modality takes in: its ImageInput, AudioInput, VideoInput."""
+        return next(value for value in self.inputs if value.modality == modality)
 
 
 def preset(name: str, **overrides) -> ModelConfig:

@@ -29,7 +29,7 @@ from components.task_evaluator.component import TaskEvaluator
 from components.task_schema_gen.component import TaskSchemaGen
 from components.task_validator.component import TaskValidator
 from model_code.data import Data
-from model_code.modalities import Modality, get_modality
+from model_code.modalities import Input, get_modality
 from model_code.serialization import to_json
 from model_code.tasks import Checks, Mixture, Task
 from pipeline.checks import DataSummary
@@ -145,21 +145,21 @@ def _without_checks(task: Task) -> Task:
     return dataclasses.replace(task, checks=Checks())
 
 
-def reader_spec(modality: Modality, spec):
+def reader_spec(spec: Input) -> Input:
     """The modality's input with only those fields that its reader uses, such as a video's frame rate and short side.
 
     Otherwise another patch size or resolution of the model would re-read all media.
     """
-    return modality.input_class(**{name: getattr(spec, name) for name in modality.reader_fields})
+    return type(spec)(**{name: getattr(spec, name) for name in get_modality(spec.modality).reader_fields})
 
 
 def _lane(task: Task, config: PipelineConfig, data: DataSummary) -> dict:
     """One task's components, by component name."""
-    modality, spec = get_modality(task.modality), config.model.input(task.modality)
+    spec = config.model.input(task.modality)
     source = to_json(task.source)
 
     generator = MediaExampleGen(
-        source=source, spec=to_json(reader_spec(modality, spec)),
+        source=source, spec=to_json(reader_spec(spec)),
         media_fingerprint=data.fingerprints[task.name], code_version=component_version('MediaExampleGen'))
     classes = json.dumps(data.classes[task.name])
     schema = TaskSchemaGen(source=source, classes=classes, code_version=component_version('TaskSchemaGen'))

@@ -48,7 +48,7 @@ def _section(node: ast.ClassDef, choices: dict[str, str]) -> str:
     rows = [f'## {node.name}', '', _text(ast.get_docstring(node)), '', '| field | type | default | meaning |',
             '| --- | --- | --- | --- |']
     for field, after in itertools.pairwise(node.body):
-        if isinstance(field, ast.AnnAssign):
+        if isinstance(field, ast.AnnAssign) and 'init=False' not in ast.unparse(field):
             if not (isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)):
                 raise SystemExit(f'{node.name}.{field.target.id} has no docstring under it.')
             kind = ast.unparse(field.annotation)

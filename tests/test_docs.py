@@ -193,7 +193,7 @@ def test_the_table_of_signatures_is_the_exported_model():
     from model_code.polyvit import PolyViT
     from tests import testing
     mixture = polyvit.Mixture((testing.task('digits', 'image'),))
-    config = polyvit.ModelConfig(layers=1, width=8, heads=2, mlp_width=8, image=testing.IMAGE_SPEC)
+    config = polyvit.ModelConfig(layers=1, width=8, heads=2, mlp_width=8, inputs=testing.IMAGE_SPEC)
     served = export.ServedModel(PolyViT(mixture, {'digits': 2}, config), mixture, {'digits': ['a', 'b']}, {})
     signatures = served.signatures('{}')
     rows = {signature.replace('T', 'digits').replace('M', 'image'): (given, answer)

@@ -24,6 +24,7 @@ from model_code.tasks import Checks, Gate, Recipe, Task
 IMAGE_SPEC = ImageInput(height=16, width=16, patch=(8, 8))
 AUDIO_SPEC = AudioInput(frames=32, mel_bins=32, patch=(16, 16))
 VIDEO_SPEC = VideoInput(frames=4, height=16, width=16, patch=(2, 8, 8), frame_rate=8.0, short_side=16)
+INPUTS = (IMAGE_SPEC, AUDIO_SPEC, VIDEO_SPEC)
 
 
 _PARTS = {'data': Data, 'recipe': Recipe, 'checks': Checks, 'gate': Gate}

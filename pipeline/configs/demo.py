@@ -35,9 +35,8 @@ def get_config() -> PipelineConfig:
         mixture=Mixture(tasks),
         model=ModelConfig(
             layers=2, width=64, heads=4, mlp_width=128,
-            image=ImageInput(height=32, width=32, patch=(8, 8)),
-            audio=AudioInput(frames=96, mel_bins=64, patch=(16, 16)),
-            video=VideoInput(frames=8, height=32, width=32, patch=(2, 8, 8), frame_rate=8.0, short_side=32),
-        ),
+            inputs=(ImageInput(height=32, width=32, patch=(8, 8)),
+                    AudioInput(frames=96, mel_bins=64, patch=(16, 16)),
+                    VideoInput(frames=8, height=32, width=32, patch=(2, 8, 8), frame_rate=8.0, short_side=32))),
         training=TrainingConfig(learning_rate=2e-3, warmup_steps=30, checkpoint_every=200),
     )

@@ -40,56 +40,55 @@ def get_config() -> PipelineConfig:
     data = os.environ.get('POLYVIT_DATA', '')
     root = data if not data or '://' in data else os.path.abspath(data)
 
-    augmentations = {'image': ('inception_crop', 'flip'), 'audio': ('spec_augment',),
-                     'video': ('temporal_crop', 'scale_jitter', 'colour_jitter', 'flip')}
+    def task(name, modality, classes, examples, recipe, max_missing_share=0.01, **data):
+        folder = os.path.join(root, name) if root else ''
+        return Task(name, modality, data=Data(folder, num_classes=classes, num_train_examples=examples, **data),
+                    recipe=recipe, checks=Checks(max_missing_share=max_missing_share))
 
-    def task(name, modality, classes, examples, coefficient, batch_size, steps, data, max_missing_share=0.01, **recipe):
-        return Task(
-            name, modality,
-            data=Data(os.path.join(root, name) if root else '', num_classes=classes, num_train_examples=examples,
-                      **data),
-            recipe=Recipe(steps, batch_size, coefficient, augmentations[modality], **recipe),
-            checks=Checks(max_missing_share=max_missing_share))
+    def image(name, classes, examples, coefficient, steps, **data):
+        recipe = Recipe(steps, 512, coefficient, ('inception_crop', 'flip'))
+        return task(name, 'image', classes, examples, recipe, **data)
 
-    def epoch_task(name, modality, classes, examples, coefficient, count, data, **kwargs):
-        sound = dict(stochastic_depth=0.3, mixup_alpha=0.3) if modality == 'audio' else {}
-        return task(name, modality, classes, examples, coefficient, 64, epochs(count, examples, 64), data,
-                    zero_init_head=True, **sound, **kwargs)
+    def video(name, classes, examples, coefficient, count, **data):
+        recipe = Recipe(epochs(count, examples, 64), 64, coefficient, zero_init_head=True,
+                        augmentations=('temporal_crop', 'scale_jitter', 'colour_jitter', 'flip'))
+        return task(name, 'video', classes, examples, recipe, **data)
 
-    tasks = (
+    def sound(name, classes, examples, coefficient, count, **data):
+        recipe = Recipe(epochs(count, examples, 64), 64, coefficient, ('spec_augment',), mixup_alpha=0.3,
+                        zero_init_head=True, stochastic_depth=0.3)
+        return task(name, 'audio', classes, examples, recipe, **data)
+
+    images = (
         # ImageNet is trained with the sigmoid (multi-label) loss, as in the recipe of ViT.
-        task('imagenet', 'image', 1000, 1_281_167, 0.03, 512, 20_000, dict(format='imagenet', label_kind='multi')),
-        task('cifar10', 'image', 10, 49_000, 0.03, 512, 10_000, dict(format='cifar10')),
-        task('cifar100', 'image', 100, 49_000, 0.03, 512, 10_000, dict(format='cifar100')),
-        task('oxford_iiit_pet', 'image', 37, 3_312, 0.03, 512, 500,
-             dict(format='pets', manifest=('annotations/trainval.txt', 'annotations/test.txt'))),
+        image('imagenet', 1000, 1_281_167, 0.03, 20_000, format='imagenet', label_kind='multi'),
+        image('cifar10', 10, 49_000, 0.03, 10_000, format='cifar10'),
+        image('cifar100', 100, 49_000, 0.03, 10_000, format='cifar100'),
+        image('oxford_iiit_pet', 37, 3_312, 0.03, 500, format='pets',
+              manifest=('annotations/trainval.txt', 'annotations/test.txt')),
         # Published without a split; 18,900 of its 31,500 images are for training.
-        task('resisc45', 'image', 45, 18_900, 0.1, 512, 2_500, dict(format='folders', eval_share=0.4)),
-        # Clips disappear from YouTube every year. How many may be missing is a guess.
-        epoch_task('kinetics400', 'video', 400, 214_834, 0.1, 30,
-                   dict(format='kinetics', manifest=('annotations/train.csv', 'annotations/val.csv')),
-                   max_missing_share=0.25),
-        epoch_task('moments_in_time', 'video', 339, 791_297, 0.25, 10,
-                   dict(format='moments', manifest=('trainingSet.csv', 'validationSet.csv')), max_missing_share=0.02),
-        epoch_task('audioset', 'audio', 527, 20_361, 0.5, 50,
-                   dict(format='audioset', label_kind='multi',
-                        manifest=('balanced_train_segments.csv', 'eval_segments.csv')), max_missing_share=0.25),
-        epoch_task('vggsound', 'audio', 309, 172_427, 0.5, 50, dict(format='vggsound', manifest='vggsound.csv'),
-                   max_missing_share=0.25),
+        image('resisc45', 45, 18_900, 0.1, 2_500, format='folders', eval_share=0.4),
     )
-    # 500 steps for the image group and 2.5 epochs of each video and audio data set.
-    warmup_steps = 500 + sum(epochs(2.5, t.data.num_train_examples, t.recipe.batch_size)
-                             for t in tasks if t.modality != 'image')
+    # Clips disappear from YouTube every year. How many may be missing is a guess.
+    clips_and_sounds = (
+        video('kinetics400', 400, 214_834, 0.1, 30, format='kinetics',
+              manifest=('annotations/train.csv', 'annotations/val.csv'), max_missing_share=0.25),
+        video('moments_in_time', 339, 791_297, 0.25, 10, format='moments',
+              manifest=('trainingSet.csv', 'validationSet.csv'), max_missing_share=0.02),
+        sound('audioset', 527, 20_361, 0.5, 50, format='audioset', label_kind='multi',
+              manifest=('balanced_train_segments.csv', 'eval_segments.csv'), max_missing_share=0.25),
+        sound('vggsound', 309, 172_427, 0.5, 50, format='vggsound', manifest='vggsound.csv', max_missing_share=0.25),
+    )
+    # 500 steps for the images, and 2.5 epochs of each data set of clips or sounds.
+    warmup_steps = 500 + sum(epochs(2.5, t.data.num_train_examples, t.recipe.batch_size) for t in clips_and_sounds)
     return PipelineConfig(
         name='nine',
-        mixture=Mixture(tasks, schedule='weighted'),
-        model=preset(
-            'B',
-            image=ImageInput(height=384, width=384, patch=(16, 16)),
+        mixture=Mixture(images + clips_and_sounds, schedule='weighted'),
+        model=preset('B', inputs=(
+            ImageInput(height=384, width=384, patch=(16, 16)),
             # Three channels, each with the same spectrogram, because the tokenizer starts from that of a ViT.
-            audio=AudioInput(frames=800, mel_bins=128, patch=(16, 16), channels=3),
-            video=VideoInput(frames=32, height=224, width=224, patch=(4, 16, 16), frame_rate=12.5, short_side=256),
-        ),
+            AudioInput(frames=800, mel_bins=128, patch=(16, 16), channels=3),
+            VideoInput(frames=32, height=224, width=224, patch=(4, 16, 16), frame_rate=12.5, short_side=256))),
         training=TrainingConfig(optimizer='momentum', learning_rate=1.0, warmup_steps=warmup_steps, clip_norm=1.0,
                                 strategy='auto', checkpoint_every=2_000, jit=True,
                                 initial_checkpoint=os.environ.get('POLYVIT_VIT', '')),

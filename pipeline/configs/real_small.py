@@ -52,10 +52,9 @@ def get_config() -> PipelineConfig:
         # do not need them.
         model=ModelConfig(
             layers=4, width=128, heads=4, mlp_width=512,
-            image=ImageInput(height=32, width=32, patch=(8, 8)),
-            audio=AudioInput(frames=96, mel_bins=64, patch=(16, 16)),
-            video=VideoInput(frames=8, height=64, width=64, patch=(2, 16, 16), frame_rate=8.0, short_side=72),
-        ),
+            inputs=(ImageInput(height=32, width=32, patch=(8, 8)),
+                    AudioInput(frames=96, mel_bins=64, patch=(16, 16)),
+                    VideoInput(frames=8, height=64, width=64, patch=(2, 16, 16), frame_rate=8.0, short_side=72))),
         training=TrainingConfig(optimizer='adamw', learning_rate=1e-3, warmup_steps=200, weight_decay=0.05,
                                 checkpoint_every=500),
     )

@@ -33,8 +33,8 @@ def get_config():
     return PipelineConfig(
         name='e2e', mixture=Mixture(TASKS),
         model=ModelConfig(layers=1, width=16, heads=2, mlp_width=32,
-                          image=ImageInput(16, 16, (8, 8)), audio=AudioInput(32, 32, (16, 16)),
-                          video=VideoInput(4, 16, 16, (2, 8, 8), frame_rate=8.0, short_side=16)),
+                          inputs=(ImageInput(16, 16, (8, 8)), AudioInput(32, 32, (16, 16)),
+                                  VideoInput(4, 16, 16, (2, 8, 8), frame_rate=8.0, short_side=16))),
         training=TrainingConfig(warmup_steps=2, checkpoint_every=100))
 '''
 

@@ -249,7 +249,7 @@ def test_the_model_of_a_bfloat16_training_is_served_in_float32(folder, tmp_path)
     tf.train.Checkpoint(model=model).restore(newest).expect_partial()
     record = next(iter(tf.data.TFRecordDataset(tiny_training.files_of(folder, task)[0], 'GZIP')))
     features = tf.io.parse_single_example(record, input_pipeline.feature_spec(task, 2))
-    inputs = input_pipeline.model_input('image', (), tiny_training.MODEL.image, features)
+    inputs = input_pipeline.model_input('image', (), tiny_training.MODEL.input('image'), features)
     np.testing.assert_allclose(served(image=features['image'][None])['scores'], model.scores(task.name, inputs[None]),
                                atol=1e-6)
 

@@ -1,5 +1,6 @@
 """Starting weights against closed forms, and what a checkpoint that does not fit says."""
 
+import dataclasses
 import json
 import os
 
@@ -18,15 +19,18 @@ from tests import testing
 
 WIDTH, HEADS, HIDDEN, SIDE = 16, 2, 32, 3
 CONFIG = ModelConfig(
-    layers=2, width=WIDTH, heads=HEADS, mlp_width=HIDDEN, image=ImageInput(24, 24, (8, 8)),
-    audio=AudioInput(frames=40, mel_bins=16, patch=(8, 8)), video=VideoInput(8, 16, 16, (4, 8, 8)))
+    layers=2, width=WIDTH, heads=HEADS, mlp_width=HIDDEN, inputs=(
+        ImageInput(24, 24, (8, 8)), AudioInput(frames=40, mel_bins=16, patch=(8, 8)), VideoInput(8, 16, 16, (4, 8, 8))))
 TASKS = (testing.task('shapes', 'image'), testing.task('tones', 'audio'), testing.task('walks', 'video'))
 VOCABULARIES = {'shapes': ['left', 'right'], 'tones': ['low', 'high', 'none'], 'walks': ['bright', 'dark']}
 
 
-def make_model(tasks=TASKS, vocabularies=None, **overrides):
+def make_model(tasks=TASKS, vocabularies=None, inputs=(), **overrides):
+    """A model of CONFIG with other values; inputs: of the modalities that have others."""
+    inputs = {value.modality: value for value in (*CONFIG.inputs, *inputs)}.values()
     classes = {name: len(labels) for name, labels in (vocabularies or VOCABULARIES).items()}
-    return polyvit.PolyViT(Mixture(tasks), classes, ModelConfig(**{**CONFIG.__dict__, **overrides}))
+    config = dataclasses.replace(CONFIG, inputs=tuple(inputs), **overrides)
+    return polyvit.PolyViT(Mixture(tasks), classes, config)
 
 
 def scramble(model):
@@ -120,7 +124,7 @@ def test_every_array_of_a_vit_is_where_it_belongs(tmp_path, caplog, style, modal
 
 def test_average_inflation_gives_a_still_clip_the_images_tokens_and_central_frame_the_middle_frames(tmp_path):
     path = write_vit(tmp_path, vit_arrays())
-    model = make_model(image=ImageInput(16, 16, (8, 8)))
+    model = make_model(inputs=[ImageInput(16, 16, (8, 8))])
     frame = np.random.default_rng(0).normal(size=(1, 16, 16, 3)).astype(np.float32)
     others = np.random.default_rng(1).normal(size=(1, 8, 16, 16, 3)).astype(np.float32)
     for inflation in ('average', 'central_frame'):
@@ -138,7 +142,7 @@ def test_one_channel_gives_the_tokens_of_three_equal_ones(tmp_path):
     sound = np.random.default_rng(0).normal(size=(1, 40, 16, 1)).astype(np.float32)
     tokens = []
     for channels in (1, 3):
-        model = make_model(audio=AudioInput(frames=40, mel_bins=16, patch=(8, 8), channels=channels))
+        model = make_model(inputs=[AudioInput(frames=40, mel_bins=16, patch=(8, 8), channels=channels)])
         initialisation.initialise(model, path)
         tokens.append(model.tokenizers['audio'](np.repeat(sound, channels, axis=-1)).numpy())
     np.testing.assert_allclose(tokens[0], tokens[1], rtol=1e-5, atol=1e-5)
@@ -227,7 +231,7 @@ def test_a_task_is_added_another_removed_and_an_input_changed(tmp_path):
     old = scramble(make_model())
     path = save_own(tmp_path, old)
     tasks = (TASKS[0], TASKS[2], testing.task('more', 'image'))
-    new = make_model(tasks, VOCABULARIES | {'more': list('abcd')}, image=ImageInput(40, 32, (8, 8)))
+    new = make_model(tasks, VOCABULARIES | {'more': list('abcd')}, inputs=[ImageInput(40, 32, (8, 8))])
     fresh = new.heads['more'].output_layer.kernel.numpy()
     found = initialisation.initialise(new, path)
     assert found['resized'] == ['tokenizers/image/position_embedding']
@@ -239,7 +243,7 @@ def test_a_task_is_added_another_removed_and_an_input_changed(tmp_path):
     np.testing.assert_allclose(
         new.tokenizers['image'].position_embedding,
         initialisation.resize_positions(old.tokenizers['image'].position_embedding.numpy(), (3, 3), (5, 4)), atol=1e-6)
-    clip = np.random.default_rng(0).normal(size=(1, *CONFIG.video.shape)).astype(np.float32)
+    clip = np.random.default_rng(0).normal(size=(1, *CONFIG.input('video').shape)).astype(np.float32)
     np.testing.assert_array_equal(new.logits('walks', clip), old.logits('walks', clip))
     os.remove(tmp_path / model_directory.CARD_FILE)
     with pytest.raises(PipelineStop, match='has 10 positions, the model 21, and there is no model_card.json'):
@@ -282,7 +286,7 @@ def test_a_pushed_version_is_taken_up(tmp_path):
     new = make_model(TASKS[:1])
     found = initialisation.initialise(new, str(tmp_path))
     assert not found['fresh'] and not found['resized']
-    inputs = np.random.default_rng(0).normal(size=(1, *CONFIG.image.shape)).astype(np.float32)
+    inputs = np.random.default_rng(0).normal(size=(1, *CONFIG.input('image').shape)).astype(np.float32)
     np.testing.assert_array_equal(new.logits('shapes', inputs), old.logits('shapes', inputs))
 
 

@@ -136,7 +136,7 @@ def test_a_new_kind_goes_from_its_files_to_training(toy, tmp_path):
 
 
 def make_model(task) -> polyvit.PolyViT:
-    config = ModelConfig(layers=1, width=16, heads=2, mlp_width=16, image=testing.IMAGE_SPEC)
+    config = ModelConfig(layers=1, width=16, heads=2, mlp_width=16, inputs=testing.IMAGE_SPEC)
     return polyvit.PolyViT(Mixture((task,)), {task.name: 3}, config)
 
 

@@ -275,7 +275,8 @@ def test_evaluate_pairs_each_input_with_its_label_and_reads_eight_batches(tmp_pa
     losses, right = [], []
     for i, label in enumerate(labels[:16]):
         media = tiny_training.example(task, i, label).features.feature['image'].bytes_list.value[0]
-        logits = model.logits('one', image.decode(tf.constant(media), model.config.image)[tf.newaxis]).numpy()[0]
+        pixels = image.decode(tf.constant(media), model.config.input('image'))
+        logits = model.logits('one', pixels[tf.newaxis]).numpy()[0]
         losses.append(np.log(np.exp(logits).sum()) - logits[label])
         right.append(logits[label] > logits[1 - label])
     assert 0 < np.mean(right) < 1

@@ -80,7 +80,7 @@ def test_label_groups_that_cannot_be(fields, message):
 
 @pytest.fixture(scope='module')
 def served():
-    config = ModelConfig(layers=1, width=16, heads=2, mlp_width=16, image=testing.IMAGE_SPEC)
+    config = ModelConfig(layers=1, width=16, heads=2, mlp_width=16, inputs=testing.IMAGE_SPEC)
     model = polyvit.PolyViT(Mixture((GROUPED,)), {'kitchen': 5}, config, {'kitchen': GROUPS})
     return export.ServedModel(model, Mixture((GROUPED,)), {'kitchen': VOCABULARY}, {})
 
@@ -90,7 +90,7 @@ def test_a_transformed_example_has_a_row_of_ones():
 
 
 def test_the_model_wants_to_know_the_groups():
-    config = ModelConfig(layers=1, width=16, heads=2, mlp_width=16, image=testing.IMAGE_SPEC)
+    config = ModelConfig(layers=1, width=16, heads=2, mlp_width=16, inputs=testing.IMAGE_SPEC)
     with pytest.raises(ValueError, match='kitchen has the label groups'):
         polyvit.PolyViT(Mixture((GROUPED,)), {'kitchen': 5}, config)
 

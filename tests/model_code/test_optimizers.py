@@ -27,7 +27,7 @@ class Trainee:
         placed = strategy.make_strategy(config)
         with placed.scope():
             self.model = polyvit.PolyViT(Mixture((TASK,)), {'shapes': 2}, ModelConfig(
-                layers=layers, width=8, heads=2, mlp_width=16, image=testing.IMAGE_SPEC))
+                layers=layers, width=8, heads=2, mlp_width=16, inputs=testing.IMAGE_SPEC))
             self.variables = list(self.model.trainable_variables)
             self.optimizer = training.make_optimizer(config)
             self.optimizer.build(self.variables)
@@ -129,8 +129,7 @@ def test_weight_decay_is_of_the_kernels_of_all_modalities():
     tasks = (testing.task('a', 'image', head_hidden=(4,)), testing.task('b', 'audio'),
              testing.task('c', 'video'))
     model = polyvit.PolyViT(Mixture(tasks), {'a': 2, 'b': 2, 'c': 2}, ModelConfig(
-        layers=2, width=8, heads=2, mlp_width=16, modality_layers=1, image=testing.IMAGE_SPEC, audio=testing.AUDIO_SPEC,
-        video=testing.VIDEO_SPEC))
+        layers=2, width=8, heads=2, mlp_width=16, modality_layers=1, inputs=testing.INPUTS))
     variables = list(model.trainable_variables)
     optimizer = training.make_optimizer(TrainingConfig(optimizer='SGD', weight_decay=0.5))
     optimizer.build(variables)

@@ -19,8 +19,7 @@ from tests.model_code import reference
 
 pytestmark = pytest.mark.slow
 
-SIZES = dict(layers=2, width=16, heads=2, mlp_width=32, image=testing.IMAGE_SPEC, audio=testing.AUDIO_SPEC,
-             video=testing.VIDEO_SPEC)
+SIZES = dict(layers=2, width=16, heads=2, mlp_width=32, inputs=testing.INPUTS)
 TASKS = (testing.task('shapes', 'image', stochastic_depth=0.5),
          testing.task('tones', 'audio', pooling='gap', head_hidden=(8, 6)),
          testing.task('walks', 'video', zero_init_head=True))
@@ -173,7 +172,7 @@ PUBLISHED = {'Ti': 5_717_416, 'S': 22_050_664, 'B': 86_567_656, 'L': 304_326_632
 
 @pytest.mark.parametrize('name', PRESETS)
 def test_presets_have_the_published_number_of_parameters(name):
-    config, mixture = preset(name, image=ImageInput(224, 224)), Mixture((testing.task('t', 'image'),))
+    config, mixture = preset(name, inputs=ImageInput(224, 224)), Mixture((testing.task('t', 'image'),))
     built = parameters_of(mixture, {'t': 1000}, config)
     assert built == PUBLISHED[name]
     width, hidden = config.width, config.mlp_width

@@ -15,8 +15,18 @@ TASK = testing.task('tags', 'audio', steps=3, batch_size=6, label_kind='multi', 
 
 def test_json_round_trips_keep_nested_dataclasses_and_tuples():
     for value in (Mixture((TASK,), 'uniform', 3), TrainingConfig(strategy='mirrored', replicas=2),
-                  preset('S', video=VideoInput(frames=8, patch=(2, 16, 16)))):
+                  preset('S', inputs=VideoInput(frames=8, patch=(2, 16, 16)))):
         assert from_json(type(value), to_json(value)) == value
+
+
+def test_a_models_inputs_are_one_per_modality_whatever_is_given():
+    image, video = ImageInput(32, 32), VideoInput(frames=8)
+    config = ModelConfig(inputs=(video, image))
+    assert config == ModelConfig(inputs=[image, AudioInput(), video])
+    assert to_json(config) == to_json(from_json(ModelConfig, to_json(config)))
+    assert [config.input(name) for name in ('image', 'audio', 'video')] == [image, AudioInput(), video]
+    assert ModelConfig(inputs=image) == ModelConfig(inputs=(image,)) != ModelConfig()
+    assert (image.grid, AudioInput().grid, video.grid) == ((2, 2), (50, 8), (2, 14, 14))
 
 
 def test_presets_are_the_vit_sizes():
@@ -36,6 +46,10 @@ def test_presets_are_the_vit_sizes():
     (lambda: VideoInput(frames=7, patch=(2, 16, 16)), ['frames is 7', 'patch of 2']),
     (lambda: ModelConfig(width=64, heads=5), ['width is 64', '5 heads']),
     (lambda: preset('XL'), ["'XL'", 'Ti']),
+    (lambda: ModelConfig(inputs=('image',)), ["'image'", 'ImageInput, AudioInput']),
+    (lambda: ModelConfig(inputs=(ImageInput(), ImageInput(32, 32))), ['two of image', 'height=32']),
+    (lambda: preset('Ti', video=VideoInput(frames=8), image=ImageInput(32, 32)),
+     ['Write inputs=(VideoInput(frames=8,', 'ImageInput(height=32, width=32, patch=(16, 16))).']),
     (lambda: TrainingConfig(strategy='gpu'), ["'gpu'", 'mirrored']),
     (lambda: check_batches([TASK], 4), ['batch_size is 6', '4 replicas']),
 ])

@@ -20,8 +20,7 @@ from tests.model_code.tiny_training import feature
 
 pytestmark = pytest.mark.slow
 
-CONFIG = ModelConfig(layers=1, width=16, heads=2, mlp_width=32, image=testing.IMAGE_SPEC, audio=testing.AUDIO_SPEC,
-                     video=testing.VIDEO_SPEC)
+CONFIG = ModelConfig(layers=1, width=16, heads=2, mlp_width=32, inputs=testing.INPUTS)
 TASKS = (testing.task('shapes', 'image', steps=3, batch_size=4),
          testing.task('colours', 'image', steps=2, batch_size=2),
          testing.task('tags', 'audio', steps=2, batch_size=4, label_kind='multi'),

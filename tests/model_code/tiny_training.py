@@ -22,8 +22,7 @@ from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture, Task
 from tests import testing
 
-MODEL = ModelConfig(layers=2, width=16, heads=2, mlp_width=32, dropout=0.1, image=testing.IMAGE_SPEC,
-                    audio=testing.AUDIO_SPEC, video=testing.VIDEO_SPEC)
+MODEL = ModelConfig(layers=2, width=16, heads=2, mlp_width=32, dropout=0.1, inputs=testing.INPUTS)
 TASKS = (testing.task('shapes', 'image', steps=120, batch_size=4, stochastic_depth=0.2,
               augmentations=('inception_crop', 'flip', 'shift')),
          testing.task('tones', 'audio', steps=60, batch_size=4, mixup_alpha=0.3, stochastic_depth=0.2,

@@ -22,7 +22,7 @@ def task(name='shapes', modality='image', folder={data!r}, steps=2, batch_size=4
 def get_config():
     return PipelineConfig(
         name='wrong', root={root!r}, mixture=Mixture(({tasks},)),
-        model=ModelConfig(layers=1, width=16, heads=2, mlp_width=16, image=ImageInput(32, 32, {patch})),
+        model=ModelConfig(layers=1, width=16, heads=2, mlp_width=16, inputs=ImageInput(32, 32, {patch})),
         training=TrainingConfig({training}))
 '''
 

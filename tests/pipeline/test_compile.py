@@ -10,7 +10,6 @@ import sys
 import pytest
 import yaml
 
-from model_code.modalities import get_modality
 from model_code.serialization import to_json
 from pipeline import cli
 from pipeline.config import config_names, load_config
@@ -103,9 +102,9 @@ class TestWhatALaneDependsOn:
 
     def test_an_input_without_its_patches(self):
         from pipeline import pipeline as wiring
-        row, spec = get_modality('video'), load_config('demo').model.video
-        assert wiring.reader_spec(row, dataclasses.replace(spec, height=64, width=64)) == wiring.reader_spec(row, spec)
-        assert wiring.reader_spec(row, dataclasses.replace(spec, frame_rate=4.0)) != wiring.reader_spec(row, spec)
+        spec = load_config('demo').model.input('video')
+        assert wiring.reader_spec(dataclasses.replace(spec, height=64, width=64)) == wiring.reader_spec(spec)
+        assert wiring.reader_spec(dataclasses.replace(spec, frame_rate=4.0)) != wiring.reader_spec(spec)
 
     def test_a_mixture_without_its_thresholds(self):
         from pipeline import pipeline as wiring

@@ -28,4 +28,4 @@ def test_every_part_of_a_config_is_in_it():
                  modalities.AudioInput, modalities.VideoInput):
         assert f'## {part.__name__}\n' in text
         for field in dataclasses.fields(part):
-            assert f'| `{field.name}` |' in text
+            assert f'| `{field.name}` |' in text or not field.init

@@ -15,7 +15,7 @@ from pipeline.config import PipelineConfig
 
 def get_config():
     return PipelineConfig('checked', Mixture((Task('shapes', 'image', data=Data({data!r}), recipe=Recipe(1, 1)),)),
-                          ModelConfig(image=ImageInput(16, 16, (8, 8))), TrainingConfig())
+                          ModelConfig(inputs=ImageInput(16, 16, (8, 8))), TrainingConfig())
 '''
 
 

@@ -39,11 +39,11 @@ from polyvit import Data, ImageInput, Mixture, ModelConfig, PipelineConfig, Reci
 def get_config():
     animals = Task('animals', 'image', data=Data('/data/animals'), recipe=Recipe(steps=10, batch_size=4))
     return PipelineConfig('mine', Mixture((animals,)),
-                          ModelConfig(image=ImageInput(height=32, width=32, patch=(8, 8))), TrainingConfig())
+                          ModelConfig(inputs=ImageInput(height=32, width=32, patch=(8, 8))), TrainingConfig())
 ''')
     config = polyvit.load(str(path))
     assert isinstance(config, polyvit.PipelineConfig)
-    assert config.mixture['animals'].recipe.steps == 10 and config.model.image.patch == (8, 8)
+    assert config.mixture['animals'].recipe.steps == 10 and config.model.input('image').patch == (8, 8)
 
 
 def test_run_raises_a_sentence_before_anything_is_written(tmp_path):
