@@ -29,7 +29,8 @@ def trace_seconds(autograph: bool) -> float:
     training.traced = functools.partial(tf.function, autograph=autograph)
     _, make_steps = train_steps.make(TASKS, 10, MODEL, config)
     for task in TASKS:
-        batch = (tf.zeros([task.recipe.batch_size, *MODEL.input('image').shape]), tf.zeros([task.recipe.batch_size], tf.int64))
+        size, shape = task.recipe.batch_size, MODEL.input(task.modality).shape
+        batch = (tf.zeros([size, *shape]), tf.zeros([size], tf.int64))
         # Steps of its own: else the two tasks would share what is traced.
         step = training.traced(make_steps().single(task))
         start = time.process_time()

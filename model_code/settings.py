@@ -38,8 +38,8 @@ class ModelConfig:
     dropout: float = 0.0
     """A rate in [0, 1), after each attention and in each MLP. (Stochastic depth is a task's.)"""
     inputs: tuple[Input, ...] = ()
-    """What the tasks of each modality take in: an ImageInput, an AudioInput, a VideoInput, in any order. A modality that
-    is left out has its defaults. One alone needs no tuple."""
+    """What the tasks of each modality take in: an ImageInput, an AudioInput, a VideoInput, in any order. A modality
+    that is left out has its defaults. One alone needs no tuple."""
 
     def __new__(cls, *args, **fields):
         """Before the fields are set: a config with image=, audio= or video= is shown the new form."""
