@@ -101,9 +101,8 @@ def test_every_need_has_its_reason(wheel):
         needs = email.message_from_bytes(files.read(metadata)).get_all('Requires-Dist')
     reasons = {_package(line): line for line in (PROJECT / 'requirements.in').read_text().splitlines()
                if line and not line.startswith('#')}
-    of_others = {'google-api-core', 'google-auth'}  # what others need, held back
-    assert set(map(_package, needs)) == set(reasons) - of_others
-    assert [name for name, line in reasons.items() if '#' not in line and name not in of_others] == []
+    assert set(map(_package, needs)) == set(reasons)
+    assert [name for name, line in reasons.items() if '#' not in line] == []
 
 
 def _package(requirement: str) -> str:
