@@ -1,8 +1,8 @@
-"""Compiles a config for Kubeflow Pipelines v2: the same pipeline as on one machine, other paths.
+"""Compiles a config for Kubeflow Pipelines v2: the same pipeline as on one machine, with other paths.
 
     python kubeflow/kubeflow_v2_runner.py CONFIG -o pipeline.yaml --root gs://BUCKET/polyvit --image IMAGE:TAG
 
-The package must be installed. It takes the arguments of `polyvit compile`.
+It takes the arguments of `polyvit compile`. The package polyvit-pipeline must be installed.
 """
 
 import sys

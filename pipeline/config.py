@@ -67,4 +67,8 @@ def load_config(name_or_path: str) -> PipelineConfig:
         raise unknown('config', name_or_path, config_names())
     if not hasattr(module, 'get_config'):
         raise ConfigError(f'{name_or_path} has no get_config(). Define it; it must return a polyvit.PipelineConfig.')
-    return module.get_config()
+    config = module.get_config()
+    if not isinstance(config, PipelineConfig):
+        raise ConfigError(f'get_config() of {name_or_path} returns {type(config).__name__}; it must return a '
+                          'polyvit.PipelineConfig.')
+    return config

@@ -1,9 +1,9 @@
-"""The public names: what a config is written with, and what runs, checks and serves it from Python.
+"""The public names: everything that a config needs, and functions to load it, run it and query its model.
 
     from polyvit import Data, Mixture, ModelConfig, PipelineConfig, Recipe, Task, TrainingConfig
 
-Importing this package imports nothing heavy: no TensorFlow, TFX, Beam or numpy. Functions import what they need when
-they are called.
+Importing this package imports nothing heavy: no TensorFlow, TFX, Beam or numpy. The functions import what they need
+when they are called.
 """
 
 import os
@@ -48,9 +48,10 @@ def run(config: PipelineConfig, debug: bool = False) -> int:
 
     debug: also print the traceback of an error.
 
-    Returns 0 where the model was pushed or nothing changed, 1 where the run failed, 3 where the gate rejected it.
+    Returns the exit code: 0 if the model was pushed or nothing changed, 1 if the run failed, 3 if the gate rejected the
+    model.
 
-    Raises ConfigError, before anything is written, where the config or its data are wrong.
+    Raises ConfigError, before anything is written, if the config or its data are wrong.
     """
     from pipeline import local_runner
     return local_runner.run(config, debug)
@@ -60,11 +61,11 @@ def predict(task: str, files: Sequence[str | os.PathLike], url: str | None = Non
             model_dir: str | os.PathLike | None = None, top: int = 5) -> list[dict]:
     """{'path', 'labels', 'scores'} for each file, best label first, at most `top` labels.
 
-    url: a server, by default the one that `polyvit serve` starts on this machine. model_dir: a version directory, or
-    the folder of them, used in place of a server.
+    url: a server, by default the one that `polyvit serve` starts on this machine. model_dir: in place of a server, a
+    version directory or the folder of them.
 
-    Raises ConfigError for a task that the model does not have and for files that cannot be read or are of another
-    modality; PipelineStop where the server cannot be reached or rejects the request.
+    Raises ConfigError for a task that the model does not have, and for files that cannot be read or are of another
+    modality; PipelineStop if the server cannot be reached or rejects the request.
     """
     from serving import client
     return client.predict(task, files, url, model_dir, top)

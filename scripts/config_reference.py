@@ -1,6 +1,6 @@
-"""Writes docs/configuration.md: every field of a config, with its type, default and docstring, read from the sources.
+"""Writes docs/configuration.md: every field of a config with its type, default and docstring, read from the sources.
 
-Run it by `make docs` after a field changed; a test holds the file to the sources.
+Run it with `make docs` after changing a field. A test checks that the file is up to date.
 """
 
 import ast
@@ -11,7 +11,7 @@ import sys
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 PATH = PROJECT / 'docs' / 'configuration.md'
 
-# In the order in which a person meets them.
+# In the order in which a reader meets them.
 CLASSES = (
     ('pipeline/config.py', ('PipelineConfig',)),
     ('model_code/tasks.py', ('Mixture', 'Task')),
@@ -37,7 +37,7 @@ def reference() -> str:
     for file, names in CLASSES:
         module = ast.parse((PROJECT / file).read_text()).body
         classes = {node.name: node for node in module if isinstance(node, ast.ClassDef)}
-        # Names of choices, such as Format = Literal[...]: the reader wants the choices.
+        # For a type such as Format = Literal[...] the page shows the choices, not the name.
         choices = {node.targets[0].id: ast.unparse(node.value) for node in module
                    if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith('Literal[')}
         parts += [_section(classes[name], choices) for name in names]
@@ -58,7 +58,7 @@ def _section(node: ast.ClassDef, choices: dict[str, str]) -> str:
 
 
 def _default(value: ast.expr | None) -> str:
-    """What a field is without a value given; `dataclasses.field(default=x)` counts as x."""
+    """The default of a field; 'required' if it has none. `dataclasses.field(default=x)` counts as x."""
     if isinstance(value, ast.Call) and ast.unparse(value.func) == 'dataclasses.field':
         value = next((keyword.value for keyword in value.keywords if keyword.arg == 'default'), None)
     return 'required' if value is None else f'`{_cell(ast.unparse(value))}`'

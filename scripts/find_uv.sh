@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the path of uv: the one on PATH, else one in .bootstrap, which is made with PYTHON (any Python 3). Prints nothing
-# where that fails.
+# Prints the path of uv: the one on PATH, or else one that it installs into .bootstrap with PYTHON (any Python 3). Prints
+# nothing if that fails.
 #   scripts/find_uv.sh [PYTHON]
 set -euo pipefail
 cd "$(dirname "$0")/.."

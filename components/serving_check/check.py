@@ -11,7 +11,7 @@ from components.serving_check import ops
 from model_code import file_io, modalities, model_directory
 from model_code.tasks import Task
 
-_VERSION = 1
+_MODEL, _VERSION = 'candidate', 1
 _TIMEOUT_S = 300.0  # The first request traces and compiles. A big model on a busy machine is slow, not broken.
 
 
@@ -33,8 +33,8 @@ def check_model(model_dir: str, tasks: typing.Sequence[Task],
     from serving.server import ModelServer
     with tempfile.TemporaryDirectory(prefix='serving_check_') as base_path:
         _copy(model_dir, os.path.join(base_path, str(_VERSION)))
-        with ModelServer(base_path, port=0, limits=Limits(timeout_s=_TIMEOUT_S)) as server:
-            version = server.models.status('polyvit')[0]
+        with ModelServer(base_path, model_name=_MODEL, port=0, limits=Limits(timeout_s=_TIMEOUT_S)) as server:
+            version = server.models.status(_MODEL)[0]
             if version.state != 'AVAILABLE':
                 return [f'The server cannot load the model: {version.error.message}']
             card = model_directory.read_card(model_dir)
@@ -78,7 +78,7 @@ def _post(server, signature: str, media) -> tuple[int, dict]:
     instance = [encode(frame) for frame in media] if isinstance(media, list) else encode(media)
     connection = http.client.HTTPConnection(server.host, server.port, timeout=_TIMEOUT_S + 10)
     try:
-        connection.request('POST', '/v1/models/polyvit:predict',
+        connection.request('POST', f'/v1/models/{_MODEL}:predict',
                            json.dumps({'signature_name': signature, 'instances': [instance]}))
         response = connection.getresponse()
         return response.status, json.loads(response.read())

@@ -125,7 +125,7 @@ class _Header:
         names = data.columns
         usual = ['labels', 'label'] if data.kind.several else ['label', 'labels']
         labels = list(data.label_groups) or [c for c in ([names.label] if names.label else usual) if c in columns][:1]
-        for needed in (names.path, *(labels or ['label']), *names.extra):
+        for needed in (names.path, *(labels or [names.label or 'label']), *names.extra):
             if columns.count(needed) != 1:
                 shown = ', '.join(paths.shown(c, 40) for c in columns[:20] if c)
                 raise ConfigError(f'{self._where} needs the columns {self.wanted()}'

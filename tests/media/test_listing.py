@@ -226,6 +226,11 @@ def test_segments_and_extra_columns(tmp_path):
     assert 'site' in _error(_task(tmp_path, manifest='manifest.csv', columns=Columns(extra=('site',))))
 
 
+def test_a_label_column_that_the_config_names_must_be_in_the_manifest(tmp_path):
+    (tmp_path / 'm.csv').write_text('path,label\na.png,red\n')
+    assert 'needs the columns path and kind' in _error(_task(tmp_path, manifest='m.csv', columns=Columns(label='kind')))
+
+
 def test_several_manifests_of_two_kinds(tmp_path):
     testing.write_manifest(tmp_path, [('a.png', 'cat', 'train')])
     testing.write(tmp_path, 'more/test.jsonl', '{"path": "b.png", "label": "dog", "split": "test"}\n\n'

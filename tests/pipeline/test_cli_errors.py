@@ -128,6 +128,13 @@ def test_config_that_is_not_python(tmp_path, capsys):
     assert code == 2 and 'broken.py' in text and 'Traceback' not in text
 
 
+def test_config_that_returns_something_else(tmp_path, capsys):
+    path = tmp_path / 'empty.py'
+    path.write_text('def get_config():\n    pass\n')
+    code = cli.main(['plan', str(path)])
+    _sentence((code, capsys.readouterr().err), 'empty.py returns NoneType', 'polyvit.PipelineConfig')
+
+
 def test_help_is_quick_and_light():
     code = ("import sys, time; t = time.perf_counter(); from pipeline import cli\n"
             "try:\n  cli.main(['--help'])\nexcept SystemExit as e:\n  assert e.code == 0\n"
