@@ -1,13 +1,13 @@
-"""Ingest beside a plain one-process Python loop that does the same work: speed, bytes, memory. Prints ratio and target.
+"""The speed, stored bytes and memory of ingest, beside those of a plain Python loop that does the same work.
 
 Run: .venv/bin/python -m benchmarks.ingest [images|video|audio|memory ...] --data DIR
-DIR holds cifar10/, fsdd/ and surveillance/, else demo media are used (media.py). Exit code 1 where a target is missed.
+DIR holds cifar10/, fsdd/ and surveillance/; demo media replace missing ones. Exit code 1 if a target is missed.
 
-Ours is the pipeline's step itself, MediaExampleGen's executor: the list, Beam, the readers, the checks, the shards. The
-loop is what one would write without it: read a file, decode it to see that it can be (scale, resample, encode), make
-the tf.Example, write it to one gzip TFRecord file. Each runs in a process of its own, "per core" pinned to one core,
-and is timed after its imports; they take turns, and the ratio is the median over the turns. Files are copied to a
-temporary folder first, so that both find them in the page cache.
+Ours is MediaExampleGen's executor, as the pipeline runs it: list, Beam, readers, checks, shards. The loop is what one
+would write without it: it reads and decodes a file (scales, resamples and encodes it), makes the tf.Example, and writes
+that to a single gzip TFRecord file. Both run in processes of their own, pinned to one core unless several workers are
+compared, and are timed after their imports. They take turns; a ratio is the median over the turns. Files are first
+copied to a temporary folder, so that both find them in the page cache.
 """
 
 import argparse
@@ -43,10 +43,10 @@ WORKERS = ('--runner=DirectRunner', '--direct_running_mode=multi_processing', '-
 Row = collections.namedtuple('Row', 'path label split')
 
 
-# What a child process does: each side returns its seconds, and prints what else it knows as a line of JSON.
+# What a child process does. Each side returns its seconds, and prints its other figures as one line of JSON.
 
 def ours(source: Source, spec, out: str, beam_args) -> float:
-    """MediaExampleGen's executor, from its arguments to its last shard."""
+    """MediaExampleGen's executor, from the parsing of its arguments to its last shard."""
     from tfx.dsl.components.base import base_beam_executor
     from tfx.types import standard_artifacts
 
@@ -58,7 +58,7 @@ def ours(source: Source, spec, out: str, beam_args) -> float:
     context = base_beam_executor.BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args), tmp_dir=out,
                                                           unique_id='1')
     outputs = {'examples': [examples], 'rejected': [rejected]}
-    step = executor.Executor(context)  # Not timed: TFX packs the project for remote workers.
+    step = executor.Executor(context)  # Not timed: here TFX packs the project for remote workers.
     start = time.perf_counter()
     step.Do({}, outputs, {'source': to_json(source), 'spec': to_json(spec),
                           'media_fingerprint': listing.RUNTIME_FINGERPRINT})
@@ -66,7 +66,7 @@ def ours(source: Source, spec, out: str, beam_args) -> float:
 
 
 def loop(source: Source, spec, out: str, beam_args) -> float:
-    """The plain loop; of the time, `decoding` is what reading and decoding took."""
+    """The plain loop. Prints `decoding`, the seconds of it that went into reading and decoding."""
     import tensorflow as tf
     decode = {'image': _image, 'audio': _audio, 'video': _video}[source.modality]
     start, decoding = time.perf_counter(), 0.0
@@ -79,12 +79,18 @@ def loop(source: Source, spec, out: str, beam_args) -> float:
             decoding += time.perf_counter() - before
             features.update(id=[row.path.encode()], label=[row.label.encode()])
             writer.write(tf.train.Example(features=tf.train.Features(feature={
-                name: tf.train.Feature(bytes_list=tf.train.BytesList(value=values)) if isinstance(values[0], bytes)
-                else tf.train.Feature(int64_list=tf.train.Int64List(value=values)) if isinstance(values[0], int)
-                else tf.train.Feature(float_list=tf.train.FloatList(value=values))
-                for name, values in features.items()})).SerializeToString())
+                name: _feature(values) for name, values in features.items()})).SerializeToString())
     print(json.dumps({'decoding': decoding}))
     return time.perf_counter() - start
+
+
+def _feature(values: list):
+    import tensorflow as tf
+    if isinstance(values[0], bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+    if isinstance(values[0], int):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+    return tf.train.Feature(float_list=tf.train.FloatList(value=values))
 
 
 def _image(content: bytes, spec) -> dict:
@@ -120,14 +126,14 @@ def _video(content: bytes, spec: VideoInput) -> dict:
 
 
 def read_one(source: Source, spec, out: str, beam_args) -> float:
-    """Reads the one clip with the reader alone: a process without TensorFlow, so that its memory shows."""
+    """Reads one clip with the reader alone, in a process without TensorFlow, whose memory would hide the reader's."""
     from media import readers
     row, = _rows(source.data.folder)
     start = time.perf_counter()
     features = readers.read('video', os.path.join(source.data.folder, row.path), spec,
                             source.data.limits.for_modality('video'))
     print(json.dumps({'frames': len(features['frames']),
-                      'in_flight': len(features['frames']) * features['height'] * features['width'] * 3}))
+                      'sampled': len(features['frames']) * features['height'] * features['width'] * 3}))
     return time.perf_counter() - start
 
 
@@ -142,10 +148,10 @@ def child(job: dict) -> None:
     if job['side'] != 'read_one':
         import tensorflow as tf
 
-        from components.media_example_gen import executor  # noqa: F401  imports are not timed
-        tf.io.decode_image(_png(0), channels=3, expand_animations=False)  # nor is TensorFlow's own start
+        from components.media_example_gen import executor  # noqa: F401  (imports are not timed)
+        tf.io.decode_image(_png(0), channels=3, expand_animations=False)  # nor is TensorFlow's start
     seconds = SIDES[job['side']](source, spec, job['out'], job['beam_args'])
-    # A decoder in a process of its own counts as well.
+    # The memory of the sandbox, a child process, counts too.
     peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     stored = sum(file.stat().st_size for file in pathlib.Path(job['out']).rglob('*.gz'))
     print(json.dumps({'seconds': seconds, 'peak_mb': peak / 1024, 'stored': stored}))
@@ -154,32 +160,36 @@ def child(job: dict) -> None:
 # What the parent does.
 
 def run(side: str, source: Source, spec, pin: bool = True, beam_args=IN_PROCESS) -> dict:
-    """Runs a side in a process of its own; {'seconds', 'peak_mb', 'stored' bytes, and what the side prints}."""
+    """Runs a side in a process of its own: {'seconds', 'peak_mb', 'stored' (bytes), and the side's own figures}.
+
+    pin: run on a single core.
+    """
     with tempfile.TemporaryDirectory() as out:
         job = dict(side=side, source=to_json(source), spec=to_json(spec), out=out, pin=pin, beam_args=beam_args)
-        result = subprocess.run([sys.executable, '-m', 'benchmarks.ingest', '--child', json.dumps(job)],
-                                capture_output=True, text=True)
-    if result.returncode:
-        sys.exit(f'{side} of {source.name} failed:\n{result.stderr[-4000:]}')
-    lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith('{')]
+        process = subprocess.run([sys.executable, '-m', 'benchmarks.ingest', '--child', json.dumps(job)],
+                                 capture_output=True, text=True)
+    if process.returncode:
+        sys.exit(f'{side} of {source.name} failed:\n{process.stderr[-4000:]}')
+    lines = [json.loads(line) for line in process.stdout.splitlines() if line.startswith('{')]
     return {name: value for line in lines for name, value in line.items()}
 
 
 def compare(report: Report, name: str, source: Source, spec, target: float, repeats: int) -> tuple[dict, dict]:
-    """Turns of ours and the loop, each on one core; the median ratio of files a second. Returns the last of both.
+    """Reports the median ratio of the speeds of ours and the loop, on one core. Returns the last figures of both.
 
-    Ours includes what a run of Beam costs before the first file; it is named, as more files do not make it more, and
-    the ratio is told without it, too.
+    The start of Beam is part of our time, however few the files. So the detail has the ratio without it, too.
     """
     rows = _rows(source.data.folder)
-    one = _source('one', source.modality, pathlib.Path(source.data.folder), rows[:1], 'one.csv')
-    start = run('ours', one, spec)['seconds']
+    one_file = _source('one', source.modality, pathlib.Path(source.data.folder), rows[:1], 'one.csv')
+    start_s = run('ours', one_file, spec)['seconds']
     turns = [(run('ours', source, spec), run('loop', source, spec)) for _ in range(repeats)]
-    ours_s, loop_s = (statistics.median(turn[i]['seconds'] for turn in turns) for i in (0, 1))
-    rest = statistics.median(b['seconds'] / max(a['seconds'] - start, 1e-9) for a, b in turns)
-    report(f'{name}, a core', statistics.median(b['seconds'] / a['seconds'] for a, b in turns), target, True,
-           f'{len(rows)} files: ours {len(rows) / ours_s:.0f} files/s, loop {len(rows) / loop_s:.0f}; of ours\' '
-           f'{ours_s:.1f} s a run of one file takes {start:.1f}; without these {rest:.2f}')
+    seconds = [(ours_figures['seconds'], loop_figures['seconds']) for ours_figures, loop_figures in turns]
+    ours_s, loop_s = (statistics.median(side) for side in zip(*seconds, strict=True))
+    ratio = statistics.median(loop_s / ours_s for ours_s, loop_s in seconds)
+    without_start = statistics.median(loop_s / max(ours_s - start_s, 1e-9) for ours_s, loop_s in seconds)
+    report(f'{name}, speed on one core, ours / loop', ratio, target, True,
+           f'{len(rows)} files: ours {len(rows) / ours_s:.0f} files/s, loop {len(rows) / loop_s:.0f} files/s; a run of '
+           f'one file takes {start_s:.1f} s of our {ours_s:.1f} s, without that {without_start:.2f}')
     return turns[-1]
 
 
@@ -187,92 +197,108 @@ def images(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int,
     files = media.files('image', data)
     source = _copy('images', 'image', files, folder / 'images', count or 10_000)
     spec = MODALITIES['image'].input_class()
-    mine, loops = compare(report, 'images', source, spec, 0.7, repeats)
-    stored = _media_bytes(source.data.folder)
-    report('images, stored bytes by media bytes', mine['stored'] / stored, 1.05, False,
-           f'{mine["stored"]:,} of {stored:,}; the loop {loops["stored"]:,}')
-    files_count = len(_rows(source.data.folder))
-    overhead, decoding = (mine['seconds'] - loops['seconds']) / files_count, loops['decoding'] / files_count
-    report('images, overhead a file by its decoding', overhead / decoding, 1.0, False,
-           f'{1e6 * overhead:.0f} us and {1e6 * decoding:.0f} us')
+    ours_figures, loop_figures = compare(report, 'images', source, spec, 0.7, repeats)
+    stored, media_bytes = ours_figures['stored'], _media_bytes(source.data.folder)
+    report('images, stored bytes / media bytes', stored / media_bytes, 1.05, False,
+           f'{stored:,} / {media_bytes:,}; the loop stores {loop_figures["stored"]:,}')
+    file_count = len(_rows(source.data.folder))
+    overhead = (ours_figures['seconds'] - loop_figures['seconds']) / file_count
+    decoding = loop_figures['decoding'] / file_count
+    report('images, overhead / decoding, per file', overhead / decoding, 1.0, False,
+           f'{1e6 * overhead:.0f} us / {1e6 * decoding:.0f} us')
+    report_workers(report, files, folder, count or 10_000, repeats)
 
-    # A worker is a core: one worker and its decoder share one, two have both. Processes take long to start, which says
-    # nothing of the work: so the rate is that of what a long list has more.
-    short = _copy('short', 'image', files, folder / 'short', max(1, (count or 10_000) // 2))
-    long = _copy('long', 'image', files, folder / 'long', 4 * (count or 10_000))
-    more = len(_rows(long.data.folder)) - len(_rows(short.data.folder))
+
+def report_workers(report: Report, files, folder: pathlib.Path, count: int, repeats: int):
+    """How much faster two workers are than one. One worker and its sandbox share a core; two have a core each.
+
+    The processes take long to start, which is not part of the work. So the rate is that of the files that a long list
+    has beyond a short one.
+    """
+    spec = MODALITIES['image'].input_class()
+    short = _copy('short', 'image', files, folder / 'short', max(1, count // 2))
+    long = _copy('long', 'image', files, folder / 'long', 4 * count)
+    difference = len(_rows(long.data.folder)) - len(_rows(short.data.folder))
     rates = {}
     for workers in (1, 2):
         args = [arg.format(workers) for arg in WORKERS]
-        rates[workers] = [more / (run('ours', long, spec, workers == 1, args)['seconds'] -
-                                  run('ours', short, spec, workers == 1, args)['seconds']) for _ in range(repeats)]
-    gained = statistics.median(two / one for one, two in zip(rates[1], rates[2], strict=True))
-    report('images, 2 workers by 1', gained, 1.6, True,
-           f'{statistics.median(rates[1]):.0f} and {statistics.median(rates[2]):.0f} files/s, start not counted')
+        rates[workers] = [difference / (run('ours', long, spec, workers == 1, args)['seconds'] -
+                                        run('ours', short, spec, workers == 1, args)['seconds'])
+                          for _ in range(repeats)]
+    ratio = statistics.median(two / one for one, two in zip(rates[1], rates[2], strict=True))
+    report('images, speed, 2 workers / 1', ratio, 1.6, True,
+           f'{statistics.median(rates[2]):.0f} / {statistics.median(rates[1]):.0f} files/s, without the start')
 
 
 def audio(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int, repeats: int):
     files = media.files('audio', data)
     source = _copy('audio', 'audio', files, folder / 'audio', count or 2_500)
-    mine, loops = compare(report, 'audio', source, MODALITIES['audio'].input_class(), 0.7, repeats)
-    pcm = 0
+    ours_figures, loop_figures = compare(report, 'audio', source, MODALITIES['audio'].input_class(), 0.7, repeats)
+    pcm_bytes = 0
     for row in _rows(source.data.folder):
         content = (pathlib.Path(source.data.folder) / row.path).read_bytes()
         rate, = struct.unpack_from('<I', content, 24)
-        pcm += int.from_bytes(content[40:44], 'little') * 16_000 // rate
-    report('audio, stored bytes by 16 kHz PCM16', mine['stored'] / pcm, 1.05, False,
-           f'{mine["stored"]:,} of {pcm:,}; the loop {loops["stored"]:,}')
+        pcm_bytes += int.from_bytes(content[40:44], 'little') * 16_000 // rate
+    report('audio, stored bytes / bytes as 16 kHz PCM16', ours_figures['stored'] / pcm_bytes, 1.05, False,
+           f'{ours_figures["stored"]:,} / {pcm_bytes:,}; the loop stores {loop_figures["stored"]:,}')
 
 
 def video(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int, repeats: int):
     files = media.files('video', data)
     source = _copy('video', 'video', files, folder / 'video', count or 240)
-    mine, loops = compare(report, 'video', source, VideoInput(), 0.85, repeats)
-    stored = _media_bytes(source.data.folder)
-    print(f'video, stored bytes by media bytes: {mine["stored"] / stored:.2f} ({mine["stored"]:,} of {stored:,}; the '
-          f'loop {loops["stored"]:,}): frames are JPEG at {VideoInput().frame_rate:g} a second')
+    ours_figures, loop_figures = compare(report, 'video', source, VideoInput(), 0.85, repeats)
+    stored, media_bytes = ours_figures['stored'], _media_bytes(source.data.folder)
+    print(f'video, stored bytes / media bytes: {stored / media_bytes:.2f} ({stored:,} / {media_bytes:,}; the loop '
+          f'stores {loop_figures["stored"]:,}). Stored are {VideoInput().frame_rate:g} JPEG frames per second.')
 
 
 def memory(report: Report, data: pathlib.Path, folder: pathlib.Path, count: int, repeats: int):
+    report_memory_of_many_files(report, folder, count or 5_000)
+    report_memory_of_a_long_video(report, folder, count / 1000 if count else 3)
+
+
+def report_memory_of_many_files(report: Report, folder: pathlib.Path, count: int):
     peaks = []
-    for files in (count or 5_000, 10 * (count or 5_000)):
-        root = folder / f'tiny_{files}'
+    for file_count in (count, 10 * count):
+        root = folder / f'tiny_{file_count}'
         rows = []
-        for i in range(files):
+        for i in range(file_count):
             rows.append(_row(i, '.png'))
             path = root / rows[-1].path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(_png(i))
         source = _source('tiny', 'image', root, rows)
         peaks.append(run('ours', source, MODALITIES['image'].input_class())['peak_mb'])
-    report(f'memory of {10 * (count or 5_000):,} files by {count or 5_000:,}', peaks[1] / peaks[0], 1.2, False,
-           f'peaks {peaks[1]:.0f} and {peaks[0]:.0f} MB')
+    report(f'peak memory, {10 * count:,} files / {count:,}', peaks[1] / peaks[0], 1.2, False,
+           f'{peaks[1]:.0f} MB / {peaks[0]:.0f} MB')
 
-    hours = 3 if not count else count / 1000
-    peaks = []
+
+def report_memory_of_a_long_video(report: Report, folder: pathlib.Path, hours: float):
+    runs = []
     for name, seconds in (('minute', 60), ('hours', round(3600 * hours))):
         root = folder / name
         root.mkdir()
         _long_clip(root / 'clip.mp4', seconds)
         source = _source(name, 'video', root, [Row('clip.mp4', 'one', 'train')],
                          limits=Limits(seconds=1e6, frames=100_000))
-        # As many frames of both, so that only the file's length differs.
-        peaks.append(run('read_one', source, VideoInput(frame_rate=180 / seconds)))
-    grown, in_flight = (peaks[1]['peak_mb'] - peaks[0]['peak_mb']), peaks[1]['in_flight'] / (1 << 20)
-    report(f'memory of a video of {hours:g} h over one of a minute, MB', grown, in_flight, False,
-           f'peaks {peaks[1]["peak_mb"]:.0f} and {peaks[0]["peak_mb"]:.0f} MB; the target is its {peaks[1]["frames"]} '
-           f'sampled frames as pixels; read in {peaks[1]["seconds"]:.1f} and {peaks[0]["seconds"]:.1f} s')
+        # The same number of frames from both, so that only the length of the file differs.
+        runs.append(run('read_one', source, VideoInput(frame_rate=180 / seconds)))
+    minute, long = runs
+    report(f'peak memory of a video of {hours:g} h, beyond that of one of a minute, MB',
+           long['peak_mb'] - minute['peak_mb'], long['sampled'] / (1 << 20), False,
+           f'{long["peak_mb"]:.0f} MB and {minute["peak_mb"]:.0f} MB; the target is the size of its {long["frames"]} '
+           f'sampled frames as pixels; read in {long["seconds"]:.1f} s and {minute["seconds"]:.1f} s')
 
 
 BENCHMARKS = {'images': images, 'video': video, 'audio': audio, 'memory': memory}
 
 
 def _copy(name: str, modality: str, files, root: pathlib.Path, count: int) -> Source:
-    """Copies `count` of the files, evenly spread, below `root`; where there are fewer, they are repeated."""
+    """Copies `count` of the files, evenly spread, to `root`. If there are fewer files, they are repeated."""
     if count <= len(files):
         files = [files[i * len(files) // count] for i in range(count)]
     elif count > len(files) and name in ('images', 'audio', 'video'):
-        print(f'{name}: only {len(files)} files; they are repeated to make {count}')
+        print(f'{name}: there are only {len(files)} files, so they are repeated to make {count}.')
     rows = []
     for i in range(count):
         rows.append(_row(i, files[i % len(files)].suffix))
@@ -283,7 +309,7 @@ def _copy(name: str, modality: str, files, root: pathlib.Path, count: int) -> So
 
 
 def _row(number: int, suffix: str) -> Row:
-    """Ten classes that say nothing; a fifth of each is in eval."""
+    """One of ten classes, whatever the content; a fifth of each class is in the eval split."""
     split = 'eval' if number % 5 == 4 else 'train'
     return Row(f'{number // 1000}/{number}{suffix}', f'class {number // 5 % 10}', split)
 
@@ -296,17 +322,17 @@ def _source(name: str, modality: str, root: pathlib.Path, rows, manifest: str = 
     return Source(name, modality, Data(str(root), manifest=manifest, limits=limits))
 
 
-def _rows(data: str) -> list[Row]:
-    with open(os.path.join(data, 'manifest.csv'), newline='') as file:
+def _rows(folder: str) -> list[Row]:
+    with open(os.path.join(folder, 'manifest.csv'), newline='') as file:
         return [Row(**row) for row in csv.DictReader(file)]
 
 
-def _media_bytes(data: str) -> int:
-    return sum(os.path.getsize(os.path.join(data, row.path)) for row in _rows(data))
+def _media_bytes(folder: str) -> int:
+    return sum(os.path.getsize(os.path.join(folder, row.path)) for row in _rows(folder))
 
 
 def _png(number: int) -> bytes:
-    """A grey PNG of 4 x 4 pixels that differs by its number."""
+    """A grey PNG of 4 x 4 pixels, another one for each number."""
     def chunk(kind, content):
         return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
     rows = b''.join(b'\0' + struct.pack('>I', number * (i + 1)) for i in range(4))
@@ -315,7 +341,7 @@ def _png(number: int) -> bytes:
 
 
 def _long_clip(path: pathlib.Path, seconds: int):
-    """320 x 240 pixels, 5 frames a second, a key frame every 50 seconds."""
+    """A video of 320 x 240 pixels, with 5 frames per second and a key frame every 50 seconds."""
     import av
     import numpy as np
     with av.open(str(path), 'w') as container:
@@ -332,8 +358,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('names', nargs='*', metavar='images|video|audio|memory', help='default: all')
     media.add_argument(parser)
-    parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument('--count', type=int, default=0, help='fewer files, to see that it runs; figures mean nothing')
+    parser.add_argument('--repeats', type=int, default=3, help='the number of turns')
+    parser.add_argument('--count', type=int, default=0, help='of files, for a quick try whose figures mean little')
     parser.add_argument('--child', type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:

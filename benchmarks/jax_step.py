@@ -1,7 +1,8 @@
-"""The same ViT, loss, clipping and momentum SGD in JAX, compiled whole: what benchmarks/step.py compares the step with.
+"""The train step that benchmarks/step.py compares ours with: the same ViT, loss, clipping and momentum SGD in JAX.
 
-Run by benchmarks/step.py --jax, with an interpreter that has jax and needs nothing of this project. The argument is
-JSON of sizes; prints {'version', 'forward', 'train', 'train_first': seconds, 'train_flops': FLOP/s}.
+JAX compiles the whole step. `benchmarks/step.py --jax` runs this with an interpreter that has jax; it needs nothing of
+this project. The argument is JSON with the model's sizes. Prints JSON with 'version', seconds ('forward', 'train',
+'train_first') and 'train_flops', in FLOP/s.
 """
 
 import functools
@@ -53,7 +54,7 @@ def patches(inputs, grid, patch):
     return x.reshape(inputs.shape[0], math.prod(grid), -1)
 
 
-def make_parameters(size):
+def make_parameters(sizes):
     rng = np.random.default_rng(0)
 
     def layer(inputs, outputs):
@@ -62,27 +63,27 @@ def make_parameters(size):
     def scale():
         return {'scale': jnp.ones(width), 'bias': jnp.zeros(width)}
 
-    width, mlp_width = size['width'], size['mlp_width']
+    width, mlp_width = sizes['width'], sizes['mlp_width']
     blocks = [{'norm_1': scale(), 'norm_2': scale(),
                **{name: layer(width, width) for name in ('query', 'key', 'value', 'out')},
-               'mlp_in': layer(width, mlp_width), 'mlp_out': layer(mlp_width, width)} for _ in range(size['layers'])]
-    return {'embedding': layer(math.prod(size['patch']) * size['channels'], width),
+               'mlp_in': layer(width, mlp_width), 'mlp_out': layer(mlp_width, width)} for _ in range(sizes['layers'])]
+    return {'embedding': layer(math.prod(sizes['patch']) * sizes['channels'], width),
             'class_token': jnp.zeros((1, 1, width)), 'blocks': blocks, 'norm': scale(),
-            'positions': jnp.asarray(rng.normal(0, 0.02, (1, math.prod(size['grid']) + 1, width)), jnp.float32),
-            'head': layer(width, size['classes'])}
+            'positions': jnp.asarray(rng.normal(0, 0.02, (1, math.prod(sizes['grid']) + 1, width)), jnp.float32),
+            'head': layer(width, sizes['classes'])}
 
 
 def main():
-    size = json.loads(sys.argv[1])
-    grid, patch = size['grid'], size['patch']
-    shape = [a * b for a, b in zip(grid, patch, strict=True)] + [size['channels']]
-    parameters = make_parameters(size)
+    sizes = json.loads(sys.argv[1])
+    grid, patch = sizes['grid'], sizes['patch']
+    shape = [a * b for a, b in zip(grid, patch, strict=True)] + [sizes['channels']]
+    parameters = make_parameters(sizes)
     velocities = jax.tree.map(jnp.zeros_like, parameters)
-    inputs = jnp.asarray(np.random.default_rng(1).normal(size=(size['batch'], *shape)), jnp.float32)
-    labels = jnp.zeros(size['batch'], jnp.int32)
+    inputs = jnp.asarray(np.random.default_rng(1).normal(size=(sizes['batch'], *shape)), jnp.float32)
+    labels = jnp.zeros(sizes['batch'], jnp.int32)
 
     def logits(p, x):
-        return forward(p, patches(x, grid, patch), size['heads'])
+        return forward(p, patches(x, grid, patch), sizes['heads'])
 
     def loss(p, x, y):
         return -jnp.take_along_axis(jax.nn.log_softmax(logits(p, x)), y[:, None], axis=1).mean()
@@ -102,17 +103,17 @@ def main():
         return time.perf_counter() - start, result
 
     timed(lambda: compiled(parameters, inputs))
-    seconds = statistics.median(timed(lambda: compiled(parameters, inputs))[0] for _ in range(size['times']))
+    seconds = statistics.median(timed(lambda: compiled(parameters, inputs))[0] for _ in range(sizes['times']))
     trained = []
-    for _ in range(size['times'] + 1):
+    for _ in range(sizes['times'] + 1):
         call = functools.partial(compiled_step, parameters, velocities, inputs, labels)
         took, (parameters, velocities, _) = timed(call)
         trained.append(took)
     seconds_of_step = statistics.median(trained[1:])
-    width, tokens = size['width'], math.prod(grid) + 1
-    block = 2 * tokens * (4 * width * width + 2 * width * size['mlp_width']) + 4 * tokens * tokens * width
-    embedding = 2 * math.prod(grid) * math.prod(patch) * size['channels'] * width
-    flops = 3 * size['batch'] * (embedding + size['layers'] * block)
+    width, tokens = sizes['width'], math.prod(grid) + 1
+    block = 2 * tokens * (4 * width * width + 2 * width * sizes['mlp_width']) + 4 * tokens * tokens * width
+    embedding = 2 * math.prod(grid) * math.prod(patch) * sizes['channels'] * width
+    flops = 3 * sizes['batch'] * (embedding + sizes['layers'] * block)
     print(json.dumps({'version': jax.__version__, 'forward': seconds, 'train': seconds_of_step,
                       'train_first': trained[0], 'train_flops': flops / seconds_of_step}))
 

@@ -1,22 +1,22 @@
-"""How benchmarks are chosen by name, and say a figure and its target."""
+"""How a benchmark's parts are chosen by name, and how a figure is printed beside its target."""
 
 import argparse
 from collections.abc import Iterable
 
 
 class Report:
-    """Prints a line a target; `missed` counts those that are not met."""
+    """Prints one line per figure, with its target. `missed` counts the targets that are not met."""
     missed = 0
 
-    def __call__(self, what: str, value: float, target: float, at_least: bool, detail: str):
+    def __call__(self, figure: str, value: float, target: float, at_least: bool, detail: str):
         met = value >= target if at_least else value <= target
         self.missed += not met
-        print(f'{what}: {value:.2f}, target {"at least" if at_least else "at most"} {target:g}: '
+        print(f'{figure}: {value:.2f}, target {"at least" if at_least else "at most"} {target:g}: '
               f'{"met" if met else "MISSED"} ({detail})', flush=True)
 
 
 def chosen(parser: argparse.ArgumentParser, names: list[str], known: Iterable[str]) -> list[str]:
-    """The names, all that are known where there are none; one that is not known is the parser's error."""
+    """The names, or all known ones if there are none. An unknown name ends the program as a wrong argument."""
     for name in names:
         if name not in known:
             parser.error(f'{name!r} is none of {", ".join(known)}')

@@ -1,11 +1,11 @@
-"""The five schedules on one mixture: the same number of optimiser steps each, and every task's metric after it.
+"""Compares the five schedules on one mixture: every task's metrics after the same number of optimiser steps.
 
 Run, after `polyvit run real_small --root ROOT --data DIR`:
 .venv/bin/python -m benchmarks.schedules --root ROOT [--share 0.15] [schedule ...]
 
-Reads what that run's Transforms wrote, trains a fresh model a schedule, each in a process of its own, with `--share` of
-the config's steps, and evaluates all examples of the eval splits. A step of `accumulated` takes a batch of every task,
-so that it sees as many times more examples, and takes as much longer, as there are tasks.
+Reads the outputs of that run's Transforms. Trains one new model per schedule, each in a process of its own, for
+`--share` of the config's steps. Evaluates it on all examples of the eval splits. A step of `accumulated` takes a batch
+of every task, so with n tasks it sees n times more examples, and takes n times longer.
 """
 
 import argparse
@@ -28,69 +28,72 @@ from benchmarks.report import chosen
 from model_code.tasks import SCHEDULES, Mixture
 
 
-def artifact(root: str, task: str, name: str) -> str:
-    """The newest output `name` of the task's Transform."""
-    found = sorted(glob.glob(os.path.join(root, 'pipeline', f'Transform_{task}', name, '*')),
+def newest_output(root: str, task: str, name: str) -> str:
+    """The directory of the newest output `name` of the task's Transform."""
+    paths = sorted(glob.glob(os.path.join(root, 'pipeline', f'Transform_{task}', name, '*')),
                    key=lambda path: int(os.path.basename(path)))
-    if not found:
-        sys.exit(f'{root} holds no {name} of task {task}: run the pipeline there first.')
-    return found[-1]
+    if not paths:
+        sys.exit(f'{root} has no {name} of task {task}. Run the pipeline there first.')
+    return paths[-1]
 
 
 def train(config_name: str, root: str, schedule: str, share: float) -> dict:
-    """{'seconds', 'steps', 'metrics': {name: value}} of one schedule."""
+    """Trains and evaluates one schedule: {'seconds', 'steps', 'metrics': {name: value}}."""
     import tf_keras
 
     from components.co_trainer import executor
-    from model_code import evaluation, input_pipeline, loop, polyvit, strategy
+    from model_code import evaluation, input_pipeline, loop, polyvit
+    from model_code.strategy import make_strategy
     config = importlib.import_module(f'pipeline.configs.{config_name}').get_config()
-    mixture = Mixture(tuple(dataclasses.replace(t, recipe=dataclasses.replace(
-        t.recipe, steps=max(1, round(share * t.recipe.steps)))) for t in config.mixture.tasks),
-        schedule, config.mixture.seed)
-    recipe = dataclasses.replace(config.training, warmup_steps=round(share * config.training.warmup_steps),
-                                 checkpoint_every=10 ** 9)
-    files = {split: {t.name: sorted(glob.glob(os.path.join(
-        artifact(root, t.name, 'transformed_examples'), f'Split-{split}', '*.gz'))) for t in mixture.tasks}
+    tasks = tuple(dataclasses.replace(task, recipe=dataclasses.replace(
+        task.recipe, steps=max(1, round(share * task.recipe.steps)))) for task in config.mixture.tasks)
+    mixture = Mixture(tasks, schedule, config.mixture.seed)
+    training = dataclasses.replace(config.training, warmup_steps=round(share * config.training.warmup_steps),
+                                   checkpoint_every=10 ** 9)
+    files = {split: {task.name: sorted(glob.glob(os.path.join(
+        newest_output(root, task.name, 'transformed_examples'), f'Split-{split}', '*.gz'))) for task in tasks}
         for split in ('train', 'eval')}
-    placed = strategy.make_strategy(recipe)
-    vocabularies = {t.name: executor.read_vocabulary(t, artifact(root, t.name, 'transform_graph'))
-                    for t in mixture.tasks}
+    vocabularies = {task.name: executor.read_vocabulary(task, newest_output(root, task.name, 'transform_graph'))
+                    for task in tasks}
     classes = {name: len(labels) for name, labels in vocabularies.items()}
-    tf_keras.utils.set_random_seed(recipe.seed)
-    with placed.scope():
+    strategy = make_strategy(training)
+    tf_keras.utils.set_random_seed(training.seed)
+    with strategy.scope():
         model = polyvit.PolyViT(mixture, classes, config.model,
-                                {t.name: t.group_ids(vocabularies[t.name]) for t in mixture.tasks})
-    datasets = {t.name: functools.partial(input_pipeline.train_dataset, t, classes[t.name], config.model,
-                                          files['train'][t.name], recipe.seed + i) for i, t in enumerate(mixture.tasks)}
+                                {task.name: task.group_ids(vocabularies[task.name]) for task in tasks})
+    datasets = {task.name: functools.partial(input_pipeline.train_dataset, task, classes[task.name], config.model,
+                                             files['train'][task.name], training.seed + i)
+                for i, task in enumerate(tasks)}
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        history = loop.train(placed, model, mixture, datasets, recipe, folder)
+        history = loop.train(strategy, model, mixture, datasets, training, folder)
     seconds = time.perf_counter() - start
-    evaluate = evaluation.make_evaluate(model, config.model, classes, files['eval'], recipe.eval_batch_size, batches=-1)
+    evaluate = evaluation.make_evaluate(model, config.model, classes, files['eval'], training.eval_batch_size,
+                                        batches=-1)
     return {'seconds': seconds, 'steps': history['total_steps'], 'metrics': evaluate()}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('schedules', nargs='*', metavar='|'.join(SCHEDULES), help='default: all')
-    parser.add_argument('--root', required=True, help='of a finished run of the config')
+    parser.add_argument('--root', required=True, help='the root of a finished run of the config')
     parser.add_argument('--config', default='real_small')
-    parser.add_argument('--share', type=float, default=0.15, help='of the steps of the config')
+    parser.add_argument('--share', type=float, default=0.15, help='of the config\'s steps; 1 for all')
     parser.add_argument('--child', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         print(json.dumps(train(args.config, args.root, args.child, args.share)))
         return
     for number, schedule in enumerate(chosen(parser, args.schedules, SCHEDULES)):
-        result = subprocess.run(
+        process = subprocess.run(
             [sys.executable, '-m', 'benchmarks.schedules', '--child', schedule, '--root', args.root, '--config',
              args.config, '--share', str(args.share)], stdout=subprocess.PIPE, text=True, check=True)
-        found = json.loads(result.stdout.splitlines()[-1])
-        values = {name.removeprefix('eval/'): value for name, value in found['metrics'].items()
+        result = json.loads(process.stdout.splitlines()[-1])
+        values = {name.removeprefix('eval/'): value for name, value in result['metrics'].items()
                   if not name.endswith('/loss')}
         if not number:
             print('| schedule | steps | seconds | ' + ' | '.join(values) + ' |\n' + '| --- ' * (3 + len(values)) + '|')
-        print(f'| {schedule} | {found["steps"]} | {found["seconds"]:.0f} | '
+        print(f'| {schedule} | {result["steps"]} | {result["seconds"]:.0f} | '
               + ' | '.join(f'{value:.3f}' for value in values.values()) + ' |', flush=True)
 
 

@@ -1,4 +1,4 @@
-"""How long a task's train step takes to trace, with and without AutoGraph. Prints CPU seconds of both and the ratio.
+"""How long it takes to trace a task's train step, without and with AutoGraph. Prints CPU seconds and their ratio.
 
 Run: .venv/bin/python -m benchmarks.trace_step
 """
@@ -24,24 +24,24 @@ MODEL = ModelConfig(layers=4, width=64, heads=4, mlp_width=128, inputs=ImageInpu
 
 
 def trace_seconds(autograph: bool) -> float:
-    """CPU seconds to trace one task's step, after another task's has warmed the caches."""
+    """CPU seconds to trace the step of one task, after that of another task has warmed the caches."""
     config = TrainingConfig(strategy='one_device')
     training.traced = functools.partial(tf.function, autograph=autograph)
     _, make_steps = train_steps.make(TASKS, 10, MODEL, config)
     for task in TASKS:
         size, shape = task.recipe.batch_size, MODEL.input(task.modality).shape
-        batch = (tf.zeros([size, *shape]), tf.zeros([size], tf.int64))
-        # Steps of its own: else the two tasks would share what is traced.
+        batch = tf.zeros([size, *shape]), tf.zeros([size], tf.int64)
+        # New TrainSteps, because one would trace what the tasks share only once.
         step = training.traced(make_steps().single(task))
         start = time.process_time()
         step.get_concrete_function(batch, tf.constant(0), tf.constant(1e-3))
         seconds = time.process_time() - start
-    return seconds
+    return seconds  # of the last task
 
 
 def main():
     without, with_autograph = trace_seconds(False), trace_seconds(True)
-    print(f'trace a step: {without:.1f} s CPU; with AutoGraph (baseline) {with_autograph:.1f} s; '
+    print(f'CPU time to trace a step: {without:.1f} s; with AutoGraph (the baseline) {with_autograph:.1f} s; '
           f'ratio {without / with_autograph:.2f}')
 
 
