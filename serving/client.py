@@ -46,7 +46,7 @@ def predict(task: str, files: typing.Sequence[str | os.PathLike], url: str | Non
         raise ConfigError(f'--top is {top}; it must be at least 1.')
     for path in files:
         if not os.path.exists(path):
-            raise ConfigError(f'There is no file {path}. Give the path of an image, video or sound.')
+            raise ConfigError(f'There is no file {path}. Give the path of a file that the task can read.')
     if model_dir is not None:
         model = _LocalModel(model_dir, timeout)
     else:
@@ -76,8 +76,9 @@ def _modality_of(task: str, inputs: dict[str, list[str]]) -> modalities.Modality
     if task in tasks:
         return tasks[task]
     if not tasks:
-        raise ConfigError('The model has no task for images, videos or sounds. Its signatures: '
-                          f'{", ".join(sorted(inputs)) or "none"}. Give a model that `polyvit run` exported.')
+        known, names = ', '.join(modalities.MODALITIES), ', '.join(sorted(inputs)) or 'none'
+        raise ConfigError(f'The model has no task of a known modality ({known}). Its signatures: {names}. Give a model '
+                          'that `polyvit run` exported.')
     raise unknown('task', task, tasks)
 
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from components.co_trainer import executor
-from model_code import export, initialisation, model_directory, polyvit, training
+from model_code import export, initialisation, model_directory, polyvit, tokenizers, training
 from model_code.checkpoints import Checkpoints
 from model_code.errors import PipelineStop
 from model_code.modalities import AudioInput, ImageInput, VideoInput
@@ -146,6 +146,24 @@ def test_one_channel_gives_the_tokens_of_three_equal_ones(tmp_path):
         initialisation.initialise(model, path)
         tokens.append(model.tokenizers['audio'](np.repeat(sound, channels, axis=-1)).numpy())
     np.testing.assert_allclose(tokens[0], tokens[1], rtol=1e-5, atol=1e-5)
+
+
+def test_a_tokenizer_that_no_vit_has_starts_at_random(tmp_path, monkeypatch):
+    monkeypatch.delattr(tokenizers.VideoTokenizer, 'kernel_from_vit')
+    model = make_model()
+    kernel = model.tokenizers['video'].embedding.kernel.numpy()
+    found = initialisation.initialise(model, write_vit(tmp_path, vit_arrays()))
+    fresh = [name for name in found['fresh'] if not name.startswith('heads/')]
+    assert fresh == [f'tokenizers/video/{name}' for name in (
+        'class_token', 'embedding/bias', 'embedding/kernel', 'position_embedding')]
+    np.testing.assert_array_equal(model.tokenizers['video'].embedding.kernel, kernel)
+    assert 'tokenizers/image/embedding/kernel' in found['taken']
+
+
+def test_places_along_one_axis_are_resized_along_it():
+    embedding = np.array([9.0, 0, 1, 2, 3])[None, :, None]  # the class token, then four places
+    got = initialisation.resize_positions(embedding, (4,), (7,))
+    np.testing.assert_allclose(got[0, :, 0], [9, 0, 0.5, 1, 1.5, 2, 2.5, 3])
 
 
 def test_every_array_that_does_not_fit_is_named(tmp_path):
