@@ -2,6 +2,8 @@
 # `make test` runs the checks and all tests.
 BIN := .venv/bin
 DEMO_ROOT ?= runs/demo
+# tests/conftest.py says which tests share a process, and in which order they start.
+TWO_PROCESSES := -n 2 --dist loadgroup --no-loadscope-reorder
 BENCHMARKS ?= trace_step ingest input_pipeline step many_tasks
 
 .PHONY: demo lint check test bench docs lock clean
@@ -18,10 +20,10 @@ lint: .venv/ready
 
 # The tests that need no pipeline.
 check: lint
-	@$(BIN)/python -m pytest -q -n 2 -m 'not slow' tests/polyvit tests/model_code tests/media tests/serving
+	@$(BIN)/python -m pytest -q $(TWO_PROCESSES) -m 'not slow' tests/polyvit tests/model_code tests/media tests/serving
 
 test: lint
-	@$(BIN)/python -m pytest -q tests
+	@$(BIN)/python -m pytest -q $(TWO_PROCESSES) tests
 
 # Runs every benchmark, even after one has missed its target.
 bench: .venv/ready
