@@ -58,16 +58,10 @@ def path_lines(paths: dict[str, str]) -> list[str]:
 
 
 def next_lines(config, version: str, blessed: bool, report: str) -> list[str]:
-    """What to do next."""
+    """What to do next; if the model was rejected, first of all what to fix."""
     polyvit = command()
-    lines = ['Next:']
-    if version:
-        task = config.mixture.tasks[0]
-        lines += [f'  {polyvit} serve {short(config.serving_dir)}',
-                  f'  {polyvit} predict {task.name} FILE --model {short(config.serving_dir)}']
-    if not blessed:
-        lines.append("  fix what the reasons name (a task's data, steps, floor or max_drop), then run the same command "
-                     'again')
-    if report:
-        lines.append(f'  open {short(report)} in a browser')
-    return lines
+    fix = ["  fix what the reasons name (a task's data, steps, floor or max_drop), then run the same command again"]
+    read = [f'  open {short(report)} in a browser']
+    use = [f'  {polyvit} serve {short(config.serving_dir)}',
+           f'  {polyvit} predict {config.mixture.tasks[0].name} FILE --model {short(config.serving_dir)}']
+    return ['Next:', *([] if blessed else fix), *read, *(use if version else [])]

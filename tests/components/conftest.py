@@ -1,4 +1,4 @@
-"""TFMA's runs are slow (seconds each): the tests of evaluation, gate, pusher and report share two of them."""
+"""Runs of TFMA take seconds each, so the tests of evaluation, gate, pusher and report share two of them."""
 
 import json
 import types
@@ -11,11 +11,11 @@ from tests import testing
 
 @pytest.fixture(scope='session')
 def evaluated(tmp_path_factory):
-    """What TaskEvaluator made of `scoring_model`'s two tasks.
+    """The results of TaskEvaluator for the two tasks of `scoring_model`.
 
-    digits: 20 examples; the candidate is right on 14 (0.70), the baseline (version 3) on 16 (0.80): the floor of 0.5
-      is held, but the fall is more than 0.05. The baseline does not know the class f, which 2 examples have.
-    tags: 30 random examples, the baseline is a model that has no such task.
+    digits: 20 examples. The candidate is right on 14 (0.70), the baseline (version 3) on 16 (0.80). So the floor of 0.5
+      is met, but the fall is more than 0.05. The baseline does not know the class f, which 2 examples have.
+    tags: 30 random examples. The baseline does not have this task.
     """
     from tfx.types import standard_artifacts
 
@@ -30,7 +30,7 @@ def evaluated(tmp_path_factory):
     given = np.eye(6)[ids] * 0.8 + rng.random((20, 6)) * 0.1
     candidate = np.eye(6)
     candidate[:, [0, 1]] = candidate[:, [1, 0]]
-    # Classes a and b are exchanged: 8 of 20 wrong; two of them are mended by the examples' own scores.
+    # Exchanging the classes a and b makes 8 of 20 wrong. The scores of two of these examples make them right again.
     given[[0, 1]] = given[[1, 0]]
     sm.write_examples(root / 'digits', [[sm.CLASSES[i]] for i in ids], given)
 

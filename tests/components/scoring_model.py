@@ -1,6 +1,6 @@
-"""A model that only multiplies the scores which each example brings by a matrix: any accuracy can be arranged.
+"""A model that multiplies the scores in each example by a matrix, so that any accuracy can be arranged.
 
-Used instead of a trained PolyViT by the tests of what comes after training: same signatures, no seconds of training.
+It has the signatures of a PolyViT. The tests of what comes after training use it, because it needs no training.
 """
 
 import json
@@ -33,11 +33,11 @@ class _Scorer(tf.Module):
 
     def signatures(self, tasks):
         spec = tf.TensorSpec([None], tf.string, 'examples')
-        found = {}
+        signatures = {}
         for task in tasks:
-            found[f'{task.name}_examples'] = tf.function(self._scores(task)).get_concrete_function(spec)
-            found[f'{task.name}_label'] = tf.function(self._label(task)).get_concrete_function(spec)
-        return found
+            signatures[f'{task.name}_examples'] = tf.function(self._scores(task)).get_concrete_function(spec)
+            signatures[f'{task.name}_label'] = tf.function(self._label(task)).get_concrete_function(spec)
+        return signatures
 
     def _scores(self, task):
         def scores(examples):
@@ -71,7 +71,7 @@ def export(directory: str, weights: dict[str, np.ndarray], tasks: tuple[Task, ..
 
 
 def write_examples(directory: str, labels: list[list[str]], given: np.ndarray, cameras: list[str] = ()):
-    """tf.Examples with `label`, `given` and perhaps `camera` as the eval split, compressed as the pipeline's."""
+    """Writes tf.Examples with `label`, `given` and, if there are cameras, `camera` as the eval split of an artifact."""
     folder = os.path.join(str(directory), 'Split-eval')
     os.makedirs(folder)
     with tf.io.TFRecordWriter(os.path.join(folder, 'data_tfrecord-00000-of-00001.gz'), 'GZIP') as writer:

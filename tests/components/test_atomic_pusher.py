@@ -1,4 +1,4 @@
-"""Pushing: whole or not at all, the next number, the numbers in the card, nothing without both blessings."""
+"""Pushing: whole or not at all, under the next number, with metrics in the card, and only with both blessings."""
 
 import json
 import os
@@ -46,11 +46,11 @@ def run_pusher(tmp_path, model, blessed=1, infra_blessed=1):
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    """The time stands at 100 seconds."""
+    """The time is always 100 seconds."""
     monkeypatch.setattr(executor.time, 'time', lambda: 100.9)
 
 
-def test_push_is_a_greater_version_with_its_numbers(tmp_path, model):
+def test_a_push_is_a_greater_version_with_its_metrics(tmp_path, model):
     for name in ('2', '100', '.pushing-left-over', 'notes'):
         (tmp_path / 'serving' / name).mkdir(parents=True)
     pushed = run_pusher(tmp_path, model)
@@ -72,7 +72,7 @@ def test_two_pushes_in_one_second_are_two_versions(tmp_path, model):
     assert sorted(os.listdir(tmp_path / 'serving')) == ['100', '101']
 
 
-def test_a_number_that_no_server_reads_is_refused(tmp_path):
+def test_a_number_that_no_server_reads_stops(tmp_path):
     (tmp_path / str(2 ** 63 - 1)).mkdir()
     with pytest.raises(PipelineStop, match='Remove it'):
         executor.next_version(str(tmp_path))
@@ -91,14 +91,14 @@ def test_a_missing_blessing_stops(model):
         executor.Executor().Do({'model': [model]}, {'pushed_model': [pushed]}, {})
 
 
-def test_no_number_is_visible_before_all_is_there(tmp_path, model, monkeypatch):
+def test_no_version_is_visible_before_it_is_whole(tmp_path, model, monkeypatch):
     def fail(*_):
         assert not [n for n in os.listdir(tmp_path / 'serving') if n.isdecimal()]
         raise OSError('disk full')
     monkeypatch.setattr(executor, '_flush', fail)
     with pytest.raises(OSError, match='disk full'):
         run_pusher(tmp_path, model)
-    assert os.listdir(tmp_path / 'serving') == [], 'what was half written is removed'
+    assert os.listdir(tmp_path / 'serving') == [], 'the incomplete version is removed'
 
 
 def test_a_number_taken_by_another_push_is_left_alone(tmp_path, model, monkeypatch):

@@ -1,4 +1,4 @@
-"""MediaExampleGen's executor on real bytes, and the component's interface."""
+"""MediaExampleGen's executor on real media, and the component's interface."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ from tests import testing
 
 
 def _ingest(task, spec, directory, media_fingerprint=listing.RUNTIME_FINGERPRINT):
-    """Runs Do; {split: [tf.train.Example]}, Rejections, {split: [file names]}."""
+    """Runs Do; returns {split: [tf.train.Example]}, the Rejections, and {split: [file names]}."""
     examples, rejected = standard_artifacts.Examples(), RejectedMedia()
     examples.uri, rejected.uri = os.path.join(directory, 'examples'), os.path.join(directory, 'rejected')
     executor.Executor().Do({}, {'examples': [examples], 'rejected': [rejected]},
@@ -30,14 +30,14 @@ def _ingest(task, spec, directory, media_fingerprint=listing.RUNTIME_FINGERPRINT
     assert json.loads(examples.split_names) == ['train', 'eval']
     assert examples.get_string_custom_property('payload_format') == 'FORMAT_TF_EXAMPLE'
     assert not [name for name in os.listdir(examples.uri) if not name.startswith('Split-')]
-    found, names = {}, {}
+    by_split, names = {}, {}
     for split in ('train', 'eval'):
         folder = os.path.join(examples.uri, f'Split-{split}')
         names[split] = sorted(os.listdir(folder))
         records = tf.data.TFRecordDataset([os.path.join(folder, n) for n in names[split]], 'GZIP')
-        found[split] = [tf.train.Example.FromString(record.numpy()) for record in records]
-    assert read_findings(rejected.uri).total == sum(map(len, found.values())) + len(read_rejected(rejected.uri))
-    return found, read_rejected(rejected.uri), names
+        by_split[split] = [tf.train.Example.FromString(record.numpy()) for record in records]
+    assert read_findings(rejected.uri).total == sum(map(len, by_split.values())) + len(read_rejected(rejected.uri))
+    return by_split, read_rejected(rejected.uri), names
 
 
 def _bytes(example, name):
@@ -48,21 +48,21 @@ def _ids(examples):
     return sorted(_bytes(e, 'id')[0].decode() for e in examples)
 
 
-def test_images_with_rejected_ones_end_each_in_one_place(tmp_path, caplog):
+def test_every_image_ends_up_in_the_examples_or_is_rejected(tmp_path, caplog):
     task = testing.image_task(tmp_path / 'data', max_rejected_share=0.5)
     testing.write(tmp_path / 'data', 'train/left/cut.png', testing.image_bytes()[:-20])
     testing.write(tmp_path / 'data', 'eval/left/none.png', b'')
     testing.write(tmp_path / 'data', 'train/right/old.heic', b'\0\0\0\x18ftypheic')
     with caplog.at_level(logging.INFO, 'polyvit'):
-        found, rejected, names = _ingest(task, testing.IMAGE_SPEC, tmp_path)
+        examples, rejected, names = _ingest(task, testing.IMAGE_SPEC, tmp_path)
     assert names == {'train': ['data_tfrecord-00000-of-00001.gz'], 'eval': ['data_tfrecord-00000-of-00001.gz']}
     assert [(r.path, r.reason) for r in rejected] == [
         ('eval/left/none.png', 'empty'), ('train/left/cut.png', 'truncated'), ('train/right/old.heic', 'unsupported')]
     with open(tmp_path / 'rejected' / 'rejected.jsonl') as file:
         assert all(set(json.loads(line)) == {'path', 'reason', 'detail'} for line in file)
-    assert _ids(found['train']) == sorted(f'train/{c}/{i}.png' for c in ('left', 'right') for i in range(4))
-    assert _ids(found['eval']) == sorted(f'eval/{c}/{i}.png' for c in ('left', 'right') for i in range(2))
-    for example in found['train']:
+    assert _ids(examples['train']) == sorted(f'train/{c}/{i}.png' for c in ('left', 'right') for i in range(4))
+    assert _ids(examples['eval']) == sorted(f'eval/{c}/{i}.png' for c in ('left', 'right') for i in range(2))
+    for example in examples['train']:
         path = _bytes(example, 'id')[0].decode()
         assert _bytes(example, 'image') == [(tmp_path / 'data' / path).read_bytes()]
         assert _bytes(example, 'label') == [path.split('/')[1].encode()]
@@ -71,27 +71,27 @@ def test_images_with_rejected_ones_end_each_in_one_place(tmp_path, caplog):
     messages = [r.getMessage() for r in caplog.records if r.name == 'polyvit']
     assert len(messages) == 1
     assert messages[0].startswith('shapes: 8 train and 4 eval examples; 3 of 15 files rejected')
-    # Not class by class: training shuffles only within a buffer.
-    labels = [_bytes(e, 'label')[0] for e in found['train']]
+    # Examples are not in the order of their classes, because training shuffles only within a buffer.
+    labels = [_bytes(e, 'label')[0] for e in examples['train']]
     assert labels not in (sorted(labels), sorted(labels, reverse=True))
 
 
 def test_the_same_files_twice_give_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setitem(MODALITIES, 'image', dataclasses.replace(MODALITIES['image'], shard_entries=3))
     task = testing.image_task(tmp_path / 'data')
-    found, _, names = _ingest(task, testing.IMAGE_SPEC, tmp_path / '1')
+    examples, _, names = _ingest(task, testing.IMAGE_SPEC, tmp_path / '1')
     assert names['train'] == [f'data_tfrecord-{i:05d}-of-00003.gz' for i in range(3)]
-    assert len(found['train']) == 8
+    assert len(examples['train']) == 8
     again, _, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path / '2')
     assert [e.SerializeToString(deterministic=True) for e in again['train']] == [
-        e.SerializeToString(deterministic=True) for e in found['train']]
+        e.SerializeToString(deterministic=True) for e in examples['train']]
 
 
-def test_sounds_with_several_labels_behind_a_manifest(tmp_path):
+def test_sounds_with_several_labels_in_a_manifest(tmp_path):
     task = testing.tags_task(tmp_path / 'data')
-    found, rejected, _ = _ingest(task, testing.AUDIO_SPEC, tmp_path)
-    assert rejected == [] and (len(found['train']), len(found['eval'])) == (8, 4)
-    example = next(e for e in found['train'] if _bytes(e, 'id') == [b'wav/train_high_3.wav'])
+    examples, rejected, _ = _ingest(task, testing.AUDIO_SPEC, tmp_path)
+    assert rejected == [] and (len(examples['train']), len(examples['eval'])) == (8, 4)
+    example = next(e for e in examples['train'] if _bytes(e, 'id') == [b'wav/train_high_3.wav'])
     assert _bytes(example, 'label') == [b'high', b'odd']
     wave, rate = tf.audio.decode_wav(_bytes(example, 'audio')[0])
     assert rate.numpy() == 16000
@@ -102,33 +102,33 @@ def test_clips_and_a_manifest_that_names_a_missing_file(tmp_path):
     task = testing.video_task(tmp_path / 'data', max_missing_share=0.2)
     with open(tmp_path / 'data/manifest.csv', 'a') as file:
         file.write('clips/gone.mp4,dark,train\n')
-    found, rejected, _ = _ingest(task, testing.VIDEO_SPEC, tmp_path)
+    examples, rejected, _ = _ingest(task, testing.VIDEO_SPEC, tmp_path)
     assert [(r.path, r.reason) for r in rejected] == [('clips/gone.mp4', 'missing')]
-    assert (len(found['train']), len(found['eval'])) == (6, 4)
-    frames = _bytes(found['eval'][0], 'frames')
+    assert (len(examples['train']), len(examples['eval'])) == (6, 4)
+    frames = _bytes(examples['eval'][0], 'frames')
     assert len(frames) == 8 and tf.io.decode_jpeg(frames[0]).shape == (16, 16, 3)
-    assert found['eval'][0].features.feature['duration_s'].float_list.value[0] == pytest.approx(1.0)
+    assert examples['eval'][0].features.feature['duration_s'].float_list.value[0] == pytest.approx(1.0)
 
 
 def test_too_many_rejected_files_are_listed_and_left_to_the_validator(tmp_path):
     task = testing.image_task(tmp_path / 'data', per_class=20)
     for i in range(12):
         testing.write(tmp_path / 'data', f'train/left/bad{i:02d}.png', b'no picture')
-    found, rejected, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path)
-    assert len(rejected) == 12 and len(found['train']) == 40
+    examples, rejected, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path)
+    assert len(rejected) == 12 and len(examples['train']) == 40
     assert read_findings(str(tmp_path / 'rejected')).rejected['unsupported'].count == 12
 
 
-def test_a_split_without_examples_is_written_and_empty(tmp_path):
-    found, _, names = _ingest(testing.image_task(tmp_path / 'data', eval_per_class=0), testing.IMAGE_SPEC, tmp_path)
-    assert found['eval'] == [] and names['eval'] == ['data_tfrecord-00000-of-00001.gz']
+def test_a_split_without_examples_is_an_empty_file(tmp_path):
+    examples, _, names = _ingest(testing.image_task(tmp_path / 'data', eval_per_class=0), testing.IMAGE_SPEC, tmp_path)
+    assert examples['eval'] == [] and names['eval'] == ['data_tfrecord-00000-of-00001.gz']
 
 
 def test_the_same_image_in_train_and_eval_is_found(tmp_path):
     task = testing.image_task(tmp_path / 'data')
     testing.write(tmp_path / 'data', 'eval/left/copy.png', (tmp_path / 'data/train/left/0.png').read_bytes())
-    found, _, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path)
-    assert len(found['eval']) == 5
+    examples, _, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path)
+    assert len(examples['eval']) == 5
     assert read_findings(str(tmp_path / 'rejected')).leaks == Tally(1, [['eval/left/copy.png', 'train/left/0.png']])
 
 
@@ -140,19 +140,19 @@ def test_media_that_changed_since_they_were_checked_stop_the_run_before_any_is_r
     with pytest.raises(PipelineStop, match='Task shapes: the media in .*data .*changed after the run.*Run again'):
         _ingest(task, testing.IMAGE_SPEC, tmp_path / '2', checked)
     assert not (tmp_path / '2').exists()
-    found, _, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path / '3', listing.media_fingerprint(task.source))
-    assert len(found['train']) == 9
+    examples, _, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path / '3', listing.media_fingerprint(task.source))
+    assert len(examples['train']) == 9
 
 
-def test_odd_media_is_kept_and_found(tmp_path):
+def test_odd_media_are_kept_and_reported(tmp_path):
     task = testing.image_task(tmp_path / 'data')
     testing.write(tmp_path / 'data', 'train/left/plain.png', testing.plain_image_bytes())
-    found, rejected, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path)
-    assert rejected == [] and 'train/left/plain.png' in _ids(found['train'])
+    examples, rejected, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path)
+    assert rejected == [] and 'train/left/plain.png' in _ids(examples['train'])
     assert read_findings(str(tmp_path / 'rejected')).notes == {'one_colour': Tally(1, ['train/left/plain.png'])}
 
 
-def test_a_shard_that_fails_leaves_nothing_and_is_written_whole_at_the_next_try(tmp_path):
+def test_a_shard_that_fails_leaves_nothing_and_is_written_whole_next_time(tmp_path):
     with pytest.raises(ValueError), executor.shard_writer(str(tmp_path), 'train', 0, 1) as writer:
         writer.write(b'half')
         raise ValueError
@@ -171,7 +171,7 @@ def test_data_that_cannot_be_listed_starts_nothing(tmp_path):
     assert not (tmp_path / 'examples').exists()
 
 
-def test_a_jpeg_that_only_tensorflow_refuses():
+def test_a_jpeg_that_only_tensorflow_rejects():
     content = bytearray(testing.image_bytes('JPEG', size=(40, 40)))
     good = bytes(content)
     content[-2:] = b'\0\0'

@@ -1,4 +1,4 @@
-"""Transform's preprocessing functions, through the implementation that Transform runs."""
+"""Transform's preprocessing_fn, run by the implementation that Transform runs."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests import testing
 
 
 def run_transform(directory, task, spec, classes, rows):
-    """Analyses and transforms `rows` of raw features; returns them transformed, and the TFTransformOutput."""
+    """Analyses and transforms `rows` of raw features; returns the transformed rows and the TFTransformOutput."""
     config = {'source': to_json(task.source), 'spec': to_json(spec), 'classes': json.dumps(classes)}
     names = {'image': ('id', 'label', 'image'), 'audio': ('id', 'label', 'audio'), 'video': ('id', 'label', 'frames')}
     schema = schema_executor.task_schema(task.source, classes)
@@ -40,7 +40,7 @@ def test_labels_become_places_in_the_vocabulary_and_clips_keep_their_frames(tmp_
             for i, (label, clip) in enumerate(zip([b'dog', b'a cat, small', b'dog', b'owl'], clips, strict=True))]
     transformed, output = run_transform(tmp_path, task, testing.VIDEO_SPEC, ('a cat, small', 'dog', 'owl'), rows)
     vocabulary = output.vocabulary_by_name('pets_labels')
-    assert vocabulary == [b'dog', b'owl', b'a cat, small']  # By frequency, then backwards by name: always the same.
+    assert vocabulary == [b'dog', b'owl', b'a cat, small']  # by frequency, then by name in reverse
     assert [vocabulary[row['label']] for row in transformed] == [row['label'] for row in rows]
     assert [list(row['frames']) for row in transformed] == clips
     assert [row['id'] for row in transformed] == [b'0', b'1', b'2', b'3']
@@ -75,7 +75,7 @@ def test_sounds_of_several_labels_become_rows_of_ones_with_the_spectrograms_mome
     for row in transformed:
         assert row['log_mel_mean'] == pytest.approx(spectrograms.mean(), rel=1e-4)
         assert row['log_mel_stddev'] == pytest.approx(spectrograms.std(), rel=1e-4)
-    assert spectrograms.std() > 1  # So that the line above says something.
+    assert spectrograms.std() > 1  # otherwise the lines above would show nothing
 
 
 def test_labels_of_several_groups_become_one_row_of_ones(tmp_path):

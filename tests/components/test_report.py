@@ -176,13 +176,13 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
     task = sm.SINGLE
     sm.export(tmp_path / 'model', {task.name: tf.eye(6)}, (task,),
               card={'name': 'demo', 'inputs': {'image': {'height': 32, 'patch': [8, 8]}}})
-    found = findings.Findings()
-    found.add_example(Entry(f'x/{HOSTILE}.png', ('a',), 'train'), ('one_colour',))
+    media_findings = findings.Findings()
+    media_findings.add_example(Entry(f'x/{HOSTILE}.png', ('a',), 'train'), ('one_colour',))
     files = {
         'statistics/Split-train/FeatureStats.pb': statistics_of({'a': 7, HOSTILE: 5}),
         'statistics/Split-eval/FeatureStats.pb': statistics_of({'a': 3}),
         'rejected/rejected.jsonl': json.dumps({'path': 'bad\udcff.png', 'reason': 'empty', 'detail': ''}).encode(),
-        'rejected/findings.json': json.dumps(found.to_dict()).encode(),
+        'rejected/findings.json': json.dumps(media_findings.to_dict()).encode(),
         'run/history.json': json.dumps({'steps': [{'step': 1, 'task': task.name, 'loss': 1.0, 'learning_rate': 0.1}],
                                         'seconds': 1, 'total_steps': 1}).encode(),
         'blessing/decision.json': json.dumps(decide([Evaluation(task, {'accuracy': 0.8}, True)], True, [])).encode(),

@@ -1,4 +1,4 @@
-"""Which version is the baseline, and its copy."""
+"""Which version becomes the baseline, and its copy."""
 
 import os
 
@@ -25,11 +25,11 @@ def run(serving_dir, version, tmp_path):
     return model, tmp_path / 'model' / 'Format-Serving'
 
 
-@pytest.mark.parametrize('asked, found', [('newest', '10'), ('2', '2')])
-def test_a_copy_of_the_version(serving_dir, tmp_path, asked, found):
+@pytest.mark.parametrize('asked, chosen', [('newest', '10'), ('2', '2')])
+def test_a_copy_of_the_version(serving_dir, tmp_path, asked, chosen):
     model, path = run(serving_dir, asked, tmp_path)
-    assert (path / 'saved_model.pb').read_text() == f'graph {found}'
-    assert model.get_string_custom_property('version') == found
+    assert (path / 'saved_model.pb').read_text() == f'graph {chosen}'
+    assert model.get_string_custom_property('version') == chosen
 
 
 @pytest.mark.parametrize('folder, asked', [('serving', ''), ('nowhere', 'newest')])

@@ -1,4 +1,4 @@
-"""TaskEvaluator's Do on real examples and models, and what it asks of TFMA."""
+"""TaskEvaluator's Do on real examples and models, and its configuration of TFMA."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def test_a_task_with_label_groups_is_evaluated_by_group_and_jointly(tmp_path):
     rng = np.random.default_rng(0)
     given = rng.random((40, 6))
     verbs, nouns = rng.choice([0, 2, 5], 40), rng.choice([1, 3, 4], 40)
-    given[:30, :] += np.eye(6)[verbs[:30]] + np.eye(6)[nouns[:30]]  # the first 30 are right
+    given[:30, :] += np.eye(6)[verbs[:30]] + np.eye(6)[nouns[:30]]  # the first 30 examples are right
     classes = task.data.classes
     pairs = [[classes[n], classes[v]] for n, v in zip(nouns, verbs, strict=True)]
     sm.write_examples(tmp_path / 'kitchen', pairs, given,
@@ -84,7 +84,8 @@ def test_single_label_task_with_a_baseline(evaluated):
     candidate, baseline = results.read_metrics(evaluated.evaluations['digits'].uri)
     assert candidate['example_count'] == 20
     assert candidate['accuracy'] == pytest.approx(14 / 20)
-    assert baseline['accuracy'] == pytest.approx(16 / 20), 'two are exchanged, and two are of a class unknown to it'
+    assert baseline['accuracy'] == pytest.approx(16 / 20), (
+        'It is wrong on two exchanged examples, and on two of a class that it does not know.')
     worst = evaluated.digit_scores.argmin(axis=1)
     assert candidate['top_5_accuracy'] == pytest.approx(np.mean(worst != evaluated.digit_ids))
     assert np.isfinite(candidate['loss']) and np.isfinite(baseline['loss'])

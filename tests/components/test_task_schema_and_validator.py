@@ -1,4 +1,4 @@
-"""TaskSchemaGen, stock StatisticsGen with its schema, and TaskValidator: what passes, and what stops a run."""
+"""TaskSchemaGen, the stock StatisticsGen with that schema, and TaskValidator: what passes and what stops a run."""
 
 import json
 import logging
@@ -44,10 +44,10 @@ def _artifact(cls, uri, splits=False):
 
 
 def _check(directory, task, classes, labels, change=lambda features: features, extra=lambda i: (),
-           found=lambda findings: None):
-    """Writes an example per label to each split, then schema, statistics and validation. `labels`: {split: [labels]}.
+           add_findings=lambda findings: None):
+    """Writes one example per label to each split, and makes schema, statistics and anomalies of them.
 
-    found: adds to what MediaExampleGen found beside the examples.
+    labels: {split: [labels]}. add_findings: adds to the findings of MediaExampleGen.
     """
     findings = Findings()
     examples = _artifact(standard_artifacts.Examples, directory / 'examples', splits=True)
@@ -59,7 +59,7 @@ def _check(directory, task, classes, labels, change=lambda features: features, e
                 entry = Entry(f'{split}/{i}', row if isinstance(row, tuple) else (row,), split, extra=extra(i))
                 writer.write(ingest.make_example(entry, change(dict(FEATURES[task.modality]))))
                 findings.add_example(entry)
-    found(findings)
+    add_findings(findings)
     rejected = _artifact(RejectedMedia, directory / 'rejected')
     write_rejected_media(rejected.uri, findings, [])
     schema = _artifact(standard_artifacts.Schema, directory / 'schema')
@@ -130,7 +130,7 @@ def test_an_empty_split_stops(tmp_path):
 
 
 def test_the_real_readers_pass_the_schema(tmp_path):
-    """Every feature that ingest writes is in its schema: nothing new, nothing missing."""
+    """The schema has exactly the features that MediaExampleGen writes."""
     for modality, features in FEATURES.items():
         task = testing.source('t', modality)
         example = tf.train.Example.FromString(ingest.make_example(Entry('p', ('a',), 'train'), features))
@@ -167,25 +167,26 @@ def _rejected(count):
 
 def test_too_many_rejected_files_stop_the_run_and_the_first_ten_are_named(tmp_path):
     good = {'train': ['cat', 'dog'] * 20, 'eval': ['cat', 'dog'] * 2}
-    message = _stopped(tmp_path / '1', IMAGE, ['cat', 'dog'], good, found=_rejected(12))
+    message = _stopped(tmp_path / '1', IMAGE, ['cat', 'dog'], good, add_findings=_rejected(12))
     assert message.startswith('Task pets: 12 of 56 files (21.4%) could not be read, more than the 1.0%')
     assert message.count('.png (unsupported: ') == 10 and 'bad09' in message and 'bad10' not in message
-    _check(tmp_path / '2', testing.changed(IMAGE, max_rejected_share=0.22), ['cat', 'dog'], good, found=_rejected(12))
+    _check(tmp_path / '2', testing.changed(IMAGE, max_rejected_share=0.22), ['cat', 'dog'], good,
+           add_findings=_rejected(12))
 
 
-def test_where_every_file_is_rejected_the_run_stops_and_says_so(tmp_path):
-    message = _stopped(tmp_path, IMAGE, ['cat', 'dog'], {'train': [], 'eval': []}, found=_rejected(12))
+def test_a_run_whose_files_are_all_rejected_stops(tmp_path):
+    message = _stopped(tmp_path, IMAGE, ['cat', 'dog'], {'train': [], 'eval': []}, add_findings=_rejected(12))
     assert message.startswith('Task pets: 12 of 12 files (100.0%) could not be read')
     assert 'Task pets, split train: it is empty.' in message and 'Task pets, split eval: it is empty.' in message
 
 
-def test_media_in_train_and_eval_stop_the_run_unless_they_may(tmp_path):
+def test_media_in_train_and_eval_stop_the_run_unless_leaks_are_allowed(tmp_path):
     def copies(findings):
         findings.add_copies([(b'1', 'train/left/0.png', 'train', ('cat',)), (b'1', 'eval/copy.png', 'eval', ('cat',))])
     good = {'train': ['cat', 'dog'], 'eval': ['cat', 'dog']}
-    message = _stopped(tmp_path / '1', IMAGE, ['cat', 'dog'], good, found=copies)
+    message = _stopped(tmp_path / '1', IMAGE, ['cat', 'dog'], good, add_findings=copies)
     assert 'both in train and in eval' in message and 'eval/copy.png = train/left/0.png' in message
-    _check(tmp_path / '2', testing.changed(IMAGE, allow_leaks=True), ['cat', 'dog'], good, found=copies)
+    _check(tmp_path / '2', testing.changed(IMAGE, allow_leaks=True), ['cat', 'dog'], good, add_findings=copies)
 
 
 def test_all_reasons_are_named_and_what_stops_nothing_is_logged(caplog):

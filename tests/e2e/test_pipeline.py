@@ -1,6 +1,6 @@
-"""The whole way, as a person goes it: `polyvit run`, serve, predict; then again unchanged, then with one file more.
+"""End to end, with the commands that a user types: `polyvit run`, serve, predict; unchanged, then with another file.
 
-The steps depend on each other and each costs most of a minute, so they are one test class that keeps its folder.
+The steps depend on each other and take about a minute each, so they are one class that shares a folder.
 """
 
 import json
@@ -52,7 +52,7 @@ def home(tmp_path_factory):
     testing.image_task(home / 'shapes', per_class=8, eval_per_class=4)
     testing.tags_task(home / 'tags', per_class=6, eval_per_class=4)
     testing.video_task(home / 'walks', per_class=4, eval_per_class=2)
-    # One eval clip twice, with both labels: no model is right about both, so a floor of 1 is never met.
+    # One eval clip is there twice, with both labels. No model is right about both, so a floor of 1 is never met.
     clip = (home / 'walks/clips/eval_dark_0.mp4').read_bytes()
     testing.write(home / 'walks', 'clips/eval_bright_9.mp4', clip)
     with open(home / 'walks/manifest.csv', 'a') as manifest:
@@ -76,8 +76,8 @@ class TestPipeline:
         done, last = _run(home)
         assert done.returncode == 0, done.stdout + done.stderr
         version, = _versions(home)
-        # Every component of every lane ran, in the person's sight; the frameworks' noise did not reach the screen.
-        assert len(last['components']) == 3 * 6 + 6  # five a lane and its evaluator; the join
+        # Every component of every lane ran and was shown; the messages of the frameworks were not.
+        assert len(last['components']) == 3 * 6 + 6  # per lane five components and an evaluator; the join
         assert not any(c['cached'] for c in last['components'].values())
         for words in ('MediaExampleGen', 'CoTrainer', 'shapes', 'accuracy', 'mAP', f'version {version}', 'serve'):
             assert words in done.stdout
@@ -124,7 +124,7 @@ class TestPipeline:
         assert {n for n in ran if n.endswith(('_tags', '_walks'))} == {'TaskEvaluator_tags', 'TaskEvaluator_walks'}
         lane = {f'{component}_shapes' for component in ('MediaExampleGen', 'StatisticsGen', 'Transform')}
         assert lane | {'CoTrainer', 'BlessingGate'} <= ran
-        # The same classes: the schema is what it was.
+        # The classes are the same, so the schema is too.
         assert 'TaskSchemaGen_shapes' not in ran
         assert done.returncode == 3, done.stdout + done.stderr
         for words in ('The gate rejected the model', 'walks', f'Version {before[0]} is still being served'):

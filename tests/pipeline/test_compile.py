@@ -1,4 +1,4 @@
-"""Every config compiles for Kubeflow, its data there or not; lanes, joins and code versions are in the spec."""
+"""Every config compiles for Kubeflow without its data; lanes, the join and code versions are in the spec."""
 
 import dataclasses
 import json
@@ -52,7 +52,7 @@ def test_lanes_depend_on_their_own_task_only(compiled):
         assert f'Transform_{task}' in steps['CoTrainer']['dependentTasks']
 
 
-def test_only_the_look_at_what_is_served_is_not_cached(compiled):
+def test_only_the_lookup_of_the_baseline_is_not_cached(compiled):
     steps = compiled['demo']['root']['dag']['tasks']
     assert [n for n, s in steps.items() if not s.get('cachingOptions', {}).get('enableCache')] == ['ServingBaseline']
 
@@ -74,7 +74,7 @@ def test_the_version_of_every_component_is_in_its_properties(compiled):
         assert values['code_version'] == component_version(component), name
 
 
-def test_a_name_of_no_known_format_is_refused(tmp_path, capsys):
+def test_a_file_name_of_an_unknown_format_is_an_error(tmp_path, capsys):
     assert cli.main(['compile', 'demo', '-o', str(tmp_path / 'demo.txt')]) == 2
     assert '.yaml' in capsys.readouterr().err and list(tmp_path.iterdir()) == []
 
@@ -90,7 +90,7 @@ def test_the_script_is_the_command_and_no_package_has_its_name(tmp_path):
 
 
 class TestWhatALaneDependsOn:
-    """A changed recipe, threshold or resolution must leave the properties of the ingest, and so its cache, alone."""
+    """Another recipe, threshold or resolution must not change the properties of MediaExampleGen, nor miss its cache."""
 
     def test_a_task_without_its_recipe_and_thresholds(self):
         task = load_config('demo').mixture['digits']
@@ -116,7 +116,7 @@ class TestWhatALaneDependsOn:
         assert trained() == trained(floor=0.3, max_drop=0.5, max_rejected_share=0.5, eval_share=0.1)
         assert trained() != trained(batch_size=4)
 
-    def test_other_checks_run_the_validator_and_the_report_alone(self):
+    def test_other_checks_re_run_only_the_validator_and_the_report(self):
         from pipeline import pipeline as wiring
         from pipeline.checks import DataSummary
         config = load_config('demo')

@@ -1,4 +1,4 @@
-"""`polyvit data check` on folders with one of each fault."""
+"""`polyvit data check` on good media, and on a folder with one fault of each kind."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The demo's media: complete, in balance, the same at each call, and left alone once there."""
+"""The demo's media: complete, balanced, the same every time, and left as they are once they are complete."""
 
 import collections
 import csv
@@ -51,13 +51,13 @@ def test_manifests_are_balanced_and_name_files(demo, task, labels):
     assert counts == {**{('train', c): 30 for c in labels}, **{('eval', c): 10 for c in labels}}
 
 
-def test_clips_last_a_second_and_move_as_they_say(demo):
+def test_clips_last_a_second_and_move_as_labelled(demo):
     directory, _ = demo
     with av.open(str(directory / 'motion/clips/train_003.mp4')) as container:  # 'right'
         frames = np.stack([f.to_ndarray(format='gray') for f in container.decode(video=0)]).astype(float)
         assert float(container.streams.video[0].average_rate) == 8
     assert frames.shape == (8, 32, 32)
-    # The shift of columns that best explains each frame from the one before it: to the right, never to the left.
+    # The shift of columns that best explains each frame from the previous one. The clip moves to the right.
     profile = frames.mean(axis=1) - frames.mean()
     shifts = [max(range(-4, 5), key=lambda s: np.dot(np.roll(profile[i], s), profile[i + 1])) for i in range(7)]
     assert np.mean(shifts) > 1
@@ -81,7 +81,7 @@ def test_the_same_bytes_again_and_a_complete_folder_is_left_alone(demo, tmp_path
     added.unlink()
 
 
-def test_an_incomplete_folder_is_moved_aside_not_built_upon(tmp_path):
+def test_an_incomplete_folder_is_renamed_and_made_anew(tmp_path):
     (tmp_path / 'sounds').mkdir()
     (tmp_path / 'sounds/half.wav').write_bytes(b'RIFF')
     demo_data.make_demo_data(tmp_path)

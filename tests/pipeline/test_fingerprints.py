@@ -1,4 +1,4 @@
-"""A change of meaning changes the version of what depends on it, and of nothing else; other words change none."""
+"""An edit changes the version of exactly those components that depend on it; comments and docstrings change none."""
 
 import ast
 import dataclasses
@@ -14,7 +14,8 @@ from pipeline.config import load_config
 
 ALL = frozenset(fingerprints.COMPONENT_CODE)
 
-# An edit of the project's own code, and the components that it re-runs. docs/architecture.md shows this table.
+# Edits of the project's own code (file, old, new), and the components that each re-runs. docs/architecture.md has the
+# same table.
 EDITS = [
     ('media/readers/video.py', 'JPEG_QUALITY = 90', 'JPEG_QUALITY = 91', {'MediaExampleGen'}),
     ('media/listing/folders.py', "count('/') >= 2", "count('/') > 1", {'MediaExampleGen'}),
@@ -58,12 +59,12 @@ EDITS = [
     ('pipeline/summary.py', 'import shutil', 'import shutil as s', set()),
 ]
 
-# What a component imports of libraries, and yet writes the same with any version of: bases and arguments of TFX
-# executors, message classes, what carries data, a file of labels that is read, an event file that is read.
+# Libraries that components import but whose versions do not change what they write: base classes and arguments of TFX
+# executors, message classes, carriers of data, and (READS_WITH) what only reads a file of labels or of events.
 CARRIERS = {'apache-beam', 'protobuf', 'tensorflow-metadata', 'tensorflow-serving-api', 'markupsafe', 'grpcio', 'tfx',
             'humanize'}
 READS_WITH = {('CoTrainer', 'tensorflow-transform'), ('Report', 'tensorflow')}
-# Hands bytes to TensorFlow's file systems, and takes them back.
+# It passes bytes to TensorFlow's file systems and back.
 FILE_SYSTEMS = 'model_code/file_io.py'
 DISTRIBUTIONS = {'PIL': 'pillow', 'google': 'protobuf', 'grpc': 'grpcio',
                  'tensorflow_serving': 'tensorflow-serving-api'}
@@ -80,7 +81,7 @@ def _changed(before, after):
 
 @pytest.fixture(autouse=True)
 def nothing_cached():
-    """No test sees, or leaves to others, versions of edited sources."""
+    """No test sees versions that another test has computed from edited sources."""
     fingerprints.component_version.cache_clear()
     yield
     fingerprints.component_version.cache_clear()
@@ -88,13 +89,13 @@ def nothing_cached():
 
 @pytest.fixture(scope='module')
 def installed():
-    """The versions of the components as they are."""
+    """The versions of the components with unedited sources."""
     return _versions()
 
 
 @pytest.fixture(scope='module')
 def tree(tmp_path_factory):
-    """A copy of the project's sources. Who changes a file puts it back."""
+    """A copy of the project's sources. A test that changes a file must restore it."""
     folder = tmp_path_factory.mktemp('tree')
     for name in fingerprints.PACKAGES:
         shutil.copytree(fingerprints.PROJECT / name, folder / name, ignore=shutil.ignore_patterns('__pycache__'))
@@ -129,7 +130,7 @@ def test_words_and_layout_change_no_version(installed, tree, tmp_path):
 
 
 def _reworded(source: str) -> str:
-    """The module with other docstrings, and with an empty line, a comment and a docstring before each statement."""
+    """The module with changed docstrings, and with an empty line, a comment and a docstring before each statement."""
     lines, before = source.splitlines(), {}
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.stmt):
@@ -139,7 +140,7 @@ def _reworded(source: str) -> str:
             lines[node.end_lineno - 1] = f'{text} Changed.{quotes}{rest}'
         first = min([node.lineno, *(d.lineno for d in getattr(node, 'decorator_list', ()))])
         indent = lines[first - 1][:node.col_offset]
-        # Nothing can stand after a semicolon or a colon, nor between `if` and `elif`.
+        # These lines cannot go after a semicolon or a colon, nor between `if` and `elif`.
         if not indent.strip() and not lines[first - 1].strip().startswith('elif '):
             before[first] = indent
     for first, indent in sorted(before.items(), reverse=True):
@@ -179,7 +180,7 @@ def test_other_meaning(source, other):
 
 
 def test_the_syntax_is_the_same_in_every_python():
-    """What is written here was written by Python 3.10; 3.12 has new fields, and ends formats with an empty string."""
+    """The expected text is from Python 3.10. Python 3.12 has new fields and ends formats with an empty string."""
     source = '@d\nclass A:\n    def f(self, x: int = 1):\n        return f"{x:<{self.w}} \u00e9"\n'
     assert fingerprints.syntax(ast.parse(source)) == (
         "Module(body=[ClassDef(name='A', body=[FunctionDef(name='f', args=arguments(args=[arg(arg='self'), "
@@ -192,7 +193,7 @@ def test_the_syntax_is_the_same_in_every_python():
 
 @pytest.fixture
 def project(tmp_path):
-    """components/a imports model_code.shared inside a function, and a library that is installed in the same folder."""
+    """components/a imports model_code.shared within a function, and a library that is installed in the same folder."""
     for name, text in {
             'components/__init__.py': '', 'components/a/__init__.py': '', 'components/b/__init__.py': '',
             'components/a/component.py': 'import os\nimport numpy\n\ndef f():\n    from model_code import shared\n',

@@ -1,4 +1,4 @@
-"""The runner's parts that need no TFX: the baseline rule, sentences out of wrapped exceptions."""
+"""The parts of the runner that need no TFX: which version is the baseline, and the message in a wrapped exception."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The plan against the paper's numbers and against the model as it is built."""
+"""The plan's numbers are those of the paper, and those of the model as it is built."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The configs that docs/recipes.md shows are whole and valid, and its figures are the plan's."""
+"""The configs in docs/recipes.md are valid, and its figures are those of the plan."""
 
 import pathlib
 import re

@@ -21,7 +21,7 @@ def test_one_run_at_a_time(tmp_path):
 
 @dataclasses.dataclass
 class NodeRecord:
-    """As observed_runner's, whose module imports TFX."""
+    """Like observed_runner.NodeRecord, whose module imports TFX."""
     cached: bool
     seconds: float
     outputs: dict

@@ -1,6 +1,9 @@
-"""What a person reads at the end of a run."""
+"""What a run prints at its end."""
+
+import dataclasses
 
 from pipeline import summary
+from pipeline.config import load_config
 
 DECISION = {
     'blessed': False, 'reasons': ['Task digits: accuracy is 0.5, below its floor of 0.7.'],
@@ -26,3 +29,16 @@ def test_summary_without_a_baseline():
 
 def test_summary_says_that_nothing_changed():
     assert 'Nothing changed' in summary.decision_lines({**DECISION, 'blessed': True}, '3', pushed_now=False)[0]
+
+
+def test_what_to_do_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(summary, 'command', lambda: 'polyvit')
+    monkeypatch.chdir(tmp_path)
+    config = dataclasses.replace(load_config('demo'), root=str(tmp_path / 'root'))
+    report = str(tmp_path / 'root' / 'report.html')
+    assert summary.next_lines(config, '3', True, report) == [
+        'Next:', '  open root/report.html in a browser', '  polyvit serve root/serving/polyvit',
+        '  polyvit predict digits FILE --model root/serving/polyvit']
+    title, fix, page = summary.next_lines(config, '', False, report)
+    assert title == 'Next:' and fix.startswith('  fix what the reasons name')
+    assert page == '  open root/report.html in a browser'

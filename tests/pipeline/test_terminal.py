@@ -1,4 +1,4 @@
-"""The screen of a run, and the log that takes all other output."""
+"""The screen of a run, and the log for all other output."""
 
 import io
 import subprocess
@@ -22,7 +22,7 @@ class TestScreen:
         assert lines[0].startswith('[ 1/2] Transform       digits') and lines[0].endswith('1.0 s')
         assert lines[1].startswith('[ 2/2] CoTrainer') and lines[2] == 'step 10' and lines[3].endswith('2.0 s')
 
-    def test_signs_of_life(self, monkeypatch):
+    def test_a_quiet_component_is_still_running(self, monkeypatch):
         monkeypatch.setattr(terminal.Screen, 'QUIET_SECONDS', 0)
         file = io.StringIO()
         screen = terminal.Screen(file)
@@ -43,7 +43,7 @@ class TestScreen:
         assert file.getvalue() == '[red]x[/red] :smile:\n'
 
 
-def test_quiet_takes_native_writes_to_the_log(tmp_path):
+def test_what_native_code_writes_goes_to_the_log(tmp_path):
     code = ('import os, sys, pathlib, logging\nfrom pipeline import terminal\n'
             'with terminal.quiet(pathlib.Path(sys.argv[1])) as screen:\n'
             '    os.write(1, b"native out\\n"); os.write(2, b"native err\\n"); print("python out")\n'
