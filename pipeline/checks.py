@@ -19,7 +19,7 @@ from model_code.urls import is_url
 class DataSummary:
     """A config's data as listed before a run. Keys are task names.
 
-    classes: all labels, sorted. fingerprints: a hash of the media's names, sizes, times, labels and splits.
+    classes: all labels of the task. fingerprints: a hash of the media's names, sizes, times, labels and splits.
     counts: files per split, such as {'train': 100, 'eval': 20}.
     """
     classes: dict[str, tuple[str, ...]]

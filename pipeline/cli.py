@@ -19,68 +19,80 @@ exit codes:
   2  the arguments, the config or its data are wrong; nothing was started
   3  the gate rejected the model; nothing was pushed'''
 
+# SUPPRESS, because otherwise the subcommand's default would undo a --debug before the command.
+_COMMON = argparse.ArgumentParser(add_help=False)
+_COMMON.add_argument('--debug', action='store_true', default=argparse.SUPPRESS, help='print tracebacks')
+
 
 def build_parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    # SUPPRESS, because otherwise the subcommand's default would undo a --debug before the command.
-    common.add_argument('--debug', action='store_true', default=argparse.SUPPRESS, help='print tracebacks')
-    parser = argparse.ArgumentParser('polyvit', description=DESCRIPTION, epilog=EPILOG, parents=[common],
+    parser = argparse.ArgumentParser('polyvit', description=DESCRIPTION, epilog=EPILOG, parents=[_COMMON],
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--version', action='version', version=f'polyvit {__version__}')
     commands = parser.add_subparsers(title='commands', dest='command', required=True, metavar='COMMAND')
-
-    def add(parent, name, function, help):
-        description = f'{help[0].upper()}{help[1:]}.'
-        command = parent.add_parser(name, help=help, description=description, parents=[common])
-        command.set_defaults(function=function)
-        return command
-
-    def add_config(command):
-        command.add_argument('config', metavar='CONFIG', help="a config's name, or the path of its file")
-        command.add_argument('--data', metavar='DIR', help="the folder of the config's data (default: $POLYVIT_DATA)")
-
-    def add_json(command):
-        command.add_argument('--json', action='store_true', help='print JSON')
-
-    demo = add(commands, 'demo', _demo, 'make the demo media, run the pipeline on them, serve the model and query it')
+    demo = _add(commands, 'demo', _demo, 'make the demo media, run the pipeline, serve and query the model')
     demo.add_argument('--root', metavar='DIR', default='runs/demo',
                       help='the folder for everything that it writes (default: %(default)s)')
+    _add_data_commands(commands)
+    _add_config_commands(commands)
+    _add_model_commands(commands)
+    return parser
 
+
+def _add(commands, name: str, function, help: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=help, description=f'{help[0].upper()}{help[1:]}.', parents=[_COMMON])
+    command.set_defaults(function=function)
+    return command
+
+
+def _add_config(command):
+    command.add_argument('config', metavar='CONFIG', help="a config's name, or the path of its file")
+    command.add_argument('--data', metavar='DIR', help="the folder of the config's data (default: $POLYVIT_DATA)")
+
+
+def _add_json(command):
+    command.add_argument('--json', action='store_true', help='print JSON')
+
+
+def _add_data_commands(commands):
     data = commands.add_parser('data', help='make the demo media, or check your own',
                                description='Make the demo media, or check your own.')
     data_commands = data.add_subparsers(title='commands', dest='data_command', required=True, metavar='COMMAND')
-    make = add(data_commands, 'demo', _data_demo, 'make the demo media: three modalities, no download')
+    make = _add(data_commands, 'demo', _data_demo, 'make the demo media: three modalities, no download')
     make.add_argument('dir', metavar='DIR', help='the folder to make them in')
-    check = add(data_commands, 'check', _data_check,
-                'read every file as a run would; print what is rejected, duplicates, and leaks between splits')
-    add_config(check)
-    add_json(check)
+    check = _add(data_commands, 'check', _data_check,
+                 'read every file as a run would; print what is rejected, duplicates, and leaks between splits')
+    _add_config(check)
+    _add_json(check)
 
-    plan = add(commands, 'plan', _plan, 'print what a config costs: tokens, parameters, FLOPs, steps, storage, hours')
-    add_config(plan)
-    add_json(plan)
+
+def _add_config_commands(commands):
+    plan = _add(commands, 'plan', _plan, 'print what a config costs: parameters, FLOPs, storage, hours')
+    _add_config(plan)
+    _add_json(plan)
     plan.add_argument('--flops', type=float, metavar='N', help='peak FLOP/s of one accelerator (default: 312e12)')
     plan.add_argument('--utilisation', type=float, metavar='N',
                       help='the share of the peak that training reaches (default: 0.35)')
     plan.add_argument('--accelerators', type=int, metavar='N', help='how many train together (default: 1)')
 
-    run = add(commands, 'run', _run, 'run the pipeline on this machine')
-    add_config(run)
+    run = _add(commands, 'run', _run, 'run the pipeline on this machine')
+    _add_config(run)
     run.add_argument('--root', metavar='DIR',
                      help="the folder for everything that it writes (default: runs/ and the config's name)")
 
-    compile_ = add(commands, 'compile', _compile, 'compile the pipeline for Kubeflow Pipelines v2')
-    add_config(compile_)
+    compile_ = _add(commands, 'compile', _compile, 'compile the pipeline for Kubeflow Pipelines v2')
+    _add_config(compile_)
     compile_.add_argument('-o', '--output', metavar='FILE', required=True,
                           help='the file to write; ends in .yaml, .yml or .json')
     compile_.add_argument('--root', metavar='URI',
                           help='the folder for everything that a run writes, such as gs://bucket/polyvit')
     compile_.add_argument('--image', metavar='IMAGE', help='the container image, built from kubeflow/Dockerfile')
 
-    report = add(commands, 'report', _report, "print the newest run's table and the path of its HTML report")
+
+def _add_model_commands(commands):
+    report = _add(commands, 'report', _report, "print the newest run's table and the path of its HTML report")
     report.add_argument('--root', metavar='DIR', help='the root of the run (default: the newest under runs/)')
 
-    serve = add(commands, 'serve', _serve, 'serve models over REST and gRPC, as TensorFlow Serving does')
+    serve = _add(commands, 'serve', _serve, 'serve models over REST and gRPC, as TensorFlow Serving does')
     serve.add_argument('dir', metavar='DIR', nargs='?', help='the folder of the version directories')
     serve.add_argument('--model-name', metavar='NAME', default='polyvit',
                        help='the name by which clients ask for the model (default: %(default)s)')
@@ -91,19 +103,18 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument('--grpc-port', metavar='PORT', type=int, default=8500,
                        help='for gRPC; 0 takes a free one (default: %(default)s)')
 
-    predict = add(commands, 'predict', _predict, 'print the labels and scores of files')
+    predict = _add(commands, 'predict', _predict, 'print the labels and scores of files')
     predict.add_argument('task', metavar='TASK', help="the task's name")
     predict.add_argument('files', metavar='FILE', nargs='+', help='an image, a video or a sound')
-    where = predict.add_mutually_exclusive_group()
-    where.add_argument('--url', help='the server to ask (default: http://127.0.0.1:8501)')
-    where.add_argument('--model', metavar='DIR',
-                       help='in place of a server: a version directory, or the folder of them')
+    server_or_model = predict.add_mutually_exclusive_group()
+    server_or_model.add_argument('--url', help='the server to ask (default: http://127.0.0.1:8501)')
+    server_or_model.add_argument('--model', metavar='DIR',
+                                 help='in place of a server: a version directory, or the folder of them')
     predict.add_argument('--model-name', metavar='NAME', default='polyvit',
                          help="the model's name on the server (default: %(default)s)")
     predict.add_argument('--top', metavar='K', type=int, default=5,
                          help='how many labels to print of each file (default: %(default)s)')
-    add_json(predict)
-    return parser
+    _add_json(predict)
 
 
 def main(arguments=None) -> int:

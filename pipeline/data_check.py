@@ -66,7 +66,7 @@ def render(result: dict) -> str:
 
 
 def _classes(task: dict) -> str:
-    """'4 classes with 30 train examples each'; 'from 40 to 58' where they differ."""
+    """'4 classes with 30 train examples each', or 'with 40 to 58 train examples each'."""
     number = words.count(len(task['classes']), 'class', 'classes')
     counts = [by_split.get('train', 0) for by_split in task['classes'].values()]
     if not counts:

@@ -49,7 +49,8 @@ def _eval_files(config) -> list[tuple]:
         if task.modality not in files:
             entries = [e for e in listing.list_media(task.source).entries if e.split == 'eval']
             if not entries:
-                raise PipelineStop(f'Task {task.name} has no eval file to predict.')
+                raise PipelineStop(f'Task {task.name} has no eval file to predict. Delete {task.data.folder}, and the '
+                                   'demo makes it anew.')
             entry = entries[len(entries) // 2]
             files[task.modality] = (task, os.path.join(task.data.folder, entry.path), '|'.join(entry.labels))
     return list(files.values())
