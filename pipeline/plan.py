@@ -183,16 +183,20 @@ def make_plan(config, data=None, media_bytes: int | None = None, accelerators: A
         hours_accelerators=flops / accelerators.rate / 3600)
 
 
+def _known(number: float, form: str) -> str:
+    """The number in this format; '?' for 0, which stands for an unknown number."""
+    return f'{number:{form}}' if number else '?'
+
+
 def render(plan: Plan) -> str:
     """The plan as text for a terminal, at most 120 columns."""
     lines = [f'Plan of {plan.config}', '',
              f'{"task":<18}{"modality":<10}{"classes":>8}{"tokens":>8}{"examples":>10}{"batch":>7}{"steps":>9}'
              f'{"share":>7}{"epochs":>8}{"FLOPs/step":>12}{"FLOPs":>10}']
     for r in plan.tasks:
-        classes, examples, epochs = (f'{number:{form}}' if number else '?' for number, form in (
-            (r.classes, ','), (r.examples, ','), (r.epochs, '.1f')))
-        lines.append(f'{r.name:<18}{r.modality:<10}{classes:>8}{r.tokens:>8,}{examples:>10}{r.batch_size:>7,}'
-                     f'{r.steps:>9,}{r.share:>7.1%}{epochs:>8}{metric(r.step_flops):>12}{metric(r.total_flops):>10}')
+        lines.append(f'{r.name:<18}{r.modality:<10}{_known(r.classes, ","):>8}{r.tokens:>8,}'
+                     f'{_known(r.examples, ","):>10}{r.batch_size:>7,}{r.steps:>9,}{r.share:>7.1%}'
+                     f'{_known(r.epochs, ".1f"):>8}{metric(r.step_flops):>12}{metric(r.total_flops):>10}')
     if any(not r.classes or not r.examples for r in plan.tasks):
         lines.append('? depends on data that are out of reach from here. Heads are counted without unknown classes.')
     tokenizers = ', '.join(f'{name} {count:,}' for name, count in plan.tokenizer_parameters.items())

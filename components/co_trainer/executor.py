@@ -86,7 +86,7 @@ def _report_other_trainings(unfinished: str, key: str):
     names = [name.rstrip('/') for name in tf.io.gfile.listdir(unfinished)] if tf.io.gfile.exists(unfinished) else []
     others = sorted(name for name in names if name != key)
     if others:
-        logger.info('training: %s has %s that did not finish: %s. Delete those that are not running.',
+        logger.info('training: %s has %s that did not finish: %s. Those that are not running can be deleted.',
                     unfinished, words.count(len(others), 'other training'), ', '.join(others))
 
 
@@ -137,7 +137,10 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
 
 def _export(model, mixture: Mixture, vocabularies: dict[str, list[str]], first_examples: dict[str, dict],
             export_dir: str, card: dict):
-    """Saves the model for serving. first_examples: task name -> the features of an example, for its statistics."""
+    """Saves the model for serving. first_examples: task name -> the features of its first example.
+
+    From it come the statistics, which are the same in every example, and media to try the signatures with.
+    """
     statistics = {task.name: tuple(float(first_examples[task.name][name])
                                    for name in modalities.get_modality(task.modality).statistics)
                   for task in mixture.tasks}

@@ -11,7 +11,8 @@ from model_code import words
 # Nobody reads more rows than these. The files that they come from have all of them.
 MAX_LABELS = 16
 MAX_REJECTED = 10
-COLOURS = 8
+
+COLOURS = 8  # CSS classes c0 to c7
 
 _SETTINGS = {
     'layers': 'Layers', 'width': 'Width', 'heads': 'Heads', 'mlp_width': 'MLP width',
@@ -62,7 +63,7 @@ def verdict(decision: dict) -> str:
     if compared:
         versions = sorted({task['baseline_version'] for task in compared if task.get('baseline_version')})
         served = f'version {versions[0]}' if len(versions) == 1 else 'the model being served'
-        comparison = f'none fell too far below {served}'
+        comparison = f'{"it did not fall" if len(tasks) == 1 else "none fell"} too far below {served}'
     else:
         comparison = 'there was no earlier model to compare with'
     return f'{floors}, {comparison}, and the serving check passed.'

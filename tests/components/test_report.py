@@ -130,6 +130,12 @@ def test_verdicts_without_a_baseline():
     assert 'there was no earlier model to compare with' in verdict(decision(before=None))
 
 
+def test_the_verdict_of_a_single_task():
+    one_task = decide([Evaluation(DIGITS, {'accuracy': 0.9}, True, {'accuracy': 0.91}, '3')], True, [])
+    assert verdict(one_task) == ('Its only task meets its floor, it did not fall too far below version 3, and the '
+                                 'serving check passed.')
+
+
 @pytest.mark.parametrize('seconds, words', [(5, '310 steps in 5 seconds'), (61.2, '310 steps in 1 minute and 1 second'),
                                             (7260, '310 steps in 2 hours and 1 minute')])
 def test_trained(seconds, words):
