@@ -1,4 +1,4 @@
-"""From files to examples: which media a task has, how they are read safely, what is found in them. No TFX.
+"""From files to examples: listing a task's media, reading them safely, checking them. No TFX.
 
-Beam, for files behind a URL, is in remote_files alone, TensorFlow in tf_check; both are imported where they are needed.
+Only remote_files uses Beam (for files behind a URL), and only tf_check uses TensorFlow. Both import it when needed.
 """

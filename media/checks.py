@@ -1,4 +1,4 @@
-"""Checks of a task's media without a pipeline: by the names alone, or by reading every file as the pipeline does."""
+"""Checks a task's media without a pipeline: by their names alone, or by reading every file as the pipeline does."""
 
 import concurrent.futures
 import itertools
@@ -18,7 +18,7 @@ from model_code.tasks import Checks
 
 
 def check_names(listed: Listing) -> Findings:
-    """What the names alone tell, as if every file could be read: reading them can only make it worse."""
+    """The findings from the names alone, as if every file could be read. Reading the files can only add to them."""
     findings = Findings()
     for entry in listed.entries:
         findings.add_example(entry)
@@ -29,13 +29,14 @@ def check_names(listed: Listing) -> Findings:
 
 def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...] = (), workers: int = 0,
                 progress: Callable[[str, int, int], None] = lambda *unused: None) -> dict:
-    """Reads all media of a task, with the decoders, findings and verdict of MediaExampleGen and TaskValidator.
+    """Reads all media of a task, and judges them as MediaExampleGen and TaskValidator do.
 
-    spec: the modality's input settings. workers: decoding processes; 0 takes one per core. progress: called at the
-    start and after every few hundred files, with the task's name, how many files are done, and how many there are.
+    spec: the modality's input settings. workers: the number of decoding processes; 0 for one per core. progress: called
+    at the start and after every few hundred files, with the task's name, the number of files done, and the total.
+
     Returns {'name', 'modality', 'data', 'ok', 'stops': [sentence], 'remarks': [line], 'spelling': [[label]], 'few':
     {label: count}, 'rejected_lines': [line of rejected.jsonl], and the fields of findings.Findings}. ok: a run would
-    not stop for it. Raises ConfigError where the media can't be listed.
+    not stop because of these media. Raises ConfigError if the media cannot be listed.
     """
     listed = listing.list_media(source)
     findings, rejected = gather(listed, _read(source, spec, beam_args, listed.entries, workers, progress))
@@ -48,13 +49,13 @@ def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...]
 
 
 def gather(listed: Listing, decoded: Iterator[Decoded]) -> tuple[Findings, list[Rejection]]:
-    """Findings and rejections, sorted, of a listing and its decoded entries, in one process.
+    """The findings and the sorted rejections of a listing and its decoded entries, in one process.
 
-    MediaExampleGen does the same on workers. The digests of a million examples are some 200 MB here.
+    MediaExampleGen does the same on its workers. The digests of a million examples take some 200 MB here.
     """
     gathered = reading.Gathered()
-    for one in decoded:
-        gathered.add(one)
+    for decoded_entry in decoded:
+        gathered.add(decoded_entry)
     findings, rejected = gathered.findings, sorted(listed.rejected + gathered.rejected)
     for rejection in rejected:
         findings.add_rejected(rejection)
@@ -63,7 +64,7 @@ def gather(listed: Listing, decoded: Iterator[Decoded]) -> tuple[Findings, list[
 
 
 def _read(source: Source, spec, beam_args, entries: list[Entry], workers: int, progress) -> Iterator[Decoded]:
-    """The entries, decoded in their order by several processes, without their features."""
+    """Decodes the entries in several processes. Yields them in order, without their features."""
     local, decoders = threading.local(), []
     workers = workers or os.cpu_count() or 1
 
@@ -71,7 +72,7 @@ def _read(source: Source, spec, beam_args, entries: list[Entry], workers: int, p
         if not hasattr(local, 'decoder'):
             local.decoder = Decoder(source.data.folder, source.modality, spec, source.data.limits, beam_args)
             decoders.append(local.decoder)
-        return [one.without_features() for one in reading.decode(local.decoder, chunk, source.modality)]
+        return [decoded.without_features() for decoded in reading.decode(local.decoder, chunk, source.modality)]
 
     size = max(1, get_modality(source.modality).shard_entries // 4)
     chunks = (entries[i:i + size] for i in range(0, len(entries), size))
@@ -79,7 +80,7 @@ def _read(source: Source, spec, beam_args, entries: list[Entry], workers: int, p
     progress(source.name, done, len(entries))
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         try:
-            # A few chunks ahead of the workers: a million entries are not a million futures.
+            # Only a few chunks wait for the workers, so that a million entries do not become as many futures.
             waiting = [pool.submit(read_chunk, chunk) for chunk in itertools.islice(chunks, 2 * workers)]
             while waiting:
                 results = waiting.pop(0).result()

@@ -1,4 +1,4 @@
-"""What a listing is made of: an Entry for each future example, a Rejection for what can't become one. No TensorFlow."""
+"""What a listing consists of: an Entry for each future example, a Rejection for what cannot become one."""
 
 import dataclasses
 import json
@@ -11,14 +11,15 @@ SPLITS = ('train', 'eval')
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
-    """One example to be: where its media is, its labels, and its split.
+    """A future example: where its media are, its labels, and its split.
 
-    path: of the file, relative to the task's data, with '/'. split: 'train' or 'eval'.
-    start, end: seconds, the segment of a longer sound or video; None from the beginning, to the end.
-    offset, length: the bytes of the file that are the media (a member of a tar, a record); length -1 is all of it.
+    path: the file, relative to the task's data folder, with '/'.
+    split: 'train' or 'eval'.
+    start, end: a segment of a longer sound or video, in seconds; None for the beginning or the end of the file.
+    offset, length: the bytes of the file that hold the media (a member of a tar, a record); length -1: up to its end.
     member: the name within the archive, or the number of the record; '' for a plain file.
-    record: 'cifar10' or 'cifar100' where the bytes are a record of raw pixels; '' where they are a media file.
-    extra: (column, value) pairs kept as slice features.
+    record: 'cifar10' or 'cifar100' if these bytes are a record of raw pixels; '' if they are a media file.
+    extra: (column, value) pairs, by which the evaluation is sliced.
     """
     path: str
     labels: tuple[str, ...]
@@ -33,7 +34,7 @@ class Entry:
 
     @property
     def id(self) -> str:
-        """The example's id, unique in its task: the path, '!' and the member, '#t=' and the segment in seconds."""
+        """The id of the example, unique in its task: path!member#t=start,end, with the parts that it has."""
         name = f'{self.path}!{self.member}' if self.member else self.path
         if self.start is None and self.end is None:
             return name
@@ -42,19 +43,19 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """A task's entries, sorted by id, and the rows or files that are rejected before any file is opened, sorted.
+    """A task's entries, sorted by id, and its rejections from before any file is opened, sorted.
 
-    No rejection's path is the id of an entry: where a row is rejected and its file is not, the path is 'line 12 of
-    manifest.csv'. Together they are all that the data folder or the manifest names.
+    Together they are all that the data folder or the manifest names. No rejection has the id of an entry as its path:
+    if a row is rejected but its file is not, the path is 'line 12 of manifest.csv'.
     """
     entries: list[Entry]
     rejected: list[Rejection]
 
 
 def pack(entries: list[Entry]) -> bytes:
-    """Entries as compressed JSON: Beam's coders pickle a list of objects one by one, at every step."""
-    rows = [(e.path, e.labels, e.split, e.start, e.end, e.offset, e.length, e.member, e.record, e.extra)
-            for e in entries]
+    """Entries as compressed JSON. Beam's coders would pickle the objects of a list one by one, at every step."""
+    rows = [(entry.path, entry.labels, entry.split, entry.start, entry.end, entry.offset, entry.length, entry.member,
+             entry.record, entry.extra) for entry in entries]
     return zlib.compress(json.dumps(rows, separators=(',', ':')).encode(), 1)
 
 

@@ -1,7 +1,7 @@
-"""What reading a task's media found: counts, rejected files, duplicates, leaks, odd media.
+"""Findings: what reading a task's media found. Counts, rejected files, duplicates, leaks, odd media.
 
-Plain Python, and no media: MediaExampleGen gathers findings on Beam's workers, `polyvit data check` in one process
-(media.checks), and media.verdict judges them.
+MediaExampleGen gathers them on Beam's workers, `polyvit data check` in one process (media.checks). media.verdict judges
+them.
 """
 
 import collections
@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from media.entries import Entry
 from media.rejections import Rejection
 
-# Of each kind this many are named; all are counted.
+# So many of each kind are named; all are counted.
 NAMED = 10
 
 
 @dataclasses.dataclass
 class Tally:
-    """How many there are, and the first NAMED of them, sorted: bounded, whatever the data."""
+    """A count, and the first NAMED of what was counted, sorted. So its size is bounded."""
     count: int = 0
     first: list = dataclasses.field(default_factory=list)
 
@@ -32,11 +32,14 @@ class Tally:
 
 @dataclasses.dataclass
 class Findings:
-    """All that was found in a task's media; merges with the findings of another part of the same task.
+    """All that was found in a task's media, or in a part of them: `merge` joins the findings of two parts.
 
-    examples: split -> number. classes: label -> split -> number of examples. rejected: reason -> Tally [path, detail].
-    duplicates, leaks, contradictions: groups of ids with equal media, within one split, over both, and with unequal
-    labels; a group may be more than one of these. notes: word of readers.NOTES -> Tally of ids.
+    examples: split -> number of examples.
+    classes: label -> split -> number of examples.
+    rejected: reason -> Tally of [path, detail].
+    duplicates, leaks, contradictions: groups of ids with the same media: in one split, in both splits, and with
+    different labels. A group may be more than one of these.
+    notes: word of readers.NOTES -> Tally of ids.
     """
     examples: dict = dataclasses.field(default_factory=dict)
     classes: dict = dataclasses.field(default_factory=dict)
@@ -58,22 +61,22 @@ class Findings:
         self.rejected.setdefault(rejection.reason, Tally()).add([rejection.path, rejection.detail])
 
     def add_copies(self, examples: Iterable[tuple[bytes, str, str, tuple[str, ...]]]):
-        """Finds those with equal media among (digest, id, split, labels), which are all that have these digests."""
+        """Finds examples with the same media. examples: (digest, id, split, labels) of all that have these digests."""
         copies = collections.defaultdict(list)
         for digest, *example in examples:
             copies[digest].append(tuple(example))
         for group in copies.values():
             if len(group) > 1:
-                self._add_equal(group)
+                self._add_same_media(group)
 
-    def _add_equal(self, group: list[tuple[str, str, tuple[str, ...]]]):
-        """(id, split, labels) of two or more examples with equal media."""
+    def _add_same_media(self, group: list[tuple[str, str, tuple[str, ...]]]):
+        """group: (id, split, labels) of two or more examples with the same media."""
         ids = [example_id for example_id, _, _ in sorted(group)[:NAMED]]
         splits = {split for _, split, _ in group}
         if len(splits) > 1:
-            # One of each split, that the pair may be looked at.
-            first = {split: min(e for e, s, _ in group if s == split) for split in sorted(splits)}
-            self.leaks.add(list(first.values()))
+            # The first of each split, so that a person can compare the two.
+            self.leaks.add([min(example_id for example_id, its_split, _ in group if its_split == split)
+                            for split in sorted(splits)])
         if len(group) > len(splits):
             self.duplicates.add(ids)
         if len({labels for _, _, labels in group}) > 1:
@@ -98,7 +101,7 @@ class Findings:
 
     @property
     def total(self) -> int:
-        """Everything that the task names: examples and rejected."""
+        """The number of all that the task names: examples and rejected files."""
         return sum(self.examples.values()) + self.rejected_count
 
     def to_dict(self) -> dict:
@@ -107,11 +110,11 @@ class Findings:
     @classmethod
     def from_dict(cls, values: dict) -> 'Findings':
         def tally(value):
-            return Tally(value['count'], [list(v) if isinstance(v, tuple) else v for v in value['first']])
+            return Tally(value['count'], [list(item) if isinstance(item, tuple) else item for item in value['first']])
         return cls(values['examples'], values['classes'],
-                   {reason: tally(v) for reason, v in values['rejected'].items()},
+                   {reason: tally(value) for reason, value in values['rejected'].items()},
                    tally(values['duplicates']), tally(values['leaks']), tally(values['contradictions']),
-                   {word: tally(v) for word, v in values['notes'].items()})
+                   {word: tally(value) for word, value in values['notes'].items()})
 
 
 def _count(counts: dict, key: str, number: int):
@@ -119,7 +122,7 @@ def _count(counts: dict, key: str, number: int):
 
 
 def first_rejected(rejected: dict[str, Tally], most: int = NAMED) -> str:
-    """'. The first 3: a.png (empty: ...); ...', or '' where there is none."""
+    """The end of a sentence: '. The first 3: a.png (empty: ...); ...', or '' if nothing is rejected."""
     first = sorted(Rejection(reason, detail, path)
                    for reason, tally in rejected.items() for path, detail in tally.first)[:most]
     if not first:

@@ -1,4 +1,4 @@
-"""Opens the media of an Entry: a file, a member of an archive, or a record. No TensorFlow."""
+"""Opens the media of an Entry: a file, a member of an archive, or a record."""
 
 import functools
 import io
@@ -16,10 +16,10 @@ from model_code.urls import is_url
 
 
 def open_entry(root: str, entry: Entry, limits: Limits) -> BinaryIO:
-    """The entry's media as a seekable binary file: its bytes, or a PNG of a record of raw pixels.
+    """The entry's media as a seekable binary file. A record of raw pixels becomes a PNG.
 
-    root: the task's data. Raises Rejection: missing, too_large, ...; bad_path where a link leads out of the
-    root by now: what was listed an hour ago may have been changed since.
+    root: the task's data folder. Raises Rejection: missing, too_large, ...; bad_path if a link now leads out of the
+    root, since files may have changed after they were listed.
     """
     if not is_url(root):
         _links(root).check(entry.path)
@@ -36,7 +36,7 @@ def _links(root: str) -> paths.Links:
 
 
 def _png(pixels: bytes) -> bytes:
-    """A record of 1,024 bytes of red, green and blue each -> the PNG of 32 x 32 pixels that it is."""
+    """A record of 1,024 bytes each of red, green and blue -> a PNG of 32 x 32 pixels."""
     if len(pixels) != 3 * 32 * 32:
         raise Rejection('truncated', f'The record has {len(pixels):,} bytes instead of {3 * 32 * 32:,}.')
     out = io.BytesIO()

@@ -1,4 +1,4 @@
-"""From entries to examples: media is decoded, and what became of each entry is counted."""
+"""From entries to examples: decodes media, and counts what became of each entry."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -11,23 +11,23 @@ from model_code.modalities import get_modality
 
 
 def decode(decoder: Decoder, entries: list[Entry], modality: str) -> Iterable[Decoded]:
-    """One Decoded per entry, in their order; what TensorFlow could not decode in training is rejected (tf_check)."""
+    """One Decoded per entry, in order. Rejects what TensorFlow could not decode in training (tf_check)."""
     return get_modality(modality).only_decodable(decoder.read(entries))
 
 
 @dataclasses.dataclass
 class Gathered:
-    """What is known of some of a task's entries once they are decoded; equal media are still to be found.
+    """What is known of some entries of a task once they are decoded.
 
-    copies: (digest, id, split, labels) of each example, as Findings.add_copies takes them. rejected is not yet counted
-    in findings: those of the listing are added to it first.
+    copies: (digest, id, split, labels) of each example, for Findings.add_copies: the same media are yet to be found.
+    rejected: not yet in `findings`, because the rejections of the listing are added first.
     """
     findings: Findings = dataclasses.field(default_factory=Findings)
     rejected: list[Rejection] = dataclasses.field(default_factory=list)
     copies: list[tuple[bytes, str, str, tuple[str, ...]]] = dataclasses.field(default_factory=list)
 
     def add(self, decoded: Decoded):
-        """Counts a decoded entry; keeps nothing of its media."""
+        """Counts a decoded entry. Keeps nothing of its media."""
         entry = decoded.entry
         if decoded.rejection:
             self.rejected.append(decoded.rejection.at(entry.id))

@@ -1,21 +1,22 @@
-"""Why a file or row can't become an example: one word, and a sentence for a person. No TensorFlow.
+"""Why a file or row cannot become an example: one word, and a sentence for people.
 
     missing       there is no such file
     not_a_file    a folder, a device or a pipe
-    unreadable    the file is there, and may not be opened
-    empty         no bytes, or a sound or clip without a sample or frame
+    unreadable    the file exists, but may not be opened
+    empty         no bytes, or a sound without samples or a video without frames
     too_large     over the task's limits on bytes, pixels, seconds or frames (model_code.modalities.Limits)
     too_slow      decoding took longer than the limit
     crashed       the process that decoded it died
-    unsupported   media in a form that is not read: the detail says which are
-    truncated     the file ends before its header says
-    undecodable   the decoder failed; the detail is what it said
-    no_stream     a container without the pictures or the sound that were looked for
-    out_of_range  a segment that begins beyond the end
-    bad_path      a path that leads out of the data folder, or is none      (the listing's)
-    bad_label     a label that is empty, too long or no text                (the listing's)
-    bad_row       a row of a manifest that can't be read                    (the listing's)
-    duplicate     the same example named twice                              (the listing's)
+    unsupported   a format that is not read; the detail names those that are
+    truncated     the file ends earlier than its header says
+    undecodable   the decoder failed; the detail is its message
+    no_stream     a container without a video stream (of a video) or without sound (of a sound)
+    out_of_range  a segment that begins after the end
+  from the listing:
+    bad_path      a path that leads out of the data folder, or is not a path
+    bad_label     a label that is empty, too long or not text
+    bad_row       a row of a manifest that cannot be read
+    duplicate     the same example named twice
 """
 
 import json
@@ -23,26 +24,26 @@ from collections.abc import Iterable
 
 REASONS = ('missing', 'not_a_file', 'unreadable', 'empty', 'too_large', 'too_slow', 'crashed', 'unsupported',
            'truncated', 'undecodable', 'no_stream', 'out_of_range', 'bad_path', 'bad_label', 'bad_row', 'duplicate')
-MAX_DETAIL = 300  # characters: decoders quote what they read
+MAX_DETAIL = 300  # characters, because decoders quote what they read
 
 
 class Rejection(Exception):
-    """A file or row that is rejected: raised by who finds it out, kept as a value once `at` has named its path.
+    """A file or row that is rejected. It is raised as an exception, and kept as a value once `at` has given it a path.
 
-    reason: a word of REASONS. detail: a sentence for a person, on one line, cut after MAX_DETAIL characters. path: the
-    entry's id, or the row that can't be read; '' where the one who raises it does not know. Equal where all three are;
-    ordered by path, then reason, then detail. As JSON, {"path", "reason", "detail"}, it is a line of rejected.jsonl.
+    reason: a word of REASONS. detail: a sentence for people, on one line, cut after MAX_DETAIL characters. path: the id
+    of the entry, or the row; '' if the code that raises it does not know. Compared by path, then reason, then detail.
+    As JSON, {"path", "reason", "detail"}, it is a line of rejected.jsonl.
     """
 
     def __init__(self, reason: str, detail: str, path: str = ''):
         if reason not in REASONS:
-            raise ValueError(f'{reason!r} is no reason of {REASONS}.')
+            raise ValueError(f'{reason!r} is not one of the reasons {REASONS}.')
         detail = ' '.join(str(detail).split())[:MAX_DETAIL]
-        super().__init__(reason, detail, path)  # All three, so that it can be pickled.
+        super().__init__(reason, detail, path)  # All three, or it could not be unpickled.
         self.reason, self.detail, self.path = reason, detail, path
 
     def at(self, path: str) -> 'Rejection':
-        """The same with a path, and without the stack frames that a raised exception keeps alive."""
+        """The same rejection with a path. It does not keep the stack frames alive, as the raised exception does."""
         return Rejection(self.reason, self.detail, path)
 
     def _key(self):
@@ -69,21 +70,21 @@ class Rejection(Exception):
 
 
 def to_lines(rejections: Iterable[Rejection]) -> str:
-    """The text of rejected.jsonl: a line for each, in their order by path."""
+    """The text of rejected.jsonl: one line per rejection, sorted by path."""
     return ''.join(json.dumps(rejection.to_dict()) + '\n' for rejection in sorted(rejections))
 
 
 def from_lines(text: str) -> list[Rejection]:
-    """The rejections of a text of `to_lines`."""
+    """The rejections in a text from `to_lines`."""
     return [Rejection.from_dict(json.loads(line)) for line in text.splitlines() if line.strip()]
 
 
 def too_large(what: str, value, limit) -> Rejection:
-    return Rejection('too_large', f'It has {value:,} {what}; at most {limit:,} are taken.')
+    return Rejection('too_large', f'It has {value:,} {what}; at most {limit:,} are allowed.')
 
 
-def unsupported(head: bytes, taken: str) -> Rejection:
-    """head: how the file begins, shown in hex and as text; taken: the formats that are read."""
+def unsupported(head: bytes, formats: str) -> Rejection:
+    """head: the first bytes of the file, which are shown in hex and as text. formats: those that are read."""
     head = head[:12]
-    text = ''.join(chr(c) if 32 <= c < 127 else '.' for c in head)
-    return Rejection('unsupported', f'It is none of {taken}: it begins with {head.hex(" ")} ("{text}").')
+    text = ''.join(chr(byte) if 32 <= byte < 127 else '.' for byte in head)
+    return Rejection('unsupported', f'It is not one of {formats}: it begins with {head.hex(" ")} ("{text}").')

@@ -1,4 +1,4 @@
-"""Whether core TensorFlow, which decodes images in training and in serving, takes an image as it is stored."""
+"""Rejects images that core TensorFlow, which decodes them in training and in serving, cannot decode as stored."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -8,17 +8,17 @@ import tensorflow as tf
 from media.rejections import Rejection
 from media.sandbox.parent import Decoded
 
-# Images handed to TensorFlow in one call: an eager call costs several times what a small image's decoding does.
+# The images of one call to TensorFlow. An eager call costs several times as much as the decoding of a small image.
 _BATCH_IMAGES, _BATCH_BYTES = 64, 8 << 20
 
 
-def only_decodable(read: Iterable[Decoded]) -> Iterator[Decoded]:
-    """Images as a Decoder gives them, in their order; those that TensorFlow can't decode are rejected (undecodable).
+def only_decodable(images: Iterable[Decoded]) -> Iterator[Decoded]:
+    """The images from a Decoder, in order. Those that TensorFlow cannot decode are rejected (undecodable).
 
-    Pillow forgives a few damages of JPEG (a stray marker) that would end the training hours later.
+    Pillow forgives some faults in a JPEG (a stray marker) that would end the training hours later.
     """
     batch, size = [], 0
-    for decoded in read:
+    for decoded in images:
         batch.append(decoded)
         size += len(decoded.features['image']) if decoded.features else 0
         if len(batch) >= _BATCH_IMAGES or size >= _BATCH_BYTES:
@@ -28,7 +28,7 @@ def only_decodable(read: Iterable[Decoded]) -> Iterator[Decoded]:
 
 
 def _checked(batch: list[Decoded]) -> list[Decoded]:
-    rejections = iter(undecodable([d.features['image'] for d in batch if d.features]))
+    rejections = iter(undecodable([decoded.features['image'] for decoded in batch if decoded.features]))
     checked = []
     for decoded in batch:
         rejection = decoded.rejection or next(rejections)
@@ -37,7 +37,7 @@ def _checked(batch: list[Decoded]) -> list[Decoded]:
 
 
 def undecodable(images: list[bytes]) -> list[Rejection | None]:
-    """For each image the Rejection where TensorFlow's decoder fails; else None."""
+    """For each image None, or a Rejection if TensorFlow's decoder fails."""
     try:
         if images:
             _decode_all(tf.constant(images))
@@ -48,7 +48,7 @@ def undecodable(images: list[bytes]) -> list[Rejection | None]:
 
 @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
 def _decode_all(images):
-    # One at a time: of many large images no more than one stands decoded in memory.
+    # One at a time, so that no more than one of many large images is decoded in memory.
     return tf.map_fn(lambda image: tf.size(_decode(image)), images, fn_output_signature=tf.int32, parallel_iterations=1)
 
 

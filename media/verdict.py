@@ -1,7 +1,7 @@
-"""The judge of a task's media: which findings stop a run, and which a person should know of.
+"""Judges the findings in a task's media: some stop a run, others are only reported.
 
-TaskValidator judges what MediaExampleGen found, `polyvit data check` what it found itself, and the check before a run
-what the names alone tell.
+TaskValidator judges the findings of MediaExampleGen, `polyvit data check` its own, and the check before a run those
+from the names alone.
 """
 
 import collections
@@ -19,9 +19,9 @@ _NOTES = {
 
 
 def stops(task: str, checks: Checks, findings: Findings, classes: Iterable[str] = ()) -> list[str]:
-    """Why a run must stop, a sentence each; [] where it may go on.
+    """The reasons why a run must stop, one sentence each; [] if it may go on.
 
-    task: its name. classes: the labels that it should learn, as far as they are known beside those of its examples.
+    task: its name. classes: the labels that it should learn, if they are known beside those of its examples.
     """
     reasons = []
     rejected = {reason: tally for reason, tally in findings.rejected.items() if reason != 'missing'}
@@ -33,35 +33,36 @@ def stops(task: str, checks: Checks, findings: Findings, classes: Iterable[str] 
     if findings.leaks.count and not checks.allow_leaks:
         pairs = '; '.join(' = '.join(pair) for pair in findings.leaks.first)
         reasons.append(
-            f'Task {task}: {findings.leaks.count:,} media are both in train and in eval, so that the evaluation '
+            f'Task {task}: {findings.leaks.count:,} media are both in train and in eval, so the evaluation '
             f'would flatter the model{_first(findings.leaks)}: {pairs}. Take them out of one split, or set '
             'allow_leaks=True.')
     absent = [label for label, count in rare_classes(checks, findings, classes).items() if not count]
     if absent and findings.examples.get('train'):
         more = f' and {len(absent) - NAMED:,} more' if len(absent) > NAMED else ''
         reasons.append(f'Task {task}: {len(absent):,} of its classes have no train example: '
-                       f'{", ".join(absent[:NAMED])}{more}. Add examples, or take the classes out.')
+                       f'{", ".join(absent[:NAMED])}{more}. Add examples, or remove the classes.')
     return reasons
 
 
-def _too_many(task: str, total: int, rejected: dict[str, Tally], most: float, what: str, cure: str) -> list[str]:
+def _too_many(task: str, total: int, rejected: dict[str, Tally], max_share: float, what: str, remedy: str) -> list[str]:
     count = sum(tally.count for tally in rejected.values())
-    if not total or count / total <= most:
+    if not total or count / total <= max_share:
         return []
-    return [f'Task {task}: {count:,} of {total:,} files ({count / total:.1%}) {what}, more than the {most:.1%} '
-            f'that is allowed{first_rejected(rejected)}. {cure}.']
+    return [f'Task {task}: {count:,} of {total:,} files ({count / total:.1%}) {what}, more than the {max_share:.1%} '
+            f'that is allowed{first_rejected(rejected)}. {remedy}.']
 
 
 def remarks(checks: Checks, findings: Findings) -> list[str]:
-    """What a person should know of, and no run stops for; a line each."""
+    """What people should know, but no run stops for. One line each."""
     lines = []
-    for name, words in (('duplicates', 'media more than once in a split'), ('leaks', 'media in train and in eval'),
-                        ('contradictions', 'media with different labels')):
-        tally = getattr(findings, name)
+    for tally, words in ((findings.duplicates, 'media more than once in a split'),
+                         (findings.leaks, 'media both in train and in eval'),
+                         (findings.contradictions, 'media with different labels')):
         if tally.count:
-            lines.append(f'{tally.count:,} {words}{_first(tally)}: ' + '; '.join(' = '.join(g) for g in tally.first))
+            groups = '; '.join(' = '.join(group) for group in tally.first)
+            lines.append(f'{tally.count:,} {words}{_first(tally)}: {groups}')
     for group in itertools.islice(spelling_variants(findings.classes), NAMED):
-        lines.append('labels that differ only in their writing: ' + ', '.join(repr(label) for label in group))
+        lines.append('labels that differ only by case, space or Unicode form: ' + ', '.join(map(repr, group)))
     rare = {label: count for label, count in rare_classes(checks, findings).items() if count}
     if rare:
         named = ', '.join(f'{label} ({count})' for label, count in itertools.islice(rare.items(), NAMED))
@@ -76,7 +77,7 @@ def _first(tally: Tally) -> str:
 
 
 def rare_classes(checks: Checks, findings: Findings, classes: Iterable[str] = ()) -> dict[str, int]:
-    """Label -> train examples, where these are fewer than checks.min_class_examples; with 0 where there is none.
+    """Label -> number of train examples, for classes with fewer than checks.min_class_examples or none.
 
     classes: labels that count although no example has them.
     """
@@ -86,7 +87,7 @@ def rare_classes(checks: Checks, findings: Findings, classes: Iterable[str] = ()
 
 
 def spelling_variants(labels: Iterable[str]) -> list[list[str]]:
-    """Groups of labels that differ only by case, space or Unicode form: probably one class, written in two ways."""
+    """Groups of labels that differ only by case, space or Unicode form, and so are probably the same class."""
     groups = collections.defaultdict(list)
     for label in labels:
         groups[' '.join(unicodedata.normalize('NFKC', label).casefold().split())].append(label)

@@ -1,4 +1,4 @@
-"""Collects what a listing names, row by row: labels, splits and seconds are checked, nothing is taken twice."""
+"""Collects the entries of a listing, row by row. Checks labels, splits and seconds, and that no example comes twice."""
 
 import hashlib
 import math
@@ -10,7 +10,7 @@ from model_code.data import Source
 from model_code.errors import ConfigError
 from model_code.modalities import get_modality
 
-# A split's name in a folder or manifest -> the split that the pipeline has.
+# A split's name in a folder or manifest -> the split in the pipeline.
 SPLITS = {'train': 'train', 'training': 'train', 'eval': 'eval', 'test': 'eval', 'testing': 'eval', 'val': 'eval',
           'validate': 'eval', 'validation': 'eval'}
 
@@ -20,75 +20,80 @@ MAX_REJECTED = 1_000_000  # rows of one task
 
 
 def hashed_split(name: str, eval_share: float) -> str:
-    """The split of a file that nobody assigned: by a hash of its id, so the same at every run."""
+    """The split of an example that has none: by a hash of its id, so it is the same in every run."""
     position = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], 'big') / 2 ** 64
     return 'eval' if position < eval_share else 'train'
 
 
 class Collector:
-    """Collects a task's entries and rejections. `listing()` gives them, sorted."""
+    """Collects the entries and rejections of a task. `listing()` returns them, sorted."""
 
     def __init__(self, source: Source):
         self.source, self.data = source, source.data
-        self._entries, self._place, self._contradicted = [], {}, set()
-        self._rejected = []  # (Rejection, where)
-        # Text of a row -> its labels, and labels -> themselves: one tuple for all rows that say the same.
-        self._known_labels, self._same_labels = {}, {}
+        self._entries: list[Entry] = []
+        self._index: dict[str, int] = {}  # id -> index in _entries
+        self._contradicted: set[int] = set()  # such indices
+        self._rejected: list[tuple[Rejection, str]] = []  # with `where` of `reject`
+        # Text of a row -> its labels, and labels -> the same labels: equal rows share one tuple.
+        self._labels_of, self._shared_labels = {}, {}
 
     def add(self, entry: Entry, where: str):
-        """Takes an entry. The same again is kept once; of entries that contradict each other none is kept."""
-        name = entry.id
-        place = self._place.setdefault(name, len(self._entries))
-        if place == len(self._entries):
-            if place >= files.MAX_FILES:
-                raise ConfigError(f'Task {self.source.name}: {where} goes beyond the {files.MAX_FILES:,} examples '
-                                  'that one task may have; split it over several tasks.')
+        """Adds an entry. One that comes twice is kept once; entries that contradict each other are all rejected.
+
+        where: the row that names it, for messages; '' if no row does.
+        """
+        entry_id = entry.id
+        index = self._index.setdefault(entry_id, len(self._entries))
+        if index == len(self._entries):
+            if index >= files.MAX_FILES:
+                raise ConfigError(f'Task {self.source.name}: {where} is beyond the {files.MAX_FILES:,} examples that '
+                                  'one task may have. Split it into several tasks.')
             self._entries.append(entry)
             return
-        first = self._entries[place]
+        first = self._entries[index]
         if first == entry:
-            detail = f'{paths.shown(name)} is named again in the same words; one is kept.'
-            self.reject(Rejection('duplicate', detail, name), where)
+            detail = f'{paths.shown(entry_id)} is named again in the same way. It is kept once.'
+            self.reject(Rejection('duplicate', detail, entry_id), where)
             return
-        if place not in self._contradicted:
-            self._contradicted.add(place)
-            detail = (f'It is named twice and differently: as {_words(first)}, and as {_words(entry)} in '
-                      f'{where or "another place"}. Neither is taken.')
-            self.reject(Rejection('duplicate', detail, name))
-        detail = f'{paths.shown(name)} is named again, as {_words(entry)}; not taken.'
-        self.reject(Rejection('duplicate', detail, name), where)
+        if index not in self._contradicted:
+            self._contradicted.add(index)
+            detail = (f'It is named twice, in different ways: as {_words(first)}, and as {_words(entry)} in '
+                      f'{where or "another place"}. Neither is kept.')
+            self.reject(Rejection('duplicate', detail, entry_id))
+        detail = f'{paths.shown(entry_id)} is named again, as {_words(entry)}. This is not kept.'
+        self.reject(Rejection('duplicate', detail, entry_id), where)
 
     def reject(self, rejection: Rejection, where: str = ''):
-        """Takes a rejection, with its path where that is known. where: the row that names it, if one does."""
+        """Adds a rejection, with its path if that is known. where: the row that names it, or ''."""
         self._rejected.append((rejection, where))
         if len(self._rejected) > MAX_REJECTED:
             raise ConfigError(f'Task {self.source.name}: more than {MAX_REJECTED:,} rows or files are rejected, the '
-                              f'last one {where or paths.shown(rejection.path)}: {rejection.detail}')
+                              f'last one being {where or paths.shown(rejection.path)}: {rejection.detail}')
 
     def listing(self) -> Listing:
-        entries = [self._entries[self._place[name]] for name in sorted(self._place)
-                   if self._place[name] not in self._contradicted]
+        entries = [self._entries[index] for _, index in sorted(self._index.items())
+                   if index not in self._contradicted]
         rejected = []
         for rejection, where in self._rejected:
             path, detail = rejection.path, rejection.detail
-            taken = path in self._place and self._place[path] not in self._contradicted
-            name = paths.shown(path, 1000) if path and not taken else where or f'{path} (again)'
+            kept = path in self._index and self._index[path] not in self._contradicted
+            name = paths.shown(path, 1000) if path and not kept else where or f'{path} (again)'
             detail = f'{where[0].upper()}{where[1:]}: {detail}' if where else detail
             rejected.append(Rejection(rejection.reason, detail, name))
         return Listing(entries, sorted(rejected))
 
-    # What a row says, each Rejection where it is wrong.
+    # The parts of a row. Each raises Rejection if it is wrong.
 
     def labels(self, text) -> tuple[str, ...]:
-        """The labels of a text: one, or several joined by the task's separator where it is multi-label."""
-        known = self._known_labels.get(text)
-        if known is None:
+        """The labels in a text: one, or in a multi-label task several, joined by the task's separator."""
+        labels = self._labels_of.get(text)
+        if labels is None:
             parts = text.split(self.data.label_separator) if self.data.kind.several else [text]
-            known = self._known_labels[text] = self.label_list(parts)
-        return known
+            labels = self._labels_of[text] = self.label_list(parts)
+        return labels
 
     def label_list(self, texts) -> tuple[str, ...]:
-        """Labels without those that are empty or said again. At least one; just one unless the task is multi-label."""
+        """The labels without empty and repeated ones. At least one; exactly one unless the task is multi-label."""
         labels = tuple(dict.fromkeys(label for label in map(clean_label, texts) if label))
         if not labels:
             raise Rejection('bad_label', 'It has no label.')
@@ -97,24 +102,24 @@ class Collector:
             raise Rejection('bad_label', f'It has {len(labels):,} labels, {first}, but the task has one label per '
                                          "example. Set label_kind='multi', or give one label.")
         if len(labels) > MAX_LABELS:
-            raise Rejection('bad_label', f'It has {len(labels):,} labels; at most {MAX_LABELS:,} are taken.')
-        return self._same_labels.setdefault(labels, labels)
+            raise Rejection('bad_label', f'It has {len(labels):,} labels; at most {MAX_LABELS:,} are allowed.')
+        return self._shared_labels.setdefault(labels, labels)
 
     def segment(self, start, end) -> tuple[float | None, float | None]:
-        """Start and end in seconds of what a row says; media without a time has none."""
+        """The start and end of a row, in seconds; None for both if the modality has no time."""
         if not get_modality(self.source.modality).timed:
             return None, None
         start, end = _seconds('start', start), _seconds('end', end)
         if end is not None and (start or 0.0) >= end:
-            raise Rejection('bad_row', f'The segment from {start or 0:g} to {end:g} s has no length.')
+            raise Rejection('bad_row', f'The segment from {start or 0:g} s to {end:g} s has no length.')
         return start, end
 
 
 def clean_label(text: str) -> str:
-    """The label without spaces around it. It becomes a line of a vocabulary file: a Rejection where it can't."""
+    """The label without spaces around it. Raises Rejection if it could not be a line of a vocabulary file."""
     if len(text) > MAX_LABEL:
         raise Rejection('bad_label', f'The label {paths.shown(text, 40)} is {len(text):,} characters long; at most '
-                                     f'{MAX_LABEL:,} are taken.')
+                                     f'{MAX_LABEL:,} are allowed.')
     text = text.strip()
     if paths.has_control(text):
         raise Rejection('bad_label', f'The label {paths.shown(text)} has a line break or another control character.')
@@ -124,15 +129,15 @@ def clean_label(text: str) -> str:
 
 
 def split_of(text: str) -> str:
-    """'train' or 'eval' for a split's name; Rejection where it is none of SPLITS."""
+    """'train' or 'eval', by the name of a split. Raises Rejection if it is not in SPLITS."""
     split = SPLITS.get(text) or SPLITS.get(text.strip().lower())
     if split is None:
-        raise Rejection('bad_row', f'The split {paths.shown(text, 40)!r} is none of {", ".join(SPLITS)}.')
+        raise Rejection('bad_row', f'The split {paths.shown(text, 40)!r} is not one of {", ".join(SPLITS)}.')
     return split
 
 
 def split_of_name(name: str) -> str | None:
-    """The split that the words of a file's or folder's name say (trainval.txt, eval_segments.csv), or None."""
+    """The split by the words in the name of a file or folder (trainval.txt, eval_segments.csv), or None."""
     name = name.lower()
     if 'train' in name:
         return 'train'
@@ -140,9 +145,10 @@ def split_of_name(name: str) -> str | None:
 
 
 def clean_extra(column: str, text: str) -> str:
-    """The value of an extra column, for a feature of the examples."""
+    """The value of an extra column, which becomes a feature of the example."""
     if len(text) > MAX_LABEL or not paths.is_utf8(text):
-        raise Rejection('bad_row', f'The {column} {paths.shown(text, 40)} is not UTF-8, or over {MAX_LABEL:,} long.')
+        raise Rejection('bad_row', f'The {column} {paths.shown(text, 40)} is not UTF-8, or longer than '
+                                   f'{MAX_LABEL:,} characters.')
     return text.strip()
 
 
@@ -154,7 +160,7 @@ def _seconds(name: str, value) -> float | None:
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if isinstance(value, bool) or not 0 <= seconds < math.inf:
-        raise Rejection('bad_row', f'The {name} {paths.shown(str(value), 40)!r} is no number of seconds from 0 on.')
+        raise Rejection('bad_row', f'The {name} {paths.shown(str(value), 40)!r} is not a number of seconds, 0 or more.')
     return seconds
 
 

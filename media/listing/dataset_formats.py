@@ -1,10 +1,11 @@
-"""The annotation files of public data sets, in the columns in which they are published.
+"""The annotation files of public data sets, with the columns that they are published with.
 
-Files are found with one walk of the data folder by their name without its ending, wherever they lie. A clip that an
-annotation names and nobody has is rejected as `missing`: it has no path that a reader could open. Sources: Kinetics-400
-(Kay et al. 2017, and its annotation archive), Moments in Time (its README), AudioSet (research.google.com/audioset),
-VGGSound (robots.ox.ac.uk/~vgg/data/vggsound), ILSVRC 2012 (its development kit, and Kaggle's files), Oxford-IIIT Pets
-(annotations/README).
+One walk of the data folder finds the media, wherever they are, by their names without endings. An annotation without a
+media file is rejected as `missing`, since it has no path that a reader could open.
+
+Sources: Kinetics-400 (Kay et al. 2017, and its annotation archive), Moments in Time (its README), AudioSet
+(research.google.com/audioset), VGGSound (robots.ox.ac.uk/~vgg/data/vggsound), ILSVRC 2012 (its development kit, and
+Kaggle's files), Oxford-IIIT Pets (annotations/README).
 """
 
 import functools
@@ -26,21 +27,21 @@ from media.listing.manifests import MAX_BYTES, Lines, csv_rows, where_is
 from media.rejections import Rejection
 from model_code.errors import ConfigError
 
-_MAX_NAMES_BYTES = 64 << 20  # of a file of classes' names
+_MAX_NAMES_BYTES = 64 << 20  # of a file with class names
 
 
 class _Media:
-    """The media files below the data folder, by what an annotation calls them."""
+    """The media files below the data folder, by the names that annotations use."""
 
     def __init__(self, collector: Collector, parts: int = 1):
-        """parts: how many names of a path, from its end, an annotation gives."""
+        """parts: how many parts of a path, counted from its end, make the name."""
         walked = walk_media(collector)
         self._rejected_files, self._paths = walked.rejected_files, {}
-        for path in sorted([*walked.files, *walked.rejected_files], reverse=True):  # of several the first is taken
+        for path in sorted([*walked.files, *walked.rejected_files], reverse=True):  # the first of several wins
             self._paths['/'.join(_stem(path).split('/')[-parts:])] = path
 
     def find(self, *names: str) -> tuple[str, int] | None:
-        """(path, which name) of the first name that a file has; Rejection where it may not be opened."""
+        """(path, index of the name) for the first name that a file has. Raises Rejection if the file is rejected."""
         for i, name in enumerate(names):
             path = self._paths.get(name)
             if path in self._rejected_files:
@@ -54,41 +55,44 @@ def _stem(path: str) -> str:
     return posixpath.splitext(path)[0]
 
 
-# Rows of a published file: name of a column -> text.
+# A row of a published file is a dict: column -> text.
 
 def _add_csv(collector: Collector, columns: tuple[str, ...], optional: int, header: bool, add_row, comments=False,
              **dialect):
     """Calls add_row(row, where, name of the manifest) for each row of each manifest.
 
-    columns: as published, the last `optional` of them need not be there. header: the first line names them, in any
-    order. comments: lines that begin with '#' are none. A row that add_row raises Rejection for is rejected.
+    columns: as published; the last `optional` of them may be missing. header: the first line names the columns, in any
+    order. comments: lines that begin with '#' are ignored. dialect: of the csv module. If add_row raises Rejection, the
+    row is rejected.
     """
     _check_extra(collector, columns)
     for name in collector.data.manifest:
         with files.open_text(collector.data.folder, name, MAX_BYTES) as text:
-            places = None if header else {column: i for i, column in enumerate(columns)}
+            indices = None if header else {column: i for i, column in enumerate(columns)}
             on_error = functools.partial(_reject_line, collector, name)
             for line, fields in csv_rows(text, on_error, **dialect):
                 if comments and fields[0].startswith('#'):
                     continue
-                if places is None:
-                    places = {field.strip(): i for i, field in enumerate(fields)}
-                    lacking = [c for c in columns[:len(columns) - optional] if c not in places]
+                if indices is None:
+                    indices = {field.strip(): i for i, field in enumerate(fields)}
+                    lacking = [column for column in columns[:len(columns) - optional] if column not in indices]
                     if lacking:
-                        raise ConfigError(f'{where_is(collector, name)} has no column {" nor ".join(lacking)}; as '
-                                          f'published its first line is {",".join(columns)}.')
+                        raise ConfigError(f'{where_is(collector, name)} has no column {" or ".join(lacking)}. As '
+                                          f'published, its first line is {",".join(columns)}.')
                     width = len(fields)
                     continue
-                where, most = f'line {line} of {name}', width if header else len(columns)
-                row = {column: fields[i].strip() for column, i in places.items() if i < len(fields)}
-                _add_row(collector, where, row, len(fields) > most or len(fields) < most - (0 if header else optional),
-                         columns, functools.partial(add_row, row, where, name))
+                most = width if header else len(columns)
+                least = most if header else most - optional
+                row = {column: fields[i].strip() for column, i in indices.items() if i < len(fields)}
+                where = f'line {line} of {name}'
+                _add_row(collector, where, least <= len(fields) <= most, columns,
+                         functools.partial(add_row, row, where, name))
 
 
-def _add_row(collector, where, row, ragged, columns, add):
+def _add_row(collector, where, complete, columns, add):
     try:
-        if ragged:
-            raise Rejection('bad_row', f'It has not the columns {", ".join(columns)}.')
+        if not complete:
+            raise Rejection('bad_row', f'It does not have the columns {", ".join(columns)}.')
         add()
     except Rejection as rejection:
         collector.reject(rejection.at(''), where)
@@ -101,8 +105,8 @@ def _reject_line(collector: Collector, manifest: str, number: int, what: str, li
 def _check_extra(collector: Collector, columns):
     for name in collector.data.columns.extra:
         if name not in columns:
-            raise ConfigError(f'Task {collector.source.name}: the extra column {name} is none of format '
-                              f"{collector.data.format!r}'s: {', '.join(columns)}.")
+            raise ConfigError(f'Task {collector.source.name}: the extra column {name} is not one of '
+                              f'format {collector.data.format!r}: {", ".join(columns)}.')
 
 
 def _extra(collector: Collector, row: dict) -> tuple[tuple[str, str], ...]:
@@ -111,11 +115,11 @@ def _extra(collector: Collector, row: dict) -> tuple[tuple[str, str], ...]:
 
 
 def _split(collector: Collector, name: str) -> str:
-    """The split that a published file's name says."""
+    """The split of a published file, by its name."""
     split = split_of_name(posixpath.basename(name))
     if split is None:
-        raise ConfigError(f'{where_is(collector, name)}: its name says neither train nor test, val or eval; keep the '
-                          'name under which it is published.')
+        raise ConfigError(f'{where_is(collector, name)}: its name has neither train nor test, val or eval in it. Keep '
+                          'the published name.')
     return split
 
 
@@ -127,15 +131,18 @@ def _whole_seconds(seconds: float | None) -> int:
 
 def _add_clip(collector: Collector, media: _Media, row, where, labels, split, start, end, name: str,
               cut_names: list[str]):
-    """A clip of a longer recording: in a file of its own under one of `cut_names`, or in the recording's, by its id."""
+    """Adds a clip of a longer recording: its own file, if one of `cut_names` exists, else a segment of the recording.
+
+    name: that of the recording. cut_names: possible names of the clip's own file.
+    """
     file = media.find(*cut_names, name)
     if file is None:
         collector.reject(Rejection('missing', f'No file below the data folder is named {cut_names[0]}.* or '
                                               f'{paths.shown(name, 40)}.*.', cut_names[0]), where)
         return
-    path, which = file
+    path, index = file
     columns = collector.data.columns
-    if which < len(cut_names) or not (columns.start and columns.end):  # without them: bare ids are clips, too
+    if index < len(cut_names) or not (columns.start and columns.end):  # without these columns, every file is a clip
         start = end = None
     collector.add(Entry(path, labels, split, start, end, extra=_extra(collector, row)), where)
 
@@ -157,7 +164,7 @@ def add_kinetics(collector: Collector):
 
 
 def add_moments(collector: Collector):
-    """Moments in Time: `<class>/<file>,label,agreeing,disagreeing`; the files below training/ and validation/."""
+    """Moments in Time: `<class>/<file>,label,agreeing,disagreeing`; files below training/ and validation/."""
     media = _Media(collector, parts=2)
 
     def add_row(row, where, name):
@@ -173,7 +180,7 @@ def add_moments(collector: Collector):
 
 
 def add_audioset(collector: Collector):
-    """AudioSet: `YTID, start_seconds, end_seconds, "/m/..,/m/.."` after comment lines; the classes' names beside it."""
+    """AudioSet: `YTID, start_seconds, end_seconds, "/m/..,/m/.."` after comment lines; class names in another file."""
     media, names = _Media(collector), _audioset_names(collector)
 
     def add_row(row, where, name):
@@ -182,18 +189,18 @@ def add_audioset(collector: Collector):
         mids = [mid.strip() for mid in row['positive_labels'].split(',') if mid.strip()]
         unknown = [mid for mid in mids if names and mid not in names]
         if unknown:
-            raise Rejection('bad_label', f'The label {paths.shown(unknown[0], 40)} is not in the file of classes.')
+            raise Rejection('bad_label', f'The label {paths.shown(unknown[0], 40)} is not in the file of class names.')
         labels = collector.label_list([names.get(mid, mid) for mid in mids])
-        cut = [f'{ytid}_{first:06d}', f'{ytid}_{first * 1000}_{last * 1000}', f'{ytid}_{first:06d}_{last:06d}',
-               f'{ytid}_{first}_{last}', f'Y{ytid}']
-        _add_clip(collector, media, row, where, labels, _split(collector, name), start, end, ytid, cut)
+        cut_names = [f'{ytid}_{first:06d}', f'{ytid}_{first * 1000}_{last * 1000}', f'{ytid}_{first:06d}_{last:06d}',
+                     f'{ytid}_{first}_{last}', f'Y{ytid}']
+        _add_clip(collector, media, row, where, labels, _split(collector, name), start, end, ytid, cut_names)
 
     columns = ('YTID', 'start_seconds', 'end_seconds', 'positive_labels')
     _add_csv(collector, columns, 0, False, add_row, comments=True, skipinitialspace=True)
 
 
 def _audioset_names(collector: Collector) -> dict[str, str]:
-    """Label id -> name by class_labels_indices.csv (index,mid,display_name) or ontology.json; {} where neither is."""
+    """Label id -> name, from class_labels_indices.csv (index,mid,display_name) or ontology.json; {} without either."""
     name = _beside(collector, ('class_labels_indices.csv', 'ontology.json'))
     if not name:
         return {}
@@ -202,13 +209,13 @@ def _audioset_names(collector: Collector) -> dict[str, str]:
             if name.endswith('.json'):
                 return {str(item['id']): str(item['name']) for item in json.load(text)}
             rows = [fields for _, fields in csv_rows(text, _raise, skipinitialspace=True)]
-            mid, shown = rows[0].index('mid'), rows[0].index('display_name')
-            return {fields[mid]: fields[shown] for fields in rows[1:]}
+            mid, display_name = rows[0].index('mid'), rows[0].index('display_name')
+            return {fields[mid]: fields[display_name] for fields in rows[1:]}
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f'Task {collector.source.name}: {name} in {collector.data.folder} is not as AudioSet '
-                          f'publishes it: {paths.shown(str(error))}.') from error
+        raise ConfigError(f'Task {collector.source.name}: {name} in {collector.data.folder} differs from the file that '
+                          f'AudioSet publishes: {paths.shown(str(error))}.') from error
 
 
 def _raise(line, what, _):
@@ -216,16 +223,16 @@ def _raise(line, what, _):
 
 
 def add_vggsound(collector: Collector):
-    """VGGSound: `id,start,label,split`, no first line of names; clips of 10 s, `<id>_000030.*`, or `<id>.*`."""
+    """VGGSound: `id,start,label,split`, without a line of column names; clips of 10 s, `<id>_000030.*`, or `<id>.*`."""
     media = _Media(collector)
 
     def add_row(row, where, name):
         start = collector.segment(row['start'], None)[0]
         first, last = _whole_seconds(start), _whole_seconds(start) + 10
-        cut = [f'{row["id"]}_{first:06d}', f'{row["id"]}_{first * 1000}_{last * 1000}',
-               f'{row["id"]}_{first:06d}_{last:06d}', f'{row["id"]}_{first}']
+        cut_names = [f'{row["id"]}_{first:06d}', f'{row["id"]}_{first * 1000}_{last * 1000}',
+                     f'{row["id"]}_{first:06d}_{last:06d}', f'{row["id"]}_{first}']
         labels, split = collector.label_list([row['label']]), split_of(row['split'])
-        _add_clip(collector, media, row, where, labels, split, start, (start or 0.0) + 10.0, row['id'], cut)
+        _add_clip(collector, media, row, where, labels, split, start, (start or 0.0) + 10.0, row['id'], cut_names)
 
     _add_csv(collector, ('id', 'start', 'label', 'split'), 0, False, add_row)
 
@@ -233,7 +240,7 @@ def add_vggsound(collector: Collector):
 # Images.
 
 def add_imagenet(collector: Collector):
-    """ILSVRC: folders of synsets (n01440764) in train and val; a flat val by LOC_val_solution.csv; names if there."""
+    """ILSVRC: synset folders (n01440764) in train and val, or a flat val with LOC_val_solution.csv."""
     source, walked = collector.source, walk_media(collector)
     _check_extra(collector, ('synset',))
     names, solution = _synset_names(collector), _val_solution(collector)
@@ -241,13 +248,13 @@ def add_imagenet(collector: Collector):
         *folders, name = path.split('/')
         if name.startswith('ILSVRC2012_test_'):
             continue  # published without labels
-        solved = solution.pop(_stem(name), None)
-        synset = next((folder for folder in reversed(folders) if re.fullmatch(r'n\d{8}', folder)), solved)
+        listed_synset = solution.pop(_stem(name), None)
+        synset = next((folder for folder in reversed(folders) if re.fullmatch(r'n\d{8}', folder)), listed_synset)
         try:
             if path in walked.rejected_files:
                 raise walked.rejected_files[path]
             if synset is None:
-                raise Rejection('bad_label', 'It lies in no folder of a synset (n01440764), and no '
+                raise Rejection('bad_label', 'It is not in a synset folder (such as n01440764), and no '
                                              'LOC_val_solution.csv names it.')
             split = next(filter(None, (split_of_name(folder) for folder in reversed(folders))), None)
             if name.startswith('ILSVRC2012_val_'):
@@ -258,12 +265,12 @@ def add_imagenet(collector: Collector):
         except Rejection as rejection:
             collector.reject(rejection.at(path))
     for name in solution:
-        collector.reject(Rejection('missing', 'LOC_val_solution.csv names it; it is not below the data folder.',
+        collector.reject(Rejection('missing', 'LOC_val_solution.csv names it, but it is not below the data folder.',
                                    f'{name}.JPEG'))
 
 
 def _synset_names(collector: Collector) -> dict[str, str]:
-    """Synset -> its words, with the synset where two have the same (crane, the bird and the machine)."""
+    """Synset -> its words. If two have the same (crane, the bird and the machine), the synset is added to them."""
     name = _beside(collector, ('LOC_synset_mapping.txt', 'synset_words.txt'))
     names = dict(_spaced(collector, name, 2)) if name else {}
     counts = {}
@@ -273,7 +280,7 @@ def _synset_names(collector: Collector) -> dict[str, str]:
 
 
 def _spaced(collector: Collector, name: str, parts: int):
-    """The lines of a small text file that have `parts` words, the last one with what follows."""
+    """The lines of a small text file that have `parts` parts: words, and the rest of the line as the last part."""
     with files.open_text(collector.data.folder, name, _MAX_NAMES_BYTES) as text:
         for line in text:
             words = line.strip().split(None, parts - 1)
@@ -282,7 +289,7 @@ def _spaced(collector: Collector, name: str, parts: int):
 
 
 def _val_solution(collector: Collector) -> dict[str, str]:
-    """Name of a validation image -> synset by LOC_val_solution.csv (ImageId, 'synset and a box, again and again')."""
+    """Name of a validation image -> synset, from LOC_val_solution.csv (ImageId, synset and box, repeated)."""
     name = _beside(collector, ('LOC_val_solution.csv',))
     if not name:
         return {}
@@ -294,13 +301,13 @@ def _val_solution(collector: Collector) -> dict[str, str]:
             if synset and re.fullmatch(r'n\d{8}', synset[0]):
                 solution[fields[0]] = synset[0]
             elif fields[0] != 'ImageId':
-                collector.reject(Rejection('bad_row', 'It is not an image, a comma and a synset.'),
+                collector.reject(Rejection('bad_row', 'It is not an image name, a comma and a synset.'),
                                  f'line {line} of {name}')
     return solution
 
 
 def add_pets(collector: Collector):
-    """Oxford-IIIT Pets: lines `Abyssinian_100 1 1 1` (name, class, species, breed) of trainval.txt and test.txt."""
+    """Oxford-IIIT Pets: lines `Abyssinian_100 1 1 1` (name, class, species, breed) in trainval.txt and test.txt."""
     media, columns = _Media(collector), ('name', 'class_id', 'species', 'breed_id')
     _check_extra(collector, columns)
     for manifest in collector.data.manifest:
@@ -312,7 +319,7 @@ def add_pets(collector: Collector):
                 fields = line.split()
                 if fields and not line.startswith('#'):
                     where, row = f'line {lines.number} of {manifest}', dict(zip(columns, fields, strict=False))
-                    _add_row(collector, where, row, len(fields) != len(columns), columns,
+                    _add_row(collector, where, len(fields) == len(columns), columns,
                              functools.partial(_add_pet, collector, media, row, where, split))
 
 
@@ -329,7 +336,7 @@ def _add_pet(collector: Collector, media: _Media, row, where, split):
 
 
 def _beside(collector: Collector, names: tuple[str, ...]) -> str:
-    """The first of `names` that lies in the data folder or beside an annotation file; '' where none does."""
-    places = dict.fromkeys(['', *(posixpath.dirname(manifest) for manifest in collector.data.manifest)])
-    candidates = [posixpath.join(place, name) for name in names for place in places]
+    """The path of the first of `names` in the data folder or beside a manifest; '' if there is none."""
+    folders = dict.fromkeys(['', *(posixpath.dirname(manifest) for manifest in collector.data.manifest)])
+    candidates = [posixpath.join(folder, name) for name in names for folder in folders]
     return next((path for path in candidates if files.exists(collector.data.folder, path)), '')

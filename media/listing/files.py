@@ -1,4 +1,4 @@
-"""The files below a task's data folder, local or behind a URL (media.remote_files): listed, looked at and opened."""
+"""Lists, stats and opens the files below a task's data folder, which may be local or behind a URL (remote_files)."""
 
 import dataclasses
 import io
@@ -13,12 +13,12 @@ from media.rejections import Rejection
 from model_code.errors import ConfigError
 from model_code.urls import is_url
 
-MAX_FILES = 20_000_000  # of one task: about 6 GB of names and entries
+MAX_FILES = 20_000_000  # of one task; their names and entries take about 6 GB
 _MAX_DEPTH = 16  # folders below the data folder
 
 
 class FileStat(NamedTuple):
-    """size: bytes. modified_ns: time of the last change, in ns since 1970."""
+    """size: in bytes. modified_ns: the modification time, in ns since 1970."""
     size: int
     modified_ns: int
 
@@ -28,16 +28,16 @@ NO_FILE = FileStat(-1, -1)
 
 @dataclasses.dataclass(frozen=True)
 class Walk:
-    """What lies below a folder: paths of files, sorted; files and folders that are rejected, path -> Rejection."""
+    """What is below a folder: the sorted paths of files, and the rejected files and folders, path -> Rejection."""
     files: list[str]
     rejected_files: dict[str, Rejection]
     rejected_folders: dict[str, Rejection]
 
 
 def walk(root: str, endings: tuple[str, ...]) -> Walk:
-    """The files below `root` whose lower-case name has one of `endings`; hidden names are left out. One pass.
+    """The files below `root` whose name has one of the (lower-case) endings, in any case. Hidden names are left out.
 
-    Raises ConfigError where the root can't be listed or has more than MAX_FILES.
+    Raises ConfigError if the root cannot be listed or has more than MAX_FILES files.
     """
     walked = Walk([], {}, {})
     for path in _remote_names(root, endings) if is_url(root) else _local_names(root, endings, walked):
@@ -46,7 +46,7 @@ def walk(root: str, endings: tuple[str, ...]) -> Walk:
         except Rejection as rejection:
             walked.rejected_files[path] = rejection
         if len(walked.files) + len(walked.rejected_files) > MAX_FILES:
-            raise ConfigError(f'{root} holds more than {MAX_FILES:,} files; split it over several tasks.')
+            raise ConfigError(f'{root} has more than {MAX_FILES:,} files. Split it into several tasks.')
     walked.files.sort()
     return walked
 
@@ -60,10 +60,10 @@ def _remote_names(root: str, endings: tuple[str, ...]):
 
 def _local_names(root: str, endings: tuple[str, ...], walked: Walk):
     real_root = os.path.realpath(root)
-    # A folder to look into: its path, where it really is, and the real folders in which links to here were followed.
+    # Folders to list: the path, the real path, and the real paths of folders that were left by a link on the way here.
     folders: list[tuple[str, str, tuple[str, ...]]] = [('', real_root, ())]
     while folders:
-        prefix, real, followed = folders.pop()
+        prefix, real, left = folders.pop()
         try:
             items = os.scandir(os.path.join(root, prefix))
         except OSError as error:
@@ -84,50 +84,53 @@ def _local_names(root: str, endings: tuple[str, ...], walked: Walk):
                 if not is_folder and not is_media:
                     continue
                 target = os.path.realpath(item.path) if is_link else f'{real}/{name}'
-                rejection = None
-                if is_link and not paths.is_inside(target, real_root):
-                    rejection = paths.link_out(path, target)
-                elif is_folder and is_link and any(paths.is_inside(f, target) for f in (*followed, real)):
-                    rejection = Rejection('bad_path', f'It is a link to a folder that it is in, {paths.shown(target)}.')
-                elif is_folder and path.count('/') >= _MAX_DEPTH:
+                rejection = paths.link_out(path, target) if is_link and not paths.is_inside(target, real_root) else None
+                if not is_folder:
+                    if rejection:
+                        walked.rejected_files[path] = rejection
+                    else:
+                        yield path
+                    continue
+                if is_link and not rejection and any(paths.is_inside(folder, target) for folder in (*left, real)):
+                    detail = f'It is a link to a folder that contains it, {paths.shown(target)}.'
+                    rejection = Rejection('bad_path', detail)
+                if not rejection and path.count('/') >= _MAX_DEPTH:
                     rejection = Rejection('bad_path', f'It is more than {_MAX_DEPTH} folders deep.')
                 if rejection:
-                    (walked.rejected_folders if is_folder else walked.rejected_files)[path] = rejection
-                elif is_folder:
-                    folders.append((path + '/', target, (*followed, real) if is_link else followed))
+                    walked.rejected_folders[path] = rejection
                 else:
-                    yield path
+                    folders.append((path + '/', target, (*left, real) if is_link else left))
 
 
 def _is_folder(item: os.DirEntry) -> bool:
     try:
         return item.is_dir()
     except OSError:
-        return False  # a link to itself: the reader says what it is
+        return False  # a link to itself, which the reader rejects
 
 
 def remote_stats(root: str) -> dict[str, FileStat]:
-    """Relative path -> FileStat of every file below a folder behind a URL. ConfigError where it can't be listed."""
+    """Relative path -> FileStat of every file below a folder behind a URL. ConfigError if it cannot be listed."""
     stats = {}
     try:
         for path, size, modified_ns in remote_files.list_files(root, _MAX_DEPTH):
             stats[path] = FileStat(size, modified_ns)
             if len(stats) > MAX_FILES:
-                raise ConfigError(f'{root} holds more than {MAX_FILES:,} files; split it over several tasks.')
+                raise ConfigError(f'{root} has more than {MAX_FILES:,} files. Split it into several tasks.')
     except ConfigError:
         raise
-    except Exception as error:  # each of Beam's file systems raises its own
+    except Exception as error:  # each of Beam's file systems raises its own errors
         raise ConfigError(f'{root} cannot be listed: {files_error(error)}') from error
     return stats
 
 
 def files_error(error: Exception) -> str:
-    """What the operating system or a file system of Beam's says, as part of a sentence."""
+    """The message of the operating system or of one of Beam's file systems, as part of a sentence."""
     return paths.shown(str(getattr(error, 'strerror', None) or error)).rstrip('.')
 
 
 def local_stat(path: str) -> FileStat:
-    """A file's size and time of change; NO_FILE where there is none."""
+    """The size and modification time of a file; NO_FILE if there is none."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -136,38 +139,38 @@ def local_stat(path: str) -> FileStat:
 
 
 def exists(root: str, path: str) -> bool:
-    """Whether there is such a file."""
+    """Whether the file exists."""
     if is_url(root):
         return remote_files.exists(posixpath.join(root, path))
     return os.path.exists(os.path.join(root, path))
 
 
 def open_file(root: str, path: str) -> BinaryIO:
-    """A file of the root, an annotation or an archive, to read in binary. ConfigError where that can't be."""
+    """Opens a file of the root, an annotation or an archive, to read bytes. Raises ConfigError if it cannot."""
     full = posixpath.join(root, path)
     try:
         path = paths.safe_path(path)
         if is_url(root):
             if not remote_files.exists(full):
-                raise ConfigError(f'{path} in {root} is not there.')
+                raise ConfigError(f'{path} in {root} does not exist.')
             return remote_files.open_file(full)
         paths.Links(root).check(path)
         if not stat.S_ISREG(os.stat(full).st_mode):  # a pipe would block
             raise ConfigError(f'{path} in {root} is a folder, a device or a pipe, not a file.')
         return open(full, 'rb')
     except Rejection as rejection:
-        raise ConfigError(f'{paths.shown(path)} in {root} cannot be taken: {rejection.detail}') from rejection
+        raise ConfigError(f'{paths.shown(path)} in {root} cannot be used: {rejection.detail}') from rejection
     except ConfigError:
         raise
-    except Exception as error:  # each of Beam's file systems raises its own
-        raise ConfigError(f'{path} in {root} is not there or cannot be read ({files_error(error)}).') from error
+    except Exception as error:  # each of Beam's file systems raises its own errors
+        raise ConfigError(f'{path} in {root} does not exist or cannot be read ({files_error(error)}).') from error
 
 
 class _Bounded(io.RawIOBase):
-    """A binary file, at most `most` bytes of it."""
+    """A binary file that raises ConfigError beyond `max_bytes`."""
 
-    def __init__(self, file, most: int, where: str):
-        self._file, self._left, self._most, self._where = file, most, most, where
+    def __init__(self, file, max_bytes: int, where: str):
+        self._file, self._left, self._max_bytes, self._where = file, max_bytes, max_bytes, where
 
     def readable(self):
         return True
@@ -177,7 +180,8 @@ class _Bounded(io.RawIOBase):
         buffer[:len(data)] = data
         self._left -= len(data)
         if self._left < 0:
-            raise ConfigError(f'{self._where} is over {self._most:,} bytes. Split it into several, and name them all.')
+            raise ConfigError(f'{self._where} has more than {self._max_bytes:,} bytes. Split it into several files, '
+                              'and name them all.')
         return len(data)
 
     def close(self):
@@ -186,16 +190,17 @@ class _Bounded(io.RawIOBase):
         super().close()
 
 
-def open_text(root: str, path: str, most: int) -> io.TextIOWrapper:
-    """A text file of the root, streamed; line ends as they are, bytes that are not UTF-8 as surrogates.
+def open_text(root: str, path: str, max_bytes: int) -> io.TextIOWrapper:
+    """Opens a text file of the root as a stream. Keeps line ends; bytes that are not UTF-8 become surrogates.
 
-    ConfigError where it is not there, is no text (by its first 4 kB), or, while it is read, over `most` bytes.
+    Raises ConfigError if the file does not exist or is not text (by its first 4 kB). While it is read, raises
+    ConfigError once there are more than `max_bytes` bytes.
     """
     where = f'{path} in {root}'
-    buffered = io.BufferedReader(_Bounded(open_file(root, path), most, where), 1 << 16)
+    buffered = io.BufferedReader(_Bounded(open_file(root, path), max_bytes, where), 1 << 16)
     start = buffered.peek(4096)[:4096]
-    # One NUL is a bad row's. UTF-16 has one in two bytes, and what is no text many.
+    # A single NUL only makes a bad row. In UTF-16 every second byte may be one, and binary files have many.
     if start.startswith((b'\xff\xfe', b'\xfe\xff')) or start.count(0) > len(start) / 20:
         buffered.close()
-        raise ConfigError(f'{where} is not text in UTF-8. Save it so.')
+        raise ConfigError(f'{where} is not UTF-8 text. Save it as UTF-8.')
     return io.TextIOWrapper(buffered, 'utf-8-sig', 'surrogateescape', newline='')

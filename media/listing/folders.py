@@ -9,13 +9,13 @@ from model_code.modalities import get_modality
 
 
 def media_endings(modality: str) -> tuple[str, ...]:
-    """The name endings of files that may hold this modality."""
+    """The endings of files that may hold this modality."""
     row = get_modality(modality)
     return row.endings + row.other_endings
 
 
 def walk_media(collector: Collector) -> files.Walk:
-    """The media files below the task's data; folders that can't be looked into are rejected."""
+    """The media files below the task's data folder. Folders that cannot be listed are rejected."""
     walked = files.walk(collector.data.folder, media_endings(collector.source.modality))
     for path, rejection in walked.rejected_folders.items():
         collector.reject(rejection.at(path))
@@ -23,16 +23,16 @@ def walk_media(collector: Collector) -> files.Walk:
 
 
 def add_all(collector: Collector):
-    """Adds every media file that lies in a class folder; one that lies elsewhere is rejected.
+    """Adds every media file in a class folder. Other media files are rejected.
 
-    Raises ConfigError where no file lies in a class folder.
+    Raises ConfigError if no file is in a class folder.
     """
     source = collector.source
     walked = walk_media(collector)
     for path, rejection in walked.rejected_files.items():
         collector.reject(rejection.at(path))
-    # A class may be called "train" (the vehicle): a folder is a split when it has class folders in it.
-    has_splits = any(p.count('/') >= 2 and p.split('/', 1)[0].lower() in SPLITS for p in walked.files)
+    # A class may be called "train" (the vehicle). A folder is a split only if it contains class folders.
+    has_splits = any(path.count('/') >= 2 and path.split('/', 1)[0].lower() in SPLITS for path in walked.files)
     layout = '<split>/<class>/<file>' if has_splits else '<class>/<file>'
     splits = f' Splits: {", ".join(SPLITS)}.' if has_splits else ''
     misplaced = []
@@ -48,8 +48,8 @@ def add_all(collector: Collector):
         except Rejection as rejection:
             collector.reject(rejection.at(path))
     if misplaced and len(misplaced) == len(walked.files):
-        raise ConfigError(f'Task {source.name}: {misplaced[0]} in {source.data.folder} is in no class folder, nor is '
-                          'any other file. Expected <class>/<file> or <split>/<class>/<file>, or a manifest.')
+        raise ConfigError(f'Task {source.name}: no file in {source.data.folder} is in a class folder, for example '
+                          f'{misplaced[0]}. Expected <class>/<file> or <split>/<class>/<file>, or a manifest.')
     for path in misplaced:
         collector.reject(Rejection('bad_path', f'It does not fit the layout {layout} of the other files. Move it, or '
                                                f'write a manifest.{splits}', path))

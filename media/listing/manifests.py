@@ -1,4 +1,4 @@
-"""CSV and JSON-lines manifests, streamed by rows; a bad row is rejected, a manifest that is none is a ConfigError."""
+"""CSV and JSON-lines manifests, read row by row. A bad row is rejected; a bad manifest raises ConfigError."""
 
 import collections
 import csv
@@ -26,8 +26,9 @@ _MAX_ROW_LINES = 100  # of a CSV row with line breaks in quotes
 def add_all(collector: Collector):
     """Adds the rows of each of the task's manifests."""
     for name in collector.data.manifest:
-        kind = collector.data.format or ('jsonl' if name.lower().endswith(('.jsonl', '.ndjson')) else 'csv')
-        (_add_jsonl if kind == 'jsonl' else _add_csv)(collector, name)
+        format_name = collector.data.format or ('jsonl' if name.lower().endswith(('.jsonl', '.ndjson')) else 'csv')
+        add = _add_jsonl if format_name == 'jsonl' else _add_csv
+        add(collector, name)
 
 
 def where_is(collector: Collector, name: str) -> str:
@@ -35,39 +36,39 @@ def where_is(collector: Collector, name: str) -> str:
 
 
 class Lines:
-    """The lines of a text file, one by one; `taken` are those of the current row, and `again` gives them back."""
+    """An iterator over the lines of a text file. `row` has the lines of the current row; `number` counts all lines."""
 
     def __init__(self, text):
-        self._text, self._waiting, self.taken, self.number = text, collections.deque(), [], 0
+        self._text, self._pushed_back, self.row, self.number = text, collections.deque(), [], 0
 
     def __iter__(self):
         return self
 
     def __next__(self) -> str:
-        if len(self.taken) >= _MAX_ROW_LINES:
-            raise csv.Error('a quote is opened and not closed')
-        line = self._waiting.popleft() if self._waiting else self._text.readline(_MAX_LINE)
+        if len(self.row) >= _MAX_ROW_LINES:
+            raise csv.Error('a quote is opened but not closed')
+        line = self._pushed_back.popleft() if self._pushed_back else self._text.readline(_MAX_LINE)
         if not line:
             raise StopIteration
         if len(line) == _MAX_LINE and line[-1] != '\n':
             while (rest := self._text.readline(_MAX_LINE)) and rest[-1] != '\n' and len(rest) == _MAX_LINE:
-                pass  # the rest of a line that is too long to be kept
-        self.taken.append(line)
+                pass  # skips the rest of a line that is too long to keep
+        self.row.append(line)
         self.number += 1
         return line
 
     def next_row(self):
-        self.taken.clear()
+        self.row.clear()
 
-    def again(self):
-        """Gives all lines of the row but the first back: a stray quote does not swallow the rows after it."""
-        self.number -= len(self.taken) - 1
-        self._waiting.extendleft(reversed(self.taken[1:]))
-        del self.taken[1:]
+    def push_back(self):
+        """Puts back all lines of the row except the first, so that a stray quote does not swallow the rows after it."""
+        self.number -= len(self.row) - 1
+        self._pushed_back.extendleft(reversed(self.row[1:]))
+        del self.row[1:]
 
 
 def csv_rows(text, on_error, **dialect):
-    """Yields (line number, fields) of each CSV row that is not empty; on_error(line number, what, line) for others."""
+    """Yields (line number, fields) of each CSV row that is not empty. Bad rows: on_error(line number, what, line)."""
     lines = Lines(text)
     reader = csv.reader(lines, strict=True, **dialect)
     while True:
@@ -77,13 +78,13 @@ def csv_rows(text, on_error, **dialect):
         except StopIteration:
             return
         except csv.Error as error:
-            lines.again()
-            on_error(lines.number, str(error), lines.taken[0] if lines.taken else '')
+            lines.push_back()
+            on_error(lines.number, str(error), lines.row[0] if lines.row else '')
             continue
-        if fields and len(lines.taken[0]) < _MAX_LINE:
-            yield lines.number - len(lines.taken) + 1, fields
+        if fields and len(lines.row[0]) < _MAX_LINE:
+            yield lines.number - len(lines.row) + 1, fields
         elif fields:
-            on_error(lines.number, f'the line is over {_MAX_LINE:,} characters', lines.taken[0])
+            on_error(lines.number, f'the line has more than {_MAX_LINE:,} characters', lines.row[0])
 
 
 # CSV.
@@ -108,7 +109,7 @@ def _add_csv(collector: Collector, name: str):
 
 
 class _Header:
-    """The first line of a CSV manifest: which field of a row is which column."""
+    """The first line of a CSV manifest: which column is which field of a row."""
 
     def __init__(self, collector: Collector, where: str):
         self._collector, self._where = collector, where
@@ -124,29 +125,32 @@ class _Header:
         data, columns = self._collector.data, [name.strip() for name in fields]
         names = data.columns
         usual = ['labels', 'label'] if data.kind.several else ['label', 'labels']
-        labels = list(data.label_groups) or [c for c in ([names.label] if names.label else usual) if c in columns][:1]
+        possible = [names.label] if names.label else usual
+        labels = list(data.label_groups) or [column for column in possible if column in columns][:1]
         for needed in (names.path, *(labels or [names.label or 'label']), *names.extra):
             if columns.count(needed) != 1:
-                shown = ', '.join(paths.shown(c, 40) for c in columns[:20] if c)
+                shown = ', '.join(paths.shown(column, 40) for column in columns[:20] if column)
                 raise ConfigError(f'{self._where} needs the columns {self.wanted()}'
                                   f'{", and " + ", ".join(names.extra) if names.extra else ""}, each once; its first '
                                   f'line has: {shown or "nothing"}.')
 
-        def place(name: str) -> int | None:
+        def index(name: str) -> int | None:
             return columns.index(name) if name and name in columns else None
 
-        self.columns, self._path, self._labels = columns, columns.index(names.path), [columns.index(c) for c in labels]
-        self._split, self._start, self._end = place(names.split), place(names.start), place(names.end)
+        self.columns, self._path = columns, columns.index(names.path)
+        self._labels = [columns.index(name) for name in labels]
+        self._split, self._start, self._end = index(names.split), index(names.start), index(names.end)
         self._extra = [(name, columns.index(name)) for name in names.extra]
         self._label_names, self._groups = labels, bool(data.label_groups)
-        # A column named so says that there may be several: a row that has several is then wrong in a single-label task.
+        # A column `labels` may hold several, so a row with several is rejected in a single-label task.
         self._may_be_several = labels == ['labels'] and not data.kind.several
 
     def add(self, where: str, fields: list[str]):
         collector, path = self._collector, ''
         try:
             if len(fields) != len(self.columns):
-                raise Rejection('bad_row', f'It has {len(fields):,} fields; the first line has {len(self.columns):,}.')
+                raise Rejection('bad_row', f'It has {len(fields):,} fields, but the first line has '
+                                           f'{len(self.columns):,}.')
             path = paths.safe_path(fields[self._path].strip())
             if self._groups:
                 labels = grouped_labels(zip(self._label_names, (fields[i] for i in self._labels), strict=True))
@@ -164,7 +168,7 @@ class _Header:
             collector.add(entry, where)
 
     def reject_line(self, where: str, what: str, line: str):
-        """A line that the csv module rejects. One with a huge field: which column, and whose."""
+        """Rejects a line that is not valid CSV. If a field is too long, names its column, and the path of the row."""
         if 'field limit' not in what:
             self._collector.reject(Rejection('bad_row', f'It is not valid CSV: {what}.'), where)
             return
@@ -177,14 +181,14 @@ class _Header:
                 pass
         reason = 'bad_label' if column in self._labels else 'bad_row'
         name = self.columns[column] if column < len(self.columns) else f'field {column + 1}'
-        detail = f'Its {name} is over {csv.field_size_limit():,} characters.'
+        detail = f'Its {name} has more than {csv.field_size_limit():,} characters.'
         self._collector.reject(Rejection(reason, detail, path), where)
 
 
 def grouped_labels(columns) -> tuple[str, ...]:
-    """(group, text) pairs -> one label a group, told apart by a prefix: 'verb:cut', 'noun:onion'.
+    """(group, text) pairs -> one label per group, with the group as a prefix: 'verb:cut', 'noun:onion'.
 
-    Rejection (bad_label) where a group has none.
+    Raises Rejection (bad_label) if a group has no label.
     """
     labels = []
     for group, text in columns:
@@ -195,13 +199,13 @@ def grouped_labels(columns) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def make_entry(collector: Collector, path: str, labels, split, start, end, extra, **place) -> Entry:
-    """An Entry of what a row says; split None where nothing says it: then by a hash of the id. place: in an archive."""
+def make_entry(collector: Collector, path: str, labels, split, start, end, extra, **location) -> Entry:
+    """The Entry of a row. split None: by a hash of the id. location: offset, length and member in an archive."""
     start, end = collector.segment(start, end)
     if extra:
         extra = [(name, clean_extra(name, value)) for name, value in extra]
     entry = Entry(path, labels, '' if split is None else split_of(split), start, end,
-                  extra=tuple(pair for pair in extra if pair[1]) if extra else (), **place)
+                  extra=tuple(pair for pair in extra if pair[1]) if extra else (), **location)
     return entry if entry.split else dataclasses.replace(entry, split=hashed_split(entry.id, collector.data.eval_share))
 
 
@@ -216,7 +220,7 @@ def _add_jsonl(collector: Collector, name: str):
             if line.strip():
                 _add_json(collector, f'line {lines.number} of {name}', line)
     if not lines.number:
-        raise ConfigError(f'{where_is(collector, name)} is empty; each of its lines should be a JSON object with '
+        raise ConfigError(f'{where_is(collector, name)} is empty. Each of its lines should be a JSON object with '
                           f'{source.data.columns.path} and {source.data.columns.label or "label"}.')
 
 
@@ -224,12 +228,12 @@ def _add_json(collector: Collector, where: str, line: str):
     names, path = collector.data.columns, ''
     try:
         if len(line) >= _MAX_LINE:
-            raise Rejection('bad_row', f'The line is over {_MAX_LINE:,} characters.')
+            raise Rejection('bad_row', f'The line has more than {_MAX_LINE:,} characters.')
         row = json_object(line)
-        given = row.get(names.path)
-        if not isinstance(given, str):
-            raise Rejection('bad_path', f'It has no text at {names.path}.')
-        path = paths.safe_path(given.strip())
+        text = row.get(names.path)
+        if not isinstance(text, str):
+            raise Rejection('bad_path', f'It has no text under {names.path}.')
+        path = paths.safe_path(text.strip())
         entry = make_entry(collector, path, json_labels(collector, row), _text_or_none(row, names.split),
                            row.get(names.start), row.get(names.end), json_extra(collector, row))
     except Rejection as rejection:
@@ -239,25 +243,25 @@ def _add_json(collector: Collector, where: str, line: str):
 
 
 def json_object(text: str) -> dict:
-    """A JSON object; Rejection (bad_row) where it is none, whatever is wrong with it."""
+    """Parses a JSON object. Raises Rejection (bad_row) for anything else."""
     try:
         row = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Rejection('bad_row', f'It is not JSON: {paths.shown(str(error))}.') from error
     if not isinstance(row, dict):
-        raise Rejection('bad_row', 'It is no JSON object.')
+        raise Rejection('bad_row', 'It is not a JSON object.')
     return row
 
 
 def json_labels(collector: Collector, row: dict) -> tuple[str, ...]:
-    """The labels of a JSON object: a text or number, or a list of them."""
+    """The labels of a JSON object: a text, a whole number, or a list of these."""
     names = collector.data.columns
     if collector.data.label_groups:
         return grouped_labels((group, _label_text(row.get(group))) for group in collector.data.label_groups)
     key = names.label or ('label' if 'label' in row else 'labels')
     value = row.get(key)
     if isinstance(value, list):
-        return collector.label_list([_label_text(v) for v in value])
+        return collector.label_list([_label_text(item) for item in value])
     return collector.labels(_label_text(value))
 
 
@@ -270,7 +274,7 @@ def _label_text(value) -> str:
 
 
 def json_extra(collector: Collector, row: dict) -> list[tuple[str, str]]:
-    """The extra columns of a JSON object; what is not text as JSON writes it."""
+    """The extra columns of a JSON object. Values that are not text are written as JSON."""
     pairs = ((name, row.get(name)) for name in collector.data.columns.extra)
     return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in pairs
             if value is not None]
@@ -279,5 +283,5 @@ def json_extra(collector: Collector, row: dict) -> list[tuple[str, str]]:
 def _text_or_none(row: dict, key: str) -> str | None:
     value = row.get(key) if key else None
     if value is not None and not isinstance(value, str):
-        raise Rejection('bad_row', f'The {key} {paths.shown(repr(value), 40)} is no text.')
+        raise Rejection('bad_row', f'The {key} {paths.shown(repr(value), 40)} is not text.')
     return value

@@ -1,4 +1,4 @@
-"""Names of files: which are taken, how a message shows them. Nothing outside of the data folder is."""
+"""Names of files: which are allowed, and how messages show them. Nothing outside the data folder is allowed."""
 
 import os
 import posixpath
@@ -12,26 +12,26 @@ _MAX_PATH = 4096  # characters
 
 _CONTROL = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _SURROGATE = re.compile('[\ud800-\udfff]')
-# A path of plain parts, as nearly all are: no need to look closer.
+# Nearly all paths consist of plain parts, and need no closer look.
 _PART = '[^./\\\\~:\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff][^/\\\\:\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*'
 _PLAIN = re.compile(f'{_PART}(?:/{_PART})*')
 
 
 def has_control(text: str) -> bool:
-    """Whether there is a line break or another character that is no text in it."""
+    """Whether the text has a line break or another control character."""
     return _CONTROL.search(text) is not None
 
 
 def is_utf8(text: str) -> bool:
-    """False where bytes that are not UTF-8 were kept as surrogates, as Python does in file names."""
+    """Whether the text is free of surrogates, in which Python keeps bytes of file names that are not UTF-8."""
     return _SURROGATE.search(text) is None
 
 
-def shown(text: str, most: int = 200) -> str:
-    """Text for a message: bytes that are not UTF-8 and control characters as \\x.., cut after `most` characters."""
-    escaped = _SURROGATE.sub(_escaped, text[:most])
-    escaped = _CONTROL.sub(lambda c: c.group().encode('unicode_escape').decode(), escaped)
-    return f'{escaped[:most]}...' if max(len(escaped), len(text)) > most else escaped
+def shown(text: str, max_length: int = 200) -> str:
+    """Text for a message, cut after `max_length` characters; control characters and bytes not UTF-8 as \\x.."""
+    escaped = _SURROGATE.sub(_escaped, text[:max_length])
+    escaped = _CONTROL.sub(lambda match: match.group().encode('unicode_escape').decode(), escaped)
+    return f'{escaped[:max_length]}...' if max(len(escaped), len(text)) > max_length else escaped
 
 
 def _escaped(surrogate: re.Match) -> str:
@@ -40,23 +40,24 @@ def _escaped(surrogate: re.Match) -> str:
 
 
 def safe_path(path: str) -> str:
-    """The path without '.' parts and doubled slashes; Rejection (bad_path) where it may lead out, or is no name."""
+    """The path without '.' parts and double slashes. Raises Rejection (bad_path) if it may lead out or is no path."""
     if len(path) <= _MAX_PATH and _PLAIN.fullmatch(path):
         return path
     if len(path) > _MAX_PATH:
-        raise Rejection('bad_path', f'The path is {len(path):,} characters long; at most {_MAX_PATH:,} are taken.')
+        raise Rejection('bad_path', f'The path is {len(path):,} characters long; at most {_MAX_PATH:,} are '
+                                    'allowed.')
     if not is_utf8(path):
         raise Rejection('bad_path', f'The name {shown(path)} is not UTF-8. Rename the file.')
     if has_control(path):
-        raise Rejection('bad_path', f'The name {shown(path)} has a line break or another control character in it.')
+        raise Rejection('bad_path', f'The name {shown(path)} has a line break or another control character.')
     if is_url(path):
-        raise Rejection('bad_path', f'{shown(path)} is a URL; give a path relative to the data folder.')
+        raise Rejection('bad_path', f'{shown(path)} is a URL. Give a path relative to the data folder.')
     if '\\' in path:
-        raise Rejection('bad_path', f"The path {shown(path)} has a backslash; write '/' between folders.")
+        raise Rejection('bad_path', f"The path {shown(path)} has a backslash. Write '/' between folders.")
     if path.startswith(('/', '~')):
-        raise Rejection('bad_path', f'The path {shown(path)} is absolute; give it relative to the data folder.')
+        raise Rejection('bad_path', f'The path {shown(path)} is absolute. Give it relative to the data folder.')
     if '..' in path.split('/'):
-        raise Rejection('bad_path', f'The path {shown(path)} leads out of the data folder, or may ("..").')
+        raise Rejection('bad_path', f'The path {shown(path)} may lead out of the data folder ("..").')
     normal = posixpath.normpath(path) if path else '.'
     if normal == '.':
         raise Rejection('bad_path', 'The path is empty.')
@@ -64,13 +65,13 @@ def safe_path(path: str) -> str:
 
 
 class Links:
-    """Finds paths that a symbolic link takes out of a local root. A folder is looked at once."""
+    """Finds paths that lead out of a local root by a symbolic link. Looks at each folder only once."""
 
     def __init__(self, root: str):
         self._root, self._real, self._folders = root, os.path.realpath(root), {}
 
     def check(self, path: str):
-        """Rejection (bad_path) where the file or a folder of its path is a link out of the root. Opens nothing."""
+        """Raises Rejection (bad_path) if the file or a folder in its path is a link out of the root. Opens nothing."""
         folder = path.rpartition('/')[0]
         if folder not in self._folders:
             self._folders[folder] = self._outside(folder)
@@ -80,7 +81,7 @@ class Links:
                 if stat.S_ISLNK(os.lstat(f'{self._root}/{path}').st_mode):
                     target = self._outside(path)
             except (OSError, ValueError):
-                return  # not there: the reader says so
+                return  # no such file: the reader says so
         if target is not None:
             raise link_out(path, target)
 

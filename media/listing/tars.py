@@ -1,8 +1,8 @@
 """Sharded tar files: a media file and its label side by side, `0001.jpg` and `0001.cls`, as WebDataset writes them.
 
-Only headers and labels are read; the media of a member are found again by their place in the file. The headers are
-parsed here and not by `tarfile`, which believes the lengths that a long name or a PAX record claims. POSIX.1-2001
-(pax, "ustar interchange format") and the GNU tar manual's description of long names.
+Only headers and labels are read. An entry holds the offset of its media in the archive. The headers are parsed here and
+not by `tarfile`, which trusts the length of a long name or a PAX record. Sources: POSIX.1-2001 (pax, "ustar interchange
+format"), and the GNU tar manual for long names.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ _MAGIC = {b'\x1f\x8b': 'gzip', b'BZh': 'bzip2', b'\xfd7zXZ\0': 'xz', b'(\xb5/\xf
 
 _MAX_MEMBERS = 5_000_000  # of one file
 _MAX_PARTS = 100  # members of one example
-_MAX_EXTENDED = 1 << 20  # bytes of a PAX record or a long name
+_MAX_EXTENDED = 1 << 20  # bytes of PAX records or of a long name
 _MAX_LABEL_FILE = 1 << 16  # bytes
 
 _LABEL_ENDINGS = ('json', 'cls', 'txt')
@@ -32,7 +32,7 @@ _LABEL_ENDINGS = ('json', 'cls', 'txt')
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Member:
-    """A file in an archive. rejection: why it can't be taken, or None. offset, size: of its content, in bytes."""
+    """A file in an archive. offset, size: of its content, in bytes. rejection: why it cannot be used, or None."""
     name: str
     offset: int
     size: int
@@ -40,9 +40,9 @@ class Member:
 
 
 def add_all(collector: Collector):
-    """Adds the examples of every .tar below the data folder.
+    """Adds the examples of every .tar file below the data folder.
 
-    Raises ConfigError where there is none, or one is compressed: no member of it can be read by its place.
+    Raises ConfigError if there is none, or if one is compressed: its members cannot be read by their offsets.
     """
     source = collector.source
     walked = files.walk(source.data.folder, ('.tar', *_COMPRESSED))
@@ -52,8 +52,9 @@ def add_all(collector: Collector):
         raise ConfigError(f'Task {source.name}: {source.data.folder} has no .tar file.')
     for path in walked.files:
         if path.lower().endswith(_COMPRESSED):
-            raise ConfigError(f'Task {source.name}: {path} in {source.data.folder} is compressed, so that its members '
-                              'cannot be read by their place. Unpack it to a .tar: media are compressed already.')
+            raise ConfigError(f'Task {source.name}: {path} in {source.data.folder} is compressed, so its members '
+                              'cannot be read by their offsets. Decompress it to a .tar file; media are compressed '
+                              'already.')
         with files.open_file(source.data.folder, path) as file:
             _Shard(collector, path, file).add_all()
 
@@ -72,10 +73,9 @@ class _Shard:
         try:
             for member in members(self._file):
                 count += 1
-                if member.rejection:
-                    self._reject(member.name, member.rejection)
-                    continue
                 try:
+                    if member.rejection:
+                        raise member.rejection
                     name = paths.safe_path(member.name)
                 except Rejection as rejection:
                     self._reject(member.name, rejection)
@@ -83,21 +83,21 @@ class _Shard:
                 folder, slash, base = name.rpartition('/')
                 stem, _, ending = base.partition('.')
                 if not stem:
-                    continue  # hidden, as in folders
+                    continue  # hidden files are left out, as in folders
                 if f'{folder}{slash}{stem}' != key:
                     self._add_example(key, parts)
                     done.add(key)
                     key, parts = f'{folder}{slash}{stem}', {}
                 if key in done:
-                    self._reject(name, Rejection('bad_row', f'Other members of {key} lie elsewhere in the archive; '
-                                                            'pack them side by side (tar --sort=name).'))
+                    self._reject(name, Rejection('bad_row', f'Other members of {key} are elsewhere in the archive. '
+                                                            'Pack them side by side (tar --sort=name).'))
                 elif ending.lower() in parts or len(parts) >= _MAX_PARTS:
                     self._reject(name, Rejection('duplicate', f'{key} has more than one .{paths.shown(ending, 40)}, or '
                                                               f'more than {_MAX_PARTS} members.'))
                 else:
                     parts[ending.lower()] = (name, member, self._content(ending.lower(), member))
         except Rejection as rejection:
-            detail = f'{rejection.detail} The {count:,} members before that are taken.'
+            detail = f'{rejection.detail} The {count:,} members before that are kept.'
             self._collector.reject(Rejection(rejection.reason, detail, self._path))
         self._add_example(key, parts)
 
@@ -105,26 +105,28 @@ class _Shard:
         self._collector.reject(rejection.at(f'{self._path}!{name}'))
 
     def _content(self, ending: str, member: Member):
-        """The text of a member that is a label, None of any other, a Rejection where it is none."""
+        """The text of a member that is a label; a Rejection if it is too long; None for other members."""
         if ending not in _LABEL_ENDINGS:
             return None
         if member.size > _MAX_LABEL_FILE:
-            return Rejection('bad_label', f'Its .{ending} has {member.size:,} bytes; at most {_MAX_LABEL_FILE:,}.')
+            return Rejection('bad_label', f'Its .{ending} has {member.size:,} bytes; at most {_MAX_LABEL_FILE:,} '
+                                          'are allowed.')
         self._file.seek(member.offset)
         return self._file.read(member.size).decode('utf-8-sig', 'surrogateescape')
 
     def _add_example(self, key, parts: dict):
-        """Adds what members with one key make: {ending: (name, Member, content)}."""
+        """Adds the example of the members with one key. parts: {ending: (name, Member, content)}."""
         media = [part for ending, part in parts.items() if ('.' + ending).endswith(self._endings)]
         labels = [ending for ending in _LABEL_ENDINGS if ending in parts]
         if not media:
             if labels:
                 modality = self._collector.source.modality
-                self._reject(key, Rejection('missing', f'It has a label and no {modality} beside it.'))
+                self._reject(key, Rejection('missing', f'It has a label, but no {modality} file beside it.'))
             return
         try:
             if len(media) > 1:
-                raise Rejection('bad_row', f'{" and ".join(part[0] for part in media[:3])} are media of one example.')
+                raise Rejection('bad_row', f'{" and ".join(part[0] for part in media[:3])} are in one example, '
+                                           'which has one media file.')
             entry = self._entry(media[0][0], media[0][1], parts)
         except Rejection as rejection:
             self._reject(media[0][0], rejection)
@@ -133,29 +135,27 @@ class _Shard:
 
     def _entry(self, name: str, member: Member, parts: dict) -> Entry:
         collector, names = self._collector, self._collector.data.columns
-        text = {}
-        for ending in _LABEL_ENDINGS:
-            if ending in parts:
-                if isinstance(parts[ending][2], Rejection):
-                    raise parts[ending][2]
-                text[ending] = parts[ending][2]
-        row = json_object(text['json']) if 'json' in text else {}
+        texts = {ending: parts[ending][2] for ending in _LABEL_ENDINGS if ending in parts}
+        for text in texts.values():
+            if isinstance(text, Rejection):
+                raise text
+        row = json_object(texts['json']) if 'json' in texts else {}
         keys = [names.label] if names.label else ['label', 'labels']
         if collector.data.label_groups or any(key in row for key in keys):
             labels = json_labels(collector, row)
-        elif 'cls' in text or 'txt' in text:
-            labels = collector.labels(text['cls' if 'cls' in text else 'txt'].strip())
+        elif 'cls' in texts or 'txt' in texts:
+            labels = collector.labels(texts['cls' if 'cls' in texts else 'txt'].strip())
         else:
             raise Rejection('bad_label', 'It has no label beside it: a .cls, .txt or .json with "label" or "labels".')
         split = row.get(names.split) if names.split else None
         if split is not None and not isinstance(split, str):
-            raise Rejection('bad_row', f'Its {names.split} {paths.shown(json.dumps(split), 40)} is no text.')
+            raise Rejection('bad_row', f'Its {names.split} {paths.shown(json.dumps(split), 40)} is not text.')
         return make_entry(collector, self._path, labels, split or self._split, row.get(names.start), row.get(names.end),
                           json_extra(collector, row), offset=member.offset, length=member.size, member=name)
 
 
 def _split_of_path(path: str) -> str | None:
-    """The name of a split that is a word of the file's name, or else of a folder's; None where there is none."""
+    """The first name of a split among the words of the file's name, then of its folders' names; None without one."""
     for part in reversed(path.lower().split('/')):
         for word in re.split('[^a-z]+', part):
             if word in SPLITS:
@@ -166,82 +166,89 @@ def _split_of_path(path: str) -> str | None:
 # The format.
 
 def members(file):
-    """Yields a Member for each file of an archive, seeking over contents; folders are left out.
+    """Yields a Member for each file of an archive. Seeks over contents; leaves out folders.
 
-    file: seekable, binary. Raises Rejection where the archive is damaged or goes beyond a bound: what was yielded
-    before is right.
+    file: seekable, binary. Raises Rejection if the archive is damaged or exceeds a limit; the members before that are
+    right.
     """
     end = file.seek(0, os.SEEK_END)
-    place, extended, count = 0, {}, 0
-    while place < end:
-        block = _read(file, place, _BLOCK)
+    position, extended, count = 0, {}, 0
+    while position < end:
+        block = _read(file, position, _BLOCK)
         if len(block) < _BLOCK:
-            raise Rejection('truncated', f'The archive ends within a header, at byte {place:,}.')
+            raise Rejection('truncated', f'The archive ends within a header, at byte {position:,}.')
         if not any(block):
-            _check_end(file, place, end)
+            _check_end(file, position, end)
             return
         count += 1
         if count > _MAX_MEMBERS:
-            raise Rejection('too_large', f'The archive has more than {_MAX_MEMBERS:,} members; split it over several.')
-        header = _header(block, place)
-        kind, size, offset = header['kind'], header['size'], place + _BLOCK
+            raise Rejection('too_large', f'The archive has more than {_MAX_MEMBERS:,} members. Split it into several.')
+        header = _header(block, position)
+        kind, size, offset = header['kind'], header['size'], position + _BLOCK
         if kind in b'xgLK':
-            if size > _MAX_EXTENDED:
-                raise Rejection('too_large', f'The header at byte {place:,} says that a name or record of {size:,} '
-                                             f'bytes follows; at most {_MAX_EXTENDED:,} are taken.')
-            content = _read(file, offset, size)
-            if len(content) < size:
-                raise Rejection('truncated', f'The archive ends within a record, at byte {offset:,}.')
-            if kind in b'x':
-                extended.update(_pax(content, offset))
-            elif kind in b'L':
-                extended['path'] = content.rstrip(b'\0')
-            place = offset + _padded(size)
+            extended.update(_extended(file, kind, offset, size))
+            position = offset + _padded(size)
             continue
-        name = extended.get('path', header['name'])
         if 'size' in extended:
             size = _decimal(extended['size'], offset)
         sparse = kind in b'S' or any(key.startswith('GNU.sparse.') for key in extended)
+        name = extended.get('path', header['name']).decode('utf-8', 'surrogateescape')
         extended = {}
-        text = name.decode('utf-8', 'surrogateescape')
-        if kind in b'123456':  # links, devices, folders, pipes: a header only
+        if kind in b'123456':  # links, devices, folders, pipes: only a header
             if kind not in b'5':
-                yield Member(text, offset, 0, Rejection('not_a_file', 'It is a link, a device or a pipe.'))
-            place = offset
+                yield Member(name, offset, 0, Rejection('not_a_file', 'It is a link, a device or a pipe.'))
+            position = offset
             continue
-        place = offset + _padded(size)
+        position = offset + _padded(size)
         if offset + size > end:
-            detail = f'The archive ends before the {size:,} bytes of it.'
-            yield Member(text, offset, size, Rejection('truncated', detail))
-            raise Rejection('truncated', f'The archive has {end:,} bytes, and is cut.')
+            detail = f'The archive ends before the end of its {size:,} bytes.'
+            yield Member(name, offset, size, Rejection('truncated', detail))
+            raise Rejection('truncated', f'The archive is cut after {end:,} bytes.')
         if sparse:
-            yield Member(text, offset, size, Rejection('unsupported', 'It is packed as a sparse file; pack it without '
-                                                                      '--sparse.'))
+            detail = 'It is packed as a sparse file. Pack it without --sparse.'
+            yield Member(name, offset, size, Rejection('unsupported', detail))
         elif kind in b'\x007' or kind in b'0':
-            if not text.endswith('/'):  # so old archives write folders
-                yield Member(text, offset, size)
+            if not name.endswith('/'):  # a folder in old archives
+                yield Member(name, offset, size)
         else:
-            yield Member(text, offset, size, Rejection('unsupported', f'It is a member of the unknown type {kind!r}.'))
+            yield Member(name, offset, size, Rejection('unsupported', f'It is a member of the unknown type {kind!r}.'))
 
 
-def _read(file, place: int, size: int) -> bytes:
-    file.seek(place)
+def _extended(file, kind: bytes, offset: int, size: int) -> dict:
+    """What the content of an extended header says of the next member: 'path', 'size', 'GNU.sparse...'; or {}.
+
+    kind: b'x' for PAX records, b'L' for a long name; others say nothing of the next member.
+    """
+    if size > _MAX_EXTENDED:
+        raise Rejection('too_large', f'The header before byte {offset:,} announces a name or record of {size:,} bytes; '
+                                     f'at most {_MAX_EXTENDED:,} are allowed.')
+    content = _read(file, offset, size)
+    if len(content) < size:
+        raise Rejection('truncated', f'The archive ends within a record, at byte {offset:,}.')
+    if kind == b'x':
+        return _pax(content, offset)
+    return {'path': content.rstrip(b'\0')} if kind == b'L' else {}
+
+
+def _read(file, position: int, size: int) -> bytes:
+    file.seek(position)
     return file.read(size)
 
 
-def _header(block: bytes, place: int) -> dict:
-    """The fields of a header that count; Rejection where it is none."""
+def _header(block: bytes, position: int) -> dict:
+    """The 'name', 'size' and 'kind' in a header. Raises Rejection if it is not a header."""
     unsigned = sum(block) - sum(block[148:156]) + 8 * ord(' ')  # the checksum itself counts as spaces
     try:
         checksum, size = _number(block[148:156]), _number(block[124:136])
         # Old tars summed signed bytes.
-        right = checksum == unsigned or checksum == unsigned - 256 * sum(b > 127 for b in block[:148] + block[156:])
+        signed = unsigned - 256 * sum(byte > 127 for byte in block[:148] + block[156:])
+        valid = checksum in (unsigned, signed)
     except ValueError:
-        right = False
-    if not right:
-        kind = next((kind for magic, kind in _MAGIC.items() if block.startswith(magic)), None) if place == 0 else None
-        raise Rejection('undecodable', f'It is compressed by {kind}; unpack it to a .tar.' if kind else
-                        f'There is no header of a tar file at byte {place:,}.')
+        valid = False
+    if not valid:
+        program = next((name for magic, name in _MAGIC.items() if position == 0 and block.startswith(magic)), None)
+        raise Rejection('undecodable', f'It is compressed by {program}. Decompress it to a .tar file.' if program else
+                        f'There is no header of a tar file at byte {position:,}.')
     name = block[:100].split(b'\0', 1)[0]
     if block[257:263] == b'ustar\0':  # GNU's own format has other fields there
         prefix = block[345:500].split(b'\0', 1)[0]
@@ -250,7 +257,7 @@ def _header(block: bytes, place: int) -> dict:
 
 
 def _number(field: bytes) -> int:
-    """A number of a header, octal digits or, with the first bit set, binary. ValueError where it is none."""
+    """A number in a header: octal digits or, if its first bit is set, binary. Raises ValueError for anything else."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], 'big')
     digits = field.split(b'\0', 1)[0].strip()
@@ -259,14 +266,14 @@ def _number(field: bytes) -> int:
     return int(digits or b'0', 8)
 
 
-def _pax(content: bytes, place: int) -> dict:
-    """The records 'length key=value' of a PAX header that count here."""
+def _pax(content: bytes, position: int) -> dict:
+    """The records 'length key=value' of a PAX header that matter here."""
     records, start = {}, 0
     while start < len(content):
         match = re.match(rb'(\d{1,7}) ([^=\0]{1,200})=', content[start:start + 220])
         length = int(match[1]) if match else 0
         if not match or length <= match.end() or start + length > len(content):
-            raise Rejection('undecodable', f'The PAX record at byte {place:,} is not as POSIX says.')
+            raise Rejection('undecodable', f'The PAX record at byte {position:,} is not valid.')
         key = match[2].decode('utf-8', 'replace')
         if key in ('path', 'size') or key.startswith('GNU.sparse.'):
             records[key] = content[start + match.end():start + length - 1]
@@ -274,9 +281,9 @@ def _pax(content: bytes, place: int) -> dict:
     return records
 
 
-def _decimal(text: bytes, place: int) -> int:
+def _decimal(text: bytes, position: int) -> int:
     if not re.fullmatch(rb'\d{1,18}', text):
-        raise Rejection('undecodable', f'The size before byte {place:,} is no number.')
+        raise Rejection('undecodable', f'The size before byte {position:,} is not a number.')
     return int(text)
 
 
@@ -284,13 +291,13 @@ def _padded(size: int) -> int:
     return -(-size // _BLOCK) * _BLOCK
 
 
-def _check_end(file, place: int, end: int):
-    """Rejection where something follows the zeros that end an archive: archives that were joined, say."""
-    while place < end:
-        block = _read(file, place, min(1 << 20, end - place))
+def _check_end(file, position: int, end: int):
+    """Raises Rejection if anything follows the zeros that end an archive, as when archives are joined."""
+    while position < end:
+        block = _read(file, position, min(1 << 20, end - position))
         if not block:
             return
         if any(block):
-            raise Rejection('undecodable', f'More follows the mark of its end, before byte {place + len(block):,}: '
-                                           'were archives joined? Keep them apart.')
-        place += len(block)
+            raise Rejection('undecodable', f'More follows its end mark, before byte {position + len(block):,}. If '
+                                           'archives were joined, keep them apart.')
+        position += len(block)

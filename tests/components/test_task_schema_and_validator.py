@@ -161,7 +161,8 @@ def test_the_schema_has_the_labels_domain_and_how_many_there_may_be(tmp_path):
 def _rejected(count):
     def add(findings):
         for i in range(count):
-            findings.add_rejected(Rejection('unsupported', 'It is none of PNG and JPEG.', f'train/left/bad{i:02d}.png'))
+            findings.add_rejected(
+                Rejection('unsupported', 'It is not one of PNG and JPEG.', f'train/left/bad{i:02d}.png'))
     return add
 
 
@@ -200,7 +201,7 @@ def test_all_reasons_are_named_and_what_stops_nothing_is_logged(caplog):
     with caplog.at_level(logging.INFO, 'polyvit'):
         validator.judge('pets', Checks(max_rejected_share=0.5), findings, ['Cat', 'cat'], [])
     assert [r.getMessage() for r in caplog.records] == [
-        "pets: labels that differ only in their writing: 'Cat', 'cat'"]
+        "pets: labels that differ only by case, space or Unicode form: 'Cat', 'cat'"]
 
 
 def test_the_components_declare_what_the_pipeline_wires():

@@ -1,11 +1,11 @@
-"""Checks of media without a pipeline: by names alone, and by reading all of them in several processes."""
+"""media.checks: by names alone, and by reading all media in several processes."""
 
 from media import checks, listing
 from media.findings import Tally
 from tests import testing
 
 
-def test_names_alone_count_every_file_as_if_it_could_be_read(tmp_path):
+def test_the_check_of_names_counts_every_file_as_readable(tmp_path):
     task = testing.audio_task(tmp_path)
     testing.write(tmp_path, 'wav/train_low_0.wav', b'no sound')
     with open(tmp_path / 'manifest.csv', 'a') as manifest:
@@ -19,17 +19,17 @@ def test_names_alone_count_every_file_as_if_it_could_be_read(tmp_path):
     assert set(read['rejected']) == {'bad_path', 'unsupported'} and read['total'] == findings.total
 
 
-def test_several_processes_find_what_one_finds(tmp_path):
+def test_several_processes_find_the_same_as_one(tmp_path):
     for i in range(600):
         testing.write(tmp_path / 'media', f'train/{"ab"[i % 2]}/{i:03d}.png', testing.image_bytes(seed=i % 590))
     for name in ('003', '301', '599'):
         testing.write(tmp_path / 'media', f'train/b/{name}.png', b'')
     task = testing.image_task(tmp_path / 'unused', folder=str(tmp_path / 'media'), max_rejected_share=0.004)
-    said = []
+    reported = []
     one = checks.check_media(task.source, task.checks, testing.IMAGE_SPEC, workers=1)
     three = checks.check_media(task.source, task.checks, testing.IMAGE_SPEC, workers=3,
-                               progress=lambda *values: said.append(values))
+                               progress=lambda *values: reported.append(values))
     assert three == one
     assert [line['path'] for line in one['rejected_lines']] == [f'train/b/{n}.png' for n in ('003', '301', '599')]
     assert one['duplicates']['count'] == 8 and one['total'] == 600 and not one['ok']
-    assert said == [('shapes', 0, 600), ('shapes', 256, 600), ('shapes', 512, 600), ('shapes', 600, 600)]
+    assert reported == [('shapes', 0, 600), ('shapes', 256, 600), ('shapes', 512, 600), ('shapes', 600, 600)]

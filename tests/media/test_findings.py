@@ -1,4 +1,4 @@
-"""Findings: what is counted and named, and what stops a run."""
+"""media.findings and media.verdict: what is counted and named, and what stops a run."""
 
 from media import checks, verdict
 from media import entries as entries_module
@@ -12,8 +12,9 @@ from model_code.tasks import Checks
 def _gather(rows, rejected=()):
     """rows: (id, label, split, digest, notes or a Rejection)."""
     entries = [Entry(name, (label,), split) for name, label, split, _, _ in rows]
-    decoded = [Decoded(entry, rejection=x) if isinstance(x, Rejection) else Decoded(entry, {}, x, digest)
-               for entry, (_, _, _, digest, x) in zip(entries, rows, strict=True)]
+    decoded = [Decoded(entry, rejection=outcome) if isinstance(outcome, Rejection)
+               else Decoded(entry, {}, outcome, digest)
+               for entry, (_, _, _, digest, outcome) in zip(entries, rows, strict=True)]
     return checks.gather(Listing(entries, list(rejected)), decoded)
 
 
@@ -21,7 +22,7 @@ def _plain(count, label='a', split='train', start=0):
     return [(f'{split}/{label}/{i}', label, split, f'{label}{split}{i}'.encode(), ()) for i in range(start, count)]
 
 
-def test_everything_ends_in_one_of_two_places_and_is_counted():
+def test_every_entry_becomes_an_example_or_a_rejection_and_is_counted():
     findings, rejected = _gather(
         _plain(3) + _plain(2, 'b') + _plain(1, split='eval')
         + [('x', 'a', 'train', b'', Rejection('empty', 'No bytes.'))],
@@ -32,7 +33,7 @@ def test_everything_ends_in_one_of_two_places_and_is_counted():
     assert {reason: tally.count for reason, tally in findings.rejected.items()} == {'bad_label': 1, 'empty': 1}
 
 
-def test_equal_media_is_a_duplicate_a_leak_or_a_contradiction():
+def test_the_same_media_are_a_duplicate_a_leak_or_a_contradiction():
     findings, _ = _gather([
         ('t1', 'a', 'train', b'1', ()), ('t2', 'a', 'train', b'1', ()),
         ('t3', 'a', 'train', b'2', ()), ('e3', 'a', 'eval', b'2', ()),
@@ -44,7 +45,7 @@ def test_equal_media_is_a_duplicate_a_leak_or_a_contradiction():
     stop, = verdict.stops('shapes', Checks(), findings)
     assert stop.startswith('Task shapes: 2 media are both in train and in eval') and 'e3 = t3; e5 = t4' in stop
     assert verdict.stops('shapes', Checks(allow_leaks=True), findings) == []
-    assert any(line.startswith('2 media in train and in eval') for line in verdict.remarks(Checks(), findings))
+    assert any(line.startswith('2 media both in train and in eval') for line in verdict.remarks(Checks(), findings))
 
 
 def test_missing_files_have_a_limit_of_their_own():
@@ -70,13 +71,13 @@ def test_classes_that_are_absent_or_rare():
     assert '1 classes with fewer than 2 train examples: b (1)' in verdict.remarks(strict, findings)
 
 
-def test_labels_that_differ_only_in_their_writing():
+def test_labels_that_differ_only_by_case_space_or_unicode_form():
     labels = ['Cat', 'cat', 'guinea pig', 'guinea  pig', 'caf\u00e9', 'cafe\u0301', '\uff46\uff4f\uff58', 'fox', 'dog']
     assert verdict.spelling_variants(labels) == [
         ['Cat', 'cat'], ['cafe\u0301', 'caf\u00e9'], ['fox', '\uff46\uff4f\uff58'], ['guinea  pig', 'guinea pig']]
 
 
-def test_odd_media_is_kept_counted_and_listed():
+def test_odd_media_are_kept_counted_and_listed():
     findings, _ = _gather([(f's{i:02d}', 'a', 'train', str(i).encode(), ('silent',)) for i in range(12)])
     assert findings.examples == {'train': 12} and verdict.stops('shapes', Checks(), findings) == []
     assert verdict.remarks(Checks(), findings)[-1] == (
@@ -93,7 +94,7 @@ def test_parts_merge_to_the_whole():
     assert merged.to_dict() == whole.to_dict()
 
 
-def test_entries_pass_through_beam_as_they_are():
+def test_entries_survive_packing():
     entries = [Entry('a/b.tar', ('x', 'y'), 'train', 1.5, None, 512, 20, 'm.jpg', '', (('speaker', 'caf\u00e9'),)),
                Entry('c.jpg', ('x',), 'eval')]
     assert entries_module.unpack(entries_module.pack(entries)) == entries

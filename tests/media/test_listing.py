@@ -1,4 +1,4 @@
-"""Listing: layouts, splits, manifests, fingerprints, and each mistake as a sentence."""
+"""media.listing: layouts, splits, manifests, fingerprints, and a sentence for every mistake."""
 
 import os
 import pathlib
@@ -39,7 +39,7 @@ def _rejected(task):
     return [(line.path, line.reason) for line in listing.list_media(task).rejected]
 
 
-def test_split_folders_and_what_lies_beside_the_media(tmp_path):
+def test_split_folders_and_other_files_beside_the_media(tmp_path):
     _files(tmp_path, 'train/cat/1.png', 'train/dog/2.JPG', 'test/cat/3.jpeg', 'val/dog/4.png', 'train/cat/odd.gif',
            'train/cat/.hidden.png', '.cache/cat/5.png', 'train/cat/notes.txt', 'README.md')
     listed = listing.list_media(_task(tmp_path))
@@ -51,10 +51,10 @@ def test_split_folders_and_what_lies_beside_the_media(tmp_path):
     assert listing.classes_of(_task(tmp_path, classes=('dog', 'cat'))) == ('dog', 'cat')
 
 
-def test_class_folders_are_split_by_a_hash_that_no_other_file_moves(tmp_path):
+def test_the_hash_that_splits_class_folders_ignores_other_files(tmp_path):
     _files(tmp_path, *(f'{c}/{i}.png' for c in ('cat', 'train') for i in range(200)))
     before = {e.path: e.split for e in _listed(_task(tmp_path, eval_share=0.25))}
-    share = sum(s == 'eval' for s in before.values()) / len(before)
+    share = sum(split == 'eval' for split in before.values()) / len(before)
     assert 0.18 < share < 0.32
     _files(tmp_path, 'cat/new.png')
     after = {e.path: e.split for e in _listed(_task(tmp_path, eval_share=0.25))}
@@ -74,16 +74,16 @@ def test_files_that_do_not_fit_the_layout_are_rejected(tmp_path, names, misplace
     assert _rejected(_task(tmp_path)) == [(misplaced, 'bad_path')] and len(_listed(_task(tmp_path))) == 1
 
 
-@pytest.mark.parametrize('names, said', [
-    (('1.png', '2.png'), 'no class folder'),
+@pytest.mark.parametrize('names, message', [
+    (('1.png', '2.png'), 'is in a class folder'),
     (('cat/readme.txt',), 'no image files'),
 ])
-def test_layouts_that_are_none(tmp_path, names, said):
+def test_wrong_layouts(tmp_path, names, message):
     _files(tmp_path, *names)
-    assert said in _error(_task(tmp_path))
+    assert message in _error(_task(tmp_path))
 
 
-def test_no_folder(tmp_path):
+def test_a_missing_folder(tmp_path):
     assert 'there is no folder' in _error(_task(tmp_path / 'none'))
     assert 'has no data' in _error(_task(''))
 
@@ -102,7 +102,7 @@ def test_a_manifest_without_splits_hashes_and_multi_label_splits_labels(tmp_path
     assert all(e.split == listing.hashed_split(e.path, 0.2) for e in entries)
 
 
-@pytest.mark.parametrize('text, said', [
+@pytest.mark.parametrize('text, message', [
     ('path,colour\na.png,red\n', 'path and label'),
     ('file,label\na.png,red\n', 'path and label'),
     ('path,label,label\na.png,red,red\n', 'each once'),
@@ -112,14 +112,14 @@ def test_a_manifest_without_splits_hashes_and_multi_label_splits_labels(tmp_path
     ('path,"label\n', 'not valid CSV'),
     ('path,label\n../a.png,cat\n', 'line 2 of m.csv (bad_path)'),
 ])
-def test_manifests_that_are_wrong(tmp_path, text, said):
+def test_wrong_manifests(tmp_path, text, message):
     (tmp_path / 'm.csv').write_text(text)
-    assert said in _error(_task(tmp_path, manifest='m.csv'))
+    assert message in _error(_task(tmp_path, manifest='m.csv'))
 
 
-@pytest.mark.parametrize('row, path, reason, said', [
-    ('../b.png,cat,train', 'line 3 of m.csv', 'bad_path', 'leads out'),
-    ('x/../../b.png,cat,train', 'line 3 of m.csv', 'bad_path', 'leads out'),
+@pytest.mark.parametrize('row, path, reason, message', [
+    ('../b.png,cat,train', 'line 3 of m.csv', 'bad_path', 'may lead out'),
+    ('x/../../b.png,cat,train', 'line 3 of m.csv', 'bad_path', 'may lead out'),
     ('/etc/passwd,cat,train', 'line 3 of m.csv', 'bad_path', 'absolute'),
     ('~/b.png,cat,train', 'line 3 of m.csv', 'bad_path', 'absolute'),
     ('gs://bucket/b.png,cat,train', 'line 3 of m.csv', 'bad_path', 'URL'),
@@ -133,9 +133,9 @@ def test_manifests_that_are_wrong(tmp_path, text, said):
     ('b.png,"cat\nb",train', 'b.png', 'bad_label', 'control character'),
     ('b.png,"x\u2028y",train', 'b.png', 'bad_label', 'control character'),
     ('b.png,' + 'x' * 1001 + ',train', 'b.png', 'bad_label', '1,001 characters'),
-    ('b.png,' + 'x' * 10_000_000 + ',train', 'b.png', 'bad_label', 'over 131,072 characters'),
-    ('b.png,"' + 'x' * 10_000_000 + '",train', 'b.png', 'bad_label', 'over 131,072 characters'),
-    ('b' * 200_000 + '.png,cat,train', 'line 3 of m.csv', 'bad_row', 'over 131,072 characters'),
+    ('b.png,' + 'x' * 10_000_000 + ',train', 'b.png', 'bad_label', 'more than 131,072 characters'),
+    ('b.png,"' + 'x' * 10_000_000 + '",train', 'b.png', 'bad_label', 'more than 131,072 characters'),
+    ('b' * 200_000 + '.png,cat,train', 'line 3 of m.csv', 'bad_row', 'more than 131,072 characters'),
     ('b' * 5000 + '.png,cat,train', 'line 3 of m.csv', 'bad_path', '5,004 characters'),
     ('b.png,cat,holdout', 'b.png', 'bad_row', "split 'holdout'"),
     ('b.png,cat,', 'b.png', 'bad_row', 'split'),
@@ -143,43 +143,43 @@ def test_manifests_that_are_wrong(tmp_path, text, said):
     ('b.png,cat,train,more', 'line 3 of m.csv', 'bad_row', '4 fields'),
     ('b.png,"cat"x,train', 'line 3 of m.csv', 'bad_row', 'not valid CSV'),
     ('b.png,"cat,train', 'line 3 of m.csv', 'bad_row', 'not valid CSV'),
-    ('a.png,cat,train', 'line 3 of m.csv', 'duplicate', 'one is kept'),
+    ('a.png,cat,train', 'line 3 of m.csv', 'duplicate', 'is kept once'),
     ('a.png,,train', 'line 3 of m.csv', 'bad_label', 'no label'),
 ])
-def test_one_bad_row_is_rejected_and_the_others_are_read(tmp_path, row, path, reason, said):
+def test_one_bad_row_is_rejected_and_the_others_are_read(tmp_path, row, path, reason, message):
     text = f'path,label,split\na.png,cat,train\n{row}\nc.png,dog,eval\n'
     (tmp_path / 'm.csv').write_bytes(text.encode('utf-8', 'surrogateescape'))
     listed = listing.list_media(_task(tmp_path, manifest='m.csv'))
     assert [e.path for e in listed.entries] == ['a.png', 'c.png']
     assert [(line.path, line.reason) for line in listed.rejected] == [(path, reason)]
-    assert said in listed.rejected[0].detail and listed.rejected[0].detail.startswith('Line 3 of m.csv: ')
+    assert message in listed.rejected[0].detail and listed.rejected[0].detail.startswith('Line 3 of m.csv: ')
     assert len(listed.rejected[0].detail) < 500
 
 
-def test_a_manifest_that_is_not_there_not_text_or_outside(tmp_path):
-    assert 'is not there' in _error(_task(tmp_path, manifest='m.csv'))
+def test_a_manifest_that_is_missing_not_text_or_outside_the_folder(tmp_path):
+    assert 'does not exist' in _error(_task(tmp_path, manifest='m.csv'))
     (tmp_path / 'm.csv').write_bytes('path,label\na.png,cat\n'.encode('utf-16'))
-    assert 'not text in UTF-8' in _error(_task(tmp_path, manifest='m.csv'))
-    assert 'leads out' in _error(_task(tmp_path, manifest='../m.csv'))
+    assert 'not UTF-8 text' in _error(_task(tmp_path, manifest='m.csv'))
+    assert 'may lead out' in _error(_task(tmp_path, manifest='../m.csv'))
 
 
-def test_a_manifest_is_bounded_and_never_waits(tmp_path, monkeypatch):
+def test_a_manifest_has_a_limit_and_a_pipe_is_not_opened(tmp_path, monkeypatch):
     monkeypatch.setattr(listing.manifests, 'MAX_BYTES', 1000)
     testing.write_manifest(tmp_path, [(f'{i}.png', 'cat', 'train') for i in range(100)])
-    assert 'over 1,000 bytes' in _error(_task(tmp_path, manifest='manifest.csv'))
+    assert 'more than 1,000 bytes' in _error(_task(tmp_path, manifest='manifest.csv'))
     os.mkfifo(tmp_path / 'pipe.csv')
     assert 'pipe' in _error(_task(tmp_path, manifest='pipe.csv'))
     (tmp_path / 'folder.csv').mkdir()
     assert 'a folder' in _error(_task(tmp_path, manifest='folder.csv'))
 
 
-def test_more_rejected_rows_than_can_be_kept_stop(tmp_path, monkeypatch):
+def test_too_many_rejected_rows_or_examples(tmp_path, monkeypatch):
     monkeypatch.setattr(listing.collector, 'MAX_REJECTED', 10)
     testing.write_manifest(tmp_path, [('a.png', 'cat', 'train')] * 12)
     assert 'more than 10 rows' in _error(_task(tmp_path, manifest='manifest.csv'))
     monkeypatch.setattr(listing.files, 'MAX_FILES', 10)
     testing.write_manifest(tmp_path, [(f'{i}.png', 'cat', 'train') for i in range(12)])
-    assert 'split it over several tasks' in _error(_task(tmp_path, manifest='manifest.csv'))
+    assert 'Split it into several tasks' in _error(_task(tmp_path, manifest='manifest.csv'))
 
 
 def test_a_stray_quote_does_not_swallow_the_rows_after_it(tmp_path):
@@ -194,7 +194,7 @@ def test_a_stray_quote_does_not_swallow_the_rows_after_it(tmp_path):
     assert 'Line 202 of m.csv' in listed.rejected[0].detail
 
 
-def test_rows_that_contradict_each_other_are_all_turned_away(tmp_path):
+def test_rows_that_contradict_each_other_are_all_rejected(tmp_path):
     testing.write_manifest(tmp_path, [('a.png', 'cat', 'train'), ('b.png', 'cat', 'train'), ('a.png', 'dog', 'train'),
                                       ('a.png', 'cat', 'eval'), ('b.png', ' cat', 'TRAIN')])
     listed = listing.list_media(_task(tmp_path, manifest='manifest.csv'))
@@ -202,7 +202,7 @@ def test_rows_that_contradict_each_other_are_all_turned_away(tmp_path):
     assert [(line.path, line.reason) for line in listed.rejected] == [
         ('a.png', 'duplicate')] * 3 + [('line 6 of manifest.csv', 'duplicate')]
     assert any('as cat (train), and as dog (train) in line 4' in line.detail for line in listed.rejected)
-    assert len(listed.entries) + len(listed.rejected) == 5  # a row, a line
+    assert len(listed.entries) + len(listed.rejected) == 5  # one per row
 
 
 def test_segments_and_extra_columns(tmp_path):
@@ -222,7 +222,7 @@ def test_segments_and_extra_columns(tmp_path):
     assert [(line.path, line.reason) for line in listed.rejected] == [('b.wav', 'bad_row')] * 7
     columns = Columns(path='file', label='what', split='fold', start='from')
     image = _task(tmp_path, manifest='manifest.csv', columns=columns)
-    assert {line.reason for line in listing.list_media(image).rejected} == {'duplicate'}  # an image has no seconds
+    assert {line.reason for line in listing.list_media(image).rejected} == {'duplicate'}  # images have no segments
     assert 'site' in _error(_task(tmp_path, manifest='manifest.csv', columns=Columns(extra=('site',))))
 
 
@@ -231,7 +231,7 @@ def test_a_label_column_that_the_config_names_must_be_in_the_manifest(tmp_path):
     assert 'needs the columns path and kind' in _error(_task(tmp_path, manifest='m.csv', columns=Columns(label='kind')))
 
 
-def test_several_manifests_of_two_kinds(tmp_path):
+def test_several_manifests_in_two_formats(tmp_path):
     testing.write_manifest(tmp_path, [('a.png', 'cat', 'train')])
     testing.write(tmp_path, 'more/test.jsonl', '{"path": "b.png", "label": "dog", "split": "test"}\n\n'
                                                '{"path": "a.png", "label": "cat", "split": "train"}')
@@ -285,7 +285,7 @@ def test_a_bad_json_line_is_rejected_and_the_others_are_read(tmp_path, line, pat
     assert len(listed.rejected[0].detail) < 500
 
 
-def test_names_that_are_not_utf8_and_folders_with_a_files_name(tmp_path):
+def test_names_that_are_not_utf8_and_folders_named_like_files(tmp_path):
     _files(tmp_path, 'cat/1.png', 'cat/clip.jpg/2.png', ' /4.png')
     for name in (b'cat/\xff.png', b'd\xfeg/3.png', b'cat/line\nbreak.png', b'cat/a\\b.png'):
         os.makedirs(os.path.dirname(os.path.join(os.fsencode(tmp_path), name)), exist_ok=True)
@@ -305,7 +305,7 @@ def test_the_documentation_has_every_reason_and_split():
     assert {name for name in data.FORMATS if f'`{name}`' in text} >= data.MODALITIES_OF.keys()
 
 
-def test_groups_of_labels_in_a_column_each(tmp_path):
+def test_groups_of_labels_have_one_column_each(tmp_path):
     testing.write(tmp_path, 'm.csv', 'path,verb,noun\na.png,cut,onion\nb.png,cut,spring onion\nc.png,,onion\n')
     testing.write(tmp_path, 'm.jsonl', '{"path": "d.png", "verb": "peel", "noun": "onion"}\n{"path": "e.png"}\n'
                                        '{"path": "f.png", "verb": "cut", "noun": ["onion", "knife"]}')
@@ -322,13 +322,13 @@ def test_groups_of_labels_in_a_column_each(tmp_path):
                                            label_kind='groups', label_groups=('verb', 'tool')))
 
 
-def test_a_sound_may_be_a_video_files(tmp_path):
+def test_a_sound_may_come_from_a_video_file(tmp_path):
     _files(tmp_path, 'owl/1.wav', 'owl/2.mp4', 'owl/3.OPUS', 'owl/4.png')
     entries = _listed(testing.source('calls', 'audio', folder=os.fspath(tmp_path)))
     assert [e.path for e in entries] == ['owl/1.wav', 'owl/2.mp4', 'owl/3.OPUS']
 
 
-def test_links_may_stay_inside_and_not_lead_out(tmp_path):
+def test_links_within_the_folder_are_followed_and_links_out_are_rejected(tmp_path):
     _files(tmp_path, 'data/cat/1.png', 'secret/2.png')
     data = tmp_path / 'data'
     (data / 'cat/same.png').symlink_to('1.png')
@@ -348,44 +348,44 @@ def test_links_may_stay_inside_and_not_lead_out(tmp_path):
     assert 'link out' in _error(_task(data, manifest='manifest.csv'))
 
 
-def test_a_link_to_a_folder_above_does_not_go_round_for_ever(tmp_path):
+def test_a_link_to_a_folder_above_is_no_endless_loop(tmp_path):
     _files(tmp_path, 'cat/1.png', 'dog/2.png')
     (tmp_path / 'cat/loop').symlink_to('..')
     (tmp_path / 'cat/there').symlink_to('../dog')
     (tmp_path / 'dog/back').symlink_to('../cat')
     (tmp_path / 'dog/self.png').symlink_to('self.png')
     listed = listing.list_media(_task(tmp_path))
-    assert {'cat/1.png', 'dog/2.png', 'dog/self.png'} == {e.path for e in listed.entries}  # reading finds out
+    assert {'cat/1.png', 'dog/2.png', 'dog/self.png'} == {e.path for e in listed.entries}  # the reader rejects self.png
     assert ('cat/loop', 'bad_path') in _rejected(_task(tmp_path))
     assert len(listed.rejected) < 20
 
 
-def test_the_fingerprint_follows_every_change_and_nothing_else(tmp_path):
+def test_the_fingerprint_changes_with_every_change_and_only_then(tmp_path):
     _files(tmp_path, 'a.png', 'b.png')
     rows = [('a.png', 'cat', 'train'), ('b.png', 'dog', 'eval')]
     testing.write_manifest(tmp_path, rows)
     task = _task(tmp_path, manifest='manifest.csv')
-    seen = [listing.media_fingerprint(task)]
-    assert listing.media_fingerprint(task) == seen[0]
+    fingerprints = [listing.media_fingerprint(task)]
+    assert listing.media_fingerprint(task) == fingerprints[0]
     testing.write_manifest(tmp_path, rows[::-1])
-    assert listing.media_fingerprint(task) == seen[0]  # Another order of the same rows.
+    assert listing.media_fingerprint(task) == fingerprints[0]  # the same rows in another order
     status = os.stat(tmp_path / 'a.png')
 
     testing.write(tmp_path, 'a.png', b'longer')
-    seen.append(listing.media_fingerprint(task))
+    fingerprints.append(listing.media_fingerprint(task))
     testing.write(tmp_path, 'a.png', b'sameln')
     os.utime(tmp_path / 'a.png', ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-    seen.append(listing.media_fingerprint(task))
+    fingerprints.append(listing.media_fingerprint(task))
     testing.write_manifest(tmp_path, [('a.png', 'dog', 'train'), rows[1]])
-    seen.append(listing.media_fingerprint(task))
+    fingerprints.append(listing.media_fingerprint(task))
     testing.write_manifest(tmp_path, [('a.png', 'dog', 'eval'), rows[1]])
-    seen.append(listing.media_fingerprint(task))
+    fingerprints.append(listing.media_fingerprint(task))
     (tmp_path / 'a.png').unlink()
-    seen.append(listing.media_fingerprint(task))
-    assert len(set(seen)) == len(seen)
+    fingerprints.append(listing.media_fingerprint(task))
+    assert len(set(fingerprints)) == len(fingerprints)
 
 
-def test_a_train_split_without_files_has_no_classes(tmp_path):
+def test_an_empty_train_split_has_no_classes(tmp_path):
     _files(tmp_path, 'test/cat/1.png')
     with pytest.raises(ConfigError, match='train split is empty'):
         listing.classes_of(_task(tmp_path))

@@ -1,4 +1,4 @@
-"""The annotation files of public data sets, a few rows in the columns in which they are published; ids are invented."""
+"""The annotation files of public data sets: a few rows with the published columns. The ids are invented."""
 
 import json
 import os
@@ -114,7 +114,7 @@ def _write(directory, kind):
 
 
 @pytest.mark.parametrize('kind', PUBLISHED)
-def test_what_is_published_is_read_as_it_is(tmp_path, kind):
+def test_published_files_are_read_as_they_are(tmp_path, kind):
     _write(tmp_path, kind)
     listed = listing.list_media(_task(tmp_path, kind))
     assert listed.entries == PUBLISHED[kind][3]
@@ -130,18 +130,18 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path):
         assert listing.list_media(_task(tmp_path / kind, kind)).entries == PUBLISHED[kind][3]
 
 
-def test_columns_that_are_kept_as_features(tmp_path):
+def test_extra_columns_of_published_files(tmp_path):
     for kind, column, values in (('kinetics', 'is_cc', {'0', '1', None}), ('pets', 'species', {'1', '2'}),
                                  ('imagenet', 'synset', {'n01440001', 'n02012001', 'n03126001', 'n09999999'}),
                                  ('moments', 'agreeing', {'4', '3'})):
         _write(tmp_path / kind, kind)
         entries = listing.list_media(_task(tmp_path / kind, kind, columns=Columns(extra=(column,)))).entries
         assert {dict(e.extra).get(column) for e in entries} == values
-        with pytest.raises(ConfigError, match=f'colour is none of format .{kind}'):
+        with pytest.raises(ConfigError, match=f'colour is not one of format .{kind}'):
             listing.list_media(_task(tmp_path / kind, kind, columns=Columns(extra=('colour',))))
 
 
-def test_files_named_by_bare_ids_are_clips_where_the_task_says_so(tmp_path):
+def test_without_a_start_and_end_column_every_file_is_a_clip(tmp_path):
     _write(tmp_path, 'vggsound')
     entries = listing.list_media(_task(tmp_path, 'vggsound', columns=Columns(start='', end=''))).entries
     assert [e.start for e in entries] == [None] * 3 and 'c2345678901.webm' in {e.path for e in entries}
@@ -155,11 +155,11 @@ def test_audioset_by_the_ontology_or_without_names(tmp_path):
     testing.write(tmp_path, 'ontology.json', json.dumps([{'id': mid, 'name': name} for mid, name in names.items()]))
     assert listing.classes_of(_task(tmp_path, 'audioset')) == ('Child', 'Inside', 'Speech')
     testing.write(tmp_path, 'ontology.json', '[{"id": 1}]')
-    with pytest.raises(ConfigError, match='ontology.json .* is not as AudioSet publishes it'):
+    with pytest.raises(ConfigError, match='ontology.json .* differs from the file that AudioSet publishes'):
         listing.list_media(_task(tmp_path, 'audioset'))
 
 
-def test_a_clip_that_is_a_link_out_is_not_opened_and_not_missing(tmp_path):
+def test_a_clip_that_is_a_link_out_is_a_bad_path(tmp_path):
     _write(tmp_path / 'data', 'vggsound')
     clip = tmp_path / 'data/video/---g-1_2yQ_000001.mp4'
     clip.rename(tmp_path / 'elsewhere.mp4')
@@ -169,18 +169,18 @@ def test_a_clip_that_is_a_link_out_is_not_opened_and_not_missing(tmp_path):
     assert len(listed.entries) == 2 and len(listed.rejected) == 2
 
 
-@pytest.mark.parametrize('kind, name, text, said', [
-    ('kinetics', 'annotations/train.csv', 'youtube_id,label\na,b\n', 'no column time_start nor time_end'),
+@pytest.mark.parametrize('kind, name, text, message', [
+    ('kinetics', 'annotations/train.csv', 'youtube_id,label\na,b\n', 'no column time_start or time_end'),
     ('kinetics', 'annotations/train.csv', 'label,youtube_id,time_start,time_end\n', ''),
-    ('audioset', 'csv/class_labels_indices.csv', 'mid,name\n', 'not as AudioSet publishes it'),
+    ('audioset', 'csv/class_labels_indices.csv', 'mid,name\n', 'differs from the file that AudioSet publishes'),
 ])
-def test_annotations_that_are_none(tmp_path, kind, name, text, said):
+def test_wrong_annotations(tmp_path, kind, name, text, message):
     _write(tmp_path, kind)
     testing.write(tmp_path, name, text)
-    if said:
-        with pytest.raises(ConfigError, match=said):
+    if message:
+        with pytest.raises(ConfigError, match=message):
             listing.list_media(_task(tmp_path, kind))
-    else:  # a file of no rows beside another that has some
+    else:  # a file without rows, beside one that has some
         assert len(listing.list_media(_task(tmp_path, kind)).entries) == 1
 
 
@@ -205,11 +205,11 @@ def test_bad_rows_of_published_files(tmp_path, kind, row, reason):
 
 
 def _cifar(directory, kind, label_bytes):
-    """Two records a batch; the pixels of record i of batch b are all 10 b + i."""
+    """Two records per batch. All pixels of record i in batch b are 10 b + i."""
     batches = [*(f'data_batch_{i}.bin' for i in range(1, 6)), 'test_batch.bin'] if kind == 'cifar10' else [
         'train.bin', 'test.bin']
-    for b, name in enumerate(batches):
-        records = [bytes([9] * (label_bytes - 1) + [i]) + bytes([10 * b + i]) * 3072 for i in range(2)]
+    for batch, name in enumerate(batches):
+        records = [bytes([9] * (label_bytes - 1) + [i]) + bytes([10 * batch + i]) * 3072 for i in range(2)]
         testing.write(directory, f'cifar-binary/{name}', b''.join(records))
     names = 'batches.meta.txt' if kind == 'cifar10' else 'fine_label_names.txt'
     testing.write(directory, f'cifar-binary/{names}', 'airplane\nautomobile\n\n')
@@ -230,7 +230,7 @@ def test_cifar_records(tmp_path, kind, label_bytes):
     assert listing.classes_of(_task(tmp_path, kind)) == ('airplane', 'automobile')
 
 
-def test_cifar_that_is_cut_wrong_or_not_all_there(tmp_path):
+def test_cifar_batches_that_are_cut_wrong_or_missing(tmp_path):
     _cifar(tmp_path, 'cifar10', 1)
     batch = tmp_path / 'cifar-binary/data_batch_1.bin'
     batch.write_bytes(batch.read_bytes()[:-100])
@@ -246,28 +246,28 @@ def test_cifar_that_is_cut_wrong_or_not_all_there(tmp_path):
         listing.list_media(_task(tmp_path, 'cifar10'))
 
 
-@pytest.mark.parametrize('overrides, said', [
+@pytest.mark.parametrize('overrides, message', [
     (dict(format='kinetics'), 'holds video or audio'), (dict(format='pets'), 'annotation files'),
     (dict(format='cifar10', manifest='a.csv'), 'takes no manifest'), (dict(format='csv'), 'annotation files'),
     (dict(format='kinetix'), 'no format named'), (dict(label_separator=''), 'label_separator is empty'),
     (dict(manifest=('a.csv', 'a.csv')), 'named twice'), (dict(columns=Columns(extra=('x',))), 'no manifest to take'),
 ])
-def test_tasks_that_do_not_fit_their_format(overrides, said):
-    with pytest.raises(ConfigError, match=said):
+def test_tasks_that_do_not_fit_their_format(overrides, message):
+    with pytest.raises(ConfigError, match=message):
         testing.source('t', 'image', **overrides)
 
 
-@pytest.mark.parametrize('columns, said', [
+@pytest.mark.parametrize('columns, message', [
     (dict(extra=('image',)), "'image' becomes a feature"), (dict(extra=('a b',)), 'letters, digits'),
     (dict(extra=('a', 'a')), 'named twice'), (dict(extra=('split',)), 'named twice'), (dict(path=''), 'path is empty'),
 ])
-def test_columns_that_cannot_be(columns, said):
-    with pytest.raises(ConfigError, match=said):
+def test_wrong_columns(columns, message):
+    with pytest.raises(ConfigError, match=message):
         Columns(**columns)
 
 
 @pytest.mark.parametrize('kind', PUBLISHED)
-def test_any_damage_of_an_annotation_ends_in_a_listing_or_a_sentence(tmp_path, kind):
+def test_damaged_annotations_give_a_listing_or_a_sentence(tmp_path, kind):
     _write(tmp_path, kind)
     rng, listings = random.Random(kind), 0
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""Media that are not on a local disk: two file systems of Beam's that keep their files in a temporary folder."""
+"""Media behind URLs, on two file systems for Beam that keep their files in a temporary folder."""
 
 import os
 import tarfile
@@ -16,7 +16,7 @@ FOLDER = {}  # 'folder': where the files are
 
 
 class Bucket(LocalFileSystem):
-    """bucket://name/path, as gs:// and s3:// are: no folders; what begins with a prefix is listed, recursively."""
+    """bucket://name/path, like gs:// and s3://: without folders. A listing has all paths that begin with a prefix."""
 
     @classmethod
     def scheme(cls):
@@ -49,7 +49,7 @@ class Bucket(LocalFileSystem):
 
 
 class Cluster(Bucket):
-    """cluster://server/path, as hdfs:// is: a folder is listed alone, with its folders as if they were empty files."""
+    """cluster://server/path, like hdfs://: a folder is listed alone, and its folders look like empty files."""
 
     @classmethod
     def scheme(cls):
@@ -67,7 +67,7 @@ class Cluster(Bucket):
 
 @pytest.fixture(params=['bucket', 'cluster'])
 def remote(request, tmp_path):
-    """(local folder, its path for a Task)."""
+    """(a local folder, its URL)."""
     FOLDER.clear()
     FOLDER['folder'] = os.fspath(tmp_path)
     name = {'bucket': 'data [1]', 'cluster': 'data 1'}[request.param]
@@ -91,9 +91,9 @@ def test_class_folders(remote):
     assert listed.rejected == [] and 'opened' not in FOLDER
     stats = listing.file_stats(_task(data), listed.entries)
     assert [size for size, _ in stats] == [1, 1, 0] and all(time > 0 for _, time in stats)
-    seen = listing.media_fingerprint(_task(data))
+    fingerprint = listing.media_fingerprint(_task(data))
     os.utime(local / 'train/cat/1.png', (1, 1))
-    assert listing.media_fingerprint(_task(data)) != seen
+    assert listing.media_fingerprint(_task(data)) != fingerprint
 
 
 def test_manifest_and_missing_files(remote):
@@ -107,13 +107,13 @@ def test_manifest_and_missing_files(remote):
     assert [e.path for e in listed.entries] == ['a.png', 'gone.png']
     assert [line.reason for line in listed.rejected] == ['bad_path', 'bad_path']
     assert [size for size, _ in listing.file_stats(task, listed.entries)] == [3, -1]
-    with pytest.raises(ConfigError, match='other.csv in .* is not there'):
+    with pytest.raises(ConfigError, match='other.csv in .* does not exist'):
         listing.list_media(_task(data, manifest='other.csv'))
-    with pytest.raises(ConfigError, match='leads out'):
+    with pytest.raises(ConfigError, match='may lead out'):
         listing.list_media(_task(data, manifest='../manifest.csv'))
 
 
-def test_published_annotations_and_their_names(remote):
+def test_published_annotations_with_class_names(remote):
     local, data = remote
     testing.write(local, 'csv/eval_segments.csv', '# c\na2345678901, 30.000, 40.000, "/m/01"\n')
     testing.write(local, 'csv/class_labels_indices.csv', 'index,mid,display_name\n0,/m/01,"Speech, slow"\n')
@@ -144,7 +144,7 @@ def test_archives_and_records_are_listed_and_opened(remote):
         assert file.read(4) == b'\x89PNG'
 
 
-def test_a_folder_that_beam_cannot_list_is_not_left_out(tmp_path):
+def test_a_folder_that_beam_cannot_list_is_an_error(tmp_path):
     FOLDER.update(folder=os.fspath(tmp_path))
     testing.write(tmp_path, 'data/train/cat/1.png', b'x')
     testing.write(tmp_path, 'data/train/cat [2]/1.png', b'x')
@@ -152,7 +152,7 @@ def test_a_folder_that_beam_cannot_list_is_not_left_out(tmp_path):
         listing.list_media(_task('cluster://data'))
 
 
-def test_a_file_system_that_beam_does_not_have():
+def test_a_file_system_that_beam_does_not_know():
     with pytest.raises(ConfigError, match='Task t: nowhere://data cannot be listed: Unable to get filesystem'):
         listing.list_media(_task('nowhere://data'))
     with pytest.raises(ConfigError, match='Task t: m.csv in nowhere://data'):

@@ -1,4 +1,4 @@
-"""Sharded tar files: examples of members side by side, by place and not by content, and hostile archives."""
+"""Sharded tar files: members side by side make an example; damaged and hostile archives."""
 
 import io
 import json
@@ -43,8 +43,8 @@ def _rejected(listed):
 
 
 @pytest.mark.parametrize('format', [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
-def test_media_with_their_labels_beside_them(tmp_path, format):
-    long = '/'.join(['folder' * 5] * 4) + '/0004'  # over the 100 characters of a header's name
+def test_media_with_labels_beside_them(tmp_path, format):
+    long = '/'.join(['folder' * 5] * 4) + '/0004'  # a header has room for 100 characters
     _tar(tmp_path, 'set-train-000.tar', [
         ('0001.jpg', b'one'), ('0001.cls', b'7\n'), ('0002.json', json.dumps({'label': 'dog'}).encode()),
         ('0002.png', b'two' * 400), ('./deep/0003.txt', b' cat '), ('./deep/0003.seg.npy', b'?'),
@@ -73,7 +73,7 @@ def test_names_in_other_scripts_and_sizes_in_binary(tmp_path):
     assert tars._number(b'\x80' + bytes(10) + b'\5') == 5
 
 
-def test_json_says_labels_split_segment_and_extra_columns(tmp_path):
+def test_json_with_labels_split_segment_and_extra_columns(tmp_path):
     row = {'labels': ['speech', 'inside'], 'split': 'test', 'start': 1.5, 'end': 3, 'room': 'kitchen', 'mic': 2}
     _tar(tmp_path, 'train-0.tar', [('a.wav', b'x'), ('a.json', json.dumps(row).encode()), ('b.mp4', b'y'),
                                    ('b.json', b'{"labels": ["speech"]}')])
@@ -84,7 +84,7 @@ def test_json_says_labels_split_segment_and_extra_columns(tmp_path):
     assert (second.member, second.split, second.extra) == ('b.mp4', 'train', ())
 
 
-def test_without_a_split_examples_are_hashed_one_by_one(tmp_path):
+def test_without_a_split_each_example_is_hashed(tmp_path):
     _tar(tmp_path, 'carnival.tar', [(f'{i}.{e}', b'x') for i in range(200) for e in ('jpg', 'cls')])
     entries = listing.list_media(_task(tmp_path)).entries
     assert 20 < sum(e.split == 'eval' for e in entries) < 60
@@ -97,7 +97,7 @@ def _link(name, kind, target='/etc/passwd'):
     return info
 
 
-def test_members_that_cannot_be_taken_are_rejected_and_the_others_are(tmp_path):
+def test_bad_members_are_rejected_and_the_others_are_kept(tmp_path):
     _tar(tmp_path, 'train.tar', [
         ('good.jpg', b'x'), ('good.cls', b'1'),
         (_link('a.jpg', tarfile.SYMTYPE), None), (_link('b.jpg', tarfile.LNKTYPE), None),
@@ -125,7 +125,7 @@ def test_members_that_cannot_be_taken_are_rejected_and_the_others_are(tmp_path):
         'q.jpg': 'bad_row', 'good.txt': 'bad_row', 'r.jpg (ag': 'duplicate', 's.jpg': 'bad_row'}
 
 
-def test_sparse_members_are_refused(tmp_path):
+def test_sparse_members_are_rejected(tmp_path):
     info = tarfile.TarInfo('a.jpg')
     info.pax_headers = {'GNU.sparse.major': '1', 'GNU.sparse.minor': '0', 'GNU.sparse.realsize': '1000000000000'}
     old = tarfile.TarInfo('b.jpg')
@@ -137,20 +137,20 @@ def test_sparse_members_are_refused(tmp_path):
     assert {('train.tar!a.jpg', 'unsupported'), ('train.tar!b.jpg', 'unsupported')} <= set(_rejected(listed))
 
 
-def _with_size(content: bytearray, place: int, size: int | None) -> bytes:
-    """The header at `place` with another size, in binary, and its checksum made right."""
+def _with_size(content: bytearray, position: int, size: int | None) -> bytes:
+    """The archive with a binary size in the header at `position`, and the right checksum. size: None to keep it."""
     content = bytearray(content)
-    header = content[place:place + 512]
+    header = content[position:position + 512]
     if size is None:
         size = int(header[124:135], 8)
     header[124:136] = b'\x80' + size.to_bytes(11, 'big')
     header[148:156] = b' ' * 8
     header[148:156] = b'%06o\0 ' % sum(header)
-    content[place:place + 512] = header
+    content[position:position + 512] = header
     return bytes(content)
 
 
-def test_sizes_and_names_that_lie_are_bounded(tmp_path):
+def test_false_sizes_of_members_and_names(tmp_path):
     path = _tar(tmp_path, 'train.tar', [('a.jpg', b'x'), ('a.cls', b'1'), ('b.jpg', b'x'), ('b.cls', b'1')])
     whole = path.read_bytes()
     path.write_bytes(_with_size(whole, 2048, 1 << 60))  # b.jpg
@@ -165,7 +165,7 @@ def test_sizes_and_names_that_lie_are_bounded(tmp_path):
         assert [e.member for e in listed.entries] == ['a.jpg'] and _rejected(listed) == [('train.tar', 'too_large')]
 
 
-def test_damaged_archives_give_what_lies_before_the_damage(tmp_path):
+def test_a_damaged_archive_gives_the_members_before_the_damage(tmp_path):
     path = _tar(tmp_path, 'train.tar', [('a.jpg', b'x'), ('a.cls', b'1'), ('b.jpg', b'x'), ('b.cls', b'1')])
     whole = path.read_bytes()
     for content, reason in ((whole[:2048 + 100], 'truncated'),
@@ -174,11 +174,11 @@ def test_damaged_archives_give_what_lies_before_the_damage(tmp_path):
         path.write_bytes(content)
         listed = listing.list_media(_task(tmp_path))
         assert [e.member for e in listed.entries] == ['a.jpg'] and _rejected(listed) == [('train.tar', reason)]
-    path.write_bytes(whole[:4096])  # without the zeros at the end: tolerated
+    path.write_bytes(whole[:4096])  # no zeros at the end is tolerated
     assert len(listing.list_media(_task(tmp_path)).entries) == 2
 
 
-def test_compressed_archives_are_refused(tmp_path):
+def test_a_compressed_archive_is_an_error(tmp_path):
     testing.write(tmp_path, 'train.tar.gz', b'\x1f\x8b')
     with pytest.raises(ConfigError, match='train.tar.gz .* is compressed'):
         listing.list_media(_task(tmp_path))
@@ -191,7 +191,7 @@ def test_compressed_archives_are_refused(tmp_path):
         listing.list_media(_task(tmp_path))
 
 
-def test_any_damage_ends_in_entries_or_rejected_lines(tmp_path):
+def test_damaged_archives_give_entries_or_rejections(tmp_path):
     path = _tar(tmp_path, 'train.tar', [(f'{i}.{e}', b'1') for i in range(4) for e in ('jpg', 'cls')] +
                 [(f'{"x" * 120}.jpg', b'x'), (f'{"x" * 120}.cls', b'1')], tarfile.PAX_FORMAT)
     _tar(tmp_path, 'train-1.tar', [('a.jpg', b'x'), ('a.cls', b'1')])
@@ -210,17 +210,17 @@ def test_any_damage_ends_in_entries_or_rejected_lines(tmp_path):
     assert {'truncated', 'undecodable'} <= reasons
 
 
-def test_the_fingerprint_follows_an_archive(tmp_path):
+def test_the_fingerprint_changes_with_an_archive(tmp_path):
     task = _task(tmp_path)
     path = _tar(tmp_path, 'train.tar', [('a.jpg', b'x'), ('a.cls', b'1')])
-    seen = [listing.media_fingerprint(task)]
-    assert listing.media_fingerprint(task) == seen[0]
+    fingerprints = [listing.media_fingerprint(task)]
+    assert listing.media_fingerprint(task) == fingerprints[0]
     os.utime(path, ns=(0, os.stat(path).st_mtime_ns + 1))
-    seen.append(listing.media_fingerprint(task))
+    fingerprints.append(listing.media_fingerprint(task))
     for members in ([('a.jpg', b'x'), ('a.cls', b'2')], [('a.cls', b'1'), ('a.jpg', b'x')],
                     [('a.jpg', b'x'), ('a.cls', b'1'), ('b.jpg', b'x')]):
         status = os.stat(path)
         _tar(tmp_path, 'train.tar', members)
         os.utime(path, ns=(0, status.st_mtime_ns))
-        seen.append(listing.media_fingerprint(task))
-    assert len(set(seen)) == len(seen)
+        fingerprints.append(listing.media_fingerprint(task))
+    assert len(set(fingerprints)) == len(fingerprints)

@@ -1,4 +1,4 @@
-"""The media of an entry: a file, a member, a record as PNG; nothing outside of the data folder."""
+"""media.open_entry: a file, a member of an archive, a record as PNG; nothing outside the data folder."""
 
 import io
 import os
@@ -40,10 +40,10 @@ def test_a_file_and_a_member_of_an_archive(tmp_path):
     assert caught.value.reason == 'too_large'
 
 
-def test_cifar_records_become_the_images_that_they_are(tmp_path):
+def test_cifar_records_become_png_images(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
-    testing.write(tmp_path, 'data_batch_1.bin', b''.join(bytes([i]) + p.transpose(2, 0, 1).tobytes()
-                                                         for i, p in enumerate(pixels)))
+    testing.write(tmp_path, 'data_batch_1.bin', b''.join(bytes([i]) + image.transpose(2, 0, 1).tobytes()
+                                                         for i, image in enumerate(pixels)))
     testing.write(tmp_path, 'batches.meta.txt', 'plane\ncar\n')
     entries = listing.list_media(testing.source('t', 'image', folder=os.fspath(tmp_path), format='cifar10')).entries
     assert [e.labels for e in entries] == [('plane',), ('car',)]
@@ -57,7 +57,7 @@ def test_cifar_records_become_the_images_that_they_are(tmp_path):
     assert caught.value.reason == 'truncated'
 
 
-def test_what_became_a_link_out_after_it_was_listed_is_not_opened(tmp_path):
+def test_a_file_that_became_a_link_out_after_the_listing_is_not_opened(tmp_path):
     testing.write(tmp_path, 'secret.png', b'secret')
     testing.write(tmp_path, 'data/cat/1.png', b'x')
     entry = Entry('cat/1.png', ('cat',), 'train')
@@ -69,7 +69,7 @@ def test_what_became_a_link_out_after_it_was_listed_is_not_opened(tmp_path):
     assert caught.value.reason == 'bad_path'
 
 
-def test_a_file_that_is_gone(tmp_path):
+def test_a_missing_file(tmp_path):
     with pytest.raises(Rejection) as caught:
         _read(tmp_path, Entry('cat/1.png', ('cat',), 'train'))
     assert caught.value.reason == 'missing'

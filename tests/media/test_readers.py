@@ -150,7 +150,7 @@ def test_errors_are_one_sentence_of_bounded_length():
     error = Rejection('undecodable', 'a\n  b\t' + 'x' * 10_000)
     assert error.detail.startswith('a b x') and len(error.detail) == 300
     assert str(error) == f'undecodable: {error.detail}'
-    with pytest.raises(ValueError, match='no reason'):
+    with pytest.raises(ValueError, match='is not one of the reasons'):
         Rejection('broken', 'It is.')
     with pytest.raises(ConfigError, match='smell'):
         readers.read('smell', b'x', None)

@@ -277,7 +277,7 @@ def test_bad_images():
     assert _reason(testing.image_bytes('JPEG', size=(80, 60))[:-2]) == 'truncated'
     assert _reason(b'hello, this is no picture') == 'unsupported'
     for brand in (b'heic', b'avif'):
-        with pytest.raises(Rejection, match='unsupported: It is none of PNG, JPEG, GIF, BMP, WebP and TIFF'):
+        with pytest.raises(Rejection, match='unsupported: It is not one of PNG, JPEG, GIF, BMP, WebP and TIFF'):
             _read(b'\0\0\0\x18ftyp' + brand + bytes(40))
     assert _reason(b'\xff\xd8' + b'x' * 50 + b'\xff\xd9') == 'undecodable'
     with pytest.raises(Rejection, match='^undecodable: The TIFF has no header that can be read.$'):

@@ -1,4 +1,4 @@
-"""Rejection: raised, kept as a value, and written as a line of rejected.jsonl."""
+"""media.rejections: a Rejection is raised, kept as a value, and written as a line of rejected.jsonl."""
 
 import json
 import pickle
@@ -27,7 +27,7 @@ def test_rejections_are_ordered_by_path_then_reason_then_detail():
     assert sorted(reversed(ordered)) == ordered
 
 
-def test_a_path_is_given_to_what_was_raised_and_its_frames_are_let_go():
+def test_at_gives_a_raised_rejection_a_path_and_drops_its_traceback():
     with pytest.raises(Rejection) as caught:
         raise Rejection('truncated', 'It ends.')
     kept = caught.value.at('a.png')

@@ -170,7 +170,7 @@ def test_the_child_is_told_of_the_reader_and_needs_no_table(tmp_path, monkeypatc
     assert (answers[0].features, answers[0].notes) == ({'width': 1.5}, ('silent',))
     assert [a.rejection for a in answers[1:3]] == [
         Rejection('empty', 'It has none of at most 100 bytes.'),
-        Rejection('too_large', 'It has 450 bytes; at most 100 are taken.')]
+        Rejection('too_large', 'It has 450 bytes; at most 100 are allowed.')]
     assert answers[3].rejection.reason == 'undecodable'
 
 
