@@ -22,7 +22,8 @@ def test_too_many_unusable_rows_stop_before_anything_is_read(tmp_path):
     task = testing.audio_task(tmp_path)
     with open(tmp_path / 'manifest.csv', 'a') as manifest:
         manifest.writelines(f'../../{i:02d}.wav,low,train\n' for i in range(12))
-    with pytest.raises(ConfigError, match=r'12 of 24 files .*The first 10: .*bad_path: .*/00\.wav may lead out') as error:
+    message = r'12 of 24 files .*The first 10: .*bad_path: .*/00\.wav may lead out'
+    with pytest.raises(ConfigError, match=message) as error:
         _check(task)
     assert '/09.wav' in str(error.value) and '/10.wav' not in str(error.value)
 
