@@ -1,4 +1,4 @@
-"""Checks of dataclass fields that take one of a few names: the type hint `Literal[...]` is the list of them."""
+"""Checks dataclass fields that take one of a few values. The type hint `Literal[...]` lists them."""
 
 import typing
 
@@ -6,9 +6,9 @@ from model_code.errors import unknown
 
 
 def check_choices(instance, where: str = ''):
-    """Raises ConfigError for a field of the dataclass whose hint is a Literal that does not have its value.
+    """Raises ConfigError if a field with a Literal hint has a value that the hint does not list.
 
-    where: what the message begins with, such as 'Task digits: '.
+    where: the beginning of the message, such as 'Task digits: '.
     """
     for name, hint in typing.get_type_hints(type(instance)).items():
         if typing.get_origin(hint) is typing.Literal and getattr(instance, name) not in typing.get_args(hint):

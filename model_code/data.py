@@ -1,6 +1,6 @@
-"""Where a task's examples come from: Data and its parts, and Source, which is what a task's lane takes.
+"""Where a task's examples come from: Data and its parts, and Source, which a task's lane takes.
 
-No TensorFlow here. The listing (media/listing) and the readers do what these words name.
+No TensorFlow here. media/listing finds the files, and media/readers reads them.
 """
 
 import dataclasses
@@ -12,12 +12,13 @@ from model_code.choices import check_choices
 from model_code.errors import ConfigError
 from model_code.modalities import Limits
 
-# How a task's files and labels are found. The published names are those of the data sets' own annotation files.
+# How a task's files and labels are found. Names from "kinetics" on stand for the layouts of published data sets.
 Format = Literal['', 'folders', 'csv', 'jsonl', 'tar', 'kinetics', 'moments', 'audioset', 'vggsound', 'imagenet',
                  'pets', 'cifar10', 'cifar100']
 FORMATS = get_args(Format)
-# Those that are read from the annotation files that `manifest` names, and those that hold certain modalities.
+# Formats that read annotation files, which `manifest` names.
 WITH_MANIFEST = ('csv', 'jsonl', 'kinetics', 'moments', 'audioset', 'vggsound', 'pets')
+# Formats that hold certain modalities only.
 MODALITIES_OF = {'kinetics': ('video', 'audio'), 'moments': ('video', 'audio'), 'audioset': ('audio', 'video'),
                  'vggsound': ('audio', 'video'), 'imagenet': ('image',), 'pets': ('image',), 'cifar10': ('image',),
                  'cifar100': ('image',)}
@@ -29,68 +30,68 @@ class Columns:
     path: str = 'path'
     """The media file, relative to the data folder."""
     label: str = ''
-    """The label or labels; '' takes 'label' or 'labels', whichever is there."""
+    """The column with the label or labels; '' takes 'label' or 'labels', whichever is there."""
     split: str = 'split'
-    """The split, train or eval; a manifest need not have it, and '' does not look for it."""
+    """The column with the split, train or eval. A manifest may lack it; '' ignores it."""
     start: str = 'start'
-    """Where a segment of a longer sound or video begins, in seconds; optional as `split` is."""
+    """Where a segment of a longer sound or video begins, in seconds. Optional, like `split`."""
     end: str = 'end'
-    """Where the segment ends, in seconds; optional as `split` is."""
+    """Where the segment ends, in seconds. Optional, like `split`."""
     extra: tuple[str, ...] = ()
-    """Columns kept in the examples as slice features for the evaluation, each a feature of the column's name."""
+    """Columns to keep in the examples as features of the same name, for evaluating slices of the data."""
 
     def __post_init__(self):
         reserved = modalities.example_features()
         for name in self.extra:
             if not re.fullmatch(r'[A-Za-z][A-Za-z0-9_]*', name) or name in reserved:
-                raise ConfigError(f'columns: the extra column {name!r} becomes a feature of this name: use letters, '
-                                  f'digits and underscores, a letter first, and none of {", ".join(reserved)}.')
+                raise ConfigError(f'columns: the extra column {name!r} becomes a feature of that name. Use letters, '
+                                  f'digits and underscores, start with a letter, and avoid {", ".join(reserved)}.')
         named = [name for name in (self.path, self.label, self.split, self.start, self.end, *self.extra) if name]
         for name in named:
             if named.count(name) > 1:
-                raise ConfigError(f'columns: {name!r} is named twice; each column says one thing.')
+                raise ConfigError(f'columns: {name!r} is named twice; each column has one meaning.')
         if not self.path:
-            raise ConfigError("columns: path is empty; name the column of the files' paths.")
+            raise ConfigError("columns: path is empty; name the column with the paths of the files.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
     """Where a task's examples come from, and what their labels are."""
     folder: str = ''
-    """The folder of the media: an absolute path, or a URL that Beam's file systems open; '' for a recipe that is only
-    planned."""
+    """The folder of the media: an absolute path, or a URL that Beam's file systems open. '' is for a recipe that is
+    only planned."""
     manifest: tuple[str, ...] = ()
-    """One or several annotation files, relative to `folder`; () where folders or archives say it all:
-    `<class>/<file>` or `<split>/<class>/<file>`."""
+    """One or several annotation files, relative to `folder`. () means that paths in folders or archives give the
+    labels: `<class>/<file>` or `<split>/<class>/<file>`."""
     format: Format = ''
-    """How files and labels are found; '' takes the manifest's ending, or folders where there is no manifest."""
+    """How files and labels are found. '' goes by the manifest's ending, or takes folders if there is no manifest."""
     columns: Columns = Columns()
-    """The manifest's columns or keys, for csv and jsonl."""
+    """The names of the manifest's columns or keys, for csv and jsonl."""
     label_kind: str = 'single'
     """A name of `label_kinds.LABEL_KINDS`: 'single' is one label per example (a softmax), 'multi' several (a sigmoid
     per class), 'groups' one label in each of `label_groups` (a softmax per group)."""
     label_groups: tuple[str, ...] = ()
-    """The questions asked of one example, such as ('verb', 'noun'), for label kind 'groups'. The labels are written
-    'verb:cut', 'noun:onion'."""
+    """The questions asked about one example, such as ('verb', 'noun'), for label kind 'groups'. Labels are then
+    written 'verb:cut' and 'noun:onion'."""
     label_separator: str = '|'
-    """What stands between two labels in the manifest's labels column, for label kind 'multi'."""
+    """The text between two labels in the manifest's labels column, for label kind 'multi'."""
     classes: tuple[str, ...] = ()
-    """The label domain, in any order; () takes it from the train split's labels."""
+    """All labels, in any order. () takes the labels of the train split."""
     num_classes: int = 0
-    """How many classes there are, for recipes planned without their data; 0 takes what the data has."""
+    """The number of classes, for a recipe planned without its data. 0 counts them in the data."""
     num_train_examples: int = 0
-    """How many train examples there are, for recipes planned without their data; 0 takes what the data has."""
+    """The number of train examples, for a recipe planned without its data. 0 counts them in the data."""
     limits: Limits = Limits()
     """How large a file may be."""
     eval_share: float = 0.2
-    """The share of examples that a hash of their id puts into eval, where neither manifest nor folder names a split."""
+    """The share of examples in eval if neither manifest nor folders name splits. A hash of the id decides."""
 
     def __post_init__(self):
-        if isinstance(self.manifest, str):  # one is the usual case: a plain string will do
+        if isinstance(self.manifest, str):  # one manifest is the usual case, so a string will do
             object.__setattr__(self, 'manifest', (self.manifest,))
 
     def check(self, where: str, modality: str):
-        """Raises ConfigError where a field is wrong for a task of this modality. where: 'Task digits: '."""
+        """Raises ConfigError if a field is wrong for a task of this modality. where: such as 'Task digits: '."""
         check_choices(self, where)
         label_kinds.get_label_kind(self.label_kind, where)
         fitting = MODALITIES_OF.get(self.format, (modality,))
@@ -98,12 +99,12 @@ class Data:
             raise ConfigError(f'{where}format {self.format!r} holds {" or ".join(fitting)}, not {modality}.')
         if self.format and bool(self.manifest) != (self.format in WITH_MANIFEST):
             raise ConfigError(
-                f'{where}format {self.format!r} is read from annotation files; name them in `manifest`, relative to '
-                '`folder`.' if not self.manifest else
+                f'{where}format {self.format!r} reads annotation files; name them in `manifest`, relative to `folder`.'
+                if not self.manifest else
                 f'{where}format {self.format!r} takes no manifest; leave `manifest` out.')
         if self.columns.extra and not self.manifest and self.format not in ('tar', 'imagenet'):
-            raise ConfigError(f'{where}it has no manifest to take the extra columns '
-                              f'{", ".join(self.columns.extra)} from.')
+            raise ConfigError(f'{where}columns.extra is {self.columns.extra}, but no manifest has these columns. '
+                              'Name one in `manifest`, or leave `extra` out.')
         if len(set(self.manifest)) != len(self.manifest):
             raise ConfigError(f'{where}a manifest is named twice in {self.manifest}.')
         if not self.label_separator:
@@ -131,7 +132,7 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One task's data by name: all that a lane depends on. A changed recipe or threshold leaves it as it is."""
+    """One task's name, modality and data: all that its lane depends on. Recipe and thresholds are no part of it."""
     name: str
     """The task's name."""
     modality: str
@@ -144,5 +145,5 @@ class Source:
         self.data.check(f'Task {self.name}: ', self.modality)
 
     def group_ids(self, labels) -> tuple[tuple[int, ...], ...]:
-        """`label_groups.class_ids` of a vocabulary, with the task's name in its errors; () without label groups."""
+        """`label_groups.class_ids` of a vocabulary; () without label groups. Errors name the task."""
         return label_groups.class_ids(f'Task {self.name}: ', self.data.label_groups, labels)

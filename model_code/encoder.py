@@ -1,8 +1,8 @@
 """The transformer encoder: pre-LayerNorm blocks and a final LayerNorm (docs/model.md, "Encoder").
 
-All randomness is stateless: a block draws from `seed` [2] int32, folded by the number of the block and of the draw, so
-that a step is a function of variables, batch and seed alone. LayerNorm and the attention's softmax compute in float32
-also under mixed precision.
+All randomness is stateless: a step is a function of variables, batch and seed alone. A block draws from `seed` [2]
+int32, folded with the number of the block and of the draw. LayerNorm and the softmax of attention compute in float32
+under mixed precision too.
 """
 
 import tensorflow as tf
@@ -30,10 +30,10 @@ _fused_gelu, _fused_normalised = fused(gelu), fused(_normalised)
 
 
 class Dense(tf_keras.layers.Dense):
-    """[batch, tokens, width] -> [batch, tokens, units], through GELU where `gelu`.
+    """[batch, tokens, width] -> [batch, tokens, units]. With `gelu`, GELU follows.
 
-    Product, bias and GELU follow each other, so that TensorFlow makes one kernel of them; tf_keras's own layer has a
-    reshape between them.
+    Nothing stands between product, bias and GELU, so TensorFlow makes one kernel of them. The layer of tf_keras
+    reshapes in between.
     """
 
     def __init__(self, units: int, name: str, bias_stddev: float = 0.0, gelu: bool = False, **kwargs):
@@ -50,7 +50,7 @@ class Dense(tf_keras.layers.Dense):
 
 
 class LayerNorm(tf_keras.layers.Layer):
-    """Over the last axis, in float32 also under mixed precision; the output has the input's type."""
+    """Normalises over the last axis, in float32 under mixed precision too. The output has the dtype of the input."""
 
     def __init__(self, name: str, **kwargs):
         super().__init__(name=name, dtype=tf.float32, autocast=False, **kwargs)
@@ -91,20 +91,19 @@ class SelfAttention(tf_keras.layers.Layer):
 
 
 def _kept(shape, rate: float, seed: tf.Tensor, draw: int) -> tf.Tensor:
-    """Booleans of `shape`, each False with probability `rate`; the same for the same seed and number of the draw."""
+    """Booleans of `shape`, each False with probability `rate`; a function of `seed` [2] and the number of the draw."""
     return tf.random.stateless_uniform(shape, tf.random.experimental.stateless_fold_in(seed, draw)) >= rate
 
 
 def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor, draw: int) -> tf.Tensor:
-    """Each number is 0 with probability `rate`, else divided by 1 - rate."""
+    """Sets each number to 0 with probability `rate`, and divides the others by 1 - rate."""
     if not rate:
         return x
     return tf.where(_kept(tf.shape(x), rate, seed, draw), x / (1.0 - rate), tf.zeros([], x.dtype))
 
 
 class Block(tf_keras.layers.Layer):
-    """x + attention(norm(x)), then x + mlp(norm(x)): [batch, tokens, width] -> the same shape. GELU by its tanh
-    approximation."""
+    """x + attention(norm(x)), then x + mlp(norm(x)): [batch, tokens, width] -> the same shape."""
 
     def __init__(self, config: ModelConfig, **kwargs):
         super().__init__(**kwargs)
@@ -115,10 +114,9 @@ class Block(tf_keras.layers.Layer):
         self.mlp_out = Dense(config.width, 'mlp_out', bias_stddev=1e-6)
 
     def call(self, inputs, dropout_rate=0.0, drop_rate=0.0, seed=None, training=False):
-        """drop_rate: the probability that a sample passes by the whole block. Both rates are Python numbers; one that
-        is not 0 needs `seed`. What stays is not divided by 1 - drop_rate, as in the paper's code: the network that is
-        served is the one without dropped blocks. (That code draws for a block's two branches apart; here a block is
-        dropped whole.)"""
+        """drop_rate: the probability that an example skips the whole block. Both rates are Python numbers; if one is
+        not 0, `seed` [2] int32 is needed. A block that is kept is not divided by 1 - drop_rate (docs/model.md,
+        "Stochastic depth")."""
         x = inputs + dropout(self.attention(self.norm_attention(inputs, training)), dropout_rate, seed, 0)
         y = self.mlp_in(self.norm_mlp(x, training), training)
         y = self.mlp_out(dropout(y, dropout_rate, seed, 1))
@@ -129,11 +127,11 @@ class Block(tf_keras.layers.Layer):
 class Encoder(tf_keras.layers.Layer):
     """[batch, tokens, width] -> the same shape.
 
-    The first config.modality_layers blocks (the paper's L_adapt) are each modality's own, the rest are shared.
+    Each modality has its own first config.modality_layers blocks (the paper's L_adapt). All share the others.
 
     Args:
       config: the sizes.
-      modalities: the names of those in use.
+      modalities: the names of the modalities in use.
     """
 
     def __init__(self, config: ModelConfig, modalities: tuple[str, ...], **kwargs):
@@ -145,11 +143,11 @@ class Encoder(tf_keras.layers.Layer):
         self.norm = LayerNorm('norm')
 
     def path(self, modality: str) -> list[Block]:
-        """The blocks that a modality's tokens go through, in order."""
+        """The blocks that tokens of a modality pass, in order."""
         return [*self.modality_blocks[modality], *self.blocks]
 
     def call(self, tokens, modality, training=False, stochastic_depth=0.0, seed=None):
-        """In training a sample passes by block i of L with probability i / (L - 1) * stochastic_depth."""
+        """In training an example skips block i of L with probability i / (L - 1) * stochastic_depth."""
         last = max(1, self.config.layers - 1)
         for i, block in enumerate(self.path(modality)):
             rates = (self.config.dropout, i / last * stochastic_depth) if training else (0.0, 0.0)
@@ -158,5 +156,5 @@ class Encoder(tf_keras.layers.Layer):
         return self.norm(tokens, training)
 
     def path_variables(self, modality: str) -> list[tf.Variable]:
-        """The variables that a modality's tokens meet."""
+        """The variables of the blocks that tokens of a modality pass, and of the final norm."""
         return [v for layer in (*self.path(modality), self.norm) for v in layer.trainable_variables]

@@ -1,11 +1,11 @@
-"""The exceptions that carry a sentence for the person who runs the pipeline.
+"""Exceptions with a message for the person who runs the pipeline.
 
-Each message says what was wrong, where, and what would be right; the command line prints it without a traceback.
+Each message says what was wrong, where, and what would be right. The command line prints it without a traceback.
 """
 
 
 class ConfigError(ValueError):
-    """The arguments, a config or its data are wrong; nothing was started. Exit code 2."""
+    """The arguments, a config or its data are wrong. Nothing was started. Exit code 2."""
 
 
 class PipelineStop(RuntimeError):
@@ -13,9 +13,9 @@ class PipelineStop(RuntimeError):
 
 
 def unknown(kind: str, name: str, known, where: str = '') -> ConfigError:
-    """The error for a name that is not in a table: lists the valid names, the closest first.
+    """The error for a name that is not in a table. It lists the valid names, the closest first.
 
-    where: what the message begins with, such as 'Task digits: '.
+    where: the beginning of the message, such as 'Task digits: '.
     """
     import difflib
     known = sorted(name for name in known if name)  # '' stands for a default

@@ -1,6 +1,6 @@
-"""How well a model does while it is trained: a few batches of each task's eval split, for TensorBoard.
+"""Evaluation during training, on a few batches of each task's eval split, for TensorBoard.
 
-The gate's own evaluation is TFMA's, of all examples, after training.
+The gate does not use it: TFMA evaluates all examples after training.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,9 @@ BATCHES = 8  # of each task
 
 def make_evaluate(model: PolyViT, config: ModelConfig, classes: dict[str, int], files: dict[str, list[str]],
                   batch_size: int, batches: int = BATCHES) -> Callable[[], dict[str, float]]:
-    """A function of nothing -> {'eval/<task>/<metric>': value}; a task without eval files is left out.
+    """Returns a function () -> {'eval/<task>/<metric>': value}. Tasks without eval files are left out.
 
-    batches: of each task, -1 for all of them.
+    batches: how many of each task; -1 takes all.
     """
     def make_outputs(task: Task):
         label = input_pipeline.feature_spec(task, classes[task.name])['label']

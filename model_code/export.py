@@ -1,7 +1,7 @@
 """The SavedModel that is served: signatures, model card and warm-up requests.
 
-docs/serving.md lists the signatures with their inputs and outputs. They consist of core TensorFlow ops alone, so that a
-stock server loads the model.
+docs/serving.md lists the signatures with their inputs and outputs. They use core TensorFlow ops only, so that a stock
+server can load the model.
 """
 
 import dataclasses
@@ -22,8 +22,9 @@ DEFAULT_SIGNATURE = 'serving_default'
 class ServedModel(tf.Module):
     """The model with its vocabularies and statistics, and the functions behind the signatures.
 
-    vocabularies: task -> labels, in id order. statistics: task -> the train split's, in the order of
-    its modality's row; a task whose modality has none may be missing.
+    vocabularies: task -> labels, in id order.
+    statistics: task -> the statistics of its train split, in the order of Modality.statistics. A task whose modality
+    has none may be missing.
     """
 
     def __init__(self, model: PolyViT, mixture: Mixture, vocabularies: dict[str, list[str]],
@@ -36,7 +37,7 @@ class ServedModel(tf.Module):
         self.label_ids = {name: _label_table(labels) for name, labels in vocabularies.items()}
 
     def signatures(self, card: str) -> dict:
-        """Name -> concrete function of every signature; card: the model card's JSON."""
+        """Name -> concrete function, for every signature. card: the model card as JSON."""
         result = {}
         for name, task in self.mixture_tasks.items():
             row = modalities.get_modality(task.modality)
@@ -80,7 +81,7 @@ class ServedModel(tf.Module):
         return {'label': functions.eval_label(label, self.model.groups[task.name])}
 
     def _embedding(self, modality: str, media: tf.Tensor) -> dict:
-        # Sounds are normalised by the statistics of the modality's first task: the representation has no task.
+        # An embedding belongs to no task. Statistics (for sounds) are those of the modality's first task.
         task = next(t for t in self.mixture_tasks.values() if t.modality == modality)
         return {'embedding': self.model.embed(modality, self._inputs(task, media))}
 
@@ -96,13 +97,13 @@ def _media_spec(row: modalities.Modality) -> tf.TensorSpec:
 
 
 def _named(argument: str, spec: tf.TensorSpec, function):
-    """The function with one input called `argument`, traced."""
+    """The concrete function of a Python function, whose one input is called `argument`."""
     traced = tf.function(lambda **inputs: function(inputs[argument]), autograph=False)
     return traced.get_concrete_function(**{argument: spec})
 
 
 def _parse_media(examples: tf.Tensor, row: modalities.Modality) -> tf.Tensor:
-    """Serialized tf.Examples [N] -> encoded media as the signatures take it."""
+    """Serialized tf.Examples [N] -> encoded media in the form that the signatures take."""
     if row.repeated:
         return tf.io.parse_example(examples, {row.feature: tf.io.RaggedFeature(tf.string)})[row.feature].to_tensor()
     return tf.io.parse_example(examples, {row.feature: tf.io.FixedLenFeature([], tf.string)})[row.feature]
@@ -111,10 +112,11 @@ def _parse_media(examples: tf.Tensor, row: modalities.Modality) -> tf.Tensor:
 def save(served: ServedModel, directory: str, card: dict, samples: dict[str, list[bytes]]):
     """Writes the SavedModel with its extra assets.
 
-    card: goes to the model card, with the tasks, inputs and parameter count added.
-    samples: task -> encoded media of one example (a list of one, or of a clip's frames): the warm-up requests.
+    card: the entries of the model card besides `model_card_entries`.
+    samples: task -> the encoded media of one example, for the warm-up requests: a list with one item, or with the
+    frames of a clip.
     """
-    card = card | model_facts(served)
+    card = card | model_card_entries(served)
     tf.saved_model.save(served, directory, signatures=served.signatures(json.dumps(card, indent=1, sort_keys=True)))
     model_directory.write_card(directory, card)
     with tf.io.TFRecordWriter(model_directory.warmup_path(directory)) as writer:
@@ -124,8 +126,8 @@ def save(served: ServedModel, directory: str, card: dict, samples: dict[str, lis
             writer.write(log.SerializeToString())
 
 
-def model_facts(served: ServedModel) -> dict:
-    """What the card says of the model itself: tasks with their classes, inputs, parameters."""
+def model_card_entries(served: ServedModel) -> dict:
+    """What the card says about the model itself: tasks with their classes, inputs, numbers of parameters."""
     model = served.model
 
     def count(variables) -> int:
@@ -137,7 +139,7 @@ def model_facts(served: ServedModel) -> dict:
              for t in served.mixture_tasks.values()]
     return {
         'tasks': tasks,
-        'inputs': {name: _settings(model.config.input(name)) for name in model.tokenizers},
+        'inputs': {name: _input_fields(model.config.input(name)) for name in model.tokenizers},
         'parameters': {
             'total': count(model.trainable_variables),
             'encoder': count(model.encoder.trainable_variables),
@@ -147,14 +149,14 @@ def model_facts(served: ServedModel) -> dict:
     }
 
 
-def _settings(spec: modalities.Input) -> dict:
-    settings = dataclasses.asdict(spec)
-    del settings['modality']
-    return settings
+def _input_fields(spec: modalities.Input) -> dict:
+    fields = dataclasses.asdict(spec)
+    del fields['modality']
+    return fields
 
 
 def warmup_requests(served: ServedModel, samples: dict[str, list[bytes]]):
-    """A PredictRequest for every signature, from one real example a task."""
+    """Yields a PredictRequest for every signature, made of one real example per task. samples: as for `save`."""
     def request(signature: str, name: str, value: tf.Tensor):
         message = predict_pb2.PredictRequest()
         message.model_spec.signature_name = signature

@@ -1,8 +1,9 @@
-"""Small files, on this machine or behind a URL (gs://, s3://, hdfs://: TensorFlow's file systems, imported only then).
+"""Small files, on this machine or behind a URL (gs://, s3://, hdfs://).
 
-A file that is written here appears whole or not at all: under a temporary name in the same folder first, then renamed.
-Temporary names start with TEMPORARY, so that a process that was killed leaves nothing that anyone would take for a
-result. No TensorFlow for local paths.
+A file appears whole or not at all: it is written to a temporary file in the same folder, then renamed. Names of
+temporary files start with TEMPORARY, so nothing that a killed process leaves behind can be mistaken for a result.
+
+URLs need TensorFlow's file systems. TensorFlow is not imported for local paths.
 """
 
 import contextlib
@@ -22,9 +23,9 @@ def exists(path: str) -> bool:
 
 
 def list_folder(path: str) -> list[str]:
-    """The names in a folder, sorted; [] where there is no folder."""
+    """The names in a folder, sorted; [] if there is no such folder."""
     if is_url(path):
-        # Object stores list folders with a slash at the end.
+        # Object stores list folders with a trailing slash.
         return sorted(name.rstrip('/') for name in _gfile().listdir(path)) if exists(path) else []
     try:
         return sorted(os.listdir(path))
@@ -33,37 +34,38 @@ def list_folder(path: str) -> list[str]:
 
 
 def read_bytes(path: str) -> bytes:
-    """The file's content. Where it cannot be read: OSError for a local file, TensorFlow's OpError behind a URL."""
+    """The content of a file. Raises OSError for a local file, TensorFlow's OpError for a URL, if it cannot be read."""
     with _open(path, 'rb') as file:
         return file.read()
 
 
 def read_text(path: str) -> str:
-    """The same as text. Raises UnicodeDecodeError, a ValueError, where it is not UTF-8."""
+    """The content of a text file. Raises UnicodeDecodeError, a ValueError, if it is not UTF-8."""
     return read_bytes(path).decode()
 
 
 def read_json(path: str):
-    """The value of a JSON file, None where there is no file. Raises ValueError where it is not JSON."""
+    """The value of a JSON file; None if there is no file. Raises ValueError if the content is not JSON."""
     return json.loads(read_text(path)) if exists(path) else None
 
 
 def write(path: str, content: str | bytes):
-    """Writes a file whole; text as UTF-8. Makes its folder where there is none; replaces a file of the same name."""
+    """Writes a file, whole or not at all. Text is UTF-8. Makes the folder if needed; replaces an existing file."""
     with replacing(path) as temporary, _open(temporary, 'wb') as file:
         file.write(content.encode() if isinstance(content, str) else content)
         if not is_url(path):
-            # The disk must have the content before the name: a power cut could leave an empty file else.
+            # The content must be on the disk before the file is renamed, or a power cut could leave an empty file.
             file.flush()
             os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
 def replacing(path: str, temporary_folder: str = '') -> typing.Iterator[str]:
-    """A context for whoever writes a file by other means: gives a temporary path with the same ending to write to.
+    """A context for writing `path` by other means. It gives a temporary path with the same ending.
 
-    At the end of the block that file is renamed to `path`; where the block raises, it is removed. temporary_folder: on
-    the same file system, where readers take every file in the folder of `path` for theirs.
+    At the end of the block the temporary file is renamed to `path`. If the block raises, it is removed.
+    temporary_folder: for the temporary file, if readers would pick it up in the folder of `path`. It must be on the
+    same file system.
     """
     folder, name = os.path.split(path)
     _make_folder(folder)
@@ -80,7 +82,7 @@ def replacing(path: str, temporary_folder: str = '') -> typing.Iterator[str]:
 
 
 def remove_leftovers(folder: str):
-    """Removes the temporary files of processes that were killed. Nobody else may be writing in the folder."""
+    """Removes temporary files that killed processes left behind. Nobody else may be writing to the folder."""
     for name in list_folder(folder):
         if name.startswith(TEMPORARY):
             _remove(os.path.join(folder, name))
@@ -88,9 +90,9 @@ def remove_leftovers(folder: str):
 
 @contextlib.contextmanager
 def temporary_folder(parent: str) -> typing.Iterator[str]:
-    """A context that gives a new local folder in `parent`, for its user to fill and then rename.
+    """A context that gives a new local folder in `parent`, to be filled and then renamed by the caller.
 
-    One that still has its temporary name at the end of the block is removed.
+    If it was not renamed by the end of the block, it is removed.
     """
     path = _temporary_name(parent)
     os.mkdir(path)

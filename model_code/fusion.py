@@ -1,8 +1,9 @@
-"""Functions of many small operations that become one kernel.
+"""Makes one kernel of a function of many small operations.
 
-On CPUs a training step is bound by its matrix products, which TensorFlow computes best, and by the memory that what
-lies between them reads and writes over and over: GELU's gradient alone is a dozen passes over its input. XLA makes one
-pass of them. XLA for the whole step is slower here, and takes much longer to compile (benchmarks/step.py --jit).
+Two things take the time of a training step on CPUs. One is matrix products, which TensorFlow does best by itself. The
+other is memory traffic of the small operations in between: the gradient of GELU alone passes over its input a dozen
+times. XLA makes that one pass. XLA for the whole step is slower, and takes much longer to compile
+(benchmarks/step.py --jit).
 """
 
 from collections.abc import Callable
@@ -11,10 +12,10 @@ import tensorflow as tf
 
 
 def fused(function: Callable) -> Callable:
-    """`function`, of tensors to one tensor, compiled by XLA, and its gradient too, which computes `function` anew
-    rather than to keep what it needs in memory.
+    """Compiles `function` (tensors -> one tensor) and its gradient with XLA.
 
-    Only for training: a server of exported models may have no XLA.
+    The gradient computes `function` a second time instead of keeping intermediate values in memory.
+    Only for training: a server of exported models may lack XLA.
     """
     forward = tf.function(function, autograph=False, jit_compile=True)
 

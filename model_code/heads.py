@@ -1,4 +1,4 @@
-"""Heads: the encoder's tokens -> a representation -> a task's logits, float32 also under mixed precision."""
+"""Heads: the encoder's tokens -> a representation -> a task's logits. float32 under mixed precision too."""
 
 import tensorflow as tf
 import tf_keras
@@ -7,15 +7,15 @@ from model_code.tasks import Task
 
 
 def pool(tokens: tf.Tensor, pooling: str) -> tf.Tensor:
-    """[batch, tokens, width] -> [batch, width] float32: the class token ('token') or the mean of all ('gap')."""
+    """[batch, tokens, width] -> [batch, width] float32: the class token ('token') or the mean of all tokens ('gap')."""
     tokens = tf.cast(tokens, tf.float32)
     return tokens[:, 0] if pooling == 'token' else tf.reduce_mean(tokens, axis=1)
 
 
 class Head(tf_keras.layers.Layer):
-    """[batch, tokens, width] -> [batch, classes] float32: pooled, hidden layers with ReLU, one dense output.
+    """[batch, tokens, width] -> [batch, classes] float32: pooling, hidden layers with ReLU, one dense output.
 
-    The output's kernel starts at zero where task.recipe.zero_init_head.
+    With task.recipe.zero_init_head the kernel of the output starts at zero.
     """
 
     def __init__(self, task: Task, classes: int, **kwargs):

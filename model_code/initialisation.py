@@ -1,7 +1,8 @@
-"""Starting weights: from a public ViT's .npz file, or from a model of our own. docs/model.md, "Starting from a ViT".
+"""Starting weights, from a public ViT's .npz file or from a model of this project.
 
-From a ViT: everything but the heads, which start fresh. From our own: what the two models have in common, so that a
-trained model can be taught new tasks. Nothing is unpickled, and no array is read before its shape is known to be right.
+A ViT gives everything but the heads (docs/model.md, "Starting from a ViT"). A model of this project gives all that the
+two models have in common, so that a trained model can learn new tasks. Nothing is unpickled, and no array is read
+before its shape has been checked.
 """
 
 import math
@@ -17,45 +18,45 @@ from model_code.logger import logger
 from model_code.polyvit import PolyViT
 from model_code.serialization import from_dict
 
-MAX_POSITIONS = 16_384  # of a ViT's position embedding: the one array whose size the model does not give
+MAX_POSITIONS = 16_384  # in a ViT's position embedding, the only array whose size does not follow from the model
 
 
 def initialise(model: PolyViT, path: str, inflation: str = 'central_frame',
                vocabularies: dict[str, list[str]] | None = None) -> dict[str, list[str]]:
-    """Sets the model's variables in place; returns and logs their names under 'taken', 'resized' and 'fresh'.
+    """Sets the model's variables in place. Returns and logs their names under 'taken', 'resized' and 'fresh'.
 
-    path: a ViT's .npz; or of our own: a checkpoint directory (a model_run artifact, or its `checkpoints`) or a
-      SavedModel (a pushed version). Any path that TensorFlow opens.
-    inflation: of a ViT's kernel for video, a value of TrainingConfig.inflation.
-    vocabularies: task -> labels in id order. A head of our own is then taken class by class, by its label.
+    path: the .npz file of a ViT, or a model of this project: a checkpoint directory (a model_run artifact or its
+      `checkpoints`) or a SavedModel (a pushed version). Any path that TensorFlow opens.
+    inflation: how a ViT's kernel becomes one for video; a value of TrainingConfig.inflation.
+    vocabularies: task -> labels in id order. With it, the classes of a head are matched by their labels.
 
-    Raises PipelineStop, which names every array that is missing or of another shape.
+    Raises PipelineStop, which names every array that is missing or has the wrong shape.
     """
     if not tf.io.gfile.exists(path):
-        raise PipelineStop(f'initial_checkpoint is {path}, which does not exist. Give a .npz file, a SavedModel or a '
+        raise PipelineStop(f'initial_checkpoint is {path}, which does not exist. Give an .npz file, a SavedModel or a '
                            'checkpoint directory.')
     if path.endswith('.npz'):
-        found = _from_vit(model, path, inflation)
+        names = _from_vit(model, path, inflation)
     else:
-        found = _from_own(model, path, vocabularies or {})
-    logger.info('initialisation from %s: %d arrays taken; resized: %s; fresh: %s', path, len(found['taken']),
-                ', '.join(found['resized']) or 'none', ', '.join(found['fresh']) or 'none')
-    return found
+        names = _from_own_model(model, path, vocabularies or {})
+    logger.info('initialisation from %s: %d arrays taken; resized: %s; fresh: %s', path, len(names['taken']),
+                ', '.join(names['resized']) or 'none', ', '.join(names['fresh']) or 'none')
+    return names
 
 
-# What a ViT's arrays become.
+# Position embeddings for other sizes.
 
 def resize_grid(grid: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """[rows, columns, width] -> [*size, width], bilinear, corner on corner (as the reference's scipy.ndimage.zoom).
+    """[rows, columns, width] -> [*size, width], bilinear, corner on corner like scipy.ndimage.zoom in the paper's code.
 
-    A grid along one axis, [places, width], is resized along that.
+    A grid with one axis, [places, width], is resized along it.
     """
     for axis, new in enumerate(size):
         old = grid.shape[axis]
-        place = np.linspace(0, old - 1, new) if new > 1 else np.array([(old - 1) / 2])
-        low = np.minimum(place.astype(int), max(0, old - 2))
+        places = np.linspace(0, old - 1, new) if new > 1 else np.array([(old - 1) / 2])
+        low = np.minimum(places.astype(int), max(0, old - 2))
         high = np.minimum(low + 1, old - 1)
-        share = (place - low).reshape([-1 if a == axis else 1 for a in range(grid.ndim)])
+        share = (places - low).reshape([-1 if a == axis else 1 for a in range(grid.ndim)])
         grid = np.take(grid, low, axis) * (1 - share) + np.take(grid, high, axis) * share
     return grid
 
@@ -63,8 +64,8 @@ def resize_grid(grid: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 def resize_positions(embedding: np.ndarray, old: tuple[int, ...], new: tuple[int, ...]) -> np.ndarray:
     """A position embedding [1, 1 + positions, width], class token first, from the grid `old` to the grid `new`.
 
-    Grids are (rows, columns) or (times, rows, columns). Without a time in `old`, the resized grid is tiled in time;
-    with another number of times, these are interpolated too. Or both grids are (places,).
+    Grids are (rows, columns) or (times, rows, columns). If only `new` has times, the resized grid is repeated for each.
+    If the numbers of times differ, times are interpolated too. Both grids may also have one axis, (places,).
     """
     class_token, rest = embedding[:, :1], embedding[0, 1:]
     width = rest.shape[-1]
@@ -76,7 +77,7 @@ def resize_positions(embedding: np.ndarray, old: tuple[int, ...], new: tuple[int
     return np.concatenate([class_token, space.reshape(1, -1, width)], axis=1).astype(np.float32)
 
 
-# A ViT's file. Names: vision_transformer's, and big_vision's where they differ.
+# A ViT's file, with the names of arrays in vision_transformer, and in big_vision where those differ.
 
 PREFIXES = ('', 'params/', 'opt/target/')
 _POSITIONS = ('Transformer/posembed_input/pos_embedding',)
@@ -86,7 +87,7 @@ _SECOND_NORM = ('LayerNorm_2', 'LayerNorm_1')
 
 
 def _block_arrays(config) -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
-    """(variable of a Block, its names in a ViT's block, its shape there), for all variables of a block."""
+    """(variable, its possible names in a ViT's block, its shape there), for all variables of a Block."""
     width, hidden, heads = config.width, config.mlp_width, config.heads
     result = []
     for ours, theirs in (('norm_attention', ('LayerNorm_0',)), ('norm_mlp', _SECOND_NORM)):
@@ -104,139 +105,157 @@ def _block_arrays(config) -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
 
 
 class _VitFile:
-    """Reads arrays of a .npz by name, each only after its header; collects what is wrong instead of raising."""
+    """Reads arrays of an .npz file by name, after a check of the header. Collects problems instead of raising."""
 
     def __init__(self, file, path: str):
         try:
             self._arrays = np.load(file, allow_pickle=False)
-        except Exception as error:  # what a damaged archive raises is no closed list
+        except Exception as error:  # a damaged archive may raise anything
             raise PipelineStop(f'{path} is not a NumPy .npz file ({error}).') from error
         if not hasattr(self._arrays, 'files'):
-            raise PipelineStop(f'{path} is one NumPy array; a ViT is a .npz file of many.')
+            raise PipelineStop(f'{path} is a single NumPy array; a ViT is an .npz file with many.')
         self.names = set(self._arrays.files)
         self.prefix = next((p for p in PREFIXES if f'{p}cls' in self.names or f'{p}embedding/kernel' in self.names), '')
-        self.used, self.wrong = set(), []
+        self.used, self.problems = set(), []
 
     def read(self, names: tuple[str, ...], shape: tuple[int | None, ...]) -> np.ndarray | None:
-        """The array under the first of `names` that is there, float32; None, and a line in `wrong`, if it is not as
-        `shape` says. None in `shape` is any size up to MAX_POSITIONS."""
+        """The array under the first of `names` that exists, float32. If it does not have this shape: None, and a line
+        in `problems`. None in `shape` stands for any size up to MAX_POSITIONS."""
         full = next((self.prefix + n for n in names if self.prefix + n in self.names), None)
         expected = '[' + ', '.join('any' if s is None else str(s) for s in shape) + ']'
         if full is None:
-            self.wrong.append(f'{self.prefix}{names[0]} is missing (expected {expected})')
+            self.problems.append(f'{self.prefix}{names[0]} is missing (expected {expected})')
             return None
         self.used.add(full)
         try:
-            found, kind = self._header(full)
-            if kind.hasobject or kind.kind != 'f':
-                self.wrong.append(f'{full} is of type {kind}, not floating-point numbers')
-            elif len(found) != len(shape) or any(
-                    not (f == s if s is not None else 0 < f <= MAX_POSITIONS)
-                    for f, s in zip(found, shape, strict=True)):
-                self.wrong.append(f'{full} has shape {list(found)} (expected {expected})')
+            actual, dtype = self._header(full)
+            if dtype.hasobject or dtype.kind != 'f':
+                self.problems.append(f'{full} has the type {dtype}, not floating-point numbers')
+            elif len(actual) != len(shape) or any(
+                    not (a == s if s is not None else 0 < a <= MAX_POSITIONS)
+                    for a, s in zip(actual, shape, strict=True)):
+                self.problems.append(f'{full} has shape {list(actual)} (expected {expected})')
             else:
                 array = self._arrays[full].astype(np.float32)
                 if np.isfinite(array).all():
                     return array
-                self.wrong.append(f'{full} has numbers that are not finite')
-        except Exception as error:  # nor is what a damaged array raises
-            self.wrong.append(f'{full} cannot be read ({error})')
+                self.problems.append(f'{full} has numbers that are not finite')
+        except Exception as error:  # so may a damaged array
+            self.problems.append(f'{full} cannot be read ({error})')
         return None
 
     def _header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
         with self._arrays.zip.open(f'{name}.npy') as file:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, kind = read(file)
-        return shape, kind
+            shape, _, dtype = read(file)
+        return shape, dtype
 
 
 def _from_vit(model: PolyViT, path: str, inflation: str) -> dict[str, list[str]]:
-    config, values, resized = model.config, {}, []
     with tf.io.gfile.GFile(path, 'rb') as opened:
         file = _VitFile(opened, path)
-        class_token = file.read(('cls',), (1, 1, config.width))
-        positions = file.read(_POSITIONS, (1, None, config.width))
-        bias = file.read(('embedding/bias',), (config.width,))
-        for name, tokenizer in model.tokenizers.items():
-            if not hasattr(tokenizer, 'kernel_from_vit'):
-                continue
-            spec = config.input(name)
-            kernel = file.read(('embedding/kernel',), (*spec.patch[-2:], 3, config.width))
-            if spec.shape[-1] not in (1, 3):
-                file.wrong.append(f'{name} has {spec.shape[-1]} channels, and a ViT 3: give it 3, or 1')
-            values[f'tokenizers/{name}/class_token'] = class_token
-            values[f'tokenizers/{name}/embedding/bias'] = bias
-            if kernel is not None:
-                values[f'tokenizers/{name}/embedding/kernel'] = tokenizer.kernel_from_vit(kernel, inflation)
-            if positions is not None:
-                side = math.isqrt(positions.shape[1] - 1)
-                if side * side != positions.shape[1] - 1 or not side:
-                    file.wrong.append(f'{file.prefix}{_POSITIONS[0]} has shape {list(positions.shape)}, which is not a '
-                                      'class token and a square grid')
-                    break
-                key = f'tokenizers/{name}/position_embedding'
-                values[key] = resize_positions(positions, (side, side), spec.grid)
-                if (side, side) != spec.grid:
-                    resized.append(key)
-        arrays = _block_arrays(config)
-        for number in range(config.layers):
-            for variable, names, shape in arrays:
-                theirs = tuple(f'Transformer/encoderblock_{number}/{n}' for n in names)
-                value = file.read(theirs, shape)
-                for key in _block_keys(model, number):
-                    values[f'{key}/{variable}'] = value
-        beyond = f'{file.prefix}Transformer/encoderblock_{config.layers}/'
-        if any(name.startswith(beyond) for name in file.names):
-            file.wrong.append(f'{beyond[:-1]} is there, but the model has {config.layers} layers')
-        for variable, array in (('gamma', 'scale'), ('beta', 'bias')):
-            values[f'encoder/norm/{variable}'] = file.read((f'Transformer/encoder_norm/{array}',), (config.width,))
-    if file.wrong:
-        raise PipelineStop(f'{path} does not fit the model: ' + '; '.join(dict.fromkeys(file.wrong)) + '.')
+        values, resized = _tokenizer_values(model, file, inflation)
+        values |= _encoder_values(model, file)
+    if file.problems:
+        raise PipelineStop(f'{path} does not fit the model: ' + '; '.join(dict.fromkeys(file.problems)) + '.')
     unused = sorted(file.names - file.used)
     if unused:
         more = f' and {len(unused) - 20} more' if len(unused) > 20 else ''
-        logger.info('initialisation: %s also holds, unused: %s%s', path, ', '.join(unused[:20]), more)
+        logger.info('initialisation: not used from %s: %s%s', path, ', '.join(unused[:20]), more)
     variables = named_variables(model)
     for key, value in values.items():
         variables[key].assign(value.reshape(variables[key].shape))
-    return _sorted_out(variables, values, resized)
+    return _summary(variables, values, resized)
+
+
+def _tokenizer_values(model: PolyViT, file: _VitFile, inflation: str) -> tuple[dict[str, np.ndarray | None], list[str]]:
+    """({variable: value}, the variables that were resized) of all tokenizers that can start from a ViT.
+
+    Values are None where the file has a problem.
+    """
+    config, values, resized = model.config, {}, []
+    class_token = file.read(('cls',), (1, 1, config.width))
+    positions = file.read(_POSITIONS, (1, None, config.width))
+    bias = file.read(('embedding/bias',), (config.width,))
+    for name, tokenizer in model.tokenizers.items():
+        if not hasattr(tokenizer, 'kernel_from_vit'):
+            continue
+        spec = config.input(name)
+        kernel = file.read(('embedding/kernel',), (*spec.patch[-2:], 3, config.width))
+        if spec.shape[-1] not in (1, 3):
+            file.problems.append(f'{name} has {spec.shape[-1]} channels, but a ViT takes 3: give it 3, or 1')
+        values[f'tokenizers/{name}/class_token'] = class_token
+        values[f'tokenizers/{name}/embedding/bias'] = bias
+        if kernel is not None:
+            values[f'tokenizers/{name}/embedding/kernel'] = tokenizer.kernel_from_vit(kernel, inflation)
+        if positions is not None:
+            side = math.isqrt(positions.shape[1] - 1)
+            if side * side != positions.shape[1] - 1 or not side:
+                file.problems.append(f'{file.prefix}{_POSITIONS[0]} has shape {list(positions.shape)}, which is not a '
+                                     'class token and a square grid')
+                break
+            key = f'tokenizers/{name}/position_embedding'
+            values[key] = resize_positions(positions, (side, side), spec.grid)
+            if (side, side) != spec.grid:
+                resized.append(key)
+    return values, resized
+
+
+def _encoder_values(model: PolyViT, file: _VitFile) -> dict[str, np.ndarray | None]:
+    """{variable: value} of the encoder. Values are None where the file has a problem."""
+    config, values = model.config, {}
+    arrays = _block_arrays(config)
+    for number in range(config.layers):
+        for variable, names, shape in arrays:
+            value = file.read(tuple(f'Transformer/encoderblock_{number}/{name}' for name in names), shape)
+            for key in _block_keys(model, number):
+                values[f'{key}/{variable}'] = value
+    next_block = f'{file.prefix}Transformer/encoderblock_{config.layers}/'
+    if any(name.startswith(next_block) for name in file.names):
+        file.problems.append(f'{next_block[:-1]} is there, but the model has {config.layers} layers')
+    for variable, array in (('gamma', 'scale'), ('beta', 'bias')):
+        values[f'encoder/norm/{variable}'] = file.read((f'Transformer/encoder_norm/{array}',), (config.width,))
+    return values
 
 
 def _block_keys(model: PolyViT, number: int) -> list[str]:
-    """Where block `number` of all layers is in the model: once, or once a modality."""
+    """The paths of block `number` of all layers in the model: one, or one per modality."""
     if number < model.config.modality_layers:
         return [f'encoder/modality_blocks/{name}/{number}' for name in model.tokenizers]
     return [f'encoder/blocks/{number}']
 
 
 def named_variables(model: PolyViT) -> dict[str, tf.Variable]:
-    """Every variable by its path in the model, as checkpoints have it, but shared blocks by their place among all."""
-    view, found, seen, waiting = tf.train.TrackableView(model), {}, set(), [('', model)]
+    """Every variable by its path in the model.
+
+    Paths are those in checkpoints, except that shared blocks are numbered from 0 over all layers.
+    """
+    view, variables, seen, waiting = tf.train.TrackableView(model), {}, set(), [('', model)]
     while waiting:
         path, node = waiting.pop(0)
         if hasattr(node, 'assign'):  # a tf.Variable, or one spread over replicas
             names = path[1:].split('/')
             if names[:2] == ['encoder', 'blocks']:
                 names[2] = str(int(names[2]) + model.config.modality_layers)
-            found['/'.join(names)] = node
+            variables['/'.join(names)] = node
             continue
         for name, child in view.children(node).items():
             if id(child) not in seen:
                 seen.add(id(child))
                 waiting.append((f'{path}/{name}', child))
-    return found
+    return variables
 
 
-def _sorted_out(variables, values, resized) -> dict[str, list[str]]:
+def _summary(variables, values, resized) -> dict[str, list[str]]:
     return {'taken': sorted(k for k in values if k not in resized), 'resized': sorted(resized),
             'fresh': sorted(k for k in variables if k not in values)}
 
 
-# A model of our own.
+# A model of this project.
 
-class _Own:
-    """The arrays of a checkpoint or SavedModel of ours by their path in the model, and its card's facts if any."""
+class _OwnModel:
+    """The arrays of a checkpoint or SavedModel, by their path in the model, and what its card says, if it has one."""
 
     def __init__(self, path: str):
         self.path = path
@@ -249,9 +268,9 @@ class _Own:
             raise PipelineStop(f'{path} cannot be read as a checkpoint: {error}.') from error
         self._shapes, self._nodes = self._reader.get_variable_to_shape_map(), graph.nodes
         if self._node(['encoder', 'norm']) is None:
-            raise PipelineStop(f'{path} is no checkpoint of a PolyViT: it has no encoder.')
-        own = self._node(['encoder', 'modality_blocks'])
-        lists = graph.nodes[own].children if own is not None else ()
+            raise PipelineStop(f'{path} is not a checkpoint of a PolyViT: it has no encoder.')
+        modality_blocks = self._node(['encoder', 'modality_blocks'])
+        lists = graph.nodes[modality_blocks].children if modality_blocks is not None else ()
         self._modality_layers = max(
             (sum(c.local_name.isdigit() for c in graph.nodes[blocks.node_id].children) for blocks in lists), default=0)
         card = self._card()
@@ -267,10 +286,10 @@ class _Own:
             if latest:
                 return latest
         raise PipelineStop(f'{self.path} holds neither a SavedModel nor a checkpoint. Give a pushed version, a '
-                           'model_run, or a .npz file.')
+                           'model_run, or an .npz file.')
 
     def _node(self, names: list[str]) -> int | None:
-        """The number of the object that is reached from the model by attribute names and list places."""
+        """The number of the object that these attribute names and list places lead to; None if there is none."""
         node = 0
         for name in ['model', *names]:
             node = next((c.node_id for c in self._nodes[node].children if c.local_name == name), None)
@@ -279,7 +298,7 @@ class _Own:
         return node
 
     def _key(self, name: str) -> str | None:
-        """A variable's key in the checkpoint. (Which is one path of several to it, and not always this one.)"""
+        """The key of a variable in the checkpoint: one of the paths to it, but not always this one."""
         names = name.split('/')
         if names[:2] == ['encoder', 'blocks']:
             names[2] = str(int(names[2]) - self._modality_layers)
@@ -288,13 +307,13 @@ class _Own:
         return next((a.checkpoint_key for a in attributes if a.name == 'VARIABLE_VALUE'), None)
 
     def _card(self) -> dict:
-        # In a SavedModel; in a model_run; beside its folder of checkpoints.
+        # The path may be a SavedModel, a model_run, or the folder of checkpoints in a model_run.
         folders = self.path, os.path.dirname(self.path.rstrip('/'))
         cards = (model_directory.card_path(self.path), *(os.path.join(f, model_directory.CARD_FILE) for f in folders))
         return next((card for card in map(file_io.read_json, cards) if card), {})
 
     def shape(self, name: str) -> tuple[int, ...] | None:
-        """None where there is no such variable."""
+        """The shape of a variable; None if there is no such variable."""
         key = self._key(name)
         return tuple(self._shapes[key]) if key else None
 
@@ -302,56 +321,59 @@ class _Own:
         return self._reader.get_tensor(self._key(name))
 
 
-def _from_own(model: PolyViT, path: str, vocabularies: dict[str, list[str]]) -> dict[str, list[str]]:
-    own, variables, values, resized, wrong = _Own(path), named_variables(model), {}, [], []
+def _from_own_model(model: PolyViT, path: str, vocabularies: dict[str, list[str]]) -> dict[str, list[str]]:
+    stored, variables, values, resized, problems = _OwnModel(path), named_variables(model), {}, [], []
     for name, variable in variables.items():
-        source = name
-        if own.shape(name) is None and name.startswith('encoder/modality_blocks/'):
-            source = 'encoder/blocks/' + name.split('/', 3)[3]  # a modality's own block starts from the shared one
-        shape, expected = own.shape(source), tuple(variable.shape)
+        stored_name = name
+        if stored.shape(name) is None and name.startswith('encoder/modality_blocks/'):
+            stored_name = 'encoder/blocks/' + name.split('/', 3)[3]  # a modality's block starts from the shared one
+        shape, expected = stored.shape(stored_name), tuple(variable.shape)
         if name.endswith('/position_embedding') and shape is not None and shape[-1] == expected[-1]:
-            value = _own_positions(model, own, name, shape, expected)
+            value = _stored_positions(model, stored, name, shape, expected)
         elif name.startswith('heads/') and shape is not None and '/output_layer/' in name:
-            value = _own_output(own, name, shape, variable, vocabularies)
+            value = _stored_output(stored, name, shape, variable, vocabularies)
         else:
-            value = own.value(source) if shape == expected else None
+            value = stored.value(stored_name) if shape == expected else None
         if value is not None:
             values[name] = value
             if shape != expected:
                 resized.append(name)
         elif name.startswith('encoder/') and not (shape is None and '/modality_blocks/' in name):
-            wrong.append(f'{name} ' + ('is missing' if shape is None else f'has shape {list(shape)}')
-                         + f' (expected {list(expected)})')
-    if wrong:
-        raise PipelineStop(f'{path} does not fit the model: ' + '; '.join(wrong) + '.')
+            problems.append(f'{name} ' + ('is missing' if shape is None else f'has shape {list(shape)}')
+                            + f' (expected {list(expected)})')
+    if problems:
+        raise PipelineStop(f'{path} does not fit the model: ' + '; '.join(problems) + '.')
     for name, value in values.items():
         variables[name].assign(value)
-    return _sorted_out(variables, values, resized)
+    return _summary(variables, values, resized)
 
 
-def _own_positions(model: PolyViT, own: _Own, name: str, shape, expected) -> np.ndarray | None:
-    """A tokenizer's position embedding, resized where its input's grid has changed."""
+def _stored_positions(model: PolyViT, stored: _OwnModel, name: str, shape, expected) -> np.ndarray | None:
+    """The position embedding of a tokenizer, resized if the grid of its input has changed."""
     modality = name.split('/')[1]
     new = model.config.input(modality).grid
-    old = own.grids.get(modality, new if shape == expected else None)
+    old = stored.grids.get(modality, new if shape == expected else None)
     if old is None:
-        raise PipelineStop(f'{own.path}: {name} has {shape[1]} positions, the model {expected[1]}, and there is no '
-                           f'{model_directory.CARD_FILE} beside it that says how they lie. Start from the pushed '
+        raise PipelineStop(f'{stored.path}: {name} has {shape[1]} positions, the model {expected[1]}, and there is no '
+                           f'{model_directory.CARD_FILE} that gives the size of its grid. Start from the pushed '
                            'version instead.')
-    value = own.value(name)
+    value = stored.value(name)
     return value if old == new else resize_positions(value, old, new)
 
 
-def _own_output(own: _Own, name: str, shape, variable, vocabularies) -> np.ndarray | None:
-    """A head's output kernel or bias: each class by its label where both vocabularies are known, else as it is."""
+def _stored_output(stored: _OwnModel, name: str, shape, variable, vocabularies) -> np.ndarray | None:
+    """The output kernel or bias of a head. Classes are matched by label if both vocabularies are known.
+
+    None if it does not fit.
+    """
     task = name.split('/')[1]
-    old, new = own.classes.get(task), vocabularies.get(task)
+    old, new = stored.classes.get(task), vocabularies.get(task)
     if old is None or new is None or old == list(new):
-        return own.value(name) if shape == tuple(variable.shape) else None
+        return stored.value(name) if shape == tuple(variable.shape) else None
     if shape[:-1] != tuple(variable.shape)[:-1] or not set(old) & set(new):
         return None
     value, places = variable.numpy(), {label: i for i, label in enumerate(old)}
     for i, label in enumerate(new):
         if label in places:
-            value[..., i] = own.value(name)[..., places[label]]
+            value[..., i] = stored.value(name)[..., places[label]]
     return value

@@ -1,8 +1,8 @@
-"""Transformed TFRecords -> batches. Media stays encoded until here; memory is bounded by the buffers, not the data set.
+"""Transformed TFRecords -> batches. Media are stored encoded and decoded here. Memory depends on the buffers only.
 
-A task's training stream is a function of its seed alone: epoch e reads the files in an order, and shuffles with a seed,
-drawn from (seed, e); the example at position p is augmented with (seed, p). So a stream is rebuilt at any position:
-whole epochs are skipped by arithmetic, and what is left of one by reading its encoded records over.
+A task's training stream is a function of its seed alone. For epoch e, the order of the files and the seed of the
+shuffle are drawn from (seed, e). The example at position p is augmented with (seed, p). So a stream can start at any
+position: whole epochs are skipped by arithmetic, and the first part of an epoch by reading its records undecoded.
 """
 
 import functools
@@ -18,14 +18,14 @@ from model_code.preprocessing import draws, mixup
 from model_code.settings import ModelConfig
 from model_code.tasks import Task
 
-READ_FILES = 4  # at a time
-READ_AHEAD = 8  # encoded examples
+READ_FILES = 4  # files that are read at a time
+READ_AHEAD = 8  # encoded examples that are read ahead
 
 ONE_HOST = tf.distribute.InputContext(num_input_pipelines=1, input_pipeline_id=0, num_replicas_in_sync=1)
 
 
 def feature_spec(task: Task, classes: int) -> dict:
-    """The transformed features that training reads, as tf.io.parse_single_example wants them."""
+    """The transformed features that training reads, in the form that tf.io.parse_single_example takes."""
     row = modalities.get_modality(task.modality)
     media = (tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True) if row.repeated
              else tf.io.FixedLenFeature([], tf.string))
@@ -37,7 +37,7 @@ def feature_spec(task: Task, classes: int) -> dict:
 
 def model_input(modality: str, augmentations: tuple[str, ...], spec, features: dict,
                 seed: tf.Tensor | None = None) -> tf.Tensor:
-    """One parsed example -> the tokenizer's input; augmented where there is a seed [2] int32."""
+    """One parsed example -> the tokenizer's input, augmented if there is a seed [2] int32."""
     row = modalities.get_modality(modality)
     augmentations = augmentations if seed is not None else ()
     example = row.preprocessing.decode(features[row.feature], spec, augmentations, seed)
@@ -49,29 +49,30 @@ def model_input(modality: str, augmentations: tuple[str, ...], spec, features: d
 def train_dataset(task: Task, classes: int, config: ModelConfig, files: list[str], seed: int = 0,
                   batches_done: int = 0, context: tf.distribute.InputContext = ONE_HOST,
                   counts_dir: str = '') -> tf.data.Dataset:
-    """Endless batches (inputs [batch, *input shape] float32, labels) for one replica: shuffled, augmented, of static
-    shape.
+    """Endless batches (inputs [batch, *input shape] float32, labels) for one replica, shuffled and augmented.
 
-    batches_done: the stream goes on behind so many global batches. context: which host of how many reads; each has
-    files of its own, or, where there are fewer files than hosts, every n-th record. A batch may
-    hold the end of one epoch and the start of the next. counts_dir: where the number of records is remembered.
-    labels: [batch] int64, or [batch, classes] float32 for multi-hot and mixed ones.
+    Shapes are static. labels: [batch] int64, or [batch, classes] float32 if they are multi-hot or mixed by mixup. A
+    batch may hold the end of one epoch and the start of the next.
+
+    batches_done: the number of global batches to skip. context: the number of hosts, and which of them this is. Each
+    host reads its own files, or every n-th record if there are fewer files than hosts. counts_dir: where to keep the
+    number of records.
     """
     spec = config.input(task.modality)
     hosts, host = context.num_input_pipelines, context.input_pipeline_id
     by_file = len(files) >= hosts
-    own = sorted(files)[host::hosts] if by_file else sorted(files)
-    if not has_records(own):
-        raise PipelineStop(f'Task {task.name} has no training example in {own}; it needs at least one.')
+    host_files = sorted(files)[host::hosts] if by_file else sorted(files)
+    if not has_records(host_files):
+        raise PipelineStop(f'Task {task.name} has no training example in {host_files}; it needs at least one.')
     position = batches_done * task.recipe.batch_size // (hosts if by_file else 1)
-    epoch, offset = divmod(position, count_records(own, counts_dir)) if position else (0, 0)
+    epoch, offset = divmod(position, count_records(host_files, counts_dir)) if position else (0, 0)
 
     records = tf.data.Dataset.range(epoch, tf.int64.max).flat_map(
-        tf.autograph.experimental.do_not_convert(lambda e: _epoch(task, own, seed, e))).skip(offset)
+        tf.autograph.experimental.do_not_convert(lambda e: _epoch(task, host_files, seed, e))).skip(offset)
     first = position
     if not by_file:
         records, first = records.shard(hosts, host), position // hosts
-    # Records are read and unpacked while others are decoded: a thread that does both leaves a processor waiting.
+    # Reading and unpacking records in a thread of its own keeps all processors busy with decoding.
     records = records.prefetch(READ_AHEAD)
     numbered = tf.data.Dataset.zip((tf.data.Dataset.range(first, tf.int64.max), records))
     examples = numbered.map(_example_function(task, classes, spec, tf.constant([seed, host], tf.int32)),
@@ -84,13 +85,13 @@ def train_dataset(task: Task, classes: int, config: ModelConfig, files: list[str
             lambda number, batch: _mixed(task, classes, batch[0], batch[1],
                                          _seed_of(tf.constant([seed, host], tf.int32), number)),
             num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    # Said to be endless: else distribution would be ready for a last, smaller batch, and shapes would not be static.
+    # Without this, tf.distribute expects a smaller last batch, and shapes are not static.
     endless = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     return endless.prefetch(2).with_options(_options())
 
 
 def eval_dataset(task: Task, classes: int, config: ModelConfig, files: list[str], batch_size: int) -> tf.data.Dataset:
-    """Batches of the examples, once through in order, the last as large as it comes. Files are gzip TFRecords."""
+    """Batches of all examples, once and in order. The last may be smaller. Files are gzip TFRecords."""
     records = tf.data.TFRecordDataset(sorted(files), compression_type='GZIP')
     examples = records.map(_example_function(task, classes, config.input(task.modality)),
                            num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -99,9 +100,9 @@ def eval_dataset(task: Task, classes: int, config: ModelConfig, files: list[str]
 
 def first_inputs(task: Task, classes: int, config: ModelConfig, files: list[str], seed: int = 0,
                  count: int = 4) -> tf.Tensor:
-    """[count or as many as there are, *input shape] float32: the first examples as training sees them, to be looked at.
+    """The first `count` examples (or all, if fewer) as training sees them, to look at: [n, *input shape] float32.
 
-    Not of a stream of training, which would fill its buffer for them.
+    They do not come from `train_dataset`, which would fill its shuffle buffer first.
     """
     example = _example_function(task, classes, config.input(task.modality), tf.constant([seed, 0], tf.int32))
     records = tf.data.TFRecordDataset(sorted(files), compression_type='GZIP').take(count)
@@ -113,8 +114,8 @@ def first_inputs(task: Task, classes: int, config: ModelConfig, files: list[str]
 
 
 def _epoch(task: Task, files: list[str], seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
-    """The records of one epoch, shuffled while still encoded: a buffer of decoded clips would not fit."""
-    tf.random.set_seed(None)  # this function's own graph: the order depends on no other seed than ours
+    """The records of one epoch, shuffled before they are decoded: decoded clips would fill the memory."""
+    tf.random.set_seed(None)  # of this function's graph: the order must depend on no other seed
     folded = tf.random.experimental.stateless_fold_in(tf.constant([seed, len(files)], tf.int32), epoch)
     names = tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(tf.constant(files), folded))
     records = names.interleave(lambda name: tf.data.TFRecordDataset(name, compression_type='GZIP'),
@@ -128,7 +129,7 @@ def _seed_of(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
 
 
 def _example_function(task: Task, classes: int, spec, seed: tf.Tensor | None = None):
-    """A function of a record, or with a seed of (its position in the stream, record), -> (input, label)."""
+    """A function of a record, or of (position in the stream, record) if there is a seed, -> (input, label)."""
     parsed_features = feature_spec(task, classes)
     to_input = _input_function(task.modality, task.recipe.augmentations, spec)
 
@@ -137,13 +138,13 @@ def _example_function(task: Task, classes: int, spec, seed: tf.Tensor | None = N
         label = features.pop('label')
         return tf.ensure_shape(to_input(features, example_seed), spec.shape), label
 
-    convert = tf.autograph.experimental.do_not_convert  # no Python branch on a tensor: tracing is faster without
+    convert = tf.autograph.experimental.do_not_convert  # tracing is faster, and no Python branch needs AutoGraph
     return convert(example if seed is None else lambda number, record: example(record, _seed_of(seed, number)))
 
 
 @functools.cache
 def _input_function(modality: str, augmentations: tuple[str, ...], spec) -> tf.types.experimental.GenericFunction:
-    """model_input as a function that tasks of the same modality and augmentations share: it takes long to trace."""
+    """`model_input`, traced once for all tasks of equal modality and augmentations, because tracing takes long."""
     return tf.function(lambda features, seed: model_input(modality, augmentations, spec, features, seed),
                        autograph=False)
 
@@ -156,18 +157,18 @@ def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     options.autotune.ram_budget = 512 * 1024 * 1024
-    # Examples are made in parallel, each by one thread: else a sum's order, and last bit, depends on the threads free.
+    # One thread per example: with several, the order of a sum, and so its last bit, depends on which are free.
     options.threading.max_intra_op_parallelism = 1
     return options
 
 
 def has_records(files: list[str]) -> bool:
-    """Whether any record is in the files: an endless stream of none would wait for ever."""
+    """Whether the files hold any record. Without one, an endless stream would wait forever."""
     return any(True for _ in tf.data.TFRecordDataset(files, compression_type='GZIP').take(1)) if files else False
 
 
 def count_records(files: list[str], counts_dir: str = '') -> int:
-    """How many records the gzip TFRecords hold. Reads them all once, and remembers it in counts_dir."""
+    """The number of records in gzip TFRecords. Reads them all once, and keeps the number in counts_dir."""
     key = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
     path = os.path.join(counts_dir, f'records-{key}.json')
     known = file_io.read_json(path) if counts_dir else None
@@ -176,12 +177,12 @@ def count_records(files: list[str], counts_dir: str = '') -> int:
     count = int(tf.data.TFRecordDataset(files, compression_type='GZIP', num_parallel_reads=READ_FILES).reduce(
         tf.constant(0, tf.int64), lambda total, _: total + 1))
     if counts_dir:
-        file_io.write(path, json.dumps({'records': count}))  # hosts that share records may do so at the same time
+        file_io.write(path, json.dumps({'records': count}))  # several hosts may write the same file at once
     return count
 
 
 def first_example(task: Task, classes: int, files: list[str]) -> dict:
-    """The first transformed example, parsed. Export takes the train split's statistics from it: all have the same."""
+    """The first transformed example, parsed. All have the train split's statistics, which the export takes from it."""
     for record in tf.data.TFRecordDataset(sorted(files), compression_type='GZIP').take(1):
         return tf.io.parse_single_example(record, feature_spec(task, classes))
     raise PipelineStop(f'Task {task.name} has no training example in {files}; it needs at least one.')

@@ -24,26 +24,26 @@ from model_code.summaries import Summaries
 from model_code.tasks import Mixture
 
 CHECKPOINT_EVERY_S = 600.0
-HISTORY_LENGTH = 2_000  # steps written to history.json at most: a curve needs no more
-STEPS_PER_CALL = 64  # at most, and no more than take a second
-# Where event files are while training runs, in the folder of the checkpoints.
+HISTORY_LENGTH = 2_000  # the most steps in history.json: a curve needs no more
+STEPS_PER_CALL = 64  # the most steps in one call, if they take no more than about a second
+# The folder with the event files, in the folder of the checkpoints.
 SUMMARIES_DIR = 'tensorboard'
 
 
 class StepProgress:
-    """The progress of training, with each task's recent loss.
+    """Reports the progress of training, with each task's recent loss.
 
-    A task's first step traces its function, which takes longer than hundreds of later ones: it does not count in the
-    rate, or the first estimates would be hours.
+    The first step of a task does not count for the rate. It traces the task's function, which takes longer than
+    hundreds of later steps, so the first estimates would be far too long.
     """
 
     def __init__(self, total_steps: int, done: int = 0, clock=time.monotonic):
-        self._progress = Progress(total_steps, 'steps', self._say, done=done, clock=clock)
-        self._losses = {}
-        self.step_seconds = {}
+        self._progress = Progress(total_steps, 'steps', self._report, done=done, clock=clock)
+        self._losses = {}  # task -> running mean of its loss
+        self.step_seconds = {}  # task -> seconds of one step, by its last call
 
     def update(self, task: str, loss: float, steps: int = 1):
-        """After `steps` steps of a task; loss: the last one's."""
+        """To be called after `steps` steps of a task. loss: of the last of them."""
         timed = task in self._losses
         self._losses[task] = 0.9 * self._losses.get(task, loss) + 0.1 * loss
         seconds = self._progress.add(steps, timed)
@@ -51,34 +51,34 @@ class StepProgress:
             self.step_seconds[task] = seconds / steps
 
     def pause(self):
-        """What was done since the last update was no step."""
+        """To be called after work that is not a step; its time does not count."""
         self._progress.pause()
 
     def finish(self):
-        """After the last step."""
+        """To be called after the last step."""
         self._progress.finish()
 
-    def _say(self, text: str):
+    def _report(self, text: str):
         losses = ', '.join(f'{name} {value:.3f}' for name, value in sorted(self._losses.items()))
-        slow = '' if self._progress.rate else '; the first steps take longest'
-        logger.info('training: %s%s; loss: %s', text, slow, losses)
+        remark = '' if self._progress.rate else '; the first steps take longest'
+        logger.info('training: %s%s; loss: %s', text, remark, losses)
 
 
 def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, datasets: dict[str, Callable],
           config: TrainingConfig, checkpoint_dir: str, evaluate: Callable | None = None,
           first_inputs: Callable | None = None) -> dict:
-    """Trains `model` in place through the mixture's schedule, from the newest checkpoint in checkpoint_dir if any.
+    """Trains `model` in place by the mixture's schedule, from the newest checkpoint in checkpoint_dir if there is one.
 
-    datasets: task name -> a function (batches already taken, tf.distribute.InputContext) -> endless batches of one
-    replica, going on behind those. evaluate: a function of nothing -> {name: value}, called every config.eval_every
-    steps. first_inputs: a function of a task -> some of its inputs [n, *input shape], to be looked at in TensorBoard.
+    datasets: task name -> a function (number of batches to skip, tf.distribute.InputContext) -> endless batches of one
+    replica. evaluate: a function () -> {name: value}, called every config.eval_every steps. first_inputs: a function
+    of a task -> some of its inputs [n, *input shape], to be shown in TensorBoard.
 
     Returns the history: {'steps': [{'step', 'task', 'loss', 'learning_rate', 'gradient_norm'}, ...], 'seconds',
-    'total_steps'}; checkpoint_dir/history.json holds it as of the newest checkpoint. TensorBoard's event files are in
+    'total_steps'}. checkpoint_dir/history.json has it as of the newest checkpoint. TensorBoard's event files are in
     checkpoint_dir/tensorboard.
 
-    Raises PipelineStop where a loss or gradient is not finite, the disk is full, or the process is asked to end
-    (SIGTERM: what is done so far is saved first).
+    Raises PipelineStop if a loss or gradient is not finite, if the disk is full, or if the process gets SIGTERM; then
+    the steps done so far are saved first.
     """
     with stop_if_disk_full(checkpoint_dir), training.without_graph_optimizer():
         return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs).run()
@@ -103,8 +103,8 @@ class _Training:
         self._chief = is_chief(strategy)
         if self._chief:
             self._checkpoints.remove_leftovers()
-        self._alone = workers(strategy) == 1
-        if not self._alone:
+        self._one_worker = workers(strategy) == 1
+        if not self._one_worker:
             _check_same_step(strategy, self._first)
         self._history = _read_history(checkpoint_dir, self._first)
         self._summaries = Summaries(os.path.join(checkpoint_dir, SUMMARIES_DIR) if self._chief else '', self._first)
@@ -116,7 +116,7 @@ class _Training:
         self._loss_scaled = scale is not None
 
     def _make_runs(self, strategy, steps, datasets):
-        """Task name -> a function (first step, rates [k]) -> (losses [k], norms [k]) of k steps on its next batches."""
+        """Task name -> a function (first step, rates [k]) -> (losses [k], norms [k]), which does k steps."""
         done = schedules.batches_done(self._mixture, self._sequence, self._first)
         iterators = {name: iter(strategy.distribute_datasets_from_function(functools.partial(datasets[name], batches)))
                      for name, batches in done.items()}
@@ -128,7 +128,7 @@ class _Training:
 
     def run(self) -> dict:
         if self._first:
-            logger.info('training: goes on at step %d of %d, from the checkpoint %s', self._first, self._total,
+            logger.info('training: resumes at step %d of %d, from the checkpoint %s', self._first, self._total,
                         self._checkpoints.latest)
         logger.info('training: tensorboard --logdir %s', os.path.join(self._directory, SUMMARIES_DIR))
         self._progress = StepProgress(self._total, self._first)
@@ -136,19 +136,20 @@ class _Training:
         self._seconds_before = self._history['seconds']
         step = self._first
         with _Termination() as termination:
-            asked = False
-            while step < self._total and not asked:
+            stopping = False
+            while step < self._total and not stopping:
                 step = self._call(step)
-                asked = termination.asked  # looked at once: of a signal that comes while saving, the next call's end
-                self._between_calls(step, asked)
-            if termination.asked:
-                raise PipelineStop(f'Training was asked to end (SIGTERM) after {step} of {self._total} steps. They are '
-                                   'saved: run the same command again, and it goes on from there.')
+                # Read once per call. A signal that comes after this, while saving, counts at the end of the next call.
+                stopping = termination.requested
+                self._between_calls(step, stopping)
+            if termination.requested:
+                raise PipelineStop(f'Training was stopped by SIGTERM after {step} of {self._total} steps. They are '
+                                   'saved. Run the same command again to resume from there.')
         self._summaries.close()
         return self._history | {'total_steps': self._total}
 
     def _call(self, step: int) -> int:
-        """Runs one call's steps from `step` on; returns the step that comes next."""
+        """Runs the steps of one call, from `step` on. Returns the next step."""
         task = self._mixture.tasks[self._sequence[step]]
         name = 'all' if self._accumulated else task.name
         count = schedules.run_length(self._sequence, step, self._longest(name), self._config.checkpoint_every,
@@ -166,10 +167,12 @@ class _Training:
         return step + count
 
     def _longest(self, name: str) -> int:
-        """Steps in one call: about a second of them, so that progress, saving and stopping do not wait. One where
-        several processes train, which must make the same calls."""
+        """The most steps in one call: about one second of them, so that reports, saving and stopping do not wait.
+
+        It is 1 if several processes train, because they must make the same calls.
+        """
         seconds = self._progress.step_seconds.get(name)
-        if seconds is None or not self._alone:
+        if seconds is None or not self._one_worker:
             return 1
         return max(1, min(STEPS_PER_CALL, int(1.0 / max(seconds, 1e-6))))
 
@@ -181,7 +184,7 @@ class _Training:
         raise PipelineStop(
             f'Training stopped at step {step}: the {what} of task {name} is {loss if what == "loss" else norm}. '
             f'The last good checkpoint is {self._checkpoints.latest}. A smaller learning rate (now {rate:.3g}) or '
-            'clip_norm is the usual cure.')
+            'clip_norm usually helps.')
 
     def _record(self, step, name, loss, rate, norm):
         if not self._recorded[step]:
@@ -195,10 +198,10 @@ class _Training:
             values[f'examples_per_second/{name}'] = size / seconds
         self._summaries.scalars(step, values)
 
-    def _between_calls(self, done: int, asked_to_end: bool):
+    def _between_calls(self, done: int, stopping: bool):
         if self._evaluate and self._chief and self._config.eval_every and done % self._config.eval_every == 0:
             self._summaries.scalars(done - 1, self._evaluate())
-        due = (done % self._config.checkpoint_every == 0 or done == self._total or asked_to_end
+        due = (done % self._config.checkpoint_every == 0 or done == self._total or stopping
                or time.monotonic() - self._saved > CHECKPOINT_EVERY_S)
         if due and self._chief:
             self._save(done)
@@ -206,7 +209,7 @@ class _Training:
 
     def _save(self, done: int):
         self._history['seconds'] = self._seconds_before + time.monotonic() - self._start
-        # The history first: of one that is ahead of its checkpoint, the steps that come again are dropped.
+        # The history is written first. If it is ahead of the checkpoint, a resumed run drops the steps that it repeats.
         self._summaries.flush()
         write_history(self._directory, self._history)
         self._checkpoints.save(done)
@@ -214,21 +217,22 @@ class _Training:
 
 
 class _Termination:
-    """A context in which SIGTERM is noted, for the loop to end between two calls, instead of ending the process.
+    """A context in which SIGTERM does not end the process but sets `requested`, so that the loop ends after a call.
 
-    Only Python's main thread can ask for that; elsewhere SIGTERM ends the process, and the newest checkpoint counts.
+    Python allows this in the main thread only. In other threads SIGTERM ends the process, and a resumed run starts from
+    the newest checkpoint.
     """
 
     def __init__(self):
-        self.asked = False
+        self.requested = False
 
-    def _note(self, *_):
-        self.asked = True
+    def _request(self, *_):
+        self.requested = True
 
     def __enter__(self):
         self._previous = None
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGTERM, self._note)
+            self._previous = signal.signal(signal.SIGTERM, self._request)
         return self
 
     def __exit__(self, *_):
@@ -237,7 +241,7 @@ class _Termination:
 
 
 def _check_same_step(strategy, first: int):
-    """All workers must have read the same checkpoint: they would wait for each other for ever."""
+    """Raises PipelineStop if the workers start at different steps: they would wait for each other forever."""
     @tf.function
     def summed(step):
         return strategy.reduce('SUM', strategy.run(lambda s: s, args=(step,)), axis=None)
@@ -254,13 +258,13 @@ def write_history(directory: str, history: dict):
 
 
 def _read_history(directory: str, first: int) -> dict:
-    """The history of the steps before `first`; an empty one where the file cannot be read."""
-    path, nothing = os.path.join(directory, 'history.json'), {'steps': [], 'seconds': 0.0}
+    """The history of the steps before `first`; an empty one if there is no file, or none that can be read."""
+    path, empty = os.path.join(directory, 'history.json'), {'steps': [], 'seconds': 0.0}
     try:
-        history = file_io.read_json(path) if first else nothing
+        history = file_io.read_json(path) if first else empty
         if history is None:  # no file
-            return nothing
+            return empty
         return history | {'steps': [s for s in history['steps'] if s['step'] < first]}
-    except (ValueError, KeyError, TypeError) as error:  # no JSON, no UTF-8, or not what was written
+    except (ValueError, KeyError, TypeError) as error:  # not JSON, not UTF-8, or not a history
         logger.warning('training: %s cannot be read (%s); the history starts at step %d.', path, error, first)
-        return nothing
+        return empty

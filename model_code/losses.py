@@ -1,4 +1,4 @@
-"""A task's loss and scores from its logits, as its kind of label has them (model_code/label_kinds).
+"""A task's loss and scores from its logits. Its label kind computes them (model_code/label_kinds).
 
 groups: the ids of each label group's classes (Task.group_ids), for a task with label groups.
 """
@@ -11,8 +11,8 @@ from model_code.tasks import Task
 def loss(task: Task, logits: tf.Tensor, labels: tf.Tensor, groups: tuple[tuple[int, ...], ...] = ()) -> tf.Tensor:
     """[batch] float32, each example's loss.
 
-    logits: [batch, classes] float32. labels: [batch] int64 ids, or targets [batch, classes] float32 (multi-hot; mixed
-    ones of single-label tasks).
+    logits: [batch, classes] float32. labels: [batch] int64 ids, or targets [batch, classes] float32 (multi-hot labels,
+    and labels mixed by mixup).
     """
     functions = task.data.kind.functions
     return functions.loss(logits, targets(labels, logits.shape[-1]), groups, task.recipe.label_smoothing)

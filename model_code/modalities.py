@@ -1,8 +1,8 @@
-"""The table of modalities: what each takes in, and which modules read, decode and tokenize it.
+"""The table of modalities: the input of each, and the modules that read, decode and tokenize it.
 
 A new modality is a reader (media/readers), a module in model_code/preprocessing, a tokenizer, a schema, an input class,
-and a row of `MODALITIES` here. Nothing else knows modalities by name. This module imports no TensorFlow: configs are
-checked and costs are planned without it.
+and a row of `MODALITIES` here. Nothing else knows modalities by name. No TensorFlow here, so configs can be checked and
+costs planned without it.
 """
 
 import dataclasses
@@ -14,10 +14,10 @@ from model_code.errors import ConfigError, unknown
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What a modality's tokenizer takes in: a tensor of `shape` (the last axis is channels), cut into patches.
+    """The input of a modality's tokenizer: a tensor of `shape` (the last axis is channels), cut into patches.
 
-    A subclass has its modality's name as the default of `modality`, defaults for its own fields, of which `patch` (the
-    patch's sizes along each axis but the last) is one, and `shape`.
+    A subclass gives `modality` its name as the default, and defines `shape` and `patch` (the sizes of a patch along
+    each axis but the last). All its fields have defaults.
     """
     modality: str = dataclasses.field(init=False, repr=False)
 
@@ -35,7 +35,7 @@ class Input:
         return tuple(size // patch for size, patch in zip(self.shape, self.patch, strict=False))
 
     def check_divides(self, field: str, patch: int):
-        """ConfigError where the patch does not divide the size that the field has."""
+        """Raises ConfigError if the patch does not divide the size that the field gives."""
         size = getattr(self, field)
         if patch < 1 or size < 1 or size % patch:
             raise ConfigError(f'{self.modality}: {field} is {size}, which the patch of {patch} does not divide. '
@@ -47,9 +47,9 @@ class ImageInput(Input):
     """Pixels [height, width, 3], float32 in [-1, 1], cut into patches."""
     modality: str = dataclasses.field(default='image', init=False, repr=False)
     height: int = 224
-    """Rows of the model's input, a multiple of the patch's."""
+    """Rows of the model's input; a multiple of the patch's rows."""
     width: int = 224
-    """Columns, likewise."""
+    """Columns of the model's input; a multiple of the patch's columns."""
     patch: tuple[int, int] = (16, 16)
     """Rows and columns of a patch, which becomes one token."""
 
@@ -64,16 +64,16 @@ class ImageInput(Input):
 
 @dataclasses.dataclass(frozen=True)
 class AudioInput(Input):
-    """A log-mel spectrogram [frames, mel_bins, channels], float32, cut into patches, of a sound at 16 kHz, mono."""
+    """A log-mel spectrogram [frames, mel_bins, channels], float32, cut into patches. The sound is 16 kHz mono."""
     modality: str = dataclasses.field(default='audio', init=False, repr=False)
     frames: int = 800
-    """Spectrogram frames; a shorter sound is padded with silence, a longer one cropped."""
+    """Frames of the spectrogram. A shorter sound is padded with silence, a longer one is cropped."""
     mel_bins: int = 128
     """Bins of the mel scale."""
     patch: tuple[int, int] = (16, 16)
     """Frames and bins of a patch, which becomes one token."""
     channels: int = 1
-    """3 repeats the spectrogram, for a tokenizer that starts from a ViT's weights."""
+    """1, or 3 to repeat the spectrogram for a tokenizer that starts from the weights of a ViT."""
     window_s: float = 0.025
     """Seconds of sound in one frame."""
     hop_s: float = 0.010
@@ -93,17 +93,17 @@ class VideoInput(Input):
     """Frames [frames, height, width, 3], float32 in [-1, 1], cut into tubelets."""
     modality: str = dataclasses.field(default='video', init=False, repr=False)
     frames: int = 32
-    """Frames of the model's input, evenly spread over the clip."""
+    """Frames of the model's input, taken evenly from the clip."""
     height: int = 224
-    """Rows of a frame, a multiple of the tubelet's."""
+    """Rows of a frame; a multiple of the tubelet's rows."""
     width: int = 224
-    """Columns, likewise."""
+    """Columns of a frame; a multiple of the tubelet's columns."""
     patch: tuple[int, int, int] = (4, 16, 16)
     """Frames, rows and columns of a tubelet, which becomes one token."""
     frame_rate: float = 12.5
-    """Frames per second that ingest stores."""
+    """Frames per second that are stored in the examples."""
     short_side: int = 256
-    """The most pixels that the short side of a stored frame has."""
+    """The largest number of pixels along the short side of a stored frame."""
 
     def __post_init__(self):
         self.check_divides('frames', self.patch[0])
@@ -117,17 +117,17 @@ class VideoInput(Input):
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a file may be at most; 0 takes the modality's own value (model_code/modalities.py)."""
+    """How large a file may be. 0 takes the modality's own value (model_code/modalities.py)."""
     bytes: int = 0
     """Bytes on disk."""
     pixels: int = 0
-    """Pixels of an image or of a video's frame."""
+    """Pixels of an image, or of one frame of a video."""
     seconds: float = 0.0
-    """Seconds of the sound or video that becomes one example (the segment, where one is named)."""
+    """Seconds of the sound or video that becomes one example: of the segment, if the manifest names one."""
     frames: int = 0
-    """Frames stored of one video."""
+    """Frames of one video that are stored."""
     decode_seconds: float = 0.0
-    """Seconds of the clock to read one file."""
+    """Seconds to read one file, by the clock."""
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -136,7 +136,7 @@ class Limits:
                                   "the modality's own.")
 
     def for_modality(self, modality: str) -> 'Limits':
-        """These limits with the zeros filled in."""
+        """These limits with the modality's own values in place of zeros."""
         defaults = get_modality(modality).limits
         return Limits(**{f.name: getattr(self, f.name) or getattr(defaults, f.name)
                          for f in dataclasses.fields(self)})
@@ -144,7 +144,7 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Modality:
-    """A row of the table: what is to be known of a modality, and the names of the modules that do its work."""
+    """A row of the table: the properties of a modality, and the names of the modules that do its work."""
     name: str
     input_class: type[Input]
     """The settings of the model's input."""
@@ -153,43 +153,45 @@ class Modality:
     reader_module: str
     """Has `read(file, size, spec, limits, start, end) -> (features, notes)` (media.readers.read_by)."""
     preprocessing_module: str
-    """Has, as pure functions of core TensorFlow operations:
+    """Has these pure functions of core TensorFlow operations:
     `decode(encoded, spec, augmentations=(), seed=None) -> tensor` of one example;
     `augment(tensor, spec, augmentations, seed)`, the augmentations that `decode` does not do;
-    where `statistics` names k numbers: `moments(encoded, spec) -> [k] float64` of one example, `statistics(moments)`,
-    which makes the k numbers of the mean over the train split, and `normalize(tensor, *statistics, spec)`;
-    where it can be drawn: `pictures(tensors) -> [batch, height, width, 1 or 3]` in [0, 1], for TensorBoard."""
+    if `statistics` names k numbers: `moments(encoded, spec) -> [k] float64` of one example, `statistics(moments)`,
+    which makes the k numbers from the mean of the moments over the train split, and
+    `normalize(tensor, *statistics, spec)`;
+    if it can be drawn: `pictures(tensors) -> [batch, height, width, 1 or 3]` in [0, 1], for TensorBoard."""
     tokenizer: str
-    """The dotted name of a Keras layer's class (or function that makes one), called with (width, spec, name=...).
-    The layer: [batch, *spec.shape] float32 -> [batch, tokens, width], the class token first. Where it has a method
-    `kernel_from_vit` (tokenizers.ImageTokenizer), it can start from a ViT's weights; else it starts at random."""
+    """The dotted name of the class of a Keras layer (or of a function that makes one), called with
+    (width, spec, name=...). The layer: [batch, *spec.shape] float32 -> [batch, tokens, width], the class token first.
+    With a method `kernel_from_vit` (tokenizers.ImageTokenizer) it can start from the weights of a ViT; otherwise it
+    starts at random."""
     schema: str
     """The file in schemas/ that describes the examples."""
     limits: Limits
-    """What a file may be where a task sets no limits. All fields that the reader looks at are given."""
+    """How large a file may be if the task sets no limits. Every field that the reader looks at has a value."""
     repeated: bool = False
-    """The feature is a list (a video's JPEG frames) rather than one value."""
+    """Whether the feature is a list (the JPEG frames of a video) rather than one value."""
     sizes: tuple[str, ...] = ()
     """The reader's other features."""
     endings: tuple[str, ...] = ()
-    """Name endings, lower case, of the files that are usual."""
+    """The usual endings of file names, in lower case."""
     other_endings: tuple[str, ...] = ()
-    """Those of further files that may hold this modality. A file of no such ending (notes.txt, Thumbs.db) is not the
-    data's; any other is listed, and read by its content."""
+    """Endings of other files that may hold this modality. A file with neither (notes.txt, Thumbs.db) is skipped.
+    All others are listed, and read by their content."""
     timed: bool = False
-    """An example may be a segment of a file, from one second to another."""
+    """Whether an example may be a segment of a file, from one second to another."""
     reader_fields: tuple[str, ...] = ()
-    """The input settings that the reader looks at. All others can change without reading the media again."""
+    """The fields of the input that the reader looks at. A change of any other does not read the media again."""
     tf_check_module: str = ''
-    """Where TensorFlow may fail on what the reader takes: has `only_decodable(read)`, which rejects it (see below)."""
+    """Has `only_decodable(read)` (see below), if TensorFlow may fail on media that the reader accepts; else ''."""
     augmentations: tuple[str, ...] = ()
-    """What a task may name; `decode` or `augment` does it."""
+    """The augmentations that a task may name. `decode` or `augment` does them."""
     mixup: bool = False
-    """Whether a task may mix its examples."""
+    """Whether a task may use mixup."""
     statistics: tuple[str, ...] = ()
-    """Numbers over the train split that examples are normalised by, each a feature of the transformed examples."""
+    """Statistics of the train split that examples are normalised by. Each is a feature of the transformed examples."""
     shard_entries: int = 1_024
-    """Examples in one file of MediaExampleGen's output, at most."""
+    """The most examples in one file of MediaExampleGen's output."""
     shuffle_buffer: int = 2_048
     """Encoded examples that are shuffled in memory in training."""
 
@@ -198,12 +200,12 @@ class Modality:
         return importlib.import_module(self.preprocessing_module)
 
     def make_tokenizer(self, width: int, spec, name: str) -> typing.Any:
-        """The layer that `tokenizer` names, for tokens of `width` and an instance of input_class."""
+        """The layer that `tokenizer` names, for tokens of `width`. spec: an instance of input_class."""
         module, _, make = self.tokenizer.rpartition('.')
         return getattr(importlib.import_module(module), make)(width, spec, name=name)
 
     def only_decodable(self, read: typing.Iterator) -> typing.Iterator:
-        """What a sandbox Decoder read, in its order; what TensorFlow cannot decode becomes a rejection."""
+        """The results of a sandbox Decoder, in order. What TensorFlow cannot decode becomes a rejection."""
         return importlib.import_module(self.tf_check_module).only_decodable(read) if self.tf_check_module else read
 
 
@@ -218,7 +220,7 @@ MODALITIES = {m.name: m for m in (
         limits=Limits(bytes=64 << 20, pixels=64_000_000, decode_seconds=20.0),
         endings=('.jpg', '.jpeg', '.png'),
         other_endings=('.jfif', '.gif', '.bmp', '.webp', '.tif', '.tiff', '.heic', '.avif'),
-        # Pillow forgives damages that TensorFlow, which decodes images in training and serving, does not.
+        # Pillow accepts damaged images that TensorFlow, which decodes them in training and serving, does not.
         tf_check_module='media.tf_check',
         augmentations=('flip', 'shift', 'inception_crop')),
     Modality(
@@ -228,11 +230,11 @@ MODALITIES = {m.name: m for m in (
         limits=Limits(bytes=1 << 30, seconds=600.0, decode_seconds=60.0),
         endings=('.wav',),
         other_endings=('.flac', '.mp3', '.ogg', '.oga', '.opus', '.m4a', '.aac', '.wma', '.aif', '.aiff',
-                       *_VIDEO_ENDINGS, *_OTHER_VIDEO_ENDINGS),  # a video has a sound
+                       *_VIDEO_ENDINGS, *_OTHER_VIDEO_ENDINGS),  # the sound of a video
         timed=True,
         augmentations=('spec_augment', 'time_shift'), mixup=True,
         statistics=('log_mel_mean', 'log_mel_stddev'),
-        shard_entries=512, shuffle_buffer=512),  # of 256 kB (8 s)
+        shard_entries=512, shuffle_buffer=512),  # an example has about 256 kB (8 s)
     Modality(
         name='video', input_class=VideoInput, feature='frames', repeated=True,
         sizes=('height', 'width', 'duration_s'),
@@ -242,18 +244,18 @@ MODALITIES = {m.name: m for m in (
         endings=_VIDEO_ENDINGS, other_endings=_OTHER_VIDEO_ENDINGS,
         timed=True, reader_fields=('frame_rate', 'short_side'),
         augmentations=('flip', 'shift', 'scale_jitter', 'colour_jitter', 'temporal_crop'),
-        shard_entries=32, shuffle_buffer=128),  # of about 1 MB (10 s)
+        shard_entries=32, shuffle_buffer=128),  # an example has about 1 MB (10 s)
 )}
 
 
 def example_features() -> tuple[str, ...]:
-    """The features that examples have of our own: an extra column may not be called so."""
+    """The features that examples have anyway. An extra column may not have their names."""
     return tuple(dict.fromkeys(('id', 'label', 'labels', *(
         name for row in MODALITIES.values() for name in (row.feature, *row.sizes, *row.statistics)))))
 
 
 def get_modality(name: str) -> Modality:
-    """The row named `name`; ConfigError lists the valid names."""
+    """The row named `name`. Raises ConfigError, which lists the valid names."""
     if name not in MODALITIES:
         raise unknown('modality', name, MODALITIES)
     return MODALITIES[name]

@@ -1,13 +1,13 @@
 """The directory of an exported model: a SavedModel with a model card and warm-up requests.
 
-    saved_model.pb                               the graph and its signatures; written last where a server may look on
+    saved_model.pb                               the graph and its signatures; a push writes it last
     variables/                                   the weights
     assets.extra/model_card.json                 what the model is (`read_card`)
     assets.extra/tf_serving_warmup_requests      requests that a server replays when it loads the model
 
-assets.extra is TensorFlow Serving's name for files that are no part of the graph. The card is a JSON object: `export`
-writes the tasks with their classes, the modalities' inputs, the number of parameters, and what the pipeline knows of
-config and media; a push adds the metrics and the run that it came from. No TensorFlow for local paths.
+assets.extra is TensorFlow Serving's name for files that do not belong to the graph. The card is a JSON object. `export`
+writes the tasks with their classes, the modalities' inputs, the number of parameters, and what the pipeline knows about
+config and media. A push adds the metrics and the run. No TensorFlow for local paths.
 """
 
 import json
@@ -35,7 +35,7 @@ def has_model(model_dir: str) -> bool:
 
 
 def read_card(model_dir: str) -> dict:
-    """The model card; {} where the model has none. Raises ValueError where it is not JSON."""
+    """The model card; {} if the model has none. Raises ValueError if it is not JSON."""
     return file_io.read_json(card_path(model_dir)) or {}
 
 

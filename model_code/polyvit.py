@@ -1,4 +1,4 @@
-"""PolyViT: a tokenizer for each modality, one encoder, a head for each task."""
+"""PolyViT: one tokenizer per modality, one encoder, one head per task."""
 
 import tensorflow as tf
 
@@ -11,14 +11,14 @@ from model_code.tasks import Mixture
 class PolyViT(tf.Module):
     """One transformer for all tasks of a mixture.
 
-    A tf.Module over tf_keras layers: a keras.Model whose call takes the task as an argument is traced again with
-    task=None when saved.
+    It is a tf.Module of tf_keras layers, not a keras.Model: saving would trace a call that takes the task as an
+    argument once more with task=None.
 
     Args:
       mixture: the tasks.
       classes: task name -> number of classes.
       config: sizes and inputs.
-      groups: task name -> Task.group_ids of its vocabulary; needed for tasks with label groups.
+      groups: task name -> Task.group_ids of its vocabulary, for tasks with label groups.
     """
 
     def __init__(self, mixture: Mixture, classes: dict[str, int], config: ModelConfig,
@@ -29,8 +29,8 @@ class PolyViT(tf.Module):
         self.groups = {name: (groups or {}).get(name, ()) for name in self.tasks}
         for task in mixture.tasks:
             if len(self.groups[task.name]) != len(task.data.label_groups):
-                raise ValueError(f'Task {task.name} has the label groups {task.data.label_groups}, but groups has the '
-                                 f'ids of {len(self.groups[task.name])}.')
+                raise ValueError(f'Task {task.name} has the label groups {task.data.label_groups}, but groups has ids '
+                                 f'of {len(self.groups[task.name])}.')
         self.tokenizers = {}
         for name in mixture.modalities:
             self.tokenizers[name] = modalities.get_modality(name).make_tokenizer(
@@ -40,8 +40,8 @@ class PolyViT(tf.Module):
         self._build()
 
     def _build(self):
-        """Makes every variable now, so that optimiser slots and checkpoints know them all."""
-        token = tf.zeros([1, 1, self.config.width])  # one is enough: no other variable depends on their number
+        """Makes every variable now, so that optimiser slots and checkpoints cover them all."""
+        token = tf.zeros([1, 1, self.config.width])  # one is enough: no variable here depends on the number
         for name, tokenizer in self.tokenizers.items():
             tokenizer(tf.zeros([1, *self.config.input(name).shape]))
             self.encoder(token, name)
@@ -52,14 +52,14 @@ class PolyViT(tf.Module):
                seed: tf.Tensor | None = None) -> tf.Tensor:
         """[batch, *input shape] -> the encoder's tokens [batch, tokens, width]. seed: as for `logits`."""
         if training and seed is None and (self.config.dropout or stochastic_depth):
-            raise ValueError('Dropout or stochastic depth draws at random in training; give a seed.')
+            raise ValueError('Dropout and stochastic depth draw random numbers in training; give a seed.')
         tokens = self.tokenizers[modality](inputs)
         return self.encoder(tokens, modality, training=training, stochastic_depth=stochastic_depth, seed=seed)
 
     def embed(self, modality: str, inputs: tf.Tensor) -> tf.Tensor:
         """[batch, *input shape] -> the representation [batch, width] float32, without a head.
 
-        Pooled as the head of the modality's first task pools it: a class token that no head reads has learned nothing.
+        It is pooled as in the head of the modality's first task: a class token that no head reads has learned nothing.
         """
         task = next(t for t in self.tasks.values() if t.modality == modality)
         return heads.pool(self.encode(modality, inputs), task.recipe.pooling)
@@ -68,19 +68,19 @@ class PolyViT(tf.Module):
                seed: tf.Tensor | None = None) -> tf.Tensor:
         """[batch, *input shape] of the task's modality -> [batch, classes] float32.
 
-        seed: [2] int32; what dropout and stochastic depth draw in training is a function of it. Needed where
-        config.dropout or the task's stochastic_depth is not 0.
+        seed: [2] int32, which determines what dropout and stochastic depth draw in training. Needed if config.dropout
+        or the task's stochastic_depth is not 0.
         """
         chosen = self.tasks[task]
         tokens = self.encode(chosen.modality, inputs, training, chosen.recipe.stochastic_depth, seed)
         return self.heads[task](tokens)
 
     def head_loss(self, task: str, tokens: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """The encoder's tokens [batch, tokens, width] -> [batch] float32, the losses. labels: see losses.loss."""
+        """The encoder's tokens [batch, tokens, width] -> the losses [batch] float32. labels: see losses.loss."""
         return losses.loss(self.tasks[task], self.heads[task](tokens), labels, self.groups[task])
 
     def loss(self, task: str, inputs: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
-        """[batch] float32, each example's loss in training. labels: see losses.loss."""
+        """[batch, *input shape] -> each example's loss in training, [batch] float32. labels: see losses.loss."""
         chosen = self.tasks[task]
         tokens = self.encode(chosen.modality, inputs, True, chosen.recipe.stochastic_depth, seed)
         return self.head_loss(task, tokens, labels)
@@ -90,12 +90,12 @@ class PolyViT(tf.Module):
         return losses.scores(self.tasks[task], self.logits(task, inputs), self.groups[task])
 
     def variable_groups(self, task: str) -> list[list[tf.Variable]]:
-        """What a step of this task trains, by whom it is shared: its modality's tokenizer, the blocks that its tokens
-        go through, its head."""
+        """The variables that a step of this task trains, grouped by what shares them: its modality's tokenizer, the
+        encoder's blocks and norm, its head."""
         modality = self.tasks[task].modality
         return [self.tokenizers[modality].trainable_variables, self.encoder.path_variables(modality),
                 self.heads[task].trainable_variables]
 
     def task_variables(self, task: str) -> list[tf.Variable]:
-        """What a step of this task trains, in one list."""
+        """The variables that a step of this task trains."""
         return [variable for group in self.variable_groups(task) for variable in group]

@@ -1,4 +1,4 @@
-"""Which task a step trains, and at what learning rate (docs/model.md, "Schedules"). numpy only."""
+"""The task that each step trains, and its learning rate (docs/model.md, "Schedules"). numpy only."""
 
 import math
 
@@ -9,10 +9,10 @@ from model_code.tasks import Mixture
 
 
 def task_sequence(mixture: Mixture) -> np.ndarray:
-    """[total_steps] int32, the index of each step's task; the same for the same mixture, schedule and seed.
+    """[total_steps] int32, the index of each step's task. Equal mixture, schedule and seed give an equal sequence.
 
-    'weighted' has each task exactly its number of steps, shuffled; 'uniform' draws each with probability 1/n.
-    An 'accumulated' step trains every task, so its sequence is one index a step that nobody reads.
+    'weighted' gives each task exactly its number of steps, in shuffled order. 'uniform' draws each with probability
+    1/n. An 'accumulated' step trains every task, so its sequence has zeros, which nothing reads.
     """
     steps = [t.recipe.steps for t in mixture.tasks]
     total, n = sum(steps), len(steps)
@@ -30,7 +30,7 @@ def task_sequence(mixture: Mixture) -> np.ndarray:
 
 
 def batches_done(mixture: Mixture, sequence: np.ndarray, step: int) -> dict[str, int]:
-    """Task name -> how many of its batches the steps before `step` have taken: its place in its data."""
+    """Task name -> the number of its batches that the steps before `step` have used."""
     if mixture.schedule == 'accumulated':
         return {t.name: step for t in mixture.tasks}
     counts = np.bincount(sequence[:step], minlength=len(mixture.tasks))
@@ -38,12 +38,15 @@ def batches_done(mixture: Mixture, sequence: np.ndarray, step: int) -> dict[str,
 
 
 def recorded(sequence: np.ndarray, most: int) -> np.ndarray:
-    """[total_steps] bool: the steps whose figures are kept. All, or, where there are more than `most`, every so manieth
-    of each task: every so manieth of all could miss a task for ever."""
+    """[total_steps] bool: the steps that go into the history.
+
+    All of them, or, if there are more than `most`, every n-th of each task. (Every n-th of all could always miss a
+    task.)
+    """
     tasks = np.unique(sequence)
     if len(sequence) <= most:
         return np.ones(len(sequence), bool)
-    every = math.ceil(len(sequence) / max(1, most - len(tasks)))  # each task's first is one more than its share
+    every = math.ceil(len(sequence) / max(1, most - len(tasks)))  # less one per task, whose first step is always in
     kept = np.zeros(len(sequence), bool)
     for task in tasks:
         kept[np.flatnonzero(sequence == task)[::every]] = True
@@ -51,16 +54,16 @@ def recorded(sequence: np.ndarray, most: int) -> np.ndarray:
 
 
 def run_length(sequence: np.ndarray, step: int, longest: int, *stops_every: int) -> int:
-    """How many steps from `step` on train the same task: at most `longest`, none beyond a multiple of stops_every."""
+    """The number of steps from `step` on with the same task: at most `longest`, up to a multiple of stops_every."""
     end = min([step + longest, len(sequence)] + [(step // every + 1) * every for every in stops_every if every])
     different = np.flatnonzero(sequence[step:end] != sequence[step])
     return int(different[0]) if different.size else end - step
 
 
 def learning_rate(config: TrainingConfig, total_steps: int, step: int) -> float:
-    """Linear warm-up over config.warmup_steps to config.learning_rate, then cosine to 0 at total_steps, or constant.
+    """The learning rate of a step, from 0, before the task's coefficient (docs/model.md, "Learning rate").
 
-    step counts from 0; the task's coefficient multiplies the result.
+    Linear warm-up over config.warmup_steps to config.learning_rate, then cosine to 0 at total_steps, or constant.
     """
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps

@@ -1,4 +1,4 @@
-"""Frozen dataclasses <-> JSON: how tasks and settings travel through TFX's string exec properties."""
+"""Frozen dataclasses <-> JSON, the form in which TFX components take tasks and settings: TFX passes strings."""
 
 import dataclasses
 import json
@@ -9,17 +9,17 @@ from model_code.modalities import Input, get_modality
 
 
 def to_json(value) -> str:
-    """The dataclass as JSON with sorted keys, so that equal values give equal strings (TFX's cache compares them)."""
+    """The dataclass as JSON. Keys are sorted, so equal values give equal strings, which TFX's cache compares."""
     return json.dumps(dataclasses.asdict(value), sort_keys=True)
 
 
 def from_json(cls, text: str):
-    """The inverse of `to_json`: builds `cls`, running its validation."""
+    """The inverse of `to_json`. Builds `cls`, which checks the values."""
     return from_dict(cls, json.loads(text))
 
 
 def from_dict(cls, values: dict):
-    """Builds the dataclass `cls` from plain dicts and lists, converting nested dataclasses and tuples by type hints."""
+    """Builds the dataclass `cls` from dicts and lists. Type hints tell nested dataclasses and tuples."""
     hints = typing.get_type_hints(cls)
     fixed = {field.name for field in dataclasses.fields(cls) if not field.init}
     return cls(**{name: _convert(hints[name], value) for name, value in values.items() if name not in fixed})
@@ -37,7 +37,7 @@ def _convert(hint, value):
         if len(args) == 2 and args[1] is Ellipsis:
             return tuple(_convert(args[0], v) for v in value)
         return tuple(_convert(a, v) for a, v in zip(args, value, strict=True))
-    if hint is Input:  # any modality's
+    if hint is Input:  # the input of any modality
         hint = get_modality(value['modality']).input_class
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value)

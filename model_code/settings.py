@@ -1,4 +1,4 @@
-"""ModelConfig and TrainingConfig: what the trainer needs beside the mixture. No TensorFlow here."""
+"""ModelConfig and TrainingConfig: what the trainer needs besides the mixture. No TensorFlow here."""
 
 import dataclasses
 from typing import Literal
@@ -7,9 +7,9 @@ from model_code.choices import check_choices
 from model_code.errors import ConfigError, unknown
 from model_code.modalities import MODALITIES, Input, get_modality
 
-# 'momentum' is SGD with momentum 0.9 (training.Momentum); the others are tf_keras.optimizers' classes with their
-# defaults. (Nadam counts in Python; inside a tf.function its first steps are shorter than its authors', without the
-# bias correction.)
+# 'momentum' is SGD with momentum 0.9 (training.Momentum). The others are classes of tf_keras.optimizers with their
+# defaults. (Nadam counts steps in Python. Inside a tf.function it therefore lacks the bias correction, and its first
+# steps are shorter than its authors intended.)
 OPTIMIZERS = {'momentum': 'Momentum', 'adam': 'Adam', 'adamw': 'AdamW', **{name: name for name in (
     'Adadelta', 'Adafactor', 'Adagrad', 'Adam', 'AdamW', 'Adamax', 'Ftrl', 'Lion', 'Nadam', 'RMSprop', 'SGD')}}
 
@@ -34,18 +34,18 @@ class ModelConfig:
     mlp_width: int = 768
     """The size of the hidden layer in each block's MLP."""
     modality_layers: int = 0
-    """How many of the `layers` blocks, the first, are each modality's own (the paper's L_adapt); 0 shares all."""
+    """How many of the first blocks each modality has for itself (the paper's L_adapt). 0 shares all blocks."""
     dropout: float = 0.0
-    """A rate in [0, 1), after each attention and in each MLP. (Stochastic depth is a task's.)"""
+    """The dropout rate after each attention and in each MLP, in [0, 1). (Stochastic depth is set per task.)"""
     inputs: tuple[Input, ...] = ()
-    """What the tasks of each modality take in: an ImageInput, an AudioInput, a VideoInput, in any order. A modality
-    that is left out has its defaults. One alone needs no tuple."""
+    """The input of each modality: an ImageInput, an AudioInput, a VideoInput, in any order. A modality that is left
+    out has its defaults. A single input needs no tuple."""
 
     def __new__(cls, *args, **fields):
-        """Before the fields are set: a config with image=, audio= or video= is shown the new form."""
+        """Rejects the old form with image=, audio= or video=, before the fields are set, and shows the new one."""
         old = [value for name, value in fields.items() if name in MODALITIES]
         if old:
-            raise ConfigError(f'Model: what the modalities take in is one tuple. Write inputs={tuple(old)!r}.')
+            raise ConfigError(f'Model: the inputs of the modalities are one tuple. Write inputs={tuple(old)!r}.')
         return super().__new__(cls)
 
     def __post_init__(self):
@@ -60,7 +60,7 @@ class ModelConfig:
             raise ConfigError(f'Model: dropout is {self.dropout}; it must be in [0, 1).')
 
     def _complete_inputs(self):
-        """One input for each modality, in the table's order: equal meaning is an equal config, with an equal key."""
+        """Makes one input per modality, in the order of the table, so that configs of equal meaning are equal."""
         inputs = (self.inputs,) if isinstance(self.inputs, Input) else self.inputs
         given = {}
         for value in inputs:
@@ -68,19 +68,19 @@ class ModelConfig:
                 kinds = ', '.join(row.input_class.__name__ for row in MODALITIES.values())
                 raise ConfigError(f'Model: inputs has {value!r}; it takes {kinds}.')
             if value.modality in given:
-                raise ConfigError(f'Model: inputs has two of {value.modality}, {given[value.modality]} and {value}; '
-                                  'a modality has one.')
+                raise ConfigError(f'Model: inputs has two for {value.modality}, {given[value.modality]} and {value}; '
+                                  'give one.')
             given[get_modality(value.modality).name] = value
         object.__setattr__(self, 'inputs', tuple(
             given.get(name) or row.input_class() for name, row in MODALITIES.items()))
 
     def input(self, modality: str):
-        """What the modality takes in: its ImageInput, AudioInput, VideoInput."""
+        """The input of the modality, such as its ImageInput."""
         return next(value for value in self.inputs if value.modality == modality)
 
 
 def preset(name: str, **overrides) -> ModelConfig:
-    """ModelConfig of a ViT preset (Ti, S, B, L) with other fields set by keyword."""
+    """The ModelConfig of a ViT preset (Ti, S, B or L). overrides: other fields, by name."""
     if name not in PRESETS:
         raise unknown('preset', name, PRESETS)
     return ModelConfig(**{**PRESETS[name], **overrides})
@@ -92,39 +92,39 @@ class TrainingConfig:
     optimizer: str = 'adamw'
     """A name of `OPTIMIZERS`: 'momentum' (the paper's), 'adam', 'adamw', or a class of tf_keras.optimizers."""
     learning_rate: float = 1e-3
-    """The shared schedule's peak, reached by a linear warm-up."""
+    """The peak of the schedule that all tasks share, reached by a linear warm-up."""
     learning_rate_schedule: Literal['cosine', 'constant'] = 'cosine'
-    """After the warm-up: cosine to 0 at the last step, or constant."""
+    """After the warm-up: a cosine to 0 at the last step, or constant."""
     warmup_steps: int = 100
     """Steps of the linear warm-up."""
     weight_decay: float = 0.0
-    """Decoupled, times the learning rate; not of biases, norms, class tokens and position embeddings."""
+    """Decoupled weight decay, times the learning rate. Leaves out biases, norms, class tokens, position embeddings."""
     clip_norm: float = 1.0
-    """The gradients' global norm, over all replicas, is clipped to this; 0 does not clip."""
+    """The largest global norm of the gradients, over all replicas; 0 does not clip."""
     seed: int = 0
-    """What initial weights, shuffling, augmentations and dropout draw from."""
+    """The seed of initial weights, shuffling, augmentations and dropout."""
     checkpoint_every: int = 500
-    """Steps between checkpoints (there is one every 10 minutes besides)."""
+    """Steps between checkpoints. There is also one every 10 minutes."""
     eval_every: int = 0
-    """Steps between evaluations of a few batches of each task's eval split, for TensorBoard; 0 is never."""
+    """Steps between evaluations of a few batches of each task's eval split, for TensorBoard; 0 means never."""
     eval_batch_size: int = 64
-    """Examples per batch outside training."""
+    """Examples per batch in these evaluations."""
     precision: Literal['float32', 'bfloat16', 'float16'] = 'float32'
-    """What matrices are multiplied in (float16 with dynamic loss scaling). Variables and the exported model are
+    """The dtype of matrix products; float16 comes with dynamic loss scaling. Variables and the exported model are
     float32."""
     jit: bool = False
-    """Compile the steps with XLA."""
+    """Whether XLA compiles the steps."""
     strategy: Literal['auto', 'tpu', 'mirrored', 'multi_worker', 'one_device'] = 'auto'
     """The tf.distribute strategy; 'auto' takes the best that the machine offers."""
     replicas: int = 0
-    """For 'mirrored' on CPU: how many logical devices; 0 takes what is there."""
+    """The number of logical devices for 'mirrored' on CPU; 0 means one."""
     tpu: str = ''
-    """The TPU's name for strategy 'tpu'; '' on a TPU VM, which is 'local'."""
+    """The name of the TPU for strategy 'tpu'; '' on a TPU VM, where it is 'local'."""
     initial_checkpoint: str = ''
-    """What the weights start from: a public ViT's .npz, or a pushed version, model_run or checkpoint directory of our
-    own; '' is nothing."""
+    """What the weights start from: the .npz file of a public ViT, or a pushed version, a model_run or a checkpoint
+    directory of this project. '' starts from random weights."""
     inflation: Literal['central_frame', 'average'] = 'central_frame'
-    """How a ViT's 2-D kernel becomes a video's 3-D one (docs/model.md)."""
+    """How the 2-D kernel of a ViT becomes the 3-D kernel for video (docs/model.md, "Starting from a ViT")."""
 
     def __post_init__(self):
         check_choices(self)
@@ -137,7 +137,7 @@ class TrainingConfig:
 
 
 def check_batches(tasks, replicas: int):
-    """Each task's batch must divide over the replicas, or some would idle."""
+    """Raises ConfigError if a task's batch does not divide over the replicas: some would idle."""
     for task in tasks:
         if task.recipe.batch_size % replicas:
             raise ConfigError(f'Task {task.name}: batch_size is {task.recipe.batch_size}, which does not divide over '

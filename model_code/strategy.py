@@ -1,4 +1,4 @@
-"""tf.distribute strategies by name: tpu, mirrored, multi_worker, one_device; auto takes the best that is there."""
+"""tf.distribute strategies by name: tpu, mirrored, multi_worker, one_device. auto takes the best available."""
 
 import contextlib
 import functools
@@ -16,12 +16,12 @@ from model_code.settings import TrainingConfig
 def make_strategy(config: TrainingConfig) -> tf.distribute.Strategy:
     """The strategy that config.strategy names.
 
-    'auto': multi_worker where TF_CONFIG names several workers, else tpu where one is attached, else mirrored on several
-    GPUs, else one device. 'mirrored' without GPUs runs on config.replicas logical CPUs (0: one).
+    'auto' takes the first that fits: multi_worker if TF_CONFIG names several workers, tpu if one is attached, mirrored
+    if there are several GPUs, else one_device. 'mirrored' without GPUs runs on config.replicas logical CPUs (0: one).
 
-    A process makes each once: two of the same devices number their collectives alike, and TensorFlow confuses them.
-    Logical CPUs and several workers can only be had before its first operation in the process: PipelineStop where it is
-    too late.
+    Each strategy is made once per process: two on the same devices give their collectives equal numbers, and
+    TensorFlow confuses them. Logical CPUs and several workers must be set up before TensorFlow's first operation in the
+    process. Raises PipelineStop if it is too late.
     """
     name = _choose() if config.strategy == 'auto' else config.strategy
     try:
@@ -30,12 +30,12 @@ def make_strategy(config: TrainingConfig) -> tf.distribute.Strategy:
         if not re.search('startup|after being initialized', str(error)):
             raise
         raise PipelineStop(f'The strategy {name} cannot be set up: TensorFlow has run in this process before, as under '
-                           '`polyvit run`, where the components share one. Run the trainer in a process of its own, as '
+                           '`polyvit run`, where components share a process. Run the trainer in its own process, as '
                            'its container on Kubeflow does, or choose another strategy.') from error
 
 
 def workers(strategy: tf.distribute.Strategy) -> int:
-    """How many processes train together. (A TPU's hosts all follow one.)"""
+    """The number of processes that train together. (All hosts of a TPU follow one process.)"""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return 1
     cluster = strategy.cluster_resolver.cluster_spec().as_dict()
@@ -43,7 +43,7 @@ def workers(strategy: tf.distribute.Strategy) -> int:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this is the one process that writes checkpoints, history, event files and the model."""
+    """Whether this process writes checkpoints, history, event files and the model. Only one does."""
     if workers(strategy) == 1:
         return True
     resolver = strategy.cluster_resolver
@@ -71,7 +71,7 @@ def _make(name: str, replicas: int, tpu: str) -> tf.distribute.Strategy:
 
 @contextlib.contextmanager
 def precision(config: TrainingConfig):
-    """Layers made in this context compute in config.precision; their variables are float32."""
+    """A context: layers made in it compute in config.precision. Their variables are float32."""
     before = tf_keras.mixed_precision.global_policy()
     tf_keras.mixed_precision.set_global_policy(
         'float32' if config.precision == 'float32' else f'mixed_{config.precision}')
@@ -91,8 +91,8 @@ def _choose() -> str:
 
 
 def _split_cpu(replicas: int):
-    """Logical CPU devices can only be made before TensorFlow's runtime has started."""
+    """Makes logical CPU devices, which is possible only before TensorFlow's runtime has started."""
     cpu = tf.config.list_physical_devices('CPU')[0]
-    wanted = [tf.config.LogicalDeviceConfiguration() for _ in range(replicas)]
+    devices = [tf.config.LogicalDeviceConfiguration() for _ in range(replicas)]
     if len(tf.config.get_logical_device_configuration(cpu) or ()) != replicas:
-        tf.config.set_logical_device_configuration(cpu, wanted)
+        tf.config.set_logical_device_configuration(cpu, devices)

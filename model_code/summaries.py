@@ -1,4 +1,4 @@
-"""TensorBoard: curves while training runs, and what the model sees. A resumed run's points are not there twice."""
+"""TensorBoard: curves of the training, and the inputs as the model sees them. A resumed run repeats no points."""
 
 import os
 
@@ -12,8 +12,8 @@ from model_code.tasks import Task
 class Summaries:
     """Writes event files to `directory`.
 
-    first_step: where training starts; points of this step and later ones, which a run that was cut left behind, are
-    removed. A directory of '' writes nothing (a worker that is not the chief).
+    first_step: the step that training starts with. Points of this and later steps, which an interrupted run left
+    behind, are removed. If the directory is '', nothing is written (for a worker that is not the chief).
     """
 
     def __init__(self, directory: str, first_step: int):
@@ -31,7 +31,7 @@ class Summaries:
                 tf.summary.scalar(name, value, step)
 
     def inputs(self, task: Task, inputs: tf.Tensor):
-        """Inputs [n, *input shape] of the task as training sees them, where its modality can be drawn."""
+        """Writes inputs [n, *input shape] of the task as pictures, if its modality can be drawn."""
         pictures = getattr(get_modality(task.modality).preprocessing, 'pictures', None)
         if pictures is not None:
             with self._writer.as_default():
@@ -45,7 +45,7 @@ class Summaries:
 
 
 def _keep_before(path: str, step: int):
-    """Writes the event file anew with the events before `step`; what a kill cut short at its end is dropped."""
+    """Rewrites the event file with the events before `step`. An incomplete event at its end is dropped."""
     with file_io.replacing(path) as temporary, tf.io.TFRecordWriter(temporary) as writer:
         try:
             for record in tf.data.TFRecordDataset(path).as_numpy_iterator():

@@ -1,7 +1,7 @@
-"""Task and Mixture: the one place where a data set's facts live. No TensorFlow here.
+"""Task and Mixture: the one place that describes a data set and its training. No TensorFlow here.
 
-A task is a data set, a modality, a kind of label, a head, and its own training recipe; its name goes with its data
-from the first component to the served signature.
+A task is a data set with a modality, a kind of label, a head and a recipe of its own. Its name goes with its data from
+the first component to the served signature.
 """
 
 import dataclasses
@@ -21,25 +21,25 @@ SCHEDULES = get_args(Schedule)
 class Recipe:
     """How a task is trained: the hyper-parameters of its own single-task recipe (docs/model.md, "Schedules")."""
     steps: int
-    """U_j of the paper: the optimiser steps of this task in its own single-task recipe."""
+    """The optimiser steps of this task in its own single-task recipe (the paper's U_j)."""
     batch_size: int
     """Examples per step, over all replicas."""
     learning_rate_coefficient: float = 1.0
-    """What the shared learning rate is multiplied by at this task's steps."""
+    """A factor for the shared learning rate at this task's steps."""
     augmentations: tuple[str, ...] = ()
-    """Names from the modality's row of `modalities.MODALITIES`, applied in order, in training only."""
+    """Names from the modality's row of `modalities.MODALITIES`. Applied in training only, in this order."""
     mixup_alpha: float = 0.0
-    """Mixup of spectrograms and labels with a share from Beta(alpha, alpha); 0 is none; audio only."""
+    """Mixup of spectrograms and labels, with shares from Beta(alpha, alpha). 0 means no mixup. Audio only."""
     label_smoothing: float = 0.0
-    """In [0, 1); not for label kind 'multi'."""
+    """The label smoothing, in [0, 1). Label kind 'multi' ignores it."""
     zero_init_head: bool = False
-    """The head's output starts at zero (the paper's choice for video and audio)."""
+    """Whether the kernel of the head's output starts at zero (the paper's choice for video and audio)."""
     pooling: Literal['token', 'gap'] = 'token'
     """What the head reads: the class token, or the mean of all tokens."""
     head_hidden: tuple[int, ...] = ()
     """Widths of the head's hidden layers (ReLU); () is one dense output."""
     stochastic_depth: float = 0.0
-    """In [0, 1): block l of L is dropped for an example with probability l / (L - 1) times this, in training."""
+    """In [0, 1). In training, block l of L is dropped for an example with probability l / (L - 1) times this."""
 
     def check(self, where: str, modality: str):
         """Raises ConfigError where a field is wrong for a task of this modality. where: 'Task digits: '."""
@@ -56,23 +56,23 @@ class Recipe:
                 raise ConfigError(f'{where}{field} is {getattr(self, field)}; it must be in [0, 1).')
         if self.mixup_alpha < 0 or self.mixup_alpha and not row.mixup:
             mixed = ' or '.join(other.name for other in modalities.MODALITIES.values() if other.mixup)
-            raise ConfigError(f'{where}mixup_alpha is {self.mixup_alpha} for {modality}; it must be 0 or more, and 0 '
-                              f'for anything but {mixed}.')
+            raise ConfigError(f'{where}mixup_alpha is {self.mixup_alpha} for {modality}; it must be at least 0, and '
+                              f'only {mixed} may have more than 0.')
         if any(width < 1 for width in self.head_hidden):
             raise ConfigError(f'{where}head_hidden is {self.head_hidden}; each width must be at least 1.')
 
 
 @dataclasses.dataclass(frozen=True)
 class Checks:
-    """When a task's data stop a run before training."""
+    """When the data of a task stop a run before training."""
     max_rejected_share: float = 0.01
-    """More rejected files than this share of all stop the run; missing files count apart."""
+    """The run stops if a larger share of the files than this is rejected. Missing files count separately."""
     max_missing_share: float = 0.01
-    """The same for files that the annotations name and nobody has (a fifth of VGGSound is gone)."""
+    """The run stops if a larger share of the named files than this is missing. (A fifth of VGGSound is gone.)"""
     allow_leaks: bool = False
-    """The same media in train and eval is only reported; else it stops the run."""
+    """Whether the same media in train and eval are only reported. Otherwise they stop the run."""
     min_class_examples: int = 1
-    """A class with fewer train examples is reported; one without any always stops the run."""
+    """A class with fewer train examples is reported. A class without any always stops the run."""
 
     def check(self, where: str):
         """Raises ConfigError where a field is wrong. where: 'Task digits: '."""
@@ -87,7 +87,7 @@ class Gate:
     floor: float = 0.0
     """The least value of the task's primary metric that the gate accepts."""
     max_drop: float = 0.02
-    """How far the primary metric may fall below that of the model being served."""
+    """How far the primary metric may be below that of the model being served."""
 
     def check(self, where: str):
         """Raises ConfigError where a field is wrong. where: 'Task digits: '."""
@@ -97,30 +97,30 @@ class Gate:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One data set to learn."""
+    """One data set to learn, and how to learn it."""
     name: str
-    """Lower-case letters, digits and underscores; the prefix of this task's components and signatures."""
+    """Lower-case letters, digits and underscores. Names of the task's components and signatures contain it."""
     modality: str
     """A name of `modalities.MODALITIES`: image, audio or video."""
     data: Data = dataclasses.field(default=Data(), kw_only=True)
     """Where the examples come from."""
     recipe: Recipe = dataclasses.field(kw_only=True)
-    """How they are trained on."""
+    """How the model is trained on them."""
     checks: Checks = dataclasses.field(default=Checks(), kw_only=True)
-    """When the data stop a run."""
+    """When the data stop a run before training."""
     gate: Gate = dataclasses.field(default=Gate(), kw_only=True)
-    """When a model is rejected."""
+    """When a trained model is rejected because of this task."""
 
     def __new__(cls, *args, **fields):
-        """Before the fields are set: a config in the flat form of version 0.1 is shown the new form."""
+        """Rejects the flat form of version 0.1, before the fields are set, and shows the new form."""
         if len(args) > 2 or _PART_OF.keys() & fields.keys() or not isinstance(fields.get('data', Data()), Data):
             raise ConfigError(_new_form(args, fields))
         return super().__new__(cls)
 
     def __post_init__(self):
         if not re.fullmatch(r'[a-z][a-z0-9_]*', self.name):
-            raise ConfigError(f'Task name {self.name!r}: use lower-case letters, digits and underscores, a letter '
-                              'first.')
+            raise ConfigError(f'Task name {self.name!r}: use lower-case letters, digits and underscores, and start '
+                              'with a letter.')
         modalities.get_modality(self.modality)
         where = f'Task {self.name}: '
         self.data.check(where, self.modality)
@@ -130,7 +130,7 @@ class Task:
 
     @property
     def source(self) -> Source:
-        """What this task's lane depends on."""
+        """What this task's lane takes."""
         return Source(self.name, self.modality, self.data)
 
     def group_ids(self, labels) -> tuple[tuple[int, ...], ...]:
@@ -139,7 +139,7 @@ class Task:
 
     @property
     def primary_metric(self) -> str:
-        """The metric that floor and max_drop speak of, by its name in the evaluation's results."""
+        """The metric that floor and max_drop are about, by its name in the results of the evaluation."""
         return self.data.kind.primary_metric
 
 
@@ -149,7 +149,7 @@ _PART_OF = {field.name: part for part, kind in (('data', Data), ('recipe', Recip
 
 
 def _new_form(args: tuple, fields: dict) -> str:
-    """The sentence for a Task in the flat form: the new form, with the values that were given."""
+    """The message for a Task in the flat form. It shows the new form with the given values."""
     values = dict(zip(('name', 'modality', 'steps', 'batch_size'), args, strict=False)) | fields
     if isinstance(values.get('data'), str):
         values['folder'] = values.pop('data')
@@ -164,7 +164,7 @@ def _new_form(args: tuple, fields: dict) -> str:
     written = [repr(values[name]) for name in ('name', 'modality') if name in values]
     written += [f'{part}={part.capitalize()}({", ".join(given)})' for part, given in parts.items() if given]
     return (f'Task {values.get("name", "")}: a task is written in four parts: data (where its examples come from), '
-            'recipe (how it is trained), checks (when its data stop a run) and gate (when a model is refused). Write '
+            'recipe (how it is trained), checks (when its data stop a run) and gate (when a model is rejected). Write '
             f'Task({", ".join(written)}).')
 
 
@@ -172,11 +172,11 @@ def _new_form(args: tuple, fields: dict) -> str:
 class Mixture:
     """The tasks that are trained together, and the schedule that picks one at each step: docs/model.md, "Schedules"."""
     tasks: tuple[Task, ...]
-    """At least one, each with a name of its own."""
+    """At least one task. Their names must differ."""
     schedule: Schedule = 'weighted'
-    """Which task each step trains; docs/model.md describes the five."""
+    """How steps choose their task. docs/model.md describes the five schedules."""
     seed: int = 0
-    """What the weighted and uniform schedules draw from."""
+    """The seed of the weighted and uniform schedules."""
 
     def __post_init__(self):
         if not self.tasks:
@@ -184,8 +184,8 @@ class Mixture:
         names = [t.name for t in self.tasks]
         for name in names:
             if names.count(name) > 1:
-                raise ConfigError(f'Two tasks are named {name!r}. Names go with the data to the served signatures: '
-                                  'give each task its own.')
+                raise ConfigError(f'Two tasks are named {name!r}. Served signatures have the names of tasks, so give '
+                                  'each task its own.')
         check_choices(self)
 
     def __getitem__(self, name: str) -> Task:

@@ -1,7 +1,8 @@
 """Tokenizers: a modality's input tensor -> tokens [batch, tokens, width] (docs/model.md, "Tokenizers").
 
-Each cuts its input into patches (a VALID convolution whose stride is its kernel), puts a class token (zeros at first)
-in front, and adds a learned position embedding, normal(0.02), the class token's position included.
+Each cuts its input into patches (a VALID convolution whose stride is its kernel), puts a class token in front, and adds
+a learned position embedding, which covers the class token too. The class token starts at zero, the position embedding
+as normal(0.02).
 """
 
 import math
@@ -12,9 +13,7 @@ import tf_keras
 
 
 class PatchTokenizer(tf_keras.layers.Layer):
-    """Args: width, the tokens' size; spec, the modality's Input (its shape, patch and grid).
-
-    A subclass names its convolution.
+    """width: the size of a token. spec: the modality's Input, with shape, patch and grid. Subclasses set `convolution`.
     """
     convolution: type[tf_keras.layers.Layer]
 
@@ -22,8 +21,8 @@ class PatchTokenizer(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         self.width = width
         self.spec = spec
-        # LeCun's initialisation (the reference's): tokens of unit scale. Glorot's counts the patch in its fan-out too,
-        # and tokens ten times smaller drown in what the first blocks add to them.
+        # LeCun's initialisation, as in the paper's code, gives tokens of unit scale. Glorot's counts the patch for its
+        # fan-out too: tokens would be ten times smaller than what the first blocks add to them.
         self.embedding = self.convolution(width, spec.patch, strides=spec.patch, padding='valid',
                                           kernel_initializer='lecun_normal', name='embedding')
 
@@ -41,8 +40,11 @@ class PatchTokenizer(tf_keras.layers.Layer):
         super().build(input_shape)
 
     def _patches(self, inputs):
-        """The convolution, as one matrix product: on CPUs it is faster, and the gradient of Conv3D's kernel differs in
-        its last bits from one run to the next, so that a resumed training would too."""
+        """The convolution as one matrix product, [batch * patches, width].
+
+        This is faster on CPUs. Besides, the gradient of Conv3D's kernel differs in its last bits from run to run, and
+        then a resumed training would too.
+        """
         grid, patch, channels = self.spec.grid, self.spec.patch, self.spec.shape[-1]
         split = [size for sizes in zip(grid, patch, strict=True) for size in sizes]
         axes = range(1, len(split) + 1)
@@ -53,7 +55,7 @@ class PatchTokenizer(tf_keras.layers.Layer):
 
     def call(self, inputs):
         tokens = tf.reshape(self._patches(inputs), [-1, self.tokens - 1, self.width])
-        # Padded, then added: the gradient of tiling the class token has no static shape.
+        # Padding and adding, because the gradient of tiling the class token has no static shape.
         added = self.position_embedding + tf.pad(self.class_token, [[0, 0], [0, self.tokens - 1], [0, 0]])
         return tf.pad(tokens, [[0, 0], [1, 0], [0, 0]]) + tf.cast(added, tokens.dtype)
 
@@ -63,9 +65,10 @@ class ImageTokenizer(PatchTokenizer):
     convolution = tf_keras.layers.Conv2D
 
     def kernel_from_vit(self, kernel: np.ndarray, inflation: str) -> np.ndarray:
-        """A ViT's kernel [rows, columns, 3, width] as this layer's. inflation: of no use to a patch without a time.
+        """A ViT's kernel [rows, columns, 3, width] -> this layer's [rows, columns, channels, width].
 
-        With one channel it is summed over the three: exactly the ViT on that channel repeated.
+        One channel gets the sum over the three, which gives the tokens of a ViT on the repeated channel. inflation: not
+        used, since these patches have no time axis.
         """
         return kernel.sum(axis=-2, keepdims=True) if self.spec.shape[-1] == 1 else kernel
 
@@ -81,8 +84,8 @@ class VideoTokenizer(PatchTokenizer):
     def kernel_from_vit(self, kernel: np.ndarray, inflation: str) -> np.ndarray:
         """A ViT's kernel [rows, columns, 3, width] -> this layer's [frames, rows, columns, 3, width].
 
-        inflation: 'central_frame' puts it into the middle frame, zeros elsewhere; 'average' a `frames`-th of it into
-        each, so that a still clip gives the image's tokens.
+        inflation: 'central_frame' puts the kernel into the middle frame and zeros elsewhere. 'average' puts kernel /
+        frames into every frame, so a still clip gives the tokens of the image.
         """
         frames = self.spec.patch[0]
         if inflation == 'average':

@@ -1,8 +1,7 @@
-"""The train step: forward, loss, gradients, clipping, update. One traced function a task (`multi_step_function`).
+"""The train step: forward, loss, gradients, clipping, update. One traced function per task (`multi_step_function`).
 
-What a step draws at random is a function of (config.seed, step, replica). Gradients are clipped after they are summed
-over the replicas, for every modality, so that a recipe does not depend on the number of devices. (The reference does so
-for images; for video and audio it clips each replica's own before the mean.)
+What a step draws at random is a function of (config.seed, step, replica). Gradients are summed over the replicas before
+they are clipped, so a recipe does not depend on the number of devices (docs/model.md, "The step").
 """
 
 import contextlib
@@ -17,19 +16,19 @@ from model_code.polyvit import PolyViT
 from model_code.settings import TrainingConfig
 from model_code.tasks import Task
 
-# Variables whose name has one of these words are not decayed: the usual exclusions of transformer recipes.
+# Variables with one of these words in their names have no weight decay, as is usual in recipes for transformers.
 NOT_DECAYED = ('bias', 'norm', 'class_token', 'position_embedding')
 
-# tf.function as the steps use it. Nothing here has a Python branch on a tensor, and AutoGraph would rewrite all of
-# tf_keras's optimiser and layers: without it a step is traced several times faster (benchmarks/trace_step.py).
+# tf.function as the steps use it. Without AutoGraph a step is traced several times faster (benchmarks/trace_step.py):
+# it would rewrite all of tf_keras's optimiser and layers, and nothing here has a Python branch on a tensor.
 traced = functools.partial(tf.function, autograph=False)
 
 
 class Momentum(tf_keras.optimizers.Optimizer):
-    """SGD with momentum as the paper's code has it: velocity = 0.9 velocity + gradient; variable -= rate * velocity.
+    """SGD with momentum as in the paper's code: velocity = 0.9 velocity + gradient; variable -= rate * velocity.
 
-    tf_keras's SGD multiplies a gradient by the rate of its own step before it enters the velocity. Here the whole
-    velocity moves by the present step's rate, which is that of the present task.
+    tf_keras's SGD multiplies each gradient by the rate of its own step when it adds it to the velocity. Here the rate
+    of the current step, and so of the current task, multiplies the whole velocity.
     """
     MOMENTUM = 0.9
 
@@ -53,19 +52,21 @@ class Momentum(tf_keras.optimizers.Optimizer):
 
 
 def make_optimizer(config: TrainingConfig) -> tf_keras.optimizers.Optimizer:
-    """The optimiser that config.optimizer names. The steps set its learning rate."""
+    """The optimiser that config.optimizer names. Each step sets its learning rate."""
     make = (Momentum if config.optimizer == 'momentum'
             else getattr(tf_keras.optimizers, settings.OPTIMIZERS[config.optimizer]))
     optimizer = make(learning_rate=config.learning_rate, weight_decay=config.weight_decay)
     if not config.weight_decay:
-        optimizer.weight_decay = None  # 0 would be multiplied in, variable by variable
+        optimizer.weight_decay = None  # with 0, every variable would be multiplied for nothing
     optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
     return optimizer
 
 
 class LossScale(tf.Module):
-    """Dynamic loss scaling for float16: a step whose gradients overflow changes nothing and halves the scale;
-    `patience` good ones in a row double it."""
+    """Dynamic loss scaling for float16.
+
+    A step whose gradients overflow changes no weight and halves the scale. `patience` good steps in a row double it.
+    """
 
     def __init__(self, initial: float = 2.0 ** 15, patience: int = 2_000):
         super().__init__(name='loss_scale')
@@ -74,7 +75,7 @@ class LossScale(tf.Module):
         self.good_steps = tf.Variable(0, trainable=False, dtype=tf.int64, name='good_steps')
 
     def update(self, finite: tf.Tensor):
-        """After a step whose gradients were finite, or not."""
+        """To be called after each step. finite: whether its gradients were, a bool scalar."""
         grown = finite & (self.good_steps + 1 >= self.patience)
         factor = tf.where(finite, tf.where(grown, 2.0, 1.0), 0.5)
         self.value.assign(tf.clip_by_value(self.value * factor, 2.0 ** -14, 2.0 ** 24))
@@ -83,10 +84,10 @@ class LossScale(tf.Module):
 
 @contextlib.contextmanager
 def without_graph_optimizer():
-    """Functions first called in this context are run as they were traced, without TensorFlow's graph optimiser.
+    """A context: functions that are first called in it run as traced, without TensorFlow's graph optimiser.
 
-    It goes through the whole of a step's graph anew for every task, which is most of what a further task costs at the
-    start (benchmarks/many_tasks.py), and makes a step no faster.
+    The optimiser does not make a step faster, but goes through the whole graph of a step again for each task. That
+    would be most of the start-up time of a further task (benchmarks/many_tasks.py).
     """
     before = tf.config.optimizer.get_experimental_options()['disable_meta_optimizer']
     tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
@@ -97,12 +98,12 @@ def without_graph_optimizer():
 
 
 class TrainSteps:
-    """Makes the steps of one model under one optimiser; what tasks of one modality have in common is traced once.
+    """Makes the train steps of one model and optimiser. What tasks of a modality have in common is traced once.
 
     Args:
-      strategy, model, optimizer: made in the strategy's scope, the optimiser built for all of the model's variables.
+      strategy, model, optimizer: made in the strategy's scope. The optimiser is built for all variables of the model.
       config: the recipe.
-      loss_scale: for float16, else None.
+      loss_scale: given for float16 only.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, model: PolyViT, optimizer, config: TrainingConfig,
@@ -112,9 +113,9 @@ class TrainSteps:
         self._encoders, self._functions = {}, {}
 
     def single(self, task: Task) -> Callable:
-        """A function of (batch, number, rate) -> (loss, gradient norm), scalars. It is not traced yet.
+        """The step of one task: a function (batch, number, rate) -> (loss, gradient norm), scalars. Not traced yet.
 
-        batch: a distributed (inputs, labels); number: the step, int32; rate: the learning rate, float32.
+        batch: distributed (inputs, labels). number: of the step, int32. rate: the learning rate, float32.
         """
         groups = self._groups([task])
 
@@ -125,10 +126,11 @@ class TrainSteps:
         return self._step(gradients_of, groups)
 
     def accumulated(self, tasks: tuple[Task, ...]) -> Callable:
-        """The same of a batch of each task, {task name: distributed batch}: the sum of their gradients, one update.
+        """One step of all tasks. As `single`, but the batch is {task name: distributed batch}.
 
-        Each task's gradients count times its learning-rate coefficient; the loss is the tasks' mean. A task's forward
-        pass waits for the gradients of the one before, so that only one task's activations are in memory.
+        The tasks' gradients, each times the task's learning-rate coefficient, are summed into one update. The loss is
+        the mean over the tasks. The forward pass of a task waits for the gradients of the task before, so that the
+        memory holds the activations of one task only.
         """
         groups = self._groups(tasks)
 
@@ -148,7 +150,7 @@ class TrainSteps:
         return self._step(gradients_of, groups, unpack=False)
 
     def _groups(self, tasks) -> list[list[tf.Variable]]:
-        """The tasks' variables, each once, in groups that tasks have in common."""
+        """The variables of the tasks, each once, in the groups that tasks share."""
         groups, seen = [], set()
         for task in tasks:
             for group in self._model.variable_groups(task.name):
@@ -161,7 +163,7 @@ class TrainSteps:
         return tf.random.experimental.stateless_fold_in(tf.stack([self._config.seed, number]), replica)
 
     def _encode(self, task: Task) -> Callable:
-        """The traced function (inputs, seed) -> tokens, shared by tasks whose tokens are computed alike."""
+        """The traced function (inputs, seed) -> tokens, shared by all tasks that compute tokens in the same way."""
         key = modality, depth = task.modality, task.recipe.stochastic_depth
         if key not in self._encoders:
             self._encoders[key] = traced(
@@ -170,7 +172,7 @@ class TrainSteps:
         return self._encoders[key]
 
     def _gradients(self, task: Task, inputs, labels, seed):
-        """A replica's share of the global batch's mean loss, and its (scaled) gradients by the task's own variables."""
+        """A replica's share of the global batch's mean loss, and its (scaled) gradients for the task's variables."""
         with tf.GradientTape() as tape:
             tokens = self._encode(task)(inputs, seed)
             loss = tf.reduce_sum(self._model.head_loss(task.name, tokens, labels)) / task.recipe.batch_size
@@ -178,34 +180,37 @@ class TrainSteps:
         return loss, tape.gradient(scaled, self._model.task_variables(task.name))
 
     def _reduced(self, gradients, groups):
-        """(norm, factor, gradients): the gradients are summed over the replicas; `factor` is what they are to be
-        multiplied with, so that their global norm, now `norm`, is at most config.clip_norm."""
+        """(norm, factor, gradients): the gradients summed over the replicas, and their global norm.
+
+        `factor`, when multiplied with the gradients, removes the loss scale and brings the norm to at most
+        config.clip_norm.
+        """
         if self._strategy.num_replicas_in_sync > 1:
             gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        squares = [self._shared(_sum_of_squares, variables)(mine) for variables, mine in _by_group(groups, gradients)]
+        squares = [self._shared(_sum_of_squares, variables)(group) for variables, group in _by_group(groups, gradients)]
         scale = self._loss_scale.value if self._loss_scale else 1.0
         norm, clip_norm = tf.sqrt(tf.add_n(squares)) / scale, self._config.clip_norm
         factor = (clip_norm / tf.maximum(norm, clip_norm) if clip_norm else tf.ones([])) / scale
         return norm, factor, gradients
 
     def _update(self, number, factor, gradients, groups):
-        """One update of the variables in `groups`, lists of them, by their gradients in the same order, times `factor`.
+        """Updates the variables in `groups` by their gradients, in the same order, times `factor`.
 
-        Only these are handed to the optimiser: a zero gradient would let momentum and weight decay move idle heads.
+        The optimiser gets no other variables: even with a zero gradient, momentum and weight decay would move them.
         """
-        for variables, mine in _by_group(groups, gradients):
-            def update(number, factor, mine, variables=variables):
-                # apply_gradients adds one each time, and a step has several updates.
+        for variables, group_gradients in _by_group(groups, gradients):
+            def update(number, factor, gradients, variables=variables):
+                # apply_gradients counts its calls in `iterations`, but a step makes several.
                 self._optimizer.iterations.assign(tf.cast(number, tf.int64))
-                self._optimizer.apply_gradients([(g * factor, v) for g, v in zip(mine, variables, strict=True)],
+                self._optimizer.apply_gradients([(g * factor, v) for g, v in zip(gradients, variables, strict=True)],
                                                 skip_gradients_aggregation=True)
 
-            # Over several replicas an update cannot be in a function of its own.
-            alone = self._strategy.num_replicas_in_sync == 1
-            (self._shared(update, variables) if alone else update)(number, factor, mine)
+            # With several replicas an update cannot be a traced function of its own.
+            one_replica = self._strategy.num_replicas_in_sync == 1
+            (self._shared(update, variables) if one_replica else update)(number, factor, group_gradients)
 
     def _shared(self, function: Callable, variables) -> Callable:
-        """The traced function of that name for a group of variables: traced once for all tasks that share the group."""
+        """`function` for a group of variables, traced once for all tasks that share the group."""
         key = function.__name__, *(v.ref() for v in variables)
         if key not in self._functions:
             self._functions[key] = traced(function)
@@ -228,7 +233,7 @@ class TrainSteps:
             if scale is None:
                 loss, norm = strategy.run(whole, args=arguments)
                 return strategy.reduce('SUM', loss, axis=None), strategy.reduce('MEAN', norm, axis=None)
-            # Whether the step counts is decided between its two halves, by all replicas together.
+            # All replicas decide together, between the two halves of the step, whether it counts.
             loss, norm, factor, gradients = strategy.run(gradients_of, args=arguments)
             norm = strategy.reduce('MEAN', norm, axis=None)
             finite = tf.math.is_finite(norm)
@@ -240,7 +245,7 @@ class TrainSteps:
 
 
 def _by_group(groups, values) -> list[tuple[list, list]]:
-    """Each group of variables with its own of the values, which follow each other."""
+    """Each group of variables with its values. `values` has them one after another."""
     values = iter(values)
     return [(variables, [next(values) for _ in variables]) for variables in groups]
 
@@ -254,9 +259,9 @@ def _done(_) -> bool:
 
 
 def multi_step_function(step: Callable, next_batch: Callable) -> Callable:
-    """A function of (first step, rates [k]) -> (losses [k], norms [k]): k steps of one task in one call; traced once.
+    """A function (first step, rates [k]) -> (losses [k], norms [k]): k steps of one task in one call, traced once.
 
-    step: of TrainSteps. next_batch: a function of nothing -> the step's next batch, from distributed iterators.
+    step: from TrainSteps. next_batch: a function () -> the next batch of the step, from distributed iterators.
     """
     @traced(input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.float32)])
     def steps(first, rates):
@@ -270,6 +275,6 @@ def multi_step_function(step: Callable, next_batch: Callable) -> Callable:
         _, losses, norms = tf.while_loop(lambda i, *_: i < count, body, (0, *results), parallel_iterations=1)
         return losses.stack(), norms.stack()
 
-    # Asked for when it is first called. A tf.function for each task would warn that so many were traced.
+    # Traced at the first call. Calling the tf.function itself would warn, with many tasks, that too many are traced.
     concrete = functools.cache(steps.get_concrete_function)
     return lambda first, rates: concrete()(first, rates)

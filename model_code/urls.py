@@ -1,4 +1,4 @@
-"""Paths behind a URL (gs://, s3://, hdfs://) told from those on this machine."""
+"""Tells URLs (gs://, s3://, hdfs://) from paths on this machine."""
 
 
 def is_url(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Durations and counts in words, for messages and reports. (Sizes and large numbers: humanize.naturalsize, metric.)"""
+"""Durations, counts and numbers in words, for messages and reports. (For sizes, use humanize.naturalsize.)"""
 
 import humanize
 
@@ -12,12 +12,12 @@ def duration(seconds: float) -> str:
 
 
 def count(number: int, noun: str, plural: str = '') -> str:
-    """'1 task', '2,000 tasks'. plural: the noun's, if it is more than the noun with an s."""
+    """'1 task', '2,000 tasks'. plural: of the noun, if it is not the noun with an s."""
     return f'{number:,} {noun if number == 1 else plural or noun + "s"}'
 
 
 def short_number(value: float) -> str:
-    """At most four significant digits: '0.1235', '1500', '12 k', '3.2 M'; small numbers in powers of ten."""
+    """A number with at most four significant digits: '0.1235', '1500', '12 k', '3.2 M', '5.0e-4'."""
     if 0 < abs(value) < 0.001:
         return f'{value:.1e}'.replace('e-0', 'e-')
     for scale, unit in ((1e9, ' G'), (1e6, ' M'), (1e3, ' k')):

@@ -2,12 +2,11 @@
 
 A new kind is one module here and one row of `LABEL_KINDS`.
 
-The row has facts. Configs, plans, listings, schemas and the gate need nothing else, so this module imports no
-TensorFlow, and no kind needs code without it: to read and check labels, it is enough to know whether they are
-`several` or `grouped` (model_code/label_groups.py).
+The row holds properties. Configs, plans, listings, schemas and the gate need nothing else, so this module imports no
+TensorFlow. To read and check labels, `several` and `grouped` are enough (model_code/label_groups.py).
 
-The module has the functions of `Functions`. It is imported when one of them is first used. Cache keys count it function
-by function (pipeline/fingerprints.py): another check of the served answer trains nothing anew. What functions of
+The module of a kind has the functions of `Functions`, and is imported when one of them is first used. Cache keys depend
+on single functions (pipeline/fingerprints.py): a changed check of the served answer trains no model again. Code that
 several kinds share is in tensors.py and answers.py.
 """
 
@@ -19,16 +18,16 @@ from model_code.errors import unknown
 
 
 class Functions(typing.Protocol):
-    """What a kind's module has.
+    """The functions of a kind's module.
 
-    N: examples of a batch. classes: the number of classes, or in `check_answer` their names, in vocabulary order.
+    N: the examples of a batch. classes: the number of classes, or in `check_answer` their names, in vocabulary order.
     groups: the ids of each label group's classes (Task.group_ids); () for a kind that is not `grouped`.
     """
 
     def transform(self, places, classes: int):
-        """The label that training reads: [N] int64, or [N, classes] float32 where the kind is `multi_hot`.
+        """The label that training reads: [N] int64, or [N, classes] float32 if the kind is `multi_hot`.
 
-        places: [N, k] int64, the places of each example's labels in the vocabulary; -1 for none, or one not in it.
+        places: [N, k] int64, the places of each example's labels in the vocabulary; -1 for no label or an unknown one.
         """
         ...
 
@@ -45,26 +44,26 @@ class Functions(typing.Protocol):
         ...
 
     def eval_label(self, label, groups):
-        """What the evaluation compares with the scores: [N] int64 or [N, classes] float32. label: as of `transform`."""
+        """What the evaluation compares with the scores, [N] int64 or [N, classes] float32. label: from `transform`."""
         ...
 
     def quality(self, labels, scores, groups) -> float:
-        """The primary metric, for the evaluation during training.
+        """The primary metric, for evaluation during training.
 
-        labels: numpy, [N] int64 or [N, classes] float32, as of `transform`. scores: numpy, [N, classes] float32.
+        labels: numpy, [N] int64 or [N, classes] float32, what `transform` gives. scores: numpy, [N, classes] float32.
         """
         ...
 
     def evaluation_metrics(self, label_groups: tuple[str, ...], classes: int) -> tuple:
-        """The `metrics.Metric`s that judge a trained model; the row's primary_metric is one of them."""
+        """The `metrics.Metric`s of a trained model. The row's primary_metric is one of them."""
         ...
 
     def check_answer(self, labels: list[str], top_scores: list[float], scores: list[float], classes: tuple[str, ...],
                      groups) -> list[str]:
-        """What is wrong with one example's served answer, in sentences.
+        """What is wrong with the served answer for one example, in sentences.
 
-        labels, top_scores: the answer, as of `best`. scores: those of all classes, in vocabulary order. classes: ()
-        where they are not known; then groups is () too.
+        labels, top_scores: the answer, which comes from `best`. scores: the scores of all classes, in vocabulary order.
+        classes: () if they are not known; then groups is () too.
         """
         ...
 
@@ -73,19 +72,19 @@ class Functions(typing.Protocol):
 class LabelKind:
     """A row of the table."""
     name: str
-    """What `Data.label_kind` says."""
+    """The value of `Data.label_kind`."""
     module: str
     """The dotted name of the module with the kind's `Functions`."""
     primary_metric: str
-    """The metric that a task's floor and max_drop speak of, by its name in the evaluation's results."""
+    """The metric that a task's floor and max_drop are about, by its name in the results of the evaluation."""
     least_classes: int
-    """With fewer there is nothing to learn."""
+    """The least number of classes: with fewer there is nothing to learn."""
     multi_hot: bool
-    """Whether a transformed label is [classes] float32, 1 at each of the example's labels, rather than an id."""
+    """Whether a transformed label is [classes] float32 with 1 at each of the example's labels, rather than an id."""
     several: bool = False
-    """Whether an example may have several labels; a manifest has them in one column, with a separator between them."""
+    """Whether an example may have several labels. A manifest has them in one column, with a separator in between."""
     grouped: bool = False
-    """Whether an example has one label in each of `Data.label_groups`; a manifest has a column for each group."""
+    """Whether an example has one label in each of `Data.label_groups`. A manifest has one column per group."""
 
     @property
     def functions(self) -> Functions:
@@ -102,7 +101,7 @@ LABEL_KINDS = {kind.name: kind for kind in (
 
 
 def get_label_kind(name: str, where: str = '') -> LabelKind:
-    """The row named `name`; ConfigError lists the valid names. where: what its message begins with."""
+    """The row named `name`. Raises ConfigError, which lists the valid names. where: the beginning of its message."""
     if name not in LABEL_KINDS:
         raise unknown('label kind', name, LABEL_KINDS, where)
     return LABEL_KINDS[name]

@@ -1,11 +1,11 @@
-"""One label per example in each label group: a softmax per group, joint accuracy. Functions as `label_kinds.Functions`.
+"""One label per example in each label group: a softmax per group, joint accuracy. See `label_kinds.Functions`.
 
-Ids are places in the vocabulary, which is ordered by frequency, so a group's classes stand anywhere in it.
+Ids are places in the vocabulary. It is ordered by frequency, so the classes of a group may be anywhere in it.
 """
 
 import tensorflow as tf
 
-from model_code import metrics
+from model_code import metrics, words
 from model_code.label_kinds import answers, tensors
 
 
@@ -36,12 +36,12 @@ def best(scores, groups):
 
 
 def eval_label(label, groups):
-    """[N, classes] float32: a class of group g (from 1) has g where it is the example's label, else -g.
+    """[N, classes] float32: a class of group g (from 1) has g if it is the example's label, else -g.
 
-    So what is compared with the scores says which classes compete.
+    So the metrics, which see only this and the scores, know which classes belong together.
     """
-    number = {i: float(g) for g, ids in enumerate(groups, start=1) for i in ids}
-    group = tf.constant([number[i] for i in range(len(number))])
+    group_of_class = {i: float(g) for g, ids in enumerate(groups, start=1) for i in ids}
+    group = tf.constant([group_of_class[i] for i in range(len(group_of_class))])
     return tf.where(label > 0, group, -group)
 
 
@@ -50,7 +50,7 @@ def quality(labels, scores, groups):
 
 
 def evaluation_metrics(label_groups, classes):
-    """The accuracy of each group, joint_accuracy (all groups right), and loss: the mean over the groups."""
+    """The accuracy of each group, joint_accuracy (all groups right), and loss (the mean over the groups)."""
     numbers = list(range(1, 1 + len(label_groups)))
     by_group = [metrics.Metric(f'{group}_accuracy', metrics.groups_correct, {'groups': [number]})
                 for number, group in zip(numbers, label_groups, strict=True)]
@@ -62,8 +62,9 @@ def check_answer(labels, top_scores, scores, classes, groups):
     if not classes:
         return ['the model card does not name its classes, so its label groups cannot be told apart.']
     if len(labels) != len(groups) or len(top_scores) != len(groups) or len(scores) != len(classes):
-        return [f'{len(labels)} labels and {len(top_scores)} scores of {len(scores)} classes came back; it must be one '
-                f'of each for each of {len(groups)} label groups of {len(classes)} classes.']
+        return [f'the answer has {words.count(len(labels), "label")}, {words.count(len(top_scores), "score")} and '
+                f'scores of {words.count(len(scores), "class", "classes")}; it must have a label and a score for each '
+                f'of {len(groups)} label groups, and scores of {len(classes)} classes.']
     return [reason for label, score, ids in zip(labels, top_scores, groups, strict=True)
             for reason in answers.check_best([label], [score], [scores[i] for i in ids],
                                              tuple(classes[i] for i in ids), sum_to_one=True, most=1)]

@@ -1,4 +1,4 @@
-"""Several labels per example: a sigmoid per class, mean average precision. Functions as `label_kinds.Functions`."""
+"""Several labels per example: a sigmoid per class, mean average precision. See `label_kinds.Functions`."""
 
 import tensorflow as tf
 
@@ -11,7 +11,7 @@ def transform(places, classes):
 
 
 def loss(logits, targets, groups, label_smoothing):
-    """Sigmoid cross-entropy summed over the classes; without label smoothing."""
+    """Sigmoid cross-entropy, summed over the classes. There is no label smoothing."""
     return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), axis=-1)
 
 
@@ -34,7 +34,7 @@ def quality(labels, scores, groups):
 
 
 def evaluation_metrics(label_groups, classes):
-    """mean_average_precision, and loss: binary, the mean over the classes."""
+    """mean_average_precision, and loss: the binary cross-entropy, its mean over the classes."""
     return (metrics.Metric('mean_average_precision', metrics.mean_average_precision, of_all_examples=True),
             metrics.Metric('loss', metrics.binary_cross_entropy))
 

@@ -1,4 +1,4 @@
-"""One label per example: a softmax over the classes, accuracy. Functions as `label_kinds.Functions` describes them."""
+"""One label per example: a softmax over the classes, accuracy. See `label_kinds.Functions`."""
 
 import tensorflow as tf
 
@@ -34,7 +34,7 @@ def quality(labels, scores, groups):
 
 
 def evaluation_metrics(label_groups, classes):
-    """accuracy, top_5_accuracy where there are more than 5 classes, loss."""
+    """accuracy, top_5_accuracy if there are more than 5 classes, and loss."""
     by_rank = [metrics.Metric('accuracy', _correct, {'k': 1})]
     if classes > 5:
         by_rank.append(metrics.Metric('top_5_accuracy', _correct, {'k': 5}))

@@ -2,16 +2,16 @@
 
 import tensorflow as tf
 
-TOP_K = 5  # labels in a served answer, where the task has as many classes
+TOP_K = 5  # labels in a served answer, if the task has that many classes
 
 
 def multi_hot(places: tf.Tensor, classes: int) -> tf.Tensor:
-    """[N, k] int64, -1 where there is none -> [N, classes] float32, 1 at each place."""
+    """[N, k] int64, -1 for no label -> [N, classes] float32, 1 at each place."""
     return tf.minimum(tf.reduce_sum(tf.one_hot(places, classes), axis=1), 1.0)
 
 
 def softmax_cross_entropy(logits: tf.Tensor, targets: tf.Tensor, label_smoothing: float) -> tf.Tensor:
-    """[N, classes] float32 both -> [N] float32."""
+    """Logits and targets, both [N, classes] float32 -> [N] float32."""
     smooth = targets * (1 - label_smoothing) + label_smoothing / logits.shape[-1]
     return tf.nn.softmax_cross_entropy_with_logits(smooth, logits)
 

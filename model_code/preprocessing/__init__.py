@@ -1,1 +1,1 @@
-"""A module for each modality: encoded bytes -> the tokenizer's input tensor, and what else is done with that tensor."""
+"""One module per modality: encoded bytes -> the tokenizer's input tensor, its augmentations and its statistics."""

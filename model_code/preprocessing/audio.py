@@ -1,10 +1,10 @@
 """Sounds: WAV bytes -> log-mel spectrogram. Pure functions of core TensorFlow ops.
 
-Contract: encoded WAV bytes (16 kHz, mono, PCM16) -> [frames, mel_bins, channels] float32, in decibels until
+Contract: encoded WAV bytes (16 kHz, mono, PCM16) -> [frames, mel_bins, channels] float32. Values are decibels until
 `normalize` shifts and scales them. The same functions run in Transform's analysers, in the input pipeline and in the
-serving graph. The spectrogram (Hann window), mel scale and decibels are calls of tensorflow-io's plain-TensorFlow
-functions; none of its custom ops is used, so the graph loads in a stock server. SpecAugment's masks are written here,
-for the seed's sake. seed: [2] int32; what is drawn is a function of it alone.
+serving graph. Spectrogram (Hann window), mel scale and decibels come from functions of tensorflow-io that are written
+in plain TensorFlow. None of its custom ops is used, so a stock server can load the graph. seed: [2] int32, which alone
+determines what is drawn.
 """
 
 import tensorflow as tf
@@ -14,9 +14,9 @@ from model_code.modalities import AudioInput
 from model_code.preprocessing import draws
 
 SAMPLE_RATE = 16_000  # Hz
-FFT_LENGTH = 512  # samples: the power of two above a 25 ms window
+FFT_LENGTH = 512  # samples: the first power of two above a window of 25 ms
 MEL_FMIN, MEL_FMAX = 0.0, 8_000.0  # Hz
-TOP_DB = 80.0  # quieter than this below the loudest bin counts as silence
+TOP_DB = 80.0  # decibels below the loudest bin at which values are cut off
 
 
 def decode_waveform(encoded: tf.Tensor, spec: AudioInput) -> tf.Tensor:
@@ -37,12 +37,12 @@ def log_mel(waveform: tf.Tensor, spec: AudioInput) -> tf.Tensor:
 
 def decode(encoded: tf.Tensor, spec: AudioInput, augmentations: tuple[str, ...] = (),
            seed: tf.Tensor | None = None) -> tf.Tensor:
-    """WAV bytes, a scalar -> [frames, mel_bins, 1] float32, in decibels. No augmentation changes what is decoded."""
+    """WAV bytes, a scalar -> [frames, mel_bins, 1] float32, in decibels. `augment` does all augmentations."""
     return log_mel(decode_waveform(encoded, spec), spec)
 
 
 def normalize(spectrogram: tf.Tensor, mean: tf.Tensor, stddev: tf.Tensor, spec: AudioInput) -> tf.Tensor:
-    """Decibels [frames, mel_bins, 1] -> [frames, mel_bins, channels], mean 0 and deviation 1 over the train split."""
+    """Decibels [frames, mel_bins, 1] -> [frames, mel_bins, channels] with mean 0, deviation 1 over the train split."""
     scaled = (spectrogram - mean) / tf.maximum(stddev, 1e-3)
     return scaled if spec.channels == 1 else tf.tile(scaled, [1, 1, spec.channels])
 
@@ -53,23 +53,23 @@ def augment(spectrogram: tf.Tensor, spec: AudioInput, augmentations: tuple[str, 
 
 
 def spec_augment(spectrogram: tf.Tensor, spec: AudioInput, seed: tf.Tensor) -> tf.Tensor:
-    """One frequency mask of up to 48 of 128 bins and four time masks of up to 48 of 800 frames, in that proportion.
+    """One frequency mask of up to 48 of 128 bins, and four time masks of up to 48 of 800 frames, in proportion.
 
-    Masked cells are 0, the mean of a normalised spectrogram. The recipe's AudioSet and VGGSound setting.
-    tensorflow-io's freq_mask and time_mask mask the same cells for the same draws (a test holds them together), but
-    are not called: they draw from the global random state, which an exact resume cannot set.
+    Masked values are 0, the mean of a normalised spectrogram. For equal draws the masks are those of tensorflow-io's
+    freq_mask and time_mask; a test compares them. Those cannot be used: they draw from the global random state, which
+    a resumed training cannot restore.
     """
     bins = _mask(spec.mel_bins, spec.mel_bins * 48 // 128, draws.fold(seed, 'frequency'))
     frames = tf.reduce_all([_mask(spec.frames, spec.frames * 48 // 800, draws.fold(seed, f'time_{i}'))
                             for i in range(4)], axis=0)
-    plane = tf.reshape(spectrogram, [spec.frames, -1])  # broadcasting is fast along rows and columns alone
+    plane = tf.reshape(spectrogram, [spec.frames, -1])  # broadcasting is fast in two dimensions only
     plane *= tf.repeat(tf.cast(bins, tf.float32), spec.channels)
     plane *= tf.cast(frames, tf.float32)[:, tf.newaxis]
     return tf.reshape(plane, spec.shape)
 
 
 def _mask(size: int, longest: int, seed: tf.Tensor) -> tf.Tensor:
-    """[size] bool, False along a stretch at a random place; its length is uniform in [0, longest), at least [0, 1]."""
+    """[size] bool, False along a random stretch. Its length is uniform in [0, longest), or in [0, 2) if longest < 2."""
     length = draws.integer(seed, 'length', 0, max(2, longest))
     start = draws.integer(seed, 'start', 0, size - length)
     places = tf.range(size)
@@ -77,21 +77,21 @@ def _mask(size: int, longest: int, seed: tf.Tensor) -> tf.Tensor:
 
 
 def time_shift(spectrogram: tf.Tensor, spec: AudioInput, seed: tf.Tensor) -> tf.Tensor:
-    """Moves the sound later by up to a quarter of the window, wrapping around."""
+    """Moves the sound later by up to a quarter of the frames, wrapping around."""
     return tf.roll(spectrogram, draws.integer(seed, 'shift', 0, max(1, spec.frames // 4)), axis=0)
 
 
 def moments(encoded: tf.Tensor, spec: AudioInput) -> tf.Tensor:
-    """WAV bytes, a scalar -> [2] float64: the mean of the decibels and of their squares, padding included.
+    """WAV bytes, a scalar -> [2] float64: the mean of the decibels and the mean of their squares, with padding.
 
-    Double precision: the variance is a difference of large numbers.
+    float64, because the variance is the difference of two large numbers.
     """
     decibels = tf.cast(decode(encoded, spec), tf.float64)
     return tf.stack([tf.reduce_mean(decibels), tf.reduce_mean(tf.square(decibels))])
 
 
 def statistics(moments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The train split's mean of `moments`, [2] float64 -> log_mel_mean and log_mel_stddev, float32 scalars."""
+    """The mean of `moments` over the train split, [2] float64 -> log_mel_mean, log_mel_stddev, float32 scalars."""
     mean, mean_square = tf.unstack(moments)
     stddev = tf.sqrt(tf.maximum(mean_square - tf.square(mean), 0))
     return tf.cast(mean, tf.float32), tf.cast(stddev, tf.float32)
@@ -100,7 +100,7 @@ def statistics(moments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def pictures(spectrograms: tf.Tensor) -> tf.Tensor:
     """[batch, frames, mel_bins, channels] -> [batch, mel_bins, frames, 1] in [0, 1], for TensorBoard.
 
-    Time runs to the right and pitch up; the darkest is the least of each spectrogram.
+    Time runs to the right, pitch upwards. Each spectrogram is scaled from its least value (0) to its greatest (1).
     """
     plane = tf.reverse(tf.transpose(spectrograms[..., :1], [0, 2, 1, 3]), [1])
     low, high = (reduce(plane, axis=[1, 2, 3], keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))

@@ -1,8 +1,9 @@
-"""Random numbers for augmentations: functions of a seed [2] int32, the same eagerly and inside tf.data.
+"""Random numbers for augmentations: functions of a seed [2] int32, equal eagerly and inside tf.data.
 
-What happens with a probability is the value of a parameter (which axes are mirrored, which matrix mixes the colours):
-one pass over the pixels either way. With tf.cond one colour jitter in some hundreds came out different in its last bit
-from one run to the next, and a resumed training would not be the same; tf.where by a scalar is slow on whole pictures.
+An augmentation with a probability should choose the value of a parameter, such as the axes to mirror or the matrix that
+mixes the colours. It then makes one pass over the pixels in either case. tf.cond would not do: with it, one colour
+jitter in some hundreds differed in its last bit from run to run, so a resumed training would differ. tf.where with a
+scalar is slow on whole images.
 """
 
 import zlib
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 
 def fold(seed: tf.Tensor, name: str) -> tf.Tensor:
-    """A seed of its own for everything that has a name, whatever else is drawn from `seed`."""
+    """The seed [2] int32 for the draw called `name`. It does not depend on what else is drawn from `seed`."""
     return tf.random.experimental.stateless_fold_in(seed, zlib.crc32(name.encode()) & 0x7FFFFFFF)
 
 
@@ -26,12 +27,12 @@ def integer(seed: tf.Tensor, name: str, low, high) -> tf.Tensor:
 
 
 def happens(seed: tf.Tensor, probability: float, name: str = 'happens') -> tf.Tensor:
-    """A bool scalar, True with the probability."""
+    """A bool scalar, True with this probability."""
     return uniform(seed, name, 0.0, 1.0) < probability
 
 
 def apply(functions: dict, augmentations: tuple[str, ...], example: tf.Tensor, spec, seed: tf.Tensor) -> tf.Tensor:
-    """The augmentations among `functions`, in order, each with a seed of its own."""
+    """Applies those of the augmentations that are in `functions`, in order, each with its own seed."""
     for name in augmentations:
         if name in functions:
             example = functions[name](example, spec, fold(seed, name))

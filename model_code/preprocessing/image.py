@@ -1,8 +1,8 @@
-"""Pictures: JPEG or PNG bytes -> pixels. Pure functions of core TensorFlow ops.
+"""Images: JPEG or PNG bytes -> pixels. Pure functions of core TensorFlow ops.
 
-Contract: encoded bytes -> [height, width, 3] float32 in [-1, 1]. Grey images are repeated over three channels and
-transparency is dropped. At test time the whole image is resized (docs/model.md, "Inputs"). seed: [2] int32; what is
-drawn is a function of it alone.
+Contract: encoded bytes -> [height, width, 3] float32 in [-1, 1]. Grey images are repeated over three channels;
+transparency is dropped. Without augmentations the whole image is resized (docs/model.md, "Inputs"). seed: [2] int32,
+which alone determines what is drawn.
 """
 
 import tensorflow as tf
@@ -13,9 +13,9 @@ from model_code.preprocessing import draws
 
 def decode(encoded: tf.Tensor, spec: ImageInput, augmentations: tuple[str, ...] = (),
            seed: tf.Tensor | None = None) -> tf.Tensor:
-    """Bytes, a scalar -> [height, width, 3] float32 in [-1, 1], the whole picture resized.
+    """Bytes, a scalar -> [height, width, 3] float32 in [-1, 1], resized.
 
-    Of the augmentations, 'inception_crop' and 'flip' are done on the stored pixels, which are fewer bytes.
+    This does 'inception_crop' and 'flip', on the stored pixels, which are fewer bytes. `augment` does the others.
     """
     crop = 'inception_crop' in augmentations
     pixels = inception_crop(encoded, draws.fold(seed, 'inception_crop')) if crop else _pixels(encoded)
@@ -25,7 +25,7 @@ def decode(encoded: tf.Tensor, spec: ImageInput, augmentations: tuple[str, ...] 
 
 
 def augment(image: tf.Tensor, spec: ImageInput, augmentations: tuple[str, ...], seed: tf.Tensor) -> tf.Tensor:
-    """The other augmentations of a decoded picture."""
+    """The augmentations that `decode` does not do."""
     return draws.apply({'shift': shift}, augmentations, image, spec, seed)
 
 
@@ -41,13 +41,13 @@ def _resized(pixels, spec: ImageInput):
 
 def scale(pixels: tf.Tensor, spec: ImageInput) -> tf.Tensor:
     """[height, width, 3] in [0, 255] -> float32 in [-1, 1]."""
-    return tf.ensure_shape(tf.cast(pixels, tf.float32) * (1 / 127.5) - 1.0, spec.shape)  # dividing takes longer
+    return tf.ensure_shape(tf.cast(pixels, tf.float32) * (1 / 127.5) - 1.0, spec.shape)  # dividing is slower
 
 
 def inception_crop(encoded: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Bytes -> [rows, columns, 3] uint8, a random window of 5% to 100% of the area and aspect 3/4 to 4/3.
+    """Bytes -> [rows, columns, 3] uint8: a random window with 5% to 100% of the area and an aspect of 3/4 to 4/3.
 
-    Of a JPEG only the window is decoded.
+    Only the window of a JPEG is decoded.
     """
     def window(shape):
         begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
@@ -55,32 +55,32 @@ def inception_crop(encoded: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
             aspect_ratio_range=(3 / 4, 4 / 3), use_image_if_no_bounding_boxes=True)
         return begin, size
 
-    def of_jpeg():
+    def crop_jpeg():
         begin, size = window(tf.io.extract_jpeg_shape(encoded))
         return tf.io.decode_and_crop_jpeg(encoded, tf.concat([begin[:2], size[:2]], 0), channels=3)
 
-    def of_others():
+    def crop_decoded():
         pixels = _pixels(encoded)
         return tf.slice(pixels, *window(tf.shape(pixels)))
 
-    pixels = tf.cond(tf.io.is_jpeg(encoded), of_jpeg, of_others)
+    pixels = tf.cond(tf.io.is_jpeg(encoded), crop_jpeg, crop_decoded)
     pixels.set_shape([None, None, 3])
     return pixels
 
 
 def flip(pixels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """[rows, columns, 3] of any type, mirrored left and right with probability 1/2."""
+    """[rows, columns, 3] of any dtype, mirrored left and right with probability 1/2."""
     mirrored = tf.random.stateless_uniform([], seed) < 0.5
     return tf.raw_ops.Reverse(tensor=pixels, dims=tf.stack([False, mirrored, False]))
 
 
 def shift(image: tf.Tensor, spec: ImageInput, seed: tf.Tensor) -> tf.Tensor:
-    """Pads by an eighth of each side, mirrored, and crops a random window of the first size."""
+    """Pads each side by an eighth, mirrored, and crops a random window of the original size."""
     rows, columns = max(1, spec.height // 8), max(1, spec.width // 8)
     padded = tf.pad(image, [[rows, rows], [columns, columns], [0, 0]], mode='REFLECT')
     return tf.image.stateless_random_crop(padded, spec.shape, seed)
 
 
 def pictures(images: tf.Tensor) -> tf.Tensor:
-    """[batch, height, width, 3] in [-1, 1] -> the same in [0, 1], for TensorBoard; what is beyond is clipped."""
+    """[batch, height, width, 3] in [-1, 1] -> in [0, 1], for TensorBoard. Values outside are clipped."""
     return tf.clip_by_value(images / 2 + 0.5, 0.0, 1.0)

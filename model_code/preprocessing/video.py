@@ -1,8 +1,8 @@
 """Videos: JPEG frames -> pixels. Pure functions of core TensorFlow ops.
 
 Contract: [F] encoded JPEG frames at spec.frame_rate -> [frames, height, width, 3] float32 in [-1, 1]. `frames` of the
-F are taken, evenly spread over the clip (some twice where F is smaller); only those are decoded. seed: [2] int32; what
-is drawn is a function of it alone, and the same for every frame of a clip.
+F are taken, evenly over the clip (some repeatedly, if F is smaller). Only those are decoded. seed: [2] int32, which
+alone determines what is drawn. All frames of a clip are augmented alike.
 """
 
 import math
@@ -12,14 +12,14 @@ import tensorflow as tf
 from model_code.modalities import VideoInput
 from model_code.preprocessing import draws, image
 
-LUMA = ((0.299,), (0.587,), (0.114,))  # of red, green and blue: ITU-R BT.601
-STRIP_FRAMES, STRIP_HEIGHT = 8, 112  # frames, pixels
+LUMA = ((0.299,), (0.587,), (0.114,))  # weights of red, green and blue in the luma of ITU-R BT.601
+STRIP_FRAMES, STRIP_HEIGHT = 8, 112  # the most frames, and pixels, of a strip for TensorBoard
 
 
 def frame_indices(count: tf.Tensor, spec: VideoInput, start=0.0, share=1.0) -> tf.Tensor:
-    """The number of frames, a scalar -> [spec.frames] int32, the middles of equal parts of a window of the clip.
+    """The number of frames, a scalar -> [spec.frames] int32: the middles of equal parts of a window of the clip.
 
-    start, share: where the window begins and how long it is, as shares of the clip; by default it is all of it.
+    start, share: the start and the length of the window, as shares of the clip. The default is the whole clip.
     """
     positions = (start + (tf.range(spec.frames, dtype=tf.float32) + 0.5) / spec.frames * share)
     return tf.minimum(tf.cast(positions * tf.cast(count, tf.float32), tf.int32), count - 1)
@@ -27,11 +27,11 @@ def frame_indices(count: tf.Tensor, spec: VideoInput, start=0.0, share=1.0) -> t
 
 def decode(encoded: tf.Tensor, spec: VideoInput, augmentations: tuple[str, ...] = (),
            seed: tf.Tensor | None = None) -> tf.Tensor:
-    """[F] JPEG bytes, F >= 1 -> [frames, height, width, 3] float32 in [-1, 1], each frame resized whole.
+    """[F] JPEG bytes, F >= 1 -> [frames, height, width, 3] float32 in [-1, 1], resized.
 
     Empty strings at the end, which pad a batch of clips of different lengths, do not count as frames. All augmentations
-    but 'shift' are done here: which frames are decoded, which window of them, mirrored or not, and in which colours; a
-    frame at a time, while it is in the processor's cache.
+    but 'shift' are done here: the choice of frames, the window of each, mirroring and colours. That is done frame by
+    frame, while a frame is in the processor's cache.
     """
     def drawn(name, function, *args, otherwise=None):
         return function(*args, draws.fold(seed, name)) if name in augmentations else otherwise
@@ -48,7 +48,7 @@ def decode(encoded: tf.Tensor, spec: VideoInput, augmentations: tuple[str, ...] 
                   else tf.io.decode_and_crop_jpeg(jpeg, crop, channels=3))
         if 'flip' in augmentations:
             pixels = image.flip(pixels, draws.fold(seed, 'flip'))
-        # Of numbers a resize gives the same as of bytes, and takes two thirds of the time.
+        # Resizing float32 gives the same as resizing uint8, in two thirds of the time.
         resized = tf.image.resize(tf.cast(pixels, tf.float32), [spec.height, spec.width])
         return resized * (1 / 127.5) - 1.0 if colours is None else recoloured(resized, *colours)
 
@@ -58,12 +58,12 @@ def decode(encoded: tf.Tensor, spec: VideoInput, augmentations: tuple[str, ...] 
 
 
 def augment(frames: tf.Tensor, spec: VideoInput, augmentations: tuple[str, ...], seed: tf.Tensor) -> tf.Tensor:
-    """The other augmentations of a decoded clip, the whole clip alike."""
+    """The augmentations that `decode` does not do, the same for the whole clip."""
     return draws.apply({'shift': shift}, augmentations, frames, spec, seed)
 
 
 def temporal_crop(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """(start, share) of a random window of half to all of the clip; evaluation takes the whole clip."""
+    """(start, share) of a random window, half to all of the clip. Evaluation takes the whole clip."""
     share = draws.uniform(seed, 'share', 0.5, 1.0)
     return draws.uniform(seed, 'start', 0.0, 1.0) * (1.0 - share), share
 
@@ -71,8 +71,9 @@ def temporal_crop(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def scale_jitter(shape: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tensor:
     """A frame's [height, width, 3] -> the window [4] int32 (top, left, height, width) to decode.
 
-    As if the frame, short side spec.short_side, were scaled by 0.9 to 1.33 and a random height x width cut out of it
-    (docs/model.md, "Augmentations"). A window larger than the frame is the whole of that side.
+    It is as if the frame, with spec.short_side as its short side, were scaled by 0.9 to 1.33 and a random window of
+    height x width cut out (docs/model.md, "Augmentations"). A side of the window that is longer than the frame's is cut
+    to the frame.
     """
     zoom = draws.uniform(seed, 'zoom', 0.9, 1.33) * spec.short_side / tf.cast(tf.reduce_min(shape[:2]), tf.float32)
     size = tf.stack([spec.height, spec.width])
@@ -83,7 +84,7 @@ def scale_jitter(shape: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tens
 
 
 def shift(frames: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tensor:
-    """Pads each side by an eighth, mirrored, and crops one random window of the first size for all frames."""
+    """Pads each side by an eighth, mirrored, and crops a random window of the original size, the same in all frames."""
     rows, columns = max(1, spec.height // 8), max(1, spec.width // 8)
     padded = tf.pad(frames, [[0, 0], [rows, rows], [columns, columns], [0, 0]], mode='REFLECT')
     return tf.image.stateless_random_crop(padded, spec.shape, seed)
@@ -92,7 +93,7 @@ def shift(frames: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tensor:
 def colour_jitter(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """(matrix [3, 3], contrast, brightness): what `recoloured` does to every frame of a clip.
 
-    With probability 0.8 brightness, contrast and saturation change; with 0.1 the clip becomes grey.
+    With probability 0.8, brightness, contrast and saturation change. With probability 0.1, the clip becomes grey.
     """
     saturation, contrast = draws.uniform(seed, 'saturation', 0.6, 1.4), draws.uniform(seed, 'contrast', 0.6, 1.4)
     jitter, grey = draws.happens(seed, 0.8, 'jitter'), draws.happens(seed, 0.1, 'grey')
@@ -105,24 +106,24 @@ def colour_jitter(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 def recoloured(frame: tf.Tensor, matrix: tf.Tensor, contrast: tf.Tensor, brightness: tf.Tensor) -> tf.Tensor:
     """A frame [height, width, 3] float32 in [0, 255] -> in [-1, 1], recoloured.
 
-    A colour c in [-1, 1] becomes c @ matrix + mean * (1 - contrast) + brightness, clipped; the mean is the frame's own,
-    as the reference's is (tf.image.adjust_contrast). Scaling to [-1, 1] is part of the matrix.
+    A colour c in [-1, 1] becomes c @ matrix + mean * (1 - contrast) + brightness, clipped. The mean is that of the
+    frame, as in tf.image.adjust_contrast, which the paper's code uses. The matrix also does the scaling to [-1, 1].
     """
-    # Row by row: a row's sum has one order, however many threads there are.
+    # First along rows: so the order of the sums does not depend on the number of threads.
     mean = tf.reduce_mean(tf.reduce_mean(frame, [1, 2])) / 127.5 - 1.0
-    # Several pixels a row of the product: a product of rows of three numbers takes twice as long.
+    # Each row of the matrix product has several pixels: rows of three numbers would take twice as long.
     height, width, _ = frame.shape
-    several = math.gcd(8, height * width)
-    wide = tf.eye(several)[:, tf.newaxis, :, tf.newaxis] * matrix[:, tf.newaxis, :] / 127.5
+    pixels = math.gcd(8, height * width)
+    block_diagonal = tf.eye(pixels)[:, tf.newaxis, :, tf.newaxis] * matrix[:, tf.newaxis, :] / 127.5
     offset = mean * (1 - contrast) + brightness - contrast
-    mixed = tf.matmul(tf.reshape(frame, [-1, 3 * several]), tf.reshape(wide, [3 * several] * 2)) + offset
+    mixed = tf.matmul(tf.reshape(frame, [-1, 3 * pixels]), tf.reshape(block_diagonal, [3 * pixels] * 2)) + offset
     return tf.reshape(tf.clip_by_value(mixed, -1.0, 1.0), [height, width, 3])
 
 
 def pictures(clips: tf.Tensor) -> tf.Tensor:
     """[batch, frames, height, width, 3] in [-1, 1] -> strips [batch, rows, columns, 3] in [0, 1], for TensorBoard.
 
-    At most STRIP_FRAMES frames of each clip, evenly chosen and at most STRIP_HEIGHT high, stand side by side.
+    Each strip has up to STRIP_FRAMES frames side by side, taken evenly from the clip, up to STRIP_HEIGHT pixels high.
     """
     n, stored, h, w, c = clips.shape
     f = min(STRIP_FRAMES, stored)

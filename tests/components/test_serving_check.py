@@ -87,9 +87,9 @@ def test_wrong_answers_are_rejected(tmp_path, broken, text):
 def test_a_model_that_cannot_be_asked_is_rejected(tmp_path):
     _, reasons = run_check(tmp_path, card={'tasks': [{'name': 'volume', 'classes': ['a', 'b', 'c']}]},
                            without=('film',))
-    assert reasons == ["Task volume: 2 scores came back for 3 classes.", reasons[1],
+    assert reasons == ["Task volume: the answer has 2 scores for 3 classes.", reasons[1],
                        'Task film: there is no example to send, neither in the eval split nor in the train split.']
-    assert reasons[1].endswith('are none of its classes.')
+    assert reasons[1].endswith("are not among the task's classes.")
 
 
 def test_a_missing_signature_and_a_damaged_model(tmp_path):
@@ -129,19 +129,22 @@ def test_answers_of_several_labels():
     assert multi.check_answer(**good) == []
     assert single.check_answer(**good) == [
         'the scores of all classes sum to 1.700; for a single label it must be 1.']
-    assert 'a label came back twice' in multi.check_answer(**{**good, 'labels': ['a', 'a']})[0]
+    assert 'the answer has a label twice' in multi.check_answer(**{**good, 'labels': ['a', 'a']})[0]
     assert 'are not the best of' in multi.check_answer(**{**good, 'scores': [0.8, 0.7]})[0]
-    assert 'it must be 2 of each' in multi.check_answer(**{**good, 'labels': ['a']})[0]
+    assert multi.check_answer(**{**good, 'labels': ['a']})[0] == (
+        'the answer has 1 label and 2 scores; for 2 classes it must have 2 of each.')
 
 
 def test_answers_of_label_groups():
     good = dict(labels=['v:b', 'n:a'], top_scores=[0.7, 1.0], scores=[0.3, 1.0, 0.7], classes=('v:a', 'n:a', 'v:b'),
                 groups=((0, 2), (1,)))
     assert groups.check_answer(**good) == []
-    assert "['n:a'] are none of its classes" in groups.check_answer(**{**good, 'labels': ['n:a', 'n:a']})[0]
+    assert "['n:a'] are not among the task's classes" in groups.check_answer(**{**good, 'labels': ['n:a', 'n:a']})[0]
     assert 'are not the best of' in groups.check_answer(**{**good, 'top_scores': [0.3, 1.0]})[0]
     assert 'sum to 1.200' in groups.check_answer(**{**good, 'scores': [0.5, 1.0, 0.7]})[0]
-    assert 'each of 2 label groups of 3 classes' in groups.check_answer(**{**good, 'labels': ['v:b']})[0]
+    assert groups.check_answer(**{**good, 'labels': ['v:b']})[0] == (
+        'the answer has 1 label, 2 scores and scores of 3 classes; it must have a label and a score for each of 2 '
+        'label groups, and scores of 3 classes.')
 
 
 def test_the_component():

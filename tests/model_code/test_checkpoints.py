@@ -1,4 +1,4 @@
-"""Only whole checkpoints are loaded, and only sound weights saved."""
+"""Only whole checkpoints are loaded, and only finite weights are saved."""
 
 import glob
 import os
@@ -30,7 +30,7 @@ def make(directory) -> tuple[Model, Checkpoints]:
 
 
 def save_twice(directory):
-    """Checkpoints after 1 and 2 steps; each holds its number in every weight."""
+    """Saves checkpoints after 1 and 2 steps. Every weight has the number of the step."""
     model, saved = make(directory)
     for step in (1, 2):
         for variable in model.trainable_variables:
@@ -39,7 +39,7 @@ def save_twice(directory):
 
 
 def restored(directory) -> tuple[int, set[float]]:
-    """(steps done, the values of all weights)"""
+    """(steps done, the set of values of all weights) after restoring."""
     model, saved = make(directory)
     steps = saved.restore()
     return steps, set(np.concatenate([v.numpy().ravel() for v in model.trainable_variables]))
@@ -58,7 +58,7 @@ def flip(path, position, bit=0):
 
 
 def half_written(directory):
-    """What a kill leaves before the parts are put together."""
+    """What a kill leaves before TensorFlow merges the parts of a checkpoint."""
     os.makedirs(f'{directory}/ckpt-2_temp')
     shutil.move(data_file(directory), f'{directory}/ckpt-2_temp/part-00000-of-00001.data-00000-of-00001')
     os.remove(f'{directory}/ckpt-2.index')
@@ -77,40 +77,40 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize('damage', DAMAGES)
-def test_of_a_damaged_checkpoint_nothing_is_loaded_but_the_one_before_it_is(tmp_path, caplog, damage):
+def test_a_damaged_checkpoint_is_not_loaded_but_the_one_before_it_is(tmp_path, caplog, damage):
     save_twice(tmp_path)
     assert restored(tmp_path) == (2, {2.0})
     DAMAGES[damage](tmp_path)
     model, saved = make(tmp_path)
     assert saved.restore() == 1 and saved.latest == f'{tmp_path}/ckpt-1'
     assert {*model.kernel.numpy().ravel(), *model.bias.numpy()} == {1.0}
-    if damage != 'half-written':  # of that one no file has a checkpoint's name
+    if damage != 'half-written':  # then no file has the name of a checkpoint
         assert f'the checkpoint {tmp_path}/ckpt-2 is not whole (' in caplog.text
 
 
-def test_no_flipped_bit_is_loaded_wherever_it_is(tmp_path):
+def test_no_flipped_bit_is_loaded_whatever_its_position(tmp_path):
     save_twice(tmp_path)
-    seen = 0
+    rejected = 0
     for path in (data_file(tmp_path), f'{tmp_path}/ckpt-2.index'):
         for position in range(os.path.getsize(path)):
             flip(path, position, position % 8)
             if checkpoints._problem(f'{tmp_path}/ckpt-2'):
-                seen += 1
-            else:  # a bit that means nothing
+                rejected += 1
+            else:  # the bit has no meaning
                 assert restored(tmp_path) == (2, {2.0}), (path, position)
             flip(path, position, position % 8)
     assert restored(tmp_path) == (2, {2.0})
-    assert seen > 100
+    assert rejected > 100
 
 
-def test_where_no_checkpoint_is_whole_training_starts_anew_and_says_so(tmp_path, caplog):
+def test_if_no_checkpoint_is_whole_training_starts_from_step_0_and_the_log_says_so(tmp_path, caplog):
     assert restored(tmp_path) == (0, {0.0})
     assert not caplog.messages
     save_twice(tmp_path)
     for step in (1, 2):
         os.truncate(data_file(tmp_path, step), 7)
     assert restored(tmp_path) == (0, {0.0})
-    assert f'no checkpoint in {tmp_path} is whole; training starts anew' in caplog.text
+    assert f'no checkpoint in {tmp_path} is whole; training starts from step 0' in caplog.text
     save_twice(tmp_path)
     assert restored(tmp_path) == (2, {2.0})
 
@@ -123,12 +123,12 @@ def test_a_checkpoint_of_another_model_or_optimizer_is_not_loaded_in_part(tmp_pa
             model.bias = tf.Variable(tf.zeros([5]), name='bias')
         optimizer = tf_keras.optimizers.Adam() if change == 'shape' else tf_keras.optimizers.Adagrad()
         optimizer.build(model.trainable_variables)
-        with pytest.raises(PipelineStop, match='ckpt-2 is not of this model and optimiser'):
+        with pytest.raises(PipelineStop, match='ckpt-2 belongs to another model or optimiser'):
             Checkpoints(str(tmp_path), model, optimizer).restore()
 
 
 def test_a_checkpoint_that_tensorflows_own_list_does_not_name_counts(tmp_path):
-    """A kill between a checkpoint and the list of them."""
+    """A kill between writing a checkpoint and updating the list of checkpoints."""
     model, saved = make(tmp_path)
     saved.save(1)
     before = (tmp_path / 'checkpoint').read_bytes()
@@ -167,7 +167,7 @@ def test_a_full_disk_while_a_checkpoint_is_written(small_disk):
     saved.save(1)
     testing.fill_disk(small_disk)
     model.kernel.assign_add(tf.ones([3, 4]))
-    with pytest.raises(PipelineStop, match=f'no space left to write to {small_disk}. .*goes on from its newest'):
+    with pytest.raises(PipelineStop, match=f'no space left to write to {small_disk}. .*resumes from its newest'):
         with stop_if_disk_full(small_disk):
             saved.save(2)
     assert restored(small_disk) == (1, {0.0})
@@ -202,7 +202,7 @@ def test_a_full_disk_while_event_files_are_written(small_disk):
                 writer.scalars(step, {'loss': 1.0})
             writer.flush()
 
-    # Whoever starts again before there is space: what an earlier run wrote is written anew, without its later points.
+    # A start before there is space again: it rewrites the event files of the earlier run without their later points.
     with pytest.raises(PipelineStop, match='no space left'):
         with stop_if_disk_full(small_disk):
             summaries.Summaries(f'{small_disk}/tensorboard', 200)

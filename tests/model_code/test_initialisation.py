@@ -1,4 +1,4 @@
-"""Starting weights against closed forms, and what a checkpoint that does not fit says."""
+"""Starting weights against closed forms, and the messages for files that do not fit."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ VOCABULARIES = {'shapes': ['left', 'right'], 'tones': ['low', 'high', 'none'], '
 
 
 def make_model(tasks=TASKS, vocabularies=None, inputs=(), **overrides):
-    """A model of CONFIG with other values; inputs: of the modalities that have others."""
+    """A model of CONFIG with some values replaced. inputs: those that replace CONFIG's."""
     inputs = {value.modality: value for value in (*CONFIG.inputs, *inputs)}.values()
     classes = {name: len(labels) for name, labels in (vocabularies or VOCABULARIES).items()}
     config = dataclasses.replace(CONFIG, inputs=tuple(inputs), **overrides)
@@ -41,7 +41,7 @@ def scramble(model):
 
 
 def vit_arrays(prefix='', attention='MultiHeadDotProductAttention_1', mlp='MlpBlock_3', norm='LayerNorm_2', layers=2):
-    """A small ViT's arrays as its file names them, random, with a head."""
+    """Random arrays of a small ViT with a head, under the names in its file."""
     rng, head = np.random.default_rng(3), WIDTH // HEADS
     shapes = {'cls': (1, 1, WIDTH), 'embedding/kernel': (8, 8, 3, WIDTH), 'embedding/bias': (WIDTH,),
               'Transformer/posembed_input/pos_embedding': (1, 1 + SIDE * SIDE, WIDTH),
@@ -79,24 +79,24 @@ def test_a_ramp_resizes_to_the_ramp(old, new):
 def test_positions_keep_the_class_token_and_are_tiled_in_time():
     first = np.full((1, 1, 2), 9.0)
     embedding = np.concatenate([first, ramp(3, 3).reshape(1, 9, 2)], axis=1)
-    got = initialisation.resize_positions(embedding, (3, 3), (4, 5, 2))
-    np.testing.assert_array_equal(got[:, :1], first)
-    np.testing.assert_allclose(got[0, 1:].reshape(4, 5, 2, 2), np.broadcast_to(ramp(5, 2), (4, 5, 2, 2)), atol=1e-6)
+    resized = initialisation.resize_positions(embedding, (3, 3), (4, 5, 2))
+    np.testing.assert_array_equal(resized[:, :1], first)
+    np.testing.assert_allclose(resized[0, 1:].reshape(4, 5, 2, 2), np.broadcast_to(ramp(5, 2), (4, 5, 2, 2)), atol=1e-6)
     longer = np.concatenate([first, np.repeat(np.arange(3.0), 4)[None, :, None] * [1, 1]], axis=1)
-    got = initialisation.resize_positions(longer, (3, 2, 2), (5, 2, 2))[0, 1:].reshape(5, 2, 2, 2)
-    np.testing.assert_allclose(got[:, 0, 1, 0], [0, 0.5, 1, 1.5, 2], atol=1e-6)
+    resized = initialisation.resize_positions(longer, (3, 2, 2), (5, 2, 2))[0, 1:].reshape(5, 2, 2, 2)
+    np.testing.assert_allclose(resized[:, 0, 1, 0], [0, 0.5, 1, 1.5, 2], atol=1e-6)
 
 
 @pytest.mark.parametrize('style', [
     dict(), dict(prefix='params/', attention='MultiHeadDotProductAttention', mlp='MlpBlock'),
     dict(prefix='opt/target/', attention='MultiHeadDotProductAttention_0', mlp='MlpBlock_0', norm='LayerNorm_1')])
 @pytest.mark.parametrize('modality_layers', [0, 1])
-def test_every_array_of_a_vit_is_where_it_belongs(tmp_path, caplog, style, modality_layers):
+def test_every_array_of_a_vit_goes_to_its_variable(tmp_path, caplog, style, modality_layers):
     arrays = vit_arrays(**style)
     model = make_model(modality_layers=modality_layers)
     heads = {name: head.output_layer.kernel.numpy() for name, head in model.heads.items()}
     with caplog.at_level('INFO', 'polyvit'):
-        found = initialisation.initialise(model, write_vit(tmp_path, arrays))
+        names = initialisation.initialise(model, write_vit(tmp_path, arrays))
     plain = {name.removeprefix(style.get('prefix', '')): value for name, value in arrays.items()}
     for name in ('image', 'audio', 'video'):
         for number, block in enumerate(model.encoder.path(name)):
@@ -104,7 +104,7 @@ def test_every_array_of_a_vit_is_where_it_belongs(tmp_path, caplog, style, modal
             attention = style.get('attention', 'MultiHeadDotProductAttention_1')
             np.testing.assert_array_equal(block.norm_mlp.gamma, theirs[f'{style.get("norm", "LayerNorm_2")}/scale'])
             np.testing.assert_array_equal(block.mlp_in.bias, theirs[f'{style.get("mlp", "MlpBlock_3")}/Dense_0/bias'])
-            # The query of head h: columns h * width / heads and on.
+            # The query of head h starts at column h * width / heads.
             ours = block.attention
             np.testing.assert_array_equal(ours.query.kernel[:, 8:], theirs[f'{attention}/query/kernel'][:, 1])
             np.testing.assert_array_equal(ours.out.kernel[8:], theirs[f'{attention}/out/kernel'][1])
@@ -115,11 +115,11 @@ def test_every_array_of_a_vit_is_where_it_belongs(tmp_path, caplog, style, modal
     np.testing.assert_array_equal(model.tokenizers['video'].class_token, plain['cls'])
     for name, kernel in heads.items():
         np.testing.assert_array_equal(model.heads[name].output_layer.kernel, kernel)
-    assert sorted(n for n in found['fresh'] if n.endswith('kernel')) == [
+    assert sorted(n for n in names['fresh'] if n.endswith('kernel')) == [
         f'heads/{n}/output_layer/kernel' for n in ('shapes', 'tones', 'walks')]
-    assert found['resized'] == [f'tokenizers/{n}/position_embedding' for n in ('audio', 'video')]
-    assert len(found['taken']) + len(found['resized']) + len(found['fresh']) == len(model.trainable_variables)
-    assert 'unused: ' in caplog.text and 'pre_logits/kernel' in caplog.text
+    assert names['resized'] == [f'tokenizers/{n}/position_embedding' for n in ('audio', 'video')]
+    assert len(names['taken']) + len(names['resized']) + len(names['fresh']) == len(model.trainable_variables)
+    assert f'not used from {tmp_path}/vit.npz: ' in caplog.text and 'pre_logits/kernel' in caplog.text
 
 
 def test_average_inflation_gives_a_still_clip_the_images_tokens_and_central_frame_the_middle_frames(tmp_path):
@@ -137,7 +137,7 @@ def test_average_inflation_gives_a_still_clip_the_images_tokens_and_central_fram
         np.testing.assert_allclose(video[0, 5:], image[0, 1:], rtol=1e-5, atol=1e-5)
 
 
-def test_one_channel_gives_the_tokens_of_three_equal_ones(tmp_path):
+def test_one_channel_gives_the_same_tokens_as_three_equal_channels(tmp_path):
     path = write_vit(tmp_path, vit_arrays())
     sound = np.random.default_rng(0).normal(size=(1, 40, 16, 1)).astype(np.float32)
     tokens = []
@@ -148,22 +148,22 @@ def test_one_channel_gives_the_tokens_of_three_equal_ones(tmp_path):
     np.testing.assert_allclose(tokens[0], tokens[1], rtol=1e-5, atol=1e-5)
 
 
-def test_a_tokenizer_that_no_vit_has_starts_at_random(tmp_path, monkeypatch):
+def test_a_tokenizer_that_cannot_start_from_a_vit_starts_at_random(tmp_path, monkeypatch):
     monkeypatch.delattr(tokenizers.VideoTokenizer, 'kernel_from_vit')
     model = make_model()
     kernel = model.tokenizers['video'].embedding.kernel.numpy()
-    found = initialisation.initialise(model, write_vit(tmp_path, vit_arrays()))
-    fresh = [name for name in found['fresh'] if not name.startswith('heads/')]
+    names = initialisation.initialise(model, write_vit(tmp_path, vit_arrays()))
+    fresh = [name for name in names['fresh'] if not name.startswith('heads/')]
     assert fresh == [f'tokenizers/video/{name}' for name in (
         'class_token', 'embedding/bias', 'embedding/kernel', 'position_embedding')]
     np.testing.assert_array_equal(model.tokenizers['video'].embedding.kernel, kernel)
-    assert 'tokenizers/image/embedding/kernel' in found['taken']
+    assert 'tokenizers/image/embedding/kernel' in names['taken']
 
 
-def test_places_along_one_axis_are_resized_along_it():
+def test_a_grid_with_one_axis_is_resized_along_it():
     embedding = np.array([9.0, 0, 1, 2, 3])[None, :, None]  # the class token, then four places
-    got = initialisation.resize_positions(embedding, (4,), (7,))
-    np.testing.assert_allclose(got[0, :, 0], [9, 0, 0.5, 1, 1.5, 2, 2.5, 3])
+    resized = initialisation.resize_positions(embedding, (4,), (7,))
+    np.testing.assert_allclose(resized[0, :, 0], [9, 0, 0.5, 1, 1.5, 2, 2.5, 3])
 
 
 def test_every_array_that_does_not_fit_is_named(tmp_path):
@@ -181,7 +181,7 @@ def test_every_array_that_does_not_fit_is_named(tmp_path):
     for part in ('Transformer/encoder_norm/bias is missing (expected [16])',
                  'Transformer/encoderblock_1/MlpBlock_3/Dense_0/kernel is missing (expected [16, 32])',
                  'embedding/kernel has shape [8, 8, 1, 16] (expected [8, 8, 3, 16])',
-                 'cls is of type object, not floating-point', 'embedding/bias is of type int64',
+                 'cls has the type object, not floating-point', 'embedding/bias has the type int64',
                  'LayerNorm_0/scale has numbers that are not finite'):
         assert part in text, text
     for variable, value in zip(model.trainable_variables, before, strict=True):
@@ -194,34 +194,34 @@ def test_every_array_that_does_not_fit_is_named(tmp_path):
      r'shape \[1, 12, 16\], which is not a class token and a square grid'),
     (lambda a: a | {'Transformer/posembed_input/pos_embedding': np.zeros((1, 20_000, WIDTH), np.float32)},
      r'shape \[1, 20000, 16\] \(expected \[1, any, 16\]\)')])
-def test_a_vit_of_another_shape_is_refused(tmp_path, change, message):
+def test_a_vit_of_another_shape_is_rejected(tmp_path, change, message):
     with pytest.raises(PipelineStop, match=message):
         initialisation.initialise(make_model(), write_vit(tmp_path, change(vit_arrays())))
 
 
-def test_files_that_are_no_vit(tmp_path):
+def test_files_that_are_not_a_vit_are_rejected(tmp_path):
     model = make_model()
-    (tmp_path / 'text.npz').write_text('no archive')
+    (tmp_path / 'text.npz').write_text('not an archive')
     np.save(tmp_path / 'one.npy', np.zeros(3))
     os.rename(tmp_path / 'one.npy', tmp_path / 'one.npz')
-    whole = (tmp_path / 'cut.npz')
-    np.savez(whole, **vit_arrays())
-    whole.write_bytes(whole.read_bytes()[:-200])
-    for name, message in (('text', 'is not a NumPy .npz'), ('one', 'one NumPy array'), ('cut', 'is not a NumPy .npz'),
-                          ('absent', 'does not exist')):
+    cut = tmp_path / 'cut.npz'
+    np.savez(cut, **vit_arrays())
+    cut.write_bytes(cut.read_bytes()[:-200])
+    for name, message in (('text', 'is not a NumPy .npz'), ('one', 'a single NumPy array'),
+                          ('cut', 'is not a NumPy .npz'), ('absent', 'does not exist')):
         with pytest.raises(PipelineStop, match=message):
             initialisation.initialise(model, str(tmp_path / f'{name}.npz'))
     with pytest.raises(PipelineStop, match='neither a SavedModel nor a checkpoint'):
         initialisation.initialise(model, str(tmp_path))
 
 
-def test_damaged_files_are_sentences(tmp_path):
+def test_damaged_files_give_a_readable_message(tmp_path):
     model = make_model(TASKS[:1])
     path = write_vit(tmp_path, vit_arrays())
     with open(path, 'rb') as file:
         whole = file.read()
     rng = np.random.default_rng(0)
-    refused = 0
+    rejected = 0
     for _ in range(60):
         damaged = bytearray(whole[:rng.integers(len(whole) // 2, len(whole))] if rng.random() < 0.2 else whole)
         for place in rng.integers(0, len(damaged), 3 + rng.integers(200)):
@@ -231,29 +231,29 @@ def test_damaged_files_are_sentences(tmp_path):
         try:
             initialisation.initialise(model, path)
         except PipelineStop as error:
-            refused += str(error).endswith('.')
-    assert refused > 50
+            rejected += str(error).endswith('.')
+    assert rejected > 50
 
 
-def save_own(directory, model) -> str:
-    """A model_run as CoTrainer leaves it, with its card."""
+def save_model(directory, model) -> str:
+    """Writes a model_run as CoTrainer does, with its card."""
     optimizer = training.make_optimizer(TrainingConfig())
     optimizer.build(list(model.trainable_variables))
     Checkpoints(os.path.join(directory, 'checkpoints'), model, optimizer).save(1)
     served = export.ServedModel(model, Mixture(tuple(model.tasks.values())), VOCABULARIES, {'tones': (0.0, 1.0)})
-    (directory / model_directory.CARD_FILE).write_text(json.dumps(export.model_facts(served)))
+    (directory / model_directory.CARD_FILE).write_text(json.dumps(export.model_card_entries(served)))
     return os.fspath(directory)
 
 
 def test_a_task_is_added_another_removed_and_an_input_changed(tmp_path):
     old = scramble(make_model())
-    path = save_own(tmp_path, old)
+    path = save_model(tmp_path, old)
     tasks = (TASKS[0], TASKS[2], testing.task('more', 'image'))
     new = make_model(tasks, VOCABULARIES | {'more': list('abcd')}, inputs=[ImageInput(40, 32, (8, 8))])
     fresh = new.heads['more'].output_layer.kernel.numpy()
-    found = initialisation.initialise(new, path)
-    assert found['resized'] == ['tokenizers/image/position_embedding']
-    assert found['fresh'] == ['heads/more/output_layer/bias', 'heads/more/output_layer/kernel']
+    names = initialisation.initialise(new, path)
+    assert names['resized'] == ['tokenizers/image/position_embedding']
+    assert names['fresh'] == ['heads/more/output_layer/bias', 'heads/more/output_layer/kernel']
     np.testing.assert_array_equal(new.heads['more'].output_layer.kernel, fresh)
     for name in ('walks', 'shapes'):
         np.testing.assert_array_equal(new.heads[name].output_layer.kernel, old.heads[name].output_layer.kernel)
@@ -268,42 +268,42 @@ def test_a_task_is_added_another_removed_and_an_input_changed(tmp_path):
         initialisation.initialise(new, path)
 
 
-def test_a_heads_classes_are_taken_by_their_labels(tmp_path):
+def test_the_classes_of_a_head_are_matched_by_label(tmp_path):
     old = scramble(make_model(TASKS[1:2]))
-    path = save_own(tmp_path, old)
+    path = save_model(tmp_path, old)
     vocabularies = {'tones': ['high', 'new', 'low', 'none']}
     new = make_model(TASKS[1:2], vocabularies)
     fresh = new.heads['tones'].output_layer.kernel.numpy()
     initialisation.initialise(new, path, vocabularies=vocabularies)
-    kernel, was = new.heads['tones'].output_layer.kernel.numpy(), old.heads['tones'].output_layer.kernel.numpy()
-    np.testing.assert_array_equal(kernel, np.stack([was[:, 1], fresh[:, 1], was[:, 0], was[:, 2]], axis=1))
+    kernel, stored = new.heads['tones'].output_layer.kernel.numpy(), old.heads['tones'].output_layer.kernel.numpy()
+    np.testing.assert_array_equal(kernel, np.stack([stored[:, 1], fresh[:, 1], stored[:, 0], stored[:, 2]], axis=1))
 
 
-def test_own_layers_start_from_shared_ones_but_not_the_other_way(tmp_path):
+def test_modality_layers_start_from_shared_layers_but_not_the_reverse(tmp_path):
     old = scramble(make_model())
-    path = save_own(tmp_path, old)
+    path = save_model(tmp_path, old)
     new = make_model(modality_layers=1)
     initialisation.initialise(new, path)
     for name, task in (('image', 'shapes'), ('audio', 'tones')):
         inputs = np.random.default_rng(0).normal(size=(1, *CONFIG.input(name).shape)).astype(np.float32)
         np.testing.assert_array_equal(new.logits(task, inputs), old.logits(task, inputs))
     (tmp_path / 'apart').mkdir()
-    apart = save_own(tmp_path / 'apart', new)
+    apart = save_model(tmp_path / 'apart', new)
     with pytest.raises(PipelineStop, match='encoder/blocks/0/.* is missing'):
         initialisation.initialise(make_model(), apart)
     with pytest.raises(PipelineStop, match=r'encoder/norm/gamma has shape \[16\] \(expected \[32\]\)'):
         initialisation.initialise(make_model(width=32), path)
 
 
-def test_a_pushed_version_is_taken_up(tmp_path):
+def test_a_model_starts_from_a_pushed_version(tmp_path):
     old = scramble(make_model(TASKS[:1]))
     served = export.ServedModel(old, Mixture(TASKS[:1]), VOCABULARIES, {})
-    card = json.dumps(export.model_facts(served))
+    card = json.dumps(export.model_card_entries(served))
     embedding = served.signatures(card)['image_embedding']
     tf.saved_model.save(served, str(tmp_path), signatures={'image_embedding': embedding})
     new = make_model(TASKS[:1])
-    found = initialisation.initialise(new, str(tmp_path))
-    assert not found['fresh'] and not found['resized']
+    names = initialisation.initialise(new, str(tmp_path))
+    assert not names['fresh'] and not names['resized']
     inputs = np.random.default_rng(0).normal(size=(1, *CONFIG.input('image').shape)).astype(np.float32)
     np.testing.assert_array_equal(new.logits('shapes', inputs), old.logits('shapes', inputs))
 

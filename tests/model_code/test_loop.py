@@ -68,8 +68,8 @@ from tests.model_code import tiny_training as tiny; tiny.train(
         said = process.communicate(timeout=120)[1]
     finally:
         process.kill()
-    sentence = re.search(r'PipelineStop: Training was asked to end \(SIGTERM\) after (\d+) of 600 steps. They are '
-                         'saved: run the same command again, and it goes on from there.', said)
+    sentence = re.search(r'PipelineStop: Training was stopped by SIGTERM after (\d+) of 600 steps. They are saved. '
+                         'Run the same command again to resume from there.', said)
     assert process.returncode == 1 and sentence, said
     done = int(sentence[1])
     assert 200 < done < 600

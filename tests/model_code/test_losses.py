@@ -71,7 +71,7 @@ def test_groups_are_found_by_the_labels_prefixes():
     (dict(label_kind='groups', label_groups=('verb',)), 'two or more different names'),
     (dict(label_kind='groups', label_groups=('verb', 'verb')), 'two or more different names'),
     (dict(label_kind='groups', label_groups=('a:b', 'c')), 'without a colon'),
-    (dict(label_kind='groups', label_groups=('verb', 'joint')), "none of them 'joint'"),
+    (dict(label_kind='groups', label_groups=('verb', 'joint')), "none may be 'joint'"),
     (dict(label_kind='groups', label_groups=('verb', 'noun'), classes=('verb:cut', 'onion')), "'onion' is in none")])
 def test_label_groups_that_cannot_be(fields, message):
     with pytest.raises(ConfigError, match=message):

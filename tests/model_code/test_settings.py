@@ -47,7 +47,7 @@ def test_presets_are_the_vit_sizes():
     (lambda: ModelConfig(width=64, heads=5), ['width is 64', '5 heads']),
     (lambda: preset('XL'), ["'XL'", 'Ti']),
     (lambda: ModelConfig(inputs=('image',)), ["'image'", 'ImageInput, AudioInput']),
-    (lambda: ModelConfig(inputs=(ImageInput(), ImageInput(32, 32))), ['two of image', 'height=32']),
+    (lambda: ModelConfig(inputs=(ImageInput(), ImageInput(32, 32))), ['two for image', 'height=32']),
     (lambda: preset('Ti', video=VideoInput(frames=8), image=ImageInput(32, 32)),
      ['Write inputs=(VideoInput(frames=8,', 'ImageInput(height=32, width=32, patch=(16, 16))).']),
     (lambda: TrainingConfig(strategy='gpu'), ["'gpu'", 'mirrored']),

@@ -225,7 +225,7 @@ def test_a_full_disk_while_the_model_is_exported(tmp_path, train_files, small_di
             train_files=train_files, eval_files=train_files, vocabularies=VOCABULARIES,
             checkpoint_dir=str(tmp_path / 'unfinished'), model_run_dir=model_run_dir, export_dir=export_dir, card={})
 
-    again = 'Free some, and run the same command again: training goes on from its newest checkpoint.'
+    again = 'Free some space and run the same command again: training resumes from its newest checkpoint.'
     with pytest.raises(PipelineStop, match=f'no space left to write to {small_disk}/model. {again}'):
         train(f'{small_disk}/model', str(tmp_path / 'run'))
     shutil.rmtree(f'{small_disk}/model')
