@@ -16,6 +16,7 @@ import soundfile
 from PIL import Image
 
 from model_code import file_io, words
+from pipeline.run_record import create_folder
 
 CLASS_NAMES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 DIRECTIONS = {'up': (0, -1), 'down': (0, 1), 'left': (-1, 0), 'right': (1, 0)}
@@ -37,10 +38,10 @@ def make_demo_data(directory) -> dict[str, int]:
     """Makes digits/, motion/ and sounds/ in `directory`; returns the number of media files of each.
 
     A complete folder is left as it is: its files keep their times, so the pipeline's cache stays valid. A new folder
-    appears whole or not at all; an incomplete one is renamed. Raises OSError if they cannot be written.
+    appears whole or not at all; an incomplete one is renamed. Raises ConfigError if `directory` cannot be created.
     """
     root = pathlib.Path(directory).absolute()
-    root.mkdir(parents=True, exist_ok=True)
+    create_folder(root)
     counts = {}
     for name, make in (('digits', _make_digits), ('motion', _make_motion), ('sounds', _make_sounds)):
         folder = root / name

@@ -16,9 +16,9 @@ FILE = 'last_run.json'
 def one_run_at_a_time(root: pathlib.Path):
     """Holds the lock of a root: two runs under one root would write the same metadata and push over each other.
 
-    Raises ConfigError if another run holds it.
+    Raises ConfigError if another run holds it, or if the root cannot be created.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    create_folder(root)
     with open(root / '.lock', 'w') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -26,6 +26,14 @@ def one_run_at_a_time(root: pathlib.Path):
             raise ConfigError(
                 f'Another run is in progress in {root}. Wait for its end, or give this one another --root.') from error
         yield
+
+
+def create_folder(path: pathlib.Path):
+    """Creates a folder, and those above it, unless they exist. ConfigError if that fails."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f'The folder {path} cannot be created: {error.strerror}. Give another.') from error
 
 
 def write(config, components: dict, exit_code: int, log_path: pathlib.Path, **more):

@@ -120,6 +120,12 @@ def test_one_class_is_not_enough(run_config):
     _sentence(run_config("task(eval_share=0.0)", files=CLASS_FILES[::2]), 'shapes', 'at least 2')
 
 
+def test_a_folder_that_cannot_be_created(tmp_path, capsys):
+    (tmp_path / 'file').write_text('')
+    code = cli.main(['data', 'demo', str(tmp_path / 'file' / 'media')])
+    _sentence((code, capsys.readouterr().err), f'{tmp_path}/file/media cannot be created: Not a directory.')
+
+
 def test_config_that_is_not_python(tmp_path, capsys):
     path = tmp_path / 'broken.py'
     path.write_text('def get_config(:\n')

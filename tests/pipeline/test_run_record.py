@@ -19,6 +19,13 @@ def test_one_run_at_a_time(tmp_path):
         pass
 
 
+def test_a_root_that_cannot_be_created(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(ConfigError, match=f'The folder {tmp_path}/file cannot be created: File exists'):
+        with run_record.one_run_at_a_time(tmp_path / 'file'):
+            pass
+
+
 @dataclasses.dataclass
 class NodeRecord:
     """Like observed_runner.NodeRecord, whose module imports TFX."""
