@@ -1,7 +1,7 @@
-"""A media file -> the features of its example, or one word and a sentence for why not. No TensorFlow, no TFX.
+"""Turns a media file into the features of its example, or rejects it with a reason. No TensorFlow, no TFX.
 
-Ingest and the serving client read with the same functions, so that training and serving see the same bytes. Whatever
-a file claims of itself is checked against the limits before it is decoded. It is read by its content, never its name.
+Ingest and the serving client use the same functions, so training and serving see the same bytes. What a file's header
+says is checked against the limits before anything is decoded. The format is known by the content, never by the name.
 """
 
 import functools
@@ -15,25 +15,30 @@ from media.readers.opening import open_media
 from media.rejections import Rejection, too_large
 from model_code.modalities import Limits, get_modality
 
-# What is odd about a file that is taken all the same.
+# Remarks on files that are odd, but not rejected.
 NOTES = ('silent', 'clipped', 'still', 'black', 'one_colour')
 
 
 def read(modality: str, source, spec, limits: Limits | None = None, start: float | None = None,
          end: float | None = None) -> dict:
-    """The features of `read_with_notes`, alone."""
+    """The features from `read_with_notes`, without the notes."""
     return read_with_notes(modality, source, spec, limits, start, end)[0]
 
 
 def read_with_notes(modality: str, source, spec, limits: Limits | None = None, start: float | None = None,
                     end: float | None = None) -> tuple[dict, tuple[str, ...]]:
-    """(features, words of NOTES) of a path (local, or any that Beam opens), bytes, or a seekable binary file.
+    """Reads media: (features, words of NOTES).
 
-    image: {'image': PNG or JPEG bytes, 'height', 'width'}; audio: {'audio': WAV bytes, 16 kHz mono PCM16,
-    'duration_s'}; video: {'frames': [JPEG bytes, ...], 'height', 'width', 'duration_s'}, sampled as `spec`, a
-    VideoInput, says. start, end: seconds of a sound or video; an end beyond the file's takes what there is. limits:
-    None or zeros take the modality's own. Rejection where it can't be read, whatever the decoder raised; MemoryError
-    is passed on: who bounds the memory (media.sandbox) says by how much.
+    source: a path (local, or one that Beam opens), bytes, or a seekable binary file. spec: the modality's input
+    settings. start, end: a segment of a sound or video, in seconds; if it ends after the file does, it is shorter.
+    limits: None and zeros stand for the modality's own limits.
+
+    Features of an image: {'image': PNG or JPEG bytes, 'height', 'width'}. Of a sound: {'audio': WAV bytes, 16 kHz mono
+    PCM16, 'duration_s'}. Of a video: {'frames': [JPEG bytes, ...], 'height', 'width', 'duration_s'}, sampled at the
+    frame rate of `spec`.
+
+    Raises Rejection if the media cannot be read, whatever the decoder raises. MemoryError passes through, to
+    media.sandbox, which knows the limit on memory and names it.
     """
     reader = load(get_modality(modality).reader_module)
     limits = get_modality(modality).limits if limits is None else _filled(limits, modality)
@@ -49,13 +54,13 @@ def read_with_notes(modality: str, source, spec, limits: Limits | None = None, s
 
 @functools.cache
 def load(module: str) -> Callable:
-    """The function `read` of a reader's module, loaded when first asked for: who reads images needs no FFmpeg."""
+    """The function `read` of a reader's module, imported when first needed: reading images needs no FFmpeg."""
     return importlib.import_module(module).read
 
 
 def read_by(reader: Callable, file: BinaryIO, spec, limits: Limits, start: float | None = None,
             end: float | None = None) -> tuple[dict, tuple[str, ...]]:
-    """(features, words of NOTES) of a seekable binary file by a reader of `load`; limits: complete. Errors as above."""
+    """As `read_with_notes`, for a seekable binary file. reader: from `load`. limits: without zeros."""
     try:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
@@ -68,8 +73,8 @@ def read_by(reader: Callable, file: BinaryIO, spec, limits: Limits, start: float
         return reader(file, size, spec, limits, start, end)
     except (Rejection, MemoryError):
         raise
-    except Exception as error:  # Decoders raise what they like on hostile bytes; a bad file must not end the run.
+    except Exception as error:  # Decoders raise anything on hostile bytes. A bad file must not end the run.
         raise Rejection('undecodable', f'{type(error).__name__}: {error}') from error
 
 
-_filled = functools.lru_cache(maxsize=64)(Limits.for_modality)  # asked for each file, the same each time
+_filled = functools.lru_cache(maxsize=64)(Limits.for_modality)  # called for each file, with the same arguments

@@ -1,15 +1,15 @@
 """Sounds: WAV, FLAC, MP3, Ogg, AIFF, M4A, AAC, or the sound of a video -> 16 kHz mono PCM16 WAV.
 
-libsndfile reads WAV, AIFF, FLAC and Ogg (Vorbis, Opus); FFmpeg, by PyAV, the rest. Nothing reads a file whole: what
-is in memory is a block of it and what will be stored.
+libsndfile reads WAV, AIFF, FLAC and Ogg (Vorbis, Opus). FFmpeg, by PyAV, reads the rest. No file is read whole: only a
+block of it and the result are in memory.
 
-How exact the time is: WAV, AIFF, FLAC, Vorbis and Opus, and MP3 of constant bit rate, to the sample. Elsewhere
-durations and the borders of a segment are right within 30 ms (at 44.1 or 48 kHz: a frame of the codec has a thousand
-samples), within 60 ms in raw AAC (.aac) and AVI files. What an encoder put before and behind the sound is cut off by
-the decoder, where the file says how much it is; raw AAC and AVI don't.
+Precision of times: WAV, AIFF, FLAC, Vorbis, Opus, and MP3 with a constant bit rate are exact to the sample. Elsewhere
+durations and segments are right within 30 ms (at 44.1 or 48 kHz, where a frame of the codec has about a thousand
+samples), and within 60 ms in raw AAC (.aac) and AVI files. Decoders remove the padding that encoders add before and
+after the sound, if the file says how long it is. Raw AAC and AVI files do not.
 
-A segment is reached by seeking. MP3 files that don't say that they have a constant bit rate, and raw AAC, have no
-index: their frame headers are read up to the segment, without decoding.
+A segment is reached by seeking. Raw AAC, and MP3 files that do not declare a constant bit rate, have no index: their
+frame headers are read up to the segment, without decoding.
 """
 
 import re
@@ -27,41 +27,42 @@ from media.rejections import Rejection, too_large, unsupported
 from model_code.modalities import Limits
 
 SAMPLE_RATE = 16_000  # Hz
-# What a sound may claim to be; beyond it a header lies.
+# Beyond these limits a header is wrong.
 _RATES, _MAX_CHANNELS = (1_000, 384_000), 64
-_LOUDEST = 1e6  # Of full scale: samples beyond are no sound, and could overflow.
+_MAX_SAMPLE = 1e6  # in full scales; larger samples are not a sound, and could overflow
 _BLOCK = 1 << 16  # frames
-# Seconds decoded ahead of a segment: the overlap of AAC, the bit reservoir of MP3, the 80 ms of Opus.
+# Seconds to decode before a segment, for the overlap of AAC, the bit reservoir of MP3, and the 80 ms of Opus.
 _LEAD = 0.25
-_MISSING = 0.5  # Seconds that a file may be shorter than its header says: such times are rounded, or count a pause.
-_GAP = 0.02  # Seconds between time stamps and the count of samples from which the time stamps are believed.
-_TAKEN = 'WAV, FLAC, MP3, Ogg, AIFF, M4A, AAC, MP4, MOV, WebM, MKV, AVI and MPEG'
+_MISSING = 0.5  # seconds that a file may be shorter than its header says, which may round or count a pause
+_GAP = 0.02  # seconds by which time stamps may differ from the count of samples; beyond it the time stamps count
+_FORMATS = 'WAV, FLAC, MP3, Ogg, AIFF, M4A, AAC, MP4, MOV, WebM, MKV, AVI and MPEG'
 _MAX_CHUNKS = 10_000
 
-_SILENT = 3  # -80 dBFS: 32768 * 10 ** (-80 / 20) = 3.3
-_FULL, _CLIPPED_RUN, _CLIPPED_SHARE = 32_767, 3, 0.001
+_MAX_SILENT = 3  # -80 dBFS: 32768 * 10 ** (-80 / 20) = 3.3
+_FULL_SCALE, _CLIPPED_RUN, _CLIPPED_SHARE = 32_767, 3, 0.001
 
 
 def read(file, size: int, spec, limits: Limits, start: float | None, end: float | None) -> tuple[dict, tuple[str, ...]]:
     """({'audio': WAV bytes, 'duration_s': seconds}, notes) of the sound from `start` to `end` seconds.
 
-    file: seekable, of `size` bytes. `spec` is not needed: the length stays until training crops it. Channels are
-    averaged. A file that is 16 kHz mono PCM16 already keeps every sample. Notes: 'silent' where no sample is above
-    -80 dBFS; 'clipped' where more than 0.1 % of the samples stand in runs of three or more at full scale. Time counts
-    from the beginning of the file, of a video from its first picture or sound. Raises Rejection.
+    file: seekable, of `size` bytes. spec: not used, because sounds keep their length until training crops them.
+
+    Channels are averaged. A file that already is 16 kHz mono PCM16 keeps every sample. Time counts from the beginning
+    of the file; in a video, from its first frame or sound. Notes: 'silent' if no sample is above -80 dBFS; 'clipped' if
+    more than 0.1 % of the samples are in runs of three or more at full scale. Raises Rejection.
     """
     del spec
     source = _Source(file, limits.decode_seconds)
     try:
-        demuxer, constant = _look(source, size)
+        demuxer, constant_rate = _identify(source, size)
         source.seek(0)
         if demuxer:
-            blocks = _by_ffmpeg(source, demuxer, constant, limits, start or 0.0, end)
+            blocks = _by_ffmpeg(source, demuxer, constant_rate, limits, start or 0.0, end)
         else:
             blocks = _by_libsndfile(source, limits, start or 0.0, end)
         samples = _resampled(blocks, source, limits)
     except Rejection:
-        source.check()  # An error of the file itself comes before what became of it.
+        source.check()  # An error of the file itself may be the cause, so it comes first.
         raise
     except (soundfile.LibsndfileError, FFmpegError) as error:
         source.check()
@@ -70,14 +71,14 @@ def read(file, size: int, spec, limits: Limits, start: float | None, end: float 
     if not len(samples):
         if start:
             raise Rejection('out_of_range', f'The sound ends before the segment, which begins at {start:g} s.')
-        raise Rejection('empty', 'It has no sample, or is shorter than one at 16 kHz.')
+        raise Rejection('empty', 'It has no samples, or is shorter than one sample at 16 kHz.')
     return {'audio': _wav(samples), 'duration_s': len(samples) / SAMPLE_RATE}, _notes(samples)
 
 
 class _Source:
-    """A file as the decoders see it: without a name to guess from, and at its end when the time is up.
+    """A file as the decoders see it: without a name to guess from, and ending when the time is up.
 
-    Decoders call it from C, where an exception would be printed and lost: `check` raises it afterwards.
+    Decoders call it from C, where an exception would be printed and lost. So `check` raises it afterwards.
     """
 
     def __init__(self, file, seconds: float):
@@ -87,7 +88,7 @@ class _Source:
     def seek(self, position: int, whence: int = 0) -> int:
         try:
             return self._file.seek(position, whence)
-        except Exception:  # A damaged header leads libsndfile to before the beginning; it sees that it did not move.
+        except Exception:  # Damaged headers make libsndfile seek to before the file; it sees that it did not move.
             return self._file.tell()
 
     def read(self, count: int = -1) -> bytes:
@@ -96,7 +97,7 @@ class _Source:
                 content = self._file.read(count)
                 self.ended = self.ended or len(content) < count
                 return content
-            except Exception as error:  # Clients of remote file systems raise what they like.
+            except Exception as error:  # Remote file systems raise errors of any type.
                 self._error = Rejection('unreadable', f'{type(error).__name__}: {error}')
         return b''
 
@@ -112,19 +113,19 @@ def _rejection(error: soundfile.LibsndfileError | FFmpegError, source: _Source) 
         if isinstance(error, OSError) and source.ended:
             return Rejection('truncated', 'It ends within a frame of its sound.')
         return Rejection('undecodable', error.strerror or str(error))
-    if error.code == 4:  # Recognised, and a codec that libsndfile hasn't got.
+    if error.code == 4:  # recognised, but with a codec that libsndfile lacks
         return Rejection('unsupported', error.error_string)
     if source.ended and _at(source, 0, 4) == b'fLaC':
         return Rejection('truncated', f'It ends early, or is damaged near its end ({error.error_string}).')
     return Rejection('undecodable', error.error_string)
 
 
-# What the file is, and whether it is whole.
+# What the file is, and whether it is complete.
 
-def _look(file, size: int) -> tuple[str, tuple | None]:
+def _identify(file, size: int) -> tuple[str, tuple | None]:
     """(FFmpeg's demuxer, `_constant_rate` of an MP3), or ('', None) for libsndfile.
 
-    Rejection where it is truncated, or none that is taken.
+    Raises Rejection if the file is truncated or of another format.
     """
     head = _at(file, 0, demuxers.HEAD)
     if head[:4] in (b'RIFF', b'RIFX', b'RF64') and head[8:12] == b'WAVE':
@@ -140,12 +141,12 @@ def _look(file, size: int) -> tuple[str, tuple | None]:
         demuxers.check_whole(demuxer, file, size)
         return demuxer, None
     elif head[:4] != b'fLaC':
-        return _look_for_frames(file, size, head)
+        return _identify_frames(file, size, head)
     return '', None
 
 
-def _look_for_frames(file, size: int, head: bytes) -> tuple[str, tuple | None]:
-    """`_look` for files that are but frames, maybe behind an ID3 tag: MP3, AAC, and FLAC that was tagged so."""
+def _identify_frames(file, size: int, head: bytes) -> tuple[str, tuple | None]:
+    """`_identify` for files without a container, maybe after an ID3 tag: MP3, AAC, and tagged FLAC."""
     first = 0
     while head[:3] == b'ID3' and len(head) >= 10 and first < size:
         a, b, c, d = (byte & 0x7F for byte in head[6:10])
@@ -153,7 +154,7 @@ def _look_for_frames(file, size: int, head: bytes) -> tuple[str, tuple | None]:
         head = _at(file, first, 16)
     if first >= size:
         raise Rejection('truncated', 'It ends within its ID3 tag.')
-    if not any(head):  # Some programs fill up behind the tag.
+    if not any(head):  # Some programs add padding after the tag.
         padding = _at(file, first, 1 << 16)
         first += len(padding) - len(padding.lstrip(b'\0'))
         head = _at(file, first, 16)
@@ -164,7 +165,7 @@ def _look_for_frames(file, size: int, head: bytes) -> tuple[str, tuple | None]:
     if len(head) >= 4 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08 \
             and head[1] & 0x06 and head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C:
         return 'mp3', _constant_rate(file, size, first)
-    raise unsupported(head, _TAKEN)
+    raise unsupported(head, _FORMATS)
 
 
 def _at(file, position: int, count: int) -> bytes:
@@ -173,13 +174,13 @@ def _at(file, position: int, count: int) -> bytes:
 
 
 def _truncated(missing: int) -> Rejection:
-    return Rejection('truncated', f'It ends {missing:,} bytes before its header says.')
+    return Rejection('truncated', f'It ends {missing:,} bytes earlier than its header says.')
 
 
 def _check_chunks(file, size: int, order: str, wanted: bytes) -> bool:
-    """Whether the sound's chunk says 0 bytes, and there are: libsndfile would read none.
+    """Whether the chunk of the sound has a length of 0 but content, of which libsndfile would read nothing.
 
-    Rejection where it says more bytes than there are: libsndfile would read what is left.
+    Raises Rejection if its length exceeds the file, of which libsndfile would read what is left.
     """
     position, long_size = 12, None
     for _ in range(_MAX_CHUNKS):
@@ -190,43 +191,43 @@ def _check_chunks(file, size: int, order: str, wanted: bytes) -> bool:
         if kind == b'ds64' and len(head) == 24:  # RF64: the size in 64 bits
             long_size, = struct.unpack_from('<Q', head, 16)
         if kind == wanted:
-            # Programs that write to a pipe don't know the length: they leave 0, all ones, or what SoX and others do.
+            # Programs that write to a pipe do not know the length. They leave 0, all ones, or, like SoX, other values.
             if length in (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000):
                 length = long_size or 1
             if position + 8 + length > size:
                 raise _truncated(position + 8 + length - size)
             if length or position + 8 == size:
                 return False
-            # Another chunk may follow one that is empty indeed.
+            # A chunk that really is empty may be followed by another chunk.
             return position + 16 + struct.unpack_from(f'{order}4xI', head[8:16].ljust(8))[0] not in (size, size - 1)
         position += 8 + length + length % 2
     raise Rejection('undecodable', f'It has more than {_MAX_CHUNKS:,} chunks before its sound.')
 
 
 def _check_ogg(file, size: int):
-    tail = _at(file, max(0, size - (1 << 16)), 1 << 16)  # A page has fewer bytes.
+    tail = _at(file, max(0, size - (1 << 16)), 1 << 16)  # a page has fewer bytes
     page = tail[max(0, tail.rfind(b'OggS')):]
     segments = page[26] if len(page) > 26 else 0
     missing = 27 + segments + sum(page[27:27 + segments]) - len(page)
     if missing > 0:
-        raise Rejection('truncated', f'Its last page has {missing:,} bytes or more too few.')
+        raise Rejection('truncated', f'Its last page lacks {missing:,} bytes or more.')
 
 
 def _only_stream(file, size: int) -> bool:
-    """Whether an Ogg file has one stream, of a codec that libsndfile reads."""
+    """Whether an Ogg file has a single stream, with a codec that libsndfile reads."""
     first, second = _at(file, 0, 128), b''
     if len(first) > 27:
         segments = first[26]
         second = _at(file, 27 + segments + sum(first[27:27 + segments]), 6)
         return (first[27 + segments:].startswith((b'\x01vorbis', b'OpusHead'))
-                and not (len(second) > 5 and second[5] & 2))  # Streams begin together.
+                and not (len(second) > 5 and second[5] & 2))  # all streams begin together
     return False
 
 
 def _constant_rate(file, size: int, first: int) -> tuple[float, float] | None:
-    """(position of the first frame, bytes of a frame) of an MP3 whose header says that its bit rate is constant.
+    """(position of the first frame, bytes per frame) of an MP3 whose header declares a constant bit rate; or None.
 
-    Rejection where it says that there are more bytes than there are. The Info or Xing header fills a frame of its own.
+    Raises Rejection if the header's length exceeds the file. The Info or Xing header fills a frame of its own.
     """
     head = _at(file, first, 64)
     tag = re.search(b'Xing|Info', head)
@@ -237,47 +238,48 @@ def _constant_rate(file, size: int, first: int) -> tuple[float, float] | None:
         return None
     if first + length > size:
         raise _truncated(first + length - size)
-    each = length / (frames + 1)
-    return (first + each, each) if tag[0] == b'Info' else None
+    frame_bytes = length / (frames + 1)
+    return (first + frame_bytes, frame_bytes) if tag[0] == b'Info' else None
 
 
-# Decoding: generators of (Hz, [samples] float32, averaged over the channels).
+# Decoding: generators of (Hz, float32 [samples], the mean of the channels).
 
 def _by_libsndfile(source: _Source, limits: Limits, start: float, end: float | None):
-    with soundfile.SoundFile(source) as sound:  # pyright: ignore[reportArgumentType]  file objects are taken, too
+    with soundfile.SoundFile(source) as sound:  # pyright: ignore[reportArgumentType]  it takes file objects, too
         rate, channels = sound.samplerate, sound.channels
-        _check_form(rate, channels)
+        _check_rate_and_channels(rate, channels)
         first = round(start * rate)
-        last = sound.frames  # About 2**63 where the header doesn't say.
+        last = sound.frames  # about 2**63 if the header does not say
         if end is not None:
             last = min(last, round(end * rate))
         if first >= sound.frames:
             return
         if sound.frames < 1 << 62:
             _check_seconds((last - first) / rate, limits)
-        at = first
-        if sound.format == 'OGG':  # In the last page, of about a second, libsndfile's seek may miss by a block.
-            at = max(0, min(first, sound.frames - 2 * rate))
-        if at:
-            sound.seek(at)
-        while at < last:
-            block = sound.read(min(_BLOCK, last - at), dtype='float32', always_2d=True)
+        position = first
+        if sound.format == 'OGG':  # In the last page, about a second, libsndfile's seek may be wrong by a block.
+            position = max(0, min(first, sound.frames - 2 * rate))
+        if position:
+            sound.seek(position)
+        while position < last:
+            block = sound.read(min(_BLOCK, last - position), dtype='float32', always_2d=True)
             if not len(block):
                 if sound.frames < 1 << 62:
                     source.check()
-                    raise Rejection('truncated', f'It ends at {at / rate:.2f} s; its header says '
+                    raise Rejection('truncated', f'It ends at {position / rate:.2f} s, but its header says '
                                                  f'{sound.frames / rate:.2f} s.')
                 return
-            skipped = max(0, first - at)
-            at += len(block)
+            skipped = max(0, first - position)
+            position += len(block)
             if skipped < len(block):
                 yield rate, _average(block[skipped:].T)
 
 
-def _by_ffmpeg(source: _Source, demuxer: str, constant: tuple | None, limits: Limits, start: float, end: float | None):
-    # In an MP3 of constant bit rate FFmpeg jumps to where a time must be, else reads all frame headers before.
-    options = {'fflags': 'fastseek'} if constant else {}
-    # The demuxer by name, and no other file: FFmpeg would else try playlists and other forms that open further ones.
+def _by_ffmpeg(source: _Source, demuxer: str, constant_rate: tuple | None, limits: Limits, start: float,
+               end: float | None):
+    # With a constant bit rate FFmpeg jumps to the position of a time. Otherwise it reads all frame headers before it.
+    options = {'fflags': 'fastseek'} if constant_rate else {}
+    # With this demuxer and no other file. FFmpeg itself would try playlists and other formats that open further files.
     with av.open(source, 'r', format=demuxer, container_options=options, metadata_errors='replace',
                  io_open=_no_other_file) as container:
         if not container.streams.audio:
@@ -285,52 +287,53 @@ def _by_ffmpeg(source: _Source, demuxer: str, constant: tuple | None, limits: Li
         stream = container.streams.audio[0]
         if stream.codec_context is None:
             raise Rejection('unsupported', 'There is no decoder for its sound.')
-        total = _said_seconds(container, stream, constant)
-        if constant and total:  # Behind a jump FFmpeg leaves the padding at the end.
+        total = _header_seconds(container, stream, constant_rate)
+        if constant_rate and total:  # After a jump FFmpeg does not remove the padding at the end.
             end = total if end is None else min(end, total)
         if total:
             if start >= total:
                 return
             _check_seconds((total if end is None else min(end, total)) - start, limits)
-        # A beginning before zero is what the encoder put ahead of the sound.
+        # What begins before zero is the encoder's padding.
         origin = max(0, container.start_time or 0) / av.time_base
-        # Ogg that FFmpeg reads (FLAC, Speex, beside pictures) is decoded from its beginning: behind a jump its time
+        # Ogg files that FFmpeg reads (FLAC, Speex, with video) are decoded from the beginning: after a jump their time
         # stamps are wrong.
         jumps = start > _LEAD and demuxer != 'ogg'
         if jumps:
-            assert stream.time_base  # FFmpeg gives every stream one
+            assert stream.time_base  # every stream has one
             container.seek(int((start - _LEAD + origin) / stream.time_base), stream=stream)
-        frames = _frames(container, stream, source, origin, start if jumps else 0.0, constant)
-        yield from _batches(_cut(frames, start, end, total))
+        frames = _frames(container, stream, source, origin, start if jumps else 0.0, constant_rate)
+        yield from _joined(_cut(frames, start, end, total))
 
 
-def _said_seconds(container, stream, constant: tuple | None) -> float | None:
-    """How long the header says that the sound is; None where it does not, or says it of all streams together."""
-    if container.format.name in ('mp3', 'aac') and not constant:  # An estimate.
+def _header_seconds(container, stream, constant_rate: tuple | None) -> float | None:
+    """The duration of the sound in the header; None if there is none, or only one for all streams."""
+    if container.format.name in ('mp3', 'aac') and not constant_rate:  # only an estimate
         return None
     if stream.duration:
         return float(stream.duration * stream.time_base)
     return container.duration / av.time_base if container.duration and len(container.streams) == 1 else None
 
 
-def _frames(container, stream, source: _Source, origin: float, start: float, constant: tuple | None):
-    """(seconds at its beginning, frame) of each frame; start: of the segment for whose sake FFmpeg has jumped, or 0."""
-    raw = container.format.name in ('mp3', 'aac')  # Whether the file is but frames: the last may be cut off.
+def _frames(container, stream, source: _Source, origin: float, start: float, constant_rate: tuple | None):
+    """(its time in seconds, frame) of each frame. start: the time to which FFmpeg has jumped, or 0."""
+    raw = container.format.name in ('mp3', 'aac')  # without a container, the last frame may be cut off
     now, error = (None if start else 0.0), None
     for packet in container.demux():
         source.check()
         if packet.stream_index != stream.index:
             continue
-        if constant and now is None:  # Behind such a jump time stamps are off by a frame; the position is not.
-            number = round((packet.pos - constant[0]) / constant[1])
+        if constant_rate and now is None:  # After a jump time stamps are wrong by a frame; positions are right.
+            first_position, frame_bytes = constant_rate
+            number = round((packet.pos - first_position) / frame_bytes)
             origin += float(packet.pts * packet.time_base) - number * float(packet.duration * packet.time_base)
-            constant = None
-        if packet.is_corrupt and container.format.name != 'wav':  # A WAV without a length ends where it ends.
+            constant_rate = None
+        if packet.is_corrupt and container.format.name != 'wav':  # A WAV without a length may end anywhere.
             raise Rejection('truncated', 'A packet of its sound is cut off.')
         try:
             frames = packet.decode()
         except InvalidDataError as damaged:
-            # Right behind the jump the decoder may lack what came before.
+            # Right after the jump the decoder may lack data from before it.
             error = None if now is None or now < start else damaged
             if error and not raw:
                 raise
@@ -343,7 +346,7 @@ def _frames(container, stream, source: _Source, origin: float, start: float, con
             if frame.pts is not None:
                 now = float(frame.pts * frame.time_base) - origin
             elif now is None:
-                raise Rejection('undecodable', "Its sound has no time stamps, so a segment can't be found.")
+                raise Rejection('undecodable', 'Its sound has no time stamps, so segments cannot be found.')
             yield now, frame
             now += frame.samples / frame.sample_rate
     if error:
@@ -351,29 +354,31 @@ def _frames(container, stream, source: _Source, origin: float, start: float, con
 
 
 def _cut(frames, start: float, end: float | None, total: float | None):
-    """(Hz, [samples]) of frames between start and end; Rejection where they end before `total` seconds."""
-    rate, at = None, 0
+    """(Hz, [samples]) of the frames between start and end. Raises Rejection if they end before `total` seconds."""
+    rate, position = None, 0
     for now, frame in frames:
         if rate is None:
             rate = frame.sample_rate
-            _check_form(rate, frame.layout.nb_channels)
-            at, first, last = round(now * rate), round(start * rate), None if end is None else round(end * rate)
+            _check_rate_and_channels(rate, frame.layout.nb_channels)
+            position, first = round(now * rate), round(start * rate)
+            last = None if end is None else round(end * rate)
         if frame.sample_rate != rate:
             raise Rejection('unsupported', f'Its rate changes from {rate} to {frame.sample_rate} Hz.')
-        # Frames follow each other without a gap; their time stamps may be rounded to 1 ms.
-        if abs(now * rate - at) > _GAP * rate:
-            at = round(now * rate)
-        if last is not None and at >= last:
+        # Frames follow each other without gaps, although their time stamps may be rounded to 1 ms.
+        if abs(now * rate - position) > _GAP * rate:
+            position = round(now * rate)
+        if last is not None and position >= last:
             return
-        if at + frame.samples > first:
-            yield rate, _mono(frame)[max(0, first - at):None if last is None else last - at]
-        at += frame.samples
-    if rate and total and at / rate < total - _MISSING:
-        raise Rejection('truncated', f'It ends, or is damaged, at {at / rate:.2f} s; its header says {total:.2f} s.')
+        if position + frame.samples > first:
+            yield rate, _mono(frame)[max(0, first - position):None if last is None else last - position]
+        position += frame.samples
+    if rate and total and position / rate < total - _MISSING:
+        raise Rejection('truncated', f'It ends, or is damaged, at {position / rate:.2f} s, but its header says '
+                                     f'{total:.2f} s.')
 
 
-def _batches(pieces):
-    """The frames' samples, joined to blocks: a resampler's call for each frame would cost more than it does."""
+def _joined(pieces):
+    """The samples of several frames, joined to a block. To resample them frame by frame would cost more."""
     batch, count, rate = [], 0, 0
     for rate, mono in pieces:
         batch.append(mono)
@@ -401,7 +406,7 @@ def _mono(frame) -> np.ndarray:
 
 
 def _average(channels: np.ndarray) -> np.ndarray:
-    """[channels, samples] -> [samples]; four times as fast as mean() where the channels are interleaved."""
+    """[channels, samples] -> [samples], the mean. Four times as fast as mean() if the channels are interleaved."""
     if len(channels) == 1:
         return channels[0]
     total = channels[0] + channels[1]
@@ -411,10 +416,10 @@ def _average(channels: np.ndarray) -> np.ndarray:
     return total
 
 
-def _check_form(rate: int, channels: int):
+def _check_rate_and_channels(rate: int, channels: int):
     if not _RATES[0] <= rate <= _RATES[1] or not 1 <= channels <= _MAX_CHANNELS:
-        raise Rejection('unsupported', f'It has {channels} channels at {rate} Hz; 1 to {_MAX_CHANNELS} at {_RATES[0]} '
-                                       f'to {_RATES[1]} Hz are taken.')
+        raise Rejection('unsupported', f'It has {channels} channels at {rate} Hz; 1 to {_MAX_CHANNELS} channels at '
+                                       f'{_RATES[0]} to {_RATES[1]} Hz are supported.')
 
 
 def _check_seconds(seconds: float, limits: Limits):
@@ -424,15 +429,15 @@ def _check_seconds(seconds: float, limits: Limits):
 
 # What is stored.
 
-@np.errstate(over='ignore', invalid='ignore')  # What is not finite is rejected, without a warning before.
+@np.errstate(over='ignore', invalid='ignore')  # samples that are not finite are rejected, without a warning
 def _resampled(blocks, source: _Source, limits: Limits) -> np.ndarray:
-    """Blocks of (Hz, [samples]) -> [samples] int16 at 16 kHz."""
+    """Blocks of (Hz, [samples]) -> int16 [samples] at 16 kHz."""
     parts, resampler, count, held = [], None, 0, np.empty(0, np.float32)
     for rate, mono in blocks:
         source.check()
-        # One comparison, false for NaN too.
-        if not max(mono.max(), -mono.min()) < _LOUDEST:
-            raise Rejection('undecodable', 'It has samples that are no finite number, or far from a sound.')
+        # A comparison that is false for NaN, too.
+        if not max(mono.max(), -mono.min()) < _MAX_SAMPLE:
+            raise Rejection('undecodable', 'It has samples that are not finite, or far too large for a sound.')
         count += len(mono)
         _check_seconds(count / rate, limits)
         if rate == SAMPLE_RATE:
@@ -442,21 +447,21 @@ def _resampled(blocks, source: _Source, limits: Limits) -> np.ndarray:
             resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype='float32')
         else:
             parts.append(_pcm16(resampler.resample_chunk(held)))
-        held = mono  # Until it is known whether it is the last.
+        held = mono  # until it is known whether it is the last block
     if resampler is not None:
         parts.append(_pcm16(resampler.resample_chunk(held, last=True)))
     return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, np.int16)])
 
 
 def _pcm16(mono: np.ndarray) -> np.ndarray:
-    # Not soundfile's own scaling, by 32767: it would change the samples of a PCM16 file.
+    # soundfile scales by 32767, which would change the samples of a PCM16 file.
     scaled = mono * np.float32(32768)
     np.rint(scaled, out=scaled)
     return np.clip(scaled, -32768, 32767, out=scaled).astype(np.int16)
 
 
 def _wav(samples: np.ndarray) -> bytes:
-    """A WAV file of int16 samples: what soundfile.write would give, without its overhead for a short sound."""
+    """A WAV file of int16 samples: the same bytes as from soundfile.write, without its overhead for short sounds."""
     header = struct.pack('<4sI4s4sIHHIIHH4sI', b'RIFF', 36 + 2 * len(samples), b'WAVE', b'fmt ', 16, 1, 1, SAMPLE_RATE,
                          2 * SAMPLE_RATE, 2, 16, b'data', 2 * len(samples))
     return b''.join((header, samples.astype('<i2', copy=False).data))
@@ -464,11 +469,11 @@ def _wav(samples: np.ndarray) -> bytes:
 
 def _notes(samples: np.ndarray) -> tuple[str, ...]:
     highest, lowest = int(samples.max()), int(samples.min())
-    if max(highest, -lowest) <= _SILENT:
+    if max(highest, -lowest) <= _MAX_SILENT:
         return ('silent',)
-    if max(highest, -lowest) < _FULL:
+    if max(highest, -lowest) < _FULL_SCALE:
         return ()
-    full = np.concatenate(([False], (samples >= _FULL) | (samples <= -_FULL), [False]))
-    borders = np.flatnonzero(full[1:] != full[:-1])
+    at_full_scale = np.concatenate(([False], (samples >= _FULL_SCALE) | (samples <= -_FULL_SCALE), [False]))
+    borders = np.flatnonzero(at_full_scale[1:] != at_full_scale[:-1])
     runs = borders[1::2] - borders[::2]
     return ('clipped',) if runs[runs >= _CLIPPED_RUN].sum() > _CLIPPED_SHARE * len(samples) else ()

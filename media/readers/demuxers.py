@@ -1,19 +1,19 @@
-"""Containers of pictures and sound: which of FFmpeg's demuxers opens one, and whether a file is whole.
+"""Containers of video and sound: which of FFmpeg's demuxers opens a file, and whether the file is complete.
 
-FFmpeg is told which demuxer to take, by the content: left to itself it would try playlists and other forms that open
-further files. A file that ends before its container says is truncated, whichever segment of it is asked for.
+The content decides on the demuxer. FFmpeg itself would try playlists and other formats that open further files. A file
+that ends earlier than its container says is truncated, whichever segment of it is read.
 """
 
 import struct
 
 from media.rejections import Rejection
 
-HEAD = 400  # Bytes from which the demuxer is known.
+HEAD = 400  # bytes that tell the demuxer
 _MAX_BOXES = 10_000
 
 
 def demuxer_of(head: bytes) -> str | None:
-    """The name of FFmpeg's demuxer for a file of pictures, or of pictures and sound, that begins with `head`."""
+    """The name of FFmpeg's demuxer for a video file that begins with `head`, or None."""
     if head[4:8] in (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot'):
         return 'mov'
     if head[:4] == b'\x1aE\xdf\xa3':
@@ -28,13 +28,13 @@ def demuxer_of(head: bytes) -> str | None:
 
 
 def check_whole(demuxer: str, file, size: int):
-    """Rejection 'truncated' where a file of `size` bytes ends before it says, as far as its container says so."""
+    """Raises Rejection (truncated) if a file of `size` bytes ends earlier than its container says, if it says so."""
     if demuxer in _CHECKS:
         _CHECKS[demuxer](file, size)
 
 
 def _truncated(missing: int) -> Rejection:
-    return Rejection('truncated', f'It ends {missing:,} bytes before its header says.')
+    return Rejection('truncated', f'It ends {missing:,} bytes earlier than its header says.')
 
 
 def _at(file, position: int, count: int) -> bytes:
@@ -43,7 +43,7 @@ def _at(file, position: int, count: int) -> bytes:
 
 
 def _check_mov(file, size: int):
-    """Walks the outermost boxes, up to where the file ends within one, or without an index."""
+    """Walks the outermost boxes. The file must not end within one, nor without an index."""
     position, has_index = 0, False
     for _ in range(_MAX_BOXES):
         head = _at(file, position, 16)
@@ -52,10 +52,10 @@ def _check_mov(file, size: int):
         length, kind = struct.unpack_from('>I4s', head)
         if length == 1 and len(head) == 16:
             length, = struct.unpack_from('>Q', head, 8)
-        elif length == 0:  # To the end of the file.
+        elif length == 0:  # up to the end of the file
             length = size - position
         if length < 8:
-            raise Rejection('undecodable', f'The box {kind!r} says that it has {length} bytes.')
+            raise Rejection('undecodable', f'The box {kind!r} has a length of {length} bytes.')
         has_index = has_index or kind in (b'moov', b'moof')
         position += length
         if position > size:
@@ -67,7 +67,7 @@ def _check_mov(file, size: int):
 
 
 def _check_matroska(file, size: int):
-    """The length of the Segment, the element after the EBML header, where it is known."""
+    """Checks the length of the Segment, the element after the EBML header, if it is known."""
     position = 0
     for ident in (b'\x1aE\xdf\xa3', b'\x18S\x80g'):
         head = _at(file, position, 12)
@@ -75,11 +75,11 @@ def _check_matroska(file, size: int):
             raise Rejection('truncated', 'It ends before its segment.')
         if head[:4] != ident or len(head) < 12:
             return
-        width = 9 - head[4].bit_length()  # A length is its own first byte's leading zeros and one, then bytes.
+        width = 9 - head[4].bit_length()  # bytes of the length: one more than the leading zeros of its first byte
         if width > 8:
             return
         length = int.from_bytes(head[4:4 + width], 'big') & ((1 << 7 * width) - 1)
-        if length == (1 << 7 * width) - 1:  # Not known: written as it was recorded.
+        if length == (1 << 7 * width) - 1:  # unknown, because it was written while it was recorded
             return
         position += 4 + width + length
         if position > size:
@@ -87,14 +87,14 @@ def _check_matroska(file, size: int):
 
 
 def _check_avi(file, size: int):
-    """The lengths of its RIFF chunks: beyond 1 GB an AVI has several."""
+    """Checks the lengths of the RIFF chunks; an AVI of more than 1 GB has several."""
     position = 0
     for _ in range(_MAX_BOXES):
         head = _at(file, position, 8)
         if head[:4] != b'RIFF' or len(head) < 8:
             return
         length, = struct.unpack_from('<I', head, 4)
-        if length in (0, 0xFFFFFFFF):  # Not known: written to a pipe.
+        if length in (0, 0xFFFFFFFF):  # unknown, because it was written to a pipe
             return
         if position + 8 + length > size:
             raise _truncated(position + 8 + length - size)
@@ -103,19 +103,19 @@ def _check_avi(file, size: int):
 
 def _check_gif(file, size: int):
     if not _at(file, max(0, size - 16), 16).rstrip(b'\0\r\n').endswith(b';'):
-        raise Rejection('truncated', 'It ends without the trailer of a GIF.')
+        raise Rejection('truncated', 'The GIF ends without its trailer.')
 
 
 def _ts_packet(head: bytes) -> int:
-    """Bytes a packet of the MPEG transport stream that begins with `head`, 188 or 192; 0 where it is none."""
+    """The bytes per packet, 188 or 192, of an MPEG transport stream that begins with `head`; 0 for other files."""
     return next((length for first, length in ((0, 188), (4, 192)) if head[first::length][:2] == b'GG'), 0)
 
 
 def _check_mpegts(file, size: int):
-    """All that can be known: a transport stream cut between two packets is a shorter one."""
+    """Checks for whole packets. More cannot be known: a transport stream cut between two packets is a valid one."""
     packet = _ts_packet(_at(file, 0, HEAD))
     if size % packet:
-        raise Rejection('truncated', f'It ends within a packet: it has {size % packet} of {packet} bytes.')
+        raise Rejection('truncated', f'It ends within a packet, after {size % packet} of {packet} bytes.')
 
 
 _CHECKS = {'mov': _check_mov, 'matroska': _check_matroska, 'avi': _check_avi, 'gif': _check_gif,

@@ -1,9 +1,9 @@
 """Images: PNG, JPEG, GIF, BMP, WebP, TIFF -> bytes that core TensorFlow decodes, and their size.
 
-Stored byte for byte: PNG of up to 8 bits and grey or RGB JPEG, where they are upright and opaque. The rest becomes an
-upright 8-bit grey or RGB PNG, without further loss: 16 bits keep their high byte, CMYK becomes RGB, of several pictures
-the first is taken. What is transparent is laid over white, as most programs show it; TensorFlow's decoder would drop
-alpha, and train on whatever colour lies under it, often black.
+PNG of up to 8 bits and grey or RGB JPEG are stored byte for byte, if they are upright and opaque. Everything else
+becomes an upright 8-bit grey or RGB PNG, with no other loss: 16-bit values keep their high byte, CMYK becomes RGB, and
+the first of several pictures is used. Transparent pixels are blended with white, as most programs show them.
+TensorFlow's decoder would drop alpha, and training would see the colour beneath, which is often black.
 """
 
 import io
@@ -17,40 +17,40 @@ from PIL import Image, UnidentifiedImageError
 from media.rejections import Rejection, too_large, unsupported
 from model_code.modalities import Limits
 
-# The task's limit on pixels is checked below, before any is decoded; Pillow's own would warn on standard error, as it
-# does of odd metadata.
+# The task's limit on pixels is checked below, before any are decoded. Pillow's own limit would print warnings, as does
+# odd metadata.
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings('ignore', module=r'PIL\.')
 
-_TAKEN = 'PNG, JPEG, GIF, BMP, WebP and TIFF'
+_FORMATS = 'PNG, JPEG, GIF, BMP, WebP and TIFF'
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _BMP_HEADERS = tuple(struct.pack('<I', size) for size in (12, 16, 40, 52, 56, 64, 108, 124))
 _ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262  # EXIF and TIFF tags
-# Some hundred bytes of a JPEG's scan, or twelve of a PNG's chunk, can cost as much as a picture: bound their number.
+# A scan of some hundred bytes in a JPEG, or a chunk of twelve in a PNG, can cost as much time as a whole picture.
 _MAX_SCANS, _MAX_CHUNKS = 200, 100_000
-_EXIF = ('exif', 'xmp', 'XML:com.adobe.xmp', 'Raw profile type exif')  # where Image.info has an orientation
+_EXIF = ('exif', 'xmp', 'XML:com.adobe.xmp', 'Raw profile type exif')  # keys of Image.info that may hold an orientation
 _TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
           5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
           8: Image.Transpose.ROTATE_90}
 
 
 def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) -> tuple[dict, tuple[str, ...]]:
-    """({'image': bytes, 'height', 'width'}, notes), upright. Images are stored at their own size, whatever `spec` says.
+    """({'image': bytes, 'height', 'width'}, notes). The image is upright, and keeps its size, whatever `spec` says.
 
-    notes: 'one_colour' where every pixel is the same. Raises Rejection.
+    Notes: 'one_colour' if all pixels are the same. Raises Rejection.
     """
     del size, spec
     if start is not None or end is not None:
-        raise Rejection('out_of_range', 'An image has no segments of time.')
+        raise Rejection('out_of_range', 'An image has no segments.')
     content = file.read()
-    kind = _kind(content)
+    kind = _format(content)
     bit_depth = _check_png(content, limits) if kind == 'PNG' else 8
     if kind == 'WEBP':
         _check_webp(content, limits)
     buffer, scan = io.BytesIO(content), 0
     try:
         image = Image.open(buffer, formats=(kind,))
-        # The header is read, no pixel yet; of a JPEG all up to its first scan.
+        # Only the header is read so far; in a JPEG all up to the first scan.
         scan = buffer.tell()
         _check_size(image.width, image.height, limits)
         if kind == 'TIFF':
@@ -70,20 +70,20 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
         _scale_transparency(image, bit_depth)
     turn = _turn(image)
     flat = _over_white(image)
-    as_it_is = kind == 'PNG' and bit_depth <= 8 or kind == 'JPEG' and image.mode in ('L', 'RGB')
-    if not as_it_is or turn is not None or flat is not None:
+    unchanged = kind == 'PNG' and bit_depth <= 8 or kind == 'JPEG' and image.mode in ('L', 'RGB')
+    if not unchanged or turn is not None or flat is not None:
         image = _to_8_bit(image, kind) if flat is None else flat
         if turn is not None:
             image = image.transpose(turn)
         out = io.BytesIO()
-        image.info.clear()  # Pixels alone: no palette's transparency, no metadata.
+        image.info.clear()  # only pixels: no transparency of a palette, no metadata
         image.save(out, 'PNG')
         content = out.getvalue()
     return {'image': content, 'height': image.height, 'width': image.width}, _notes(image)
 
 
-def _kind(content: bytes) -> str:
-    """The format by the first bytes, as Pillow calls it."""
+def _format(content: bytes) -> str:
+    """The format by the first bytes, with Pillow's name for it."""
     if content.startswith(_PNG_SIGNATURE):
         return 'PNG'
     if content.startswith(b'\xff\xd8'):
@@ -96,22 +96,22 @@ def _kind(content: bytes) -> str:
         return 'TIFF'
     if content.startswith(b'BM') and content[14:18] in _BMP_HEADERS:
         return 'BMP'
-    raise unsupported(content, _TAKEN)
+    raise unsupported(content, _FORMATS)
 
 
 def _rejection(error: Exception, kind: str, content: bytes, scan: int) -> Rejection:
-    """What a decoder's exception means."""
+    """The rejection for an exception of the decoder."""
     text = '' if isinstance(error, UnidentifiedImageError) else str(error)
-    if 'too large' in text or 'Too much memory' in text:  # a bomb in chunks of text or a colour profile
+    if 'too large' in text or 'Too much memory' in text:  # a decompression bomb in a text or colour profile
         return Rejection('too_large', text)
     cut = isinstance(error, EOFError) or 'truncated' in text.lower() or kind == 'JPEG' and not _has_end(content, scan)
     return Rejection('truncated' if cut else 'undecodable', text or f'The {kind} has no header that can be read.')
 
 
 def _has_end(content: bytes, scan: int) -> bool:
-    """Whether a JPEG has its end marker, EOI, after byte `scan`. Pillow does without; a thumbnail before has its own.
+    """Whether a JPEG has its end marker, EOI, after byte `scan`.
 
-    Phones append whole videos after it.
+    Pillow does not need it. A thumbnail before `scan` has one of its own. Phones may append a whole video after it.
     """
     return content.find(b'\xff\xd9', scan) >= 0
 
@@ -122,7 +122,7 @@ def _check_size(width: int, height: int, limits: Limits):
 
 
 def _check_png(content: bytes, limits: Limits) -> int:
-    """The bit depth. Walks the chunks: Pillow does not check the sums of pixel data, TensorFlow's libpng does."""
+    """The bit depth. Checks all chunks: TensorFlow's libpng rejects wrong checksums of pixels, and Pillow does not."""
     position, end, bit_depth = 8, len(content), 0
     for _ in range(_MAX_CHUNKS):
         if position + 8 > end:
@@ -134,7 +134,7 @@ def _check_png(content: bytes, limits: Limits) -> int:
         critical = not kind[0] & 0x20
         if critical and zlib.crc32(memoryview(content)[position + 4:body_end]) != struct.unpack_from(
                 '>I', content, body_end)[0]:
-            raise Rejection('undecodable', f'The check sum of a {kind!r} chunk is wrong.')
+            raise Rejection('undecodable', f'The checksum of a {kind!r} chunk is wrong.')
         if kind == b'IHDR' and length == 13:
             width, height, bit_depth = struct.unpack_from('>IIB', content, position + 8)
             _check_size(width, height, limits)
@@ -145,10 +145,10 @@ def _check_png(content: bytes, limits: Limits) -> int:
 
 
 def _check_webp(content: bytes, limits: Limits):
-    """Of the RIFF header and the first chunk: libwebp makes room for the whole canvas as soon as it opens a file."""
+    """Checks the RIFF header and the first chunk, because libwebp allocates the whole canvas when it opens a file."""
     claimed = struct.unpack_from('<I', content, 4)[0] + 8
     if claimed > len(content):
-        raise Rejection('truncated', f'Its header says {claimed:,} bytes; {len(content):,} are there.')
+        raise Rejection('truncated', f'Its header says {claimed:,} bytes, but there are {len(content):,}.')
     kind, body = content[12:16], content[20:30]
     if len(body) < 10:
         raise Rejection('truncated', 'The WebP ends within its first chunk.')
@@ -163,9 +163,10 @@ def _check_webp(content: bytes, limits: Limits):
 
 
 def _check_tiff(image, size: int):
-    """Rejection where a strip or tile lies beyond the end of the file: libtiff would leave it black, or say less."""
-    for offsets, counts in ((273, 279), (324, 325)):
-        if any(o + c > size for o, c in zip(_tiff_tag(image, offsets, ()), _tiff_tag(image, counts, ()), strict=False)):
+    """Raises Rejection if a strip or tile is beyond the end of the file: libtiff could leave it black."""
+    for offset_tag, count_tag in ((273, 279), (324, 325)):
+        offsets, counts = _tiff_tag(image, offset_tag, ()), _tiff_tag(image, count_tag, ())
+        if any(offset + count > size for offset, count in zip(offsets, counts, strict=False)):
             raise Rejection('truncated', 'The TIFF ends before its pixels.')
 
 
@@ -174,17 +175,17 @@ def _tiff_tag(image, tag: int, default=None):
 
 
 def _turn(image: Image.Image):
-    """How to turn the pixels upright, as Pillow's Transpose; None where they are. TIFF: Pillow has done it."""
+    """The Transpose of Pillow that makes the image upright; None if it is. Pillow itself turns TIFF images."""
     if image.format == 'TIFF' or not any(key in image.info for key in _EXIF):
         return None
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # Metadata that can't be read says nothing; it is no reason to lose the picture.
+    except Exception:  # Unreadable metadata is no reason to lose the picture.
         return None
 
 
 def _scale_transparency(image: Image.Image, bit_depth: int):
-    """Pillow names a PNG's transparent colour in the file's bits, while pixels come in 8 (but for 16-bit grey)."""
+    """Scales the transparent colour of a PNG to 8 bits, as Pillow scales only the pixels (except 16-bit grey)."""
     colour = image.info['transparency']
     if bit_depth == 16 and image.mode == 'RGB':
         image.info['transparency'] = tuple(value >> 8 for value in colour)
@@ -193,7 +194,7 @@ def _scale_transparency(image: Image.Image, bit_depth: int):
 
 
 def _over_white(image: Image.Image) -> Image.Image | None:
-    """The picture over white, where any of it is transparent; else None."""
+    """The picture blended with white if any of it is transparent, else None."""
     if not image.mode.endswith(('A', 'a')) and ('transparency' not in image.info or image.mode.startswith('I')):
         return None
     picture = image.convert('RGBA')
@@ -204,23 +205,23 @@ def _over_white(image: Image.Image) -> Image.Image | None:
 
 
 def _to_8_bit(image: Image.Image, kind: str) -> Image.Image:
-    if image.mode.startswith('I;16') or image.mode == 'I' and kind == 'PNG':  # 12- or 16-bit grey: the high 8.
+    if image.mode.startswith('I;16') or image.mode == 'I' and kind == 'PNG':  # 12- or 16-bit grey: the high 8 bits
         bits = _tiff_tag(image, _BITS, (16,))[0] if kind == 'TIFF' else 16
-        # Imported here: half of the time in which a decoding process starts, and few pictures need it.
+        # Imported here, because that takes half of the child's start, and few pictures need it.
         import numpy as np
         high = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
         if kind == 'PNG' and 'transparency' in image.info:
-            high[np.asarray(image) == image.info['transparency']] = 255  # over white
-        # Pillow turns light and dark for 8 bits only.
+            high[np.asarray(image) == image.info['transparency']] = 255  # white
+        # Pillow inverts such images only if they have 8 bits.
         return Image.fromarray(255 - high if kind == 'TIFF' and _tiff_tag(image, _PHOTOMETRIC) == 0 else high)
     if image.mode in ('I', 'F', 'LAB', 'HSV'):
-        raise Rejection('unsupported', f'Its pixels are of the kind {image.mode}; grey, RGB, CMYK and palettes of up '
-                                       'to 16 bits are taken.')
+        raise Rejection('unsupported', f'Its pixels have the mode {image.mode}; grey, RGB, CMYK and palettes of up to '
+                                       '16 bits are supported.')
     return image.convert('L' if image.mode in ('1', 'L', 'LA') else 'RGB')
 
 
 def _notes(image: Image.Image) -> tuple[str, ...]:
     if image.getpixel((0, 0)) != image.getpixel((image.width // 2, image.height // 2)):
-        return ()  # as nearly every picture: no need to look at all pixels
+        return ()  # so it is with nearly every picture, without a look at all pixels
     extrema = [band.getextrema() for band in image.split()]
     return ('one_colour',) if all(low == high for low, high in extrema) else ()

@@ -1,4 +1,4 @@
-"""Opens a media file, or a range of one, local or behind a URL. Never waits on a pipe."""
+"""Opens a media file, or a range of its bytes, local or behind a URL. Never waits for a pipe."""
 
 import errno
 import io
@@ -11,14 +11,14 @@ from media.rejections import Rejection, too_large
 from model_code.modalities import Limits
 from model_code.urls import is_url
 
-_SMALL = 1 << 18  # bytes: read in one go, cheaper than a buffered file
+_SMALL = 1 << 18  # bytes; up to here it is cheaper to read all than to buffer the file
 
 
 def open_media(path, limits: Limits, offset: int = 0, length: int = -1) -> BinaryIO:
-    """A seekable binary file over `length` bytes of path from `offset` on; -1: to the end.
+    """A seekable binary file of the `length` bytes of `path` from `offset` on; length -1: up to the end.
 
-    Raises Rejection: missing, not_a_file, unreadable, empty, truncated (the range ends beyond the file), too_large
-    (the range has more than limits.bytes; 0: no limit).
+    Raises Rejection: missing, not_a_file, unreadable, empty, truncated (the range ends after the file), too_large (the
+    range has more than limits.bytes, unless that is 0).
     """
     path = os.fspath(path)
     file, size = _open_remote(path) if isinstance(path, str) and is_url(path) else _open_local(path)
@@ -26,8 +26,8 @@ def open_media(path, limits: Limits, offset: int = 0, length: int = -1) -> Binar
         if length < 0:
             length = max(0, size - offset)
         if offset < 0 or offset + length > size:
-            raise Rejection('truncated', f'It should have {length:,} bytes from byte {offset:,} on; the file has '
-                                         f'{size:,}.')
+            raise Rejection('truncated', f'It should have {length:,} bytes from byte {offset:,} on, but the file '
+                                         f'has {size:,}.')
         if not length:
             raise Rejection('empty', 'The file has no bytes.')
         if limits.bytes and length > limits.bytes:
@@ -47,9 +47,9 @@ def open_media(path, limits: Limits, offset: int = 0, length: int = -1) -> Binar
 
 def _open_local(path):
     try:
-        # Not blocking: to open a named pipe would else wait for its writer.
+        # Without blocking: to open a named pipe waits for its writer.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a name that can't be one.
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: not a possible name.
         raise Rejection('missing', 'There is no such file.') from error
     except OSError as error:
         if error.errno in (errno.ENXIO, errno.ENODEV):
@@ -69,7 +69,7 @@ def _open_remote(path: str):
         file = remote_files.open_file(path)
     except Rejection:
         raise
-    except Exception as error:  # Each client has its own; a file that can't be had must not end the run.
+    except Exception as error:  # Each file system has its own errors. A missing file must not end the run.
         raise Rejection('unreadable', f'{type(error).__name__}: {error}') from error
     try:
         return file, file.seek(0, os.SEEK_END) or file.tell()
@@ -94,10 +94,10 @@ def _buffered(file) -> BinaryIO:
 
 
 class _Range(io.RawIOBase):
-    """`length` bytes of a file from `offset` on, as a file of its own."""
+    """The `length` bytes of a file from `offset` on, as a file."""
 
     def __init__(self, file, offset: int, length: int):
-        self._file, self._offset, self._length, self._at = file, offset, length, 0
+        self._file, self._offset, self._length, self._position = file, offset, length, 0
 
     def readable(self):
         return True
@@ -106,21 +106,21 @@ class _Range(io.RawIOBase):
         return True
 
     def tell(self):
-        return self._at
+        return self._position
 
     def seek(self, position, whence=os.SEEK_SET):
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
         if base + position < 0:
             raise OSError(errno.EINVAL, 'Negative seek position')
-        self._at = base + position
-        return self._at
+        self._position = base + position
+        return self._position
 
     def readinto(self, buffer):
-        count = min(len(buffer), max(0, self._length - self._at))
-        self._file.seek(self._offset + self._at)
+        count = min(len(buffer), max(0, self._length - self._position))
+        self._file.seek(self._offset + self._position)
         content = self._file.read(count) if count else b''
         buffer[:len(content)] = content
-        self._at += len(content)
+        self._position += len(content)
         return len(content)
 
     def close(self):

@@ -1,6 +1,6 @@
-"""Clips: MP4, MOV, WebM, MKV, AVI, GIF, MPEG-TS and MPEG-PS -> JPEG frames at a steady rate, by presentation time.
+"""Videos: MP4, MOV, WebM, MKV, AVI, GIF, MPEG-TS and MPEG-PS -> JPEG frames at a steady rate, by presentation time.
 
-The file is read through FFmpeg as it goes: neither its bytes nor its decoded frames are ever held together.
+FFmpeg reads the file as a stream: neither its bytes nor its decoded frames are ever in memory together.
 """
 
 import io
@@ -23,24 +23,26 @@ from media.rejections import Rejection, too_large, unsupported
 from model_code.modalities import Limits, VideoInput
 
 JPEG_QUALITY = 90
-_EPSILON = 1e-4  # seconds: time stamps are fractions, 1/8 s may come as 0.12499
+_EPSILON = 1e-4  # seconds; time stamps are fractions, so 1/8 s may become 0.12499
 
-# A clip that decodes to less than its header says, by more than this share and these seconds, was cut: headers round
-# to whole frames, and encoders drop a last one.
+# A video is truncated if it is shorter than its header says by more than this share, and by more than these seconds.
+# Less is usual: headers round to whole frames, and encoders drop the last one.
 _SHORT_SHARE, _SHORT_SECONDS = 0.1, 0.5
 
-# Further apart than this in seconds, a seek is tried instead of decoding what lies between. Key frames are often as far
-# apart; where they turn out to be farther, so does this.
+# If the next frame is more seconds away than this, a seek is tried instead of decoding all frames before it. Key frames
+# are often so far apart. If they turn out to be farther apart, the gap is raised.
 _SEEK_GAP = 2.0
 _SEEK_BACK = (0.0, 1.0, 4.0, 16.0, 64.0)
 
-# Notes, on block means of 8 by 8 pixels from 0 to 255: no block brighter; no block that changes more.
+# For the notes: the means of blocks of 8 by 8 pixels, 0 to 255. In a black video no block is brighter than _BLACK. In a
+# still video no block changes by more than _STILL.
 _BLOCK = 8
 _BLACK, _STILL = 16, 4
 
-_FULL_RANGE = [min(255, max(0, round((value - 16) * 255 / 219))) for value in range(256)] * 3  # from 16 to 235
+# Maps 16 to 235 to the full range, in three channels.
+_FULL_RANGE = [min(255, max(0, round((value - 16) * 255 / 219))) for value in range(256)] * 3
 
-# FFmpeg's display matrix by (turned a quarter, first sign, second sign), see `_turn`.
+# FFmpeg's display matrix, as in `_turn`: (turned by a quarter, first sign, second sign) -> Pillow's Transpose.
 _TURNS = {
     (False, False, False): None,
     (False, True, False): Image.Transpose.FLIP_LEFT_RIGHT,
@@ -57,16 +59,16 @@ def read(file, size: int, spec: VideoInput, limits: Limits, start: float | None 
          end: float | None = None) -> tuple[dict, tuple[str, ...]]:
     """({'frames': [JPEG bytes, ...], 'height', 'width' of the frames, 'duration_s'}, notes).
 
-    file: seekable, binary, of `size` bytes. start, end: seconds from the file's beginning, for a segment of it; what
-    precedes the key frame before `start` is not decoded. The frame at k / spec.frame_rate seconds is the one on display
-    then, for every k within the clip: clips of 24 and of 30 frames a second, or of a varying rate, come out alike.
+    file: seekable, binary, of `size` bytes. start, end: a segment, in seconds from the beginning of the file. Frames
+    before the last key frame before `start` are not decoded.
 
-    Frames come as they are displayed: a rotation or mirroring that the file asks for is applied, pixels that are not
-    square are made so (by scaling one side down), a colour matrix or range that it names is taken into account; fields
-    of interlaced video are left as they are, transparency is dropped. The short side is scaled down to spec.short_side
-    pixels, never up; all frames have the size of the first.
+    Stored frame number k is the one on display at k / spec.frame_rate seconds. So files of 24 and 30 frames per second,
+    or with a varying rate, give the same. Frames are stored as they are displayed: turned or mirrored if the file says
+    so, with square pixels (one side is scaled down), with the file's colour matrix and range. Interlaced fields are
+    left as they are, and transparency is dropped. The short side is scaled down to spec.short_side pixels, never up.
+    All frames have the size of the first.
 
-    Notes: 'black' where all frames are nearly so, 'still' where none differs from the first.
+    Notes: 'black' if all frames are nearly black, 'still' if no frame differs from the first. Raises Rejection.
     """
     head = file.read(demuxers.HEAD)
     demuxer = demuxers.demuxer_of(head)
@@ -84,8 +86,8 @@ def _read(frames: '_Frames', spec: VideoInput, limits: Limits, start, end):
     stop = math.inf if end is None else frames.origin + end
     _check_length(min(stop, frames.origin + (frames.seconds or 0)) - begin, spec, limits)
     pictures, jpegs, last = _Pictures(spec.short_side, frames.sample_aspect_ratio), [], None
-    for k in itertools.count():
-        now = begin + k / spec.frame_rate
+    for number in itertools.count():
+        now = begin + number / spec.frame_rate
         frame = frames.at(now) if now < stop - _EPSILON else None
         if frame is None:
             break
@@ -99,10 +101,10 @@ def _read(frames: '_Frames', spec: VideoInput, limits: Limits, start, end):
     if frames.says_seconds and frames.ended:
         promised = min(stop, frames.origin + (frames.seconds or 0))
         if promised - finish > max(_SHORT_SECONDS, _SHORT_SHARE * (promised - begin)):
-            raise Rejection('truncated', f'Its header says {frames.seconds:.1f} s, its frames end '
-                                         f'{promised - finish:.1f} s too early.')
+            raise Rejection('truncated', f'Its header says {frames.seconds:.1f} s, but its frames end '
+                                         f'{promised - finish:.1f} s earlier.')
     if not jpegs:
-        raise Rejection('out_of_range', f'No frame is displayed from {start or 0:.3f} s on; the video ends at '
+        raise Rejection('out_of_range', f'No frame is displayed from {start or 0:.3f} s on. The video ends at '
                                         f'{frames.finish - frames.origin:.3f} s.')
     _check_length(finish - begin, spec, limits)
     width, height = pictures.size
@@ -118,10 +120,10 @@ def _check_length(seconds: float, spec: VideoInput, limits: Limits):
 
 
 class _Frames:
-    """The frames of a file's video stream by time, going forward. Times are the file's own, in seconds.
+    """The frames of a file's video stream by time, going forward. Times are those of the file, in seconds.
 
-    origin: where the file begins. seconds: how long its header says it is, or None; says_seconds: and says it of this
-    stream alone. ended: the last frame was seen; finish: when it goes off display.
+    origin: the time at which the file begins. seconds: the duration in its header, or None. says_seconds: whether that
+    is the duration of this stream alone. ended: whether the last frame was decoded; finish: the time at which it ends.
     """
 
     def __init__(self, file: BinaryIO, demuxer: str, limits: Limits):
@@ -131,22 +133,22 @@ class _Frames:
         self._open()
 
     def _open(self):
-        # FFmpeg counts the padding as well: twice, so that what is rejected is rejected in our own words.
-        most = {'max_pixels': str(2 * self._limits.pixels + (1 << 16))}
-        # MPEG streams take no options: PyAV 16 has room only for those of the streams that a header lists, and crashes.
-        self._container, stream = self._open_with({} if self._demuxer.startswith('mpeg') else most)
-        if not stream.width:  # FFmpeg takes back a size that is over its bounds: see what the header said.
+        # FFmpeg counts padding, too. Its limit is twice ours, so that our own check comes first, with a better message.
+        pixel_limit = {'max_pixels': str(2 * self._limits.pixels + (1 << 16))}
+        # None for MPEG: with options PyAV 16 crashes if there are streams that the header does not list.
+        self._container, stream = self._open_with({} if self._demuxer.startswith('mpeg') else pixel_limit)
+        if not stream.width:  # FFmpeg removes a size beyond the limit. See what the header says.
             with self._open_with({'skip_frame': 'all', 'probesize': '4096'})[0] as container:
                 for other in container.streams.video:
                     self._check_size(other.width, other.height)
-            self._container, stream = self._open_with(most)
+            self._container, stream = self._open_with(pixel_limit)
         if not stream.width:
             raise Rejection('undecodable', 'Its header gives no size that can be decoded.')
-        assert stream.time_base  # FFmpeg gives every stream one
+        assert stream.time_base  # every stream has one
         self._stream, self._time_base = stream, stream.time_base
         self._check_size(stream.width, stream.height)
-        stream.codec_context.options = most
-        # One thread: Beam's workers read files in parallel already.
+        stream.codec_context.options = pixel_limit
+        # One thread, because Beam's workers already read files in parallel.
         stream.codec_context.thread_count = 1
         self.sample_aspect_ratio = float(stream.sample_aspect_ratio or 1)
         self.seconds, self.says_seconds = _header_seconds(self._container, stream)
@@ -156,21 +158,21 @@ class _Frames:
         self._restart()
 
     def _open_with(self, options: dict[str, str]) -> tuple[InputContainer, av.VideoStream]:
-        """(container, its video stream)."""
+        """Opens the file: (container, its video stream)."""
         self._file.seek(0)
-        # The demuxer by name: FFmpeg would else try playlists and other forms that open further files; what names
-        # others within (a MOV's data references) finds them forbidden.
+        # With this demuxer: FFmpeg itself would try playlists and other formats that open further files. References to
+        # other files within this one (a MOV may have them) are forbidden.
         container = av.open(self._file, 'r', format=self._demuxer, metadata_errors='replace', io_open=_forbid,
                             options=options)
         for stream in container.streams.video:
-            if not stream.disposition & Disposition.attached_pic:  # no cover of an album
+            if not stream.disposition & Disposition.attached_pic:  # not the cover of an album
                 if stream.codec_context is None:
                     raise Rejection('unsupported', 'There is no decoder for its video stream.')
                 return container, stream
         raise Rejection('no_stream', 'The file has no video stream.')
 
     def _restart(self, from_key: bool = False):
-        """Frames come from where the container is now; from its first key frame on, after a seek."""
+        """Continues from where the container is now; after a seek (from_key), from the next key frame."""
         self._source = self._decode(from_key)
         self._shown = self._ahead = None
         self.ended, self.finish = False, self.origin
@@ -184,34 +186,34 @@ class _Frames:
             if from_key:
                 if not packet.is_keyframe:
                     continue
-                # Frames that are displayed before the key frame may depend on what was not decoded.
+                # Frames that are displayed before the key frame may depend on frames that were not decoded.
                 shown_at = packet.dts if packet.pts is None else packet.pts
                 valid_from = -math.inf if shown_at is None else float(shown_at * self._time_base)
                 from_key = False
             for frame in self._stream.decode(packet):
                 self._check_size(frame.width, frame.height)
-                at = frame.dts if frame.pts is None else frame.pts
-                at = self._next(now) if at is None else float(at * self._time_base)
-                if at < valid_from - _EPSILON:
+                stamp = frame.dts if frame.pts is None else frame.pts
+                shown = self._next_time(now) if stamp is None else float(stamp * self._time_base)
+                if shown < valid_from - _EPSILON:
                     continue
                 if frame.is_corrupt:
-                    raise Rejection('undecodable', f'The frame at {at - self.origin:.2f} s is damaged.')
-                now = at if now is None else max(now, at)
+                    raise Rejection('undecodable', f'The frame at {shown - self.origin:.2f} s is damaged.')
+                now = shown if now is None else max(now, shown)
                 yield now, frame
 
-    def _next(self, now):
+    def _next_time(self, now: float | None) -> float:
         return self.origin if now is None else now + self._step
 
     def _check_size(self, width: int, height: int):
         if width * height > self._limits.pixels:
-            raise too_large('pixels a frame', width * height, self._limits.pixels)
+            raise too_large('pixels per frame', width * height, self._limits.pixels)
 
     def first_time(self) -> float:
-        """When the first frame is displayed; Rejection where there is none."""
+        """The time of the first frame. Raises Rejection if there is none."""
         if self._ahead is None and self._shown is None:
             self._advance()
         frame = self._shown or self._ahead
-        assert frame  # else _advance has raised
+        assert frame  # _advance raises if there is none
         return frame[0]
 
     def _advance(self):
@@ -219,13 +221,13 @@ class _Frames:
         if self._ahead is not None:
             return
         if self._shown is None:
-            raise Rejection('empty', 'The video stream has no frame.')
-        at, frame = self._shown
-        last = float(frame.duration * self._time_base) if frame.duration else self._step
-        self.ended, self.finish = True, at + last
+            raise Rejection('empty', 'The video stream has no frames.')
+        shown, frame = self._shown
+        duration = float(frame.duration * self._time_base) if frame.duration else self._step
+        self.ended, self.finish = True, shown + duration
 
     def at(self, now: float):
-        """The frame on display at `now`, no earlier than the last; None where the video is over by then."""
+        """The frame on display at `now`, which may not be before the last call's; None if the video has ended."""
         reached = (self._ahead or self._shown or (self.origin,))[0]
         if now - reached > self._gap and not self.ended:
             self._seek(now, reached)
@@ -234,11 +236,11 @@ class _Frames:
         if self.ended and now >= self.finish - _EPSILON:
             return None
         frame = self._shown or self._ahead
-        assert frame  # else _advance has raised
+        assert frame  # _advance raises if there is none
         return frame[1]
 
     def _seek(self, now: float, reached: float):
-        """Goes to the last key frame before `now`; to the file's beginning where the container can't."""
+        """Goes to the last key frame before `now`, or to the beginning of the file if the container cannot."""
         if self.seconds:
             now = min(now, self.origin + self.seconds)
         for back in _SEEK_BACK:
@@ -254,7 +256,7 @@ class _Frames:
                     raise
                 continue
             if self.first_time() <= now + _EPSILON:
-                if self.first_time() <= reached:  # Nothing gained: key frames are that far apart.
+                if self.first_time() <= reached:  # nothing gained, because key frames are that far apart
                     self._gap = max(2 * self._gap, now - self.first_time())
                 return
         self._gap = math.inf
@@ -262,7 +264,7 @@ class _Frames:
 
 
 class _Pictures:
-    """Frames -> JPEG, all of one size; watches for the notes. size: (width, height), set by the first."""
+    """Turns frames into JPEGs of one size, and watches for the notes. size: (width, height), from the first frame."""
 
     def __init__(self, short_side: int, sample_aspect_ratio: float):
         self._short_side, self._aspect = short_side, sample_aspect_ratio
@@ -288,13 +290,13 @@ class _Pictures:
         width, height = self._scaled
         colours = dict(src_colorspace=frame.colorspace, src_color_range=frame.color_range)
         full = frame.format.name.startswith('yuvj')
-        # FFmpeg converts grey as if it were of full range, whatever the frame says.
+        # FFmpeg converts grey as if it had full range, whatever the frame says.
         grey = frame.format.name.startswith('gray') and frame.color_range == 1
         if (width, height) != (frame.width, frame.height) and not frame.format.is_rgb:
-            # Scaled as YUV of half the colour resolution, what JPEG keeps: a third faster than straight to RGB.
+            # Scaled as YUV with half the colour resolution, which is all that JPEG keeps: a third faster than RGB.
             frame = self._scaler.reformat(frame, width, height, 'yuvj420p' if full else 'yuv420p', interpolation='AREA',
                                           dst_colorspace=frame.colorspace, dst_color_range=frame.color_range, **colours)
-        # Destination BT.601 of full range: RGB has neither, but PyAV asks only then for the source's own.
+        # RGB has no colour space and range, but PyAV uses those of the source only if the destination has some.
         frame = self._converter.reformat(frame, width, height, 'rgb24', interpolation='AREA',
                                          dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.JPEG, **colours)
         plane = frame.planes[0]
@@ -316,8 +318,8 @@ class _Pictures:
 
 
 def _displayed_size(width: int, height: int, aspect: float, short_side: int) -> tuple[int, int]:
-    """(width, height) with square pixels and the short side at most `short_side`; aspect: a pixel's width by height."""
-    # Encoders that scale leave a hundredth; a tenth to ten is all that is in use.
+    """(width, height) with square pixels and the short side at most `short_side`. aspect: a pixel's width / height."""
+    # Encoders that scale cause differences of a hundredth. Values beyond a tenth to ten are not real.
     if not 0.1 <= aspect <= 10 or 0.98 < aspect < 1.02:
         aspect = 1.0
     sides = (width, height / aspect) if aspect > 1 else (width * aspect, height)
@@ -327,7 +329,7 @@ def _displayed_size(width: int, height: int, aspect: float, short_side: int) -> 
 
 
 def _turn(frame):
-    """What brings a frame upright, by its display matrix: x' = a x + c y, y' = b x + d y, y downwards."""
+    """The Transpose that makes a frame upright, by its display matrix: x' = a x + c y, y' = b x + d y, y downwards."""
     matrix = frame.side_data.get('DISPLAYMATRIX')
     if matrix is None:
         return None
@@ -338,10 +340,10 @@ def _turn(frame):
 
 
 def _header_seconds(container, stream) -> tuple[float | None, bool]:
-    """How long the header says that the video is, if it does; and whether it says so of this stream alone."""
+    """The duration in the header, or None, and whether it is that of this stream alone."""
     if stream.duration:
         return float(stream.duration * stream.time_base), True
-    try:  # Matroska's tag of a track, '00:00:02.000000000'.
+    try:  # a tag of Matroska's tracks, '00:00:02.000000000'
         hours, minutes, seconds = stream.metadata['DURATION'].split(':')
         return 3600 * int(hours) + 60 * int(minutes) + float(seconds), True
     except (KeyError, ValueError):

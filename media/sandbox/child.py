@@ -1,4 +1,4 @@
-"""The child: decodes what its standard input names, until that ends. `python -m media.sandbox.child`."""
+"""The child: decodes the entries that it reads from standard input. `python -m media.sandbox.child`."""
 
 import json
 import os
@@ -11,18 +11,18 @@ from media.rejections import Rejection
 from media.sandbox import protocol
 from model_code.urls import is_url
 
-# Memory is address space: 64 million pixels at 8 bytes, several times over, and the libraries.
+# The limit is on address space: room for several copies of 64 million pixels at 8 bytes, and for the libraries.
 MEMORY_BYTES = 6 << 30
 _STDERR_BYTES = 1 << 20
 _OPEN_FILES = 64
 
-# With more to do, answers are kept back this long: a process switch costs more than a small file.
-_TOGETHER_SECONDS = 0.02
+# While there is more to do, answers wait this long to be sent together: a process switch costs more than a small file.
+_FLUSH_SECONDS = 0.02
 
 
 def main():
     """Answers requests from standard input until it ends."""
-    # Whatever a library prints must not get between the answers.
+    # What libraries print must not get between the answers.
     answers = os.fdopen(os.dup(1), 'wb', buffering=1 << 18)
     os.dup2(2, 1)
     requests = _Requests(0)
@@ -30,7 +30,7 @@ def main():
     if first is None:
         return
     start = protocol.Start(**first)
-    _bound_resources()
+    _limit_resources()
     read, spec, limits = readers.load(start.reader), start.load_spec(), start.load_limits()
     if is_url(start.root):
         remote_files.use_options(start.beam_args)
@@ -48,28 +48,29 @@ def main():
             except MemoryError:
                 detail = f'Decoding it needs more than {MEMORY_BYTES >> 30} GiB.'
                 answers.write(protocol.rejection_frame(Rejection('too_large', detail)))
-            if time.monotonic() - flushed > _TOGETHER_SECONDS:
+            if time.monotonic() - flushed > _FLUSH_SECONDS:
                 answers.flush()
                 flushed = time.monotonic()
 
 
-def _bound_resources():
+def _limit_resources():
     for kind, limit in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CORE, 0),
                         (resource.RLIMIT_FSIZE, _STDERR_BYTES), (resource.RLIMIT_NOFILE, _OPEN_FILES)):
-        _, most = resource.getrlimit(kind)
-        resource.setrlimit(kind, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+        _, hard_limit = resource.getrlimit(kind)
+        soft_limit = limit if hard_limit == resource.RLIM_INFINITY else min(limit, hard_limit)
+        resource.setrlimit(kind, (soft_limit, hard_limit))
     # The parent hears an interrupt too, and closes our input when it has ended its own work.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Requests:
-    """The frames that come over a file descriptor."""
+    """The frames that arrive on a file descriptor."""
 
     def __init__(self, descriptor: int):
         self._descriptor, self._buffer = descriptor, b''
 
     def next(self, before_waiting=lambda: None):
-        """The JSON of the next frame; None where the parent has closed. before_waiting is called before it waits."""
+        """The JSON of the next frame; None once the parent has closed. before_waiting: called before it waits."""
         while True:
             if len(self._buffer) >= protocol.LENGTH.size:
                 end = protocol.LENGTH.size + protocol.LENGTH.unpack_from(self._buffer)[0]

@@ -1,7 +1,7 @@
-"""The parent: sends entries to a child, which decodes them, and replaces a child that hangs or dies.
+"""The parent: sends entries to a child that decodes them, and replaces a child that hangs or dies.
 
-Small files are many to a millisecond: they are asked for ahead, and answered together. When a child is lost, what it
-still owed is asked for again one by one.
+Small files take less than a millisecond, so entries are sent ahead and answers come together. If the child is lost, the
+entries without an answer are sent again, one by one.
 """
 
 import collections
@@ -26,20 +26,20 @@ from model_code.modalities import Limits, get_modality
 COMMAND = (sys.executable, '-m', 'media.sandbox.child')
 _PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
-_GRACE_SECONDS = 1.0  # readers look at the clock too, and say more than a killed process can
+_GRACE_SECONDS = 1.0  # readers also check the time, and give better messages than a killed process
 _START_SECONDS = 60.0
-# Sent ahead, so that the child need not wait for us between two files. Less than a pipe holds, or both would block.
+# Sent ahead, so that the child never waits between two files. Less than a pipe holds, or both sides would block.
 _AHEAD_ENTRIES, _AHEAD_BYTES = 128, 32 << 10
 
-# Not 'polyvit', which is shown to the person: hostile files can make a library say anything.
+# Not the logger 'polyvit', which is shown to people: hostile files can make a library print anything.
 logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """What became of an entry: features and notes as readers.read_with_notes gives them, or the rejection.
+    """What became of an entry: features and notes, as from readers.read_with_notes, or a rejection.
 
-    digest: 16 bytes over the media that would be stored: equal for equal media.
+    digest: 16 bytes, a hash of the media that would be stored.
     """
     entry: Entry
     features: dict | None = None
@@ -52,10 +52,10 @@ class Decoded:
 
 
 class Decoder:
-    """Reads entries of one task in a child process. Not for two threads at once; close() ends the child.
+    """Reads entries of one task in a child process. Not thread-safe. `close` ends the child.
 
     root: the task's data folder. spec: the modality's input settings. beam_args: options of remote file systems.
-    command: what to start instead of media.sandbox.child (tests).
+    command: started in place of media.sandbox.child, by tests.
     """
 
     def __init__(self, root: str, modality: str, spec, limits: Limits, beam_args: tuple[str, ...] = (),
@@ -66,18 +66,18 @@ class Decoder:
         self._child: _Child | None = None
 
     def read(self, entries: Iterable[Entry]) -> Iterator[Decoded]:
-        """One answer per entry, in their order. Raises RuntimeError where no child can be started."""
-        waiting = collections.deque()  # sent and not answered
+        """One Decoded per entry, in order. Raises RuntimeError if no child can be started."""
+        waiting = collections.deque()  # sent, but not answered
         try:
             yield from self._read(iter(entries), waiting)
         finally:
-            if waiting:  # left in the middle: its answers are not those of the next call
+            if waiting:  # the caller has stopped early, and the next call must not get these answers
                 self.close()
 
-    def _read(self, more: Iterator[Entry], waiting: collections.deque) -> Iterator[Decoded]:
+    def _read(self, entries: Iterator[Entry], waiting: collections.deque) -> Iterator[Decoded]:
         while True:
             if len(waiting) <= _AHEAD_ENTRIES // 2:
-                batch = _first(more, _AHEAD_ENTRIES - len(waiting), _AHEAD_BYTES // 2)
+                batch = _next_entries(entries, _AHEAD_ENTRIES - len(waiting), _AHEAD_BYTES // 2)
                 if batch:
                     waiting.extend(batch)
                     self._send(batch)
@@ -85,14 +85,14 @@ class Decoder:
                 return
             answer = self._answer(waiting[0])
             if answer is None:
-                # Which of them it was, nobody knows: the answers of those before it may have died with the child.
+                # Any of the waiting entries may be the cause: answers to those before it may be lost with the child.
                 yield from self._one_by_one(waiting)
                 continue
             waiting.popleft()
             yield answer
 
     def _one_by_one(self, waiting: collections.deque) -> Iterator[Decoded]:
-        """The answers of all that is waiting; a lost child is now the fault of the one entry that it had."""
+        """The answers to the waiting entries, sent one by one, so that a lost child is the fault of a single entry."""
         self.close()
         while waiting:
             entry = waiting[0]
@@ -118,7 +118,7 @@ class Decoder:
         self._child.send(protocol.entries_frame(entries))
 
     def _answer(self, entry: Entry) -> Decoded | None:
-        """The child's answer; None where it has died or is late."""
+        """The child's answer to the entry; None if the child has died or is late."""
         assert self._child is not None  # the entry was sent to it
         try:
             header, body = self._child.receive(self._limits.decode_seconds + _GRACE_SECONDS)
@@ -131,7 +131,7 @@ class Decoder:
         return Decoded(entry, *protocol.features_of(header, body))
 
     def _lost(self, entry: Entry) -> Decoded:
-        """Ends the child, and says what it did with `entry`."""
+        """Ends the child, and rejects the entry that it was reading."""
         assert self._child is not None
         child, self._child = self._child, None
         late = isinstance(self._failure, TimeoutError)
@@ -139,7 +139,7 @@ class Decoder:
         if late:
             detail = f'It was not decoded within {self._limits.decode_seconds:g} seconds.'
             return Decoded(entry, rejection=Rejection('too_slow', detail))
-        logger.info('The decoder %s at %r. Its last words: %r', child.ending(), entry.id, child.last_words())
+        logger.info('The decoder %s at %r. The end of its output: %r', child.ending(), entry.id, child.last_output())
         return Decoded(entry, rejection=Rejection('crashed', f'The decoder {child.ending()}.'))
 
 
@@ -148,7 +148,7 @@ class _Child:
 
     def __init__(self, command: tuple[str, ...], start: protocol.Start):
         self._stderr = tempfile.TemporaryFile()
-        # What we can import, the child can: the readers and input classes that it is told of are found by name.
+        # The child can import what we can, because it finds readers and input classes by their names.
         path = os.pathsep.join([str(_PROJECT), *(folder or os.getcwd() for folder in sys.path)])
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,
                                          env=os.environ | {'PYTHONPATH': path}, bufsize=0)
@@ -156,53 +156,54 @@ class _Child:
         self._requests, self._answers = self._process.stdin, self._process.stdout
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._answers, selectors.EVENT_READ)
-        self._buffer, self._taken = b'', 0
+        self._buffer, self._position = b'', 0
         self.send(start.frame())
         try:
             self.receive(_START_SECONDS)
         except (EOFError, TimeoutError) as error:
             self.close()
             raise RuntimeError(
-                f'The decoding process does not start: it {self.ending()}. {self.last_words()}') from error
+                f'The decoding process does not start: it {self.ending()}. {self.last_output()}') from error
 
     def send(self, request: bytes):
         try:
             self._requests.write(request)
         except BrokenPipeError:
-            pass  # it has died: the next answer says so
+            pass  # the child has died, as `receive` will find
 
     def receive(self, seconds: float) -> tuple[dict, bytes]:
-        """The next answer: its JSON and its bytes. EOFError where the child has died, TimeoutError where it is late."""
+        """The JSON and bytes of the next answer. Raises EOFError if the child has died, TimeoutError if it is late."""
         deadline = time.monotonic() + seconds
         length, = protocol.LENGTH.unpack(self._take(protocol.LENGTH.size, deadline))
         header = json.loads(self._take(length, deadline))
         return header, self._take(protocol.body_length(header), deadline)
 
     def _take(self, count: int, deadline: float) -> bytes:
-        while len(self._buffer) - self._taken < count:
+        while len(self._buffer) - self._position < count:
             if not self._selector.select(max(0.0, deadline - time.monotonic())):
                 raise TimeoutError
             read = os.read(self._answers.fileno(), 1 << 20)
             if not read:
                 raise EOFError
-            self._buffer, self._taken = self._buffer[self._taken:] + read, 0
-        self._taken += count
-        return self._buffer[self._taken - count:self._taken]
+            self._buffer, self._position = self._buffer[self._position:] + read, 0
+        self._position += count
+        return self._buffer[self._position - count:self._position]
 
     def ending(self) -> str:
-        """How the process ended, for a sentence."""
+        """How the process ended, as part of a sentence."""
         code = self._process.poll()
         if code is not None and code < 0:
-            return f'was ended by {signal.Signals(-code).name}'
+            return f'was killed by {signal.Signals(-code).name}'
         return f'ended with status {code}'
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
+        """The end of the process's error output."""
         self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, self._stderr.tell() - 2_000))
         return self._stderr.read().decode(errors='replace').strip()
 
     def close(self):
-        """Ends the process, gently where it is waiting for work, and waits for it."""
+        """Ends the process: closes its input, and kills it if it does not end soon. Waits for its end."""
         self._requests.close()
         try:
             self._process.wait(0.5)
@@ -213,10 +214,10 @@ class _Child:
         self._answers.close()
 
 
-def _first(entries: Iterator[Entry], most: int, most_bytes: int) -> list[Entry]:
-    """The next entries: at most `most`, and none that begins after `most_bytes` bytes of request."""
+def _next_entries(entries: Iterator[Entry], max_count: int, max_bytes: int) -> list[Entry]:
+    """The next entries: at most `max_count`, and no more once the request has about `max_bytes` bytes."""
     batch, size = [], 0
-    while len(batch) < most and size < most_bytes:
+    while len(batch) < max_count and size < max_bytes:
         entry = next(entries, None)
         if entry is None:
             break

@@ -1,9 +1,8 @@
-"""What parent and child say to each other, over the child's standard input and output.
+"""The messages between parent and child, on the child's standard input and output.
 
-A frame is four bytes of length (big-endian) and JSON. The parent's first frame is a Start, which the child answers with
-any frame once it is ready. Each further frame of the parent's is a list of entries; the child answers each entry, in
-order, with a frame of its own: a rejection, or features, whose JSON is followed by the bytes that it counts up. Nothing
-is pickled.
+A frame is its length in four bytes (big-endian), then JSON. The parent's first frame is a Start; the child answers with
+any frame once it is ready. Each further frame of the parent is a list of entries. The child answers each entry, in
+order, with one frame: a rejection, or features, whose bytes follow the JSON. Nothing is pickled.
 """
 
 import dataclasses
@@ -19,7 +18,7 @@ from model_code.modalities import Limits
 from model_code.serialization import from_dict
 
 LENGTH = struct.Struct('>I')
-# Only what opening and decoding need: labels stay with the parent.
+# Only what is needed to open and decode; the parent keeps the labels.
 _ENTRY_FIELDS = ('path', 'start', 'end', 'offset', 'length', 'record')
 
 
@@ -31,7 +30,7 @@ def frame(message) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """All that the child needs to know of the task, by name: it looks nothing up.
+    """All that the child needs to know of the task. It looks up no tables, only names.
 
     root: the task's data folder. reader: the module whose `read` reads the media. input_class: 'module:Class' of the
     modality's input settings. spec, limits: these settings and the complete Limits, as dicts. beam_args: options of
@@ -66,7 +65,7 @@ def entries_frame(entries: Iterable[Entry]) -> bytes:
 
 
 def entries_of(message: list) -> Iterator[Entry]:
-    """The entries of an entries_frame's JSON, without their labels."""
+    """The entries in the JSON of an entries_frame, without their labels."""
     for values in message:
         yield Entry(labels=(), split='', **dict(zip(_ENTRY_FIELDS, values, strict=True)))
 
@@ -76,7 +75,7 @@ def rejection_frame(rejection: Rejection) -> bytes:
 
 
 def features_frame(features: dict, notes: tuple[str, ...]) -> Iterator[bytes]:
-    """The parts of the answer for features and notes as a reader gives them: the frame, and the bytes after it."""
+    """The parts of the answer with features and notes, as a reader returns them: the frame, and the bytes after it."""
     numbers = {name: value for name, value in features.items() if isinstance(value, (int, float))}
     blobs = {name: value if isinstance(value, list) else [value] for name, value in features.items()
              if name not in numbers}
@@ -92,12 +91,12 @@ def features_frame(features: dict, notes: tuple[str, ...]) -> Iterator[bytes]:
 
 
 def body_length(header: dict) -> int:
-    """The bytes that follow an answer's JSON."""
+    """The number of bytes after an answer's JSON."""
     return sum(sum(lengths) for _, _, lengths in header.get('blobs', ()))
 
 
 def rejection_of(header: dict) -> Rejection | None:
-    """The rejection of an answer's JSON; None where it has features."""
+    """The rejection in an answer's JSON; None if the answer has features."""
     return Rejection(header['reason'], header['detail']) if 'reason' in header else None
 
 

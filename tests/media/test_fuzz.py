@@ -1,7 +1,7 @@
-"""Mutates valid files of every format: nothing but features within the limits or a Rejection may come out.
+"""Mutates valid files of every format: readers must return features within the limits, or raise Rejection.
 
-Each format is read in a process of its own, so that a crash, a hang, a greedy or a talkative decoder shows as a
-failure, with the file that did it. Mutations follow from the format's name and a number alone.
+Each format is read in a process of its own. So a decoder that crashes, hangs, prints or takes too much memory is a
+failure of the test, which names the file. A mutation depends only on the format's name and a number.
 """
 
 import io
@@ -23,8 +23,8 @@ from media.rejections import Rejection
 from model_code.modalities import AudioInput, ImageInput, Limits, VideoInput
 from tests import testing
 
-MUTATIONS = 70  # a format
-# A slow machine does fewer: how long a format's process may compute and may take, and the fewest that count.
+MUTATIONS = 70  # per format
+# A slow machine makes fewer. Limits on a format's CPU time and on its time altogether; the least number of files.
 CPU_SECONDS, PATIENCE_SECONDS, LEAST = 1.5, 120.0, 15
 MEMORY_KB = 1 << 20
 
@@ -97,7 +97,7 @@ FORMATS = {
         'ts-h264': _clip('mpegts', 'libx264'), 'ps-mpeg2': _clip('dvd', 'mpeg2video', rate=25),
     },
 }
-# What is spliced in: of another format, and no media at all.
+# What is spliced in: files of other formats, and bytes that are not media.
 DONORS = (_image('JPEG'), _image('PNG', 'P'), _image('WEBP'), _sound('WAV', 'PCM_16', 8000, 1), lambda: bytes(500),
           lambda: b'\xff' * 500, lambda: b'<html><body>404 Not Found</body></html>')
 
@@ -107,34 +107,34 @@ def mutated(content: bytes, rng: np.random.Generator, donors: list[bytes]) -> by
     for _ in range(rng.integers(1, 4)):
         damage = _DAMAGES[rng.integers(len(_DAMAGES))]
         content = bytes(damage(bytearray(content), rng, donors)) or content
-    # Check sums keep decoders from looking at the rest: mend them, half of the time.
-    return _mend_png(content) if content.startswith(b'\x89PNG') and rng.random() < 0.5 else content
+    # Wrong checksums keep decoders from reading on, so they are repaired half of the time.
+    return _with_checksums(content) if content.startswith(b'\x89PNG') and rng.random() < 0.5 else content
 
 
-def _place(content, rng) -> int:
-    """Half of the time among the headers."""
+def _position(content, rng) -> int:
+    """A position in the file, half of the time among the headers."""
     return int(rng.integers(max(1, min(len(content), 300) if rng.random() < 0.5 else len(content))))
 
 
 def _block(content, rng) -> slice:
-    start = _place(content, rng)
+    start = _position(content, rng)
     return slice(start, start + 1 + int(rng.integers(min(400, len(content)))))
 
 
 def _flip_bits(content, rng, donors):
     for _ in range(rng.integers(1, 9)):
-        content[_place(content, rng)] ^= 1 << int(rng.integers(8))
+        content[_position(content, rng)] ^= 1 << int(rng.integers(8))
     return content
 
 
 def _truncate(content, rng, donors):
-    return content[:_place(content, rng)]
+    return content[:_position(content, rng)]
 
 
 def _edit_length(content, rng, donors):
-    """A number of two, four or eight bytes: zero, huge, negative, off by a little, or anything."""
+    """Changes a number of two, four or eight bytes: to zero, huge, negative, slightly wrong, or anything."""
     code = rng.choice(['<H', '>H', '<I', '>I', '<Q', '>Q'])
-    at, most = _place(content, rng), 256 ** struct.calcsize(code) - 1
+    at, most = _position(content, rng), 256 ** struct.calcsize(code) - 1
     if at + struct.calcsize(code) <= len(content):
         old, = struct.unpack_from(code, content, at)
         values = [0, 1, most, most // 2, most // 2 + 1, old + 1, old - 1, old * 2, len(content),
@@ -145,18 +145,18 @@ def _edit_length(content, rng, donors):
 
 def _splice(content, rng, donors):
     donor = donors[rng.integers(len(donors))]
-    return content[:_place(content, rng)] + donor[_place(donor, rng):]
+    return content[:_position(content, rng)] + donor[_position(donor, rng):]
 
 
 def _overwrite(content, rng, donors):
     donor = donors[rng.integers(len(donors))][:int(rng.integers(1, 200))]
-    at = _place(content, rng)
+    at = _position(content, rng)
     content[at:at + len(donor)] = donor
     return content
 
 
 def _duplicate(content, rng, donors):
-    at = _place(content, rng)
+    at = _position(content, rng)
     return content[:at] + content[_block(content, rng)] * int(rng.integers(1, 5)) + content[at:]
 
 
@@ -173,8 +173,8 @@ _DAMAGES = (_flip_bits, _flip_bits, _edit_length, _edit_length, _truncate, _spli
             _append)
 
 
-def _mend_png(content: bytes) -> bytes:
-    """The PNG with right check sums, as far as its chunks can be followed."""
+def _with_checksums(content: bytes) -> bytes:
+    """The PNG with correct checksums, as far as its chunks can be followed."""
     content, at = bytearray(content), 8
     while at + 12 <= len(content):
         end = at + 8 + struct.unpack_from('>I', content, at)[0]
@@ -186,7 +186,7 @@ def _mend_png(content: bytes) -> bytes:
 
 
 def check(modality: str, features: dict, notes: tuple):
-    """That features are what readers.read_with_notes promises, within LIMITS."""
+    """Asserts that features are as readers.read_with_notes promises, within LIMITS."""
     limits = LIMITS[modality]
     assert set(notes) <= set(readers.NOTES)
     if modality == 'audio':
@@ -211,14 +211,14 @@ def check(modality: str, features: dict, notes: tuple):
 
 
 def _fuzz(modality: str, name: str, folder: str, mutations: int = MUTATIONS, cpu_seconds: float = CPU_SECONDS):
-    """In a process of its own: leaves folder/{media, number, outcome}, and in folder/printed what libraries said."""
+    """Runs in a process of its own. Writes folder/{media, number, outcome}, and the output of libraries to printed."""
     folder = pathlib.Path(folder)
     whole, donors = FORMATS[modality][name](), [donor() for donor in DONORS]
     donors.append(whole)
     printed = os.open(folder / 'printed', os.O_WRONLY | os.O_CREAT)
     os.dup2(printed, 1)
     os.dup2(printed, 2)
-    taken = refused = 0
+    read = rejected = 0
     begin = time.process_time()
     try:
         for number in range(mutations + 1):
@@ -229,11 +229,11 @@ def _fuzz(modality: str, name: str, folder: str, mutations: int = MUTATIONS, cpu
             try:
                 check(modality, *readers.read_with_notes(modality, folder / 'media', SPECS[modality], LIMITS[modality],
                                                          *segment))
-                taken += 1
+                read += 1
             except Rejection as error:
-                assert number, f'The whole file is refused: {error}'
+                assert number, f'The undamaged file is rejected: {error}'
                 assert error.detail
-                refused += 1
+                rejected += 1
             if time.process_time() - begin > cpu_seconds:
                 break
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -241,11 +241,11 @@ def _fuzz(modality: str, name: str, folder: str, mutations: int = MUTATIONS, cpu
     except BaseException:
         (folder / 'outcome').write_text(traceback.format_exc())
         raise SystemExit(1) from None
-    (folder / 'outcome').write_text(f'{taken} {refused}')
+    (folder / 'outcome').write_text(f'{read} {rejected}')
 
 
 def _run(context, target, args, folder: pathlib.Path, patience: float = PATIENCE_SECONDS) -> tuple[int, int, str]:
-    """(files taken, files refused, what was printed) of a process of its own; AssertionError however it went wrong."""
+    """Runs a target in a process: (files read, files rejected, what was printed). AssertionError if it fails."""
     process = context.Process(target=target, args=(*args, os.fspath(folder)), daemon=True)
     process.start()
     process.join(patience)
@@ -258,23 +258,23 @@ def _run(context, target, args, folder: pathlib.Path, patience: float = PATIENCE
     assert process.exitcode >= 0, f'Ended by signal {-process.exitcode}: {where}'
     outcome = (folder / 'outcome').read_text()
     assert process.exitcode == 0, f'{where}\n{outcome}'
-    taken, refused = map(int, outcome.split())
-    return taken, refused, (folder / 'printed').read_text(errors='replace')
+    read, rejected = map(int, outcome.split())
+    return read, rejected, (folder / 'printed').read_text(errors='replace')
 
 
 @pytest.fixture(scope='module')
 def context():
-    """Makes processes in which the readers are loaded already, and nothing else is: no TensorFlow, no threads."""
+    """Makes processes in which only the readers are imported: no TensorFlow, no threads."""
     forkserver = multiprocessing.get_context('forkserver')
     forkserver.set_forkserver_preload([__name__, *(f'{readers.__name__}.{modality}' for modality in FORMATS)])
     return forkserver
 
 
 @pytest.mark.parametrize('modality, name', [(modality, name) for modality, names in FORMATS.items() for name in names])
-def test_damaged_files_end_in_features_or_a_reason(modality, name, context, tmp_path):
-    taken, refused, printed = _run(context, _fuzz, (modality, name), tmp_path)
-    assert taken + refused > LEAST and taken and refused
-    # libtiff says what it thinks on standard error, and Pillow leaves no way to stop it.
+def test_damaged_files_give_features_or_a_rejection(modality, name, context, tmp_path):
+    read, rejected, printed = _run(context, _fuzz, (modality, name), tmp_path)
+    assert read + rejected > LEAST and read and rejected
+    # libtiff prints to standard error, and Pillow has no way to stop it.
     assert printed == '' or name.startswith('tiff')
 
 
@@ -286,7 +286,7 @@ def _broken(how: str, folder: str):
 
 @pytest.mark.parametrize('how, message', [('abort', 'signal 6: abort, mutation 7'), ('hang', 'No end after 1 s'),
                                           ('strange', 'ValueError')])
-def test_a_crash_a_hang_and_an_exception_that_is_no_media_error_fail(how, message, context, tmp_path):
+def test_a_crash_a_hang_and_another_exception_fail(how, message, context, tmp_path):
     with pytest.raises(AssertionError, match=message):
         _run(context, _broken, (how,), tmp_path, patience=1.0 if how == 'hang' else PATIENCE_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Readers, whatever the modality: what is opened and what is not, limits, segments, and what a person is told."""
+"""Readers of every modality: what is opened and what is not, limits, segments, messages."""
 
 import io
 import os
@@ -48,15 +48,15 @@ def test_a_path_bytes_and_a_file_give_the_same(modality, tmp_path):
     assert readers.read_with_notes(modality, content, SPECS[modality])[0] == features
 
 
-def test_the_name_says_nothing(modality, tmp_path):
+def test_the_name_of_a_file_does_not_matter(modality, tmp_path):
     content = MEDIA[modality]()
     features = _read(modality, content)
-    no_utf8 = os.fsdecode(b'caf\xe9 \xff\n.bin')  # as Python names it
-    for name in ('media.jpg', 'media.wav', 'media.mp4', 'media.txt', 'media', no_utf8):
+    not_utf8 = os.fsdecode(b'caf\xe9 \xff\n.bin')  # as Python names it
+    for name in ('media.jpg', 'media.wav', 'media.mp4', 'media.txt', 'media', not_utf8):
         assert _read(modality, testing.write(tmp_path, name, content)) == features
 
 
-def test_what_is_no_media_is_shown_as_it_begins(modality):
+def test_a_message_shows_how_an_unsupported_file_begins(modality):
     with pytest.raises(Rejection, match=r'3c 21 44 4f 43 54 59 50 .*\("<!DOCTYPE') as caught:
         _read(modality, b'<!DOCTYPE html><p>404 Not Found</p>' * 30)
     assert caught.value.reason == 'unsupported'
@@ -65,7 +65,7 @@ def test_what_is_no_media_is_shown_as_it_begins(modality):
         assert _reason(modality, content) == 'unsupported'
 
 
-def test_paths_that_are_no_file(modality, tmp_path):
+def test_paths_that_are_not_files(modality, tmp_path):
     (tmp_path / 'folder.jpg').mkdir()
     os.mkfifo(tmp_path / 'pipe.jpg')
     testing.write(tmp_path, 'file', b'')
@@ -107,8 +107,8 @@ def test_a_segment_without_length(modality):
         assert _reason(modality, MEDIA[modality](), None, start, end) == 'out_of_range'
 
 
-@pytest.mark.parametrize('size', [100, 1 << 19])  # below what is read at once, and above
-def test_a_range_of_a_file_is_a_file(size, tmp_path):
+@pytest.mark.parametrize('size', [100, 1 << 19])  # small enough to be read at once, and not
+def test_a_range_of_a_file_is_read_like_a_file(size, tmp_path):
     content = bytes(range(256)) * (size // 256 + 1)
     path = testing.write(tmp_path, 'archive', b'before' + content + b'after')
     with readers.open_media(path, Limits(), 6, len(content)) as file:
@@ -129,7 +129,7 @@ def test_a_range_of_a_file_is_a_file(size, tmp_path):
 
 
 def test_no_file_is_left_open(modality, tmp_path):
-    path = testing.write(tmp_path, 'media', MEDIA[modality]() + bytes(1 << 19))  # more than is read at once
+    path = testing.write(tmp_path, 'media', MEDIA[modality]() + bytes(1 << 19))  # too large to be read at once
     _outcome(modality, path)
     before = os.listdir('/proc/self/fd')
     for _ in range(5):
@@ -146,7 +146,7 @@ def _outcome(modality, path):
         return error.reason
 
 
-def test_errors_are_one_sentence_of_bounded_length():
+def test_a_detail_is_one_line_of_limited_length():
     error = Rejection('undecodable', 'a\n  b\t' + 'x' * 10_000)
     assert error.detail.startswith('a b x') and len(error.detail) == 300
     assert str(error) == f'undecodable: {error.detail}'
@@ -156,7 +156,7 @@ def test_errors_are_one_sentence_of_bounded_length():
         readers.read('smell', b'x', None)
 
 
-def test_whatever_a_decoder_raises_is_a_rejection(modality, monkeypatch):
+def test_any_exception_of_a_decoder_becomes_a_rejection(modality, monkeypatch):
     def strange(*arguments):
         raise RecursionError('too deep')
     monkeypatch.setattr(readers, 'load', lambda module: strange)
@@ -164,7 +164,7 @@ def test_whatever_a_decoder_raises_is_a_rejection(modality, monkeypatch):
         _read(modality, b'x')
 
 
-def test_a_lack_of_memory_is_said_by_who_bounds_it(monkeypatch):
+def test_a_memory_error_passes_through(monkeypatch):
     def hungry(*arguments):
         raise MemoryError
     monkeypatch.setattr(readers, 'load', lambda module: hungry)

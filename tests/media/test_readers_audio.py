@@ -1,4 +1,4 @@
-"""Sounds: what every format becomes, segments by seeking, and the reason for each kind of bad file."""
+"""The reader of sounds: the result for every format, segments by seeking, and the reasons for rejections."""
 
 import functools
 import io
@@ -34,7 +34,7 @@ def _notes(content):
 
 
 def _wave(content, **options):
-    """int16 samples of what is stored."""
+    """The stored samples, int16."""
     features = _read(content, **options)
     sound = soundfile.SoundFile(io.BytesIO(features['audio']))
     assert (sound.samplerate, sound.channels, sound.subtype, sound.format) == (16000, 1, 'PCM_16', 'WAV')
@@ -43,15 +43,15 @@ def _wave(content, **options):
 
 
 def _written(samples, rate=16000, subtype='PCM_16', kind='WAV', channels=1, endian=None):
-    """A sound file by libsndfile, of samples [n], the same in every channel."""
+    """A sound file from libsndfile, with samples [n], the same in every channel."""
     out = io.BytesIO()
     with soundfile.SoundFile(out, 'w', rate, channels, subtype, endian, kind) as file:
-        for at in range(0, len(samples), 1 << 16):  # libsndfile's Vorbis encoder overflows its stack with more at once.
+        for at in range(0, len(samples), 1 << 16):  # more would overflow the stack of its Vorbis encoder
             file.write(np.repeat(samples[at:at + (1 << 16), None], channels, axis=1))
     return out.getvalue()
 
 
-# Every format: how it is made of a wave [n] float at a rate, the rate, and how far its time may be off, in seconds.
+# Every format: a function (float wave [n], rate) -> file, the rate in Hz, and the tolerance of its times in seconds.
 
 def _by_libsndfile(kind, subtype, channels=1, endian=None):
     return lambda wave, rate: _written(wave, rate, subtype, kind, channels, endian)
@@ -101,14 +101,15 @@ FORMATS = {
     'avi-pcm': (_by_ffmpeg('avi', 'pcm_s16le', picture=True), 44100, 0),
     'avi-mp3': (_by_ffmpeg('avi', 'libmp3lame', picture=True), 44100, DELAY),
 }
-BY_SIZE = {'wav-u8', 'wav-24', 'rf64', 'aiff', 'ogg-vorbis', 'ogg-opus', 'ogg-flac', 'mp3-constant', 'm4a-aac', 'mp4',
-           'mov', 'webm-opus', 'mkv-aac', 'avi-mp3'}  # Those whose headers say how much must be there.
+# Formats whose headers say how long the file must be.
+LENGTH_IN_HEADER = {'wav-u8', 'wav-24', 'rf64', 'aiff', 'ogg-vorbis', 'ogg-opus', 'ogg-flac', 'mp3-constant', 'm4a-aac',
+                    'mp4', 'mov', 'webm-opus', 'mkv-aac', 'avi-mp3'}
 
 
 def _sweep(rate, seconds=4.0):
-    """A tone of amplitude 0.5 that rises from 200 to 3,000 Hz: it looks alike nowhere."""
-    t = np.arange(round(seconds * rate)) / rate
-    return 0.5 * np.sin(2 * np.pi * (200 * t + 2800 / seconds * t * t / 2))
+    """A tone of amplitude 0.5 that rises from 200 to 3,000 Hz, so that no part of it is like another."""
+    times = np.arange(round(seconds * rate)) / rate
+    return 0.5 * np.sin(2 * np.pi * (200 * times + 2800 / seconds * times * times / 2))
 
 
 @functools.cache
@@ -118,11 +119,11 @@ def _example(name):
 
 
 def _lag(wave, reference):
-    """By how many samples `wave` is late, and how alike the two are then: 1 is the same."""
+    """(the samples by which `wave` is late, their correlation after that shift)."""
     n = max(len(wave), len(reference))
     a, b = (np.fft.rfft(x, 2 * n) for x in (wave, reference))
-    like = np.fft.irfft(a * b.conj(), 2 * n) / np.sqrt((wave ** 2.).sum() * (reference ** 2.).sum())
-    return (int(like.argmax()) + n) % (2 * n) - n, like.max()
+    correlation = np.fft.irfft(a * b.conj(), 2 * n) / np.sqrt((wave ** 2.).sum() * (reference ** 2.).sum())
+    return (int(correlation.argmax()) + n) % (2 * n) - n, correlation.max()
 
 
 @pytest.mark.parametrize('name', FORMATS)
@@ -137,16 +138,16 @@ def test_every_format_becomes_16_khz_mono(name):
 
 
 @pytest.mark.parametrize('name', FORMATS)
-def test_a_segment_is_where_it_was_asked_for(name):
+def test_a_segment_is_at_the_right_time(name):
     tolerance = FORMATS[name][2] * 16000
     reference = 32768 * _sweep(16000)
-    lag, like = _lag(_wave(_example(name)), reference)
-    assert abs(lag) <= tolerance and like > 0.9
-    for start, end in ((0.0, 0.6), (0.2, 0.6), (2.4, 3.2), (3.4, 9.0)):  # Whole samples at all rates.
+    lag, correlation = _lag(_wave(_example(name)), reference)
+    assert abs(lag) <= tolerance and correlation > 0.9
+    for start, end in ((0.0, 0.6), (0.2, 0.6), (2.4, 3.2), (3.4, 9.0)):  # whole samples at all rates
         wave, expected = _wave(_example(name), start=start, end=end), reference[round(start * 16000):round(end * 16000)]
         assert len(wave) == pytest.approx(len(expected), abs=tolerance if end > 4 or not start else 0)
-        lag, like = _lag(wave, expected)
-        assert abs(lag) <= tolerance and like > 0.85
+        lag, correlation = _lag(wave, expected)
+        assert abs(lag) <= tolerance and correlation > 0.85
     for start in (4.2, 100.0):
         assert _reason(_example(name), start=start, end=start + 1) == 'out_of_range'
 
@@ -172,7 +173,7 @@ def test_channels_are_averaged():
 
 
 @pytest.mark.parametrize('rate', [44100, 48000])
-def test_resampling_keeps_the_passband_and_leaves_no_alias(rate):
+def test_resampling_keeps_the_passband_and_removes_aliases(rate):
     def level(frequency):
         wave = _wave(testing.wav_bytes(3.0, rate, frequency=frequency, subtype='FLOAT'))[800:-800]  # 2 or 3 blocks
         return 20 * np.log10(np.sqrt(np.mean((wave / 32768.0) ** 2)) / (0.5 / np.sqrt(2)) + 1e-9)
@@ -182,9 +183,9 @@ def test_resampling_keeps_the_passband_and_leaves_no_alias(rate):
         assert level(frequency) < -60
 
 
-def test_blocks_are_joined_without_a_seam():
+def test_there_is_no_seam_between_blocks():
     import soxr
-    wave = _sweep(44100, 5.0).astype(np.float32)  # 220,500 samples: three blocks and a part.
+    wave = _sweep(44100, 5.0).astype(np.float32)  # 220,500 samples: more than three blocks
     whole = np.rint(soxr.resample(wave, 44100, 16000) * 32768)
     assert np.abs(_wave(_written(wave, 44100, 'FLOAT')) - whole).max() <= 1
 
@@ -192,11 +193,11 @@ def test_blocks_are_joined_without_a_seam():
 # Seeking.
 
 class _Counting(io.BytesIO):
-    taken = 0
+    bytes_read = 0
 
     def read(self, *args):
         content = super().read(*args)
-        self.taken += len(content)
+        self.bytes_read += len(content)
         return content
 
 
@@ -213,21 +214,21 @@ def test_a_segment_is_found_by_seeking(make, seconds):
     for start in (1.0, seconds - 3.0):
         file = _Counting(content)
         assert len(_wave(file, start=start, end=start + 1)) == 16000
-        costs.append(file.taken)
-    # FFmpeg and libsndfile read in pages of up to 64 KiB, and search some formats.
+        costs.append(file.bytes_read)
+    # FFmpeg and libsndfile read pages of up to 64 KiB, and search in some formats.
     assert costs[1] < costs[0] + 200_000 and costs[1] < len(content) / 2 + 100_000
 
 
-def test_every_segment_of_an_mp3_of_constant_bit_rate_is_exact():
+def test_segments_of_an_mp3_with_a_constant_bit_rate_are_exact():
     content = _by_ffmpeg('mp3', 'libmp3lame')(_sweep(44100, 30.0), 44100)
     reference = 32768 * _sweep(16000, 30.0)
     for start in np.arange(0.2, 29.0, 1.77):
         begin = round(start * 16000)
-        lag, like = _lag(_wave(content, start=start, end=start + 0.5), reference[begin:begin + 8000])
-        assert lag == 0 and like > 0.99
+        lag, correlation = _lag(_wave(content, start=start, end=start + 0.5), reference[begin:begin + 8000])
+        assert lag == 0 and correlation > 0.99
 
 
-def test_a_sound_costs_what_is_stored_of_it_and_no_more():
+def test_memory_follows_from_what_is_stored():
     content = io.BytesIO(_written(np.zeros(120 * 48000, np.float32), 48000, 'FLOAT', channels=2))  # 46 MB
     tracemalloc.start()
     stored = len(_read(content)['audio'])
@@ -237,7 +238,7 @@ def test_a_sound_costs_what_is_stored_of_it_and_no_more():
     assert peak < 2.5 * stored + (8 << 20)
 
 
-# What is odd, and what is refused.
+# Notes and rejections.
 
 def test_notes():
     tone = np.sin(np.arange(16000) / 5)
@@ -248,13 +249,13 @@ def test_notes():
     assert _notes(_written(-np.clip(1.5 * tone, 0, 1), subtype='FLOAT')) == ('clipped',)
     assert _notes(_written(0.99 * tone)) == ()
     once = (20000 * tone).astype(np.int16)
-    once[100:110] = 32767  # A run, and less than 0.1 % of all samples.
+    once[100:110] = 32767  # a run, but less than 0.1 % of all samples
     assert _notes(_written(once)) == ()
-    once[::10] = 32767  # Many, and no run.
+    once[::10] = 32767  # many, but no runs
     assert _notes(_written(once)) == ()
 
 
-def test_limits_hold_for_the_segment():
+def test_limits_apply_to_the_segment():
     content = testing.wav_bytes(10, 8000)
     assert _reason(content, limits=Limits(seconds=2)) == 'too_large'
     assert _read(content, limits=Limits(seconds=2), start=7.0, end=9.0)['duration_s'] == 2
@@ -262,28 +263,28 @@ def test_limits_hold_for_the_segment():
     assert _reason(content, limits=Limits(seconds=2), start=1.0) == 'too_large'
     assert _reason(content, limits=Limits(bytes=1000)) == 'too_large'
     assert _reason(testing.track_bytes('mp4', 'aac', 4), limits=Limits(seconds=2)) == 'too_large'
-    # Its header says nothing: found while decoding.
+    # Its header has no duration, so decoding finds out.
     assert _reason(testing.track_bytes('adts', 'aac', 4), limits=Limits(seconds=2)) == 'too_large'
     for name in ('wav-16', 'flac-16', 'ogg-vorbis', 'mp3-constant', 'mp4'):
         assert _reason(_example(name), limits=Limits(decode_seconds=1e-6)) == 'too_slow'
 
 
 @pytest.mark.parametrize('name', FORMATS)
-def test_files_that_end_early_and_files_that_are_damaged(name, capfd):
+def test_truncated_and_damaged_files(name, capfd):
     content = _example(name)
     for cut in (len(content) * 2 // 3, len(content) - 100):
         reason = _reason(content[:cut])
-        assert reason == 'truncated' if name in BY_SIZE else reason in ('truncated', 'undecodable')
+        assert reason == 'truncated' if name in LENGTH_IN_HEADER else reason in ('truncated', 'undecodable')
     _reason(content[:30])
     if name.startswith(('flac', 'mp3', 'm4a', 'mp4', 'mkv-aac', 'mkv-flac', 'aac')):
         damaged = bytearray(content)
         for at in np.random.default_rng(0).integers(len(content) // 4, len(content) * 3 // 4, 60):
             damaged[at] ^= 0xFF
         assert _reason(bytes(damaged)) in ('undecodable', 'truncated')
-    assert capfd.readouterr().err == ''  # The decoders' own messages stay out of the log.
+    assert capfd.readouterr().err == ''  # the decoders print nothing
 
 
-def test_what_is_no_sound():
+def test_files_without_sound():
     assert _reason(b'') == 'empty'
     assert _reason(b'<!DOCTYPE html><html>not found</html>') == 'unsupported'
     assert _reason(b'#EXTM3U\n/etc/passwd\n') == 'unsupported'
@@ -296,7 +297,7 @@ def test_what_is_no_sound():
         assert _reason(testing.wav_bytes(0, kind=kind)) == 'empty'
 
 
-def test_wav_headers_that_lie():
+def test_false_wav_headers():
     wav = testing.wav_bytes(0.5)
     assert _reason(wav[:-1000]) == 'truncated'
     assert _reason(wav[:20]) == 'truncated'
@@ -311,11 +312,11 @@ def test_wav_headers_that_lie():
         assert _reason(patched(24, '<I', rate)) in ('unsupported', 'undecodable')
     assert _reason(patched(22, '<H', 500)) == 'unsupported'
     assert _reason(patched(22, '<H', 0)) == 'undecodable'
-    assert _reason(patched(20, '<H', 0x2222)) in ('unsupported', 'undecodable')  # A codec that nobody knows.
+    assert _reason(patched(20, '<H', 0x2222)) in ('unsupported', 'undecodable')  # an unknown codec
     assert _reason(wav[:12] + b'JUNK\0\0\0\0' * 100_000 + wav[12:]) == 'undecodable'
-    # Hours, without the bytes: at 1 kHz and 8 bit a small file holds many.
+    # Too long, although the file is small: 700 s at 1 kHz.
     assert _reason(testing.wav_bytes(700, rate=1000)) == 'too_large'
-    # RF64 says its size twice; the 64 bits count.
+    # RF64 has two sizes. The one of 64 bits counts.
     rf64 = bytearray(testing.wav_bytes(0.5, kind='RF64'))
     struct.pack_into('<Q', rf64, rf64.index(b'ds64') + 16, 1 << 40)
     assert _reason(bytes(rf64)) == 'truncated'
@@ -332,7 +333,7 @@ def test_a_wav_written_to_a_pipe_has_no_length_and_is_read_to_its_end():
     assert _reason(empty) == 'empty'
 
 
-def test_claims_of_hours_are_turned_away_before_they_are_decoded():
+def test_false_durations_of_hours_are_rejected_before_decoding():
     flac = bytearray(testing.wav_bytes(1, kind='FLAC'))
     packed, = struct.unpack_from('>Q', flac, 18)  # STREAMINFO: rate, channels, depth, and 36 bits of samples
     struct.pack_into('>Q', flac, 18, packed & ~((1 << 36) - 1) | 16000 * 3600 * 30)
@@ -346,13 +347,13 @@ def test_claims_of_hours_are_turned_away_before_they_are_decoded():
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf, 1e30])
 @pytest.mark.parametrize('rate', [16000, 44100])
-def test_samples_that_are_no_number(value, rate):
+def test_samples_that_are_not_finite(value, rate):
     wave = np.zeros(5000, np.float32)
     wave[1234] = value
     assert _reason(_written(wave, rate, 'FLOAT')) == 'undecodable'
 
 
-def test_tags_before_and_behind_the_frames_are_no_sound():
+def test_tags_before_and_after_the_frames_are_not_sound():
     id3 = b'ID3\x03\0\0' + bytes([0, 0, 7, 104]) + b'\0' * 1000
     for name in ('mp3-constant', 'mp3-libsndfile', 'aac', 'flac-16'):
         wave = _wave(_example(name))
@@ -374,15 +375,15 @@ def test_a_file_that_fails_while_it_is_read_is_unreadable(name, capfd):
     assert capfd.readouterr().err == ''
 
 
-def test_a_decoder_that_seeks_to_before_the_beginning_stays_where_it_is():
+def test_a_seek_to_before_the_beginning_does_not_move():
     for file in (io.BytesIO(b'abcd'), io.BufferedReader(io.BytesIO(b'abcd'))):
         source = audio._Source(file, 1.0)
         assert source.seek(2) == 2 and source.seek(-1) == 2 and source.read(2) == b'cd'
 
 
-def test_the_name_of_a_file_says_nothing(tmp_path):
+def test_the_name_of_a_file_does_not_matter(tmp_path):
     for name in ('a.raw', 'a.mp3', 'a'):
-        path = testing.write(tmp_path, name, testing.wav_bytes(20, 16000))  # Beyond what is read in one go.
+        path = testing.write(tmp_path, name, testing.wav_bytes(20, 16000))  # too large to be read at once
         assert _read(path)['duration_s'] == 20
     path = testing.write(tmp_path, 'b.wav', testing.track_bytes('mp4', 'aac', 30, picture=True))
     assert _read(path)['duration_s'] == pytest.approx(30, abs=FRAME)

@@ -1,4 +1,4 @@
-"""Images: what is passed on untouched, what every format becomes, and the reason for each kind of bad file."""
+"""The reader of images: what stays byte for byte, the result for every format, and the reasons for rejections."""
 
 import io
 import struct
@@ -50,7 +50,7 @@ def _png(width, height, depth, colour, rows, interlaced=0, before=b''):
 
 
 def _interlaced(pixels):
-    """An 8-bit RGB PNG in the seven passes of Adam7."""
+    """An 8-bit RGB PNG, interlaced in the seven passes of Adam7."""
     rows = b''
     for y, x, down, right in ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
                               (1, 0, 2, 1)):
@@ -59,7 +59,7 @@ def _interlaced(pixels):
 
 
 def _tiff12(values):
-    """A grey TIFF of one row of 12-bit values, an even number of them."""
+    """A grey TIFF with one row of 12-bit values; their number must be even."""
     row = bytes.fromhex(''.join(f'{value:03x}' for value in values))
     tags = ((256, len(values)), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, len(row)))
     return (b'II*\0' + struct.pack('<I', 8 + len(row)) + row + struct.pack('<H', len(tags))
@@ -71,7 +71,7 @@ DEEP = RGB[..., 0].astype(np.uint16) * 257
 
 
 OPAQUE = Image.fromarray(np.full(RGB.shape[:2], 255, np.uint8))
-PASSED = {
+UNCHANGED = {
     'png': testing.image_bytes('PNG'), 'png-grey': testing.image_bytes('PNG', 'L'),
     'png-palette': testing.image_bytes('PNG', 'P'), 'png-1': testing.image_bytes('PNG', '1'),
     'png-2': _png(20, 16, 2, 0, b''.join(b'\0' + row.tobytes() for row in RGB[:, :5, 0])),
@@ -87,13 +87,13 @@ PASSED = {
 }
 
 
-@pytest.mark.parametrize('name', PASSED)
-def test_what_tensorflow_decodes_passes_byte_for_byte(name):
+@pytest.mark.parametrize('name', UNCHANGED)
+def test_what_tensorflow_decodes_stays_byte_for_byte(name):
     import tensorflow as tf
-    content = PASSED[name]
+    content = UNCHANGED[name]
     assert _read(content) == {'image': content, 'height': 16, 'width': 20}
     decoded = tf.io.decode_image(content, channels=3, expand_animations=False).numpy().astype(int)
-    # The two may round a JPEG otherwise; PNG is exact.
+    # The two may round a JPEG differently. PNG is exact.
     assert np.abs(decoded - _pixels(content)).max() <= (4 if content[:2] == b'\xff\xd8' else 0)
 
 
@@ -122,7 +122,7 @@ CONVERTED = {
 
 
 @pytest.mark.parametrize('name', CONVERTED)
-def test_the_rest_becomes_an_8_bit_png_without_loss(name):
+def test_everything_else_becomes_an_8_bit_png_without_loss(name):
     content, expected = CONVERTED[name]
     features = _read(content)
     stored = Image.open(io.BytesIO(features['image']))
@@ -131,8 +131,8 @@ def test_the_rest_becomes_an_8_bit_png_without_loss(name):
     assert (features['height'], features['width']) == (stored.height, stored.width)
 
 
-def test_adobe_writes_cmyk_upside_down():
-    """Adobe's JPEGs hold 255 - ink: little ink must come out bright, as Pillow's own writer and reader agree."""
+def test_cmyk_of_adobe_is_inverted():
+    """JPEGs of Adobe hold 255 - ink. Little ink must become bright; Pillow's writer and reader agree on that."""
     content = _saved(Image.new('CMYK', (16, 16), (10, 20, 30, 0)), 'JPEG', quality=100)
     assert b'Adobe' in content
     np.testing.assert_allclose(_pixels(_read(content)['image'])[0, 0], (245, 235, 225), atol=3)
@@ -142,7 +142,7 @@ ALPHA = np.where(np.arange(20) < 10, 255, 0).astype(np.uint8)[None].repeat(16, 0
 
 
 @pytest.mark.parametrize('kind, options', [('PNG', {}), ('WEBP', {'lossless': True, 'exact': True}), ('TIFF', {})])
-def test_what_is_transparent_is_laid_over_white(kind, options):
+def test_transparent_pixels_are_blended_with_white(kind, options):
     content = _saved(Image.fromarray(np.dstack([RGB, ALPHA])), kind, **options)
     pixels = _pixels(_read(content)['image'])
     np.testing.assert_array_equal(pixels[:, :10], RGB[:, :10])
@@ -155,7 +155,7 @@ def test_what_is_transparent_is_laid_over_white(kind, options):
     (16, 0, b'\x12\x34\x12\x35', (0x1234,), [255, 18]),
     (8, 2, b'\1\1\1\2\2\2', (1, 1, 1), [255, 2]),
     (16, 2, b'\x12\x34' * 3 + b'\x13\x34' * 3, (0x1234,) * 3, [255, 19])])
-def test_a_transparent_colour_of_a_png_is_white(depth, colour, row, transparent, expected):
+def test_the_transparent_colour_of_a_png_becomes_white(depth, colour, row, transparent, expected):
     key = _chunk(b'tRNS', struct.pack(f'>{len(transparent)}H', *transparent))
     assert _pixels(_read(_png(2, 1, depth, colour, b'\0' + row, before=key))['image'])[0, :, 0].tolist() == expected
 
@@ -189,7 +189,7 @@ def test_exif_rotation_is_applied(kind, turn):
     assert (features['height'], features['width']) == ((16, 20) if turn < 5 else (20, 16))
 
 
-def test_exif_that_is_rubbish_does_not_cost_the_picture():
+def test_broken_exif_does_not_reject_the_image():
     content = testing.image_bytes('JPEG', exif=b'Exif\0\0II*\0\xff\xff\xff\xff' + b'\xff' * 40)
     assert _read(content)['image'] == content
 
@@ -221,11 +221,11 @@ BOMBS = {
 
 
 @pytest.mark.parametrize('name', BOMBS)
-def test_a_picture_that_claims_too_much_is_not_decoded(name):
+def test_a_decompression_bomb_is_not_decoded(name):
     assert _reason(BOMBS[name]) == 'too_large'
 
 
-def test_a_jpeg_that_claims_too_many_pixels():
+def test_a_jpeg_with_too_many_pixels():
     jpeg = bytearray(testing.image_bytes('JPEG'))
     start = jpeg.index(b'\xff\xc0')
     jpeg[start + 5:start + 9] = struct.pack('>HH', 60_000, 60_000)
@@ -234,7 +234,7 @@ def test_a_jpeg_that_claims_too_many_pixels():
         readers.read('image', testing.image_bytes(), SPEC, Limits(pixels=300))
 
 
-def test_a_flood_of_scans_or_chunks_is_not_decoded():
+def test_too_many_scans_or_chunks_are_not_decoded():
     jpeg = testing.image_bytes('JPEG', progressive=True)
     scans = jpeg.count(b'\xff\xda')
     last = jpeg[jpeg.rindex(b'\xff\xda'):-2]
@@ -258,12 +258,12 @@ def test_nothing_is_printed(tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'GIF', 'BMP', 'WEBP', 'TIFF'])
-def test_files_that_end_early_are_truncated(kind):
+def test_truncated_files(kind):
     content = testing.image_bytes(kind, size=(80, 60))
     assert _reason(content[:len(content) * 2 // 3]) == 'truncated'
 
 
-def test_a_thumbnail_does_not_hide_that_a_jpeg_is_cut():
+def test_a_thumbnail_does_not_hide_that_a_jpeg_is_truncated():
     thumbnail = testing.image_bytes('JPEG', size=(8, 8))
     content = testing.image_bytes('JPEG', size=(80, 60), exif=b'Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0' + thumbnail)
     assert _read(content)['image'] == content and content.count(b'\xff\xd9') == 2
@@ -282,10 +282,10 @@ def test_bad_images():
     assert _reason(b'\xff\xd8' + b'x' * 50 + b'\xff\xd9') == 'undecodable'
     with pytest.raises(Rejection, match='^undecodable: The TIFF has no header that can be read.$'):
         _read(b'II*\0' + bytes(20))
-    # A flipped bit of the pixels, and of their check sum: Pillow would not see it, TensorFlow would stop training.
+    # A flipped bit of the pixels, or of their checksum: Pillow would not notice, and TensorFlow would end the training.
     start = png.index(b'IDAT')
     length, = struct.unpack_from('>I', png, start - 4)
-    for place in (start + 20, start + 4 + length):
+    for position in (start + 20, start + 4 + length):
         broken = bytearray(png)
-        broken[place] ^= 1
+        broken[position] ^= 1
         assert _reason(bytes(broken)) == 'undecodable'

@@ -1,4 +1,4 @@
-"""The reader of clips: every container and codec, time, display, segments, limits, hostile files."""
+"""The reader of videos: every container and codec, time, display, segments, limits, hostile files."""
 
 import dataclasses
 import fractions
@@ -17,7 +17,7 @@ from model_code.modalities import MODALITIES, VideoInput
 from tests import testing
 
 LIMIT = MODALITIES['video'].limits
-CLIPS = {  # container, codec, pixel format, frames a second
+CLIPS = {  # container, codec, pixel format, frames per second
     'mp4-h264': ('mp4', 'libx264', 'yuv420p', 8),
     'mov-h264-422': ('mov', 'libx264', 'yuv422p', 8),
     'mp4-h264-444': ('mp4', 'libx264', 'yuv444p', 8),
@@ -43,7 +43,7 @@ CLIPS = {  # container, codec, pixel format, frames a second
 
 
 class _Counted(io.BytesIO):
-    """Counts the bytes that are read of it, and the most that were asked for at once."""
+    """Counts the bytes that are read, and the most that are read at once."""
     total = most = 0
 
     def read(self, size=-1):
@@ -70,10 +70,11 @@ def _pixels(jpeg):
 
 
 def _middles(jpeg):
-    """The mean colours of the four quadrants' middles, left to right, then down: [4, 3]."""
+    """The mean colours of the middles of the four quadrants, row by row: [4, 3]."""
     pixels = _pixels(jpeg)
-    h, w = pixels.shape[0] // 8, pixels.shape[1] // 8
-    return np.array([pixels[y * h:(y + 2) * h, x * w:(x + 2) * w].mean((0, 1)) for y in (1, 5) for x in (1, 5)])
+    height, width = pixels.shape[0] // 8, pixels.shape[1] // 8
+    return np.array([pixels[y * height:(y + 2) * height, x * width:(x + 2) * width].mean((0, 1))
+                     for y in (1, 5) for x in (1, 5)])
 
 
 def _numbers(features):
@@ -82,14 +83,14 @@ def _numbers(features):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """A list that grows by each frame that the reader decodes."""
-    seen, check = [], video._Frames._check_size
+    """A list of the sizes of all frames that the reader decodes."""
+    sizes, check = [], video._Frames._check_size
 
     def counting(self, width, height):
-        seen.append((width, height))
+        sizes.append((width, height))
         return check(self, width, height)
     monkeypatch.setattr(video._Frames, '_check_size', counting)
-    return seen
+    return sizes
 
 
 # Containers and codecs.
@@ -101,19 +102,19 @@ def test_every_container_and_codec(name):
     assert _numbers(features) == list(range(8))
     assert (features['height'], features['width'], notes) == (48, 64, ())
     assert features['duration_s'] == pytest.approx(8 / rate, abs=1e-3)
-    # A palette of three and two bits a colour is far off; its dithering is not in the mean.
+    # The GIF's palette has only two or three bits per colour, and its dithering does not change the mean.
     assert np.abs(_middles(features['frames'][0])[:3] - testing.QUADRANTS).max() < (45 if name == 'gif' else 14)
     assert features['frames'][0][:3] == b'\xff\xd8\xff' and Image.open(io.BytesIO(features['frames'][0])).mode == 'RGB'
 
 
-def test_the_form_follows_from_the_content_not_from_a_guess():
+def test_other_formats_are_not_guessed():
     for content in (b'#EXTM3U\n#EXTINF:1,\n/etc/passwd\n', b'ffconcat version 1.0\nfile /etc/passwd\n',
                     b'<?xml version="1.0"?><MPD></MPD>', testing.image_bytes(), b'\0' * 500, b'x',
                     b'OggS' + bytes(500)):
         assert _reason(content) == 'unsupported'
 
 
-def test_what_a_file_names_is_not_opened():
+def test_references_to_other_files_are_not_opened():
     with pytest.raises(PermissionError, match='another file'):
         video._forbid('file:///etc/passwd', 1, {})
 
@@ -125,7 +126,7 @@ def test_the_colour_matrix_that_a_file_names(matrix):
         stream = file.add_stream('libx264', rate=8, options={'x264-params': f'colormatrix={matrix}'})
         (stream.width, stream.height), stream.pix_fmt = (64, 48), 'yuv420p'
         frame = av.VideoFrame.from_ndarray(testing.numbered_frame(3, (64, 48)), format='rgb24')
-        # Full to limited range, so that PyAV looks at the matrix.
+        # From full to limited range, so that PyAV uses the matrix.
         file.mux(stream.encode(frame.reformat(format='yuv420p', dst_color_range='MPEG', src_color_range='JPEG',
                                               dst_colorspace={'bt709': 'ITU709', 'smpte170m': 'ITU601'}[matrix])))
         file.mux(stream.encode())
@@ -134,8 +135,8 @@ def test_the_colour_matrix_that_a_file_names(matrix):
         assert np.abs(_middles(frame)[:3] - testing.QUADRANTS).max() < 8
 
 
-def test_grey_of_limited_range_is_spread():
-    content = testing.numbered_clip('mp4', 'libaom-av1', 'gray')  # Its encoder takes 16 for black.
+def test_grey_of_limited_range_becomes_full_range():
+    content = testing.numbered_clip('mp4', 'libaom-av1', 'gray')  # for its encoder 16 is black
     frame = _pixels(_read(content)[0]['frames'][0])
     assert np.abs(frame[30:, 40:]).max() <= 3 and np.ptp(frame, axis=2).max() == 0
 
@@ -158,7 +159,7 @@ def test_a_varying_rate_is_sampled_by_time(container, codec, pix_fmt):
 def test_a_clip_begins_with_its_first_frame(container, first):
     content = testing.numbered_clip(container, rate=10, times=[first + i / 10 for i in range(8)])
     features, _ = _read(content, 10)
-    # What MP4 and MOV have before zero, their edit list cuts off; the others begin there.
+    # MP4 and MOV have an edit list that removes what is before zero. The others begin before zero.
     hidden = 3 if first < 0 and container in ('mp4', 'mov') else 0
     assert _numbers(features) == list(range(hidden, 8))
     assert features['duration_s'] == pytest.approx(0.8 - hidden / 10, abs=0.01)
@@ -171,7 +172,7 @@ def test_frames_are_sampled_by_time_not_by_number(rate):
     assert _numbers(_read(content, 8.0)[0]) == [numbers[k * rate // 8] for k in range(8)]
     assert len(_read(content, 12.5)[0]['frames']) == 13
     fast = _read(content, 2 * rate)[0]['frames']
-    assert len(fast) == 2 * rate and fast[0] is fast[1]  # Each shown twice, encoded once.
+    assert len(fast) == 2 * rate and fast[0] is fast[1]  # each is stored twice, but encoded once
 
 
 def test_avi_that_has_no_presentation_times():
@@ -192,7 +193,7 @@ def _with_matrix(content, a, b, c, d):
     ((-1, 0, 0, -1), lambda x: np.rot90(x, 2)), ((0, -1, 1, 0), lambda x: np.rot90(x, 1)),
     ((-1, 0, 0, 1), lambda x: x[:, ::-1]), ((1, 0, 0, -1), lambda x: x[::-1]),
     ((0, 1, 1, 0), lambda x: x.transpose(1, 0, 2)), ((0, -1, -1, 0), lambda x: np.rot90(x, 2).transpose(1, 0, 2))])
-def test_turned_and_mirrored_clips_come_upright(matrix, turned):
+def test_turned_and_mirrored_clips_become_upright(matrix, turned):
     content = testing.numbered_clip(numbers=[0, 5])
     upright = _pixels(_read(content)[0]['frames'][1])
     features, _ = _read(_with_matrix(content, *matrix))
@@ -207,14 +208,14 @@ def test_odd_sizes(container, codec, pix_fmt, short_side, size):
     features, _ = _read(testing.numbered_clip(container, codec, pix_fmt, range(3), size=(101, 77)), 8.0, short_side)
     pixels = _pixels(features['frames'][1])
     assert pixels.shape[:2] == size == (features['height'], features['width'])
-    if short_side > 5:  # The last column and row are the clip's, not padding.
+    if short_side > 5:  # the last column and row are not padding
         for y, x, colour in ((2, -1, testing.QUADRANTS[1]), (-1, 2, testing.QUADRANTS[2]), (-1, -1, (28,) * 3)):
             assert np.abs(pixels[y, x] - colour).max() < (70 if codec == 'gif' else 30)
 
 
 @pytest.mark.parametrize('sar, size', [
     ('4/3', (36, 64)), ('1/2', (48, 32)), ('101/100', (48, 64)), ('200/1', (48, 64))])
-def test_pixels_that_are_not_square_are_made_so(sar, size):
+def test_pixels_become_square(sar, size):
     features, _ = _read(testing.numbered_clip(numbers=[4], **{'x264-params': f'sar={sar}'}))
     assert (features['height'], features['width']) == size and _numbers(features) == [4]
 
@@ -253,9 +254,9 @@ def test_core_tensorflow_decodes_the_frames():
     assert pixels.shape == (16, 21, 3) and np.abs(pixels.astype(int) - _pixels(frame)).max() <= 4
 
 
-# Segments, and long files sampled rarely.
+# Segments, and long files with few samples.
 
-LONG = {  # 40 s of 10 frames a second, a key frame a second
+LONG = {  # 40 s with 10 frames per second and a key frame per second
     'mp4': ('mp4', 'libx264', 'yuv420p', {}),
     'open-gop': ('mp4', 'libx264', 'yuv420p', {'x264-params': 'open-gop=1:bframes=3'}),
     'fragments': ('mov', 'libx264', 'yuv420p', {'movflags': 'frag_keyframe+empty_moov'}),
@@ -271,7 +272,7 @@ def long_clip(request):
     return testing.numbered_clip(container, codec, pix_fmt, numbers, 10, gop=10, **options), numbers
 
 
-def test_a_segment_is_sought_not_decoded_to(long_clip, decoded):
+def test_a_segment_is_reached_by_seeking(long_clip, decoded):
     content, numbers = long_clip
     for start, end in ((20.0, 21.0), (33.35, 34.35), (3.0, 4.0)):
         features, _ = _read(content, 10, start=start, end=end)
@@ -283,9 +284,9 @@ def test_a_segment_is_sought_not_decoded_to(long_clip, decoded):
 
 
 @pytest.mark.parametrize('container', ['mov', 'matroska', 'avi', 'mpegts'])
-def test_of_a_long_file_only_the_segment_is_read(container):
+def test_only_the_segment_of_a_long_file_is_read(container):
     codec, pix_fmt = ('mpeg2video', 'yuv420p') if container == 'mpegts' else ('mjpeg', 'yuvj420p')
-    # Bytes to spare: of a transport stream, whose index is a search, a few hundred kilobytes are looked at.
+    # A large file, because FFmpeg searches a few hundred kilobytes of a transport stream, which has no index.
     content = testing.numbered_clip(container, codec, pix_fmt, [i % 20 for i in range(750)], 25, size=(320, 240),
                                     **({'muxrate': '2000000'} if container == 'mpegts' else {}))
     assert len(content) > 1_500_000
@@ -294,7 +295,7 @@ def test_of_a_long_file_only_the_segment_is_read(container):
     assert file.total < 0.35 * len(content) and file.most < 1 << 17
 
 
-def test_a_segment_that_the_file_does_not_have(long_clip, decoded):
+def test_a_segment_beyond_the_end(long_clip, decoded):
     content, numbers = long_clip
     features, _ = _read(content, 10, start=39.5, end=50.0)
     assert _numbers(features) == numbers[395:] and features['duration_s'] == pytest.approx(0.5, abs=0.02)
@@ -303,27 +304,27 @@ def test_a_segment_that_the_file_does_not_have(long_clip, decoded):
     assert _numbers(_read(content, 10, end=0.5)[0]) == numbers[:5]
 
 
-def test_a_long_file_sampled_rarely_is_decoded_in_part(long_clip, decoded):
+def test_a_long_file_with_few_samples_is_decoded_in_part(long_clip, decoded):
     content, numbers = long_clip
     features, _ = _read(content, 0.25)
     assert _numbers(features) == numbers[::40] and features['duration_s'] == pytest.approx(40, abs=0.11)
     assert len(decoded) < 0.6 * 400
 
 
-def test_without_an_index_a_segment_is_decoded_to(decoded):
+def test_without_an_index_all_frames_before_a_segment_are_decoded(decoded):
     content = testing.numbered_clip('gif', 'gif', 'rgb8', [i % 20 for i in range(100)], 10, size=(16, 16))
     assert _numbers(_read(content, 10, start=5.0, end=6.0)[0]) == [i % 20 for i in range(50, 60)]
     assert len(decoded) > 50
 
 
-def test_key_frames_far_apart_do_not_cost_a_seek_a_sample(decoded):
+def test_key_frames_far_apart_do_not_cost_a_seek_per_sample(decoded):
     numbers = [(i * 7) % 20 for i in range(600)]
     content = testing.numbered_clip('mp4', 'libx264', 'yuv420p', numbers, 10, gop=600, **{'x264-params': 'scenecut=0'})
     assert _numbers(_read(content, 0.25)[0]) == numbers[::40]
     assert len(decoded) < 2 * 600
 
 
-# Limits, and files that are not what they say.
+# Limits, and files with false headers.
 
 @pytest.mark.parametrize('name', CLIPS)
 def test_clips_over_the_limits(name):
@@ -334,21 +335,22 @@ def test_clips_over_the_limits(name):
     assert _reason(content, rate=rate, frames=6) == 'too_large'
     assert _reason(content, rate=rate, decode_seconds=1e-9) == 'too_slow'
     assert _numbers(_read(content, rate, seconds=9 / rate, frames=9, pixels=64 * 48)[0]) == list(range(8))
-    assert len(_read(content, rate, end=4 / rate, frames=4, seconds=4 / rate)[0]['frames']) == 4  # A segment may pass.
+    # A segment may be within the limits.
+    assert len(_read(content, rate, end=4 / rate, frames=4, seconds=4 / rate)[0]['frames']) == 4
 
 
-def test_a_huge_clip_is_refused_whatever_its_header_says():
+def test_a_huge_clip_is_rejected_whatever_its_header_says():
     huge = testing.numbered_clip(numbers=[0], size=(5120, 4096))
     sizes = huge.index(b'avc1', huge.index(b'stsd')) + 28
     for content in (huge, huge[:sizes] + struct.pack('>HH', 64, 48) + huge[sizes + 4:],
                     testing.numbered_clip('mpegts', numbers=[0], size=(5120, 4096))):
         assert _reason(content) == 'too_large'
     gif = testing.numbered_clip('gif', 'gif', 'rgb8')
-    for side, reason in ((16_000, 'too_large'), (60_000, 'undecodable')):  # More than FFmpeg takes of anyone.
+    for side, reason in ((16_000, 'too_large'), (60_000, 'undecodable')):  # more than FFmpeg's own limit
         assert _reason(gif[:6] + struct.pack('<HH', side, side) + gif[10:]) == reason
 
 
-def test_where_only_the_container_claims_a_huge_size_the_stream_knows_better():
+def test_a_false_huge_size_in_the_container_alone_does_not_matter():
     mp4, avi = testing.numbered_clip(), testing.numbered_clip('avi', 'mjpeg', 'yuvj420p')
     at = mp4.index(b'avc1', mp4.index(b'stsd')) + 28
     assert len(_read(mp4[:at] + struct.pack('>HH', 60_000, 60_000) + mp4[at + 4:])[0]['frames']) == 8
@@ -358,7 +360,7 @@ def test_where_only_the_container_claims_a_huge_size_the_stream_knows_better():
 
 @pytest.mark.parametrize('name', ['mp4-h264', 'mkv-h264', 'webm-vp8', 'avi-mjpeg', 'gif', 'ts-h264'])
 @pytest.mark.parametrize('share', [0.95, 0.5, 0.1])
-def test_files_that_were_cut(name, share):
+def test_truncated_files(name, share):
     container, codec, pix_fmt, rate = CLIPS[name]
     content = testing.numbered_clip(container, codec, pix_fmt, [i % 20 for i in range(60)], rate)
     cut = int(len(content) * share)
@@ -375,11 +377,11 @@ def test_mp4_without_its_index():
     assert len(_read(first)[0]['frames']) == 8
 
 
-def test_a_header_that_promises_more():
+def test_a_header_with_too_long_a_duration():
     avi = testing.numbered_clip('avi', 'mjpeg', 'yuvj420p')
     length = avi.index(b'strh') + 8 + 32
     assert _reason(avi[:length] + struct.pack('<I', 800) + avi[length + 4:]) == 'truncated'
-    # A frame less is usual.
+    # One frame less is usual.
     assert len(_read(avi[:length] + struct.pack('<I', 9) + avi[length + 4:])[0]['frames']) == 8
     mkv = testing.numbered_clip('matroska')
     assert mkv.count(b'00:00:01.000000000') == 1
@@ -393,20 +395,20 @@ def test_damaged_frames(name, capfd):
     container, codec, pix_fmt, rate = CLIPS[name]
     content = bytearray(testing.numbered_clip(container, codec, pix_fmt, [i % 20 for i in range(40)], rate))
     rng = np.random.default_rng(0)
-    for place in rng.integers(len(content) // 8, len(content) // 3, 60):
-        content[place] = rng.integers(256)
+    for position in rng.integers(len(content) // 8, len(content) // 3, 60):
+        content[position] = rng.integers(256)
     capfd.readouterr()
     assert _reason(bytes(content)) in ('undecodable', 'truncated')
-    assert capfd.readouterr() == ('', '')  # FFmpeg keeps silent.
+    assert capfd.readouterr() == ('', '')  # FFmpeg prints nothing
 
 
-def test_files_without_a_picture():
+def test_files_without_video():
     assert _reason(testing.sound_only_mp4_bytes()) == 'no_stream'
     assert _reason(testing.wav_bytes()) == 'unsupported'
     assert len(readers.read('video', testing.mp4_bytes(sound=True), VideoInput(frame_rate=8.0))['frames']) == 8
 
 
-def test_sample_sizes_that_run_past_the_end():
+def test_sample_sizes_beyond_the_end():
     clip = testing.numbered_clip()
     sizes = clip.index(b'stsz') + 16
     assert _reason(clip[:sizes] + b'\x00\xff' * 16 + clip[sizes + 32:]) == 'undecodable'

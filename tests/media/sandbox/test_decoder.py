@@ -1,4 +1,4 @@
-"""The decoding process: its answers, and what becomes of files that hang, kill it or eat memory."""
+"""The child process that decodes: its answers, and files that hang, kill it or exhaust its memory."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from model_code import modalities
 from model_code.modalities import Limits
 from tests import testing
 
-# A child whose reader does what the file's name says, and else reads it.
+# A child whose reader does what the first five bytes of a file say. Other files it reads.
 STUBBORN = textwrap.dedent('''
     import io, os, time
     from media import readers
@@ -65,15 +65,15 @@ def test_answers_come_in_order_with_features_and_digest(tmp_path):
     with _decoder(tmp_path) as reads:
         answers = list(reads.read(entries))
         child = reads._child._process
-    assert child.returncode == 0  # it went when its input was closed
-    assert [a.entry for a in answers] == entries
-    assert [i for i, a in enumerate(answers) if a.rejection] == [7, 8, 300]
+    assert child.returncode == 0  # it ended when its input was closed
+    assert [answer.entry for answer in answers] == entries
+    assert [i for i, answer in enumerate(answers) if answer.rejection] == [7, 8, 300]
     assert [answers[i].rejection.reason for i in (7, 8, 300)] == ['empty', 'unsupported', 'missing']
     assert answers[0].features == {'image': contents[0], 'height': 16, 'width': 20}
     assert answers[0].digest == answers[5].digest != answers[1].digest and len(answers[0].digest) == 16
 
 
-def test_a_clip_comes_back_whole(tmp_path):
+def test_a_video_comes_back_whole(tmp_path):
     testing.write(tmp_path, 'clip.mp4', testing.mp4_bytes())
     with Decoder(str(tmp_path), 'video', testing.VIDEO_SPEC, Limits()) as reads:
         answer, = reads.read([Entry('clip.mp4', ('a',), 'train')])
@@ -88,7 +88,7 @@ def test_a_clip_comes_back_whole(tmp_path):
     (b'exit!', 'crashed', 'status 3'),
     (b'bomb!', 'too_large', 'more than 6 GiB'),
 ])
-def test_a_file_that_ends_the_decoder_is_rejected_and_the_others_are_read(tmp_path, word, reason, detail):
+def test_a_file_that_kills_the_child_is_rejected_and_the_others_are_read(tmp_path, word, reason, detail):
     good = testing.image_bytes()
     entries = _entries(tmp_path, [good, word, good, good, word, good])
     command = (sys.executable, '-c', STUBBORN)
@@ -96,20 +96,21 @@ def test_a_file_that_ends_the_decoder_is_rejected_and_the_others_are_read(tmp_pa
     with _decoder(tmp_path, Limits(decode_seconds=0.5), command) as reads:
         answers = list(reads.read(entries))
         more = list(reads.read(entries[:1]))
-    assert [a.rejection and a.rejection.reason for a in answers] == [None, reason, None, None, reason, None]
+    assert [answer.rejection and answer.rejection.reason for answer in answers] == [
+        None, reason, None, None, reason, None]
     assert detail in answers[1].rejection.detail
     assert answers[5].features['image'] == more[0].features['image'] == good
     assert time.monotonic() - start < 60
 
 
-def test_what_a_library_prints_does_not_get_between_the_answers(tmp_path):
+def test_what_a_library_prints_does_not_mix_with_the_answers(tmp_path):
     good = testing.image_bytes()
     with _decoder(tmp_path, command=(sys.executable, '-c', STUBBORN)) as reads:
         answers = list(reads.read(_entries(tmp_path, [b'chat!' + good, good])))
     assert [a.features['image'] for a in answers] == [good, good]
 
 
-def test_a_reading_that_is_left_does_not_answer_the_next(tmp_path):
+def test_answers_of_an_abandoned_read_do_not_reach_the_next(tmp_path):
     entries = _entries(tmp_path, [testing.image_bytes(seed=i) for i in range(4)])
     with _decoder(tmp_path) as reads:
         next(iter(reads.read(entries)))
@@ -142,7 +143,7 @@ def test_the_child_does_not_outlive_a_parent_that_is_killed(tmp_path):
         if not os.path.exists(f'/proc/{child}') or open(f'/proc/{child}/stat').read().split()[2] == 'Z':
             return
         time.sleep(0.1)
-    pytest.fail(f'the decoding process {child} is still there')
+    pytest.fail(f'The decoding process {child} is still running.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,14 +153,14 @@ class NumbersInput:
 
 
 def read(file, size, spec, limits, start, end):
-    """A reader: bytes of text 'name number' of the names that the input settings choose."""
+    """A reader of text files with lines 'name number': the numbers whose names are in the input settings."""
     numbers = dict(line.split() for line in file.read(size).decode().splitlines() if line)
     if not numbers:
         raise Rejection('empty', f'It has none of at most {limits.bytes} bytes.')
     return {name: spec.factor * float(numbers[name]) for name in spec.names}, ('silent',)
 
 
-def test_the_child_is_told_of_the_reader_and_needs_no_table(tmp_path, monkeypatch):
+def test_the_child_gets_the_reader_by_name_and_needs_no_table(tmp_path, monkeypatch):
     row = dataclasses.replace(modalities.get_modality('audio'), name='numbers', input_class=NumbersInput,
                               reader_module=__name__, limits=Limits(bytes=100, decode_seconds=10.0))
     monkeypatch.setitem(modalities.MODALITIES, 'numbers', row)  # here, not in the child
@@ -168,13 +169,13 @@ def test_the_child_is_told_of_the_reader_and_needs_no_table(tmp_path, monkeypatc
     with Decoder(str(tmp_path), 'numbers', NumbersInput(0.5, ('width',)), Limits()) as reads:
         answers = list(reads.read([Entry(f'{name}.txt', ('a',), 'train') for name in 'abcd']))
     assert (answers[0].features, answers[0].notes) == ({'width': 1.5}, ('silent',))
-    assert [a.rejection for a in answers[1:3]] == [
+    assert [answer.rejection for answer in answers[1:3]] == [
         Rejection('empty', 'It has none of at most 100 bytes.'),
         Rejection('too_large', 'It has 450 bytes; at most 100 are allowed.')]
     assert answers[3].rejection.reason == 'undecodable'
 
 
-def test_what_is_sent_is_what_is_received():
+def test_messages_survive_encoding():
     entries = [Entry('a/b.tar', ('x',), 'train', 1.5, None, 512, 20, 'm.jpg', 'cifar10'),
                Entry('caf\u00e9', (), 'eval')]
     message = _message(protocol.entries_frame(entries))
