@@ -78,7 +78,8 @@ class Collector:
             path, detail = rejection.path, rejection.detail
             kept = path in self._index and self._index[path] not in self._contradicted
             name = paths.shown(path, 1000) if path and not kept else where or f'{path} (again)'
-            detail = f'{where[0].upper()}{where[1:]}: {detail}' if where else detail
+            if where not in ('', name):
+                detail = f'{where[0].upper()}{where[1:]}: {detail}'
             rejected.append(Rejection(rejection.reason, detail, name))
         return Listing(entries, sorted(rejected))
 

@@ -130,11 +130,11 @@ def _check_png(content: bytes, limits: Limits) -> int:
         length, kind = struct.unpack_from('>I4s', content, position)
         body_end = position + 8 + length
         if body_end + 4 > end:
-            raise Rejection('truncated', f'The PNG ends within its {kind!r} chunk.')
+            raise Rejection('truncated', f'The PNG ends within its {kind.decode("latin-1")!r} chunk.')
         critical = not kind[0] & 0x20
         if critical and zlib.crc32(memoryview(content)[position + 4:body_end]) != struct.unpack_from(
                 '>I', content, body_end)[0]:
-            raise Rejection('undecodable', f'The checksum of a {kind!r} chunk is wrong.')
+            raise Rejection('undecodable', f'The checksum of a {kind.decode("latin-1")!r} chunk is wrong.')
         if kind == b'IHDR' and length == 13:
             width, height, bit_depth = struct.unpack_from('>IIB', content, position + 8)
             _check_size(width, height, limits)

@@ -285,6 +285,8 @@ def test_bad_images():
     # A flipped bit of the pixels, or of their checksum: Pillow would not notice, and TensorFlow would end the training.
     start = png.index(b'IDAT')
     length, = struct.unpack_from('>I', png, start - 4)
+    with pytest.raises(Rejection, match="^truncated: The PNG ends within its 'IDAT' chunk.$"):
+        _read(png[:start + 10])
     for position in (start + 20, start + 4 + length):
         broken = bytearray(png)
         broken[position] ^= 1
