@@ -19,5 +19,5 @@ def chosen(parser: argparse.ArgumentParser, names: list[str], known: Iterable[st
     """The names, or all known ones if there are none. An unknown name ends the program as a wrong argument."""
     for name in names:
         if name not in known:
-            parser.error(f'{name!r} is none of {", ".join(known)}')
+            parser.error(f'{name!r} is not one of {", ".join(known)}')
     return names or list(known)

@@ -26,10 +26,10 @@ def test_several_processes_find_the_same_as_one(tmp_path):
         testing.write(tmp_path / 'media', f'train/b/{name}.png', b'')
     task = testing.image_task(tmp_path / 'unused', folder=str(tmp_path / 'media'), max_rejected_share=0.004)
     reported = []
-    one = checks.check_media(task.source, task.checks, testing.IMAGE_SPEC, workers=1)
-    three = checks.check_media(task.source, task.checks, testing.IMAGE_SPEC, workers=3,
-                               progress=lambda *values: reported.append(values))
-    assert three == one
-    assert [line['path'] for line in one['rejected_lines']] == [f'train/b/{n}.png' for n in ('003', '301', '599')]
-    assert one['duplicates']['count'] == 8 and one['total'] == 600 and not one['ok']
+    by_one = checks.check_media(task.source, task.checks, testing.IMAGE_SPEC, workers=1)
+    by_three = checks.check_media(task.source, task.checks, testing.IMAGE_SPEC, workers=3,
+                                  progress=lambda *values: reported.append(values))
+    assert by_three == by_one
+    assert [line['path'] for line in by_one['rejected_lines']] == [f'train/b/{n}.png' for n in ('003', '301', '599')]
+    assert by_one['duplicates']['count'] == 8 and by_one['total'] == 600 and not by_one['ok']
     assert reported == [('shapes', 0, 600), ('shapes', 256, 600), ('shapes', 512, 600), ('shapes', 600, 600)]
