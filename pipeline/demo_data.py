@@ -113,8 +113,8 @@ def _moving(sprite: np.ndarray, direction: tuple[int, int], rng) -> np.ndarray:
     speed = rng.uniform(1.6, 2.6)
     background = int(rng.integers(0, 50))
     frames = np.full((CLIP_FRAMES, CLIP_SIZE, CLIP_SIZE), background, np.uint8)
-    for f, frame in enumerate(frames):
-        x, y = (int(round(s + speed * f * d)) for s, d in zip(start, direction, strict=True))
+    for number, frame in enumerate(frames):
+        x, y = (int(round(at + speed * number * step)) for at, step in zip(start, direction, strict=True))
         canvas = np.zeros_like(frame)
         canvas[:sprite.shape[0], :sprite.shape[1]] = sprite
         frame[:] = np.maximum(frame, np.roll(canvas, (y, x), axis=(0, 1)))
@@ -175,7 +175,7 @@ SOUND_CLASSES = {'tone': _tone, 'chirp': _chirp, 'noise': _noise, 'clicks': _cli
 
 
 def _rows(counts: tuple[int, int], labels: tuple[str, ...], path: str) -> list[tuple[str, str, str]]:
-    """(path, label, split) of each file, the labels in turn. path: a format of the split and the file's number."""
+    """(path, label, split) of each file, with alternating labels. path: a format of the split and the file's number."""
     return [(path.format(split, i), labels[i % len(labels)], split)
             for split, count in zip(('train', 'eval'), counts, strict=True) for i in range(count)]
 
