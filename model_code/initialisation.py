@@ -165,6 +165,7 @@ def _from_vit(model: PolyViT, path: str, inflation: str) -> dict[str, list[str]]
         logger.info('initialisation: not used from %s: %s%s', path, ', '.join(unused[:20]), more)
     variables = named_variables(model)
     for key, value in values.items():
+        assert value is not None  # a missing array is among the problems
         variables[key].assign(value.reshape(variables[key].shape))
     return _summary(variables, values, resized)
 
