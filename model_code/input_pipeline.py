@@ -156,7 +156,9 @@ def _mixed(task: Task, classes: int, inputs, labels, seed):
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    options.autotune.ram_budget = 512 * 1024 * 1024
+    # AUTOTUNE then stands for one call per core. With autotuning on, its threads outlive a training by a minute, and
+    # whoever collects the iterators waits for them; training itself is no faster.
+    options.autotune.enabled = False
     # One thread per example: with several, the order of a sum, and so its last bit, depends on which are free.
     options.threading.max_intra_op_parallelism = 1
     return options
