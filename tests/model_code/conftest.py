@@ -1,4 +1,4 @@
-"""What tests of the model share."""
+"""Fixtures that tests of the model share."""
 
 import subprocess
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A folder on a real file system of 256 kB, which is gone with the process in whose mount namespace it is."""
+    """A folder on a real file system of 256 kB. It is mounted in the namespace of a process, and goes with it."""
     script = 'mount -t tmpfs -o size=256k small "$1" && echo mounted && exec sleep 600'
     try:
         process = subprocess.Popen(
@@ -18,7 +18,7 @@ def small_disk(tmp_path):
     with process:
         try:
             if process.stdout.readline() != b'mounted\n':
-                pytest.skip('needs a system where anyone may mount in a namespace of his own')
+                pytest.skip('needs a system where any user may mount in a new namespace')
             yield f'/proc/{process.pid}/root{tmp_path}'
         finally:
             process.kill()
@@ -26,8 +26,8 @@ def small_disk(tmp_path):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """A folder with the transformed examples of tiny_training's tasks, for a module's tests to train in."""
-    from tests.model_code import tiny_training  # which imports TensorFlow
+    """A folder with the transformed examples of tiny_training's tasks, shared by the tests of a module."""
+    from tests.model_code import tiny_training  # here, because it imports TensorFlow
     path = str(tmp_path_factory.mktemp('tiny'))
     tiny_training.write_examples(path)
     return path

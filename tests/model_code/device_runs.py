@@ -1,13 +1,10 @@
-"""Trainings that test_devices.py runs in processes of their own.
+"""Trainings that test_devices.py runs in separate processes: python -m tests.model_code.device_runs RUN FOLDER [NAME].
 
-Run: python -m tests.model_code.device_runs RUN FOLDER [OWN].
+TensorFlow takes logical CPUs and collectives only before its first operation, so each strategy needs a new process. RUN
+is the name of a function here. It trains on FOLDER/data and prints its results as a line of JSON, the last line.
 
-TensorFlow takes logical CPUs and collectives only before its first operation, so a strategy needs a new process. RUN is
-the name of a function here; it works on FOLDER/data and prints its findings as a line of JSON, the last.
-
-One file a task and nothing drawn at random: then every number of hosts and replicas sees the same global batches.
-(Hosts with fewer files than they are share them by record, so a step's records are those of one host, whatever their
-number.)
+Each task has one file, and nothing is drawn at random, so the global batches are the same for every number of hosts and
+replicas. (If there are fewer files than hosts, the hosts share them record by record.)
 """
 
 import dataclasses
@@ -23,8 +20,8 @@ from model_code.errors import PipelineStop
 from tests import testing
 from tests.model_code import tiny_training  # first: it sets the environment that TensorFlow reads
 
-# How far weights may be from the single device's: float32's rounding (6e-8 of a number) in sums that are added up in
-# another order, over SAME_STEPS steps of momentum.
+# How far weights may be from those of one device. float32 rounds (6e-8 of a number), and sums are added up in another
+# order, over SAME_STEPS steps with momentum.
 TOLERANCE = 2e-6
 SAME_MODEL = dataclasses.replace(tiny_training.MODEL, layers=1, dropout=0.0)
 SAME_TASKS = tuple(testing.changed(task, steps=steps, augmentations=(), mixup_alpha=0.0, stochastic_depth=0.0)
@@ -35,14 +32,16 @@ SAME_CONFIG = dataclasses.replace(tiny_training.CONFIG, warmup_steps=4, checkpoi
 
 def train_same(folder: str, checkpoints: str, strategy: str = 'one_device', evaluate=None, eval_every: int = 0,
                **options):
-    """tiny_training.train of what is the same on all devices."""
+    """tiny_training.train with the tasks, model and settings that are the same on all devices."""
     config = dataclasses.replace(SAME_CONFIG, strategy=strategy, eval_every=eval_every, **options)
     return tiny_training.train(folder, checkpoints, config, SAME_TASKS, model_config=SAME_MODEL, evaluate=evaluate)
 
 
 def mirrored(folder: str) -> dict:
-    """Two logical CPUs: what is the same, then float16, where all replicas decide whether a step counts, and all that
-    is random."""
+    """Trains on two logical CPUs: as on all devices, then with float16 and everything that is random.
+
+    With float16 all replicas decide together whether a step counts.
+    """
     config = dataclasses.replace(SAME_CONFIG, strategy='mirrored', replicas=2)
     history, weights = train_same(folder, 'mirrored', 'mirrored', replicas=2)
     np.savez(os.path.join(folder, 'mirrored.npz'), *weights)
@@ -54,25 +53,24 @@ def mirrored(folder: str) -> dict:
             'losses': [[s['loss'] for s in h['steps']] for h in (history, random)]}
 
 
-def worker(folder: str, own: str) -> dict:
-    """One of several workers (TF_CONFIG): trains with checkpoints in FOLDER/OWN; then, without an end, in
-    FOLDER/shared."""
-    history, weights = train_same(folder, own, 'auto')
-    np.savez(os.path.join(folder, f'{own}.npz'), *weights)
+def worker(folder: str, name: str) -> dict:
+    """One of several workers (TF_CONFIG). Trains in FOLDER/NAME, then in FOLDER/shared, where it does not end."""
+    history, weights = train_same(folder, name, 'auto')
+    np.savez(os.path.join(folder, f'{name}.npz'), *weights)
     try:
-        train_same(folder, own, 'auto')
-        found = ''
+        train_same(folder, name, 'auto')
+        message = ''
     except PipelineStop as error:
-        found = str(error)
-    print(json.dumps({'steps': len(history['steps']), 'at_different_steps': found}), flush=True)
-    # The chief never comes back from its evaluation, behind the first checkpoint: so this is killed in the midst.
+        message = str(error)
+    print(json.dumps({'steps': len(history['steps']), 'at_different_steps': message}), flush=True)
+    # The evaluation after the first checkpoint does not return in the chief, so the training is killed before its end.
     train_same(folder, 'shared', 'auto', evaluate=lambda: time.sleep(600), eval_every=SAME_CONFIG.checkpoint_every + 2)
 
 
-def resumed_worker(folder: str, own: str) -> dict:
-    """A worker that goes on in FOLDER/shared."""
+def resumed_worker(folder: str, name: str) -> dict:
+    """A worker that resumes the training in FOLDER/shared."""
     history, weights = train_same(folder, 'shared', 'auto')
-    np.savez(os.path.join(folder, f'{own}_resumed.npz'), *weights)
+    np.savez(os.path.join(folder, f'{name}_resumed.npz'), *weights)
     return {'steps': [s['step'] for s in history['steps']]}
 
 

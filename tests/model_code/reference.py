@@ -1,7 +1,7 @@
-"""PolyViT's forward pass once more, in numpy alone and float64, as docs/model.md describes it.
+"""The forward pass of PolyViT in numpy and float64, written a second time from docs/model.md.
 
-Parameters are a dict: a model's variables by their path (`tokenizers/image/embedding/kernel`, `encoder/blocks/3/...`,
-shared blocks counted from 0 of all layers).
+Parameters are a dict: variables by their path in the model (`tokenizers/image/embedding/kernel`,
+`encoder/blocks/3/...`). Shared blocks are numbered from 0 over all layers.
 """
 
 import itertools
@@ -11,12 +11,12 @@ import numpy as np
 
 def logits(parameters: dict[str, np.ndarray], inputs: np.ndarray, modality: str, task: str, *, patch, heads: int,
            layers: int, modality_layers: int = 0, pooling: str = 'token', hidden: int = 0) -> np.ndarray:
-    """[batch, *input shape] -> [batch, classes]. hidden: how many hidden layers the head has."""
+    """[batch, *input shape] -> [batch, classes]. hidden: the number of hidden layers of the head."""
     p = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
     x = tokens(p, inputs.astype(np.float64), f'tokenizers/{modality}', patch)
     for number in range(layers):
-        own = number < modality_layers
-        x = block(p, x, f'encoder/modality_blocks/{modality}/{number}' if own else f'encoder/blocks/{number}', heads)
+        path = f'modality_blocks/{modality}/{number}' if number < modality_layers else f'blocks/{number}'
+        x = block(p, x, f'encoder/{path}', heads)
     x = norm(p, x, 'encoder/norm')
     x = x[:, 0] if pooling == 'token' else x.mean(axis=1)
     for number in range(hidden):
@@ -25,7 +25,7 @@ def logits(parameters: dict[str, np.ndarray], inputs: np.ndarray, modality: str,
 
 
 def tokens(p, inputs, name, patch):
-    """Cuts patch by patch, in the order of the input's axes; the class token first; then the positions."""
+    """Cuts out patch by patch in the order of the input's axes, puts the class token first, and adds the positions."""
     steps = [range(0, size, step) for size, step in zip(inputs.shape[1:-1], patch, strict=True)]
     kernel = p[f'{name}/embedding/kernel'].reshape(-1, p[f'{name}/embedding/bias'].size)
     rows = []

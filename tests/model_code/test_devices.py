@@ -1,4 +1,4 @@
-"""What devices ask of a training: static shapes, XLA, mixed precision, replicas, several workers, no retracing."""
+"""What devices need of a training: static shapes, XLA, mixed precision, replicas, several workers, no retracing."""
 
 import contextlib
 import dataclasses
@@ -33,7 +33,7 @@ ONE_BLOCK = dataclasses.replace(tiny_training.MODEL, layers=1)
 
 # XLA
 
-# A task of every kind: its labels, and what it draws at random.
+# Tasks that cover all label kinds, and all that is drawn at random.
 KINDS = (testing.task('one_label', 'image', 1, 4, label_smoothing=0.1),
          testing.task('deep', 'image', 1, 4, stochastic_depth=0.5),
          testing.task('several', 'audio', 1, 4, label_kind='multi', pooling='gap', head_hidden=(8,)),
@@ -87,17 +87,18 @@ def values(variables):
 
 
 def test_a_step_of_every_kind_of_task_is_the_same_under_xla():
-    """Single ones, then an accumulated one; without dropout, whose draws XLA makes in another order."""
-    found = {}
+    """Steps of single tasks, then an accumulated step. There is no dropout: XLA draws in another order."""
+    results = {}
     kinds = tuple(testing.changed(t, stochastic_depth=0.0) for t in KINDS)
     for jit in (False, True):
         model = make_model(kinds, device_runs.SAME_MODEL)
         steps, _ = make_steps(model, dataclasses.replace(tiny_training.CONFIG, jit=jit))
         together = steps.accumulated(kinds[1:4]), {t.name: batch_for(t) for t in kinds[1:4]}
-        todo = *((steps.single(t), batch_for(t)) for t in kinds), together
-        found[jit] = [(run_step(training.traced(step), batch, number), values(model.trainable_variables))
-                      for number, (step, batch) in enumerate(todo)]
-    for name, plain, compiled in zip([*(t.name for t in kinds), 'accumulated'], found[False], found[True], strict=True):
+        steps_and_batches = *((steps.single(t), batch_for(t)) for t in kinds), together
+        results[jit] = [(run_step(training.traced(step), batch, number), values(model.trainable_variables))
+                      for number, (step, batch) in enumerate(steps_and_batches)]
+    names = [*(t.name for t in kinds), 'accumulated']
+    for name, plain, compiled in zip(names, results[False], results[True], strict=True):
         np.testing.assert_allclose(compiled[0], plain[0], rtol=1e-5, err_msg=name)
         for a, b in zip(compiled[1], plain[1], strict=True):
             np.testing.assert_allclose(a, b, atol=2e-6, err_msg=name)
@@ -112,7 +113,7 @@ def test_a_step_with_dropout_and_stochastic_depth_compiles_under_xla_and_depends
 
 
 def unknown_shapes(function) -> list[str]:
-    """The operations of a concrete function, and of those it calls, that have an output whose shape is not known."""
+    """The operations of a concrete function, and of those it calls, with an output of unknown shape."""
     graph = function.graph.as_graph_def(add_shapes=True)
     nodes = itertools.chain(graph.node, *(f.node_def for f in graph.library.function))
     return [f'{node.op} {node.name}' for node in nodes for shape in node.attr['_output_shapes'].list.shape
@@ -120,7 +121,7 @@ def unknown_shapes(function) -> list[str]:
 
 
 def test_shapes_are_static_from_the_files_to_the_update(folder):
-    """What a TPU asks: every operation of a step has a shape that is known when it is traced."""
+    """A TPU needs this: every operation of a step has a shape that is known when it is traced."""
     model = make_model()
     steps, _ = make_steps(model, tiny_training.CONFIG)
     for task in KINDS:
@@ -142,7 +143,7 @@ def test_shapes_are_static_from_the_files_to_the_update(folder):
 # Mixed precision
 
 def test_mixed_precision_trains_like_float32(folder, monkeypatch):
-    # At the usual one the first float16 steps overflow, and do not count.
+    # With the usual scale, the first float16 steps overflow and do not count.
     monkeypatch.setattr(training, 'LossScale', functools.partial(training.LossScale, 2.0 ** 6))
     losses = {}
     tasks = tuple(testing.changed(t, steps=8) for t in tiny_training.TASKS[::2])
@@ -152,7 +153,7 @@ def test_mixed_precision_trains_like_float32(folder, monkeypatch):
         assert {w.dtype for w in weights} == {np.dtype(np.float32)}
         losses[precision] = np.array([s['loss'] for s in history['steps']])
     assert not (losses['bfloat16'] == losses['float32']).all() and not (losses['float16'] == losses['float32']).all()
-    # bfloat16 has 8 bits of a number, float16 11; the losses are about 0.7.
+    # bfloat16 has 8 significant bits, float16 has 11. The losses are about 0.7.
     np.testing.assert_allclose(losses['bfloat16'], losses['float32'], atol=0.1)
     np.testing.assert_allclose(losses['float16'], losses['float32'], atol=0.02)
 
@@ -166,13 +167,13 @@ def test_an_overflowing_step_changes_nothing_and_halves_the_loss_scale():
     step, batch = training.traced(steps.single(KINDS[0])), batch_for(KINDS[0])
 
     def state():
-        learned = {v.ref(): v for v in (*model.variables, *optimizer.variables)}
-        return [v.numpy() for v in learned.values() if v.ref() != optimizer.learning_rate.ref()]
+        variables = {v.ref(): v for v in (*model.variables, *optimizer.variables)}
+        return [v.numpy() for v in variables.values() if v.ref() != optimizer.learning_rate.ref()]
 
     def scale_state():
         return float(scale.value), int(scale.good_steps)
 
-    run_step(step, (batch[0] * 0, batch[1]), 0)  # so that the optimiser's slots are not zero
+    run_step(step, (batch[0] * 0, batch[1]), 0)  # makes the optimiser's slots differ from zero
     scale.value.assign(2.0 ** 24)
     scale.good_steps.assign(1)
     before = state()
@@ -183,24 +184,24 @@ def test_an_overflowing_step_changes_nothing_and_halves_the_loss_scale():
     assert scale_state() == (2.0 ** 23, 0)
 
     scale.value.assign(2.0 ** 4)
-    seen = []
+    states = []
     for number in range(2, 6):
         assert math.isfinite(run_step(step, batch, number)[1])
-        seen.append(scale_state())
-    assert seen == [(2.0 ** 4, 1), (2.0 ** 5, 0), (2.0 ** 5, 1), (2.0 ** 6, 0)]
+        states.append(scale_state())
+    assert states == [(2.0 ** 4, 1), (2.0 ** 5, 0), (2.0 ** 5, 1), (2.0 ** 6, 0)]
     assert any((a != b).any() for a, b in zip(state(), before, strict=True))
 
 
-def test_the_loss_scale_is_saved_and_goes_on(tmp_path, monkeypatch):
-    """A float16 training that is cut goes on to the weights and the scale of one that is not."""
+def test_a_resumed_training_continues_with_the_saved_loss_scale(tmp_path, monkeypatch):
+    """An interrupted float16 training ends with the weights and the scale of an uninterrupted one."""
     monkeypatch.setattr(training, 'LossScale', functools.partial(training.LossScale, 2.0 ** 24, 3))
     task = testing.changed(KINDS[0], steps=16)
     config = dataclasses.replace(tiny_training.CONFIG, precision='float16', checkpoint_every=4, warmup_steps=1)
     ends = {}
     for name in ('whole', 'cut'):
-        for stops in ((None,) if name == 'whole' else (10, None)):
-            data = {task.name: functools.partial(fixed_batches, task, nan_at=stops)}
-            with pytest.raises(PipelineStop, match='ckpt-8') if stops else contextlib.nullcontext():
+        for nan_at in ((None,) if name == 'whole' else (10, None)):
+            data = {task.name: functools.partial(fixed_batches, task, nan_at=nan_at)}
+            with pytest.raises(PipelineStop, match='ckpt-8') if nan_at else contextlib.nullcontext():
                 history, weights = run_loop((task,), data, tmp_path / name, config, model=ONE_BLOCK)
         reader = tf.train.load_checkpoint(str(tmp_path / name))
         scale = [float(reader.get_tensor(f'loss_scale/{part}/.ATTRIBUTES/VARIABLE_VALUE'))
@@ -213,11 +214,11 @@ def test_the_loss_scale_is_saved_and_goes_on(tmp_path, monkeypatch):
         expected, good = (expected / 2, 0) if not good else (expected * 2, 0) if good == 3 else (expected, good)
     assert ends['whole'][1] == [expected, good]
     norms = [math.isfinite(s['gradient_norm']) for s in history['steps']]
-    assert not norms[0] and any(norms), 'the scale started too high, and came down'
+    assert not norms[0] and any(norms), 'the scale must start too high and come down'
 
 
 def fixed_batches(task, done=0, context=None, nan_at=None):
-    """Endless batches, the number-th a function of its number; those from nan_at on are not numbers."""
+    """Endless batches. Each is a function of its number; from number nan_at on they are NaN."""
     batches = [batch_for(task, number) for number in range(4)]
     inputs, labels = (tf.stack(x) for x in zip(*batches, strict=True))
 
@@ -257,7 +258,7 @@ def test_the_model_of_a_bfloat16_training_is_served_in_float32(folder, tmp_path)
 # Hosts
 
 def numbered_files(directory, files: int, records: int) -> list[str]:
-    """Records of an image task, their labels numbered through; split as evenly as it goes."""
+    """Writes records of an image task, split evenly into files. The label of a record is its number."""
     paths = [os.path.join(directory, f'{files}-{f}.gz') for f in range(files)]
     for path, numbers in zip(paths, np.array_split(np.arange(records), files), strict=True):
         with tf.io.TFRecordWriter(path, 'GZIP') as writer:
@@ -268,7 +269,7 @@ def numbered_files(directory, files: int, records: int) -> list[str]:
 
 
 @pytest.mark.parametrize('files', [1, 2, 5])
-def test_two_hosts_read_every_example_once_and_find_their_place_again(tmp_path, files):
+def test_two_hosts_read_every_example_once_and_resume_at_any_batch(tmp_path, files):
     records, task = 15, testing.changed(tiny_training.TASKS[0], batch_size=8)
     paths = numbered_files(tmp_path, files, records)
 
@@ -279,7 +280,7 @@ def test_two_hosts_read_every_example_once_and_find_their_place_again(tmp_path, 
     read = [[(x.numpy(), y.numpy()) for x, y in stream(host).take(8)] for host in range(2)]
     assert all(len(labels) == 4 for batches in read for _, labels in batches)
     labels = [np.concatenate([y for _, y in batches]) for batches in read]
-    # Of files each host has its own; of fewer files than hosts, every other record of the same order.
+    # Each host has its own files, or, with fewer files than hosts, every other record in the same order.
     sizes = [len(range(host, records, 2)) for host in range(2)] if files == 1 else [
         sum(input_pipeline.count_records([path]) for path in sorted(paths)[host::2]) for host in range(2)]
     assert sum(sizes) == records and min(sizes) >= 5
@@ -299,7 +300,7 @@ def test_two_hosts_read_every_example_once_and_find_their_place_again(tmp_path, 
 
 @pytest.fixture(scope='module')
 def same(tmp_path_factory):
-    """(a folder with one file a task, the weights and losses of one device)."""
+    """(a folder with one file per task, the weights and the losses on one device)."""
     path = str(tmp_path_factory.mktemp('same'))
     tiny_training.write_examples(path, files=1, per_file=15)
     history, weights = device_runs.train_same(path, 'one_device')
@@ -308,24 +309,24 @@ def same(tmp_path_factory):
 
 
 class Process:
-    """`python -m tests.model_code.device_runs RUN FOLDER OWN`; what it says besides its findings is in FOLDER."""
+    """`python -m tests.model_code.device_runs RUN FOLDER NAME`. Its log is in FOLDER."""
 
-    def __init__(self, run: str, folder: str, own: str = '', **environment: str):
-        self._log = f'{folder}/{run}{own}.log'
+    def __init__(self, run: str, folder: str, name: str = '', **environment: str):
+        self._log = f'{folder}/{run}{name}.log'
         with open(self._log, 'w') as log:
             self._process = subprocess.Popen(
-                [sys.executable, '-m', 'tests.model_code.device_runs', run, folder, *([own] if own else [])],
+                [sys.executable, '-m', 'tests.model_code.device_runs', run, folder, *([name] if name else [])],
                 env=os.environ | environment, stdout=subprocess.PIPE, stderr=log, text=True)
 
-    def findings(self) -> dict:
-        """The next line of them; waits for it. What ran into an error prints none."""
+    def results(self) -> dict:
+        """Waits for the next line of results. Raises AssertionError if the process ends without one."""
         line = self._process.stdout.readline()
         if not line:
             with open(self._log) as log:
                 raise AssertionError(log.read()[-3000:])
         return json.loads(line)
 
-    def check(self):
+    def check_running(self):
         assert self._process.poll() is None
 
     def kill(self):
@@ -335,8 +336,8 @@ class Process:
 
 
 @contextlib.contextmanager
-def limited(*processes, seconds: float = 240):
-    """The processes are killed at the end, or after so many seconds."""
+def killed_at_end(*processes, seconds: float = 240):
+    """A context: the processes are killed at its end, or after this time."""
     timer = threading.Timer(seconds, lambda: [process.kill() for process in processes])
     timer.start()
     try:
@@ -349,7 +350,7 @@ def limited(*processes, seconds: float = 240):
 
 @contextlib.contextmanager
 def two_workers(run: str, folder: str):
-    """Two processes, which find each other on free ports of this machine; killed at the end."""
+    """A context with two processes that reach each other on free ports of this machine. They are killed at its end."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
         for s in sockets:
@@ -357,7 +358,7 @@ def two_workers(run: str, folder: str):
         hosts = [f'127.0.0.1:{s.getsockname()[1]}' for s in sockets]
     workers = [Process(run, folder, f'worker_{i}', TF_CONFIG=json.dumps(
         {'cluster': {'worker': hosts}, 'task': {'type': 'worker', 'index': i}})) for i in range(2)]
-    with limited(*workers):
+    with killed_at_end(*workers):
         yield workers
 
 
@@ -374,43 +375,44 @@ def load(path):
 def test_two_logical_cpus_give_the_single_device_weights(same):
     folder, weights, losses = same
     process = Process('mirrored', folder)
-    with limited(process):
-        found = process.findings()
-    assert found['replicas'] == 2 and found['restored']
-    plain, random = found['losses']
+    with killed_at_end(process):
+        results = process.results()
+    assert results['replicas'] == 2 and results['restored']
+    plain, random = results['losses']
     np.testing.assert_allclose(plain, losses, atol=1e-5)
     assert_near(load(f'{folder}/mirrored.npz'), weights)
     assert len(random) == 4 and np.isfinite(random).all()
 
 
-def test_two_workers_give_the_single_device_weights_and_go_on_after_a_kill(same):
+def test_two_workers_give_the_single_device_weights_and_resume_after_a_kill(same):
     folder, weights, _ = same
     checkpoint = f'ckpt-{device_runs.SAME_CONFIG.checkpoint_every}'
     with two_workers('worker', folder) as workers:
-        lines = [worker.findings() for worker in workers]
+        results = [worker.results() for worker in workers]
         while not os.path.exists(f'{folder}/shared/{checkpoint}.index'):
             for worker in workers:
-                worker.check()
+                worker.check_running()
             time.sleep(0.02)
-    assert [line['steps'] for line in lines] == [device_runs.SAME_STEPS] * 2
-    of_worker = [load(f'{folder}/worker_{i}.npz') for i in range(2)]
-    assert_near(of_worker[0], weights)
-    assert tiny_training.digest(of_worker[0]) == tiny_training.digest(of_worker[1])
-    # Only the chief writes. The other found nothing in its folder the second time: both noticed, and neither waits.
+    assert [result['steps'] for result in results] == [device_runs.SAME_STEPS] * 2
+    weights_of_workers = [load(f'{folder}/worker_{i}.npz') for i in range(2)]
+    assert_near(weights_of_workers[0], weights)
+    assert tiny_training.digest(weights_of_workers[0]) == tiny_training.digest(weights_of_workers[1])
+    # Only the chief writes, so the other worker starts the second training at step 0. Both stop instead of waiting.
     assert os.path.exists(f'{folder}/worker_0/ckpt-{device_runs.SAME_STEPS}.index')
     assert os.listdir(f'{folder}/worker_1') == []
-    assert 'found a checkpoint at step 16, others at another' in lines[0]['at_different_steps']
-    assert 'found a checkpoint at step 0, others at another' in lines[1]['at_different_steps']
+    assert 'found a checkpoint at step 16, others at another' in results[0]['at_different_steps']
+    assert 'found a checkpoint at step 0, others at another' in results[1]['at_different_steps']
 
     assert not os.path.exists(f'{folder}/shared/ckpt-{device_runs.SAME_STEPS}.index')
     with two_workers('resumed_worker', folder) as workers:
-        for found in [worker.findings() for worker in workers]:
-            assert found['steps'] == list(range(device_runs.SAME_STEPS))
+        for result in [worker.results() for worker in workers]:
+            assert result['steps'] == list(range(device_runs.SAME_STEPS))
     for i in range(2):
-        assert tiny_training.digest(load(f'{folder}/worker_{i}_resumed.npz')) == tiny_training.digest(of_worker[0])
+        resumed = load(f'{folder}/worker_{i}_resumed.npz')
+        assert tiny_training.digest(resumed) == tiny_training.digest(weights_of_workers[0])
 
 
-def test_a_strategy_that_comes_too_late_is_a_sentence(monkeypatch):
+def test_a_strategy_that_is_set_up_too_late_gives_a_readable_message(monkeypatch):
     tf.constant(0) + 1
     cluster = {'cluster': {'worker': ['127.0.0.1:1', '127.0.0.1:2']}, 'task': {'type': 'worker', 'index': 0}}
     monkeypatch.setenv('TF_CONFIG', json.dumps(cluster))
@@ -421,8 +423,8 @@ def test_a_strategy_that_comes_too_late_is_a_sentence(monkeypatch):
 
 # Tracing
 
-class Traced:
-    """Replaces training.multi_step_function: counts how often each step is traced, keeps the lengths of the calls."""
+class CountedTraces:
+    """Replaces training.multi_step_function. Counts how often each step is traced, and keeps the lengths of calls."""
 
     def __init__(self, monkeypatch, longest):
         self.counts, self.lengths = [], []
@@ -447,12 +449,12 @@ class Traced:
 
 
 @pytest.mark.parametrize('schedule', ['weighted', 'accumulated'])
-def test_steps_are_traced_once_and_several_a_call_are_the_same_bit_for_bit(tmp_path, schedule, monkeypatch):
+def test_steps_are_traced_once_and_several_per_call_give_the_same_weights_bit_for_bit(tmp_path, schedule, monkeypatch):
     tasks = testing.changed(KINDS[1], steps=7), testing.changed(KINDS[3], steps=4)
     ends = {}
     for longest in (1, 3):
         with monkeypatch.context() as patch:
-            traced = Traced(patch, longest)
+            traced = CountedTraces(patch, longest)
             data = {t.name: functools.partial(fixed_batches, t) for t in tasks}
             _, weights = run_loop(tasks, data, tmp_path / str(longest), schedule=schedule, model=ONE_BLOCK)
         assert sum(traced.lengths) == 11 and max(traced.lengths) == longest

@@ -25,7 +25,7 @@ def test_what_is_written_is_read(folder):
     assert file_io.list_folder(f'{folder}/new') == ['card.json']
 
 
-def test_a_write_that_fails_leaves_the_file_of_before(folder):
+def test_a_write_that_fails_leaves_the_earlier_file(folder):
     path = f'{folder}/a.yaml'
     file_io.write(path, 'before')
     with pytest.raises(KeyError):
@@ -52,14 +52,14 @@ def test_the_temporary_file_may_be_elsewhere(folder):
     assert file_io.list_folder(folder) == ['other', 'split'] and file_io.list_folder(f'{folder}/split') == ['data.gz']
 
 
-def test_a_reader_sees_one_content_or_the_other(tmp_path):
-    path, seen = str(tmp_path / 'a'), set()
+def test_a_reader_sees_the_old_or_the_new_content(tmp_path):
+    path, contents = str(tmp_path / 'a'), set()
     file_io.write(path, 'a' * 100_000)
     stop = threading.Event()
 
     def read():
         while not stop.is_set():
-            seen.add(file_io.read_text(path))
+            contents.add(file_io.read_text(path))
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -67,7 +67,7 @@ def test_a_reader_sees_one_content_or_the_other(tmp_path):
         file_io.write(path, 'ab'[i % 2] * 100_000)
     stop.set()
     reader.join()
-    assert seen <= {'a' * 100_000, 'b' * 100_000}
+    assert contents <= {'a' * 100_000, 'b' * 100_000}
 
 
 def test_a_written_file_has_the_usual_permissions(tmp_path):
@@ -76,7 +76,7 @@ def test_a_written_file_has_the_usual_permissions(tmp_path):
     assert os.stat(tmp_path / 'a').st_mode == os.stat(tmp_path / 'usual').st_mode
 
 
-def test_a_folder_that_was_not_renamed_is_removed(tmp_path):
+def test_a_temporary_folder_that_is_not_renamed_is_removed(tmp_path):
     with file_io.temporary_folder(str(tmp_path)) as path:
         open(f'{path}/a', 'w').close()
         assert os.listdir(tmp_path) == [os.path.basename(path)] and os.path.basename(path).startswith('.')

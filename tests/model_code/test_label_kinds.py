@@ -1,4 +1,4 @@
-"""A kind of label is one module and one row: each has the whole interface, and one made here works everywhere."""
+"""A label kind is one module and one row: each has the whole interface, and a kind made here works everywhere."""
 
 import ast
 import inspect
@@ -26,7 +26,7 @@ from tests.components.test_preprocessing_fns import run_transform
 
 PROJECT = pathlib.Path(label_kinds.__file__).resolve().parents[2]
 
-# The toy kind: one label per example, and yet a sigmoid per class. The two best are served; one of them must be right.
+# A toy kind: one label per example, but a sigmoid per class. The best two are served; one of them must be right.
 
 
 def transform(places, classes):
@@ -128,7 +128,7 @@ def test_a_new_kind_goes_from_its_files_to_training(toy, tmp_path):
     values = evaluation.make_evaluate(model, model.config, {'shapes': 3}, {'shapes': [path]}, 4)()
     by_place = [np.log1p(np.exp([-3.0, 2.0, 1.0])), np.log1p(np.exp([3.0, -2.0, 1.0])),
                 np.log1p(np.exp([3.0, 2.0, -1.0]))]
-    # Of 18 images 6 are of each class, and the last class is never among the two best.
+    # Each class has 6 of the 18 images. The last class is never among the best two.
     assert values == {'eval/shapes/top_2_accuracy': pytest.approx(2 / 3),
                       'eval/shapes/loss': pytest.approx(np.mean(by_place), rel=1e-5)}
     assert losses.loss(task, tf.constant([[3.0, 2.0, 1.0]]), tf.constant([2], tf.int64)).numpy() == pytest.approx(
@@ -164,10 +164,10 @@ def test_a_new_kind_goes_from_a_model_to_the_gate(toy, tmp_path, monkeypatch):
     assert signatures['shapes_label'](examples=tf.constant(examples))['label'].numpy().tolist() == [
         [2.0 * (name == label) for name in CLASSES] for label in labels]
 
-    metrics_of = evaluate(task, tmp_path)
+    values = evaluate(task, tmp_path)
     right = [label in np.array(CLASSES)[row] for label, row in zip(labels, order, strict=True)]
-    assert metrics_of == {'top_2_accuracy': pytest.approx(np.mean(right)), 'largest_label': 2.0, 'example_count': 8}
-    entry = decision.decide([decision.Evaluation(task, metrics_of, True)], True, [])['tasks'][0]
+    assert values == {'top_2_accuracy': pytest.approx(np.mean(right)), 'largest_label': 2.0, 'example_count': 8}
+    entry = decision.decide([decision.Evaluation(task, values, True)], True, [])['tasks'][0]
     assert (entry['primary_metric'], entry['value']) == ('top_2_accuracy', pytest.approx(np.mean(right)))
 
     model_dir = str(tmp_path / 'model' / 'Format-Serving')
@@ -177,7 +177,7 @@ def test_a_new_kind_goes_from_a_model_to_the_gate(toy, tmp_path, monkeypatch):
 
 
 def evaluate(task, folder) -> dict[str, float]:
-    """What TaskEvaluator finds of folder/model on folder/examples."""
+    """The metrics that TaskEvaluator computes for folder/model on folder/examples."""
     artifacts = {'examples': standard_artifacts.Examples(), 'model': standard_artifacts.Model(),
                  'evaluation': standard_artifacts.ModelEvaluation(), 'blessing': standard_artifacts.ModelBlessing()}
     for name, artifact in artifacts.items():
@@ -195,7 +195,7 @@ def names_a_kind(node: ast.AST) -> bool:
 
 
 def branches(source: str) -> list[int]:
-    """The lines that compare something with the name of a kind, look it up by one, or have a table by them."""
+    """The lines that compare something with the name of a label kind, or have a table with such names as keys."""
     lines = []
     for node in ast.walk(ast.parse(source)):
         parts = []
@@ -210,19 +210,19 @@ def branches(source: str) -> list[int]:
     return lines
 
 
-@pytest.mark.parametrize('source, found', [
+@pytest.mark.parametrize('source, lines', [
     ("x = a.label_kind == 'multi'", [1]), ("if kind in ('single', 'groups'):\n    pass", [1]),
     ("x = {'single': 1, 'multi': 2}[kind]", [1]), ("match kind:\n    case 'multi':\n        pass", [2]),
     ("x = Data(label_kind='multi')", []), ("x = kind == 'multi_worker'", []), ("x = {'groups': 1}", [])])
-def test_branches_are_found(source, found):
-    assert branches(source) == found
+def test_branches_are_detected(source, lines):
+    assert branches(source) == lines
 
 
-def test_no_other_code_branches_by_the_kind_of_label():
+def test_no_other_code_branches_by_label_kind():
     packages = ('polyvit', 'pipeline', 'components', 'serving', 'media', 'model_code', 'kubeflow', 'benchmarks',
                 'scripts')
     files = [path for package in packages for path in (PROJECT / package).rglob('*.py')
              if PROJECT / 'model_code' / 'label_kinds' not in path.parents]
     assert len(files) > 50
-    found = {path.relative_to(PROJECT).as_posix(): branches(path.read_text()) for path in files}
-    assert {path: lines for path, lines in found.items() if lines} == {}
+    lines_of_file = {path.relative_to(PROJECT).as_posix(): branches(path.read_text()) for path in files}
+    assert {path: lines for path, lines in lines_of_file.items() if lines} == {}

@@ -1,4 +1,4 @@
-"""The loop's surroundings: checkpoints by time and by SIGTERM, evaluation while training, TensorBoard, history."""
+"""What the loop does between steps: checkpoints by time and by SIGTERM, evaluation, TensorBoard, history."""
 
 import collections
 import dataclasses
@@ -29,7 +29,7 @@ IMAGES = (testing.changed(tiny_training.TASKS[0], steps=600),)
 
 
 def train_images(folder, checkpoints, tasks=IMAGES, **recipe):
-    """(history, the weights' digest) of a training of one task."""
+    """(history, digest of the weights) of a training of one task."""
     config = dataclasses.replace(tiny_training.CONFIG, **{'checkpoint_every': 200, **recipe})
     history, weights = tiny_training.train(folder, checkpoints, config, tasks)
     return history, tiny_training.digest(weights)
@@ -41,22 +41,22 @@ def whole(folder):
 
 
 def events(directory) -> dict[str, dict[int, np.ndarray]]:
-    """tag -> step -> value, of the event files; each step must be there once."""
-    found = collections.defaultdict(dict)
+    """tag -> step -> value, from the event files. Checks that no step is there twice."""
+    values = collections.defaultdict(dict)
     for path in glob.glob(os.path.join(directory, 'tensorboard', 'events.*')):
         for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
             event = tf.compat.v1.Event.FromString(record)
             for value in event.summary.value:
-                assert event.step not in found[value.tag]
-                found[value.tag][event.step] = tf.make_ndarray(value.tensor)
-    return found
+                assert event.step not in values[value.tag]
+                values[value.tag][event.step] = tf.make_ndarray(value.tensor)
+    return values
 
 
-def test_sigterm_saves_and_the_next_run_goes_on_to_the_same_weights(folder, whole):
+def test_sigterm_saves_and_the_next_run_ends_with_the_same_weights(folder, whole):
     code = """import dataclasses, sys; from tests import testing
 from tests.model_code import tiny_training as tiny; tiny.train(
         sys.argv[1], 'asked', dataclasses.replace(tiny.CONFIG, checkpoint_every=200),
-        [testing.changed(tiny.TASKS[0], steps=600)])"""  # train_images; this module takes long to import
+        [testing.changed(tiny.TASKS[0], steps=600)])"""  # as train_images, whose module takes long to import
     process = subprocess.Popen([sys.executable, '-c', code, folder], stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 240
@@ -65,13 +65,13 @@ from tests.model_code import tiny_training as tiny; tiny.train(
             time.sleep(0.001)
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=120)[1]
+        errors = process.communicate(timeout=120)[1]
     finally:
         process.kill()
-    sentence = re.search(r'PipelineStop: Training was stopped by SIGTERM after (\d+) of 600 steps. They are saved. '
-                         'Run the same command again to resume from there.', said)
-    assert process.returncode == 1 and sentence, said
-    done = int(sentence[1])
+    message = re.search(r'PipelineStop: Training was stopped by SIGTERM after (\d+) of 600 steps. They are saved. '
+                         'Run the same command again to resume from there.', errors)
+    assert process.returncode == 1 and message, errors
+    done = int(message[1])
     assert 200 < done < 600
     assert os.path.exists(f'{folder}/asked/ckpt-{done}.index') and not os.path.exists(f'{folder}/asked/ckpt-600.index')
 
@@ -81,8 +81,8 @@ from tests.model_code import tiny_training as tiny; tiny.train(
 
 
 class CountingSteps:
-    """In place of training.TrainSteps: no training, quickly traced. A step's loss is its number and a half, its norm
-    its learning rate."""
+    """Replaces training.TrainSteps. It does not train, and is traced quickly. The loss of a step is its number plus a
+    half, the norm its learning rate."""
 
     def __init__(self, *_):
         pass
@@ -101,15 +101,15 @@ def test_checkpoints_are_written_by_steps_and_by_time(folder, monkeypatch):
     assert saved == [3, 6, 7]
 
     saved.clear()
-    clock = iter(range(0, 100_000, 350))  # each look at it is 350 s after the one before
+    clock = iter(range(0, 100_000, 350))  # every reading is 350 s after the one before
     monkeypatch.setattr(loop, 'time', type('Clock', (), {'monotonic': staticmethod(lambda: next(clock))}))
-    monkeypatch.setattr(loop, 'StepProgress', Silent)
+    monkeypatch.setattr(loop, 'StepProgress', NoProgress)
     train_images(folder, 'by_time', tasks, checkpoint_every=1_000)
     assert saved == [2, 4, 6, 7]
 
 
-class Silent:
-    """A loop.StepProgress that looks at no clock."""
+class NoProgress:
+    """A loop.StepProgress that does not read the clock."""
 
     def __init__(self, *_):
         self.step_seconds = {}
@@ -124,21 +124,21 @@ class Silent:
         pass
 
 
-def test_evaluation_while_training_changes_no_weight_and_history_is_capped(folder, monkeypatch):
+def test_evaluation_during_training_changes_no_weight_and_history_is_limited(folder, monkeypatch):
     tasks = (testing.changed(IMAGES[0], steps=9),)
     _, evaluated = train_images(folder, 'evaluated', tasks, eval_every=4)
     monkeypatch.setattr(loop, 'HISTORY_LENGTH', 5)
     history, plain = train_images(folder, 'plain', tasks)
     assert evaluated == plain
 
-    found = events(f'{folder}/evaluated')
-    assert sorted(found['eval/shapes/accuracy']) == sorted(found['eval/shapes/loss']) == [3, 7]
-    assert found['eval/shapes/loss'][3] != found['eval/shapes/loss'][7]
-    assert sorted(found['loss/shapes']) == list(range(9))
+    values = events(f'{folder}/evaluated')
+    assert sorted(values['eval/shapes/accuracy']) == sorted(values['eval/shapes/loss']) == [3, 7]
+    assert values['eval/shapes/loss'][3] != values['eval/shapes/loss'][7]
+    assert sorted(values['loss/shapes']) == list(range(9))
 
-    found = events(f'{folder}/plain')
-    assert not [tag for tag in found if tag.startswith('eval/')]
-    assert [s['step'] for s in history['steps']] == sorted(found['loss/shapes']) == [0, 3, 6]
+    values = events(f'{folder}/plain')
+    assert not [tag for tag in values if tag.startswith('eval/')]
+    assert [s['step'] for s in history['steps']] == sorted(values['loss/shapes']) == [0, 3, 6]
 
 
 def test_tensorboard_and_history_hold_every_task(folder, monkeypatch):
@@ -156,20 +156,20 @@ def test_tensorboard_and_history_hold_every_task(folder, monkeypatch):
         {'step': step, 'task': task.name, 'loss': step + 0.5, 'learning_rate': pytest.approx(rates[step]),
          'gradient_norm': pytest.approx(rates[step])} for step, task in enumerate(expected)]
 
-    found = events(f'{folder}/all')
-    assert set(found) == {f'{figure}/{t.name}' for t in TASKS for figure in (
+    values = events(f'{folder}/all')
+    assert set(values) == {f'{figure}/{t.name}' for t in TASKS for figure in (
         'loss', 'learning_rate', 'gradient_norm', 'examples_per_second', 'inputs')}
     for task in TASKS:
-        steps = [step for step, of in enumerate(expected) if of is task]
-        assert found[f'loss/{task.name}'] == {step: step + 0.5 for step in steps}
+        steps = [step for step, trained in enumerate(expected) if trained is task]
+        assert values[f'loss/{task.name}'] == {step: step + 0.5 for step in steps}
         for figure in ('learning_rate', 'gradient_norm'):
-            assert found[f'{figure}/{task.name}'] == {step: pytest.approx(rates[step]) for step in steps}
-        speeds = found[f'examples_per_second/{task.name}']  # not of the first step, which is slow by tracing
+            assert values[f'{figure}/{task.name}'] == {step: pytest.approx(rates[step]) for step in steps}
+        speeds = values[f'examples_per_second/{task.name}']  # none for the first step, which is traced
         assert speeds and set(speeds) < set(steps) and all(v > 0 for v in speeds.values())
 
-    # Pictures 16x16, four frames of 16x16 side by side, spectrograms of 32 frames and 32 bins.
+    # Images of 16x16; spectrograms of 32 frames and 32 bins; four frames of 16x16 side by side.
     for name, size in (('shapes', (16, 16)), ('tones', (32, 32)), ('walks', (64, 16))):
-        width, height, *pictures = found[f'inputs/{name}'][0]
+        width, height, *pictures = values[f'inputs/{name}'][0]
         assert (int(width), int(height)) == size and len(pictures) == 4
         decoded = [tf.io.decode_png(picture).numpy() for picture in pictures]
         assert {d.shape[:2] for d in decoded} == {size[::-1]}
@@ -177,13 +177,13 @@ def test_tensorboard_and_history_hold_every_task(folder, monkeypatch):
 
 
 @pytest.mark.parametrize('damage', ['{"steps": [', '{"sleps": []}', '[]', '\udcff'])
-def test_a_damaged_history_starts_anew_with_a_warning(tmp_path, caplog, damage):
+def test_a_damaged_history_starts_empty_with_a_warning(tmp_path, caplog, damage):
     (tmp_path / 'history.json').write_bytes(damage.encode('utf-8', 'surrogateescape'))
     assert loop._read_history(str(tmp_path), 7) == {'steps': [], 'seconds': 0.0}
     assert 'history.json cannot be read' in caplog.text and 'starts at step 7' in caplog.text
 
 
-def test_event_files_are_whole_after_a_kill_while_they_were_written_anew(tmp_path, monkeypatch):
+def test_event_files_are_whole_after_a_kill_while_they_were_rewritten(tmp_path, monkeypatch):
     def write(first, steps):
         writer = summaries.Summaries(f'{tmp_path}/tensorboard', first)
         for step in steps:
@@ -193,7 +193,7 @@ def test_event_files_are_whole_after_a_kill_while_they_were_written_anew(tmp_pat
     write(0, range(4))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(os, 'replace', _interrupted)
-        patch.setattr(file_io, '_remove', lambda path: None)  # a process that is killed tidies nothing
+        patch.setattr(file_io, '_remove', lambda path: None)  # a killed process does not clean up
         write(2, ())
     assert glob.glob(f'{tmp_path}/tensorboard/{file_io.TEMPORARY}*')
     write(2, range(2, 5))
@@ -216,14 +216,14 @@ def write_labels(path, task, labels):
     return [str(path)]
 
 
-def constant(model, task, probabilities):
-    """The task's head gives the same logits for every input: the logarithms."""
+def set_constant_logits(model, task, probabilities):
+    """Makes the head of the task give the same logits for every input: the logarithms of `probabilities`."""
     head = model.heads[task].output_layer
     head.kernel.assign(tf.zeros_like(head.kernel))
     head.bias.assign(np.log(probabilities))
 
 
-def test_evaluate_gives_what_is_computed_by_hand(tmp_path):
+def test_evaluate_equals_values_computed_by_hand(tmp_path):
     one = testing.task('one', 'image', steps=1, batch_size=2)
     tags = testing.task('tags', 'audio', steps=1, batch_size=2, label_kind='multi')
     pairs = testing.task('pairs', 'image', steps=1, batch_size=2, label_kind='groups', label_groups=('verb', 'noun'))
@@ -239,9 +239,9 @@ def test_evaluate_gives_what_is_computed_by_hand(tmp_path):
         'unseen': []}
     evaluate = evaluation.make_evaluate(model, model.config, classes, files, batch_size=2)
 
-    constant(model, 'one', [0.25, 0.5, 0.25])
-    constant(model, 'tags', [3.0, 1.0, 1.0])  # odds: of a sigmoid, 3/4, 1/2 and 1/2
-    constant(model, 'pairs', [0.75, 0.25, 0.25, 0.5, 0.25])
+    set_constant_logits(model, 'one', [0.25, 0.5, 0.25])
+    set_constant_logits(model, 'tags', [3.0, 1.0, 1.0])  # odds, so the sigmoids are 3/4, 1/2 and 1/2
+    set_constant_logits(model, 'pairs', [0.75, 0.25, 0.25, 0.5, 0.25])
     values = evaluate()
     assert set(values) == {f'eval/{name}' for name in (
         'one/accuracy', 'one/loss', 'tags/mean_average_precision', 'tags/loss', 'pairs/joint_accuracy', 'pairs/loss')}
@@ -249,17 +249,18 @@ def test_evaluate_gives_what_is_computed_by_hand(tmp_path):
     expected = {
         'eval/one/accuracy': 3 / 5,
         'eval/one/loss': (3 * log(2) + 2 * log(4)) / 5,
-        # All scores of a class are alike: its precision is its share, 3/4 and 2/4; a class that nobody has is left out.
+        # All scores of a class are equal, so its precision is its share: 3/4 and 2/4. The class without examples is
+        # left out.
         'eval/tags/mean_average_precision': (3 / 4 + 2 / 4) / 2,
         'eval/tags/loss': (3 * log(4 / 3) + log(4)) / 4 + 2 * log(2),
-        # Verb 0 (of 0, 2) and noun 3 (of 1, 3, 4) are the best: both are right in three of the six.
+        # Verb 0 (of 0, 2) and noun 3 (of 1, 3, 4) have the best scores. Both are right for three of the six.
         'eval/pairs/joint_accuracy': 3 / 6,
         'eval/pairs/loss': ((5 * log(4 / 3) + log(4)) / 6 + (4 * log(2) + 2 * log(4)) / 6) / 2}
     for name, right in expected.items():
         assert values[name] == pytest.approx(right, rel=1e-5), name
 
-    # The weights are read anew each time.
-    constant(model, 'one', [0.5, 0.25, 0.25])
+    # Every call uses the current weights.
+    set_constant_logits(model, 'one', [0.5, 0.25, 0.25])
     assert evaluate()['eval/one/accuracy'] == pytest.approx(1 / 5)
 
 

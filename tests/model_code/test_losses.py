@@ -12,7 +12,7 @@ from tests import testing
 
 GROUPED = testing.task('kitchen', 'image', 1, 2, label_kind='groups', label_groups=('verb', 'noun'),
                        label_smoothing=0.2)
-# By frequency, as a vocabulary is: the groups stand mixed.
+# Ordered by frequency, as a vocabulary is, so the groups are mixed.
 VOCABULARY = ['noun:onion', 'verb:cut', 'verb:wash', 'noun:knife', 'noun:pan']
 GROUPS = ((1, 2), (0, 3, 4))
 
@@ -45,7 +45,7 @@ def test_several_labels_are_summed_over_classes_and_may_be_soft():
                                                                    rel=1e-5)
 
 
-def test_label_groups_have_a_softmax_each_and_the_mean_of_their_losses():
+def test_each_label_group_has_a_softmax_and_the_loss_is_the_mean_over_groups():
     logits = [0.5, 2.0, -1.0, 1.5, 0.0]
     verb = cross_entropy([0.1, 0.9], [2.0, -1.0])
     noun = cross_entropy([0.2 / 3, 0.8 + 0.2 / 3, 0.2 / 3], [0.5, 1.5, 0.0])
@@ -55,7 +55,7 @@ def test_label_groups_have_a_softmax_each_and_the_mean_of_their_losses():
     np.testing.assert_allclose(scores[[0, 3, 4]], softmax(np.array([0.5, 1.5, 0.0])), rtol=1e-5)
 
 
-def test_groups_are_found_by_the_labels_prefixes():
+def test_the_prefixes_of_labels_give_their_groups():
     assert GROUPED.group_ids(VOCABULARY) == GROUPS
     assert testing.task('t', 'image').group_ids(VOCABULARY) == ()
     with pytest.raises(ConfigError, match="label 'adverb:fast' is in none of its label_groups"):
@@ -73,7 +73,7 @@ def test_groups_are_found_by_the_labels_prefixes():
     (dict(label_kind='groups', label_groups=('a:b', 'c')), 'without a colon'),
     (dict(label_kind='groups', label_groups=('verb', 'joint')), "none may be 'joint'"),
     (dict(label_kind='groups', label_groups=('verb', 'noun'), classes=('verb:cut', 'onion')), "'onion' is in none")])
-def test_label_groups_that_cannot_be(fields, message):
+def test_label_groups_that_are_not_valid_are_rejected(fields, message):
     with pytest.raises(ConfigError, match=message):
         testing.task('t', 'image', **fields)
 
@@ -85,11 +85,11 @@ def served():
     return export.ServedModel(model, Mixture((GROUPED,)), {'kitchen': VOCABULARY}, {})
 
 
-def test_a_transformed_example_has_a_row_of_ones():
+def test_the_transformed_label_is_multi_hot():
     assert input_pipeline.feature_spec(GROUPED, 5)['label'] == tf.io.FixedLenFeature([5], tf.float32)
 
 
-def test_the_model_wants_to_know_the_groups():
+def test_a_model_without_the_ids_of_its_groups_is_rejected():
     config = ModelConfig(layers=1, width=16, heads=2, mlp_width=16, inputs=testing.IMAGE_SPEC)
     with pytest.raises(ValueError, match='kitchen has the label groups'):
         polyvit.PolyViT(Mixture((GROUPED,)), {'kitchen': 5}, config)

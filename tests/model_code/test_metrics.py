@@ -1,4 +1,4 @@
-"""The metrics against scikit-learn's and by hand."""
+"""The metrics against scikit-learn and against values computed by hand."""
 
 import numpy as np
 import pytest
@@ -21,12 +21,12 @@ def test_average_precision_is_scikit_learns(digits):
 def test_mean_average_precision_leaves_out_classes_without_a_positive():
     labels = np.array([[1, 0, 0], [0, 0, 1], [1, 0, 1]])
     scores = np.array([[0.9, 0.9, 0.1], [0.8, 0.1, 0.2], [0.1, 0.5, 0.3]])
-    # Class 0: hits at ranks 1 and 3: (1 + 2/3) / 2. Class 2: ranks 1 and 2: 1. Class 1 has none.
+    # Class 0 is right at ranks 1 and 3, so (1 + 2/3) / 2. Class 2 is right at ranks 1 and 2, so 1. Class 1 has none.
     assert metrics.mean_average_precision(labels, scores) == pytest.approx((5 / 6 + 1) / 2)
     assert np.isnan(metrics.mean_average_precision(np.zeros((3, 3)), scores))
 
 
-def test_scores_that_are_no_numbers_never_look_good():
+def test_scores_of_nan_never_look_good():
     scores = np.array([np.nan, np.nan])
     assert metrics.correct(0, scores) == 0.0
     assert np.isnan(metrics.cross_entropy(0, scores))
@@ -53,7 +53,7 @@ def test_losses_by_hand():
 GROUP_LABEL = np.array([1, -2, -1, 2, -2], np.float32)
 
 
-def test_groups_are_judged_apart_and_together():
+def test_groups_are_judged_separately_and_together():
     right = np.array([0.6, 0.1, 0.4, 0.7, 0.2])
     assert metrics.groups_correct(GROUP_LABEL, right, [1]) == metrics.groups_correct(GROUP_LABEL, right, [1, 2]) == 1
     half = np.array([0.4, 0.1, 0.6, 0.7, 0.2])

@@ -1,4 +1,4 @@
-"""The table of modalities: its rows are whole, and nothing else knows a modality by its name."""
+"""The table of modalities: its rows are complete, and no other code knows a modality by its name."""
 
 import ast
 import importlib
@@ -10,9 +10,9 @@ import pytest
 from model_code.modalities import MODALITIES, Input
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
-# What a user's config says, and data that are made for one.
+# Configs, and the data that are made for one.
 CONFIGS = ('pipeline/configs/', 'pipeline/demo_data.py')
-# Formats of published data sets hold certain modalities; a new modality is in none of them.
+# The formats of published data sets hold certain modalities. A new modality is in none of them.
 FORMATS = ('model_code/data.py', 'MODALITIES_OF')
 
 
@@ -31,7 +31,7 @@ def _names(tree: ast.Module) -> list[tuple[int, str]]:
 
 
 def test_no_other_file_has_a_modality_by_its_name():
-    found, read = [], set()
+    names, read = [], set()
     for package in ('components', 'media', 'model_code', 'pipeline', 'polyvit', 'serving', 'schemas'):
         for path in sorted((PROJECT / package).rglob('*.py')):
             file = path.relative_to(PROJECT).as_posix()
@@ -42,19 +42,19 @@ def test_no_other_file_has_a_modality_by_its_name():
                 tree.body = [node for node in tree.body if not (
                     isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == FORMATS[1])]
             read.add(file)
-            found += [f'{file}, line {line}: {name!r}' for line, name in _names(tree)]
+            names += [f'{file}, line {line}: {name!r}' for line, name in _names(tree)]
     assert {'model_code/data.py', 'components/co_trainer/executor.py', 'serving/client.py'} <= read
-    assert found == [], 'A modality is its own modules and a row of MODALITIES. Put what differs there.'
+    assert names == [], 'A modality is its own modules and a row of MODALITIES. Put what differs there.'
 
 
 @pytest.mark.parametrize('source', ["if task.modality == 'image': pass", "x = {'audio': 1}", "x = sizes['video']",
                                     "def f(modality='image'): pass", "x = modality in ('audio', 'smell')"])
-def test_a_branch_by_name_would_be_found(source):
+def test_a_branch_by_name_is_detected(source):
     assert len(_names(ast.parse(source))) == 1
 
 
 @pytest.mark.parametrize('row', MODALITIES.values(), ids=MODALITIES)
-def test_a_row_is_whole(row):
+def test_a_row_is_complete(row):
     spec = row.input_class()  # all fields have defaults
     assert isinstance(spec, Input) and spec.modality == row.name
     assert len(spec.grid) == len(spec.patch) == len(spec.shape) - 1
@@ -65,7 +65,7 @@ def test_a_row_is_whole(row):
     assert list(inspect.signature(reader.read).parameters) == ['file', 'size', 'spec', 'limits', 'start', 'end']
 
 
-def test_a_serving_input_tells_the_modality():
+def test_no_two_modalities_share_a_serving_input():
     assert len({row.feature for row in MODALITIES.values()}) == len(MODALITIES)
 
 

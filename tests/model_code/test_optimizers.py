@@ -1,4 +1,4 @@
-"""The optimisers by name: each moves the weights and is restored; three of them held against numpy arithmetic."""
+"""Every optimiser moves the weights and is restored from a checkpoint; three are compared with numpy arithmetic."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ INPUTS = np.random.default_rng(0).normal(size=(4, *testing.IMAGE_SPEC.shape)).as
 BATCH = tf.constant(INPUTS), tf.constant([0, 1, 1, 0], tf.int64)
 
 
-class Trainee:
+class OneTaskTraining:
     """A model of `layers` blocks, its optimiser, and its step."""
 
     def __init__(self, layers: int, seed: int = 0, **recipe):
@@ -42,43 +42,43 @@ class Trainee:
         return [v.numpy() for v in self.variables]
 
     def gradients(self) -> list[np.ndarray]:
-        """Of the batch's mean loss, by another path than the step's."""
+        """The gradients of the batch's mean loss, not computed by the step."""
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(self.model.loss('shapes', *BATCH))
         return [g.numpy() for g in tape.gradient(loss, self.variables)]
 
     def decayed(self) -> list[bool]:
-        """Kernels are; biases, norms, class tokens and position embeddings are not."""
+        """Which variables have weight decay: kernels, but not biases, norms, class tokens and position embeddings."""
         tokenizer = self.model.tokenizers['image']
         return [v.shape.rank > 1 and v is not tokenizer.class_token and v is not tokenizer.position_embedding
                 for v in self.variables]
 
 
-def test_the_usual_names_are_the_classes():
+def test_adam_and_adamw_are_the_classes_of_keras():
     for name, cls in (('adam', tf_keras.optimizers.Adam), ('adamw', tf_keras.optimizers.AdamW)):
         assert type(training.make_optimizer(TrainingConfig(optimizer=name))) is cls
 
 
 @pytest.mark.parametrize('name', [name for name in settings.OPTIMIZERS if name not in ('adam', 'adamw')])
-def test_every_optimizer_moves_the_weights_and_goes_on_from_a_checkpoint(tmp_path, name):
+def test_every_optimizer_moves_the_weights_and_resumes_from_a_checkpoint(tmp_path, name):
     recipe = dict(optimizer=name, weight_decay=0.01, layers=0)
-    trainee = Trainee(**recipe)
-    before = trainee.values()
-    trainee.step(0, 1e-2)
-    moved = [not np.array_equal(a, b) for a, b in zip(trainee.values(), before, strict=True)]
-    assert all(moved), [v.name for v, m in zip(trainee.variables, moved, strict=True) if not m]
-    Checkpoints(str(tmp_path), trainee.model, trainee.optimizer).save(1)
-    trainee.step(1, 1e-2)
+    run = OneTaskTraining(**recipe)
+    before = run.values()
+    run.step(0, 1e-2)
+    moved = [not np.array_equal(a, b) for a, b in zip(run.values(), before, strict=True)]
+    assert all(moved), [v.name for v, m in zip(run.variables, moved, strict=True) if not m]
+    Checkpoints(str(tmp_path), run.model, run.optimizer).save(1)
+    run.step(1, 1e-2)
 
-    again = Trainee(seed=1, **recipe)
+    again = OneTaskTraining(seed=1, **recipe)
     assert Checkpoints(str(tmp_path), again.model, again.optimizer).restore() == 1
     again.step(1, 1e-2)
-    for a, b in zip(trainee.values(), again.values(), strict=True):
+    for a, b in zip(run.values(), again.values(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 class Momentum:
-    """numpy's. All of the velocity moves by the rate of the present step."""
+    """In numpy. The rate of the current step multiplies the whole velocity."""
 
     def update(self, weights, gradient, rate, number):
         self.velocity = 0.9 * getattr(self, 'velocity', 0.0) + gradient
@@ -86,7 +86,7 @@ class Momentum:
 
 
 class Adam:
-    """numpy's, of the paper's second form: epsilon is beside the uncorrected root (Kingma and Ba, end of section 2)."""
+    """In numpy. Epsilon is added to the uncorrected root (Kingma and Ba, end of section 2)."""
 
     def update(self, weights, gradient, rate, number):
         self.m = 0.9 * getattr(self, 'm', 0.0) + 0.1 * gradient
@@ -96,36 +96,36 @@ class Adam:
 
 
 @pytest.mark.parametrize('name, independent', [('momentum', Momentum), ('adam', Adam), ('adamw', Adam)])
-def test_two_steps_are_numpys_clipped_and_decayed_apart_from_the_gradient(name, independent):
+def test_two_steps_equal_numpys_with_clipping_and_decoupled_weight_decay(name, independent):
     decay, clip = 0.1, 0.5
-    trainee = Trainee(1, optimizer=name, weight_decay=decay, clip_norm=clip)
-    assert any(trainee.decayed()) and not all(trainee.decayed())
-    rules = [independent() for _ in trainee.variables]
-    for number, rate in enumerate((0.02, 0.01)):  # a step's rate is the schedule's times its task's coefficient
-        gradients = [g.astype(np.float64) for g in trainee.gradients()]
+    run = OneTaskTraining(1, optimizer=name, weight_decay=decay, clip_norm=clip)
+    assert any(run.decayed()) and not all(run.decayed())
+    rules = [independent() for _ in run.variables]
+    for number, rate in enumerate((0.02, 0.01)):  # the rate changes from step to step
+        gradients = [g.astype(np.float64) for g in run.gradients()]
         norm = np.sqrt(sum(np.sum(g ** 2) for g in gradients))
         assert norm > clip
         expected = [
             rule.update(weights * (1 - rate * decay * decayed), gradient * clip / norm, rate, number)
-            for rule, weights, gradient, decayed in zip(rules, trainee.values(), gradients, trainee.decayed(),
+            for rule, weights, gradient, decayed in zip(rules, run.values(), gradients, run.decayed(),
                                                         strict=True)]
-        loss, said_norm = trainee.step(number, rate)
-        assert said_norm == pytest.approx(norm, rel=1e-5)
-        for variable, value, right in zip(trainee.variables, trainee.values(), expected, strict=True):
-            # Adam divides a gradient by its own size: rounding counts where both are near 0.
+        _, returned_norm = run.step(number, rate)
+        assert returned_norm == pytest.approx(norm, rel=1e-5)
+        for variable, value, right in zip(run.variables, run.values(), expected, strict=True):
+            # Adam divides a gradient by its own size, so rounding matters if both are near 0.
             np.testing.assert_allclose(value, right, atol=1e-6 if name == 'momentum' else 2e-5, err_msg=variable.name)
 
 
 def test_a_clip_norm_above_the_norm_clips_nothing():
-    trainee = Trainee(0, optimizer='SGD', clip_norm=1e3)
-    gradients, before = trainee.gradients(), trainee.values()
-    trainee.step(0, 0.5)
-    for after, value, gradient in zip(trainee.values(), before, gradients, strict=True):
+    run = OneTaskTraining(0, optimizer='SGD', clip_norm=1e3)
+    gradients, before = run.gradients(), run.values()
+    run.step(0, 0.5)
+    for after, value, gradient in zip(run.values(), before, gradients, strict=True):
         np.testing.assert_allclose(after - value, -0.5 * gradient, atol=1e-6)
 
 
-def test_weight_decay_is_of_the_kernels_of_all_modalities():
-    """Which variables of a model with everything in it are decayed, by what the optimiser does without a gradient."""
+def test_the_kernels_of_all_modalities_have_weight_decay_and_nothing_else():
+    """With a gradient of zero, only weight decay changes a variable."""
     tasks = (testing.task('a', 'image', head_hidden=(4,)), testing.task('b', 'audio'),
              testing.task('c', 'video'))
     model = polyvit.PolyViT(Mixture(tasks), {'a': 2, 'b': 2, 'c': 2}, ModelConfig(

@@ -1,4 +1,4 @@
-"""The model against a numpy one, its randomness, its precision, and how many parameters it has."""
+"""The model against one in numpy, its randomness, its precision, and its number of parameters."""
 
 import math
 
@@ -59,7 +59,7 @@ def test_a_task_trains_nothing_of_another_modality():
     model = make_model(modality_layers=1)
     paths = {v.ref(): name for name, v in initialisation.named_variables(model).items()}
     trained = {paths[v.ref()] for v in model.task_variables('tones')}
-    # Block 0, the audio's own, and block 1, which all share, have 16 variables each.
+    # Block 0, which only audio has, and block 1, which all share, have 16 variables each.
     assert {name.split('/')[2] for name in trained if 'modality_blocks' in name} == {'audio'}
     assert sum(name.startswith('encoder/') for name in trained) == 16 + 16 + 2
     assert {name.split('/')[1] for name in trained if name.startswith(('tokenizers/', 'heads/'))} == {'audio', 'tones'}
@@ -70,7 +70,7 @@ def test_a_zero_initialised_head_starts_with_equal_scores():
     np.testing.assert_array_equal(model.logits('walks', inputs_for(model, 'video')), np.zeros((2, 4)))
 
 
-def test_dropout_sets_so_many_numbers_to_zero_and_scales_the_rest():
+def test_dropout_sets_its_share_of_numbers_to_zero_and_scales_the_rest():
     seed = tf.constant([1, 2])
     first, other = (encoder.dropout(tf.ones([4000]), 0.25, seed, draw).numpy() for draw in (0, 1))
     np.testing.assert_allclose(np.unique(first), [0, 4 / 3], rtol=1e-6)
@@ -78,23 +78,23 @@ def test_dropout_sets_so_many_numbers_to_zero_and_scales_the_rest():
     assert np.mean((first == 0) & (other == 0)) == pytest.approx(0.0625, abs=0.02), 'draws are independent'
 
 
-def test_stochastic_depth_passes_by_later_blocks_as_the_tasks_rate_says():
+def test_stochastic_depth_skips_later_blocks_at_the_tasks_rate():
     task = testing.task('shapes', 'image', stochastic_depth=0.6)
     model = make_model((task,), layers=3)
     parameters = scramble(model)
     inputs = np.repeat(inputs_for(model, 'image', 1), 500, axis=0)
-    got = model.logits('shapes', inputs, training=True, seed=tf.constant([0, 7])).numpy()
+    logits = model.logits('shapes', inputs, training=True, seed=tf.constant([0, 7])).numpy()
 
     def share(blocks):
-        """Of the samples that went through these blocks alone."""
+        """The share of examples that passed these blocks only."""
         kept = {k: v for k, v in parameters.items() if not k.startswith('encoder/blocks/')}
         for place, number in enumerate(blocks):
             kept |= {k.replace(f'blocks/{number}', f'blocks/{place}'): v for k, v in parameters.items()
                      if k.startswith(f'encoder/blocks/{number}/')}
         expected = reference.logits(kept, inputs[:1], 'image', 'shapes', patch=(8, 8), heads=2, layers=len(blocks))
-        return np.mean(np.abs(got - expected).max(axis=1) < 1e-4)
+        return np.mean(np.abs(logits - expected).max(axis=1) < 1e-4)
 
-    # Block 0 stays always, block 1 is passed by at 0.3, block 2 at 0.6: 4 sigma of 500 samples are at most 0.09.
+    # Block 0 is always kept, block 1 is skipped at 0.3, block 2 at 0.6. 4 sigma of 500 examples are at most 0.09.
     for blocks, expected in (([0, 1, 2], 0.28), ([0, 1], 0.42), ([0, 2], 0.12), ([0], 0.18)):
         assert share(blocks) == pytest.approx(expected, abs=0.09), blocks
     assert sum(share(blocks) for blocks in ([0, 1, 2], [0, 1], [0, 2], [0])) == pytest.approx(1)
@@ -135,7 +135,7 @@ def test_a_step_compiles_under_xla_with_all_its_randomness():
 
 
 @pytest.mark.parametrize('policy, tolerance', [('mixed_bfloat16', 0.05), ('mixed_float16', 0.005)])
-def test_mixed_precision_is_near_and_its_ends_are_float32(policy, tolerance):
+def test_mixed_precision_is_close_and_gives_float32_logits_and_gradients(policy, tolerance):
     model = make_model()
     inputs = {task.name: inputs_for(model, task.modality) for task in TASKS}
     scramble(model)
@@ -160,13 +160,13 @@ def test_mixed_precision_is_near_and_its_ends_are_float32(policy, tolerance):
 
 
 def parameters_of(mixture, classes, config) -> int:
-    """Counted on the model as it is built, in a graph: so no memory is taken for a ViT-L."""
+    """The number of parameters of a model. It is built in a graph, which takes no memory for a ViT-L."""
     with tf.Graph().as_default():
         model = tf.autograph.experimental.do_not_convert(polyvit.PolyViT)(mixture, classes, config)
         return sum(v.shape.num_elements() for v in model.trainable_variables)
 
 
-# As published for 224 pixels and patches of 16 (timm's table), less the head of 1,000 classes.
+# As published for 224 pixels, patches of 16 and 1,000 classes (timm's table).
 PUBLISHED = {'Ti': 5_717_416, 'S': 22_050_664, 'B': 86_567_656, 'L': 304_326_632}
 
 
@@ -187,7 +187,7 @@ def test_the_nine_task_model_has_as_many_parameters_as_the_plan_says():
     assert parameters_of(config.mixture, classes, config.model) == plan.make_plan(config).total_parameters
 
 
-def test_settings_that_no_model_can_have():
+def test_settings_that_no_model_can_have_are_rejected():
     with pytest.raises(ConfigError, match='modality_layers is 3.*number of layers, 2'):
         ModelConfig(**SIZES, modality_layers=3)
     with pytest.raises(ConfigError, match='no pooling named .max.'):

@@ -1,3 +1,5 @@
+"""Decoding and augmentations against numpy, tensorflow-io and closed forms."""
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -30,7 +32,7 @@ def test_log_mel_puts_a_tone_into_its_mel_bin_against_numpy():
     wave = np.sin(2 * np.pi * 2000 * np.arange(spec.frames * 160) / rate).astype(np.float32)
     mel = audio.log_mel(tf.constant(wave), spec).numpy()[5, :, 0]
 
-    # The same by numpy: Hann window, magnitude, HTK mel triangles, decibels, at most 80 below the loudest.
+    # The same in numpy: Hann window, magnitudes, triangles on the HTK mel scale, decibels.
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
     magnitude = np.abs(np.fft.rfft(wave[5 * 160:5 * 160 + 400] * window, 512))
 
@@ -58,7 +60,7 @@ def test_video_takes_frames_evenly_and_ignores_padding():
 
 
 def augmented(modality, names, seed):
-    """One made-up example, decoded and augmented."""
+    """An example, decoded and augmented."""
     spec, row = SPECS[modality], MODALITIES[modality]
     encoded = {'image': testing.image_bytes('JPEG', size=(40, 30)), 'audio': testing.wav_bytes(0.3),
                'video': [testing.image_bytes('JPEG', size=(40, 30), seed=i) for i in range(9)]}[modality]
@@ -74,13 +76,13 @@ def test_augmentations_are_functions_of_their_seed_eagerly_and_in_tf_data(modali
     plain = augmented(modality, (), seeds[0]).numpy()
     assert plain.shape == SPECS[modality].shape
     for a, b in zip(eager, dataset.as_numpy_iterator(), strict=True):
-        # The graph's spectrogram differs from the eager one by some 5e-5 of its decibels.
+        # A spectrogram of the graph differs from the eager one by about 5e-5 of its decibels.
         np.testing.assert_allclose(a, b, atol=2e-4 if modality == 'audio' else 1e-6)
     assert any((a != plain).any() for a in eager)
     assert any((a != eager[0]).any() for a in eager)
 
 
-def test_spec_augment_masks_what_tensorflow_ios_masks_do_for_the_same_draws(monkeypatch):
+def test_spec_augment_equals_tensorflow_ios_masks_for_equal_draws(monkeypatch):
     import tensorflow_io as tfio
     spec = AudioInput(frames=400, mel_bins=64)  # masks of less than 24 frames and 24 bins
     plane = tf.random.stateless_uniform([400, 64], [0, 1], 1.0, 2.0)
@@ -107,7 +109,7 @@ def _inside(draw, limit):
     return draw
 
 
-def test_mixup_mixes_labels_by_the_same_share():
+def test_mixup_mixes_labels_with_the_share_of_the_inputs():
     inputs, targets = tf.eye(4)[:, :, tf.newaxis], tf.eye(4)
     mixed, labels = mixup.mixup(inputs, targets, 0.3, tf.constant([1, 2]))
     np.testing.assert_array_equal(mixed[..., 0].numpy(), labels.numpy())
@@ -121,12 +123,12 @@ def test_scale_jitter_takes_a_window_inside_the_frame():
     for i in range(20):
         top, left, height, width = video.scale_jitter(tf.constant([30, 40, 3]), testing.VIDEO_SPEC,
                                                       tf.constant([0, i])).numpy()
-        # The short side, 30, stands for 16 pixels scaled by 0.9 to 1.33; 16 of them are cut out.
+        # The short side, 30 pixels, is scaled to 16 times 0.9 to 1.33, of which 16 are cut out.
         assert 30 / 1.33 - 1 <= height <= 30 and 0 <= top <= 30 - height
         assert 30 / 1.33 - 1 <= width <= 30 / 0.9 + 1 and 0 <= left <= 40 - width
 
 
-def test_colour_jitter_is_the_arithmetic_of_what_it_draws():
+def test_colour_jitter_equals_numpy_arithmetic_for_its_draws():
     drawn = tf.data.Dataset.range(400).map(lambda i: video.colour_jitter(tf.stack([7, tf.cast(i, tf.int32)])))
     matrices, contrasts, brightnesses = (np.stack(x) for x in zip(*drawn.as_numpy_iterator(), strict=True))
     np.testing.assert_allclose(matrices.sum(axis=1), np.repeat(contrasts[:, None], 3, axis=1), atol=1e-5)

@@ -1,4 +1,4 @@
-"""What is said of progress, and when; durations and numbers in words."""
+"""Reports of progress, and when they come; durations and numbers in words."""
 
 import threading
 
@@ -16,51 +16,51 @@ class Clock:
         return self.now
 
 
-def test_it_is_said_every_few_seconds_with_rate_and_estimate():
-    said, clock = [], Clock()
-    progress = Progress(1_000, 'files', said.append, clock=clock)
+def test_reports_come_every_few_seconds_with_rate_and_estimate():
+    reports, clock = [], Clock()
+    progress = Progress(1_000, 'files', reports.append, clock=clock)
     for clock.now in (1.0, 2.0, 5.0, 6.0, 10.0):
         progress.add(100)
-    assert said == ['300 of 1,000 files (30%), 60.0 files/s, 12 seconds left',
-                    '500 of 1,000 files (50%), 50.0 files/s, 10 seconds left']
+    assert reports == ['300 of 1,000 files (30%), 60.0 files/s, 12 seconds left',
+                       '500 of 1,000 files (50%), 50.0 files/s, 10 seconds left']
 
 
-def test_untimed_work_and_pauses_are_in_no_rate():
-    said, clock = [], Clock()
-    progress = Progress(12, 'steps', said.append, clock=clock, done=1)
+def test_untimed_work_and_pauses_do_not_count_for_the_rate():
+    reports, clock = [], Clock()
+    progress = Progress(12, 'steps', reports.append, clock=clock, done=1)
     clock.now = 60.0
     assert progress.add(1, timed=False) == 60.0 and progress.rate is None
-    assert said == ['2 of 12 steps (16%)']
+    assert reports == ['2 of 12 steps (16%)']
     clock.now = 100.0
     progress.pause()
     clock.now = 104.0
     assert progress.add(2) == 4.0 and progress.rate == 0.5
-    assert said[1:] == ['4 of 12 steps (33%), 0.5 steps/s, 16 seconds left']
+    assert reports[1:] == ['4 of 12 steps (33%), 0.5 steps/s, 16 seconds left']
 
 
-def test_the_end_is_said_once():
-    said, clock = [], Clock()
-    progress = Progress(2, 'files', said.append, clock=clock)
+def test_the_end_is_reported_once():
+    reports, clock = [], Clock()
+    progress = Progress(2, 'files', reports.append, clock=clock)
     clock.now = 1.0
     progress.add(2)
-    assert said == []
+    assert reports == []
     progress.finish()
     progress.finish()
-    assert said == ['2 of 2 files (100%), 2.0 files/s']
+    assert reports == ['2 of 2 files (100%), 2.0 files/s']
 
 
 def test_a_slow_rate_keeps_its_digits():
-    said, clock = [], Clock()
-    progress = Progress(100, 'steps', said.append, clock=clock)
+    reports, clock = [], Clock()
+    progress = Progress(100, 'steps', reports.append, clock=clock)
     clock.now = 24.0
     progress.add(1)
-    assert said == ['1 of 100 steps (1%), 0.042 steps/s, 39 minutes and 36 seconds left']
+    assert reports == ['1 of 100 steps (1%), 0.042 steps/s, 39 minutes and 36 seconds left']
 
 
 def test_nothing_to_do():
-    said = []
-    Progress(0, 'files', said.append).finish()
-    assert said == ['0 of 0 files (0%)']
+    reports = []
+    Progress(0, 'files', reports.append).finish()
+    assert reports == ['0 of 0 files (0%)']
 
 
 def test_threads_lose_no_count():

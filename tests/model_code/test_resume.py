@@ -1,4 +1,4 @@
-"""A training that was cut goes on as if it had not been."""
+"""An interrupted training ends as if it had not been interrupted."""
 
 import glob
 import os
@@ -18,15 +18,16 @@ pytestmark = pytest.mark.slow
 
 def points(directory):
     """(tag, step) of every scalar in the event files."""
-    found = []
+    tags_and_steps = []
     for path in glob.glob(os.path.join(directory, 'tensorboard', 'events.*')):
         for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
             event = tf.compat.v1.Event.FromString(record)
-            found += [(value.tag, event.step) for value in event.summary.value if 'per_second' not in value.tag]
-    return found
+            tags_and_steps += [(value.tag, event.step) for value in event.summary.value
+                               if 'per_second' not in value.tag]
+    return tags_and_steps
 
 
-def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(folder):
+def test_a_killed_training_resumes_to_the_same_weights_bit_for_bit(folder):
     whole_history, whole = tiny_training.train(folder, 'whole')
 
     process = subprocess.Popen([sys.executable, '-m', 'tests.model_code.tiny_training', folder])

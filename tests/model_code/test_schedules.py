@@ -1,3 +1,5 @@
+"""The order of tasks under each schedule, learning rates, and what follows from the order."""
+
 import collections
 import math
 
@@ -17,7 +19,7 @@ def counts(schedule, seed=0):
     return dict(collections.Counter(schedules.task_sequence(Mixture(TASKS, schedule, seed)).tolist()))
 
 
-def test_weighted_has_each_task_exactly_its_steps_in_another_order_for_each_seed():
+def test_weighted_gives_each_task_exactly_its_steps_in_an_order_that_depends_on_the_seed():
     first = schedules.task_sequence(Mixture(TASKS, 'weighted', 0))
     assert counts('weighted') == {0: 30, 1: 10, 2: 5}
     np.testing.assert_array_equal(first, schedules.task_sequence(Mixture(TASKS, 'weighted', 0)))
@@ -29,7 +31,7 @@ def test_task_by_task_and_alternating_orders():
     assert schedules.task_sequence(Mixture(TASKS, 'alternating')).tolist()[:7] == [0, 1, 2, 0, 1, 2, 0]
 
 
-def test_uniform_draws_every_task_alike():
+def test_uniform_draws_every_task_equally_often():
     tasks = tuple(testing.task(n, 'image', steps=10_000, batch_size=1) for n in 'abc')
     share = np.bincount(schedules.task_sequence(Mixture(tasks, 'uniform'))) / 30_000
     np.testing.assert_allclose(share, 1 / 3, atol=0.01)
@@ -67,7 +69,7 @@ def test_a_run_ends_with_its_task_its_length_a_checkpoint_or_the_training():
 
 
 @pytest.mark.parametrize('schedule', SCHEDULES)
-def test_a_long_training_records_at_most_so_many_steps_and_every_task(schedule):
+def test_a_long_training_records_a_limited_number_of_steps_and_every_task(schedule):
     tasks = tuple(testing.task(n, 'image', steps) for n, steps in (('a', 3_000), ('b', 2_900), ('c', 100)))
     sequence = schedules.task_sequence(Mixture(tasks, schedule))
     kept = schedules.recorded(sequence, 2_000)

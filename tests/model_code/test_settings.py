@@ -1,3 +1,5 @@
+"""Settings: JSON round trips, presets, and messages about wrong values."""
+
 import re
 
 import pytest
@@ -53,7 +55,7 @@ def test_presets_are_the_vit_sizes():
     (lambda: TrainingConfig(strategy='gpu'), ["'gpu'", 'mirrored']),
     (lambda: check_batches([TASK], 4), ['batch_size is 6', '4 replicas']),
 ])
-def test_wrong_settings_are_sentences_that_name_both_values(make, words):
+def test_messages_about_wrong_settings_name_both_values(make, words):
     with pytest.raises(ConfigError) as error:
         make()
     for word in words:
@@ -82,7 +84,7 @@ def test_the_new_form_that_is_shown_works():
     assert eval(written) == testing.task('pets', 'image', 10, 4, folder='/pets', floor=0.5, min_class_examples=3)
 
 
-def test_a_choice_that_is_none_names_the_task():
+def test_the_message_about_an_unknown_choice_names_the_task():
     with pytest.raises(ConfigError, match="Task t: There is no label kind named 'several'. Known: .*multi"):
         testing.task('t', 'image', label_kind='several')
     with pytest.raises(ConfigError, match='Task t: There is no pooling'):

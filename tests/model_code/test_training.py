@@ -1,4 +1,4 @@
-"""The model, its steps, the loop and the export, on one tiny mixture of all modalities."""
+"""The model, its steps, the loop and the export, on a tiny mixture of all modalities."""
 
 import json
 import multiprocessing
@@ -71,7 +71,7 @@ def batch_for(task):
 
 
 def make_steps(model, config, placed=None, scale=None):
-    """TrainSteps, on one device unless it is placed otherwise."""
+    """TrainSteps. placed: the strategy, by default one device."""
     placed = placed or strategy.make_strategy(TrainingConfig(strategy='one_device'))
     optimizer = training.make_optimizer(config)
     optimizer.build(list(model.trainable_variables))
@@ -83,7 +83,7 @@ def run_step(step, batch, number=0, rate=1e-3):
 
 
 @pytest.mark.parametrize('optimizer', ['momentum', 'adamw', 'RMSprop'])
-def test_a_step_moves_nothing_of_an_idle_task(optimizer):
+def test_a_step_changes_no_variable_of_an_idle_task(optimizer):
     model, config = make_model(), TrainingConfig(optimizer=optimizer, weight_decay=0.1)
     maker = make_steps(model, config)
     steps = {t.name: training.traced(maker.single(t)) for t in TASKS[:3]}
@@ -98,7 +98,7 @@ def test_a_step_moves_nothing_of_an_idle_task(optimizer):
 
 
 def two_steps(config: TrainingConfig) -> tuple[int, np.ndarray]:
-    """(replicas, a kernel) after two steps. Runs in a process of its own: logical CPUs are made before the first op."""
+    """(replicas, a kernel) after two steps. To be run in a new process: logical CPUs must precede the first op."""
     placed = strategy.make_strategy(config)
     with placed.scope():
         model = make_model()
@@ -151,7 +151,7 @@ def test_progress_leaves_tracing_out_of_its_estimate(caplog):
     assert caplog.messages[-1].startswith('training: 5 of 12 steps (41%), 0.5 steps/s, 14 seconds left; loss: a 1.000')
 
 
-def test_training_goes_on_from_its_checkpoint(tmp_path):
+def test_training_resumes_from_its_checkpoint(tmp_path):
     mixture, config = Mixture(TASKS[:1]), TrainingConfig(checkpoint_every=1, warmup_steps=1)
     one = strategy.make_strategy(TrainingConfig(strategy='one_device'))
     endless = tf.data.Dataset.from_tensors(batch_for(TASKS[0])).repeat()
@@ -237,7 +237,7 @@ def test_a_full_disk_while_the_model_is_exported(tmp_path, train_files, small_di
     history = train(str(tmp_path / 'model'), str(tmp_path / 'run'))
     assert len(history['steps']) == TASKS[0].recipe.steps
     kept = tmp_path / 'run/checkpoints' / f'{os.path.basename(newest)}.index'
-    assert os.stat(kept).st_mtime_ns == written, 'it was trained anew'
+    assert os.stat(kept).st_mtime_ns == written, 'it was trained again'
 
 
 def test_an_unknown_label_has_the_id_minus_one():

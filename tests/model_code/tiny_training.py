@@ -1,7 +1,7 @@
 """A tiny co-training of three modalities, for tests: `python -m tests.model_code.tiny_training FOLDER` runs it.
 
-FOLDER/data holds the examples (`write_examples`), FOLDER/checkpoints what is trained. Everything that draws at random
-is switched on.
+FOLDER/data holds the examples (`write_examples`), FOLDER/checkpoints the results. Everything that draws at random is
+switched on.
 """
 
 import functools
@@ -35,7 +35,7 @@ CONFIG = TrainingConfig(optimizer='momentum', learning_rate=0.05, warmup_steps=2
 
 
 def feature(value):
-    """A tf.train.Feature of a list of bytes, an int, or numbers."""
+    """The tf.train.Feature of a list of bytes, of an int, or of numbers."""
     if isinstance(value, list):
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=value))
     if isinstance(value, int):
@@ -44,7 +44,7 @@ def feature(value):
 
 
 def example(task: Task, seed: int, label) -> tf.train.Example:
-    """A transformed example, its media made from the seed."""
+    """A transformed example. Its media are made from the seed."""
     if task.modality == 'image':
         features = {'image': [testing.image_bytes(('JPEG', 'PNG')[seed % 2], seed=seed)]}
     elif task.modality == 'audio':
@@ -57,7 +57,7 @@ def example(task: Task, seed: int, label) -> tf.train.Example:
 
 
 def write_examples(folder: str, files: int = 3, per_file: int = 5):
-    """Examples of every task as Transform writes them, in `files` files."""
+    """Writes examples of every task as Transform does, `per_file` in each of `files` files."""
     for task in TASKS:
         os.makedirs(f'{folder}/data/{task.name}')
         for f in range(files):
