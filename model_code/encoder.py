@@ -137,8 +137,8 @@ class Encoder(tf_keras.layers.Layer):
     def __init__(self, config: ModelConfig, modalities: tuple[str, ...], **kwargs):
         super().__init__(**kwargs)
         self.config = config
-        own = range(config.modality_layers)
-        self.modality_blocks = {m: [Block(config, name=f'{m}_block_{i}') for i in own] for m in modalities}
+        self.modality_blocks = {
+            m: [Block(config, name=f'{m}_block_{i}') for i in range(config.modality_layers)] for m in modalities}
         self.blocks = [Block(config, name=f'block_{i}') for i in range(config.modality_layers, config.layers)]
         self.norm = LayerNorm('norm')
 

@@ -13,7 +13,7 @@ from model_code.polyvit import PolyViT
 from model_code.settings import ModelConfig
 from model_code.tasks import Task
 
-BATCHES = 8  # of each task
+BATCHES = 8  # the number of batches of each task
 
 
 def make_evaluate(model: PolyViT, config: ModelConfig, classes: dict[str, int], files: dict[str, list[str]],

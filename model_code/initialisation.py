@@ -235,7 +235,7 @@ def named_variables(model: PolyViT) -> dict[str, tf.Variable]:
     view, variables, seen, waiting = tf.train.TrackableView(model), {}, set(), [('', model)]
     while waiting:
         path, node = waiting.pop(0)
-        if hasattr(node, 'assign'):  # a tf.Variable, or one spread over replicas
+        if hasattr(node, 'assign'):  # a tf.Variable, or one with a copy per replica
             names = path[1:].split('/')
             if names[:2] == ['encoder', 'blocks']:
                 names[2] = str(int(names[2]) + model.config.modality_layers)

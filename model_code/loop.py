@@ -85,6 +85,7 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
 
 
 class _Training:
+    """One call of `train`, which describes the arguments."""
 
     def __init__(self, strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs):
         self._mixture, self._config, self._directory = mixture, config, checkpoint_dir

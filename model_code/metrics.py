@@ -5,9 +5,9 @@ An example has `scores` [classes] float (probabilities) and a label, which is on
 - [classes] float, multi-hot;
 - for a task with label groups, [classes] float: a class of group g (from 1) has g if it is the label, else -g.
 
-Keras' own metrics do not do. The baseline may be a model that never learned a class which the data now has. Such a
-label has the id -1: Keras' cross-entropy raises an error for it, while here the example counts as wrong. And neither
-Keras nor TFMA has an exact macro average precision.
+Keras' metrics do not fit. The baseline may be a model that never learned a class which the data now has. Such a label
+has the id -1: Keras' cross-entropy raises an error for it, while here the example counts as wrong. And neither Keras
+nor TFMA has an exact macro average precision.
 """
 
 import dataclasses

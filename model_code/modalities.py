@@ -31,7 +31,7 @@ class Input:
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """How many patches there are along each axis."""
+        """The number of patches along each axis."""
         return tuple(size // patch for size, patch in zip(self.shape, self.patch, strict=False))
 
     def check_divides(self, field: str, patch: int):
@@ -133,7 +133,7 @@ class Limits:
         for field in dataclasses.fields(self):
             if getattr(self, field.name) < 0:
                 raise ConfigError(f'limits: {field.name} is {getattr(self, field.name)}; it must be positive, or 0 for '
-                                  "the modality's own.")
+                                  "the modality's own value.")
 
     def for_modality(self, modality: str) -> 'Limits':
         """These limits with the modality's own values in place of zeros."""
@@ -172,7 +172,7 @@ class Modality:
     repeated: bool = False
     """Whether the feature is a list (the JPEG frames of a video) rather than one value."""
     sizes: tuple[str, ...] = ()
-    """The reader's other features."""
+    """The other features that the reader gives."""
     endings: tuple[str, ...] = ()
     """The usual endings of file names, in lower case."""
     other_endings: tuple[str, ...] = ()
@@ -193,7 +193,7 @@ class Modality:
     shard_entries: int = 1_024
     """The most examples in one file of MediaExampleGen's output."""
     shuffle_buffer: int = 2_048
-    """Encoded examples that are shuffled in memory in training."""
+    """Encoded examples in the memory of the training's shuffle buffer."""
 
     @property
     def preprocessing(self) -> typing.Any:

@@ -13,7 +13,7 @@ from model_code.modalities import MODALITIES, Input, get_modality
 OPTIMIZERS = {'momentum': 'Momentum', 'adam': 'Adam', 'adamw': 'AdamW', **{name: name for name in (
     'Adadelta', 'Adafactor', 'Adagrad', 'Adam', 'AdamW', 'Adamax', 'Ftrl', 'Lion', 'Nadam', 'RMSprop', 'SGD')}}
 
-# The ViT sizes (Dosovitskiy et al., ICLR 2021, table 1; Touvron et al., ICML 2021, table 1).
+# The sizes of ViT (Dosovitskiy et al., ICLR 2021, table 1) and of DeiT (Touvron et al., ICML 2021, table 1).
 PRESETS = {
     'Ti': dict(layers=12, width=192, heads=3, mlp_width=768),
     'S': dict(layers=12, width=384, heads=6, mlp_width=1536),

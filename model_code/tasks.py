@@ -42,7 +42,7 @@ class Recipe:
     """In [0, 1). In training, block l of L is dropped for an example with probability l / (L - 1) times this."""
 
     def check(self, where: str, modality: str):
-        """Raises ConfigError where a field is wrong for a task of this modality. where: 'Task digits: '."""
+        """Raises ConfigError if a field is wrong for a task of this modality. where: such as 'Task digits: '."""
         check_choices(self, where)
         row = modalities.get_modality(modality)
         for augmentation in self.augmentations:
@@ -75,7 +75,7 @@ class Checks:
     """A class with fewer train examples is reported. A class without any always stops the run."""
 
     def check(self, where: str):
-        """Raises ConfigError where a field is wrong. where: 'Task digits: '."""
+        """Raises ConfigError if a field is wrong. where: such as 'Task digits: '."""
         for field in ('max_rejected_share', 'max_missing_share'):
             if not 0 <= getattr(self, field) <= 1:
                 raise ConfigError(f'{where}{field} is {getattr(self, field)}; it must be from 0 to 1.')
@@ -90,7 +90,7 @@ class Gate:
     """How far the primary metric may be below that of the model being served."""
 
     def check(self, where: str):
-        """Raises ConfigError where a field is wrong. where: 'Task digits: '."""
+        """Raises ConfigError if a field is wrong. where: such as 'Task digits: '."""
         if not 0 <= self.floor <= 1:
             raise ConfigError(f'{where}floor is {self.floor}; it must be from 0 to 1.')
 
@@ -143,7 +143,7 @@ class Task:
         return self.data.kind.primary_metric
 
 
-# A flat field of version 0.1 -> the part of a Task that it is in now.
+# A field of the flat Task of version 0.1 -> the part that has it now.
 _PART_OF = {field.name: part for part, kind in (('data', Data), ('recipe', Recipe), ('checks', Checks), ('gate', Gate))
             for field in dataclasses.fields(kind)} | {'multi_label': 'data'}
 
@@ -170,7 +170,7 @@ def _new_form(args: tuple, fields: dict) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-    """The tasks that are trained together, and the schedule that picks one at each step: docs/model.md, "Schedules"."""
+    """The tasks that are trained together, and the schedule that picks the task of each step."""
     tasks: tuple[Task, ...]
     """At least one task. Their names must differ."""
     schedule: Schedule = 'weighted'

@@ -1,7 +1,7 @@
 """Random numbers for augmentations: functions of a seed [2] int32, equal eagerly and inside tf.data.
 
 An augmentation with a probability should choose the value of a parameter, such as the axes to mirror or the matrix that
-mixes the colours. It then makes one pass over the pixels in either case. tf.cond would not do: with it, one colour
+mixes the colours. It then makes one pass over the pixels in either case. tf.cond does not fit: with it, one colour
 jitter in some hundreds differed in its last bit from run to run, so a resumed training would differ. tf.where with a
 scalar is slow on whole images.
 """
