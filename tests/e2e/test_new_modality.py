@@ -180,7 +180,7 @@ def test_a_task_is_checked_by_the_row(row):
         polyvit.Columns(extra=('length',))
     with pytest.raises(polyvit.ConfigError, match='takes ImageInput, AudioInput, VideoInput, NumbersInput'):
         ModelConfig(inputs=('numbers',))
-    with pytest.raises(polyvit.ConfigError, match='anything but audio or numbers'):
+    with pytest.raises(polyvit.ConfigError, match='only audio or numbers may have more'):
         testing.task('shapes', 'image', mixup_alpha=0.5)
 
 
