@@ -4,12 +4,13 @@ No TensorFlow here. media/listing finds the files, and media/readers reads them.
 """
 
 import dataclasses
+import os
 import re
 from typing import Literal, get_args
 
 from model_code import label_groups, label_kinds, modalities
-from model_code.choices import check_choices
 from model_code.errors import ConfigError
+from model_code.fields import check_fields, check_least
 from model_code.modalities import Limits
 
 # How a task's files and labels are found. Names from "kinetics" on stand for the layouts of published data sets.
@@ -41,6 +42,7 @@ class Columns:
     """Columns to keep in the examples as features of the same name, for evaluating slices of the data."""
 
     def __post_init__(self):
+        check_fields(self, 'columns: ')
         reserved = modalities.example_features()
         for name in self.extra:
             if not re.fullmatch(r'[A-Za-z][A-Za-z0-9_]*', name) or name in reserved:
@@ -87,12 +89,13 @@ class Data:
     """The share of examples in eval if neither manifest nor folders name splits. A hash of the id decides."""
 
     def __post_init__(self):
-        if isinstance(self.manifest, str):  # one manifest is the usual case, so a string will do
+        if isinstance(self.manifest, (str, os.PathLike)):  # one manifest is the usual case, so it needs no tuple
             object.__setattr__(self, 'manifest', (self.manifest,))
 
     def check(self, where: str, modality: str):
         """Raises ConfigError if a field is wrong for a task of this modality. where: such as 'Task digits: '."""
-        check_choices(self, where)
+        check_fields(self, where)
+        check_least(self, where, num_classes=0, num_train_examples=0)
         label_kinds.get_label_kind(self.label_kind, where)
         fitting = MODALITIES_OF.get(self.format, (modality,))
         if modality not in fitting:
@@ -141,6 +144,7 @@ class Source:
     """Where the examples come from."""
 
     def __post_init__(self):
+        check_fields(self, f'Task {self.name}: ')
         modalities.get_modality(self.modality)
         self.data.check(f'Task {self.name}: ', self.modality)
 

@@ -10,6 +10,7 @@ import importlib
 import typing
 
 from model_code.errors import ConfigError, unknown
+from model_code.fields import check_fields, check_least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Input:
     each axis but the last). All its fields have defaults.
     """
     modality: str = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self):
+        check_fields(self, f'{self.modality}: ')
 
     @property
     def patch(self) -> tuple[int, ...]:
@@ -54,6 +58,7 @@ class ImageInput(Input):
     """Rows and columns of a patch, which becomes one token."""
 
     def __post_init__(self):
+        super().__post_init__()
         self.check_divides('height', self.patch[0])
         self.check_divides('width', self.patch[1])
 
@@ -80,8 +85,14 @@ class AudioInput(Input):
     """Seconds from one frame to the next."""
 
     def __post_init__(self):
+        super().__post_init__()
         self.check_divides('frames', self.patch[0])
         self.check_divides('mel_bins', self.patch[1])
+        if self.channels not in (1, 3):
+            raise ConfigError(f'audio: channels is {self.channels}; it must be 1 or 3.')
+        for field in ('window_s', 'hop_s'):
+            if getattr(self, field) <= 0:
+                raise ConfigError(f'audio: {field} is {getattr(self, field)}; it must be more than 0.')
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -106,9 +117,13 @@ class VideoInput(Input):
     """The largest number of pixels along the short side of a stored frame."""
 
     def __post_init__(self):
+        super().__post_init__()
         self.check_divides('frames', self.patch[0])
         self.check_divides('height', self.patch[1])
         self.check_divides('width', self.patch[2])
+        check_least(self, 'video: ', short_side=1)
+        if self.frame_rate <= 0:
+            raise ConfigError(f'video: frame_rate is {self.frame_rate}; it must be more than 0.')
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -130,6 +145,7 @@ class Limits:
     """Seconds to read one file, by the clock."""
 
     def __post_init__(self):
+        check_fields(self, 'limits: ')
         for field in dataclasses.fields(self):
             if getattr(self, field.name) < 0:
                 raise ConfigError(f'limits: {field.name} is {getattr(self, field.name)}; it must be positive, or 0 for '

@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Literal
 
-from model_code.choices import check_choices
 from model_code.errors import ConfigError, unknown
+from model_code.fields import check_fields, check_least
 from model_code.modalities import MODALITIES, Input, get_modality
 
 # 'momentum' is SGD with momentum 0.9 (training.Momentum). The others are classes of tf_keras.optimizers with their
@@ -50,6 +50,8 @@ class ModelConfig:
 
     def __post_init__(self):
         self._complete_inputs()
+        check_fields(self, 'Model: ')
+        check_least(self, 'Model: ', layers=1, width=1, heads=1, mlp_width=1)
         if self.width % self.heads:
             raise ConfigError(f'Model: width is {self.width}, which {self.heads} heads do not divide. '
                               'Choose a width that is a multiple of heads.')
@@ -61,7 +63,7 @@ class ModelConfig:
 
     def _complete_inputs(self):
         """Makes one input per modality, in the order of the table, so that configs of equal meaning are equal."""
-        inputs = (self.inputs,) if isinstance(self.inputs, Input) else self.inputs
+        inputs = self.inputs if isinstance(self.inputs, (list, tuple)) else (self.inputs,)
         given = {}
         for value in inputs:
             if not isinstance(value, Input):
@@ -127,13 +129,11 @@ class TrainingConfig:
     """How the 2-D kernel of a ViT becomes the 3-D kernel for video (docs/model.md, "Starting from a ViT")."""
 
     def __post_init__(self):
-        check_choices(self)
+        check_fields(self, 'Training: ')
         if self.optimizer not in OPTIMIZERS:
-            raise unknown('optimizer', self.optimizer, OPTIMIZERS)
-        for field, least in (('learning_rate', 0), ('warmup_steps', 0), ('weight_decay', 0), ('clip_norm', 0),
-                             ('checkpoint_every', 1), ('eval_every', 0), ('eval_batch_size', 1)):
-            if getattr(self, field) < least:
-                raise ConfigError(f'Training: {field} is {getattr(self, field)}; it must be at least {least}.')
+            raise unknown('optimizer', self.optimizer, OPTIMIZERS, 'Training: ')
+        check_least(self, 'Training: ', learning_rate=0, warmup_steps=0, weight_decay=0, clip_norm=0, seed=0,
+                    checkpoint_every=1, eval_every=0, eval_batch_size=1, replicas=0)
 
 
 def check_batches(tasks, replicas: int):

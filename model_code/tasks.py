@@ -9,9 +9,9 @@ import re
 from typing import Literal, get_args
 
 from model_code import modalities
-from model_code.choices import check_choices
 from model_code.data import Data, Source
 from model_code.errors import ConfigError, unknown
+from model_code.fields import check_fields, check_least
 
 Schedule = Literal['task_by_task', 'alternating', 'uniform', 'weighted', 'accumulated']
 SCHEDULES = get_args(Schedule)
@@ -43,14 +43,12 @@ class Recipe:
 
     def check(self, where: str, modality: str):
         """Raises ConfigError if a field is wrong for a task of this modality. where: such as 'Task digits: '."""
-        check_choices(self, where)
+        check_fields(self, where)
+        check_least(self, where, steps=1, batch_size=1, learning_rate_coefficient=0)
         row = modalities.get_modality(modality)
         for augmentation in self.augmentations:
             if augmentation not in row.augmentations:
                 raise unknown(f'{modality} augmentation', augmentation, row.augmentations, where)
-        for field in ('steps', 'batch_size'):
-            if getattr(self, field) < 1:
-                raise ConfigError(f'{where}{field} is {getattr(self, field)}; it must be at least 1.')
         for field in ('label_smoothing', 'stochastic_depth'):
             if not 0 <= getattr(self, field) < 1:
                 raise ConfigError(f'{where}{field} is {getattr(self, field)}; it must be in [0, 1).')
@@ -76,6 +74,8 @@ class Checks:
 
     def check(self, where: str):
         """Raises ConfigError if a field is wrong. where: such as 'Task digits: '."""
+        check_fields(self, where)
+        check_least(self, where, min_class_examples=0)
         for field in ('max_rejected_share', 'max_missing_share'):
             if not 0 <= getattr(self, field) <= 1:
                 raise ConfigError(f'{where}{field} is {getattr(self, field)}; it must be from 0 to 1.')
@@ -91,6 +91,8 @@ class Gate:
 
     def check(self, where: str):
         """Raises ConfigError if a field is wrong. where: such as 'Task digits: '."""
+        check_fields(self, where)
+        check_least(self, where, max_drop=0)
         if not 0 <= self.floor <= 1:
             raise ConfigError(f'{where}floor is {self.floor}; it must be from 0 to 1.')
 
@@ -113,16 +115,17 @@ class Task:
 
     def __new__(cls, *args, **fields):
         """Rejects the flat form of version 0.1, before the fields are set, and shows the new form."""
-        if len(args) > 2 or _PART_OF.keys() & fields.keys() or not isinstance(fields.get('data', Data()), Data):
+        if len(args) > 2 or _PART_OF.keys() & fields.keys() or isinstance(fields.get('data'), str):
             raise ConfigError(_new_form(args, fields))
         return super().__new__(cls)
 
     def __post_init__(self):
+        where = f'Task {self.name}: '
+        check_fields(self, where)
         if not re.fullmatch(r'[a-z][a-z0-9_]*', self.name):
             raise ConfigError(f'Task name {self.name!r}: use lower-case letters, digits and underscores, and start '
                               'with a letter.')
         modalities.get_modality(self.modality)
-        where = f'Task {self.name}: '
         self.data.check(where, self.modality)
         self.recipe.check(where, self.modality)
         self.checks.check(where)
@@ -143,26 +146,35 @@ class Task:
         return self.data.kind.primary_metric
 
 
+_PARTS = {'data': Data, 'recipe': Recipe, 'checks': Checks, 'gate': Gate}
 # A field of the flat Task of version 0.1 -> the part that has it now.
-_PART_OF = {field.name: part for part, kind in (('data', Data), ('recipe', Recipe), ('checks', Checks), ('gate', Gate))
-            for field in dataclasses.fields(kind)} | {'multi_label': 'data'}
+_PART_OF = {field.name: part for part, kind in _PARTS.items() for field in dataclasses.fields(kind)} | {
+    'multi_label': 'data'}
 
 
 def _new_form(args: tuple, fields: dict) -> str:
-    """The message for a Task in the flat form. It shows the new form with the given values."""
-    values = dict(zip(('name', 'modality', 'steps', 'batch_size'), args, strict=False)) | fields
+    """The message for a Task in the flat form. It shows the new form with the given values, and parts that were given.
+
+    Parts may also have been given without their names, which the new form does not take.
+    """
+    given = {part: value for part, kind in _PARTS.items() for value in (*args, *fields.values())
+             if isinstance(value, kind)}
+    flat = [value for value in args if not isinstance(value, tuple(_PARTS.values()))]
+    values = dict(zip(('name', 'modality', 'steps', 'batch_size'), flat, strict=False)) | fields
     if isinstance(values.get('data'), str):
         values['folder'] = values.pop('data')
     if values.pop('multi_label', False):
         values['label_kind'] = 'multi'
     elif values.get('label_groups'):
         values['label_kind'] = 'groups'
-    parts = {'data': [], 'recipe': [], 'checks': [], 'gate': []}
-    for name, value in values.items():
-        if name in _PART_OF:
-            parts[_PART_OF[name]].append(f'{name}={value!r}')
     written = [repr(values[name]) for name in ('name', 'modality') if name in values]
-    written += [f'{part}={part.capitalize()}({", ".join(given)})' for part, given in parts.items() if given]
+    for part in _PARTS:
+        inside = {field.name: getattr(given[part], field.name) for field in dataclasses.fields(given[part])
+                  if getattr(given[part], field.name) != field.default} if part in given else {}
+        inside |= {name: value for name, value in values.items() if _PART_OF.get(name) == part}
+        if inside:
+            texts = ', '.join(f'{name}={value!r}' for name, value in inside.items())
+            written.append(f'{part}={part.capitalize()}({texts})')
     return (f'Task {values.get("name", "")}: a task is written in four parts: data (where its examples come from), '
             'recipe (how it is trained), checks (when its data stop a run) and gate (when a model is rejected). Write '
             f'Task({", ".join(written)}).')
@@ -179,6 +191,8 @@ class Mixture:
     """The seed of the weighted and uniform schedules."""
 
     def __post_init__(self):
+        check_fields(self, 'Mixture: ')
+        check_least(self, 'Mixture: ', seed=0)
         if not self.tasks:
             raise ConfigError('The mixture has no task; it needs at least one.')
         names = [t.name for t in self.tasks]
@@ -186,7 +200,6 @@ class Mixture:
             if names.count(name) > 1:
                 raise ConfigError(f'Two tasks are named {name!r}. Served signatures have the names of tasks, so give '
                                   'each task its own.')
-        check_choices(self)
 
     def __getitem__(self, name: str) -> Task:
         for task in self.tasks:

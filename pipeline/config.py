@@ -5,8 +5,10 @@ import importlib
 import importlib.util
 import pathlib
 import pkgutil
+import re
 
 from model_code.errors import ConfigError, unknown
+from model_code.fields import check_fields
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
 from model_code.tasks import Mixture
 
@@ -29,6 +31,10 @@ class PipelineConfig:
     """Options of the Beam runner, such as --runner=... and --direct_num_workers=...; () runs Beam in this process."""
 
     def __post_init__(self):
+        check_fields(self, f'Config {self.name}: ')
+        if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_-]*', self.name):
+            raise ConfigError(f'Config name {self.name!r}: use letters, digits, underscores and hyphens, and start '
+                              'with a letter or digit.')
         if self.training.strategy == 'mirrored' and self.training.replicas:
             check_batches(self.mixture.tasks, self.training.replicas)
 

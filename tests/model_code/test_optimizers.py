@@ -61,7 +61,7 @@ def test_adam_and_adamw_are_the_classes_of_keras():
 
 @pytest.mark.parametrize('name', [name for name in settings.OPTIMIZERS if name not in ('adam', 'adamw')])
 def test_every_optimizer_moves_the_weights_and_resumes_from_a_checkpoint(tmp_path, name):
-    recipe = dict(optimizer=name, weight_decay=0.01, layers=0)
+    recipe = dict(optimizer=name, weight_decay=0.01, layers=1)
     run = OneTaskTraining(**recipe)
     before = run.values()
     run.step(0, 1e-2)

@@ -1,9 +1,11 @@
 """Settings: JSON round trips, presets, and messages about wrong values."""
 
+import pathlib
 import re
 
 import pytest
 
+from model_code.data import Columns, Limits
 from model_code.errors import ConfigError
 from model_code.modalities import AudioInput, ImageInput, VideoInput
 from model_code.serialization import from_json, to_json
@@ -54,6 +56,17 @@ def test_presets_are_the_vit_sizes():
      ['Write inputs=(VideoInput(frames=8,', 'ImageInput(height=32, width=32, patch=(16, 16))).']),
     (lambda: TrainingConfig(strategy='gpu'), ["'gpu'", 'mirrored']),
     (lambda: check_batches([TASK], 4), ['batch_size is 6', '4 replicas']),
+    (lambda: ModelConfig(layers=0), ['Model: layers is 0', 'at least 1']),
+    (lambda: ModelConfig(heads=0), ['Model: heads is 0', 'at least 1']),
+    (lambda: ModelConfig(width=-8), ['Model: width is -8', 'at least 1']),
+    (lambda: TrainingConfig(seed=-1), ['Training: seed is -1', 'at least 0']),
+    (lambda: AudioInput(channels=2), ['audio: channels is 2', '1 or 3']),
+    (lambda: AudioInput(hop_s=0), ['audio: hop_s is 0', 'more than 0']),
+    (lambda: VideoInput(frame_rate=-1.0), ['video: frame_rate is -1.0', 'more than 0']),
+    (lambda: testing.task('x', 'image', max_drop=-1), ['Task x: max_drop is -1', 'at least 0']),
+    (lambda: testing.task('x', 'image', num_classes=-2), ['Task x: num_classes is -2', 'at least 0']),
+    (lambda: testing.task('x', 'image', min_class_examples=-1), ['Task x: min_class_examples is -1', 'at least 0']),
+    (lambda: testing.task('x', 'image', learning_rate_coefficient=-1), ['Task x: learning_rate_coefficient is -1']),
 ])
 def test_messages_about_wrong_settings_name_both_values(make, words):
     with pytest.raises(ConfigError) as error:
@@ -89,3 +102,62 @@ def test_the_message_about_an_unknown_choice_names_the_task():
         testing.task('t', 'image', label_kind='several')
     with pytest.raises(ConfigError, match='Task t: There is no pooling'):
         testing.task('t', 'image', pooling='max')
+
+
+@pytest.mark.parametrize('make, sentence', [
+    (lambda: testing.task('x', 'image', steps='3'), "Task x: steps is '3' (a str); it must be an int."),
+    (lambda: testing.task('x', 'image', batch_size=True), 'Task x: batch_size is True (a bool); it must be an int.'),
+    (lambda: testing.task('x', 'image', mixup_alpha='a'), "Task x: mixup_alpha is 'a' (a str); it must be a number."),
+    (lambda: testing.task('x', 'image', floor=None), 'Task x: floor is None; it must be a number.'),
+    (lambda: testing.task('x', 'image', allow_leaks=1), 'Task x: allow_leaks is 1 (an int); it must be True or False.'),
+    (lambda: testing.task('x', 'image', augmentations='flip'),
+     "Task x: augmentations is 'flip' (a str); it must be a tuple of str: write ('flip',)."),
+    (lambda: testing.task('x', 'image', head_hidden=(8, 'b')),
+     "Task x: head_hidden[1] is 'b' (a str); it must be an int."),
+    (lambda: testing.task('x', 'image', columns='label'),
+     "Task x: columns is 'label' (a str); it must be a Columns(...)."),
+    (lambda: testing.task('x', 'image', folder=b'/x'), "Task x: folder is b'/x' (a bytes); it must be a str."),
+    (lambda: Task('x', ['image'], recipe=Recipe(1, 1)), "Task x: modality is ['image'] (a list); it must be a str."),
+    (lambda: Task(3, 'image', recipe=Recipe(1, 1)), 'Task 3: name is 3 (an int); it must be a str.'),
+    (lambda: Task('x', 'image', recipe=None), 'Task x: recipe is None; it must be a Recipe(...).'),
+    (lambda: Task('x', 'image', recipe={'steps': 3}),
+     "Task x: recipe is {'steps': 3} (a dict); it must be a Recipe(...)."),
+    (lambda: Task('x', 'image', data=None, recipe=Recipe(1, 1)), 'Task x: data is None; it must be a Data(...).'),
+    (lambda: Mixture(TASK), "Mixture: tasks is Task('tags', ...) (a Task); it must be a tuple of Task: "
+                            "write (Task('tags', ...),)."),
+    (lambda: Mixture(('x',)), "Mixture: tasks[0] is 'x' (a str); it must be a Task(...)."),
+    (lambda: Columns(extra='a'), "columns: extra is 'a' (a str); it must be a tuple of str: write ('a',)."),
+    (lambda: Limits(bytes='1 GB'), "limits: bytes is '1 GB' (a str); it must be an int."),
+    (lambda: ImageInput(patch=(8, 8, 8)), 'image: patch is (8, 8, 8) (a tuple); it must be a tuple of 2: (int, int).'),
+    (lambda: VideoInput(patch=4), 'video: patch is 4 (an int); it must be a tuple of 3: (int, int, int).'),
+    (lambda: ModelConfig(inputs=None), 'Model: inputs has None; it takes ImageInput, AudioInput, VideoInput.'),
+    (lambda: ModelConfig(width='192'), "Model: width is '192' (a str); it must be an int."),
+    (lambda: TrainingConfig(learning_rate=float('nan')),
+     'Training: learning_rate is nan (a float); it must be a number.'),
+    (lambda: TrainingConfig(precision=None),
+     'Training: There is no precision named None. Known: float32, float16, bfloat16.'),
+])
+def test_a_value_of_the_wrong_type_is_a_sentence(make, sentence):
+    with pytest.raises(ConfigError) as error:
+        make()
+    assert str(error.value) == sentence
+
+
+def test_lists_paths_and_ints_are_taken_as_tuples_strings_and_numbers():
+    task = testing.task('x', 'image', folder=pathlib.Path('/x'), manifest=pathlib.Path('a.csv'), classes=['a', 'b'],
+                        augmentations=['flip'], mixup_alpha=0)
+    assert task == testing.task('x', 'image', folder='/x', manifest='a.csv', classes=('a', 'b'),
+                                augmentations=('flip',))
+    assert hash(task) and from_json(Mixture, to_json(Mixture([task]))) == Mixture((task,))
+    assert ImageInput(patch=[8, 8]) == ImageInput(patch=(8, 8))
+
+
+def test_the_new_form_of_a_task_keeps_the_parts_that_were_given():
+    with pytest.raises(ConfigError) as error:
+        Task('x', 'image', data=Data('/x', label_kind='multi'), gate=Gate(0.5), steps=3, batch_size=4, max_drop=0.1)
+    assert str(error.value).endswith("Write Task('x', 'image', data=Data(folder='/x', label_kind='multi'), "
+                                     'recipe=Recipe(steps=3, batch_size=4), gate=Gate(floor=0.5, max_drop=0.1)).')
+    with pytest.raises(ConfigError) as error:
+        Task('x', 'image', Data('/x'), Recipe(3, 4))
+    assert str(error.value).endswith("Write Task('x', 'image', data=Data(folder='/x'), "
+                                     'recipe=Recipe(steps=3, batch_size=4)).')

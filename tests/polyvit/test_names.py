@@ -9,6 +9,7 @@ import pytest
 import polyvit
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
+TASK = polyvit.Task('animals', 'image', data=polyvit.Data('/data/animals'), recipe=polyvit.Recipe(10, 4))
 
 
 def _python(code: str) -> str:
@@ -44,6 +45,22 @@ def get_config():
     config = polyvit.load(str(path))
     assert isinstance(config, polyvit.PipelineConfig)
     assert config.mixture['animals'].recipe.steps == 10 and config.model.input('image').patch == (8, 8)
+
+
+@pytest.mark.parametrize('values, sentence', [
+    (('',), "Config name '': use letters, digits, underscores and hyphens, and start with a letter or digit."),
+    (('../evil',), "Config name '../evil': use letters, digits, underscores and hyphens"),
+    ((None,), 'Config None: name is None; it must be a str.'),
+    (('x', (TASK,)), "Config x: mixture is (Task('animals', ...),) (a tuple); it must be a Mixture(...)."),
+    (('x', polyvit.Mixture((TASK,)), None), 'Config x: model is None; it must be a ModelConfig(...).'),
+    (('x', polyvit.Mixture((TASK,)), polyvit.ModelConfig(), None),
+     'Config x: training is None; it must be a TrainingConfig(...).'),
+])
+def test_a_wrong_field_of_a_config_is_a_sentence(values, sentence):
+    rest = (polyvit.Mixture((TASK,)), polyvit.ModelConfig(), polyvit.TrainingConfig())[len(values) - 1:]
+    with pytest.raises(polyvit.ConfigError) as error:
+        polyvit.PipelineConfig(*values, *rest)
+    assert sentence in str(error.value)
 
 
 def test_run_raises_a_sentence_before_anything_is_written(tmp_path):
