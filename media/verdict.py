@@ -10,11 +10,14 @@ import unicodedata
 from collections.abc import Iterable
 
 from media.findings import NAMED, Findings, Tally, first_rejected
+from model_code import words
 from model_code.tasks import Checks
 
+# A note of the readers -> one example that has it, and several.
 _NOTES = {
-    'silent': 'silent sounds', 'clipped': 'clipped sounds', 'still': 'videos that stand still',
-    'black': 'black videos', 'one_colour': 'images of one colour',
+    'silent': ('silent sound', 'silent sounds'), 'clipped': ('clipped sound', 'clipped sounds'),
+    'still': ('video that stands still', 'videos that stand still'), 'black': ('black video', 'black videos'),
+    'one_colour': ('image of one colour', 'images of one colour'),
 }
 
 
@@ -33,9 +36,9 @@ def stops(task: str, checks: Checks, findings: Findings, classes: Iterable[str] 
     if findings.leaks.count and not checks.allow_leaks:
         pairs = '; '.join(' = '.join(pair) for pair in findings.leaks.first)
         reasons.append(
-            f'Task {task}: {findings.leaks.count:,} media are both in train and in eval, so the evaluation '
-            f'would flatter the model{_first(findings.leaks)}: {pairs}. Take them out of one split, or set '
-            'allow_leaks=True.')
+            f'Task {task}: equal media are both in train and in eval ({words.count(findings.leaks.count, "group")}), '
+            f'so the evaluation would flatter the model{_first(findings.leaks)}: {pairs}. Take them out of one split, '
+            'or set allow_leaks=True.')
     absent = [label for label, count in rare_classes(checks, findings, classes).items() if not count]
     if absent and findings.examples.get('train'):
         more = f' and {len(absent) - NAMED:,} more' if len(absent) > NAMED else ''
@@ -55,20 +58,20 @@ def _too_many(task: str, total: int, rejected: dict[str, Tally], max_share: floa
 def remarks(checks: Checks, findings: Findings) -> list[str]:
     """What people should know, but no run stops for. One line each."""
     lines = []
-    for tally, words in ((findings.duplicates, 'media more than once in a split'),
-                         (findings.leaks, 'media both in train and in eval'),
-                         (findings.contradictions, 'media with different labels')):
+    for tally, what in ((findings.duplicates, 'within a split'), (findings.leaks, 'both in train and in eval'),
+                        (findings.contradictions, 'with different labels')):
         if tally.count:
             groups = '; '.join(' = '.join(group) for group in tally.first)
-            lines.append(f'{tally.count:,} {words}{_first(tally)}: {groups}')
+            lines.append(f'{words.count(tally.count, "group")} of equal media {what}{_first(tally)}: {groups}')
     for group in itertools.islice(spelling_variants(findings.classes), NAMED):
         lines.append('labels that differ only by case, space or Unicode form: ' + ', '.join(map(repr, group)))
     rare = {label: count for label, count in rare_classes(checks, findings).items() if count}
     if rare:
         named = ', '.join(f'{label} ({count})' for label, count in itertools.islice(rare.items(), NAMED))
-        lines.append(f'{len(rare)} classes with fewer than {checks.min_class_examples} train examples: {named}')
+        lines.append(f'{words.count(len(rare), "class", "classes")} with fewer than {checks.min_class_examples} train '
+                     f'examples: {named}')
     for word, tally in sorted(findings.notes.items()):
-        lines.append(f'{tally.count:,} {_NOTES[word]}{_first(tally)}: ' + ', '.join(tally.first))
+        lines.append(f'{words.count(tally.count, *_NOTES[word])}{_first(tally)}: ' + ', '.join(tally.first))
     return lines
 
 

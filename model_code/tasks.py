@@ -27,7 +27,7 @@ class Recipe:
     learning_rate_coefficient: float = 1.0
     """A factor for the shared learning rate at this task's steps."""
     augmentations: tuple[str, ...] = ()
-    """Names from the modality's row of `modalities.MODALITIES`. Applied in training only, in this order."""
+    """Names from the modality's table in docs/model.md. Applied in training only, in this order."""
     mixup_alpha: float = 0.0
     """Mixup of spectrograms and labels, with shares from Beta(alpha, alpha). 0 means no mixup. Audio only."""
     label_smoothing: float = 0.0

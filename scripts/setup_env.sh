@@ -49,5 +49,7 @@ if ! command -v c++ >/dev/null 2>&1 && [ -z "${CXX:-}" ]; then
 fi
 "$uv" pip install -q --require-hashes --compile-bytecode -r requirements.lock
 # setuptools is in the lock, so the editable install needs no build isolation, which would resolve packages again.
-"$uv" pip install -q --no-deps --no-build-isolation -e .
+# A plain path entry (compat): the import hook that is the default loses to a folder named polyvit, such as this clone's,
+# in the folder where Python starts.
+"$uv" pip install -q --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 touch .venv/ready

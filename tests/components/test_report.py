@@ -214,7 +214,7 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
     assert '<script' not in page and HOSTILE in text
     for shown in ('12 train · 3 eval', '7 · 3', '5 · 0', r'bad\udcff.png', 'digits_examples',
                   'examples string [N]', 'scores float32 [N, 6]', 'height 32, patch 8 × 8', 'Parameters36',
-                  '1 step in 1 second', f'1 images of one colour: x/{HOSTILE}.png'):
+                  '1 step in 1 second', f'1 image of one colour: x/{HOSTILE}.png'):
         assert shown in text, shown
 
 

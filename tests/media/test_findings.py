@@ -43,9 +43,11 @@ def test_the_same_media_are_a_duplicate_a_leak_or_a_contradiction():
     assert findings.leaks == Tally(2, [['e3', 't3'], ['e5', 't4']])
     assert findings.contradictions == Tally(1, [['e5', 't4', 't5']])
     stop, = verdict.stops('shapes', Checks(), findings)
-    assert stop.startswith('Task shapes: 2 media are both in train and in eval') and 'e3 = t3; e5 = t4' in stop
+    assert stop.startswith('Task shapes: equal media are both in train and in eval (2 groups)')
+    assert 'e3 = t3; e5 = t4' in stop
     assert verdict.stops('shapes', Checks(allow_leaks=True), findings) == []
-    assert any(line.startswith('2 media both in train and in eval') for line in verdict.remarks(Checks(), findings))
+    remarks = verdict.remarks(Checks(), findings)
+    assert any(line.startswith('2 groups of equal media both in train and in eval') for line in remarks)
 
 
 def test_missing_files_have_a_limit_of_their_own():
@@ -68,7 +70,7 @@ def test_classes_that_are_absent_or_rare():
     assert verdict.rare_classes(strict, findings, classes) == {'b': 1, 'c': 0, 'd': 0}
     stop, = verdict.stops('shapes', strict, findings, classes)
     assert '2 of its classes have no train example: c, d.' in stop
-    assert '1 classes with fewer than 2 train examples: b (1)' in verdict.remarks(strict, findings)
+    assert '1 class with fewer than 2 train examples: b (1)' in verdict.remarks(strict, findings)
 
 
 def test_labels_that_differ_only_by_case_space_or_unicode_form():

@@ -35,7 +35,7 @@ def test_labels_spelled_in_two_ways_and_small_classes_are_reported_at_once(tmp_p
         data = _check(task)
     assert data.classes == {'shapes': ('Left', 'left', 'right')} and data.counts == {'shapes': {'train': 9, 'eval': 4}}
     assert "'Left', 'left'" in caplog.text
-    assert '1 classes with fewer than 2 train examples: Left (1)' in caplog.text
+    assert '1 class with fewer than 2 train examples: Left (1)' in caplog.text
 
 
 def _config(**training):

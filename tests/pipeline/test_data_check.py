@@ -56,4 +56,4 @@ def test_every_fault_is_named(tmp_path, capsys):
     code, text = _check(tmp_path, capsys)
     assert code == 1 and 'rejected, empty: 1' in text and 'ready to run' not in text
     assert '2 classes with 5 to 8 train examples each' in text
-    assert 'a run would stop: Task shapes: 1 media are both in train and in eval' in text
+    assert 'a run would stop: Task shapes: equal media are both in train and in eval (1 group)' in text
