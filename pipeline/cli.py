@@ -161,12 +161,7 @@ def _load(parsed):
         folder = str(pathlib.Path(parsed.data).absolute())
         os.environ['POLYVIT_DATA'] = folder
         os.environ['POLYVIT_DEMO_DATA'] = folder
-    try:
-        config = load_config(parsed.config)
-    except ConfigError:
-        raise
-    except Exception as error:  # a config is the user's code and may raise anything
-        raise ConfigError(f'The config {parsed.config} cannot be loaded: {type(error).__name__}: {error}.') from error
+    config = load_config(parsed.config)
     if getattr(parsed, 'root', None) and not is_url(parsed.root):
         config = dataclasses.replace(config, root=str(pathlib.Path(parsed.root).absolute()))
     return config

@@ -1,16 +1,21 @@
 """PipelineConfig, and loading one by name or path. Imports nothing heavy."""
 
 import dataclasses
-import importlib
 import importlib.util
+import inspect
+import os
 import pathlib
 import pkgutil
 import re
+import traceback
+from collections.abc import Callable
 
+from model_code.data import Columns, Data
 from model_code.errors import ConfigError, unknown
 from model_code.fields import check_fields
+from model_code.modalities import MODALITIES, Limits
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
-from model_code.tasks import Mixture
+from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,28 +58,81 @@ def config_names() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(configs.__path__))
 
 
-def load_config(name_or_path: str) -> PipelineConfig:
+def load_config(name_or_path: str | os.PathLike) -> PipelineConfig:
     """get_config() of pipeline/configs/NAME.py, or of a Python file given by its path.
 
-    Raises ConfigError if there is none, or if it is not valid.
+    Raises ConfigError if there is none, if it is not valid, or if its code fails. The message names the file and line.
     """
-    if name_or_path.endswith('.py'):
-        path = pathlib.Path(name_or_path)
+    name = os.fspath(name_or_path)
+    if name.endswith('.py'):
+        path = pathlib.Path(name)
         if not path.is_file():
             raise ConfigError(f'There is no config file {path}. Give the path of a Python file with get_config(), or '
                               f'one of: {", ".join(config_names())}.')
-        spec = importlib.util.spec_from_file_location(f'polyvit_config_{path.stem}', path)
-        assert spec and spec.loader  # true of every path that ends in .py
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    elif name_or_path in config_names():
-        module = importlib.import_module(f'pipeline.configs.{name_or_path}')
+        module_name = f'polyvit_config_{path.stem}'
+    elif name in config_names():
+        from pipeline import configs
+        path = pathlib.Path(configs.__path__[0], f'{name}.py')
+        module_name = f'pipeline.configs.{name}'
     else:
-        raise unknown('config', name_or_path, config_names())
-    if not hasattr(module, 'get_config'):
-        raise ConfigError(f'{name_or_path} has no get_config(). Define it; it must return a polyvit.PipelineConfig.')
-    config = module.get_config()
+        raise unknown('config', name, config_names())
+    try:
+        config = _get_config(name, module_name, path)()
+    except (Exception, SystemExit) as error:  # a config is the user's code and may raise anything
+        raise _with_line(error, path) from error
     if not isinstance(config, PipelineConfig):
-        raise ConfigError(f'get_config() of {name_or_path} returns {type(config).__name__}; it must return a '
+        raise ConfigError(f'get_config() of {name} returns {type(config).__name__}; it must return a '
                           'polyvit.PipelineConfig.')
     return config
+
+
+def _get_config(name: str, module_name: str, path: pathlib.Path) -> Callable[[], object]:
+    """The function get_config of a config's file, which may be called without arguments."""
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec and spec.loader  # true of every path that ends in .py
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    get_config = getattr(module, 'get_config', None)
+    if not callable(get_config):
+        raise ConfigError(f'{name} has no function get_config(). Define it; it must return a polyvit.PipelineConfig.')
+    try:
+        inspect.signature(get_config).bind()
+    except TypeError as error:
+        raise ConfigError(f'get_config() of {name} is called without arguments, but it has a parameter without a '
+                          f'default ({error}). Give it one.') from error
+    return get_config
+
+
+def _with_line(error: BaseException, path: pathlib.Path) -> ConfigError:
+    """What the code of a config raised, as a ConfigError that names the line of the config, if one is to blame."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
+             if os.path.realpath(frame.filename) == os.path.realpath(path)]
+    where = f'{path}, line {lines[-1]}: ' if lines else ''
+    if isinstance(error, ConfigError):
+        return ConfigError(f'{where}{error}')
+    wrong_fields = _wrong_fields(error, where) if isinstance(error, TypeError) else None
+    if wrong_fields:
+        return wrong_fields
+    text = f'{type(error).__name__}: {error}'.rstrip(': .')
+    return ConfigError(f'{where or f"The config {path} cannot be loaded: "}{text}.')
+
+
+def _wrong_fields(error: TypeError, where: str) -> ConfigError | None:
+    """Python's error about the arguments of a config's dataclass, as a sentence about its fields."""
+    match = re.match(r'(\w+)\.__init__\(\) (.*)', str(error))
+    if not match or match[1] not in _CLASSES:
+        return None
+    kind, problem = match.groups()
+    names = [field.name for field in dataclasses.fields(_CLASSES[kind]) if field.init]
+    quoted = re.findall(r"'(\w+)'", problem)
+    if 'unexpected keyword argument' in problem:
+        return unknown(f'field of {kind}', quoted[0], names, where)
+    if problem.startswith('missing'):
+        return ConfigError(f'{where}{kind} lacks {" and ".join(quoted)}. Write {kind}(..., '
+                           f'{", ".join(f"{name}=..." for name in quoted)}).')
+    return ConfigError(f'{where}{kind} {problem}. Its fields: {", ".join(names)}.')
+
+
+_CLASSES = {cls.__name__: cls for cls in (
+    PipelineConfig, Mixture, Task, Data, Columns, Limits, Recipe, Checks, Gate, ModelConfig, TrainingConfig,
+    *(row.input_class for row in MODALITIES.values()))}

@@ -57,9 +57,11 @@ def run(config: PipelineConfig, debug: bool = False) -> int:
     return local_runner.run(config, debug)
 
 
-def predict(task: str, files: Sequence[str | os.PathLike], url: str | None = None,
+def predict(task: str, files: str | os.PathLike | Sequence[str | os.PathLike], url: str | None = None,
             model_dir: str | os.PathLike | None = None, top: int = 5) -> list[dict]:
     """{'path', 'labels', 'scores'} for each file, best label first, at most `top` labels.
+
+    files: one path, or several.
 
     url: a server, by default the one that `polyvit serve` starts on this machine. model_dir: in place of a server, a
     version directory or the folder of them.
@@ -68,4 +70,6 @@ def predict(task: str, files: Sequence[str | os.PathLike], url: str | None = Non
     modality; PipelineStop if the server cannot be reached or rejects the request.
     """
     from serving import client
+    if isinstance(files, (str, os.PathLike)):
+        files = [files]
     return client.predict(task, files, url, model_dir, top)

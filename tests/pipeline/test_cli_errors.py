@@ -141,6 +141,43 @@ def test_config_that_returns_something_else(tmp_path, capsys):
     _sentence((code, capsys.readouterr().err), 'empty.py returns NoneType', 'polyvit.PipelineConfig')
 
 
+@pytest.mark.parametrize('code, words', [
+    ('Recipe(step=3)', ['line 5: There is no field of Recipe named \'step\'. Known: steps, ']),
+    ('Recipe(steps=3)', ['line 5: Recipe lacks batch_size. Write Recipe(..., batch_size=...).']),
+    ('Recipe()', ['line 5: Recipe lacks steps and batch_size. Write Recipe(..., steps=..., batch_size=...).']),
+    ("Task('x', 'image')", ['line 5: Task lacks recipe. Write Task(..., recipe=...).']),
+    ("Task('x', 'image', recipie=1)", ["line 5: There is no field of Task named 'recipie'. Known: recipe, "]),
+    ('Gate(1, 2, 3)', ['line 5: Gate takes from 1 to 3 positional arguments but 4 were given.', 'floor, max_drop.']),
+    ('Gate(1, floor=1)', ["line 5: Gate got multiple values for argument 'floor'. Its fields: floor, max_drop."]),
+    ("preset('S', heigth=3)", ["line 5: There is no field of ModelConfig named 'heigth'. Known: "]),
+    ("ImageInput(heigth=3)", ["line 5: There is no field of ImageInput named 'heigth'. Known: height, "]),
+    ("Task('x', 'image', recipe=Recipe('3', 1))", ["line 5: Task x: steps is '3' (a str); it must be an int."]),
+    ('len(3)', ["line 5: TypeError: object of type 'int' has no len()."]),
+    ('1 / 0', ['line 5: ZeroDivisionError: division by zero.']),
+    ("exec('import nonsense')", ["line 5: ModuleNotFoundError: No module named 'nonsense'."]),
+    ('exit()', ['line 5: SystemExit']),
+    ("exit('No data here.')", ['line 5: SystemExit: No data here.']),
+])
+def test_an_error_in_a_config_names_its_file_and_line(tmp_path, capsys, code, words):
+    path = tmp_path / 'mine.py'
+    path.write_text(f'from sys import exit\nfrom polyvit import *\n\ndef get_config():\n    {code}\n')
+    result = cli.main(['plan', str(path)]), capsys.readouterr().err
+    _sentence(result, *words)
+    assert result[1].startswith(f'polyvit: {path}, line 5: ')
+
+
+@pytest.mark.parametrize('code, words', [
+    ('', ['has no function get_config()', 'PipelineConfig']),
+    ('get_config = 3', ['has no function get_config()', 'PipelineConfig']),
+    ('def get_config(size):\n    pass', ['called without arguments', "'size'"]),
+    ('import sys\nsys.exit(0)', ['line 2: SystemExit: 0.']),
+])
+def test_a_config_without_a_fitting_get_config(tmp_path, capsys, code, words):
+    path = tmp_path / 'mine.py'
+    path.write_text(code)
+    _sentence((cli.main(['plan', str(path)]), capsys.readouterr().err), 'mine.py', *words)
+
+
 def test_help_is_quick_and_light():
     code = ("import sys, time; t = time.perf_counter(); from pipeline import cli\n"
             "try:\n  cli.main(['--help'])\nexcept SystemExit as e:\n  assert e.code == 0\n"

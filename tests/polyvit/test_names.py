@@ -43,6 +43,7 @@ def get_config():
                           ModelConfig(inputs=ImageInput(height=32, width=32, patch=(8, 8))), TrainingConfig())
 ''')
     config = polyvit.load(str(path))
+    assert polyvit.load(path) == config
     assert isinstance(config, polyvit.PipelineConfig)
     assert config.mixture['animals'].recipe.steps == 10 and config.model.input('image').patch == (8, 8)
 
@@ -75,6 +76,9 @@ def test_run_raises_a_sentence_before_anything_is_written(tmp_path):
 def test_predict_raises_a_sentence_for_a_missing_file(tmp_path):
     with pytest.raises(polyvit.ConfigError, match='There is no file'):
         polyvit.predict('animals', [tmp_path / 'none.jpg'])
+    for one in (tmp_path / 'none.jpg', str(tmp_path / 'none.jpg')):
+        with pytest.raises(polyvit.ConfigError, match='There is no file .*none.jpg'):
+            polyvit.predict('animals', one)
 
 
 def test_the_module_is_the_command():
