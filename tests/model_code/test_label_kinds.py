@@ -99,6 +99,7 @@ def test_an_unknown_kind_lists_the_known_ones(toy):
         testing.task('t', 'image', label_kind='one')
 
 
+@pytest.mark.slow
 def test_a_new_kind_goes_from_its_files_to_training(toy, tmp_path):
     task = testing.image_task(tmp_path / 'media', classes=CLASSES, label_kind=TOY.name)
     assert from_json(Task, to_json(task)) == task
@@ -140,6 +141,7 @@ def make_model(task) -> polyvit.PolyViT:
     return polyvit.PolyViT(Mixture((task,)), {task.name: 3}, config)
 
 
+@pytest.mark.slow
 def test_a_new_kind_goes_from_a_model_to_the_gate(toy, tmp_path, monkeypatch):
     task = testing.task('shapes', 'image', label_kind=TOY.name, floor=0.1, classes=CLASSES)
     served = export.ServedModel(make_model(task), Mixture((task,)), {'shapes': CLASSES}, {})
