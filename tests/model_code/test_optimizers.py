@@ -65,8 +65,9 @@ def test_every_optimizer_moves_the_weights_and_resumes_from_a_checkpoint(tmp_pat
     run = OneTaskTraining(**recipe)
     before = run.values()
     run.step(0, 1e-2)
-    moved = [not np.array_equal(a, b) for a, b in zip(run.values(), before, strict=True)]
-    assert all(moved), [v.name for v, m in zip(run.variables, moved, strict=True) if not m]
+    still = {v.name for v, a, b in zip(run.variables, run.values(), before, strict=True) if np.array_equal(a, b)}
+    # The attention does not depend on the bias of the keys, so its gradient is 0 but for rounding.
+    assert still <= {'encoder/block_0/attention/key/bias:0'}
     Checkpoints(str(tmp_path), run.model, run.optimizer).save(1)
     run.step(1, 1e-2)
 
