@@ -118,7 +118,7 @@ def test_two_steps_equal_numpys_with_clipping_and_decoupled_weight_decay(name, i
 
 
 def test_a_clip_norm_above_the_norm_clips_nothing():
-    run = OneTaskTraining(0, optimizer='SGD', clip_norm=1e3)
+    run = OneTaskTraining(1, optimizer='SGD', clip_norm=1e3)
     gradients, before = run.gradients(), run.values()
     run.step(0, 0.5)
     for after, value, gradient in zip(run.values(), before, gradients, strict=True):
