@@ -23,6 +23,7 @@ def shared_data() -> pathlib.Path:
     return SHARED_DATA
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """The longest first, and a file's tests in one process: `make test` runs two, and one must not wait for the other.
 
