@@ -2,8 +2,8 @@
 # `make test` runs the checks and all tests.
 BIN := .venv/bin
 DEMO_ROOT ?= runs/demo
-# tests/conftest.py says which tests share a process, and in which order they start.
-TWO_PROCESSES := -n 2 --dist loadgroup --no-loadscope-reorder
+# A file's tests share a process; tests/conftest.py says in which order files start.
+TWO_PROCESSES := -n 2 --dist loadfile --no-loadscope-reorder
 BENCHMARKS ?= trace_step ingest input_pipeline step many_tasks
 
 .PHONY: demo lint check test bench docs lock clean

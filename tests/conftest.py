@@ -23,13 +23,6 @@ def shared_data() -> pathlib.Path:
     return SHARED_DATA
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """The longest first, and a file's tests in one process: `make test` runs two, and one must not wait for the other.
-
-    Files that share the fixture `evaluated`, which takes half a minute to make, share a process too.
-    """
+    """The longest first: `make test` runs two processes, and neither must wait long for the other."""
     items.sort(key=lambda item: (item.get_closest_marker('e2e') is None, item.get_closest_marker('slow') is None))
-    for item in items:
-        shares = 'evaluated' in getattr(item, 'fixturenames', ())
-        item.add_marker(pytest.mark.xdist_group('evaluated' if shares else item.nodeid.split('::')[0]))
