@@ -5,6 +5,7 @@ and a row of `MODALITIES` here. Nothing else knows modalities by name. No Tensor
 costs planned without it.
 """
 
+import abc
 import dataclasses
 import importlib
 import typing
@@ -14,7 +15,7 @@ from model_code.fields import check_fields, check_least
 
 
 @dataclasses.dataclass(frozen=True)
-class Input:
+class Input(abc.ABC):
     """The input of a modality's tokenizer: a tensor of `shape` (the last axis is channels), cut into patches.
 
     A subclass gives `modality` its name as the default, and defines `shape` and `patch` (the sizes of a patch along
@@ -26,12 +27,12 @@ class Input:
         check_fields(self, f'{self.modality}: ')
 
     @property
-    def patch(self) -> tuple[int, ...]:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def patch(self) -> tuple[int, ...]: ...
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]: ...
 
     @property
     def grid(self) -> tuple[int, ...]:
