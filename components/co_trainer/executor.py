@@ -18,6 +18,7 @@ from components.specs import task_input
 from model_code import (
     evaluation,
     export,
+    file_io,
     initialisation,
     input_pipeline,
     loop,
@@ -83,8 +84,7 @@ def work_key(exec_properties: dict[str, Any], train_files: dict[str, list[str]])
 
 def _report_other_trainings(unfinished: str, key: str):
     """Logs which other trainings did not finish. They are kept, because only the user knows if one is still running."""
-    names = [name.rstrip('/') for name in tf.io.gfile.listdir(unfinished)] if tf.io.gfile.exists(unfinished) else []
-    others = sorted(name for name in names if name != key)
+    others = [name for name in file_io.list_folder(unfinished) if name != key]
     if others:
         logger.info('training: %s has %s that did not finish: %s. Those that are not running can be deleted.',
                     unfinished, words.count(len(others), 'other training'), ', '.join(others))
