@@ -219,12 +219,9 @@ def _compile(parsed):
 
 
 def _report(parsed):
-    import json
-
     from pipeline import run_record, summary
     last = run_record.read(parsed.root)
-    decision = json.loads(pathlib.Path(last['components']['BlessingGate']['outputs']['blessing'][0],
-                                       'decision.json').read_text())
+    decision = run_record.read_decision(last['components']['BlessingGate']['outputs']['blessing'][0])
     print('\n'.join(summary.task_rows(decision)))
     print('\n' + summary.short(last['report']))
 

@@ -2,9 +2,7 @@
 
 import contextlib
 import datetime
-import json
 import os
-import pathlib
 import re
 import time
 import traceback
@@ -157,7 +155,7 @@ def _explain(failure: tuple[str, BaseException], screen: terminal.Screen, log_pa
 
 def _summarise(config, records, screen, log_path, started, say_next) -> int:
     """Prints what a run came to, writes last_run.json, and returns the exit code."""
-    decision = json.loads(pathlib.Path(records['BlessingGate'].outputs['blessing'][0], 'decision.json').read_text())
+    decision = run_record.read_decision(records['BlessingGate'].outputs['blessing'][0])
     report = os.path.join(records['Report'].outputs['report'][0], 'report.html')
     version = str(max(version_directories.list_models(str(config.serving_dir)), default=''))
     code = DONE if decision['blessed'] else REJECTED

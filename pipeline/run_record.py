@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import os
 import pathlib
 
 from model_code import file_io
@@ -45,6 +46,11 @@ def write(config, components: dict, exit_code: int, log_path: pathlib.Path, **mo
         'config': config.name, 'exit_code': exit_code, 'log': str(log_path), **more,
         'components': {name: dataclasses.asdict(record) for name, record in components.items()},
     }, indent=1))
+
+
+def read_decision(blessing_dir: str) -> dict:
+    """The gate's decision (components/blessing_gate/decision.py), from the directory of its blessing."""
+    return json.loads(file_io.read_text(os.path.join(blessing_dir, 'decision.json')))
 
 
 def read(root: str | None = None) -> dict:
