@@ -10,7 +10,7 @@ import unicodedata
 import pytest
 
 import polyvit
-from pipeline import cli, plan
+from pipeline import arguments, plan
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 DOCS = PROJECT / 'docs'
@@ -118,7 +118,7 @@ def test_command_lines_parse(page, command, capsys):
     only_named = not any(word.isupper() or re.search(r'[./-]', word) for word in words) and (
         words in (['run'], ['plan'], ['compile'], ['predict'], ['data', 'check'], ['data', 'demo']))
     try:
-        cli.build_parser().parse_args([*words, '--help'] if only_named else words)
+        arguments.build_parser().parse_args([*words, '--help'] if only_named else words)
     except SystemExit as ended:
         assert ended.code == 0, f'{page}: {command}: {capsys.readouterr().err}'
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from model_code.serialization import to_json
-from pipeline import cli
+from pipeline import arguments, cli
 from pipeline.config import config_names, load_config
 from pipeline.fingerprints import component_version
 from tests import testing
@@ -37,7 +37,7 @@ def compiled(tmp_path_factory):
 
 @pytest.mark.parametrize('name', config_names())
 def test_all_lanes_and_the_join_are_in_the_spec(compiled, name):
-    tasks = [t.name for t in cli._load(cli.build_parser().parse_args(['plan', name])).mixture.tasks]
+    tasks = [t.name for t in cli._load(arguments.build_parser().parse_args(['plan', name])).mixture.tasks]
     expected = {f'{component}_{task}' for component in LANE for task in tasks} | set(JOIN)
     assert set(compiled[name]['root']['dag']['tasks']) == expected
 

@@ -1,0 +1,111 @@
+"""The arguments of the command `polyvit`. Nothing heavy is imported here: `polyvit --help` answers at once."""
+
+import argparse
+
+from pipeline import __version__
+
+DESCRIPTION = 'Train one PolyViT on folders of images, videos and sounds, check it, push it, serve it.'
+EPILOG = '''CONFIG is a name (demo, real_small, nine) or the path of a Python file with get_config().
+
+exit codes:
+  0  done
+  1  failed
+  2  the arguments, the config or its data are wrong; nothing was started
+  3  the gate rejected the model; nothing was pushed'''
+
+# SUPPRESS, because otherwise the subcommand's default would undo a --debug before the command.
+_COMMON = argparse.ArgumentParser(add_help=False)
+_COMMON.add_argument('--debug', action='store_true', default=argparse.SUPPRESS, help='print tracebacks')
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser('polyvit', description=DESCRIPTION, epilog=EPILOG, parents=[_COMMON],
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--version', action='version', version=f'polyvit {__version__}')
+    commands = parser.add_subparsers(title='commands', required=True, metavar='COMMAND')
+    demo = _add(commands, 'demo', 'make the demo media, run the pipeline, serve and query the model')
+    demo.add_argument('--root', metavar='DIR', default='runs/demo',
+                      help='the folder for everything that it writes (default: %(default)s)')
+    _add_data_commands(commands)
+    _add_config_commands(commands)
+    _add_model_commands(commands)
+    return parser
+
+
+def _add(commands, name: str, help: str, group: str = '') -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=help, description=f'{help[0].upper()}{help[1:]}.', parents=[_COMMON])
+    command.set_defaults(command=f'{group} {name}'.strip())
+    return command
+
+
+def _add_config(command):
+    command.add_argument('config', metavar='CONFIG', help="a config's name, or the path of its file")
+    command.add_argument('--data', metavar='DIR', help="the folder of the config's data (default: $POLYVIT_DATA)")
+
+
+def _add_json(command):
+    command.add_argument('--json', action='store_true', help='print JSON')
+
+
+def _add_data_commands(commands):
+    data = commands.add_parser('data', help='make the demo media, or check your own',
+                               description='Make the demo media, or check your own.')
+    data_commands = data.add_subparsers(title='commands', required=True, metavar='COMMAND')
+    make = _add(data_commands, 'demo', 'make the demo media: three modalities, no download', 'data')
+    make.add_argument('dir', metavar='DIR', help='the folder to make them in')
+    check = _add(data_commands, 'check',
+                 'read every file as a run would; print what is rejected, duplicates, and leaks between splits', 'data')
+    _add_config(check)
+    _add_json(check)
+
+
+def _add_config_commands(commands):
+    plan = _add(commands, 'plan', 'print what a config costs: parameters, FLOPs, storage, hours')
+    _add_config(plan)
+    _add_json(plan)
+    plan.add_argument('--flops', type=float, metavar='N', help='peak FLOP/s of one accelerator (default: 312e12)')
+    plan.add_argument('--utilisation', type=float, metavar='N',
+                      help='the share of the peak that training reaches (default: 0.35)')
+    plan.add_argument('--accelerators', type=int, metavar='N', help='how many train together (default: 1)')
+
+    run = _add(commands, 'run', 'run the pipeline on this machine')
+    _add_config(run)
+    run.add_argument('--root', metavar='DIR',
+                     help="the folder for everything that it writes (default: runs/ and the config's name)")
+
+    compile_ = _add(commands, 'compile', 'compile the pipeline for Kubeflow Pipelines v2')
+    _add_config(compile_)
+    compile_.add_argument('-o', '--output', metavar='FILE', required=True,
+                          help='the file to write; ends in .yaml, .yml or .json')
+    compile_.add_argument('--root', metavar='URI',
+                          help='the folder for everything that a run writes, such as gs://bucket/polyvit')
+    compile_.add_argument('--image', metavar='IMAGE', help='the container image, built from kubeflow/Dockerfile')
+
+
+def _add_model_commands(commands):
+    report = _add(commands, 'report', "print the newest run's table and the path of its HTML report")
+    report.add_argument('--root', metavar='DIR', help='the root of the run (default: the newest under runs/)')
+
+    serve = _add(commands, 'serve', 'serve models over REST and gRPC, as TensorFlow Serving does')
+    serve.add_argument('dir', metavar='DIR', nargs='?', help='the folder of the version directories')
+    serve.add_argument('--model-name', metavar='NAME', default='polyvit',
+                       help='the name by which clients ask for the model (default: %(default)s)')
+    serve.add_argument('--model-config', metavar='FILE',
+                       help="in place of DIR: several models, in a file of TensorFlow Serving's format")
+    serve.add_argument('--host', default='127.0.0.1', help='the address to listen on (default: %(default)s)')
+    serve.add_argument('--port', type=int, default=8501, help='for REST; 0 takes a free one (default: %(default)s)')
+    serve.add_argument('--grpc-port', metavar='PORT', type=int, default=8500,
+                       help='for gRPC; 0 takes a free one (default: %(default)s)')
+
+    predict = _add(commands, 'predict', 'print the labels and scores of files')
+    predict.add_argument('task', metavar='TASK', help="the task's name")
+    predict.add_argument('files', metavar='FILE', nargs='+', help='an image, a video or a sound')
+    server_or_model = predict.add_mutually_exclusive_group()
+    server_or_model.add_argument('--url', help='the server to ask (default: http://127.0.0.1:8501)')
+    server_or_model.add_argument('--model', metavar='DIR',
+                                 help='in place of a server: a version directory, or the folder of them')
+    predict.add_argument('--model-name', metavar='NAME', default='polyvit',
+                         help="the model's name on the server (default: %(default)s)")
+    predict.add_argument('--top', metavar='K', type=int, default=5,
+                         help='how many labels to print of each file (default: %(default)s)')
+    _add_json(predict)
