@@ -55,7 +55,7 @@ EDITS = [
     ('model_code/modalities.py', "'.gif'", "'.giff'", ALL - {'StatisticsGen', 'ServingBaseline', 'AtomicPusher'}),
     ('model_code/errors.py', 'import difflib', 'import difflib as d', ALL - {'StatisticsGen'}),
     ('media/checks.py', '// 4', '// 2', set()),
-    ('serving/client.py', 'import base64', 'import base64 as b', set()),
+    ('serving/client.py', 'import json', 'import json as j', set()),
     ('pipeline/summary.py', 'import shutil', 'import shutil as s', set()),
 ]
 

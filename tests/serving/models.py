@@ -100,9 +100,10 @@ class Brightness(tf.Module):
             return tf.map_fn(lambda s: 0.5 * tf.reduce_max(tf.abs(tf.audio.decode_wav(s, 1).audio)), sounds,
                              fn_output_signature=tf.TensorSpec([], tf.float32))
 
-        def video_means(frames):
-            flat = image_means(tf.reshape(frames, [-1]))
-            return tf.reduce_mean(tf.reshape(flat, tf.shape(frames)), axis=1)
+        def video_means(frames):  # of clips that empty strings pad
+            def clip_mean(clip):
+                return tf.reduce_mean(image_means(tf.boolean_mask(clip, tf.strings.length(clip) > 0)))
+            return tf.map_fn(clip_mean, frames, fn_output_signature=tf.TensorSpec([], tf.float32))
 
         signatures = {}
         for task, name, shape, means in (('shade', 'image', [None], image_means),
@@ -115,6 +116,9 @@ class Brightness(tf.Module):
                 return {'scores': self._scores(means(media))}
             signatures[task] = tf.function(top).get_concrete_function(spec(shape, tf.string, name))
             signatures[f'{task}_scores'] = tf.function(scores).get_concrete_function(spec(shape, tf.string, name))
+        signatures['image_embedding'] = tf.function(
+            lambda image: {'embedding': image_means(image)[:, None] * [1.0, 2.0]}).get_concrete_function(
+                spec([None], tf.string, 'image'))
         if self._card:
             signatures['model_card'] = tf.function(
                 lambda request: {'card': tf.fill(tf.shape(request), self._card)}).get_concrete_function(

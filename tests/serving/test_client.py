@@ -4,6 +4,7 @@ import io
 import json
 import types
 
+import numpy as np
 import pytest
 
 from model_code.errors import ConfigError
@@ -50,6 +51,35 @@ def test_the_server_and_the_directory_agree(task, file, server, model_dir, media
     assert remote[0]['scores'] == sorted(remote[0]['scores'], reverse=True)
     assert sum(remote[0]['scores']) == pytest.approx(1)
     assert remote == local
+
+
+def test_a_model_is_loaded_once_and_asked_many_times(model_dir, media, tmp_path):
+    bright = tmp_path / 'bright.png'
+    bright.write_bytes(testing.plain_image_bytes((255, 255, 255)))
+    files = [bright, media / 'dim.png', str(bright)] * 7  # more than one batch
+    with client.LocalModel(model_dir) as model:
+        assert model.directory == str(model_dir / '4')
+        results = model.predict('shade', files)
+        assert [r['path'] for r in results] == [str(file) for file in files]
+        assert results == 7 * [model.predict('shade', [file])[0] for file in files[:3]]
+        assert results[0]['labels'][0] == 'high' and results[1]['labels'] == ['low', 'high']
+        means = model.embed('shade', files)
+        assert means.shape == (21, 2) and means.dtype == np.float32
+        assert means[0].tolist() == pytest.approx([1.0, 2.0]) and (means == model.embed('image', files)).all()
+        with pytest.raises(ConfigError, match='has no signature audio_embedding. Its signatures: film, film_scores, '):
+            model.embed('volume', [media / 'tone.wav'])
+
+
+def test_clips_of_several_lengths_are_one_batch(model_dir, server, media, tmp_path, monkeypatch):
+    longer = tmp_path / 'longer.mp4'
+    longer.write_bytes(testing.mp4_bytes(frames=24))
+    files = [media / 'clip.mp4', longer]
+    with client.LocalModel(model_dir) as model:
+        one_by_one = [model.predict('film', [file])[0] for file in files]
+        sizes, run = [], model.run
+        monkeypatch.setattr(model, 'run', lambda *a: sizes.append(len(a[2])) or run(*a))
+        assert model.predict('film', files) == one_by_one and sizes == [2]
+    assert client.predict('film', files, url=server.url) == one_by_one
 
 
 @pytest.mark.parametrize('where', ['directory', 'server'])

@@ -1,0 +1,82 @@
+"""A model that this process loads from its version directory. TensorFlow is imported only when one is loaded."""
+
+import functools
+import os
+
+import numpy as np
+
+from model_code import model_directory
+from model_code.errors import ConfigError
+from serving import version_directories
+from serving.errors import ServingError
+from serving.predictor import PredictionFailed, Predictor
+
+
+class LocalModel(Predictor):
+    """Loads a model once, and answers many times:
+
+        with LocalModel('runs/demo/serving/polyvit') as model:
+            model.predict('digits', ['photo.png'])   # [{'path', 'labels', 'scores'}]
+            model.embed('digits', ['photo.png'])     # [1, width]
+
+    directory: a version directory, or the folder of them, whose newest version is taken. `directory` and `card` say
+    which model it is. Raises ConfigError if there is no model, PredictionFailed if it cannot be loaded.
+    """
+
+    def __init__(self, directory: str | os.PathLike):
+        self.directory = find_model(directory)
+        os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # errors come as exceptions
+        from serving.saved_model import SavedModel
+        try:
+            self._model = SavedModel(self.directory, warm_up=False)
+        except ServingError as error:
+            raise PredictionFailed(f'{self} cannot be loaded: {error.message}') from None
+
+    def __str__(self):
+        return f'The model in {self.directory}'
+
+    def close(self):
+        self._model.close()
+
+    @functools.cached_property
+    def signature_inputs(self) -> dict[str, list[str]]:
+        return {name: list(signature.inputs) for name, signature in self._model.signatures.items()}
+
+    @functools.cached_property
+    def card(self) -> dict:
+        try:
+            return model_directory.read_card(self.directory)
+        except ValueError:
+            raise PredictionFailed(f'The model card {model_directory.card_path(self.directory)} is not valid JSON. '
+                                   'The version is damaged; push it again.') from None
+
+    def run(self, signature: str, feature: str, media) -> dict[str, np.ndarray]:
+        reply = self._model.run(signature, {feature: _as_array(media)})
+        return {name: _text(value) if value.dtype == object else value for name, value in reply.items()}
+
+
+def find_model(directory: str | os.PathLike) -> str:
+    """`directory` itself if it holds a SavedModel, else the newest version in it."""
+    directory = os.fspath(directory)
+    if model_directory.has_model(directory):
+        return directory
+    models = version_directories.list_models(directory)
+    if not models:
+        raise ConfigError(f'There is no model in {directory}. Give a version directory (with saved_model.pb), or the '
+                          'folder of version directories that `polyvit run` pushes to.')
+    return models[max(models)]
+
+
+def _as_array(media) -> np.ndarray:
+    """[N], or for lists of frames [N, the most frames], padded with empty strings."""
+    if isinstance(media[0], bytes):
+        return np.array(media, object)
+    padded = np.full((len(media), max(map(len, media))), b'', object)
+    for row, frames in zip(padded, media, strict=True):
+        row[:len(frames)] = frames
+    return padded
+
+
+def _text(strings: np.ndarray) -> np.ndarray:
+    decoded = [value.decode('utf-8', 'replace') for value in strings.ravel().tolist()]
+    return np.array(decoded, object).reshape(strings.shape)

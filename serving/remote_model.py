@@ -1,0 +1,128 @@
+"""A model behind TensorFlow Serving's REST API."""
+
+import base64
+import functools
+import json
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import numpy as np
+
+from model_code.errors import ConfigError
+from serving.errors import ServingError
+from serving.predictor import CARD_SIGNATURE, PredictionFailed, Predictor
+
+DEFAULT_URL = 'http://127.0.0.1:8501'
+_MAX_REPLY_BYTES = 64 * 2**20
+
+
+class RemoteModel(Predictor):
+    """A model that a server has loaded.
+
+    url: a server's root, or a model's URL (.../v1/models/NAME[/versions/V]). model_name: if the URL names no model.
+    timeout: seconds for each request. Raises ConfigError for what is no URL.
+    """
+
+    def __init__(self, url: str, model_name: str, timeout: float):
+        parts = urllib.parse.urlsplit(url if '://' in url else f'http://{url}')
+        if parts.scheme not in ('http', 'https') or not parts.hostname:
+            raise ConfigError(f'{url} is not the URL of a server. Give one like {DEFAULT_URL}.')
+        path = parts.path.rstrip('/')
+        if not re.search('/v1/models/[^/:]+', path):
+            path += f'/v1/models/{urllib.parse.quote(model_name, safe="")}'
+        self.url = f'{parts.scheme}://{parts.netloc}{path}'
+        self._timeout = timeout
+        # A proxy from the environment cannot reach this machine's own addresses.
+        local = parts.hostname in ('127.0.0.1', 'localhost', '::1')
+        self._opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if local else []))
+
+    def __str__(self):
+        return f'The server at {self.url}'
+
+    @functools.cached_property
+    def _signatures(self) -> dict[str, dict]:
+        """Signature name -> its inputs and outputs, as TensorFlow Serving's metadata have them."""
+        try:
+            reply = self._request('/metadata')
+        except ServingError as error:
+            raise PredictionFailed(f'{self} has no model ready: {error.message}. Open this URL for the status of the '
+                                   'model, or give another --url or --model-name.') from None
+        try:
+            signatures = reply['metadata']['signature_def']['signature_def']
+            return {name: {'inputs': sorted(signature.get('inputs', {})), 'outputs': sorted(signature['outputs'])}
+                    for name, signature in signatures.items() if not name.startswith('__')}
+        except (KeyError, TypeError, AttributeError):
+            raise self._no_serving_api() from None
+
+    @functools.cached_property
+    def signature_inputs(self) -> dict[str, list[str]]:
+        return {name: signature['inputs'] for name, signature in self._signatures.items()}
+
+    @functools.cached_property
+    def card(self) -> dict:
+        """From the signature `model_card` ([N] strings in, [N] JSON texts out)."""
+        if CARD_SIGNATURE not in self.signature_inputs:
+            return {}
+        try:
+            return json.loads(self._predictions(CARD_SIGNATURE, [''])[0])
+        except (ServingError, ValueError, TypeError) as error:
+            raise PredictionFailed(f'{self} gave no model card: {error}') from None
+
+    def run(self, signature: str, feature: str, media) -> dict[str, np.ndarray]:
+        longest = max((len(one) for one in media if isinstance(one, list)), default=0)
+        predictions = self._predictions(signature, [
+            _base64(one) if isinstance(one, bytes) else [_base64(frame) for frame in one + [b''] * (longest - len(one))]
+            for one in media])
+        outputs = self._signatures[signature]['outputs']
+        try:
+            # TensorFlow Serving leaves out the name of an only output.
+            columns = {outputs[0]: predictions} if len(outputs) == 1 else {
+                name: [prediction[name] for prediction in predictions] for name in outputs}
+            return {name: _as_array(column) for name, column in columns.items()}
+        except (KeyError, TypeError, ValueError):
+            raise ServingError('INTERNAL', f'the reply lacks outputs of the signature {signature}') from None
+
+    def _predictions(self, signature: str, instances: list) -> list:
+        """The answer to a predict request, one item for each instance."""
+        reply = self._request(':predict', json.dumps({'signature_name': signature, 'instances': instances}).encode())
+        if not isinstance(reply, dict) or len(predictions := reply.get('predictions') or []) != len(instances):
+            raise ServingError('INTERNAL', f'the reply does not have {len(instances)} predictions')
+        return predictions
+
+    def _request(self, path: str, body: bytes | None = None):
+        """The JSON reply to a GET, or to a POST if there is a body. Raises ServingError with the server's message."""
+        request = urllib.request.Request(self.url + path, body, {'Content-Type': 'application/json'})
+        try:
+            with self._opener.open(request, timeout=self._timeout) as response:
+                return json.loads(response.read(_MAX_REPLY_BYTES))
+        except urllib.error.HTTPError as error:
+            with error:
+                text = error.read(_MAX_REPLY_BYTES).decode('utf-8', 'replace')
+            try:
+                message = json.loads(text)['error']
+            except (ValueError, KeyError, TypeError):
+                message = error.reason
+            raise ServingError('UNKNOWN', f'{message} (HTTP {error.code})', http_status=error.code) from None
+        except ValueError:
+            raise self._no_serving_api() from None
+        except TimeoutError:
+            raise PredictionFailed(f'{self} did not answer within {self._timeout:g} s.') from None
+        except OSError as error:
+            reason = getattr(error, 'reason', error)
+            raise PredictionFailed(
+                f'{self} cannot be reached: {getattr(reason, "strerror", None) or reason}. Start a server with '
+                '`polyvit serve DIR`, give the --url of another, or give --model DIR to use no server.') from None
+
+    def _no_serving_api(self) -> PredictionFailed:
+        return PredictionFailed(f"{self} does not answer as TensorFlow Serving's REST API does. Give another --url.")
+
+
+def _base64(content: bytes) -> dict[str, str]:
+    return {'b64': base64.b64encode(content).decode('ascii')}
+
+
+def _as_array(values: list) -> np.ndarray:
+    array = np.array(values)
+    return array.astype(np.float32) if array.dtype.kind == 'f' else array.astype(object)
