@@ -2,7 +2,7 @@
 
 import argparse
 
-from pipeline import __version__
+from pipeline.command_parser import Parser
 
 DESCRIPTION = 'Train one PolyViT on folders of images, videos and sounds, check it, push it, serve it.'
 EPILOG = '''CONFIG is a name (demo, real_small, nine) or the path of a Python file with get_config().
@@ -14,25 +14,31 @@ exit codes:
   3  the gate rejected the model; nothing was pushed'''
 
 # SUPPRESS, because otherwise the subcommand's default would undo a --debug before the command.
-_COMMON = argparse.ArgumentParser(add_help=False)
+_COMMON = Parser(add_help=False)
 _COMMON.add_argument('--debug', action='store_true', default=argparse.SUPPRESS, help='print tracebacks')
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser('polyvit', description=DESCRIPTION, epilog=EPILOG, parents=[_COMMON],
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--version', action='version', version=f'polyvit {__version__}')
-    commands = parser.add_subparsers(title='commands', required=True, metavar='COMMAND')
+def build_parser() -> Parser:
+    """The parser of the command line. parse_args() raises ConfigError; its `command` is a key of cli.COMMANDS.
+
+    `command` is '' or the name of a group if only that was typed.
+    """
+    parser = Parser('polyvit', description=DESCRIPTION, epilog=EPILOG, parents=[_COMMON],
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--version', action='store_true', help='print the versions of polyvit, Python, TensorFlow, TFX')
+    parser.set_defaults(group=parser, command='')
+    commands = parser.add_subparsers(title='commands', metavar='COMMAND')
     demo = _add(commands, 'demo', 'make the demo media, run the pipeline, serve and query the model')
     demo.add_argument('--root', metavar='DIR', default='runs/demo',
                       help='the folder for everything that it writes (default: %(default)s)')
     _add_data_commands(commands)
     _add_config_commands(commands)
     _add_model_commands(commands)
+    _add_other_commands(commands)
     return parser
 
 
-def _add(commands, name: str, help: str, group: str = '') -> argparse.ArgumentParser:
+def _add(commands, name: str, help: str, group: str = '') -> Parser:
     command = commands.add_parser(name, help=help, description=f'{help[0].upper()}{help[1:]}.', parents=[_COMMON])
     command.set_defaults(command=f'{group} {name}'.strip())
     return command
@@ -50,7 +56,8 @@ def _add_json(command):
 def _add_data_commands(commands):
     data = commands.add_parser('data', help='make the demo media, or check your own',
                                description='Make the demo media, or check your own.')
-    data_commands = data.add_subparsers(title='commands', required=True, metavar='COMMAND')
+    data.set_defaults(group=data, command='data')
+    data_commands = data.add_subparsers(title='commands', metavar='COMMAND')
     make = _add(data_commands, 'demo', 'make the demo media: three modalities, no download', 'data')
     make.add_argument('dir', metavar='DIR', help='the folder to make them in')
     check = _add(data_commands, 'check',
@@ -109,3 +116,8 @@ def _add_model_commands(commands):
     predict.add_argument('--top', metavar='K', type=int, default=5,
                          help='how many labels to print of each file (default: %(default)s)')
     _add_json(predict)
+
+
+def _add_other_commands(commands):
+    completion = _add(commands, 'completion', 'print a script with which a shell completes the arguments of polyvit')
+    completion.add_argument('shell', metavar='SHELL', choices=('bash', 'zsh', 'tcsh'), help='bash, zsh or tcsh')

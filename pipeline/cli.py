@@ -15,7 +15,17 @@ def main(words=None) -> int:
 
     words: the command line after `polyvit`, by default that of this process.
     """
-    parsed = arguments.build_parser().parse_args(words)
+    try:
+        parsed = arguments.build_parser().parse_args(words)
+    except ConfigError as error:
+        return _say(error, WRONG, debug=False)
+    if parsed.version:
+        from pipeline import stack
+        print(stack.version_text())
+        return DONE
+    if parsed.command not in COMMANDS:
+        print(parsed.group.short_help(), file=sys.stderr)
+        return WRONG
     debug = getattr(parsed, 'debug', False)
     parsed.debug = debug
     environment.set_defaults()
@@ -132,6 +142,11 @@ def _predict(parsed) -> int:
     return client.predict_command(parsed)
 
 
+def _completion(parsed):
+    from pipeline import completion
+    print(completion.script(arguments.build_parser(), parsed.shell))
+
+
 COMMANDS = {
     'demo': _demo,
     'data demo': _data_demo,
@@ -142,6 +157,7 @@ COMMANDS = {
     'report': _report,
     'serve': _serve,
     'predict': _predict,
+    'completion': _completion,
 }
 
 if __name__ == '__main__':

@@ -83,4 +83,4 @@ def test_predict_raises_a_sentence_for_a_missing_file(tmp_path):
 
 def test_the_module_is_the_command():
     out = subprocess.run([sys.executable, '-m', 'polyvit', '--version'], cwd=PROJECT, capture_output=True, text=True)
-    assert out.returncode == 0 and out.stdout == f'polyvit {polyvit.__version__}\n'
+    assert out.returncode == 0 and out.stdout.splitlines()[0] == f'polyvit {polyvit.__version__}'
