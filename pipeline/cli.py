@@ -7,7 +7,7 @@ import sys
 from model_code.errors import ConfigError, PipelineStop
 from model_code.urls import is_url
 from pipeline import arguments, environment
-from pipeline.exit_codes import DONE, FAILED, WRONG
+from pipeline.exit_codes import DONE, FAILED, INTERRUPTED, WRONG
 
 
 def main(words=None) -> int:
@@ -15,6 +15,7 @@ def main(words=None) -> int:
 
     words: the command line after `polyvit`, by default that of this process.
     """
+    words = sys.argv[1:] if words is None else words
     try:
         parsed = arguments.build_parser().parse_args(words)
     except ConfigError as error:
@@ -26,6 +27,7 @@ def main(words=None) -> int:
     if parsed.command not in COMMANDS:
         print(parsed.group.short_help(), file=sys.stderr)
         return WRONG
+    parsed.argv = tuple(words)
     debug = getattr(parsed, 'debug', False)
     parsed.debug = debug
     environment.set_defaults()
@@ -40,7 +42,7 @@ def main(words=None) -> int:
     except KeyboardInterrupt:
         print('Stopped. What had finished is kept. To go on, run the same command again.', file=sys.stderr, flush=True)
         # Beam's worker threads do not notice the interrupt, and the process would wait for them.
-        os._exit(130)
+        os._exit(INTERRUPTED)
     except BrokenPipeError:
         os._exit(FAILED)
     except PipelineStop as error:
@@ -76,12 +78,12 @@ def _load(parsed):
 def _run(parsed) -> int:
     config = _load(parsed)
     from pipeline import local_runner
-    return local_runner.run(config, debug=parsed.debug)
+    return local_runner.run(config, debug=parsed.debug, argv=parsed.argv)
 
 
 def _demo(parsed) -> int:
     from pipeline import demo
-    return demo.run(pathlib.Path(parsed.root), debug=parsed.debug)
+    return demo.run(pathlib.Path(parsed.root), debug=parsed.debug, argv=parsed.argv)
 
 
 def _data_demo(parsed):
@@ -127,9 +129,10 @@ def _compile(parsed):
 def _report(parsed):
     from pipeline import run_record, summary
     last = run_record.read(parsed.root)
-    decision = run_record.read_decision(last['components']['BlessingGate']['outputs']['blessing'][0])
-    print('\n'.join(summary.task_rows(decision)))
-    print('\n' + summary.short(last['report']))
+    if not last.decision:
+        raise ConfigError(f'The run ended before its report. Its log is {summary.short(last.log)}.')
+    print('\n'.join(summary.task_rows(last.decision)))
+    print('\n' + summary.short(last.report))
 
 
 def _serve(parsed):

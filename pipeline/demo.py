@@ -10,10 +10,10 @@ from pipeline.config import load_config
 from pipeline.exit_codes import DONE
 
 
-def run(root: pathlib.Path, debug: bool = False) -> int:
+def run(root: pathlib.Path, debug: bool = False, argv: tuple[str, ...] = ()) -> int:
     """Makes the media under root/media unless they are there, runs the demo config, serves its model and queries it.
 
-    Returns the run's exit code.
+    argv: what was typed after `polyvit`. Returns the run's exit code.
     """
     root = root.absolute()
     media = root / 'media'
@@ -21,7 +21,7 @@ def run(root: pathlib.Path, debug: bool = False) -> int:
     print(f'Demo media in {summary.short(media)}: {demo_data.describe(counts)}', flush=True)
     os.environ['POLYVIT_DEMO_DATA'] = str(media)
     config = dataclasses.replace(load_config('demo'), root=str(root))
-    code = local_runner.run(config, debug, say_next=False)
+    code = local_runner.run(config, debug, say_next=False, argv=argv)
     if code:
         return code
     with terminal.quiet(root / 'logs' / 'serving.log') as screen:

@@ -4,3 +4,4 @@ DONE = 0
 FAILED = 1
 WRONG = 2  # the arguments, the config or its data are wrong; nothing was started
 REJECTED = 3  # the run finished, and the gate rejected the model
+INTERRUPTED = 130  # by Ctrl-C; what had finished is kept

@@ -1,8 +1,8 @@
 """Runs a config on this machine, with BeamDagRunner and SQLite metadata: progress on the screen, the rest in a log."""
 
 import contextlib
-import datetime
 import os
+import pathlib
 import re
 import time
 import traceback
@@ -11,7 +11,7 @@ from model_code import model_directory, words
 from model_code.errors import ConfigError, PipelineStop
 from pipeline import checks, environment, fingerprints, run_record, summary, terminal
 from pipeline.config import PipelineConfig
-from pipeline.exit_codes import DONE, FAILED, REJECTED
+from pipeline.exit_codes import DONE, FAILED, INTERRUPTED, REJECTED
 from serving import version_directories
 
 
@@ -43,10 +43,10 @@ def _read_card(model_dir: str) -> dict:
     return card if isinstance(card, dict) else {}
 
 
-def run(config: PipelineConfig, debug: bool = False, say_next: bool = True) -> int:
+def run(config: PipelineConfig, debug: bool = False, say_next: bool = True, argv: tuple[str, ...] = ()) -> int:
     """Runs the pipeline; returns the exit code: DONE (pushed or unchanged), FAILED, or REJECTED by the gate.
 
-    debug: print tracebacks. say_next: end with the commands to type next.
+    debug: print tracebacks. say_next: end with the commands to type next. argv: what was typed after `polyvit`.
 
     Raises ConfigError, before anything is written, if the config or its data are wrong.
     """
@@ -54,34 +54,40 @@ def run(config: PipelineConfig, debug: bool = False, say_next: bool = True) -> i
     key = fingerprints.run_key(config, data.fingerprints)
     started = time.monotonic()
     with run_record.one_run_at_a_time(config.run_root):
-        log_path = config.run_root / 'logs' / f'run-{datetime.datetime.now():%Y%m%d-%H%M%S}.log'
-        with terminal.quiet(log_path) as file, contextlib.closing(terminal.Screen(file)) as screen:
+        record = run_record.start(config, key, argv)
+        with terminal.quiet(pathlib.Path(record.log)) as file, contextlib.closing(terminal.Screen(file)) as screen:
             with terminal.messages_on(screen):
-                return _run(config, data, key, screen, log_path, started, debug, say_next)
+                return _run(config, data, record, screen, started, debug, say_next)
 
 
-def _run(config, data, key, screen, log_path, started, debug, say_next) -> int:
+def _run(config, data, record: run_record.Record, screen, started, debug, say_next) -> int:
     files = sum(sum(counts.values()) for counts in data.counts.values())
     tasks = config.mixture.tasks
     screen.print(f'polyvit run {config.name}: {words.count(len(tasks), "task")}, {words.count(files, "file")}, '
                  f'{words.count(config.mixture.total_steps, "training step")}')
     screen.print(f'Everything goes to {summary.short(config.run_root)}; the log of this run is '
-                 f'{summary.short(log_path)}')
+                 f'{summary.short(record.log)}')
     screen.start('Loading the libraries')
     progress = _Progress(screen)
     try:
-        pipeline = _build(config, data, key)
+        pipeline = _build(config, data, record.run_key)
         from pipeline import observed_runner
         screen.finish(words.duration(time.monotonic() - started))
         screen.set_total(len(pipeline.components))
         observed_runner.run(pipeline, progress)
+    except KeyboardInterrupt:
+        run_record.end(config, record, INTERRUPTED, time.monotonic() - started, components=progress.records,
+                       reason='Interrupted.', version=_newest(config))
+        raise
     except Exception as error:
         traceback.print_exc()  # goes to the log
         screen.finish('failed')
-        _explain(progress.failure or ('', error), screen, log_path, debug)
-        run_record.write(config, progress.records, FAILED, log_path)
+        failure = progress.failure or ('', error)
+        _explain(failure, screen, record.log, debug)
+        run_record.end(config, record, FAILED, time.monotonic() - started, components=progress.records,
+                       reason=_reason(failure), version=_newest(config))
         return FAILED
-    return _summarise(config, progress.records, screen, log_path, started, say_next)
+    return _summarise(config, progress.records, screen, record, started, say_next)
 
 
 def _build(config, data, key):
@@ -135,17 +141,23 @@ def stop_sentence(error: BaseException) -> str | None:
     return match.group(1).strip() if match else None
 
 
-def _explain(failure: tuple[str, BaseException], screen: terminal.Screen, log_path, debug: bool):
-    """Prints why the run failed. failure: (node, error); node is '' if no component had started."""
+def _reason(failure: tuple[str, BaseException]) -> str:
+    """Why the run failed, in one sentence. failure: (node, error); node is '' if no component had started."""
     node, error = failure
     where = ' of '.join(node.split('_', 1)) if node else 'The pipeline'
     sentence = stop_sentence(error)
-    screen.print()
     if sentence:
-        screen.print(f'Stopped at {where}: {sentence}' if node else sentence)
-    else:
-        first_line = (str(error).strip().splitlines() or [''])[0][:400]
-        screen.print(f'{where} failed: {type(error).__name__}: {first_line}')
+        return f'Stopped at {where}: {sentence}' if node else sentence
+    first_line = (str(error).strip().splitlines() or [''])[0][:400]
+    return f'{where} failed: {type(error).__name__}: {first_line}'
+
+
+def _explain(failure: tuple[str, BaseException], screen: terminal.Screen, log_path, debug: bool):
+    """Prints why the run failed. failure: as in `_reason`."""
+    node, error = failure
+    screen.print()
+    screen.print(_reason(failure))
+    if not stop_sentence(error):
         screen.print(f'The traceback is at the end of {summary.short(log_path)}; --debug prints it here.')
     if node:
         screen.print('What had finished is kept: the next run takes it from the cache.')
@@ -153,11 +165,16 @@ def _explain(failure: tuple[str, BaseException], screen: terminal.Screen, log_pa
         screen.print(''.join(traceback.format_exception(error)))
 
 
-def _summarise(config, records, screen, log_path, started, say_next) -> int:
-    """Prints what a run came to, writes last_run.json, and returns the exit code."""
+def _newest(config) -> str:
+    """The version that is being served, '' for none."""
+    return str(max(version_directories.list_models(str(config.serving_dir)), default=''))
+
+
+def _summarise(config, records, screen, record: run_record.Record, started, say_next) -> int:
+    """Prints what a run came to, writes the end of its record, and returns the exit code."""
     decision = run_record.read_decision(records['BlessingGate'].outputs['blessing'][0])
     report = os.path.join(records['Report'].outputs['report'][0], 'report.html')
-    version = str(max(version_directories.list_models(str(config.serving_dir)), default=''))
+    version = _newest(config)
     code = DONE if decision['blessed'] else REJECTED
     pushed_now = decision['blessed'] and not records['AtomicPusher'].cached
     cached = sum(r.cached for r in records.values())
@@ -167,10 +184,11 @@ def _summarise(config, records, screen, log_path, started, say_next) -> int:
             *summary.decision_lines(decision, version, pushed_now), '',
             *summary.path_lines({
                 'model': str(config.serving_dir / version) if version else '', 'report': report,
-                'log': str(log_path)}),
+                'log': record.log}),
             f'time    {words.duration(time.monotonic() - started)}; '
             f'{cached} of {len(records)} components came from the cache',
             *(['', *summary.next_lines(config, version, decision['blessed'], report)] if say_next or code else [])]:
         screen.print(line)
-    run_record.write(config, records, code, log_path, report=report, version=version)
+    run_record.end(config, record, code, time.monotonic() - started, components=records, decision=decision,
+                   report=report, version=version, pushed=pushed_now)
     return code

@@ -5,7 +5,6 @@ What a node did is read from ML Metadata, where TFX itself keeps it, and its exc
 into text. This module imports TFX, so import it late.
 """
 
-import dataclasses
 import sys
 import time
 import typing
@@ -16,14 +15,7 @@ from tfx.orchestration.beam import beam_dag_runner
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
 from model_code.errors import PipelineStop
-
-
-@dataclasses.dataclass
-class NodeRecord:
-    """What one component did in this run. outputs: output name -> artifact paths."""
-    cached: bool
-    seconds: float
-    outputs: dict[str, list[str]]
+from pipeline.run_record import NodeRecord
 
 
 class Observer(typing.Protocol):

@@ -1,16 +1,72 @@
-"""What a run keeps under its root beside its results: a lock while it runs, last_run.json when it has ended."""
+"""What a run keeps under its root beside its results: a lock while it runs, and a record of what it did.
+
+logs/run-<id>.json, beside the log of the same name, is there from the run's start on. last_run.json is a copy of the
+record of the run that ended last.
+"""
 
 import contextlib
 import dataclasses
+import datetime
 import fcntl
 import json
 import os
 import pathlib
+import typing
 
 from model_code import file_io
 from model_code.errors import ConfigError
+from pipeline.exit_codes import DONE, REJECTED
 
 FILE = 'last_run.json'
+
+State = typing.Literal['running', 'done', 'rejected', 'failed', 'interrupted', 'killed']
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeRecord:
+    """What one component did in a run. outputs: output name -> artifact paths."""
+    cached: bool
+    seconds: float
+    outputs: dict[str, list[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What a run did. Its fields are the keys of the JSON files."""
+    id: str
+    """The time of its start, as in the names of its log and its record: 20261126-095500."""
+    config: str
+    """The config's name."""
+    log: str
+    """The path of its log."""
+    argv: tuple[str, ...] = ()
+    """What was typed after `polyvit`; () for a run from Python."""
+    folder: str = ''
+    """The working folder in which it was typed."""
+    started: str = ''
+    """When it started, in ISO format with the offset from UTC."""
+    seconds: float | None = None
+    """How long it took; None until it has ended."""
+    exit_code: int | None = None
+    """Its exit code; None until it has ended."""
+    state: State = 'running'
+    """running, done, rejected (by the gate), failed, interrupted, or killed (it died without writing its end)."""
+    reason: str = ''
+    """Why it failed or was interrupted."""
+    run_key: str = ''
+    """fingerprints.run_key: runs with the same key have the same result."""
+    repeats: str = ''
+    """The id of the equal run whose result was given again because nothing had changed; '' if components ran."""
+    version: str = ''
+    """The newest version in the serving directory when it ended; '' for none."""
+    pushed: bool = False
+    """Whether this run pushed that version."""
+    report: str = ''
+    """The path of its report.html; '' if it ended before its report."""
+    decision: dict | None = None
+    """The gate's decision (components/blessing_gate/decision.py); None if it ended before the gate."""
+    components: dict[str, NodeRecord] = dataclasses.field(default_factory=dict)
+    """Component id -> what it did."""
 
 
 @contextlib.contextmanager
@@ -37,15 +93,77 @@ def create_folder(path: pathlib.Path):
         raise ConfigError(f'The folder {path} cannot be created: {error.strerror}. Give another.') from error
 
 
-def write(config, components: dict, exit_code: int, log_path: pathlib.Path, **more):
-    """Writes <root>/last_run.json, for `polyvit report` and for scripts.
+def start(config, run_key: str, argv: tuple[str, ...] = ()) -> Record:
+    """Writes and returns the record of a run that starts now. Call it while holding the lock of the root."""
+    now = datetime.datetime.now().astimezone()
+    logs = config.run_root / 'logs'
+    first = name = now.strftime('%Y%m%d-%H%M%S')
+    number = 1
+    while (logs / f'run-{name}.json').exists():
+        number += 1
+        name = f'{first}-{number}'
+    record = Record(id=name, config=config.name, log=str(logs / f'run-{name}.log'), argv=tuple(argv),
+                    folder=os.getcwd(), started=now.isoformat(timespec='seconds'), run_key=run_key)
+    _write(pathlib.Path(record.log).with_suffix('.json'), record)
+    return record
 
-    components: component id -> observed_runner.NodeRecord. more: further entries, such as the report's path.
-    """
-    file_io.write(str(config.run_root / FILE), json.dumps({
-        'config': config.name, 'exit_code': exit_code, 'log': str(log_path), **more,
-        'components': {name: dataclasses.asdict(record) for name, record in components.items()},
-    }, indent=1))
+
+def end(config, record: Record, exit_code: int, seconds: float, **more) -> Record:
+    """Writes the record of a run that has ended, also to <root>/last_run.json. more: further fields of Record."""
+    record = dataclasses.replace(record, exit_code=exit_code, state=_state(exit_code),
+                                 seconds=round(seconds, 1), **more)
+    _write(pathlib.Path(record.log).with_suffix('.json'), record)
+    _write(config.run_root / FILE, record)
+    return record
+
+
+def _state(exit_code: int) -> State:
+    if exit_code >= 128:  # 128 and the number of the signal
+        return 'interrupted'
+    if exit_code == DONE:
+        return 'done'
+    return 'rejected' if exit_code == REJECTED else 'failed'
+
+
+def _write(path: pathlib.Path, record: Record):
+    file_io.write(str(path), json.dumps(dataclasses.asdict(record), indent=1))
+
+
+def _read(path: pathlib.Path) -> Record:
+    """Raises OSError or ValueError if the file cannot be read or is no record."""
+    values = json.loads(path.read_text())
+    known = {field.name for field in dataclasses.fields(Record)}
+    if not isinstance(values, dict) or not {'config', 'log'} <= values.keys():
+        raise ValueError(f'{path} is no record of a run')
+    values = {name: value for name, value in values.items() if name in known}
+    values['argv'] = tuple(values.get('argv', ()))
+    values['components'] = {name: NodeRecord(**node) for name, node in values.get('components', {}).items()}
+    return Record(**{'id': '', **values})
+
+
+def records(root: str | os.PathLike) -> list[Record]:
+    """The records of all runs under a root, newest first; unreadable ones are left out."""
+    found = []
+    for path in pathlib.Path(root, 'logs').glob('run-*.json'):
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            found.append(_read(path))
+    found.sort(key=lambda record: (record.id[:15], len(record.id), record.id), reverse=True)
+    for i, record in enumerate(found):
+        # Only the newest can be running, and only while the lock is held.
+        if record.state == 'running' and (i or not _is_locked(pathlib.Path(root))):
+            found[i] = dataclasses.replace(record, state='killed')
+    return found
+
+
+def _is_locked(root: pathlib.Path) -> bool:
+    try:
+        with open(root / '.lock') as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def read_decision(blessing_dir: str) -> dict:
@@ -53,10 +171,10 @@ def read_decision(blessing_dir: str) -> dict:
     return json.loads(file_io.read_text(os.path.join(blessing_dir, 'decision.json')))
 
 
-def read(root: str | None = None) -> dict:
-    """The last_run.json of a root, by default of the newest run under runs/.
+def read(root: str | None = None) -> Record:
+    """The record of the last run of a root that has ended, by default of the newest root under runs/.
 
-    Raises ConfigError if there is none, or if the run ended before its report.
+    Raises ConfigError if there is none.
     """
     if root:
         path = pathlib.Path(root) / FILE
@@ -66,7 +184,7 @@ def read(root: str | None = None) -> dict:
     if not path.is_file():
         raise ConfigError(f'There is no run under {path.parent}. Run a config first (polyvit run demo), or give the '
                           '--root of a run.')
-    record = json.loads(path.read_text())
-    if not record.get('report'):
-        raise ConfigError(f'The last run under {path.parent} ended before its report. Its log is {record["log"]}.')
-    return record
+    try:
+        return _read(path)
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f'{path} cannot be read ({error}). Run the config again, and it is written anew.') from error
