@@ -145,6 +145,11 @@ def _predict(parsed) -> int:
     return client.predict_command(parsed)
 
 
+def _doctor(parsed) -> int:
+    from pipeline import doctor
+    return DONE if doctor.report(parsed.root, parsed.json) else FAILED
+
+
 def _completion(parsed):
     from pipeline import completion
     print(completion.script(arguments.build_parser(), parsed.shell))
@@ -160,6 +165,7 @@ COMMANDS = {
     'report': _report,
     'serve': _serve,
     'predict': _predict,
+    'doctor': _doctor,
     'completion': _completion,
 }
 

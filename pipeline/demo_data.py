@@ -99,7 +99,7 @@ def _make_motion(folder: pathlib.Path) -> int:
     (folder / 'clips').mkdir()
     for path, label, _ in rows:
         digit = Image.fromarray(pixels[rng.integers(len(pixels))]).resize((14, 14), Image.Resampling.BICUBIC)
-        _write_clip(folder / path, _moving(np.asarray(digit), DIRECTIONS[label], rng))
+        write_clip(folder / path, _moving(np.asarray(digit), DIRECTIONS[label], rng))
     _write_manifest(folder, rows)
     return len(rows)
 
@@ -121,7 +121,8 @@ def _moving(sprite: np.ndarray, direction: tuple[int, int], rng) -> np.ndarray:
     return frames
 
 
-def _write_clip(path: pathlib.Path, frames: np.ndarray):
+def write_clip(path: pathlib.Path, frames: np.ndarray):
+    """Writes an MP4 file of H.264. frames: [frames, CLIP_SIZE, CLIP_SIZE] uint8, shown as grey."""
     with av.open(os.fspath(path), 'w', format='mp4') as container:
         # The same bytes every time: one thread, however many cores the machine has, and none of the encoder's vector
         # code, which sometimes (measured: 3 of 1,800 clips) encodes the same frames of this size differently.

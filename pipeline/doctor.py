@@ -1,0 +1,106 @@
+"""`polyvit doctor`: looks at the machine and what is installed, and says what is wrong and how to fix it."""
+
+import dataclasses
+import functools
+import json
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+
+from model_code import words
+from pipeline import doctor_checks
+from pipeline.doctor_checks import OK, PROBLEM, WARNING, Finding
+
+LIMIT_SECONDS = 10.0  # for all checks together
+WIDTH = 120  # of the lines, at most
+
+Check = Callable[[], list[Finding]]
+
+
+def checks(root: str) -> dict[str, Check]:
+    """What is looked at -> the function that does it. root: the folder where runs go."""
+    return {
+        'machine': doctor_checks.machine,
+        'packages': doctor_checks.packages,
+        'disk': functools.partial(doctor_checks.disk, root),
+        'ports': doctor_checks.ports,
+        'settings': doctor_checks.settings,
+        'codecs': doctor_checks.codecs,
+        'decoding': doctor_checks.decoding,
+        'accelerators': doctor_checks.accelerators,
+    }
+
+
+def examine(table: dict[str, Check], seconds: float = LIMIT_SECONDS) -> Iterator[tuple[str, list[Finding]]]:
+    """(what was looked at, findings) in the table's order. The checks run at the same time.
+
+    A check that raises is a problem. One that has not ended after `seconds` is a warning, and is left behind.
+    """
+    results: dict[str, list[Finding]] = {}
+    # Daemons, because a check that hangs must not keep the process alive.
+    threads = {name: threading.Thread(target=_run, args=(name, check, results), daemon=True)
+               for name, check in table.items()}
+    for thread in threads.values():
+        thread.start()
+    end = time.monotonic() + seconds
+    for name, thread in threads.items():
+        thread.join(max(0.0, end - time.monotonic()))
+        yield name, results.get(name) or [Finding(name, WARNING, f'did not end within {seconds:g} seconds',
+                                                  'Try again when the machine is idle.')]
+
+
+def _run(name: str, check: Check, results: dict[str, list[Finding]]):
+    try:
+        results[name] = check()
+    except Exception as error:
+        results[name] = [Finding(name, PROBLEM, f'{type(error).__name__}: {error}', 'Install the packages anew.')]
+
+
+def works(findings: list[Finding]) -> bool:
+    """Whether a run can work."""
+    return all(finding.state != PROBLEM for finding in findings)
+
+
+def report(root: str, as_json: bool = False) -> bool:
+    """Looks at everything, prints each finding as soon as it is there, and returns whether a run can work."""
+    table = checks(root)
+    # On a terminal a line says what is being looked at; elsewhere rich leaves it out.
+    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True, emoji=False)
+    width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    findings = []
+    with console.status(_looking_at(list(table))) as status:
+        for number, (_, found) in enumerate(examine(table), start=1):
+            findings += found
+            if not as_json:
+                console.print('\n'.join(render(finding, width) for finding in found))
+            status.update(_looking_at(list(table)[number:]))
+    if as_json:
+        print(json.dumps({'ok': works(findings), 'checks': [dataclasses.asdict(f) for f in findings]}, indent=1))
+    else:
+        console.print(f'\n{verdict(findings)}')
+    return works(findings)
+
+
+def _looking_at(names: list[str]) -> str:
+    return f'looking at {", ".join(names)}'
+
+
+def render(finding: Finding, width: int) -> str:
+    """The finding in lines of at most `width` columns: name, state, text; then how to fix it."""
+    indent = ' ' * 23
+    first = f'{finding.name:<14}{finding.state:<9}'
+    text = finding.text if finding.state == OK else f'{finding.text}\nfix: {finding.fix}'
+    lines = [line for part in text.splitlines()
+             for line in textwrap.wrap(part, width - len(indent), break_on_hyphens=False)]
+    return f'\n{indent}'.join([first + lines[0], *lines[1:]])
+
+
+def verdict(findings: list[Finding]) -> str:
+    problems = sum(f.state == PROBLEM for f in findings)
+    warnings = sum(f.state == WARNING for f in findings)
+    if problems:
+        return f'A run cannot work here: {words.count(problems, "problem")}, {words.count(warnings, "warning")}.'
+    return f'A run can work here, with {words.count(warnings, "warning")}.' if warnings else 'A run can work here.'
