@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from model_code import label_groups, label_kinds, modalities
 from model_code.errors import ConfigError
-from model_code.fields import check_fields, check_least
+from model_code.fields import FilePath, check_fields, check_least
 from model_code.modalities import Limits
 
 # How a task's files and labels are found. Names from "kinetics" on stand for the layouts of published data sets.
@@ -59,9 +59,9 @@ class Columns:
 @dataclasses.dataclass(frozen=True)
 class Data:
     """Where a task's examples come from, and what their labels are."""
-    folder: str = ''
-    """The folder of the media: an absolute path, or a URL that Beam's file systems open. '' is for a recipe that is
-    only planned."""
+    folder: FilePath = ''
+    """The folder of the media: a path, or a URL that Beam's file systems open. '' is for a recipe that is only
+    planned."""
     manifest: tuple[str, ...] = ()
     """One or several annotation files, relative to `folder`. () means that paths in folders or archives give the
     labels: `<class>/<file>` or `<split>/<class>/<file>`."""

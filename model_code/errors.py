@@ -13,7 +13,7 @@ class PipelineStop(RuntimeError):
 
 
 def unknown(kind: str, name: str, known, where: str = '') -> ConfigError:
-    """The error for a name that is not in a table. It lists the valid names, the closest first.
+    """The error for a name that is not in a table. It lists the valid names, the closest first, and asks about that.
 
     where: the beginning of the message, such as 'Task digits: '.
     """
@@ -21,4 +21,6 @@ def unknown(kind: str, name: str, known, where: str = '') -> ConfigError:
     known = sorted(name for name in known if name)  # '' stands for a default
     closest = difflib.get_close_matches(str(name), known, n=len(known), cutoff=0.0)
     ordered = closest + [k for k in known if k not in closest]
-    return ConfigError(f'{where}There is no {kind} named {name!r}. Known: {", ".join(ordered)}.')
+    meant = difflib.get_close_matches(str(name), known, n=1)
+    question = f' Did you mean {meant[0]}?' if meant else ''
+    return ConfigError(f'{where}There is no {kind} named {name!r}.{question} Known: {", ".join(ordered)}.')

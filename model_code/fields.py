@@ -1,21 +1,28 @@
 """Checks the fields of the config's dataclasses. Their type hints say what is right."""
 
 import dataclasses
-import math
+import numbers
 import os
+import sys
+import types
 import typing
 
+from model_code import urls
 from model_code.errors import ConfigError, unknown
+
+FilePath = typing.Annotated[str, 'path']
+"""The type of a field that holds a path on this machine, or a URL. `check_fields` makes the path absolute."""
 
 
 def check_fields(instance, where: str):
     """Raises ConfigError if a field's value is not of the type that its hint names, or not one of its Literal's.
 
-    A list becomes a tuple, and a path object a string, in the instance itself, frozen or not.
+    In the instance itself, frozen or not, a list becomes a tuple, a path object a string, a number of numpy one of
+    Python, an int where a number is wanted a float, and a FilePath absolute. So configs of equal meaning are equal.
 
     where: the beginning of the message, such as 'Task digits: '.
     """
-    hints = typing.get_type_hints(type(instance))
+    hints = typing.get_type_hints(type(instance), include_extras=True)
     for field in dataclasses.fields(instance):
         value = _checked(where, field.name, getattr(instance, field.name), hints[field.name])
         object.__setattr__(instance, field.name, value)
@@ -30,7 +37,11 @@ def check_least(instance, where: str, **least: float):
 
 def _checked(where: str, name: str, value, hint):
     """The value, as the hint wants it. name: the field, or an item of it, such as 'augmentations[0]'."""
+    if hint == FilePath:
+        return urls.absolute(_checked(where, name, value, str))
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return None if value is None else _checked(where, name, value, args[0])
     if origin is typing.Literal:
         if value not in args:
             raise unknown(name.replace('_', ' '), value, args, where)
@@ -42,17 +53,18 @@ def _checked(where: str, name: str, value, hint):
     elif hint is str and isinstance(value, os.PathLike):
         return os.fspath(value)
     elif _fits(value, hint):
-        return value
+        return hint(value) if hint in (int, float) else value
     kind = type(value).__name__
     kind = '' if value is None else f' (an {kind})' if kind[0] in 'aeiouAEIOU' else f' (a {kind})'
     raise ConfigError(f'{where}{name} is {_shown(value)}{kind}; it must be {_described(value, hint)}.')
 
 
 def _fits(value, hint) -> bool:
-    if hint in (int, float) and isinstance(value, bool):
-        return False
+    if hint is int:
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if hint is float:
-        return isinstance(value, (int, float)) and not math.isnan(value)
+        return (isinstance(value, numbers.Real) and not isinstance(value, bool)
+                and abs(value) <= sys.float_info.max)  # false for NaN
     return isinstance(value, typing.get_origin(hint) or hint)
 
 
@@ -67,7 +79,9 @@ def _described(value, hint) -> str:
         return f'a tuple of {names[0]}{example}'
     if dataclasses.is_dataclass(hint):
         return f'a {_name(hint)}(...)'
-    return {int: 'an int', float: 'a number', bool: 'True or False', str: 'a str'}.get(hint, f'a {_name(hint)}')
+    if hint is float:
+        return 'a finite number' if isinstance(value, float) else 'a number'
+    return {int: 'a whole number', bool: 'True or False', str: 'a str'}.get(hint, f'a {_name(hint)}')
 
 
 def _name(hint) -> str:
@@ -75,10 +89,11 @@ def _name(hint) -> str:
 
 
 def _shown(value) -> str:
-    """Its repr, but only the name of a dataclass, whose repr may be long."""
+    """Its repr, cut if it is long. Of a dataclass only the name."""
     if isinstance(value, tuple):
         return f'({", ".join(map(_shown, value))}{"," if len(value) == 1 else ""})'
     if isinstance(value, type) or not dataclasses.is_dataclass(value):
-        return repr(value)
+        text = repr(value)
+        return text if len(text) <= 200 else f'{text[:200]}...'
     name = getattr(value, 'name', None)
     return f'{type(value).__name__}({name!r}, ...)' if name else f'{type(value).__name__}(...)'

@@ -40,9 +40,12 @@ class Input(abc.ABC):
         return tuple(size // patch for size, patch in zip(self.shape, self.patch, strict=False))
 
     def check_divides(self, field: str, patch: int):
-        """Raises ConfigError if the patch does not divide the size that the field gives."""
+        """Raises ConfigError if the patch does not divide the size that the field gives, or one is not positive."""
+        check_least(self, f'{self.modality}: ', **{field: 1})
         size = getattr(self, field)
-        if patch < 1 or size < 1 or size % patch:
+        if patch < 1:
+            raise ConfigError(f'{self.modality}: patch is {self.patch}; each of its sizes must be at least 1.')
+        if size % patch:
             raise ConfigError(f'{self.modality}: {field} is {size}, which the patch of {patch} does not divide. '
                               f'Choose a {field} that is a multiple of {patch}, or another patch.')
 

@@ -63,11 +63,12 @@ def run_length(sequence: np.ndarray, step: int, longest: int, *stops_every: int)
 def learning_rate(config: TrainingConfig, total_steps: int, step: int) -> float:
     """The learning rate of a step, from 0, before the task's coefficient (docs/model.md, "Learning rate").
 
-    Linear warm-up over config.warmup_steps to config.learning_rate, then cosine to 0 at total_steps, or constant.
+    Linear warm-up to config.learning_rate, then cosine to 0 at total_steps, or constant.
     """
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
+    warmup = config.warmup(total_steps)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
     if config.learning_rate_schedule == 'constant':
         return config.learning_rate
-    done = (step - config.warmup_steps) / max(1, total_steps - config.warmup_steps)
+    done = (step - warmup) / max(1, total_steps - warmup)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from model_code.errors import ConfigError, unknown
-from model_code.fields import check_fields, check_least
+from model_code.fields import FilePath, check_fields, check_least
 from model_code.modalities import MODALITIES, Input, get_modality
 
 # 'momentum' is SGD with momentum 0.9 (training.Momentum). The others are classes of tf_keras.optimizers with their
@@ -13,8 +13,10 @@ from model_code.modalities import MODALITIES, Input, get_modality
 OPTIMIZERS = {'momentum': 'Momentum', 'adam': 'Adam', 'adamw': 'AdamW', **{name: name for name in (
     'Adadelta', 'Adafactor', 'Adagrad', 'Adam', 'AdamW', 'Adamax', 'Ftrl', 'Lion', 'Nadam', 'RMSprop', 'SGD')}}
 
-# The sizes of ViT (Dosovitskiy et al., ICLR 2021, table 1) and of DeiT (Touvron et al., ICML 2021, table 1).
+# The sizes of ViT (Dosovitskiy et al., ICLR 2021, table 1) and of DeiT (Touvron et al., ICML 2021, table 1), and Nano,
+# a size of this project that CPUs train in minutes. docs/configuration.md tells the parameters of each.
 PRESETS = {
+    'Nano': dict(layers=4, width=128, heads=4, mlp_width=512),
     'Ti': dict(layers=12, width=192, heads=3, mlp_width=768),
     'S': dict(layers=12, width=384, heads=6, mlp_width=1536),
     'B': dict(layers=12, width=768, heads=12, mlp_width=3072),
@@ -82,7 +84,7 @@ class ModelConfig:
 
 
 def preset(name: str, **overrides) -> ModelConfig:
-    """The ModelConfig of a ViT preset (Ti, S, B or L). overrides: other fields, by name."""
+    """The ModelConfig of a size in `PRESETS` (Nano, Ti, S, B or L). overrides: other fields, by name."""
     if name not in PRESETS:
         raise unknown('preset', name, PRESETS)
     return ModelConfig(**{**PRESETS[name], **overrides})
@@ -97,8 +99,8 @@ class TrainingConfig:
     """The peak of the schedule that all tasks share, reached by a linear warm-up."""
     learning_rate_schedule: Literal['cosine', 'constant'] = 'cosine'
     """After the warm-up: a cosine to 0 at the last step, or constant."""
-    warmup_steps: int = 100
-    """Steps of the linear warm-up."""
+    warmup_steps: int | None = None
+    """Steps of the linear warm-up, at most those of all tasks. None takes a tenth of these, and at most 100."""
     weight_decay: float = 0.0
     """Decoupled weight decay, times the learning rate. Leaves out biases, norms, class tokens, position embeddings."""
     clip_norm: float = 1.0
@@ -122,7 +124,7 @@ class TrainingConfig:
     """The number of logical devices for 'mirrored' on CPU; 0 means one."""
     tpu: str = ''
     """The name of the TPU for strategy 'tpu'; '' on a TPU VM, where it is 'local'."""
-    initial_checkpoint: str = ''
+    initial_checkpoint: FilePath = ''
     """What the weights start from: the .npz file of a public ViT, or a pushed version, a model_run or a checkpoint
     directory of this project. '' starts from random weights."""
     inflation: Literal['central_frame', 'average'] = 'central_frame'
@@ -132,8 +134,14 @@ class TrainingConfig:
         check_fields(self, 'Training: ')
         if self.optimizer not in OPTIMIZERS:
             raise unknown('optimizer', self.optimizer, OPTIMIZERS, 'Training: ')
-        check_least(self, 'Training: ', learning_rate=0, warmup_steps=0, weight_decay=0, clip_norm=0, seed=0,
+        check_least(self, 'Training: ', learning_rate=0, weight_decay=0, clip_norm=0, seed=0,
                     checkpoint_every=1, eval_every=0, eval_batch_size=1, replicas=0)
+        if self.warmup_steps is not None:
+            check_least(self, 'Training: ', warmup_steps=0)
+
+    def warmup(self, total_steps: int) -> int:
+        """The steps of the warm-up in a training of this many steps."""
+        return min(100, total_steps // 10) if self.warmup_steps is None else self.warmup_steps
 
 
 def check_batches(tasks, replicas: int):

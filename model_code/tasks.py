@@ -5,6 +5,7 @@ the first component to the served signature.
 """
 
 import dataclasses
+import os
 import re
 from typing import Literal, get_args
 
@@ -115,16 +116,16 @@ class Task:
 
     def __new__(cls, *args, **fields):
         """Rejects the flat form of version 0.1, before the fields are set, and shows the new form."""
-        if len(args) > 2 or _PART_OF.keys() & fields.keys() or isinstance(fields.get('data'), str):
+        if len(args) > 2 or _PART_OF.keys() & fields.keys() or isinstance(fields.get('data'), (str, os.PathLike)):
             raise ConfigError(_new_form(args, fields))
         return super().__new__(cls)
 
     def __post_init__(self):
         where = f'Task {self.name}: '
         check_fields(self, where)
-        if not re.fullmatch(r'[a-z][a-z0-9_]*', self.name):
-            raise ConfigError(f'Task name {self.name!r}: use lower-case letters, digits and underscores, and start '
-                              'with a letter.')
+        if not re.fullmatch(r'[a-z][a-z0-9_]{0,99}', self.name):
+            raise ConfigError(f'Task name {self.name!r}: use at most 100 lower-case letters, digits and underscores, '
+                              'and start with a letter.')
         modalities.get_modality(self.modality)
         self.data.check(where, self.modality)
         self.recipe.check(where, self.modality)
@@ -161,8 +162,8 @@ def _new_form(args: tuple, fields: dict) -> str:
              if isinstance(value, kind)}
     flat = [value for value in args if not isinstance(value, tuple(_PARTS.values()))]
     values = dict(zip(('name', 'modality', 'steps', 'batch_size'), flat, strict=False)) | fields
-    if isinstance(values.get('data'), str):
-        values['folder'] = values.pop('data')
+    if isinstance(values.get('data'), (str, os.PathLike)):
+        values['folder'] = os.fspath(values.pop('data'))
     if values.pop('multi_label', False):
         values['label_kind'] = 'multi'
     elif values.get('label_groups'):

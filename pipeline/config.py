@@ -1,5 +1,6 @@
 """PipelineConfig, and loading one by name or path. Imports nothing heavy."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import inspect
@@ -7,15 +8,17 @@ import os
 import pathlib
 import pkgutil
 import re
-import traceback
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 
 from model_code.data import Columns, Data
 from model_code.errors import ConfigError, unknown
-from model_code.fields import check_fields
+from model_code.fields import FilePath, check_fields
 from model_code.modalities import MODALITIES, Limits
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
 from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
+from pipeline import config_errors
+from pipeline.fingerprints import PROJECT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +32,7 @@ class PipelineConfig:
     """The encoder's size and each modality's input."""
     training: TrainingConfig
     """How the mixture is trained."""
-    root: str = ''
+    root: FilePath = ''
     """The folder for everything that a run writes: pipeline/ (TFX artifacts), metadata.db (ML Metadata), serving/ (the
     version directories that a server loads), logs/. '' means runs/<name>."""
     beam_args: tuple[str, ...] = ()
@@ -37,9 +40,13 @@ class PipelineConfig:
 
     def __post_init__(self):
         check_fields(self, f'Config {self.name}: ')
-        if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_-]*', self.name):
-            raise ConfigError(f'Config name {self.name!r}: use letters, digits, underscores and hyphens, and start '
-                              'with a letter or digit.')
+        if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_-]{0,99}', self.name):
+            raise ConfigError(f'Config name {self.name!r}: use at most 100 letters, digits, underscores and hyphens, '
+                              'and start with a letter or digit.')
+        steps = self.mixture.total_steps
+        if self.training.warmup(steps) > steps:
+            raise ConfigError(f'Training: warmup_steps is {self.training.warmup_steps}, more than the steps of all '
+                              f'tasks together, {steps}. Choose fewer, or leave it out for a tenth of the steps.')
         if self.training.strategy == 'mirrored' and self.training.replicas:
             check_batches(self.mixture.tasks, self.training.replicas)
 
@@ -65,7 +72,7 @@ def load_config(name_or_path: str | os.PathLike) -> PipelineConfig:
     """
     name = os.fspath(name_or_path)
     if name.endswith('.py'):
-        path = pathlib.Path(name)
+        path = pathlib.Path(name).expanduser()
         if not path.is_file():
             raise ConfigError(f'There is no config file {path}. Give the path of a Python file with get_config(), or '
                               f'one of: {", ".join(config_names())}.')
@@ -74,23 +81,55 @@ def load_config(name_or_path: str | os.PathLike) -> PipelineConfig:
         from pipeline import configs
         path = pathlib.Path(configs.__path__[0], f'{name}.py')
         module_name = f'pipeline.configs.{name}'
+    elif pathlib.Path(f'{name}.py').is_file():
+        raise ConfigError(f'There is no config named {name!r}, but a file {name}.py: write its name with .py.')
     else:
         raise unknown('config', name, config_names())
     try:
-        config = _get_config(name, module_name, path)()
+        with _importable(path.absolute().parent):
+            get_config = _get_config(name, module_name, path)
+            config = get_config()
     except (Exception, SystemExit) as error:  # a config is the user's code and may raise anything
-        raise _with_line(error, path) from error
+        raise config_errors.located(error, path, _CLASSES) from error
     if not isinstance(config, PipelineConfig):
-        raise ConfigError(f'get_config() of {name} returns {type(config).__name__}; it must return a '
+        kind = 'nothing' if config is None else f'a {type(config).__name__}'
+        raise ConfigError(f'{_defined_at(get_config, path)}get_config() returns {kind}; it must return one '
                           'polyvit.PipelineConfig.')
     return config
 
 
+@contextlib.contextmanager
+def _importable(folder: pathlib.Path) -> Iterator[None]:
+    """While it is open, modules in the folder can be imported, as by a script that lies there.
+
+    Afterwards they are forgotten, and no byte code is kept: another config may have modules of the same names, and
+    these may be edited twice in one second, which is as fine as the times of byte code are.
+    """
+    known, wrote_none = set(sys.modules), sys.dont_write_bytecode
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        sys.dont_write_bytecode = wrote_none
+        new = sys.modules.keys() - known if folder != PROJECT else ()  # beside this package nothing is the config's own
+        for name in [name for name in new if _lies_in(folder, sys.modules.get(name.partition('.')[0]))]:
+            del sys.modules[name]
+
+
+def _lies_in(folder: pathlib.Path, module) -> bool:
+    """Whether it is a module or package directly in the folder."""
+    file = pathlib.Path(getattr(module, '__file__', None) or '/')
+    return folder in (file.parent, file.parent.parent if file.name == '__init__.py' else None)
+
+
 def _get_config(name: str, module_name: str, path: pathlib.Path) -> Callable[[], object]:
     """The function get_config of a config's file, which may be called without arguments."""
-    spec = importlib.util.spec_from_file_location(module_name, path)
+    spec = importlib.util.spec_from_file_location(module_name, path.absolute())
     assert spec and spec.loader  # true of every path that ends in .py
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses look up the module in which they are defined
     spec.loader.exec_module(module)
     get_config = getattr(module, 'get_config', None)
     if not callable(get_config):
@@ -98,41 +137,16 @@ def _get_config(name: str, module_name: str, path: pathlib.Path) -> Callable[[],
     try:
         inspect.signature(get_config).bind()
     except TypeError as error:
-        raise ConfigError(f'get_config() of {name} is called without arguments, but it has a parameter without a '
-                          f'default ({error}). Give it one.') from error
+        raise ConfigError(f'{_defined_at(get_config, path)}get_config() is called without arguments, but it has a '
+                          f'parameter without a default ({error}). Give it one.') from error
     return get_config
 
 
-def _with_line(error: BaseException, path: pathlib.Path) -> ConfigError:
-    """What the code of a config raised, as a ConfigError that names the line of the config, if one is to blame."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
-             if os.path.realpath(frame.filename) == os.path.realpath(path)]
-    where = f'{path}, line {lines[-1]}: ' if lines else ''
-    if isinstance(error, ConfigError):
-        return ConfigError(f'{where}{error}')
-    wrong_fields = _wrong_fields(error, where) if isinstance(error, TypeError) else None
-    if wrong_fields:
-        return wrong_fields
-    text = f'{type(error).__name__}: {error}'.rstrip(': .')
-    return ConfigError(f'{where or f"The config {path} cannot be loaded: "}{text}.')
+def _defined_at(function, path: pathlib.Path) -> str:
+    """'mine.py, line 3: ', where a function of the config begins."""
+    code = getattr(function, '__code__', None)
+    return f'{path}, line {code.co_firstlineno}: ' if code else f'{path}: '
 
 
-def _wrong_fields(error: TypeError, where: str) -> ConfigError | None:
-    """Python's error about the arguments of a config's dataclass, as a sentence about its fields."""
-    match = re.match(r'(\w+)\.__init__\(\) (.*)', str(error))
-    if not match or match[1] not in _CLASSES:
-        return None
-    kind, problem = match.groups()
-    names = [field.name for field in dataclasses.fields(_CLASSES[kind]) if field.init]
-    quoted = re.findall(r"'(\w+)'", problem)
-    if 'unexpected keyword argument' in problem:
-        return unknown(f'field of {kind}', quoted[0], names, where)
-    if problem.startswith('missing'):
-        return ConfigError(f'{where}{kind} lacks {" and ".join(quoted)}. Write {kind}(..., '
-                           f'{", ".join(f"{name}=..." for name in quoted)}).')
-    return ConfigError(f'{where}{kind} {problem}. Its fields: {", ".join(names)}.')
-
-
-_CLASSES = {cls.__name__: cls for cls in (
-    PipelineConfig, Mixture, Task, Data, Columns, Limits, Recipe, Checks, Gate, ModelConfig, TrainingConfig,
-    *(row.input_class for row in MODALITIES.values()))}
+_CLASSES = (PipelineConfig, Mixture, Task, Data, Columns, Limits, Recipe, Checks, Gate, ModelConfig, TrainingConfig,
+            *(row.input_class for row in MODALITIES.values()))

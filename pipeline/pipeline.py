@@ -31,6 +31,7 @@ from components.task_validator.component import TaskValidator
 from model_code.data import Data
 from model_code.modalities import Input, get_modality
 from model_code.serialization import to_json
+from model_code.settings import TrainingConfig
 from model_code.tasks import Checks, Mixture, Task
 from pipeline.checks import DataSummary
 from pipeline.config import PipelineConfig
@@ -59,15 +60,17 @@ def create_pipeline(config: PipelineConfig, data: DataSummary, *, pipeline_root:
     # Each component gets only those parts of the mixture that it uses, so that other parts do not re-run it.
     trained = to_json(trained_tasks(config.mixture))
     evaluated = to_json(dataclasses.replace(config.mixture, tasks=tuple(map(_without_checks, config.mixture.tasks))))
+    steps = config.mixture.total_steps
+    training = dataclasses.replace(config.training, warmup_steps=config.training.warmup(steps))
     lanes = {task.name: _lane(task, config, data) for task in config.mixture.tasks}
     examples = {name: lane['MediaExampleGen'].outputs['examples'] for name, lane in lanes.items()}
 
     trainer = CoTrainer(
         mixture=trained, model=to_json(config.model),
-        training=to_json(config.training),
+        training=to_json(training),
         examples={name: lane['Transform'].outputs['transformed_examples'] for name, lane in lanes.items()},
         transform_graphs={name: lane['Transform'].outputs['transform_graph'] for name, lane in lanes.items()},
-        card=_card(config, data), code_version=component_version('CoTrainer'))
+        card=_card(config, training, data), code_version=component_version('CoTrainer'))
     baseline = ServingBaseline(
         serving_dir=serving_dir, version=baseline_version, code_version=component_version('ServingBaseline'))
     evaluators = {
@@ -186,7 +189,7 @@ def _lane(task: Task, config: PipelineConfig, data: DataSummary) -> dict:
     return lane
 
 
-def _card(config: PipelineConfig, data: DataSummary) -> str:
+def _card(config: PipelineConfig, training: TrainingConfig, data: DataSummary) -> str:
     """What the model card says about where the model came from, as JSON.
 
     Only what the trainer gets anyway. With more, such as the run key, a changed report would re-train the same model.
@@ -195,6 +198,6 @@ def _card(config: PipelineConfig, data: DataSummary) -> str:
         'name': config.name,
         'media_fingerprints': data.fingerprints,
         'model': dataclasses.asdict(config.model),
-        'training': dataclasses.asdict(config.training),
+        'training': dataclasses.asdict(training),
         'code_version': component_version('CoTrainer'),
     }, sort_keys=True)

@@ -177,7 +177,7 @@ def make_plan(config, data=None, media_bytes: int | None = None, accelerators: A
         config=config.name, tasks=tuple(rows), shared_parameters=shared, modality_layer_parameters=own,
         tokenizer_parameters=tokenizers, head_parameters=heads, total_parameters=total, separate_parameters=separate,
         ratio=separate / total, plain_vit_parameters=plain, plain_vit_ratio=plain / total,
-        total_steps=mixture.total_steps, warmup_steps=config.training.warmup_steps, total_flops=flops,
+        total_steps=mixture.total_steps, warmup_steps=config.training.warmup(mixture.total_steps), total_flops=flops,
         model_bytes=4 * total, checkpoint_bytes=4 * total * (1 + slots), media_bytes=media_bytes,
         accelerators=accelerators, hours_cpu=flops / CPU_RATE / 3600,
         hours_accelerators=flops / accelerators.rate / 3600)

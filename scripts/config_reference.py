@@ -8,6 +8,9 @@ import itertools
 import pathlib
 import sys
 
+from model_code.settings import PRESETS, preset
+from pipeline import plan
+
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 PATH = PROJECT / 'docs' / 'configuration.md'
 
@@ -28,6 +31,24 @@ HEADER = '''# Configuration
 Every field of a config. All of these names are in `polyvit`: `from polyvit import Task, Data, Recipe`.
 A config is a Python file with `get_config()`, which returns a `PipelineConfig`; [your_data.md](your_data.md) has
 examples. `make docs` writes this file from the docstrings in the sources.
+
+A field of the type `path` takes a string or a `pathlib.Path`. `~` is the home folder. A relative path starts from the
+folder in which `polyvit` was called, as everywhere in a shell, and not from the config's; one beside the config is
+`pathlib.Path(__file__).parent / 'photos'`. URLs stay as they are.
+
+A config may import modules that lie beside it.
+'''
+
+PRESETS_HEADER = '''## Presets
+
+`preset(name)` is a `ModelConfig` of a usual size; `preset(name, inputs=..., dropout=...)` sets other fields too. Ti, S,
+B and L are the sizes of ViT and DeiT. Nano is for CPUs.
+
+| name | layers | width | heads | MLP width | parameters |
+| --- | --- | --- | --- | --- | --- |
+'''
+PRESETS_FOOTER = '''
+The parameters are those of the encoder; `polyvit plan` adds those of tokenizers and heads.
 '''
 
 
@@ -40,8 +61,20 @@ def reference() -> str:
         # For a type such as Format = Literal[...] the page shows the choices, not the name.
         choices = {node.targets[0].id: ast.unparse(node.value) for node in module
                    if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith('Literal[')}
-        parts += [_section(classes[name], choices) for name in names]
+        for name in names:
+            parts.append(_section(classes[name], {**choices, 'FilePath': 'path'}))
+            if name == 'ModelConfig':
+                parts.append(_presets())
     return '\n'.join(parts)
+
+
+def _presets() -> str:
+    rows = []
+    for name in PRESETS:
+        model = preset(name)
+        rows.append(f'| `{name}` | {model.layers} | {model.width} | {model.heads} | {model.mlp_width} | '
+                    f'{plan.shared_parameters(model):,} |\n')
+    return PRESETS_HEADER + ''.join(rows) + PRESETS_FOOTER
 
 
 def _section(node: ast.ClassDef, choices: dict[str, str]) -> str:

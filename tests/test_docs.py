@@ -158,12 +158,6 @@ def test_the_table_of_the_nine_data_sets_is_the_config():
         assert [int(n) for n in size.split(' x ')] == [n for n in config.model.input(task.modality).shape if n != 3]
 
 
-def test_the_table_of_presets_is_the_code():
-    for name, *sizes in _table('model.md', 'name'):
-        model = polyvit.preset(name)
-        assert [int(size) for size in sizes] == [model.layers, model.width, model.heads, model.mlp_width]
-
-
 def test_the_table_of_reasons_is_the_code():
     from media.rejections import REASONS
     assert sorted(reason for reason, *_ in _table('your_data.md', 'reason')) == sorted(REASONS)

@@ -16,12 +16,12 @@ from polyvit import (
     Gate,
     ImageInput,
     Mixture,
-    ModelConfig,
     PipelineConfig,
     Recipe,
     Task,
     TrainingConfig,
     VideoInput,
+    preset,
 )
 
 
@@ -50,11 +50,10 @@ def get_config() -> PipelineConfig:
         mixture=Mixture(tasks),
         # Patches of 8 x 8 on 32 x 32 pixels. Patches of 4 x 4 would make a step four times as expensive, and the floors
         # do not need them.
-        model=ModelConfig(
-            layers=4, width=128, heads=4, mlp_width=512,
-            inputs=(ImageInput(height=32, width=32, patch=(8, 8)),
-                    AudioInput(frames=96, mel_bins=64, patch=(16, 16)),
-                    VideoInput(frames=8, height=64, width=64, patch=(2, 16, 16), frame_rate=8.0, short_side=72))),
+        model=preset('Nano', inputs=(
+            ImageInput(height=32, width=32, patch=(8, 8)),
+            AudioInput(frames=96, mel_bins=64, patch=(16, 16)),
+            VideoInput(frames=8, height=64, width=64, patch=(2, 16, 16), frame_rate=8.0, short_side=72))),
         training=TrainingConfig(optimizer='adamw', learning_rate=1e-3, warmup_steps=200, weight_decay=0.05,
                                 checkpoint_every=500),
     )

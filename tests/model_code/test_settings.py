@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+import numpy as np
 import pytest
 
 from model_code.data import Columns, Limits
@@ -34,8 +35,8 @@ def test_a_models_inputs_are_one_per_modality_whatever_is_given():
 
 
 def test_presets_are_the_vit_sizes():
-    assert [(preset(n).width, preset(n).layers, preset(n).heads) for n in ('Ti', 'S', 'B', 'L')] == [
-        (192, 12, 3), (384, 12, 6), (768, 12, 12), (1024, 24, 16)]
+    assert [(preset(n).width, preset(n).layers, preset(n).heads) for n in ('Nano', 'Ti', 'S', 'B', 'L')] == [
+        (128, 4, 4), (192, 12, 3), (384, 12, 6), (768, 12, 12), (1024, 24, 16)]
 
 
 @pytest.mark.parametrize('make, words', [
@@ -46,6 +47,10 @@ def test_presets_are_the_vit_sizes():
     (lambda: Mixture((TASK, TASK)), ["named 'tags'"]),
     (lambda: Mixture((TASK,), 'random'), ["'random'", 'weighted']),
     (lambda: ImageInput(height=30, patch=(16, 16)), ['height is 30', 'patch of 16']),
+    (lambda: ImageInput(height=0), ['image: height is 0; it must be at least 1.']),
+    (lambda: VideoInput(patch=(2, 0, 16)), ['video: patch is (2, 0, 16); each of its sizes must be at least 1.']),
+    (lambda: TrainingConfig(warmup_steps=-1), ['Training: warmup_steps is -1', 'at least 0']),
+    (lambda: testing.task('x' * 101, 'image'), ['Task name', 'at most 100']),
     (lambda: AudioInput(frames=100, patch=(16, 16)), ['frames is 100', '16']),
     (lambda: VideoInput(frames=7, patch=(2, 16, 16)), ['frames is 7', 'patch of 2']),
     (lambda: ModelConfig(width=64, heads=5), ['width is 64', '5 heads']),
@@ -79,6 +84,8 @@ def test_messages_about_wrong_settings_name_both_values(make, words):
     (lambda: Task('pets', 'image', data='/pets', steps=10, batch_size=4, floor=0.5, max_rejected_share=0.1),
      "Write Task('pets', 'image', data=Data(folder='/pets'), recipe=Recipe(steps=10, batch_size=4), "
      'checks=Checks(max_rejected_share=0.1), gate=Gate(floor=0.5)).'),
+    (lambda: Task('x', 'image', data=pathlib.Path('/x'), recipe=Recipe(1, 1)),
+     "Write Task('x', 'image', data=Data(folder='/x'), recipe=Recipe(steps=1, batch_size=1))."),
     (lambda: Task('tags', 'audio', 10, 4, multi_label=True, manifest='tags.csv'),
      "data=Data(manifest='tags.csv', label_kind='multi'), recipe=Recipe(steps=10, batch_size=4))."),
     (lambda: Task('meals', 'image', steps=1, batch_size=1, label_groups=('verb', 'noun')),
@@ -105,15 +112,16 @@ def test_the_message_about_an_unknown_choice_names_the_task():
 
 
 @pytest.mark.parametrize('make, sentence', [
-    (lambda: testing.task('x', 'image', steps='3'), "Task x: steps is '3' (a str); it must be an int."),
-    (lambda: testing.task('x', 'image', batch_size=True), 'Task x: batch_size is True (a bool); it must be an int.'),
+    (lambda: testing.task('x', 'image', steps='3'), "Task x: steps is '3' (a str); it must be a whole number."),
+    (lambda: testing.task('x', 'image', batch_size=True),
+     'Task x: batch_size is True (a bool); it must be a whole number.'),
     (lambda: testing.task('x', 'image', mixup_alpha='a'), "Task x: mixup_alpha is 'a' (a str); it must be a number."),
     (lambda: testing.task('x', 'image', floor=None), 'Task x: floor is None; it must be a number.'),
     (lambda: testing.task('x', 'image', allow_leaks=1), 'Task x: allow_leaks is 1 (an int); it must be True or False.'),
     (lambda: testing.task('x', 'image', augmentations='flip'),
      "Task x: augmentations is 'flip' (a str); it must be a tuple of str: write ('flip',)."),
     (lambda: testing.task('x', 'image', head_hidden=(8, 'b')),
-     "Task x: head_hidden[1] is 'b' (a str); it must be an int."),
+     "Task x: head_hidden[1] is 'b' (a str); it must be a whole number."),
     (lambda: testing.task('x', 'image', columns='label'),
      "Task x: columns is 'label' (a str); it must be a Columns(...)."),
     (lambda: testing.task('x', 'image', folder=b'/x'), "Task x: folder is b'/x' (a bytes); it must be a str."),
@@ -127,13 +135,19 @@ def test_the_message_about_an_unknown_choice_names_the_task():
                             "write (Task('tags', ...),)."),
     (lambda: Mixture(('x',)), "Mixture: tasks[0] is 'x' (a str); it must be a Task(...)."),
     (lambda: Columns(extra='a'), "columns: extra is 'a' (a str); it must be a tuple of str: write ('a',)."),
-    (lambda: Limits(bytes='1 GB'), "limits: bytes is '1 GB' (a str); it must be an int."),
+    (lambda: Limits(bytes='1 GB'), "limits: bytes is '1 GB' (a str); it must be a whole number."),
     (lambda: ImageInput(patch=(8, 8, 8)), 'image: patch is (8, 8, 8) (a tuple); it must be a tuple of 2: (int, int).'),
     (lambda: VideoInput(patch=4), 'video: patch is 4 (an int); it must be a tuple of 3: (int, int, int).'),
     (lambda: ModelConfig(inputs=None), 'Model: inputs has None; it takes ImageInput, AudioInput, VideoInput.'),
-    (lambda: ModelConfig(width='192'), "Model: width is '192' (a str); it must be an int."),
+    (lambda: ModelConfig(width='192'), "Model: width is '192' (a str); it must be a whole number."),
     (lambda: TrainingConfig(learning_rate=float('nan')),
-     'Training: learning_rate is nan (a float); it must be a number.'),
+     'Training: learning_rate is nan (a float); it must be a finite number.'),
+    (lambda: TrainingConfig(learning_rate=float('inf')),
+     'Training: learning_rate is inf (a float); it must be a finite number.'),
+    (lambda: TrainingConfig(clip_norm=float('-inf')),
+     'Training: clip_norm is -inf (a float); it must be a finite number.'),
+    (lambda: TrainingConfig(warmup_steps=0.1),
+     'Training: warmup_steps is 0.1 (a float); it must be a whole number.'),
     (lambda: TrainingConfig(precision=None),
      'Training: There is no precision named None. Known: float32, float16, bfloat16.'),
 ])
@@ -150,6 +164,23 @@ def test_lists_paths_and_ints_are_taken_as_tuples_strings_and_numbers():
                                 augmentations=('flip',))
     assert hash(task) and from_json(Mixture, to_json(Mixture([task]))) == Mixture((task,))
     assert ImageInput(patch=[8, 8]) == ImageInput(patch=(8, 8))
+    assert to_json(TrainingConfig(learning_rate=1)) == to_json(TrainingConfig(learning_rate=1.0))
+    numbers = TrainingConfig(seed=np.int64(3), learning_rate=np.float32(0.5))
+    assert to_json(numbers) == to_json(TrainingConfig(seed=3, learning_rate=0.5))
+
+
+def test_paths_are_made_absolute_and_urls_are_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('HOME', '/home/someone')
+    for given, path in (('~/photos', '/home/someone/photos'), ('photos', f'{tmp_path}/photos'), ('', ''),
+                        (pathlib.Path('../photos'), f'{tmp_path.parent}/photos'), ('gs://~/photos', 'gs://~/photos')):
+        task = Task('x', 'image', data=Data(given), recipe=Recipe(1, 1))
+        assert task.data.folder == TrainingConfig(initial_checkpoint=given).initial_checkpoint == path
+
+
+def test_the_warm_up_is_a_tenth_of_a_short_training():
+    assert [TrainingConfig().warmup(steps) for steps in (3, 400, 5000)] == [0, 40, 100]
+    assert TrainingConfig(warmup_steps=7).warmup(3) == 7
 
 
 def test_the_new_form_of_a_task_keeps_the_parts_that_were_given():

@@ -54,7 +54,7 @@ def _sentence(result, *words):
     code, text = result
     assert code == 2
     assert 'Traceback' not in text
-    assert text.startswith('polyvit: ') and text.rstrip().endswith('.')
+    assert text.startswith('polyvit: ') and text.rstrip()[-1] in '.?'
     for word in words:
         assert word in text
 
@@ -138,23 +138,35 @@ def test_config_that_returns_something_else(tmp_path, capsys):
     path = tmp_path / 'empty.py'
     path.write_text('def get_config():\n    pass\n')
     code = cli.main(['plan', str(path)])
-    _sentence((code, capsys.readouterr().err), 'empty.py returns NoneType', 'polyvit.PipelineConfig')
+    _sentence((code, capsys.readouterr().err), 'empty.py, line 1: get_config() returns nothing; it must return one')
 
 
 @pytest.mark.parametrize('code, words', [
-    ('Recipe(step=3)', ['line 5: There is no field of Recipe named \'step\'. Known: steps, ']),
+    ('Recipe(step=3)', ['line 5: There is no field of Recipe named \'step\'. Did you mean steps? Known: steps, ']),
     ('Recipe(steps=3)', ['line 5: Recipe lacks batch_size. Write Recipe(..., batch_size=...).']),
     ('Recipe()', ['line 5: Recipe lacks steps and batch_size. Write Recipe(..., steps=..., batch_size=...).']),
     ("Task('x', 'image')", ['line 5: Task lacks recipe. Write Task(..., recipe=...).']),
-    ("Task('x', 'image', recipie=1)", ["line 5: There is no field of Task named 'recipie'. Known: recipe, "]),
+    ("Task('x', 'image', recipie=1)",
+     ["line 5: There is no field of Task named 'recipie'. Did you mean recipe? Known: recipe, "]),
     ('Gate(1, 2, 3)', ['line 5: Gate takes from 1 to 3 positional arguments but 4 were given.', 'floor, max_drop.']),
     ('Gate(1, floor=1)', ["line 5: Gate got multiple values for argument 'floor'. Its fields: floor, max_drop."]),
     ("preset('S', heigth=3)", ["line 5: There is no field of ModelConfig named 'heigth'. Known: "]),
-    ("ImageInput(heigth=3)", ["line 5: There is no field of ImageInput named 'heigth'. Known: height, "]),
-    ("Task('x', 'image', recipe=Recipe('3', 1))", ["line 5: Task x: steps is '3' (a str); it must be an int."]),
+    ("ImageInput(heigth=3)",
+     ["line 5: There is no field of ImageInput named 'heigth'. Did you mean height? Known: height, "]),
+    ("Task('x', 'image', recipe=Recipe('3', 1))", ["line 5: Task x: steps is '3' (a str); it must be a whole number."]),
     ('len(3)', ["line 5: TypeError: object of type 'int' has no len()."]),
     ('1 / 0', ['line 5: ZeroDivisionError: division by zero.']),
     ("exec('import nonsense')", ["line 5: ModuleNotFoundError: No module named 'nonsense'."]),
+    ('nonsense', ["line 5: NameError: name 'nonsense' is not defined."]),
+    ('Recip()', ["line 5: NameError: name 'Recip' is not defined. Did you mean Recipe?"]),
+    ('from polyvit import Taks', ["line 5: ImportError: cannot import name 'Taks' from", 'Did you mean Task?']),
+    ('import polyvit; polyvit.Taks', ["has no attribute 'Taks'. Did you mean Task?"]),
+    ("del globals()['Task']; Task()", ["'Task' is not defined. Import it: from polyvit import Task."]),
+    ('Recipe(400, 32) + 1', ["line 5: TypeError: unsupported operand type(s) for +: 'Recipe' and 'int'."]),
+    ("Task('../x', 'image', recipe=Recipe(1, 1))", ["line 5: Task name '../x': use at most 100 lower-case letters"]),
+    ("Task('x', 'image', data=Data('/x'), recipe=Recipe(400.5, 1))",
+     ['line 5: Task x: steps is 400.5 (a float); it must be a whole number.']),
+    ("TrainingConfig(learning_rate=-1)", ['line 5: Training: learning_rate is -1.0; it must be at least 0.']),
     ('exit()', ['line 5: SystemExit']),
     ("exit('No data here.')", ['line 5: SystemExit: No data here.']),
 ])
@@ -167,15 +179,26 @@ def test_an_error_in_a_config_names_its_file_and_line(tmp_path, capsys, code, wo
 
 
 @pytest.mark.parametrize('code, words', [
+    ('def get_config(:', ['mine.py, line 1: SyntaxError: invalid syntax.']),
+    ('\ndef get_config():\nreturn 1', ['mine.py, line 3: IndentationError: expected an indented block']),
+    ('x = "\0"', ['The config', 'cannot be loaded', 'null bytes']),
+    ('\ndef get_config():\n    return 1, 2', ['line 2: get_config() returns a tuple', 'one polyvit.PipelineConfig']),
+    ('get_config = lambda: {}', ['line 1: get_config() returns a dict; it must return one polyvit.PipelineConfig.']),
     ('', ['has no function get_config()', 'PipelineConfig']),
     ('get_config = 3', ['has no function get_config()', 'PipelineConfig']),
-    ('def get_config(size):\n    pass', ['called without arguments', "'size'"]),
+    ('\ndef get_config(size):\n    pass', ['line 2: get_config() is called without arguments', "'size'"]),
     ('import sys\nsys.exit(0)', ['line 2: SystemExit: 0.']),
 ])
 def test_a_config_without_a_fitting_get_config(tmp_path, capsys, code, words):
     path = tmp_path / 'mine.py'
     path.write_text(code)
     _sentence((cli.main(['plan', str(path)]), capsys.readouterr().err), 'mine.py', *words)
+
+
+def test_a_config_named_without_its_ending(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'mine.py').write_text('')
+    _sentence((cli.main(['plan', 'mine']), capsys.readouterr().err), "named 'mine', but a file mine.py")
 
 
 def test_help_is_quick_and_light():

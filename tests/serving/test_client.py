@@ -112,7 +112,7 @@ def test_the_command(server, media, capsys):
 
 
 @pytest.mark.parametrize('task, file, message', [
-    ('shades', 'dim.png', "There is no task named 'shades'. Known: shade, volume, film."),
+    ('shades', 'dim.png', r"There is no task named 'shades'. Did you mean shade\? Known: shade, volume, film."),
     ('shade', 'clip.mp4', 'is of modality video. Task shade takes files of modality image'),
     ('film', 'dim.png', 'is of modality image. Task film takes files of modality video'),
     ('shade', 'nowhere.png', 'There is no file '),
