@@ -1,9 +1,9 @@
 """Checks the fields of the config's dataclasses. Their type hints say what is right."""
 
 import dataclasses
+import math
 import numbers
 import os
-import sys
 import types
 import typing
 
@@ -63,9 +63,16 @@ def _fits(value, hint) -> bool:
     if hint is int:
         return isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if hint is float:
-        return (isinstance(value, numbers.Real) and not isinstance(value, bool)
-                and abs(value) <= sys.float_info.max)  # false for NaN
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and _finite(value)
     return isinstance(value, typing.get_origin(hint) or hint)
+
+
+def _finite(number) -> bool:
+    """Whether it is a finite float, or an int that becomes one."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def _described(value, hint) -> str:
