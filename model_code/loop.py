@@ -61,7 +61,7 @@ class StepProgress:
     def _report(self, text: str):
         losses = ', '.join(f'{name} {value:.3f}' for name, value in sorted(self._losses.items()))
         remark = '' if self._progress.rate else '; the first steps take longest'
-        logger.info('training: %s%s; loss: %s', text, remark, losses)
+        logger.info('training: %s%s; loss: %s', text, remark, losses, extra=self._progress.extra)
 
 
 def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, datasets: dict[str, Callable],

@@ -53,11 +53,21 @@ class Progress:
         """Items per second; None before anything was timed."""
         return self._timed_count / max(1e-9, self._timed_seconds) if self._timed_count else None
 
+    @property
+    def seconds_left(self) -> float | None:
+        """By the rate; None before anything was timed."""
+        return max(0, self.total - self.done) / self.rate if self.rate else None
+
+    @property
+    def extra(self) -> dict:
+        """What a log record of a report carries beside the text (`extra` of logging; see model_code.logger)."""
+        return {'progress': (self.done, self.total, self.seconds_left)}
+
     def _report_now(self, now: float):
         self._reported_at, self._reported_done = now, self.done
         text = f'{self.done:,} of {self.total:,} {self._unit} ({100 * self.done // max(1, self.total)}%)'
         if self.rate:
             text += f', {self.rate:,.1f} {self._unit}/s' if self.rate >= 1 else f', {self.rate:.2g} {self._unit}/s'
-            if self.done < self.total:
-                text += f', {words.duration((self.total - self.done) / self.rate)} left'
+            if self.seconds_left:
+                text += f', {words.duration(self.seconds_left)} left'
         self._report(text)

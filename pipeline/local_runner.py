@@ -73,7 +73,7 @@ def _run(config, data, record: run_record.Record, screen, started, debug, say_ne
         pipeline = _build(config, data, record.run_key)
         from pipeline import observed_runner
         screen.finish(words.duration(time.monotonic() - started))
-        screen.set_total(len(pipeline.components))
+        screen.expect([component.id for component in pipeline.components], run_record.seconds(config.run_root), started)
         observed_runner.run(pipeline, progress)
     except KeyboardInterrupt:
         run_record.end(config, record, INTERRUPTED, time.monotonic() - started, components=progress.records,
@@ -81,8 +81,8 @@ def _run(config, data, record: run_record.Record, screen, started, debug, say_ne
         raise
     except Exception as error:
         traceback.print_exc()  # goes to the log
-        screen.finish('failed')
         failure = progress.failure or ('', error)
+        screen.finish('stopped' if stop_sentence(failure[1]) else 'failed')
         _explain(failure, screen, record.log, debug)
         run_record.end(config, record, FAILED, time.monotonic() - started, components=progress.records,
                        reason=_reason(failure), version=_newest(config))
@@ -118,7 +118,7 @@ class _Progress:
 
     def finished(self, node, record):
         self.records[node] = record
-        self._screen.finish('cached' if record.cached else words.duration(record.seconds))
+        self._screen.finish('cached' if record.cached else words.duration(record.seconds), record.cached)
 
     def failed(self, node, error):
         self.failure = self.failure or (node, error)

@@ -166,6 +166,16 @@ def _is_locked(root: pathlib.Path) -> bool:
     return False
 
 
+def seconds(root: str | os.PathLike) -> dict[str, float]:
+    """Component id -> the seconds that it took when it last ran under this root, and was not taken from the cache."""
+    took = {}
+    for record in records(root):
+        for name, node in record.components.items():
+            if not node.cached:
+                took.setdefault(name, node.seconds)
+    return took
+
+
 def read_decision(blessing_dir: str) -> dict:
     """The gate's decision (components/blessing_gate/decision.py), from the directory of its blessing."""
     return json.loads(file_io.read_text(os.path.join(blessing_dir, 'decision.json')))

@@ -8,109 +8,236 @@ import sys
 import threading
 import time
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from model_code import words
 from model_code.logger import logger
+from pipeline import width
+from pipeline.estimate import Estimate
+
+INDENT = ' ' * 8
 
 
 class Screen:
-    """Prints each component's name when it starts, its time when it finishes, and messages in between.
+    """Prints each component's name when it starts, its time when it finishes, and its messages below its name.
 
-    On a terminal the running component has a spinner and its time so far. Elsewhere a line says that it is still
-    running, whenever nothing was printed for QUIET_SECONDS. Several threads may call it.
+    On a terminal the running component and its messages are drawn again and again, above one bar for the whole run;
+    when it finishes they are printed for good. Elsewhere only whole lines are written, and one says that a component
+    is still running whenever nothing was printed for QUIET_SECONDS. Several threads may call it.
     """
     QUIET_SECONDS = 30
 
-    def __init__(self, file, total: int = 0):
-        self._console = Console(file=file, width=None if file.isatty() else 120, highlight=False, markup=False,
+    def __init__(self, file):
+        self._file = file
+        self._console = Console(file=file, force_terminal=file.isatty(), highlight=False, markup=False,
                                 soft_wrap=True, emoji=False)
-        self._total, self._count, self._file = total, 0, file
+        self._redraws = file.isatty() and not self._console.is_dumb_terminal
+        self._begun = time.monotonic()
+        self._total, self._count = 0, 0
+        self._estimate: Estimate | None = None
         self._lock = threading.RLock()
-        self._status = None
+        self._live: Live | None = None
+        self._title = ''  # of the running component
+        self._messages: list[str] = []  # of the running component, not yet printed
+        self._progress = ''  # the newest report of the running component's progress, not yet printed
         self._open_line = False
-        self._running, self._started, self._last_print = '', 0.0, 0.0
+        self._started, self._last_print = 0.0, 0.0
+        self._fit()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._heartbeat, daemon=True)
         self._thread.start()
 
-    def set_total(self, total: int):
-        """From now on components are numbered, from 1 to `total`."""
-        self._total, self._count = total, 0
+    @property
+    def columns(self) -> int | None:
+        """The width of the terminal; None if it is none."""
+        return width.columns(self._file)
 
-    def print(self, text: str = ''):
+    def expect(self, nodes: list[str], last_seconds: dict[str, float], begun: float):
+        """From now on components are numbered, and the bar has an estimate of the rest (see Estimate).
+
+        begun: when the run began (time.monotonic); the time that the bar shows is counted from then.
+        """
         with self._lock:
+            self._total, self._count, self._begun = len(nodes), 0, begun
+            self._estimate = Estimate(nodes, last_seconds)
+
+    def print(self, text: str = '', hanging: int = 0):
+        """Prints a line: below the running component if there is one. hanging: as in width.wrap."""
+        with self._lock:
+            if self._title and self._redraws:
+                self._messages.append(text)
+                self._draw()
+                return
+            self._end_live()
+            self._close_line()
+            self._write(text, hanging)
+
+    def print_whole(self, text: str):
+        """Prints a line that is never broken, such as a command that is to be copied."""
+        with self._lock:
+            self._end_live()
             self._close_line()
             self._console.print(text)
-            self._last_print = time.monotonic()
+
+    def progress(self, text: str, done: int, total: int, seconds_left: float | None):
+        """The running component's report of its progress, in place of the one before."""
+        with self._lock:
+            if self._estimate:
+                self._estimate.progress(done, total, seconds_left)
+            self._progress = text
+            if self._redraws:
+                self._draw()
+            elif not self._title or time.monotonic() - self._last_print >= self.QUIET_SECONDS:
+                self._print_progress()
 
     def start(self, node: str):
         with self._lock:
             self._count += 1
-            self._running = self._title(node)
+            self._title = self._title_of(node)
             self._started = self._last_print = time.monotonic()
-            if self._console.is_terminal:
-                self._status = self._console.status(Text(self._running))  # a plain string would be read as markup
-                self._status.start()
+            if self._estimate:
+                self._estimate.started(node)
+            if self._redraws:
+                self._start_live()
             else:
-                self._console.print(self._running, end='')
+                self._console.print(self._title.rstrip(), end='')
                 self._open_line = True
                 self._file.flush()
 
-    def finish(self, result: str):
+    def finish(self, result: str, cached: bool = False):
         with self._lock:
-            self._stop_spinner()
-            title, self._running = self._running, ''
-            self._console.print(result if self._open_line else f'{title}{result}')
-            self._open_line = False
-            self._file.flush()
+            if self._estimate:
+                self._estimate.finished(cached)
+            self._flush(result)
 
     def close(self):
         self._closed.set()
         self._thread.join()
         with self._lock:
-            self._stop_spinner()
+            if self._title:
+                self._flush('')
+            self._end_live()
             self._close_line()
 
-    def _title(self, node: str) -> str:
-        if not self._total:
-            return f'{"":8}{node:<40}'
-        component, _, task = node.partition('_')
-        return f'[{self._count:>2}/{self._total}] {component:<16}{task:<24}'
+    def _flush(self, result: str):
+        """Prints the running component's line and its messages. Nothing is running after that."""
+        title, self._title = self._title, ''
+        if self._redraws:
+            self._console.print(f'{title}{result}'.rstrip())
+            for text in self._messages:
+                self._write(text)
+            self._messages = []
+            self._print_progress()
+            return
+        if self._progress:
+            self._print_progress()
+        self._console.print((title[len(title.rstrip()):] if self._open_line else title) + result)
+        self._open_line = False
+        self._file.flush()
 
-    def _stop_spinner(self):
-        if self._status:
-            self._status.stop()
-            self._status = None
+    def _print_progress(self):
+        text, self._progress = self._progress, ''
+        if text:
+            self._close_line()
+            self._write(text)
+
+    def _write(self, text: str, hanging: int = 0):
+        for line in width.wrap(text, self.columns, hanging):
+            self._console.print(line)
+        self._last_print = time.monotonic()
+
+    def _title_of(self, node: str) -> str:
+        if not self._total:
+            return f'{INDENT}{node:<40}'
+        component, _, task = node.partition('_')
+        return f'[{self._count:>2}/{self._total}] {component:<16}{width.cut(task, 23 if self._redraws else None):<24}'
 
     def _close_line(self):
         if self._open_line:
             self._console.print()
             self._open_line = False
 
+    def _start_live(self):
+        if not self._live:
+            # Redirecting would take standard output and error from the log: all that the libraries write, and Beam's
+            # tracebacks, would be on the screen.
+            self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False,
+                              redirect_stderr=False, get_renderable=self._renderable)
+            self._live.start()
+            self._console.show_cursor(True)  # a process that is killed could not bring it back
+        self._draw()
+
+    def _end_live(self):
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def _draw(self):
+        if self._live:
+            self._live.refresh()
+
+    def _renderable(self):
+        """What is drawn again: the running component, the newest of its messages that fit, and the bar."""
+        columns, rows = self._console.size
+        lines = []
+        if self._title:
+            seconds = words.duration(int(time.monotonic() - self._started))
+            lines = [f'{self._title}{seconds}']
+            messages = [line for text in [*self._messages, *([self._progress] if self._progress else [])]
+                        for line in width.wrap(text, columns)]
+            lines += messages[-max(1, rows - 4):]
+        drawn = [Text(line, no_wrap=True, overflow='crop') for line in lines]
+        return Group(*drawn, *([self._bar(columns)] if self._estimate else []))
+
+    def _bar(self, columns: int) -> Table:
+        minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)
+        hours, minutes = divmod(minutes, 60)
+        clock = f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
+        text = f'{self._estimate.done} of {self._total}, {clock}, {self._estimate.left()}'
+        row = Table.grid(padding=(0, 1))
+        row.add_row(ProgressBar(1.0, self._estimate.share(), width=max(4, min(40, columns - len(text) - 2))),
+                    Text(text, no_wrap=True))
+        return row
+
+    def _fit(self):
+        """Rich asks standard input, output and error for the size, which are not the terminal that is written to."""
+        if self._redraws:
+            with contextlib.suppress(OSError):
+                self._console.size = os.get_terminal_size(self._file.fileno())
+
     def _heartbeat(self):
-        while not self._closed.wait(1):
+        while not self._closed.wait(0.25 if self._redraws else 1):
             with self._lock:
-                if not self._running:
-                    continue
-                seconds = time.monotonic() - self._started
-                if self._status:
-                    self._status.update(Text(f'{self._running}{words.duration(seconds)}'))
-                elif time.monotonic() - self._last_print >= self.QUIET_SECONDS:
-                    self.print(f'        still running, {words.duration(seconds)}')
+                if self._live:
+                    self._fit()
+                    self._draw()
+                elif self._title and time.monotonic() - self._last_print >= self.QUIET_SECONDS:
+                    seconds = time.monotonic() - self._started
+                    self.print(f'{INDENT}still running, {words.duration(seconds)}')
 
 
 class _ScreenHandler(logging.Handler):
-    """Prints log records, indented below their component. Paths under the current directory are shortened."""
+    """Shows log records, indented below their component. Paths under the current directory are shortened.
+
+    A record with an attribute `progress` is a report of progress (model_code.progress): it replaces the one before.
+    """
 
     def __init__(self, screen: Screen):
         super().__init__(logging.INFO)
         self._screen = screen
 
     def emit(self, record):
-        for line in record.getMessage().replace(os.getcwd() + os.sep, '').splitlines():
-            self._screen.print(f'        {line}')
+        text = record.getMessage().replace(os.getcwd() + os.sep, '')
+        progress = getattr(record, 'progress', None)
+        if progress:
+            self._screen.progress(f'{INDENT}{text}', *progress)
+            return
+        for line in text.splitlines():
+            self._screen.print(f'{INDENT}{line}')
 
 
 @contextlib.contextmanager

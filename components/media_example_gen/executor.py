@@ -131,8 +131,7 @@ class _WriteShard(beam.DoFn):
     def setup(self):
         source = self._source
         self._decoder = Decoder(source.data.folder, source.modality, self._spec, source.data.limits, self._beam_args)
-        self._progress = self._shared_progress.acquire(
-            lambda: Progress(self._total, 'files', lambda text: logger.info('%s: read %s', source.name, text)))
+        self._progress = self._shared_progress.acquire(lambda: _make_progress(source.name, self._total))
 
     def teardown(self):
         if self._decoder is not None:
@@ -154,6 +153,11 @@ class _WriteShard(beam.DoFn):
             buckets[int.from_bytes(copy[0][:4], 'big') % self._buckets].append(copy)
         for pair in buckets.items():
             yield beam.pvalue.TaggedOutput('digests', pair)
+
+
+def _make_progress(task: str, total: int) -> Progress:
+    progress = Progress(total, 'files', lambda text: logger.info('%s: read %s', task, text, extra=progress.extra))
+    return progress
 
 
 @contextlib.contextmanager

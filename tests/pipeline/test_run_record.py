@@ -77,6 +77,14 @@ def test_a_run_that_died_is_told_from_one_that_goes_on(tmp_path):
         run_record.read(str(tmp_path))
 
 
+def test_seconds_are_those_of_the_last_run_that_was_not_from_the_cache(tmp_path):
+    assert run_record.seconds(tmp_path) == {}
+    for seconds, cached in ((30.0, False), (20.0, False), (0.1, True)):
+        _run(tmp_path, components={'Report': run_record.NodeRecord(cached, seconds, {})})
+    _run(tmp_path, 1, components={'CoTrainer': run_record.NodeRecord(False, 5.0, {})})
+    assert run_record.seconds(tmp_path) == {'Report': 20.0, 'CoTrainer': 5.0}
+
+
 def test_an_unreadable_record_is_left_out(tmp_path):
     record = _run(tmp_path)
     for content in ('{', '[]', '{}', '{"config": "a", "log": "b", "components": {"X": {"no": 1}}}'):

@@ -11,7 +11,7 @@ class TestScreen:
     def test_lines(self):
         file = io.StringIO()
         screen = terminal.Screen(file)
-        screen.set_total(2)
+        screen.expect(['Transform_digits', 'CoTrainer'], {}, 0.0)
         screen.start('Transform_digits')
         screen.finish('1.0 s')
         screen.start('CoTrainer')
@@ -26,7 +26,7 @@ class TestScreen:
         monkeypatch.setattr(terminal.Screen, 'QUIET_SECONDS', 0)
         file = io.StringIO()
         screen = terminal.Screen(file)
-        screen.set_total(1)
+        screen.expect(['CoTrainer'], {}, 0.0)
         screen.start('CoTrainer')
         for _ in range(100):
             if 'still running' in file.getvalue():
@@ -34,6 +34,29 @@ class TestScreen:
             screen._closed.wait(0.05)
         screen.close()
         assert 'still running' in file.getvalue()
+
+    def test_only_whole_lines_and_no_control_characters(self):
+        file = io.StringIO()
+        screen = terminal.Screen(file)
+        screen.expect(['CoTrainer', 'Report'], {'CoTrainer': 60.0, 'Report': 1.0}, 0.0)
+        screen.start('CoTrainer')
+        for done in (1, 2, 3):  # all within QUIET_SECONDS: only the newest is printed, at the end
+            screen.progress(f'        {done} of 3 steps', done, 3, 1.0)
+        screen.finish('2.0 seconds')
+        screen.start('Report')
+        screen.close()
+        assert file.getvalue() == (f'[ 1/2] CoTrainer\n        3 of 3 steps\n'
+                                   f'[ 1/2] {"CoTrainer":<40}2.0 seconds\n[ 2/2] Report{"":34}\n')
+
+    def test_forced_colours_do_not_make_a_pipe_a_terminal(self, monkeypatch):
+        monkeypatch.setenv('FORCE_COLOR', '1')
+        monkeypatch.setenv('TTY_COMPATIBLE', '1')
+        file = io.StringIO()
+        screen = terminal.Screen(file)
+        screen.start('CoTrainer')
+        screen.finish('2.0 seconds')
+        screen.close()
+        assert file.getvalue() == f'{"":8}{"CoTrainer":<40}2.0 seconds\n'
 
     def test_brackets_are_no_markup(self):
         file = io.StringIO()

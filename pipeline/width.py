@@ -1,0 +1,54 @@
+"""Text that fits a terminal: its width, lines broken between words, paths cut in the middle, tables.
+
+What is not a terminal has the width None: there lines keep their length and paths are whole, for other programs.
+"""
+
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+
+NARROW = 100  # below this many columns tables take their narrow form
+LEAST = 40  # a terminal that says it is narrower is treated as this wide
+
+
+def columns(file=None) -> int | None:
+    """The columns of the terminal that a file (default: standard output) writes to; None if it is no terminal."""
+    file = file or sys.stdout
+    if not file.isatty():
+        return None
+    try:
+        return max(LEAST, os.get_terminal_size(file.fileno()).columns or 80)
+    except OSError:
+        return 80
+
+
+def is_narrow(width: int | None) -> bool:
+    return width is not None and width < NARROW
+
+
+def wrap(line: str, width: int | None, hanging: int = 0) -> list[str]:
+    """A line broken between words, the rest indented as its start and by `hanging` more.
+
+    No word is broken: a terminal breaks a long path by itself, and then it can be copied whole.
+    """
+    if width is None or len(line) <= width:
+        return [line]
+    indent = line[:len(line) - len(line.lstrip())]
+    return textwrap.wrap(line.strip(), width, initial_indent=indent, subsequent_indent=indent + ' ' * hanging,
+                         break_long_words=False, break_on_hyphens=False)
+
+
+def cut(text: str, width: int | None) -> str:
+    """The text in at most `width` characters, with '...' in place of its middle."""
+    if width is None or len(text) <= width:
+        return text
+    kept = max(width - 3, 2)
+    return f'{text[:kept // 2]}...{text[-(kept - kept // 2):]}'
+
+
+def table(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
+    """The rows as lines, in columns as wide as their contents, two spaces apart. left: columns not aligned right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ['  '.join(f'{cell:<{width}}' if i in left else f'{cell:>{width}}'
+                      for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
