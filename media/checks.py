@@ -1,12 +1,8 @@
 """Checks a task's media without a pipeline: by their names alone, or by reading every file as the pipeline does."""
 
-import concurrent.futures
-import itertools
-import os
-import threading
 from collections.abc import Callable, Iterator
 
-from media import listing, reading
+from media import listing, parallel, reading
 from media.entries import Entry, Listing
 from media.findings import Findings
 from media.rejections import Rejection
@@ -65,32 +61,16 @@ def gather(listed: Listing, decoded: Iterator[Decoded]) -> tuple[Findings, list[
 
 def _read(source: Source, spec, beam_args, entries: list[Entry], workers: int, progress) -> Iterator[Decoded]:
     """Decodes the entries in several processes. Yields them in order, without their features."""
-    local, decoders = threading.local(), []
-    workers = workers or os.cpu_count() or 1
+    def make_decoder():
+        return Decoder(source.data.folder, source.modality, spec, source.data.limits, beam_args)
 
-    def read_chunk(chunk):
-        if not hasattr(local, 'decoder'):
-            local.decoder = Decoder(source.data.folder, source.modality, spec, source.data.limits, beam_args)
-            decoders.append(local.decoder)
-        return [decoded.without_features() for decoded in reading.decode(local.decoder, chunk, source.modality)]
+    def read(decoder: Decoder, chunk: list[Entry]):
+        return [decoded.without_features() for decoded in reading.decode(decoder, chunk, source.modality)]
 
-    size = max(1, get_modality(source.modality).shard_entries // 4)
-    chunks = (entries[i:i + size] for i in range(0, len(entries), size))
     done = 0
     progress(source.name, done, len(entries))
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        try:
-            # Only a few chunks wait for the workers, so that a million entries do not become as many futures.
-            waiting = [pool.submit(read_chunk, chunk) for chunk in itertools.islice(chunks, 2 * workers)]
-            while waiting:
-                results = waiting.pop(0).result()
-                waiting += [pool.submit(read_chunk, chunk) for chunk in itertools.islice(chunks, 1)]
-                yield from results
-                done += len(results)
-                progress(source.name, done, len(entries))
-        finally:
-            for future in waiting:
-                future.cancel()
-            pool.shutdown()
-            for decoder in decoders:
-                decoder.close()
+    chunk_entries = max(1, get_modality(source.modality).shard_entries // 4)
+    for results in parallel.read_chunks(make_decoder, read, entries, chunk_entries, workers):
+        yield from results
+        done += len(results)
+        progress(source.name, done, len(entries))

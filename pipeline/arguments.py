@@ -11,7 +11,8 @@ exit codes:
   0  done
   1  failed
   2  the arguments, the config or its data are wrong; nothing was started
-  3  the gate rejected the model; nothing was pushed'''
+  3  the gate rejected the model; nothing was pushed
+  4  predict -o: the file is written, and some rows have an error'''
 
 # SUPPRESS, because otherwise the subcommand's default would undo a --debug before the command.
 _COMMON = Parser(add_help=False)
@@ -104,17 +105,21 @@ def _add_model_commands(commands):
     serve.add_argument('--grpc-port', metavar='PORT', type=int, default=8500,
                        help='for gRPC; 0 takes a free one (default: %(default)s)')
 
-    predict = _add(commands, 'predict', 'print the labels and scores of files')
+    predict = _add(commands, 'predict', 'print the labels of files, or write the scores of all files in a folder')
     predict.add_argument('task', metavar='TASK', help="the task's name")
-    predict.add_argument('files', metavar='FILE', nargs='+', help='an image, a video or a sound')
+    predict.add_argument('files', metavar='FILE', nargs='+', help='an image, a video or a sound; with -o a folder')
+    predict.add_argument('-o', '--output', metavar='FILE',
+                         help='write a row for each file in the folder to this .csv, .jsonl or .parquet; interrupted, '
+                              'it goes on where it was')
+    predict.add_argument('--embedding', action='store_true',
+                         help='with -o: write the representation in place of the scores')
     server_or_model = predict.add_mutually_exclusive_group()
     server_or_model.add_argument('--url', help='the server to ask (default: http://127.0.0.1:8501)')
     server_or_model.add_argument('--model', metavar='DIR',
                                  help='in place of a server: a version directory, or the folder of them')
     predict.add_argument('--model-name', metavar='NAME', default='polyvit',
                          help="the model's name on the server (default: %(default)s)")
-    predict.add_argument('--top', metavar='K', type=int, default=5,
-                         help='how many labels to print of each file (default: %(default)s)')
+    predict.add_argument('--top', metavar='K', type=int, help='how many labels to print of each file (default: 5)')
     _add_json(predict)
 
 

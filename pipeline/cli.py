@@ -141,8 +141,8 @@ def _serve(parsed):
 
 
 def _predict(parsed) -> int:
-    from serving import client
-    return client.predict_command(parsed)
+    from pipeline import prediction
+    return prediction.run(parsed)
 
 
 def _doctor(parsed) -> int:

@@ -1,6 +1,6 @@
 """Gets labels and scores for files, from a server or from a model directory.
 
-`predict` and the command `polyvit predict` ask once. LocalModel is a model that is loaded once and asked many times.
+`predict` asks once. LocalModel is a model that is loaded once and asked many times. serving.batch predicts folders.
 """
 
 import json
@@ -13,8 +13,7 @@ from serving.local_model import LocalModel
 from serving.predictor import PredictionFailed, Predictor
 from serving.remote_model import DEFAULT_URL, RemoteModel
 
-__all__ = ['DEFAULT_URL', 'LocalModel', 'PredictionFailed', 'RemoteModel', 'open_model', 'predict', 'predict_command',
-           'print_predictions']
+__all__ = ['DEFAULT_URL', 'LocalModel', 'PredictionFailed', 'RemoteModel', 'open_model', 'predict', 'print_predictions']
 
 
 def predict(task: str, files: Sequence[str | os.PathLike], url: str | None = None,
@@ -51,10 +50,3 @@ def print_predictions(results: list[dict], as_json: bool = False, stream: typing
         print(result['path'], file=stream)
         for label, score in zip(result['labels'], result['scores'], strict=True):
             print(f'  {score:6.3f}  {label}', file=stream)
-
-
-def predict_command(parsed) -> int:
-    """`polyvit predict`. parsed: has task, files, url, model, model_name, top and json. Returns the exit code."""
-    results = predict(parsed.task, parsed.files, parsed.url, parsed.model, parsed.top, model_name=parsed.model_name)
-    print_predictions(results, parsed.json)
-    return 0

@@ -38,6 +38,9 @@ class LocalModel(Predictor):
     def close(self):
         self._model.close()
 
+    def pin(self) -> str:
+        return os.path.realpath(self.directory)
+
     @functools.cached_property
     def signature_inputs(self) -> dict[str, list[str]]:
         return {name: list(signature.inputs) for name, signature in self._model.signatures.items()}

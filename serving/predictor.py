@@ -16,7 +16,7 @@ from serving.saved_model import task_names
 
 CARD_SIGNATURE = 'model_card'
 # Files of one call of the model. More would make it little faster, and take memory.
-_BATCH_FILES, _BATCH_BYTES = 16, 8 << 20
+BATCH_FILES, BATCH_BYTES = 16, 8 << 20
 
 
 class PredictionFailed(PipelineStop):
@@ -56,6 +56,10 @@ class Predictor(abc.ABC):
 
     def __exit__(self, *_):
         self.close()
+
+    @abc.abstractmethod
+    def pin(self) -> str:
+        """From now on asks only the version that it is asking now. Says which that is."""
 
     def predict(self, task: str, files: Sequence[str | os.PathLike], top: int = 5) -> list[dict]:
         """{'path', 'labels', 'scores'} for each file: at most `top` labels, best first (a model gives at most 5)."""
@@ -117,7 +121,7 @@ class Predictor(abc.ABC):
             paths.append(os.fspath(path))
             media.append(_read(task, modality, path, spec))
             size += encoded_bytes(media[-1])
-            if len(paths) == _BATCH_FILES or size >= _BATCH_BYTES:
+            if len(paths) == BATCH_FILES or size >= BATCH_BYTES:
                 yield paths, self._reply(signature, modality.feature, paths, media)
                 paths, media, size = [], [], 0
         if paths:

@@ -41,16 +41,24 @@ class RemoteModel(Predictor):
     def __str__(self):
         return f'The server at {self.url}'
 
+    def pin(self) -> str:
+        if not re.search('/versions/[0-9]+$', self.url):
+            self.url += f'/versions/{self._metadata["model_spec"]["version"]}'
+        return self.url
+
     @functools.cached_property
-    def _signatures(self) -> dict[str, dict]:
-        """Signature name -> its inputs and outputs, as TensorFlow Serving's metadata have them."""
+    def _metadata(self) -> dict:
         try:
-            reply = self._request('/metadata')
+            return self._request('/metadata')
         except ServingError as error:
             raise PredictionFailed(f'{self} has no model ready: {error.message}. Open this URL for the status of the '
                                    'model, or give another --url or --model-name.') from None
+
+    @functools.cached_property
+    def _signatures(self) -> dict[str, dict]:
+        """Signature name -> the names of its inputs and outputs."""
         try:
-            signatures = reply['metadata']['signature_def']['signature_def']
+            signatures = self._metadata['metadata']['signature_def']['signature_def']
             return {name: {'inputs': sorted(signature.get('inputs', {})), 'outputs': sorted(signature['outputs'])}
                     for name, signature in signatures.items() if not name.startswith('__')}
         except (KeyError, TypeError, AttributeError):

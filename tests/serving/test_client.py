@@ -2,7 +2,6 @@
 
 import io
 import json
-import types
 
 import numpy as np
 import pytest
@@ -102,13 +101,6 @@ def test_top_and_output_formats(server, media):
     stream = io.StringIO()
     client.print_predictions(result, as_json=True, stream=stream)
     assert json.loads(stream.getvalue()) == result
-
-
-def test_the_command(server, media, capsys):
-    parsed = types.SimpleNamespace(task='shade', files=[str(media / 'dim.png')], url=server.url, model=None, top=5,
-                                   json=True, model_name='polyvit')
-    assert client.predict_command(parsed) == 0
-    assert json.loads(capsys.readouterr().out)[0]['path'] == str(media / 'dim.png')
 
 
 @pytest.mark.parametrize('task, file, message', [
