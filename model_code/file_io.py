@@ -7,6 +7,7 @@ URLs need TensorFlow's file systems. TensorFlow is not imported for local paths.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import uuid
 from model_code.urls import is_url
 
 TEMPORARY = '.tmp-'
+_BLOCK = 2 ** 24  # bytes that are read at a time
 
 
 def exists(path: str) -> bool:
@@ -31,6 +33,22 @@ def list_folder(path: str) -> list[str]:
         return sorted(os.listdir(path))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def list_files(folder: str) -> list[str]:
+    """The paths of all files in a folder and in the folders below it, relative to it; sorted."""
+    walk = _gfile().walk if is_url(folder) else os.walk
+    return sorted(os.path.relpath(os.path.join(parent, name), folder) for parent, _, names in walk(folder)
+                  for name in names)
+
+
+def content_hash(path: str) -> str:
+    """The SHA-256 of a file's content, which need not fit into memory."""
+    content = hashlib.sha256()
+    with _open(path, 'rb') as file:
+        while block := file.read(_BLOCK):
+            content.update(block)
+    return content.hexdigest()
 
 
 def read_bytes(path: str) -> bytes:

@@ -17,7 +17,7 @@ import importlib.util
 import itertools
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from model_code.modalities import MODALITIES
 
@@ -267,11 +267,24 @@ def run_key(config, media_fingerprints: dict[str, str]) -> str:
     """
     values = dataclasses.asdict(config)
     del values['root']
-    return _hash({
-        'config': values,
-        'code': {name: component_version(name) for name in COMPONENT_CODE},
-        'media': media_fingerprints,
-    })
+    return _key(values, COMPONENT_CODE, media_fingerprints)
+
+
+def model_key(config, media_fingerprints: dict[str, str]) -> str:
+    """A hash of everything that decides the trained model. It leaves out what only judges it: checks, gates.
+
+    media_fingerprints: as for `run_key`.
+    """
+    values = dataclasses.asdict(config)
+    del values['root'], values['beam_args']
+    for task in values['mixture']['tasks']:
+        del task['checks'], task['gate']
+    return _key(values, ('MediaExampleGen', 'TaskSchemaGen', 'Transform', 'CoTrainer'), media_fingerprints)
+
+
+def _key(config: dict, components: Iterable[str], media_fingerprints: dict[str, str]) -> str:
+    return _hash({'config': config, 'code': {name: component_version(name) for name in components},
+                  'media': media_fingerprints})
 
 
 def _hash(value) -> str:

@@ -38,8 +38,8 @@ def compile_pipeline(config, data: DataSummary, output: str, root: str | None = 
     config = dataclasses.replace(config, root=base)
     pipeline = wiring.create_pipeline(
         config, data, pipeline_root=f'{base}/pipeline', serving_dir=f'{base}/serving/polyvit',
-        baseline_version='newest', push_nonce=wiring.new_nonce(),
-        run_key=fingerprints.run_key(config, data.fingerprints))
+        served_version='', push_nonce=wiring.new_nonce(),
+        model_key=fingerprints.model_key(config, data.fingerprints))
     with file_io.replacing(str(path.absolute())) as temporary:  # a failed compilation keeps the old file
         runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
             config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(

@@ -12,35 +12,26 @@ from model_code.errors import ConfigError, PipelineStop
 from pipeline import checks, environment, fingerprints, run_record, summary, terminal
 from pipeline.config import PipelineConfig
 from pipeline.exit_codes import DONE, FAILED, INTERRUPTED, REJECTED
-from serving import version_directories
+from serving import served, version_directories
 
 
-def baseline(serving_dir, run_key: str) -> tuple[str, str | None]:
-    """(baseline_version, push_nonce) for a run; the nonce is None if a new one is needed.
+def baseline(serving_dir, model_key: str) -> tuple[str, str | None]:
+    """(served_version, push_nonce) for create_pipeline; the nonce is None if a new one is needed.
 
-    The baseline is what is being served: the newest version. But if that version came from an equal run (its card has
-    the same run_key), the baseline and nonce of that run are taken from its card. Then all exec properties are those of
-    that run, so everything comes from the cache, and the model is not compared with itself or pushed twice.
+    TFX's cache does not look into serving_dir, so the newest version is among the exec properties. But if that version
+    came from the same model_key, its card has the properties of the run that pushed it, and they are repeated. Then
+    everything that this run shares with that one comes from the cache: all of it, or all but the gate and the report if
+    a floor is another one.
+
+    What is compared with what, and whether it is pushed, does not depend on this. ServingBaseline and AtomicPusher
+    compare the models themselves.
     """
-    models = version_directories.list_models(str(serving_dir))
-    if not models:
+    newest = served.newest(str(serving_dir))
+    if newest is None:
         return '', None
-    newest = max(models)
-    card = _read_card(models[newest])
-    if card.get('run_key') == run_key and card.get('push_nonce'):
-        earlier = str(card.get('baseline_version', ''))
-        if not earlier or earlier in map(str, models):
-            return earlier, card['push_nonce']
-    return str(newest), None
-
-
-def _read_card(model_dir: str) -> dict:
-    """The model card; {} if it cannot be read, and then the version did not come from an equal run."""
-    try:
-        card = model_directory.read_card(model_dir)
-    except (OSError, ValueError):
-        return {}
-    return card if isinstance(card, dict) else {}
+    if newest.card.get('model_key') == model_key and newest.card.get('push_nonce'):
+        return newest.card.get('served_version', ''), newest.card['push_nonce']
+    return str(newest.number), None
 
 
 def run(config: PipelineConfig, debug: bool = False, say_next: bool = True, argv: tuple[str, ...] = ()) -> int:
@@ -98,10 +89,11 @@ def _build(config, data, key):
 
     from pipeline import pipeline as wiring
     absl_logging.set_verbosity('info')
-    version, nonce = baseline(config.serving_dir, key)
+    model_key = fingerprints.model_key(config, data.fingerprints)
+    version, nonce = baseline(config.serving_dir, model_key)
     return wiring.create_pipeline(
         config, data, pipeline_root=str(config.run_root / 'pipeline'), serving_dir=str(config.serving_dir),
-        baseline_version=version, push_nonce=nonce or wiring.new_nonce(), run_key=key,
+        served_version=version, push_nonce=nonce or wiring.new_nonce(), model_key=model_key,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(str(config.run_root / 'metadata.db')))
 
 
@@ -176,7 +168,8 @@ def _summarise(config, records, screen, record: run_record.Record, started, say_
     report = os.path.join(records['Report'].outputs['report'][0], 'report.html')
     version = _newest(config)
     code = DONE if decision['blessed'] else REJECTED
-    pushed_now = decision['blessed'] and not records['AtomicPusher'].cached
+    pusher = records['AtomicPusher']
+    pushed_now = not pusher.cached and model_directory.has_model(pusher.outputs['pushed_model'][0])
     cached = sum(r.cached for r in records.values())
     screen.print()
     for line in [

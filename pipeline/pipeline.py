@@ -3,7 +3,7 @@
 One lane per task, then the join:
 
     MediaExampleGen, TaskSchemaGen -> StatisticsGen -> TaskValidator -> Transform  (each named <component>_<task>)
-    CoTrainer -> TaskEvaluator_<task> (against ServingBaseline), ServingCheck -> BlessingGate -> AtomicPusher, Report
+    CoTrainer -> ServingBaseline -> TaskEvaluator_<task>, ServingCheck -> BlessingGate -> AtomicPusher, Report
 
 Every exec property follows from the config, the data, the code and what is being served. So when one of these changes,
 TFX's cache re-runs exactly what it affects.
@@ -46,20 +46,19 @@ NO_PACKAGING = '--sdk_container_image=none'
 
 
 def create_pipeline(config: PipelineConfig, data: DataSummary, *, pipeline_root: str, serving_dir: str,
-                    baseline_version: str, push_nonce: str, run_key: str,
+                    served_version: str, push_nonce: str, model_key: str,
                     metadata_connection_config=None) -> tfx_pipeline.Pipeline:
     """The pipeline of one config.
 
     data: checks.check(config), or checks.check_without_data(config) for compiling.
     pipeline_root: the folder for artifacts. serving_dir: the folder in which AtomicPusher puts version directories.
-    baseline_version: the version in serving_dir that the new model is compared with; '' for none, 'newest' for the
-      newest when the pipeline runs.
-    push_nonce: another value makes the pusher run again although nothing else changed (see local_runner.baseline).
-    run_key: fingerprints.run_key; it goes into the pushed model's card.
+    served_version, push_nonce: another value makes ServingBaseline, or the pusher, run again although nothing else
+      changed (see local_runner.baseline).
+    model_key: fingerprints.model_key; it goes into the pushed model's card.
     """
     # Each component gets only those parts of the mixture that it uses, so that other parts do not re-run it.
     trained = to_json(trained_tasks(config.mixture))
-    evaluated = to_json(dataclasses.replace(config.mixture, tasks=tuple(map(_without_checks, config.mixture.tasks))))
+    judged = to_json(dataclasses.replace(config.mixture, tasks=tuple(map(_without_checks, config.mixture.tasks))))
     steps = config.mixture.total_steps
     training = dataclasses.replace(config.training, warmup_steps=config.training.warmup(steps))
     lanes = {task.name: _lane(task, config, data) for task in config.mixture.tasks}
@@ -72,10 +71,11 @@ def create_pipeline(config: PipelineConfig, data: DataSummary, *, pipeline_root:
         transform_graphs={name: lane['Transform'].outputs['transform_graph'] for name, lane in lanes.items()},
         card=_card(config, training, data), code_version=component_version('CoTrainer'))
     baseline = ServingBaseline(
-        serving_dir=serving_dir, version=baseline_version, code_version=component_version('ServingBaseline'))
+        candidate=trainer.outputs['model'], serving_dir=serving_dir, served_version=served_version,
+        code_version=component_version('ServingBaseline'))
     evaluators = {
         task.name: TaskEvaluator(
-            task=to_json(_without_checks(task)), classes=json.dumps(data.classes[task.name]),
+            source=to_json(task.source), classes=json.dumps(data.classes[task.name]),
             examples=examples[task.name], model=trainer.outputs['model'], baseline_model=baseline.outputs['model'],
             code_version=component_version('TaskEvaluator')).with_id(node_id('TaskEvaluator', task.name))
         for task in config.mixture.tasks}
@@ -83,16 +83,15 @@ def create_pipeline(config: PipelineConfig, data: DataSummary, *, pipeline_root:
         mixture=trained, model=trainer.outputs['model'], examples=examples,
         code_version=component_version('ServingCheck'))
     gate = BlessingGate(
-        mixture=evaluated, model=trainer.outputs['model'],
+        mixture=judged, model=trainer.outputs['model'], baseline_model=baseline.outputs['model'],
         evaluations={name: e.outputs['evaluation'] for name, e in evaluators.items()},
-        blessings={name: e.outputs['blessing'] for name, e in evaluators.items()},
         infra_blessing=serving_check.outputs['infra_blessing'], code_version=component_version('BlessingGate'))
     pusher = AtomicPusher(
         model=trainer.outputs['model'], model_blessing=gate.outputs['blessing'],
         infra_blessing=serving_check.outputs['infra_blessing'],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)),
-        custom_config={'run_key': run_key, 'push_nonce': push_nonce, 'baseline_version': baseline_version},
+        custom_config={'model_key': model_key, 'push_nonce': push_nonce, 'served_version': served_version},
         code_version=component_version('AtomicPusher'))
     report = Report(
         mixture=to_json(config.mixture), model=trainer.outputs['model'], model_run=trainer.outputs['model_run'],

@@ -44,7 +44,7 @@ def decision_lines(decision: dict, version: str, pushed_now: bool) -> list[str]:
     if decision['blessed']:
         if pushed_now:
             return [f'The gate accepted the model: it is now version {version}.']
-        return [f'Nothing changed since the last run: version {version} stays.']
+        return [f'The gate accepted the model. Nothing is pushed: version {version} is this model already.']
     lines = ['The gate rejected the model; nothing was pushed.']
     lines += [f'  - {reason}' for reason in decision['reasons']]
     lines.append(f'Version {version} is still being served.' if version else 'No version is being served yet.')

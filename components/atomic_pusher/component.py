@@ -28,8 +28,11 @@ class AtomicPusherSpec(component_spec.ComponentSpec):
 class AtomicPusher(base_component.BaseComponent):
     """Pushes a model as a new version of the destination if both the gate and the serving check blessed it.
 
+    A model that is the newest version already is not pushed again: served.digest tells, which a push writes into the
+    card.
+
     push_destination: must have `filesystem.base_directory`. custom_config: goes into the model card beside the metrics
-    (run_key, push_nonce, baseline_version). Both blessings are required; nothing is pushed unchecked.
+    (model_key, push_nonce, served_version). Both blessings are required; nothing is pushed unchecked.
 
     Output `pushed_model`, as that of the stock Pusher: custom properties `pushed`, `pushed_destination`,
     `pushed_version`, and a copy of the model.

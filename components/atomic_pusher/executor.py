@@ -15,7 +15,7 @@ from model_code import file_io, model_directory
 from model_code.errors import PipelineStop
 from model_code.logger import logger
 from model_code.urls import is_url
-from serving import version_directories
+from serving import served, version_directories
 
 
 class Executor(tfx_pusher.Executor):
@@ -35,19 +35,27 @@ class Executor(tfx_pusher.Executor):
         if destination.WhichOneof('destination') != 'filesystem':
             raise PipelineStop(f'The push destination is {destination.WhichOneof("destination")}; it must be a '
                                'filesystem with a base_directory.')
+        model_dir, serving_dir = self.GetModelPath(input_dict), destination.filesystem.base_directory
+        digest, newest = served.digest(model_dir), served.newest(serving_dir)
+        if newest and newest.digest == digest:
+            logger.info('Nothing is pushed: version %d is this model already.', newest.number)
+            self._MarkNotPushed(pushed)
+            return
         blessing = artifact_utils.get_single_instance(input_dict['model_blessing'])
-        additions = {**json.loads(exec_properties.get('custom_config') or '{}'), 'metrics': read_metrics(blessing.uri)}
-        version = push(self.GetModelPath(input_dict), destination.filesystem.base_directory, additions)
-        path = os.path.join(destination.filesystem.base_directory, version)
+        version = push(model_dir, serving_dir, {
+            **json.loads(exec_properties.get('custom_config') or '{}'), **read_decision(blessing.uri),
+            'model_digest': digest})
+        path = os.path.join(serving_dir, version)
         io_utils.copy_dir(path, pushed.uri)
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=version)
-        logger.info('Pushed version %s to %s.', version, destination.filesystem.base_directory)
+        logger.info('Pushed version %s to %s.', version, serving_dir)
 
 
-def read_metrics(blessing_dir: str) -> dict[str, dict]:
-    """Task name -> its metrics, from the gate's decision.json; {} if the blessing has no such file."""
-    decision = file_io.read_json(os.path.join(blessing_dir, 'decision.json')) or {'tasks': []}
-    return {task['name']: task['metrics'] for task in decision['tasks']}
+def read_decision(blessing_dir: str) -> dict:
+    """What the card says of the gate's decision: each task's metrics, and the version it was compared with."""
+    decision = file_io.read_json(os.path.join(blessing_dir, 'decision.json'))
+    return {'metrics': {task['name']: task['metrics'] for task in decision['tasks']},
+            'baseline_version': decision['baseline_version']}
 
 
 def push(model_dir: str, serving_dir: str, card_additions: dict) -> str:

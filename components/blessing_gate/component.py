@@ -1,4 +1,4 @@
-"""BlessingGate: joins the evaluations of all tasks and the serving check into one ModelBlessing, with reasons."""
+"""BlessingGate: judges the evaluations of all tasks and the serving check: one ModelBlessing, with reasons."""
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
@@ -8,10 +8,11 @@ from components.blessing_gate import executor
 
 
 class BlessingGate(base_component.BaseComponent):
-    """Blesses a model only if every task's evaluation and the serving check bless it.
+    """Blesses a model only if every task meets its floor, none fell too far, and the serving check blesses it.
 
-    mixture: the Mixture as JSON. evaluations, blessings: task name -> channel of TaskEvaluator; as inputs they are
-    named `evaluation_<task>` and `blessing_<task>` (components.specs).
+    mixture: the Mixture as JSON. evaluations: task name -> channel of TaskEvaluator; as inputs they are named
+    `evaluation_<task>` (components.specs). baseline_model: the model that the evaluations compare with; an empty
+    directory if there is none.
 
     Output `blessing`: in the form that the stock Pusher obeys (custom property `blessed`, a file BLESSED or
     NOT_BLESSED), and decision.json (see decision.decide). A rejected model does not end the run, which goes on to its
@@ -20,13 +21,13 @@ class BlessingGate(base_component.BaseComponent):
     SPEC_CLASS = component_spec.ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, mixture: str, model: channel.BaseChannel, evaluations: dict[str, channel.BaseChannel],
-                 blessings: dict[str, channel.BaseChannel], infra_blessing: channel.BaseChannel,
+    def __init__(self, mixture: str, model: channel.BaseChannel, baseline_model: channel.BaseChannel,
+                 evaluations: dict[str, channel.BaseChannel], infra_blessing: channel.BaseChannel,
                  code_version: str = ''):
         super().__init__(specs.make_spec(
             parameters={'mixture': mixture, 'code_version': code_version},
             inputs={'model': (model, standard_artifacts.Model),
+                    'baseline_model': (baseline_model, standard_artifacts.Model),
                     'infra_blessing': (infra_blessing, standard_artifacts.InfraBlessing)},
-            task_inputs={'evaluation': (evaluations, standard_artifacts.ModelEvaluation),
-                         'blessing': (blessings, standard_artifacts.ModelBlessing)},
+            task_inputs={'evaluation': (evaluations, standard_artifacts.ModelEvaluation)},
             outputs={'blessing': standard_artifacts.ModelBlessing}))

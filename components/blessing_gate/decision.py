@@ -13,44 +13,46 @@ TOLERANCE = 1e-9
 class Evaluation:
     """The results of one task's TaskEvaluator.
 
-    metrics, baseline_metrics: name -> value; baseline_metrics is None without a baseline.
-    baseline_version: the version of the baseline, '' if unknown.
-    blessed: the verdict of TaskEvaluator.
+    metrics, baseline_metrics: name -> value; baseline_metrics is None if no model that knows the task is being served.
     """
     task: Task
     metrics: dict[str, float]
-    blessed: bool
     baseline_metrics: dict[str, float] | None = None
-    baseline_version: str = ''
 
 
-def decide(evaluations: list[Evaluation], infra_blessed: bool, infra_reasons: list[str]) -> dict:
-    """The decision as a dict for JSON: blessed only if every task's evaluation and the serving check are.
+def decide(evaluations: list[Evaluation], infra_blessed: bool, infra_reasons: list[str],
+           baseline_version: str = '') -> dict:
+    """The decision as a dict for JSON: blessed only if every task and the serving check pass.
 
-    {"blessed": bool, "reasons": [sentence], "tasks": [{"name", "modality", "metrics", "baseline_metrics",
-    "baseline_version", "primary_metric", "floor", "max_drop", "value", "change", "blessed", "reason"}],
-    "infra": {"blessed", "reasons"}}. Values that are not finite become None.
+    baseline_version: the version of the model that the evaluations compare with; '' if there is none.
+
+    {"blessed": bool, "reasons": [sentence], "baseline_version", "tasks": [{"name", "modality", "metrics",
+    "baseline_metrics", "baseline_version", "primary_metric", "floor", "max_drop", "value", "change", "blessed",
+    "reason"}], "infra": {"blessed", "reasons"}}. Values that are not finite become None. A task's baseline_version is
+    '' if the baseline does not know the task.
     """
-    tasks = [_decide_task(evaluation) for evaluation in evaluations]
+    tasks = [_decide_task(evaluation, baseline_version) for evaluation in evaluations]
     reasons = [reason for _, task_reasons in tasks for reason in task_reasons]
     if not infra_blessed:
         reasons += [f'Serving check: {r}' for r in infra_reasons or ['it rejected the model and gave no reason.']]
     return {
         'blessed': not reasons,
         'reasons': reasons,
+        'baseline_version': baseline_version,
         'tasks': [task for task, _ in tasks],
         'infra': {'blessed': infra_blessed, 'reasons': list(infra_reasons)},
     }
 
 
-def _decide_task(evaluation: Evaluation) -> tuple[dict, list[str]]:
+def _decide_task(evaluation: Evaluation, baseline_version: str) -> tuple[dict, list[str]]:
     """The task's entry in the decision, and the reasons to reject the model; none if it passed."""
     task = evaluation.task
     metric = task.primary_metric
     metrics = _finite(evaluation.metrics)
     baseline_metrics = None if evaluation.baseline_metrics is None else _finite(evaluation.baseline_metrics)
     value = metrics.get(metric)
-    served = (baseline_metrics or {}).get(metric)
+    compared = baseline_metrics is not None
+    served = baseline_metrics.get(metric) if compared else None
     change = None if value is None or served is None else value - served
 
     name = f'{task.name}: {metric.replace("_", " ")}'
@@ -64,18 +66,17 @@ def _decide_task(evaluation: Evaluation) -> tuple[dict, list[str]]:
     if change is not None and change < -task.gate.max_drop - TOLERANCE:
         fall, allowed = _two_texts(-change, task.gate.max_drop)
         shown_served, shown = _two_texts(served, value)
-        version = f' (version {evaluation.baseline_version})' if evaluation.baseline_version else ''
+        version = f' (version {baseline_version})' if baseline_version else ''
         reasons.append(f'{name} fell by {fall}, from {shown_served}{version} to {shown}; at most {allowed} is allowed.')
-    if not reasons and not evaluation.blessed:
-        shown, _ = _two_texts(value, task.gate.floor)
-        reasons.append(f'{name} {shown} meets its floor, but the evaluation rejected the model: the change from the '
-                       'model being served could not be measured.')
+    if value is not None and compared and served is None:
+        reasons.append(f'{name} of the model being served could not be measured, because its scores are not finite. So '
+                       'nobody knows how the new model compares with it.')
     return {
         'name': task.name,
         'modality': task.modality,
         'metrics': metrics,
         'baseline_metrics': baseline_metrics,
-        'baseline_version': evaluation.baseline_version,
+        'baseline_version': baseline_version if compared else '',
         'primary_metric': metric,
         'floor': task.gate.floor,
         'max_drop': task.gate.max_drop,

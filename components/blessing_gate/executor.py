@@ -20,15 +20,16 @@ class Executor(base_executor.BaseExecutor):
 
     def Do(self, input_dict, output_dict, exec_properties):
         mixture = from_json(Mixture, exec_properties['mixture'])
+        model, baseline, infra = (artifact_utils.get_single_instance(input_dict[name])
+                                  for name in ('model', 'baseline_model', 'infra_blessing'))
         evaluations = [
-            _read_evaluation(task, input_dict[task_input('evaluation', task.name)],
-                             input_dict[task_input('blessing', task.name)])
+            Evaluation(task, *results.read_metrics(
+                artifact_utils.get_single_uri(input_dict[task_input('evaluation', task.name)])))
             for task in mixture.tasks]
-        infra = artifact_utils.get_single_instance(input_dict['infra_blessing'])
-        decision = decide(evaluations, infra.get_int_custom_property('blessed') == 1, results.read_reasons(infra.uri))
+        decision = decide(evaluations, infra.get_int_custom_property('blessed') == 1, results.read_reasons(infra.uri),
+                          baseline.get_string_custom_property('version'))
 
         blessing = artifact_utils.get_single_instance(output_dict['blessing'])
-        model = artifact_utils.get_single_instance(input_dict['model'])
         write(decision, blessing.uri)
         blessing.set_int_custom_property('blessed', int(decision['blessed']))
         blessing.set_string_custom_property('current_model', model.uri)
@@ -37,15 +38,6 @@ class Executor(base_executor.BaseExecutor):
             logger.info('The gate accepted the model.')
         else:
             logger.info('The gate rejected the model. %s', ' '.join(decision['reasons']))
-
-
-def _read_evaluation(task, evaluations, blessings) -> Evaluation:
-    evaluation = artifact_utils.get_single_instance(evaluations)
-    blessing = artifact_utils.get_single_instance(blessings)
-    metrics, baseline_metrics = results.read_metrics(evaluation.uri)
-    # Both must hold: the blessing is what TaskEvaluator told TFX, the validation is TFMA's own result.
-    blessed = blessing.get_int_custom_property('blessed') == 1 and results.read_validation(evaluation.uri)
-    return Evaluation(task, metrics, blessed, baseline_metrics, blessing.get_string_custom_property('baseline_version'))
 
 
 def write(decision: dict, directory: str):

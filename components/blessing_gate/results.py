@@ -28,11 +28,6 @@ def _overall(evaluation_dir: str, model_name: str | None) -> dict[str, float]:
     return {}
 
 
-def read_validation(evaluation_dir: str) -> bool:
-    """Whether the metrics met all thresholds."""
-    return tfma.load_validation_result(evaluation_dir).validation_ok
-
-
 def read_reasons(infra_blessing_dir: str) -> list[str]:
     """The sentences in the serving check's reasons.json; [] if there is no such file."""
     verdict = file_io.read_json(os.path.join(infra_blessing_dir, 'reasons.json'))

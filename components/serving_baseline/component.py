@@ -7,23 +7,26 @@ from components.serving_baseline import executor
 
 
 class ServingBaselineSpec(component_spec.ComponentSpec):
-    """Output: `model`. Properties: see ServingBaseline."""
+    """Input `candidate`; output `model`; properties: see ServingBaseline."""
     PARAMETERS = {
         'serving_dir': component_spec.ExecutionParameter(type=str),
-        'version': component_spec.ExecutionParameter(type=str),
+        'served_version': component_spec.ExecutionParameter(type=str),
         'code_version': component_spec.ExecutionParameter(type=str),
     }
-    INPUTS = {}
+    INPUTS = {'candidate': component_spec.ChannelParameter(type=standard_artifacts.Model)}
     OUTPUTS = {'model': component_spec.ChannelParameter(type=standard_artifacts.Model)}
 
 
 class ServingBaseline(base_component.BaseComponent):
-    """Copies a version of the push destination to a Model artifact (<uri>/Format-Serving).
+    """Copies the model that the candidate is compared with to a Model artifact (<uri>/Format-Serving).
 
-    serving_dir: the folder of the version directories. version: which of them; '' for none; 'newest' for the newest
-    when the component runs. (TFX's cache does not notice a new version then: turn it off for this component, or give
-    the number.) Without a version the model's directory is empty. The artifact's custom property `version` is the
-    number.
+    That is the newest version when the component runs, or, if the newest version is the candidate itself, the version
+    with which that one was compared. If there is none, the model's directory is empty. The artifact's custom property
+    `version` is the number.
+
+    candidate: the Model that was trained. serving_dir: the folder of the version directories. served_version: what is
+    being served, for TFX's cache alone, which does not look into serving_dir: with another value the component runs
+    again. Where the value cannot follow what is being served, turn the cache off for this component.
 
     It replaces a Resolver with LatestBlessedModelStrategy, which takes the blessing of any Evaluator for that of the
     gate. Kubeflow does not implement resolver nodes either.
@@ -31,6 +34,8 @@ class ServingBaseline(base_component.BaseComponent):
     SPEC_CLASS = ServingBaselineSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, serving_dir: str, version: str = 'newest', code_version: str = ''):
-        super().__init__(ServingBaselineSpec(serving_dir=serving_dir, version=version, code_version=code_version,
+    def __init__(self, candidate: channel.BaseChannel, serving_dir: str, served_version: str = '',
+                 code_version: str = ''):
+        super().__init__(ServingBaselineSpec(candidate=candidate, serving_dir=serving_dir,
+                                             served_version=served_version, code_version=code_version,
                                              model=channel.Channel(type=standard_artifacts.Model)))

@@ -5,41 +5,44 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from model_code.errors import PipelineStop
 from model_code.logger import logger
-from serving import version_directories
+from serving import served, version_directories
 
 
 class Executor(base_executor.BaseExecutor):
-    """See component.ServingBaseline for the output and the properties."""
+    """See component.ServingBaseline for input, output and properties."""
 
     def Do(self, input_dict, output_dict, exec_properties):
+        candidate = artifact_utils.get_single_instance(input_dict['candidate'])
         model = artifact_utils.get_single_instance(output_dict['model'])
         destination = path_utils.serving_model_dir(model.uri)
         fileio.makedirs(destination)
-        chosen = choose(exec_properties['serving_dir'], exec_properties['version'])
+        chosen = choose(exec_properties['serving_dir'], path_utils.serving_model_path(candidate.uri))
         if chosen is None:
-            logger.info('There is no baseline, because no model is being served yet.')
+            logger.info('There is no baseline, because no other model was served before.')
             return
         version, path = chosen
         io_utils.copy_dir(path, destination)
         model.set_string_custom_property('version', str(version))
-        logger.info('The baseline is version %s, the model being served.', version)
+        logger.info('The baseline is version %s.', version)
 
 
-def choose(serving_dir: str, version: str) -> tuple[int, str] | None:
-    """The number and directory of the version to compare with: `version`, or the newest for 'newest'.
+def choose(serving_dir: str, candidate: str) -> tuple[int, str] | None:
+    """The number and directory of the version to compare a model with; None if there is none.
 
-    None for '', and for 'newest' if there is no version. Raises PipelineStop if the given version is not there, because
-    without a comparison a worse model might be blessed.
+    candidate: the directory of the model.
+
+    The newest version, unless that is the candidate. A model is not compared with itself: its comparison with the
+    version before it is repeated. Only if that is gone, nothing else is left.
     """
-    if not version:
+    newest = served.newest(serving_dir)
+    if newest is None:
         return None
-    models = version_directories.list_models(serving_dir)
-    if version == 'newest':
-        return max(models.items(), default=None)
-    if int(version) not in models:
-        present = ', '.join(map(str, models)) or 'none'
-        raise PipelineStop(f'The baseline should be version {version}, which is not in {serving_dir} (versions there: '
-                           f'{present}). Was it removed during the run? Run again to compare with what is served now.')
-    return int(version), models[int(version)]
+    if newest.digest == served.digest(candidate):
+        earlier = str(newest.card.get('baseline_version', ''))
+        if not earlier:
+            return None
+        models = version_directories.list_models(serving_dir)
+        if earlier.isdecimal() and int(earlier) in models:
+            return int(earlier), models[int(earlier)]
+    return newest.number, newest.path

@@ -7,9 +7,9 @@ from components.task_evaluator import executor
 
 
 class TaskEvaluatorSpec(component_spec.ComponentSpec):
-    """Inputs `examples`, `model`, `baseline_model`; outputs `evaluation`, `blessing`; properties: see TaskEvaluator."""
+    """Inputs `examples`, `model`, `baseline_model`; output `evaluation`; properties: see TaskEvaluator."""
     PARAMETERS = {
-        'task': component_spec.ExecutionParameter(type=str),
+        'source': component_spec.ExecutionParameter(type=str),
         'classes': component_spec.ExecutionParameter(type=str),
         'code_version': component_spec.ExecutionParameter(type=str),
     }
@@ -18,26 +18,22 @@ class TaskEvaluatorSpec(component_spec.ComponentSpec):
         'model': component_spec.ChannelParameter(type=standard_artifacts.Model),
         'baseline_model': component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
     }
-    OUTPUTS = {
-        'evaluation': component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
-        'blessing': component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
-    }
+    OUTPUTS = {'evaluation': component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation)}
 
 
 class TaskEvaluator(base_beam_component.BaseBeamComponent):
-    """Measures the model on the task's eval split, and compares it with the task's floor and the model being served.
+    """Measures the model, and the baseline, on the task's eval split.
 
-    task: the Task as JSON. classes: all its labels, as a JSON list. examples: the raw examples, of MediaExampleGen.
-    baseline_model: an empty directory, or a model that does not know the task, counts as no baseline.
+    source: the task's Source as JSON. classes: all its labels, as a JSON list. examples: the raw examples, of
+    MediaExampleGen. baseline_model: an empty directory, or a model that does not know the task, counts as no baseline.
 
-    A missed threshold does not end the run: the blessing is NOT_BLESSED, and BlessingGate says why.
+    It judges nothing: floors are known to BlessingGate alone, so another floor measures nothing again.
     """
     SPEC_CLASS = TaskEvaluatorSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
-    def __init__(self, task: str, classes: str, examples: channel.BaseChannel, model: channel.BaseChannel,
+    def __init__(self, source: str, classes: str, examples: channel.BaseChannel, model: channel.BaseChannel,
                  baseline_model: channel.BaseChannel | None = None, code_version: str = ''):
         super().__init__(TaskEvaluatorSpec(
-            task=task, classes=classes, code_version=code_version, examples=examples, model=model,
-            baseline_model=baseline_model, evaluation=channel.Channel(type=standard_artifacts.ModelEvaluation),
-            blessing=channel.Channel(type=standard_artifacts.ModelBlessing)))
+            source=source, classes=classes, code_version=code_version, examples=examples, model=model,
+            baseline_model=baseline_model, evaluation=channel.Channel(type=standard_artifacts.ModelEvaluation)))

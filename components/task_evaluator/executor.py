@@ -4,35 +4,29 @@ import json
 
 from tensorflow.core.protobuf import saved_model_pb2
 from tfx.components.evaluator import executor as tfx_evaluator
-from tfx.types import artifact_utils
 from tfx.utils import path_utils, proto_utils
 
 from components.task_evaluator.eval_config import eval_config, signatures
 from model_code import file_io, model_directory
+from model_code.data import Source
 from model_code.logger import logger
 from model_code.serialization import from_json
-from model_code.tasks import Task
 
 
 class Executor(tfx_evaluator.Executor):
     """See component.TaskEvaluator for inputs, outputs and properties."""
 
     def Do(self, input_dict, output_dict, exec_properties):
-        task = from_json(Task, exec_properties['task'])
+        source = from_json(Source, exec_properties['source'])
         classes = json.loads(exec_properties['classes'])
         input_dict = dict(input_dict)
         baseline = (input_dict.pop('baseline_model', None) or [None])[0]
-        has_baseline = baseline is not None and knows_task(model_path(baseline), task)
+        has_baseline = baseline is not None and knows_task(model_path(baseline), source.name)
         if has_baseline:
             input_dict['baseline_model'] = [baseline]
-            version = baseline.get_string_custom_property('version')
-            for artifact in (output_dict['evaluation'][0], output_dict['blessing'][0]):
-                artifact.set_string_custom_property('baseline_version', version)
-        config = eval_config(task, len(classes), has_baseline)
+        config = eval_config(source, len(classes), has_baseline)
         super().Do(input_dict, output_dict,
                    {**exec_properties, 'eval_config': proto_utils.proto_to_json(config), 'example_splits': '["eval"]'})
-        blessed = artifact_utils.get_single_instance(output_dict['blessing']).get_int_custom_property('blessed')
-        logger.info('%s: the model %s the thresholds of its task.', task.name, 'meets' if blessed else 'misses')
 
 
 def model_path(model) -> str:
@@ -40,15 +34,15 @@ def model_path(model) -> str:
     return path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
 
 
-def knows_task(path: str, task: Task) -> bool:
+def knows_task(path: str, task: str) -> bool:
     """Whether the directory has a SavedModel that can be evaluated on the task. Logs why not."""
     if not model_directory.has_model(path):
-        logger.info('%s: no model is being served yet, so there is nothing to compare with.', task.name)
+        logger.info('%s: no model is being served yet, so there is nothing to compare with.', task)
         return False
     saved_model = saved_model_pb2.SavedModel.FromString(file_io.read_bytes(model_directory.graph_path(path)))
     names = {name for graph in saved_model.meta_graphs for name in graph.signature_def}
     missing = [name for name in signatures(task) if name not in names]
     if missing:
         logger.info('%s: the model being served does not know this task (it has no signature %s), so there is nothing '
-                    'to compare with.', task.name, ' and no signature '.join(missing))
+                    'to compare with.', task, ' and no signature '.join(missing))
     return not missing

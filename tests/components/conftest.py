@@ -52,16 +52,16 @@ def evaluated(tmp_path_factory):
 
     result = types.SimpleNamespace(root=root, candidate=model('candidate', 7), baseline=model('baseline', 8),
                                    digit_ids=ids, digit_scores=given @ candidate,
-                                   tag_labels=tag_labels, tag_scores=tag_scores, evaluations={}, blessings={})
+                                   tag_labels=tag_labels, tag_scores=tag_scores, evaluations={})
     result.baseline.set_string_custom_property('version', '3')
     for task in (sm.SINGLE, sm.MULTI):
         examples = standard_artifacts.Examples()
         examples.uri, examples.split_names = str(root / task.name), '["eval"]'
-        evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
-        evaluation.uri, blessing.uri = str(root / f'{task.name}_evaluation'), str(root / f'{task.name}_blessing')
+        evaluation = standard_artifacts.ModelEvaluation()
+        evaluation.uri = str(root / f'{task.name}_evaluation')
         executor.Executor().Do(
             {'examples': [examples], 'model': [result.candidate], 'baseline_model': [result.baseline]},
-            {'evaluation': [evaluation], 'blessing': [blessing]},
-            {'task': serialization.to_json(task), 'classes': json.dumps(sm.CLASSES), 'code_version': ''})
-        result.evaluations[task.name], result.blessings[task.name] = evaluation, blessing
+            {'evaluation': [evaluation]},
+            {'source': serialization.to_json(task.source), 'classes': json.dumps(sm.CLASSES), 'code_version': ''})
+        result.evaluations[task.name] = evaluation
     return result

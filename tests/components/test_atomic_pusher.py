@@ -1,7 +1,8 @@
-"""Pushing: whole or not at all, under the next number, with metrics in the card, and only with both blessings."""
+"""Pushing: whole or not at all, once, under the next number, with metrics in the card, only with both blessings."""
 
 import json
 import os
+import shutil
 
 import pytest
 from tfx.proto import pusher_pb2
@@ -10,6 +11,7 @@ from tfx.utils import proto_utils
 
 from components.atomic_pusher import executor
 from model_code.errors import PipelineStop
+from serving import served
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def model(tmp_path):
     """A directory with the files of a SavedModel; pushing copies files and never loads them."""
     path = tmp_path / 'model' / 'Format-Serving'
     for name, content in {'saved_model.pb': 'graph', 'variables/variables.index': 'v',
-                          'assets.extra/model_card.json': '{"name": "m", "run_key": "old"}'}.items():
+                          'assets.extra/model_card.json': '{"name": "m", "model_key": "old"}'}.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_text(content)
     artifact = standard_artifacts.Model()
@@ -30,7 +32,7 @@ def run_pusher(tmp_path, model, blessed=1, infra_blessed=1):
     blessing.uri, infra.uri = str(tmp_path / 'blessing'), str(tmp_path / 'infra')
     os.makedirs(blessing.uri, exist_ok=True)
     with open(os.path.join(blessing.uri, 'decision.json'), 'w') as stream:
-        json.dump({'tasks': [{'name': 'digits', 'metrics': {'accuracy': 0.75}}]}, stream)
+        json.dump({'baseline_version': '2', 'tasks': [{'name': 'digits', 'metrics': {'accuracy': 0.75}}]}, stream)
     blessing.set_int_custom_property('blessed', blessed)
     infra.set_int_custom_property('blessed', infra_blessed)
     pushed = standard_artifacts.PushedModel()
@@ -40,7 +42,7 @@ def run_pusher(tmp_path, model, blessed=1, infra_blessed=1):
     executor.Executor().Do(
         {'model': [model], 'model_blessing': [blessing], 'infra_blessing': [infra]}, {'pushed_model': [pushed]},
         {'push_destination': proto_utils.proto_to_json(destination),
-         'custom_config': json.dumps({'run_key': 'new', 'baseline_version': '2'})})
+         'custom_config': json.dumps({'model_key': 'new', 'served_version': '1'})})
     return pushed
 
 
@@ -56,20 +58,56 @@ def test_a_push_is_a_greater_version_with_its_metrics(tmp_path, model):
     pushed = run_pusher(tmp_path, model)
     version = tmp_path / 'serving' / '101'
     assert json.loads((version / 'assets.extra' / 'model_card.json').read_text()) == {
-        'name': 'm', 'run_key': 'new', 'baseline_version': '2', 'metrics': {'digits': {'accuracy': 0.75}}}
+        'name': 'm', 'model_key': 'new', 'served_version': '1', 'baseline_version': '2',
+        'metrics': {'digits': {'accuracy': 0.75}},
+        'model_digest': served.digest(str(tmp_path / 'model/Format-Serving'))}
     assert (version / 'saved_model.pb').read_text() == 'graph'
     assert (version / 'variables' / 'variables.index').read_text() == 'v'
     assert pushed.get_int_custom_property('pushed') == 1
     assert pushed.get_string_custom_property('pushed_version') == '101'
     assert pushed.get_string_custom_property('pushed_destination') == str(version)
     assert (tmp_path / 'pushed' / 'saved_model.pb').exists()
-    assert json.loads((tmp_path / 'model/Format-Serving/assets.extra/model_card.json').read_text())['run_key'] == 'old'
+    card = tmp_path / 'model/Format-Serving/assets.extra/model_card.json'
+    assert json.loads(card.read_text())['model_key'] == 'old'
+
+
+def _train_another(tmp_path):
+    (tmp_path / 'model/Format-Serving/variables/variables.index').write_text('w')
 
 
 def test_two_pushes_in_one_second_are_two_versions(tmp_path, model):
     assert run_pusher(tmp_path, model).get_string_custom_property('pushed_version') == '100'
+    _train_another(tmp_path)
     assert run_pusher(tmp_path, model).get_string_custom_property('pushed_version') == '101'
     assert sorted(os.listdir(tmp_path / 'serving')) == ['100', '101']
+
+
+def test_the_newest_version_is_not_pushed_again(tmp_path, model, caplog):
+    caplog.set_level('INFO', 'polyvit')
+    run_pusher(tmp_path, model)
+    again = run_pusher(tmp_path, model)
+    assert again.get_int_custom_property('pushed') == 0 and os.listdir(tmp_path / 'serving') == ['100']
+    assert 'Nothing is pushed: version 100 is this model already.' in caplog.text
+
+
+def test_an_older_version_is_pushed_again_because_another_model_is_served(tmp_path, model):
+    run_pusher(tmp_path, model)
+    first = (tmp_path / 'model/Format-Serving/variables/variables.index').read_text()
+    _train_another(tmp_path)
+    run_pusher(tmp_path, model)
+    (tmp_path / 'model/Format-Serving/variables/variables.index').write_text(first)
+    assert run_pusher(tmp_path, model).get_string_custom_property('pushed_version') == '102'
+    shutil.rmtree(tmp_path / 'serving/102')
+    shutil.rmtree(tmp_path / 'serving/101')
+    assert run_pusher(tmp_path, model).get_int_custom_property('pushed') == 0, 'rolled back to this very model'
+    shutil.rmtree(tmp_path / 'serving/100')
+    assert run_pusher(tmp_path, model).get_string_custom_property('pushed_version') == '100', 'emptied'
+
+
+def test_a_version_whose_card_has_no_digest_counts_as_another_model(tmp_path, model):
+    run_pusher(tmp_path, model)
+    (tmp_path / 'serving/100/assets.extra/model_card.json').write_text('{')
+    assert run_pusher(tmp_path, model).get_string_custom_property('pushed_version') == '101'
 
 
 def test_a_number_that_no_server_reads_stops(tmp_path):

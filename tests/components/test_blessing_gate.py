@@ -18,31 +18,30 @@ DIGITS = testing.task('digits', 'image', floor=0.7, max_drop=0.02)
 TAGS = testing.task('tags', 'audio', label_kind='multi', floor=0.0)
 
 
-def evaluation_of(task, value, before=None, blessed=True, version='3'):
+def evaluation_of(task, value, before=None):
     metric = task.primary_metric
-    baseline = None if before is None else {metric: before}
-    return Evaluation(task, {metric: value}, blessed, baseline, version if baseline else '')
+    return Evaluation(task, {metric: value}, None if before is None else {metric: before})
 
 
-@pytest.mark.parametrize('evaluation, sentence', [
-    (evaluation_of(DIGITS, 0.62), 'digits: accuracy 0.62 is below its floor of 0.70.'),
-    (evaluation_of(DIGITS, 0.6996), 'digits: accuracy 0.6996 is below its floor of 0.7000.'),
-    (evaluation_of(DIGITS, 0.88, before=0.93),
+@pytest.mark.parametrize('evaluation, version, sentence', [
+    (evaluation_of(DIGITS, 0.62), '', 'digits: accuracy 0.62 is below its floor of 0.70.'),
+    (evaluation_of(DIGITS, 0.6996), '', 'digits: accuracy 0.6996 is below its floor of 0.7000.'),
+    (evaluation_of(DIGITS, 0.88, before=0.93), '3',
      'digits: accuracy fell by 0.05, from 0.93 (version 3) to 0.88; at most 0.02 is allowed.'),
-    (evaluation_of(DIGITS, 0.88, before=0.93, version=''),
+    (evaluation_of(DIGITS, 0.88, before=0.93), '',
      'digits: accuracy fell by 0.05, from 0.93 to 0.88; at most 0.02 is allowed.'),
-    (evaluation_of(TAGS, 0.1, before=0.5),
+    (evaluation_of(TAGS, 0.1, before=0.5), '3',
      'tags: mean average precision fell by 0.40, from 0.50 (version 3) to 0.10; at most 0.02 is allowed.'),
 ])
-def test_a_missed_threshold_is_one_sentence(evaluation, sentence):
-    decision = decide([evaluation], True, [])
+def test_a_missed_threshold_is_one_sentence(evaluation, version, sentence):
+    decision = decide([evaluation], True, [], version)
     assert not decision['blessed']
     assert decision['reasons'] == [sentence]
     assert decision['tasks'][0]['reason'] == sentence and not decision['tasks'][0]['blessed']
 
 
 def test_floor_and_fall_are_both_named():
-    reasons = decide([evaluation_of(DIGITS, 0.5, before=0.9, blessed=False)], True, [])['reasons']
+    reasons = decide([evaluation_of(DIGITS, 0.5, before=0.9)], True, [])['reasons']
     assert len(reasons) == 2 and 'below its floor' in reasons[0] and 'fell by 0.40' in reasons[1]
 
 
@@ -62,17 +61,24 @@ def test_one_task_that_fails_rejects_the_model_and_only_it_is_named():
 
 @pytest.mark.parametrize('metrics', [{}, {'mean_average_precision': math.nan}])
 def test_what_could_not_be_measured_is_rejected_even_with_a_floor_of_zero(metrics):
-    decision = decide([Evaluation(TAGS, metrics, True)], True, [])
+    decision = decide([Evaluation(TAGS, metrics)], True, [])
     assert not decision['blessed'] and 'could not be measured' in decision['reasons'][0]
     json.dumps(decision, allow_nan=False)
 
 
-def test_the_evaluators_verdict_counts_even_if_the_numbers_look_right():
-    decision = decide([evaluation_of(DIGITS, 0.9, before=math.nan, blessed=False)], True, [])
+@pytest.mark.parametrize('before', [{'accuracy': math.nan}, {'loss': 0.1}])
+def test_a_baseline_that_could_not_be_measured_rejects_even_if_the_floor_is_met(before):
+    decision = decide([Evaluation(DIGITS, {'accuracy': 0.9}, before)], True, [])
     assert decision['reasons'] == [
-        'digits: accuracy 0.90 meets its floor, but the evaluation rejected the model: the change from the model being '
-        'served could not be measured.']
+        'digits: accuracy of the model being served could not be measured, because its scores are not finite. So '
+        'nobody knows how the new model compares with it.']
     assert not decision['blessed']
+
+
+def test_only_a_task_that_the_baseline_knows_has_its_version():
+    decision = decide([evaluation_of(DIGITS, 0.9, before=0.9), evaluation_of(TAGS, 0.9)], True, [], '3')
+    assert decision['baseline_version'] == '3'
+    assert [task['baseline_version'] for task in decision['tasks']] == ['3', '']
 
 
 def test_the_serving_checks_verdict_and_reasons():
@@ -95,10 +101,9 @@ def run_gate(evaluated, directory, tasks, infra_blessed=1):
     infra, blessing = standard_artifacts.InfraBlessing(), standard_artifacts.ModelBlessing()
     infra.uri, blessing.uri = str(directory / 'infra'), str(directory / 'blessing')
     infra.set_int_custom_property('blessed', infra_blessed)
-    inputs = {'model': [evaluated.candidate], 'infra_blessing': [infra]}
+    inputs = {'model': [evaluated.candidate], 'baseline_model': [evaluated.baseline], 'infra_blessing': [infra]}
     for task in tasks:
         inputs[f'evaluation_{task.name}'] = [evaluated.evaluations[task.name]]
-        inputs[f'blessing_{task.name}'] = [evaluated.blessings[task.name]]
     executor.Executor().Do(inputs, {'blessing': [blessing]}, {'mixture': serialization.to_json(Mixture(tuple(tasks)))})
     return blessing, json.loads((directory / 'blessing' / 'decision.json').read_text())
 

@@ -32,10 +32,10 @@ HISTORY = {'steps': [{'step': i, 'task': 'digits' if i % 2 else 'tags', 'loss': 
 
 def decision(digits=0.9, before=0.91, infra=True, reasons=()):
     return decide([
-        Evaluation(DIGITS, {'accuracy': digits, 'loss': 0.25, 'example_count': 1200.0}, digits >= 0.7,
-                   None if before is None else {'accuracy': before}, '' if before is None else '3'),
-        Evaluation(TAGS, {'mean_average_precision': 0.5, 'loss': 0.1, 'example_count': 30.0}, True)], infra,
-        list(reasons))
+        Evaluation(DIGITS, {'accuracy': digits, 'loss': 0.25, 'example_count': 1200.0},
+                   None if before is None else {'accuracy': before}),
+        Evaluation(TAGS, {'mean_average_precision': 0.5, 'loss': 0.1, 'example_count': 30.0})], infra,
+        list(reasons), '' if before is None else '3')
 
 
 def data(label='zero', path='a.png', detail=''):
@@ -121,7 +121,7 @@ def test_long_lists_are_cut_and_say_so():
 
 
 def test_what_could_not_be_measured_and_an_empty_history_still_make_a_page():
-    unmeasured = decide([Evaluation(DIGITS, {'accuracy': math.nan}, False)], True, [])
+    unmeasured = decide([Evaluation(DIGITS, {'accuracy': math.nan})], True, [])
     text = text_of(render(unmeasured, {}, {}, []))
     assert 'could not be measured' in text and 'The training left no history.' in text
 
@@ -131,7 +131,7 @@ def test_verdicts_without_a_baseline():
 
 
 def test_the_verdict_of_a_single_task():
-    one_task = decide([Evaluation(DIGITS, {'accuracy': 0.9}, True, {'accuracy': 0.91}, '3')], True, [])
+    one_task = decide([Evaluation(DIGITS, {'accuracy': 0.9}, {'accuracy': 0.91})], True, [], '3')
     assert verdict(one_task) == ('Its only task meets its floor, it did not fall too far below version 3, and the '
                                  'serving check passed.')
 
@@ -191,7 +191,7 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
         'rejected/findings.json': json.dumps(media_findings.to_dict()).encode(),
         'run/history.json': json.dumps({'steps': [{'step': 1, 'task': task.name, 'loss': 1.0, 'learning_rate': 0.1}],
                                         'seconds': 1, 'total_steps': 1}).encode(),
-        'blessing/decision.json': json.dumps(decide([Evaluation(task, {'accuracy': 0.8}, True)], True, [])).encode(),
+        'blessing/decision.json': json.dumps(decide([Evaluation(task, {'accuracy': 0.8})], True, [])).encode(),
     }
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

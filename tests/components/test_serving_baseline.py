@@ -1,44 +1,65 @@
-"""Which version becomes the baseline, and its copy."""
+"""What becomes the baseline, and its copy."""
 
+import json
 import os
 
 import pytest
 from tfx.types import standard_artifacts
 
 from components.serving_baseline import executor
-from model_code.errors import PipelineStop
+from serving import served
+
+
+def _model(path, weights, **card):
+    for name, content in {'saved_model.pb': 'graph', 'variables/variables.index': weights,
+                          'assets.extra/model_card.json': json.dumps(card)}.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(content)
+    return served.digest(str(path))
 
 
 @pytest.fixture
 def serving_dir(tmp_path):
-    for name in ('2', '10', '.pushing-x', 'tmp', '-3', '²', str(2 ** 63)):
-        (tmp_path / 'serving' / name).mkdir(parents=True)
-        (tmp_path / 'serving' / name / 'saved_model.pb').write_text(f'graph {name}')
+    """Versions 2 and 10, and folders that are none. Version 10 was compared with version 2."""
+    _model(tmp_path / 'serving' / '2', 'two')
+    digest = _model(tmp_path / 'serving' / '10', 'ten')
+    _model(tmp_path / 'serving' / '10', 'ten', model_digest=digest, baseline_version='2')
+    for name in ('.pushing-x', 'tmp', '-3', '²', str(2 ** 63)):
+        _model(tmp_path / 'serving' / name, name)
     (tmp_path / 'serving' / '11').mkdir()
-    return str(tmp_path / 'serving')
+    return tmp_path / 'serving'
 
 
-def run(serving_dir, version, tmp_path):
-    model = standard_artifacts.Model()
-    model.uri = str(tmp_path / 'model')
-    executor.Executor().Do({}, {'model': [model]}, {'serving_dir': serving_dir, 'version': version})
+def _card(serving_dir, version, **entries):
+    path = serving_dir / version / 'assets.extra/model_card.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+
+
+def run(serving_dir, tmp_path, weights):
+    candidate, model = standard_artifacts.Model(), standard_artifacts.Model()
+    candidate.uri, model.uri = str(tmp_path / 'candidate'), str(tmp_path / 'model')
+    _model(tmp_path / 'candidate' / 'Format-Serving', weights, name='not yet pushed')
+    executor.Executor().Do({'candidate': [candidate]}, {'model': [model]},
+                           {'serving_dir': str(serving_dir), 'served_version': ''})
     return model, tmp_path / 'model' / 'Format-Serving'
 
 
-@pytest.mark.parametrize('asked, chosen', [('newest', '10'), ('2', '2')])
-def test_a_copy_of_the_version(serving_dir, tmp_path, asked, chosen):
-    model, path = run(serving_dir, asked, tmp_path)
-    assert (path / 'saved_model.pb').read_text() == f'graph {chosen}'
+@pytest.mark.parametrize('weights, chosen', [('new', '10'), ('two', '10'), ('ten', '2')])
+def test_a_model_is_compared_with_the_newest_version_but_not_with_itself(serving_dir, tmp_path, weights, chosen):
+    model, path = run(serving_dir, tmp_path, weights)
+    assert (path / 'variables/variables.index').read_text() == {'2': 'two', '10': 'ten'}[chosen]
     assert model.get_string_custom_property('version') == chosen
 
 
-@pytest.mark.parametrize('folder, asked', [('serving', ''), ('nowhere', 'newest')])
-def test_no_baseline_is_an_empty_directory(serving_dir, tmp_path, folder, asked):
-    model, path = run(os.path.join(tmp_path, folder), asked, tmp_path)
-    assert path.is_dir() and not list(path.iterdir())
+def test_without_anything_else_to_compare_with_it_is_compared_with_itself(serving_dir, tmp_path):
+    _card(serving_dir, '10', baseline_version='7')
+    model, _ = run(serving_dir, tmp_path, 'ten')
+    assert model.get_string_custom_property('version') == '10', 'version 7 was removed'
+
+
+@pytest.mark.parametrize('folder', ['serving', 'nowhere'])
+def test_no_baseline_is_an_empty_directory(serving_dir, tmp_path, folder):
+    _card(serving_dir, '10', baseline_version='')
+    model, path = run(tmp_path / folder, tmp_path, 'ten')
+    assert path.is_dir() and not os.listdir(path)
     assert not model.has_custom_property('version')
-
-
-def test_a_version_that_is_gone_stops(serving_dir, tmp_path):
-    with pytest.raises(PipelineStop, match='version 7, which is not in .*versions there: 2, 10'):
-        run(serving_dir, '7', tmp_path)

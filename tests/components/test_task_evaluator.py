@@ -1,7 +1,6 @@
 """TaskEvaluator's Do on real examples and models, and its configuration of TFMA."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -31,15 +30,14 @@ def test_a_task_with_label_groups_is_evaluated_by_group_and_jointly(tmp_path):
     sm.export(tmp_path / 'candidate', {'kitchen': np.eye(6)}, (task,))
     artifacts = {}
     for name, kind in (('examples', standard_artifacts.Examples), ('model', standard_artifacts.Model),
-                       ('evaluation', standard_artifacts.ModelEvaluation),
-                       ('blessing', standard_artifacts.ModelBlessing)):
+                       ('evaluation', standard_artifacts.ModelEvaluation)):
         artifacts[name] = kind()
         artifacts[name].uri = str(tmp_path / {'examples': 'kitchen', 'model': 'candidate'}.get(name, name))
     artifacts['examples'].split_names, artifacts['model'].id = '["eval"]', 7
     executor.Executor().Do(
         {name: [artifacts[name]] for name in ('examples', 'model')},
-        {name: [artifacts[name]] for name in ('evaluation', 'blessing')},
-        {'task': to_json(task), 'classes': json.dumps(task.data.classes), 'code_version': ''})
+        {'evaluation': [artifacts['evaluation']]},
+        {'source': to_json(task.source), 'classes': json.dumps(task.data.classes), 'code_version': ''})
 
     verb_right = verbs == np.array([0, 2, 5])[given[:, [0, 2, 5]].argmax(1)]
     noun_right = nouns == np.array([1, 3, 4])[given[:, [1, 3, 4]].argmax(1)]
@@ -48,36 +46,22 @@ def test_a_task_with_label_groups_is_evaluated_by_group_and_jointly(tmp_path):
     assert candidate['verb_accuracy'] == pytest.approx(verb_right.mean())
     assert candidate['noun_accuracy'] == pytest.approx(noun_right.mean())
     assert candidate['joint_accuracy'] == pytest.approx((verb_right & noun_right).mean()) != verb_right.mean()
-    assert artifacts['blessing'].get_int_custom_property('blessed') == 1
     slices = {key: outputs['']['']['joint_accuracy']['doubleValue'] for key, outputs in
               tfma.load_eval_result(artifacts['evaluation'].uri).slicing_metrics}
     assert set(slices) == {(), (('camera', 'front'),), (('camera', 'back'),)}
     assert slices[('camera', 'front'),] == pytest.approx((verb_right & noun_right)[:30].mean())
 
 
-def test_eval_config_names_signatures_metrics_and_thresholds():
-    task = testing.task('t', 'image', floor=0.7, max_drop=0.02)
-    config = eval_config.eval_config(task, classes=5, has_baseline=True)
+def test_eval_config_names_signatures_and_metrics_and_has_no_thresholds():
+    config = eval_config.eval_config(testing.source('t', 'image'), classes=5, has_baseline=True)
     assert [(s.name, s.is_baseline, s.signature_name, list(s.preprocessing_function_names), s.label_key)
             for s in config.model_specs] == [('candidate', False, 't_examples', ['t_label'], 'label'),
                                              ('baseline', True, 't_examples', ['t_label'], 'label')]
     specs = config.metrics_specs[0].metrics
     names = [json.loads(s.config)['name'] for s in specs]
     assert names == ['example_count', 'accuracy', 'loss'], 'no top 5 of 5 classes'
-    bounded = [s for s in specs if s.per_slice_thresholds]
-    threshold = bounded[0].per_slice_thresholds[0].threshold
-    assert [list(s.feature_keys) for s in bounded[0].per_slice_thresholds[0].slicing_specs] == [[]]
-    assert [json.loads(s.config)['name'] for s in bounded] == ['accuracy']
-    assert threshold.value_threshold.lower_bound.value == pytest.approx(0.7)
-    assert threshold.change_threshold.absolute.value == pytest.approx(-0.02)
-
-
-def test_eval_config_without_baseline_has_no_change_threshold():
-    config = eval_config.eval_config(sm.MULTI, classes=6, has_baseline=False)
-    threshold = config.metrics_specs[0].metrics[1].per_slice_thresholds[0].threshold
-    assert len(config.model_specs) == 1
-    assert threshold.value_threshold.lower_bound.value == pytest.approx(0.2)
-    assert not threshold.HasField('change_threshold')
+    assert not tfma.metrics.metric_thresholds_from_metrics_specs(config.metrics_specs, eval_config=config)
+    assert len(eval_config.eval_config(sm.MULTI.source, classes=6, has_baseline=False).model_specs) == 1
 
 
 def test_single_label_task_with_a_baseline(evaluated):
@@ -92,14 +76,6 @@ def test_single_label_task_with_a_baseline(evaluated):
     assert not any(name.endswith('_diff') for name in candidate)
 
 
-def test_a_fall_beyond_the_allowed_one_is_not_blessed_and_does_not_raise(evaluated):
-    blessing = evaluated.blessings['digits']
-    assert blessing.get_int_custom_property('blessed') == 0
-    assert os.listdir(blessing.uri) == ['NOT_BLESSED']
-    assert blessing.get_string_custom_property('baseline_version') == '3'
-    assert not results.read_validation(evaluated.evaluations['digits'].uri)
-
-
 def test_multi_label_task_whose_baseline_does_not_know_it(evaluated):
     candidate, baseline = results.read_metrics(evaluated.evaluations['tags'].uri)
     assert baseline is None
@@ -107,14 +83,13 @@ def test_multi_label_task_whose_baseline_does_not_know_it(evaluated):
     assert candidate['mean_average_precision'] == pytest.approx(expected, abs=1e-6)
     assert candidate['example_count'] == 30
     assert set(candidate) == {'mean_average_precision', 'loss', 'example_count'}
-    assert evaluated.blessings['tags'].get_int_custom_property('blessed') == 1
 
 
 def test_knows_task(evaluated, tmp_path, caplog):
     caplog.set_level('INFO', 'polyvit')
     path = executor.model_path(evaluated.baseline)
-    assert executor.knows_task(path, sm.SINGLE)
-    assert not executor.knows_task(path, sm.MULTI)
+    assert executor.knows_task(path, 'digits')
+    assert not executor.knows_task(path, 'tags')
     assert 'no signature tags_examples' in caplog.text
-    assert not executor.knows_task(str(tmp_path), sm.SINGLE)
+    assert not executor.knows_task(str(tmp_path), 'digits')
     assert 'no model is being served' in caplog.text

@@ -13,20 +13,19 @@ def test_components_take_each_others_outputs():
     model = channel.Channel(type=standard_artifacts.Model)
     examples = channel.Channel(type=standard_artifacts.Examples)
     infra = channel.Channel(type=standard_artifacts.InfraBlessing)
-    baseline = ServingBaseline(serving_dir='/serving', version='3')
-    evaluators = {name: TaskEvaluator(task='{}', classes='[]', examples=examples, model=model,
+    baseline = ServingBaseline(candidate=model, serving_dir='/serving', served_version='3')
+    evaluators = {name: TaskEvaluator(source='{}', classes='[]', examples=examples, model=model,
                                       baseline_model=baseline.outputs['model'], code_version='c').with_id(name)
                   for name in ('a', 'b')}
     gate = BlessingGate(
-        mixture='{}', model=model, infra_blessing=infra,
-        evaluations={name: e.outputs['evaluation'] for name, e in evaluators.items()},
-        blessings={name: e.outputs['blessing'] for name, e in evaluators.items()})
+        mixture='{}', model=model, baseline_model=baseline.outputs['model'], infra_blessing=infra,
+        evaluations={name: e.outputs['evaluation'] for name, e in evaluators.items()})
     assert sorted(gate.inputs) == [
-        'blessing_a', 'blessing_b', 'evaluation_a', 'evaluation_b', 'infra_blessing', 'model']
+        'baseline_model', 'evaluation_a', 'evaluation_b', 'infra_blessing', 'model']
     pusher = AtomicPusher(
         model=model, model_blessing=gate.outputs['blessing'], infra_blessing=infra,
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory='/serving')),
-        custom_config={'run_key': 'k'})
-    assert pusher.exec_properties['custom_config'] == '{"run_key": "k"}'
+        custom_config={'model_key': 'k'})
+    assert pusher.exec_properties['custom_config'] == '{"model_key": "k"}'
     assert pusher.outputs['pushed_model'].type is standard_artifacts.PushedModel

@@ -85,7 +85,7 @@ class TestPipeline:
         card = json.loads((home / 'root/serving/polyvit' / version / 'assets.extra/model_card.json').read_text())
         assert [t['name'] for t in card['tasks']] == ['shapes', 'tags', 'walks']
         assert set(card['metrics']) == {'shapes', 'tags', 'walks'}
-        assert card['run_key'] and card['baseline_version'] == ''
+        assert card['model_key'] and card['model_digest'] and card['baseline_version'] == ''
         report = (home / 'root' / last['report']).read_text()
         assert '<html' in report and 'http://' not in report.replace('http://www.w3.org', '')
 

@@ -1,5 +1,6 @@
 """Files appear whole or not at all, on this machine and behind a URL (TensorFlow's memory file system)."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -92,3 +93,10 @@ def test_local_paths_need_no_tensorflow(tmp_path):
     code = ('import sys\nfrom model_code import file_io\nfile_io.write(sys.argv[1], "x")\n'
             'file_io.read_text(sys.argv[1])\nassert "tensorflow" not in sys.modules')
     subprocess.run([sys.executable, '-c', code, str(tmp_path / 'a')], check=True, timeout=60)
+
+
+def test_all_files_below_a_folder_and_the_hash_of_one(folder):
+    for name in ('b', 'a/c', 'a/.d'):
+        file_io.write(f'{folder}/tree/{name}', b'x' * 100)
+    assert file_io.list_files(f'{folder}/tree') == ['a/.d', 'a/c', 'b']
+    assert file_io.content_hash(f'{folder}/tree/b') == hashlib.sha256(b'x' * 100).hexdigest()

@@ -116,7 +116,7 @@ class TestWhatALaneDependsOn:
         assert trained() == trained(floor=0.3, max_drop=0.5, max_rejected_share=0.5, eval_share=0.1)
         assert trained() != trained(batch_size=4)
 
-    def test_other_checks_re_run_only_the_validator_and_the_report(self):
+    def test_other_checks_and_floors_re_run_only_what_judges(self):
         from pipeline import pipeline as wiring
         from pipeline.checks import DataSummary
         config = load_config('demo')
@@ -127,10 +127,12 @@ class TestWhatALaneDependsOn:
             tasks = tuple(testing.changed(t, **changed) if t.name == 'digits' else t for t in config.mixture.tasks)
             made = wiring.create_pipeline(
                 dataclasses.replace(config, mixture=dataclasses.replace(config.mixture, tasks=tasks)), data,
-                pipeline_root='/p', serving_dir='/s', baseline_version='', push_nonce='n', run_key='k')
+                pipeline_root='/p', serving_dir='/s', served_version='', push_nonce='n', model_key='k')
             return {component.id: component.exec_properties for component in made.components}
         before, after = properties(), properties(max_rejected_share=0.5, allow_leaks=True)
         assert {name for name in before if before[name] != after[name]} == {'TaskValidator_digits', 'Report'}
+        after = properties(floor=0.9, max_drop=0.5)
+        assert {name for name in before if before[name] != after[name]} == {'BlessingGate', 'Report'}
 
     def test_beam_arguments(self):
         from pipeline import pipeline as wiring

@@ -11,6 +11,7 @@ from model_code.label_kinds import LABEL_KINDS
 from model_code.modalities import MODALITIES
 from pipeline import fingerprints
 from pipeline.config import load_config
+from tests import testing
 
 ALL = frozenset(fingerprints.COMPONENT_CODE)
 
@@ -44,16 +45,18 @@ EDITS = [
      ALL - {'StatisticsGen', 'ServingBaseline', 'AtomicPusher'}),
     ('model_code/metrics.py', 'EPSILON = 1e-7', 'EPSILON = 1e-6', {'CoTrainer', 'TaskEvaluator'}),
     ('components/task_evaluator/metrics.py', 'if count else', 'if count > 1 else', {'TaskEvaluator'}),
-    ('components/blessing_gate/decision.py', 'TOLERANCE = 1e-9', 'TOLERANCE = 1e-8', {'TaskEvaluator', 'BlessingGate'}),
+    ('components/blessing_gate/decision.py', 'TOLERANCE = 1e-9', 'TOLERANCE = 1e-8', {'BlessingGate'}),
+    ('serving/served.py', "'model_digest'", "'digest'", {'ServingBaseline', 'AtomicPusher'}),
     ('serving/rest.py', "'Access-Control-Allow-Origin': '*'", "'Access-Control-Allow-Origin': 'x'", {'ServingCheck'}),
     ('serving/version_directories.py', '2 ** 63', '2 ** 62', {'ServingBaseline', 'ServingCheck', 'AtomicPusher'}),
     ('components/report/report.html', '<html lang="en">', '<html lang="de">', {'Report'}),
     ('components/artifacts.py', 'RejectedMedia', 'Rejected', {'MediaExampleGen', 'TaskValidator', 'Report'}),
     ('model_code/tasks.py', "'Task {", "'The task {",
-     ALL - {'MediaExampleGen', 'StatisticsGen', 'TaskSchemaGen', 'Transform', 'ServingBaseline', 'AtomicPusher'}),
+     {'TaskValidator', 'CoTrainer', 'ServingCheck', 'BlessingGate', 'Report'}),
     ('model_code/data.py', "'Task {", "'The task {", ALL - {'StatisticsGen', 'ServingBaseline', 'AtomicPusher'}),
     ('model_code/modalities.py', "'.gif'", "'.giff'", ALL - {'StatisticsGen', 'ServingBaseline', 'AtomicPusher'}),
-    ('model_code/errors.py', 'import difflib', 'import difflib as d', ALL - {'StatisticsGen'}),
+    ('model_code/errors.py', 'import difflib', 'import difflib as d',
+     ALL - {'StatisticsGen', 'ServingBaseline'}),
     ('media/checks.py', '// 4', '// 2', set()),
     ('serving/client.py', 'import json', 'import json as j', set()),
     ('pipeline/summary.py', 'import shutil', 'import shutil as s', set()),
@@ -379,6 +382,23 @@ def test_run_key_follows_config_and_media_but_not_the_root():
     assert fingerprints.run_key(config, {**media, 'motion': 'd'}) != key
     training = dataclasses.replace(config.training, learning_rate=0.5)
     assert fingerprints.run_key(dataclasses.replace(config, training=training), media) != key
+
+
+def test_model_key_follows_what_decides_the_model_and_not_what_judges_it(monkeypatch):
+    config, media = load_config('demo'), {'digits': 'a', 'sounds': 'b', 'motion': 'c'}
+    key = fingerprints.model_key(config, media)
+
+    def with_task(**fields):
+        tasks = tuple(testing.changed(t, **fields) for t in config.mixture.tasks)
+        return dataclasses.replace(config, mixture=dataclasses.replace(config.mixture, tasks=tasks))
+    assert fingerprints.model_key(with_task(floor=0.1, max_drop=0.5, max_rejected_share=0.5), media) == key
+    assert fingerprints.model_key(dataclasses.replace(config, root='/x', beam_args=('--runner=X',)), media) == key
+    assert fingerprints.model_key(with_task(label_smoothing=0.5), media) != key
+    assert fingerprints.model_key(config, {**media, 'motion': 'd'}) != key
+    _replace_version(monkeypatch, 'jinja2')
+    assert fingerprints.model_key(config, media) == key, 'only the report depends on jinja2'
+    _replace_version(monkeypatch, 'tf_keras')
+    assert fingerprints.model_key(config, media) != key
 
 
 def test_run_key_follows_libraries(monkeypatch):

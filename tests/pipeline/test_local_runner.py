@@ -17,24 +17,28 @@ class TestBaseline:
     def test_nothing_served(self, tmp_path):
         assert local_runner.baseline(tmp_path / 'serving', 'k') == ('', None)
 
-    def test_another_run_served(self, tmp_path):
-        _push(tmp_path, 1, run_key='k0', push_nonce='n0', baseline_version='')
+    def test_another_model_served(self, tmp_path):
+        _push(tmp_path, 1, model_key='k0', push_nonce='n0', served_version='')
         assert local_runner.baseline(tmp_path, 'k1') == ('1', None)
 
-    def test_an_equal_run_served_repeats_its_properties(self, tmp_path):
-        _push(tmp_path, 1, run_key='k0', push_nonce='n0', baseline_version='')
+    def test_the_same_model_served_repeats_its_properties(self, tmp_path):
+        _push(tmp_path, 1, model_key='k0', push_nonce='n0', served_version='')
         assert local_runner.baseline(tmp_path, 'k0') == ('', 'n0')
-        _push(tmp_path, 10, run_key='k1', push_nonce='n1', baseline_version='1')
+        _push(tmp_path, 10, model_key='k1', push_nonce='n1', served_version='1')
         assert local_runner.baseline(tmp_path, 'k1') == ('1', 'n1')
 
-    def test_an_older_equal_run_does_not_count(self, tmp_path):
-        _push(tmp_path, 1, run_key='k0', push_nonce='n0', baseline_version='')
-        _push(tmp_path, 2, run_key='k1', push_nonce='n1', baseline_version='1')
+    def test_an_older_version_of_the_same_model_does_not_count(self, tmp_path):
+        _push(tmp_path, 1, model_key='k0', push_nonce='n0', served_version='')
+        _push(tmp_path, 2, model_key='k1', push_nonce='n1', served_version='1')
         assert local_runner.baseline(tmp_path, 'k0') == ('2', None)
 
-    def test_a_baseline_that_is_gone_is_not_asked_for(self, tmp_path):
-        _push(tmp_path, 2, run_key='k1', push_nonce='n1', baseline_version='1')
-        assert local_runner.baseline(tmp_path, 'k1') == ('2', None)
+    def test_a_version_rolled_back_is_pushed_anew(self, tmp_path):
+        _push(tmp_path, 1, model_key='k0', push_nonce='n0', served_version='')
+        assert local_runner.baseline(tmp_path, 'k1') == ('1', None), 'k1 was version 2, which was removed'
+
+    def test_a_removed_baseline_changes_nothing(self, tmp_path):
+        _push(tmp_path, 2, model_key='k1', push_nonce='n1', served_version='1')
+        assert local_runner.baseline(tmp_path, 'k1') == ('1', 'n1')
 
     def test_an_unreadable_card(self, tmp_path):
         _push(tmp_path, 1)

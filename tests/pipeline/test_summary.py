@@ -27,8 +27,9 @@ def test_summary_without_a_baseline():
     assert row.split()[-3:] == ['-', '-', 'passed']
 
 
-def test_summary_says_that_nothing_changed():
-    assert 'Nothing changed' in summary.decision_lines({**DECISION, 'blessed': True}, '3', pushed_now=False)[0]
+def test_summary_of_a_model_that_is_served_already():
+    assert summary.decision_lines({**DECISION, 'blessed': True}, '3', pushed_now=False) == [
+        'The gate accepted the model. Nothing is pushed: version 3 is this model already.']
 
 
 def test_what_to_do_next(tmp_path, monkeypatch):
