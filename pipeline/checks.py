@@ -20,11 +20,13 @@ class DataSummary:
     """A config's data as listed before a run. Keys are task names.
 
     classes: all labels of the task. fingerprints: a hash of the media's names, sizes, times, labels and splits.
-    counts: files per split, such as {'train': 100, 'eval': 20}.
+    counts: files per split, such as {'train': 100, 'eval': 20}. samples: the path of a media file, of the eval split if
+    it has one; tasks whose media are in archives or behind a URL are left out.
     """
     classes: dict[str, tuple[str, ...]]
     fingerprints: dict[str, str]
     counts: dict[str, dict[str, int]]
+    samples: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def check(config) -> DataSummary:
@@ -123,6 +125,10 @@ def _add_task(data: DataSummary, task):
     data.classes[task.name] = tuple(classes)
     data.fingerprints[task.name] = listing.media_fingerprint(task.source, listed)
     data.counts[task.name] = {split: counts[split] for split in SPLITS}
+    files = [e for e in listed.entries if not e.member and not is_url(task.data.folder)]
+    if files:
+        sample = min(files, key=lambda e: e.split != 'eval')  # the first of the eval split, or else the first
+        data.samples[task.name] = os.path.join(task.data.folder, sample.path)
 
 
 def _check_names(task, listed, classes):

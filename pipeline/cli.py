@@ -40,7 +40,9 @@ def main(words=None) -> int:
     except ConfigError as error:
         return _say(error, WRONG, debug)
     except KeyboardInterrupt:
-        print('Stopped. What had finished is kept. To go on, run the same command again.', file=sys.stderr, flush=True)
+        from pipeline import summary
+        print(f'Stopped. What had finished is kept. To go on:\n  {summary.command(*words)}', file=sys.stderr,
+              flush=True)
         # Beam's worker threads do not notice the interrupt, and the process would wait for them.
         os._exit(INTERRUPTED)
     except BrokenPipeError:

@@ -27,16 +27,15 @@ def run(root: pathlib.Path, debug: bool = False, argv: tuple[str, ...] = ()) -> 
     with terminal.quiet(root / 'logs' / 'serving.log') as screen:
         for line in _serve_and_predict(config):
             print(line, file=screen, flush=True)
-    polyvit = summary.command()
     task, path, _ = _eval_files(config)[0]
     usual = root == pathlib.Path('runs/demo').absolute()
-    options = '' if usual else f' --root {summary.short(root)} --data {summary.short(media)}'
+    options = () if usual else ('--root', summary.short(root), '--data', summary.short(media))
     print('\nNext:')
-    for command, what in ((f'run demo{options}', 'runs it again; nothing changed, so everything comes from the cache'),
-                          (f'report --root {summary.short(root)}', 'prints the table and the path of the HTML report'),
-                          (f'serve {summary.short(config.serving_dir)}', 'serves the model until Ctrl-C'),
-                          (f'predict {task.name} {summary.short(path)}', 'asks that server for a file')):
-        print(f'  {polyvit} {command}\n      {what}')
+    for words, what in ((('run', 'demo', *options), 'runs it again; nothing changed, so it answers at once'),
+                        (('report', '--root', summary.short(root)), 'prints the table and the path of the HTML report'),
+                        (('serve', summary.short(config.serving_dir)), 'serves the model until Ctrl-C'),
+                        (('predict', task.name, summary.short(path)), 'asks that server for a file')):
+        print(f'  {summary.command(*words)}\n      {what}')
     print('  docs/your_data.md says how to use your own folders.')
     return DONE
 

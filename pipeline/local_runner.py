@@ -1,6 +1,7 @@
 """Runs a config on this machine, with BeamDagRunner and SQLite metadata: progress on the screen, the rest in a log."""
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import re
@@ -9,7 +10,7 @@ import traceback
 
 from model_code import model_directory, words
 from model_code.errors import ConfigError, PipelineStop
-from pipeline import checks, environment, fingerprints, run_record, summary, terminal
+from pipeline import checks, environment, fingerprints, run_record, summary, terminal, unchanged
 from pipeline.config import PipelineConfig
 from pipeline.exit_codes import DONE, FAILED, INTERRUPTED, REJECTED
 from serving import served, version_directories
@@ -41,11 +42,11 @@ def run(config: PipelineConfig, debug: bool = False, say_next: bool = True, argv
 
     Raises ConfigError, before anything is written, if the config or its data are wrong.
     """
+    started = time.monotonic()
     data = checks.check(config)
     key = fingerprints.run_key(config, data.fingerprints)
-    started = time.monotonic()
     with run_record.one_run_at_a_time(config.run_root):
-        record = run_record.start(config, key, argv)
+        record = run_record.start(config, key, argv, unchanged.runner_code())
         with terminal.quiet(pathlib.Path(record.log)) as file, contextlib.closing(terminal.Screen(file)) as screen:
             with terminal.messages_on(screen):
                 return _run(config, data, record, screen, started, debug, say_next)
@@ -58,6 +59,12 @@ def _run(config, data, record: run_record.Record, screen, started, debug, say_ne
                  f'{words.count(config.mixture.total_steps, "training step")}')
     screen.print(f'Everything goes to {summary.short(config.run_root)}; the log of this run is '
                  f'{summary.short(record.log)}')
+    earlier = unchanged.equal_run(config, record)
+    if earlier:
+        nodes = {name: dataclasses.replace(node, cached=True, seconds=0.0) for name, node in earlier.components.items()}
+        print(f'Nothing had changed since the run {earlier.id}, so no component was started. Its log: {earlier.log}')
+        record = dataclasses.replace(record, repeats=earlier.id)
+        return _summarise(config, data, nodes, screen, record, started, say_next)
     screen.start('Loading the libraries')
     progress = _Progress(screen)
     try:
@@ -74,11 +81,11 @@ def _run(config, data, record: run_record.Record, screen, started, debug, say_ne
         traceback.print_exc()  # goes to the log
         failure = progress.failure or ('', error)
         screen.finish('stopped' if stop_sentence(failure[1]) else 'failed')
-        _explain(failure, screen, record.log, debug)
+        _explain(failure, screen, record, debug)
         run_record.end(config, record, FAILED, time.monotonic() - started, components=progress.records,
                        reason=_reason(failure), version=_newest(config))
         return FAILED
-    return _summarise(config, progress.records, screen, record, started, say_next)
+    return _summarise(config, data, progress.records, screen, record, started, say_next)
 
 
 def _build(config, data, key):
@@ -144,15 +151,18 @@ def _reason(failure: tuple[str, BaseException]) -> str:
     return f'{where} failed: {type(error).__name__}: {first_line}'
 
 
-def _explain(failure: tuple[str, BaseException], screen: terminal.Screen, log_path, debug: bool):
+def _explain(failure: tuple[str, BaseException], screen: terminal.Screen, record: run_record.Record, debug: bool):
     """Prints why the run failed. failure: as in `_reason`."""
     node, error = failure
     screen.print()
     screen.print(_reason(failure))
     if not stop_sentence(error):
-        screen.print(f'The traceback is at the end of {summary.short(log_path)}; --debug prints it here.')
+        screen.print(f'The traceback is at the end of {summary.short(record.log)}; --debug prints it here.')
     if node:
-        screen.print('What had finished is kept: the next run takes it from the cache.')
+        screen.print('What had finished is kept: the next run takes it from the cache.' +
+                     (' To run again:' if record.argv else ''))
+        for line in summary.again_lines(record.argv):
+            screen.print(line)
     if debug:
         screen.print(''.join(traceback.format_exception(error)))
 
@@ -162,7 +172,7 @@ def _newest(config) -> str:
     return str(max(version_directories.list_models(str(config.serving_dir)), default=''))
 
 
-def _summarise(config, records, screen, record: run_record.Record, started, say_next) -> int:
+def _summarise(config, data, records, screen, record: run_record.Record, started, say_next) -> int:
     """Prints what a run came to, writes the end of its record, and returns the exit code."""
     decision = run_record.read_decision(records['BlessingGate'].outputs['blessing'][0])
     report = os.path.join(records['Report'].outputs['report'][0], 'report.html')
@@ -171,16 +181,20 @@ def _summarise(config, records, screen, record: run_record.Record, started, say_
     pusher = records['AtomicPusher']
     pushed_now = not pusher.cached and model_directory.has_model(pusher.outputs['pushed_model'][0])
     cached = sum(r.cached for r in records.values())
+    work = ('nothing had changed, so no component was started' if record.repeats else
+            f'{cached} of {len(records)} components came from the cache')
     screen.print()
     for line in [
             *summary.task_rows(decision), '',
             *summary.decision_lines(decision, version, pushed_now), '',
             *summary.path_lines({
                 'model': str(config.serving_dir / version) if version else '', 'report': report,
+                'tensorboard': os.path.join(records['CoTrainer'].outputs['model_run'][0], 'tensorboard'),
                 'log': record.log}),
-            f'time    {words.duration(time.monotonic() - started)}; '
-            f'{cached} of {len(records)} components came from the cache',
-            *(['', *summary.next_lines(config, version, decision['blessed'], report)] if say_next or code else [])]:
+            f'Time: {words.duration(time.monotonic() - started)}; {work}.',
+            *(['', *summary.next_lines(config, version, decision['blessed'], report,
+                                       data.samples.get(config.mixture.tasks[0].name, ''), record.argv)]
+              if say_next or code else [])]:
         screen.print(line)
     run_record.end(config, record, code, time.monotonic() - started, components=records, decision=decision,
                    report=report, version=version, pushed=pushed_now)

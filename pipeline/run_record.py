@@ -54,7 +54,9 @@ class Record:
     reason: str = ''
     """Why it failed or was interrupted."""
     run_key: str = ''
-    """fingerprints.run_key: runs with the same key have the same result."""
+    """fingerprints.run_key: a hash of config, media, libraries, and the code of the components."""
+    code: str = ''
+    """unchanged.runner_code: a hash of all code that a run passes through."""
     repeats: str = ''
     """The id of the equal run whose result was given again because nothing had changed; '' if components ran."""
     version: str = ''
@@ -93,7 +95,7 @@ def create_folder(path: pathlib.Path):
         raise ConfigError(f'The folder {path} cannot be created: {error.strerror}. Give another.') from error
 
 
-def start(config, run_key: str, argv: tuple[str, ...] = ()) -> Record:
+def start(config, run_key: str, argv: tuple[str, ...] = (), code: str = '') -> Record:
     """Writes and returns the record of a run that starts now. Call it while holding the lock of the root."""
     now = datetime.datetime.now().astimezone()
     logs = config.run_root / 'logs'
@@ -103,7 +105,7 @@ def start(config, run_key: str, argv: tuple[str, ...] = ()) -> Record:
         number += 1
         name = f'{first}-{number}'
     record = Record(id=name, config=config.name, log=str(logs / f'run-{name}.log'), argv=tuple(argv),
-                    folder=os.getcwd(), started=now.isoformat(timespec='seconds'), run_key=run_key)
+                    folder=os.getcwd(), started=now.isoformat(timespec='seconds'), run_key=run_key, code=code)
     _write(pathlib.Path(record.log).with_suffix('.json'), record)
     return record
 

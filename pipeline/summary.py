@@ -1,15 +1,24 @@
 """What a run prints at its end: the table of tasks, the gate's decision, paths, the next commands. Only strings."""
 
 import os
+import pathlib
+import shlex
 import shutil
 import sys
 
 
-def command() -> str:
-    """What to type for `polyvit`: the bare word if the shell finds it, otherwise as this process was started."""
+def command(*words) -> str:
+    """A command line of `polyvit` that runs when it is pasted into the shell: the program as it was started here."""
+    return shlex.join([*_program(), *map(str, words)])
+
+
+def _program() -> list[str]:
+    started = pathlib.Path(sys.argv[0])
+    if started.match('polyvit/__main__.py'):  # python -m polyvit, with whatever options of Python
+        return sys.orig_argv[:len(sys.orig_argv) - len(sys.argv) + 1]
     if shutil.which('polyvit'):
-        return 'polyvit'
-    return 'python -m polyvit' if sys.argv[0].endswith('.py') else os.path.relpath(sys.argv[0])
+        return ['polyvit']
+    return [short(started)] if started.name == 'polyvit' else [short(sys.executable), '-m', 'polyvit']
 
 
 def short(path) -> str:
@@ -57,11 +66,21 @@ def path_lines(paths: dict[str, str]) -> list[str]:
     return [f'{name:<{width}}{short(path)}' for name, path in paths.items() if path]
 
 
-def next_lines(config, version: str, blessed: bool, report: str) -> list[str]:
-    """What to do next; if the model was rejected, first of all what to fix."""
-    polyvit = command()
-    fix = ["  fix what the reasons name (a task's data, steps, floor or max_drop), then run the same command again"]
-    read = [f'  open {short(report)} in a browser']
-    use = [f'  {polyvit} serve {short(config.serving_dir)}',
-           f'  {polyvit} predict {config.mixture.tasks[0].name} FILE --model {short(config.serving_dir)}']
+def next_lines(config, version: str, blessed: bool, report: str, sample: str, argv: tuple[str, ...]) -> list[str]:
+    """What to do next; if the model was rejected, first of all what to fix.
+
+    sample: a media file of the first task, '' for none. argv: what was typed for this run, () for a run from Python.
+    """
+    fix = [f'  fix what the reasons name (data, steps, floor or max_drop), then run it again{":" if argv else ""}',
+           *again_lines(argv)]
+    read = [f'  open {shlex.quote(short(report))} in a browser']
+    serving = short(config.serving_dir)
+    use = [f'  {command("serve", serving)}']
+    if sample:
+        use.append(f'  {command("predict", config.mixture.tasks[0].name, short(sample), "--model", serving)}')
     return ['Next:', *([] if blessed else fix), *read, *(use if version else [])]
+
+
+def again_lines(argv: tuple[str, ...]) -> list[str]:
+    """The command that was typed, indented; none for a run from Python."""
+    return [f'  {command(*argv)}'] if argv else []

@@ -1,8 +1,13 @@
 """What a run prints at its end."""
 
 import dataclasses
+import shlex
+import shutil
+import sys
 
-from pipeline import summary
+import pytest
+
+from pipeline import arguments, summary
 from pipeline.config import load_config
 
 DECISION = {
@@ -32,14 +37,61 @@ def test_summary_of_a_model_that_is_served_already():
         'The gate accepted the model. Nothing is pushed: version 3 is this model already.']
 
 
-def test_what_to_do_next(tmp_path, monkeypatch):
-    monkeypatch.setattr(summary, 'command', lambda: 'polyvit')
+def _parses(line):
+    """The arguments of a printed command, by the shell and by the real parser, which rejects wrong ones."""
+    words = shlex.split(line)
+    assert words[0] == 'polyvit'
+    return arguments.build_parser().parse_args(words[1:])
+
+
+@pytest.fixture
+def started_as_polyvit(monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['/somewhere/bin/polyvit'])
+    monkeypatch.setattr(shutil, 'which', lambda name: f'/somewhere/bin/{name}')
+
+
+@pytest.mark.parametrize('folder', ['root', "Anna's files & $HOME"])
+@pytest.mark.usefixtures('started_as_polyvit')
+def test_what_to_do_next(tmp_path, monkeypatch, folder):
     monkeypatch.chdir(tmp_path)
-    config = dataclasses.replace(load_config('demo'), root=str(tmp_path / 'root'))
-    report = str(tmp_path / 'root' / 'report.html')
-    assert summary.next_lines(config, '3', True, report) == [
-        'Next:', '  open root/report.html in a browser', '  polyvit serve root/serving/polyvit',
-        '  polyvit predict digits FILE --model root/serving/polyvit']
-    title, fix, page = summary.next_lines(config, '', False, report)
-    assert title == 'Next:' and fix.startswith('  fix what the reasons name')
-    assert page == '  open root/report.html in a browser'
+    config = dataclasses.replace(load_config('demo'), root=str(tmp_path / folder))
+    report, sample = str(tmp_path / folder / 'report.html'), str(tmp_path / folder / 'digits' / 'a b.png')
+    argv = ('run', 'my configs/mine.py', '--root', folder, '--data', f'{folder}/media')
+    title, page, serve, predict = summary.next_lines(config, '3', True, report, sample, argv)
+    assert title == 'Next:' and shlex.split(page) == ['open', f'{folder}/report.html', 'in', 'a', 'browser']
+    assert _parses(serve).dir == f'{folder}/serving/polyvit'
+    parsed = _parses(predict)
+    assert (parsed.task, parsed.files, parsed.model) == ('digits', [f'{folder}/digits/a b.png'],
+                                                         f'{folder}/serving/polyvit')
+
+
+@pytest.mark.usefixtures('started_as_polyvit')
+def test_after_a_rejection_the_command_is_what_was_typed(tmp_path):
+    argv = ('run', 'my configs/mine.py', '--root', 'the root', '--data', "it's here")
+    title, fix, again, page = summary.next_lines(load_config('demo'), '', False, 'report.html', '', argv)
+    assert fix.startswith('  fix what the reasons name') and fix.endswith('run it again:')
+    parsed = _parses(again)
+    assert (parsed.config, parsed.root, parsed.data) == ('my configs/mine.py', 'the root', "it's here")
+    # From Python nothing was typed, and an archive has no file to name.
+    _, fix, page, serve = summary.next_lines(load_config('demo'), '3', False, 'report.html', '', ())
+    assert fix.endswith('run it again') and page == '  open report.html in a browser' and _parses(serve)
+
+
+class TestTheProgram:
+    def test_as_a_module(self, monkeypatch):
+        monkeypatch.setattr(sys, 'argv', ['/a/polyvit/__main__.py', 'run', 'demo'])
+        monkeypatch.setattr(sys, 'orig_argv', ['.venv/bin/python', '-X', 'dev', '-m', 'polyvit', 'run', 'demo'])
+        assert summary.command('report') == '.venv/bin/python -X dev -m polyvit report'
+
+    def test_by_its_path(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, 'argv', [str(tmp_path / 'my env' / 'bin' / 'polyvit'), 'run', 'demo'])
+        monkeypatch.setattr(shutil, 'which', lambda name: None)
+        assert summary.command('report') == "'my env/bin/polyvit' report"
+
+    def test_from_python(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, 'argv', ['/a/ipykernel_launcher.py', '-f', 'x.json'])
+        monkeypatch.setattr(sys, 'executable', str(tmp_path / 'python'))
+        monkeypatch.setattr(shutil, 'which', lambda name: None)
+        assert summary.command('report') == 'python -m polyvit report'
