@@ -1,4 +1,4 @@
-"""The public names: everything that a config needs, and functions to load it, run it and query its model.
+"""The public names: everything that a config needs, and functions to run it, read its report and query its model.
 
     from polyvit import Data, Mixture, ModelConfig, PipelineConfig, Recipe, Task, TrainingConfig
 
@@ -7,6 +7,7 @@ when they are called.
 """
 
 import os
+import typing
 from collections.abc import Sequence
 
 from model_code.data import Columns, Data
@@ -14,9 +15,12 @@ from model_code.errors import ConfigError, PipelineStop
 from model_code.modalities import AudioInput, ImageInput, Limits, VideoInput
 from model_code.settings import ModelConfig, TrainingConfig, preset
 from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
-from pipeline import __version__
-from pipeline.config import PipelineConfig
-from pipeline.config import load_config as load
+from pipeline import __version__, results
+from pipeline.config import PipelineConfig, load_config
+from pipeline.results import Report, Run
+
+if typing.TYPE_CHECKING:
+    from serving.local_model import LocalModel
 
 __all__ = [
     'AudioInput',
@@ -32,29 +36,54 @@ __all__ = [
     'PipelineConfig',
     'PipelineStop',
     'Recipe',
+    'Report',
+    'Run',
     'Task',
     'TrainingConfig',
     'VideoInput',
     '__version__',
     'load',
+    'load_config',
     'predict',
     'preset',
+    'report',
     'run',
 ]
 
 
-def run(config: PipelineConfig, debug: bool = False) -> int:
+def run(config: PipelineConfig, debug: bool = False) -> Run:
     """Runs the pipeline on this machine, as `polyvit run` does: progress on the screen, the rest in a log.
 
     debug: also print the traceback of an error.
 
-    Returns the exit code: 0 if the model was pushed or nothing changed, 1 if the run failed, 3 if the gate rejected the
-    model.
+    Returns what the run came to: whether the model was accepted, the metrics, the report, the newest served version. A
+    model that the gate rejects, and a run that fails, are no exceptions: see `Run.exit_code` and `Run.reasons`.
 
     Raises ConfigError, before anything is written, if the config or its data are wrong.
     """
-    from pipeline import local_runner
-    return local_runner.run(config, debug)
+    from pipeline import local_runner, run_record
+    with results.no_displays():
+        local_runner.run(config, debug)
+    return results.of_run(run_record.read(str(config.run_root)), config.serving_dir)
+
+
+def report(root: str | os.PathLike | None = None) -> Report:
+    """The report of the run that ended last under a root, by default of the newest root under runs/.
+
+    Raises ConfigError if there is none.
+    """
+    return results.newest_report(None if root is None else os.fspath(root))
+
+
+def load(directory: str | os.PathLike) -> 'LocalModel':
+    """A served model, loaded once and asked many times: `.predict(task, files)`, `.embed(task, files)`, `.card`.
+
+    directory: a version directory, or the folder of them, whose newest version is taken.
+
+    Raises ConfigError if there is no model, PipelineStop if it cannot be loaded.
+    """
+    from serving.local_model import LocalModel
+    return LocalModel(directory)
 
 
 def predict(task: str, files: str | os.PathLike | Sequence[str | os.PathLike], url: str | None = None,

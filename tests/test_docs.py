@@ -89,7 +89,7 @@ def test_python_is_valid_and_configs_can_be_planned(content, tmp_path):
     if 'def get_config' in content:
         path = tmp_path / 'config.py'
         path.write_text(content)
-        made = plan.make_plan(polyvit.load(str(path)))
+        made = plan.make_plan(polyvit.load_config(str(path)))
         assert made.total_steps > 0 and all(task.tokens > 1 for task in made.tasks)
     else:
         exec(content, {name: getattr(polyvit, name) for name in polyvit.__all__})
@@ -146,7 +146,7 @@ def _number(cell: str) -> float:
 
 
 def test_the_table_of_the_nine_data_sets_is_the_config():
-    config = polyvit.load('nine')
+    config = polyvit.load_config('nine')
     rows = _table('model.md', 'task')
     assert [row[0] for row in rows] == [task.name for task in config.mixture.tasks]
     for task, (_, kind, *numbers, size) in zip(config.mixture.tasks, rows, strict=True):
