@@ -9,7 +9,9 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from model_code import file_io, losses, modalities
@@ -171,16 +173,43 @@ def has_records(files: list[str]) -> bool:
 
 def count_records(files: list[str], counts_dir: str = '') -> int:
     """The number of records in gzip TFRecords. Reads them all once, and keeps the number in counts_dir."""
+    def count():
+        return {'records': int(_records(files).reduce(tf.constant(0, tf.int64), lambda total, _: total + 1))}
+    return _kept('records', files, counts_dir, count)['records']
+
+
+def count_labels(task: Task, classes: int, files: list[str], counts_dir: str = '') -> tuple[np.ndarray, int]:
+    """(how many examples have each class, [classes] int64; how many examples there are). Kept like `count_records`."""
+    spec = {'label': feature_spec(task, classes)['label']}
+
+    def add(sums, records):
+        targets = losses.targets(tf.io.parse_example(records, spec)['label'], classes)
+        return (sums[0] + tf.cast(tf.reduce_sum(targets, axis=0), tf.int64), sums[1] + tf.size(records, tf.int64))
+
+    def count():
+        zeros = tf.zeros([classes], tf.int64), tf.constant(0, tf.int64)
+        labels, examples = _records(files).batch(1024).reduce(zeros, add)
+        return {'labels': labels.numpy().tolist(), 'examples': int(examples)}
+
+    counts = _kept('labels', files, counts_dir, count)
+    return np.array(counts['labels'], np.int64), counts['examples']
+
+
+def _records(files: list[str]) -> tf.data.Dataset:
+    """All records, in no order that matters."""
+    return tf.data.TFRecordDataset(files, compression_type='GZIP', num_parallel_reads=READ_FILES)
+
+
+def _kept(what: str, files: list[str], counts_dir: str, count: Callable[[], dict]) -> dict:
+    """What `count` returned for these files when it was called first, from a file in counts_dir if it is given."""
     key = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
-    path = os.path.join(counts_dir, f'records-{key}.json')
+    path = os.path.join(counts_dir, f'{what}-{key}.json')
     known = file_io.read_json(path) if counts_dir else None
-    if known:
-        return known['records']
-    count = int(tf.data.TFRecordDataset(files, compression_type='GZIP', num_parallel_reads=READ_FILES).reduce(
-        tf.constant(0, tf.int64), lambda total, _: total + 1))
-    if counts_dir:
-        file_io.write(path, json.dumps({'records': count}))  # several hosts may write the same file at once
-    return count
+    if not known:
+        known = count()
+        if counts_dir:
+            file_io.write(path, json.dumps(known))  # several hosts may write the same file at once
+    return known
 
 
 def first_example(task: Task, classes: int, files: list[str]) -> dict:

@@ -3,19 +3,22 @@
 groups: the ids of each label group's classes (Task.group_ids), for a task with label groups.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from model_code.tasks import Task
 
 
-def loss(task: Task, logits: tf.Tensor, labels: tf.Tensor, groups: tuple[tuple[int, ...], ...] = ()) -> tf.Tensor:
+def loss(task: Task, logits: tf.Tensor, labels: tf.Tensor, groups: tuple[tuple[int, ...], ...] = (),
+         weights: np.ndarray | None = None) -> tf.Tensor:
     """[batch] float32, each example's loss.
 
     logits: [batch, classes] float32. labels: [batch] int64 ids, or targets [batch, classes] float32 (multi-hot labels,
-    and labels mixed by mixup).
+    and labels mixed by mixup). weights: the label kind's `class_weights`, for a weighted loss.
     """
     functions = task.data.kind.functions
-    return functions.loss(logits, targets(labels, logits.shape[-1]), groups, task.recipe.label_smoothing)
+    return functions.loss(logits, targets(labels, logits.shape[-1]), groups, task.recipe.label_smoothing,
+                          weights)
 
 
 def targets(labels: tf.Tensor, classes: int) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """PolyViT: one tokenizer per modality, one encoder, one head per task."""
 
+import numpy as np
 import tensorflow as tf
 
 from model_code import heads, losses, modalities
@@ -19,14 +20,17 @@ class PolyViT(tf.Module):
       classes: task name -> number of classes.
       config: sizes and inputs.
       groups: task name -> Task.group_ids of its vocabulary, for tasks with label groups.
+      class_weights: task name -> the label kind's `class_weights`, for tasks whose loss in training is weighted.
     """
 
     def __init__(self, mixture: Mixture, classes: dict[str, int], config: ModelConfig,
-                 groups: dict[str, tuple[tuple[int, ...], ...]] | None = None):
+                 groups: dict[str, tuple[tuple[int, ...], ...]] | None = None,
+                 class_weights: dict[str, np.ndarray] | None = None):
         super().__init__(name='polyvit')
         self.config = config
         self.tasks = {t.name: t for t in mixture.tasks}
         self.groups = {name: (groups or {}).get(name, ()) for name in self.tasks}
+        self.class_weights = dict(class_weights or {})
         for task in mixture.tasks:
             if len(self.groups[task.name]) != len(task.data.label_groups):
                 raise ValueError(f'Task {task.name} has the label groups {task.data.label_groups}, but groups has ids '
@@ -77,7 +81,8 @@ class PolyViT(tf.Module):
 
     def head_loss(self, task: str, tokens: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """The encoder's tokens [batch, tokens, width] -> the losses [batch] float32. labels: see losses.loss."""
-        return losses.loss(self.tasks[task], self.heads[task](tokens), labels, self.groups[task])
+        return losses.loss(self.tasks[task], self.heads[task](tokens), labels, self.groups[task],
+                           self.class_weights.get(task))
 
     def loss(self, task: str, inputs: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """[batch, *input shape] -> each example's loss in training, [batch] float32. labels: see losses.loss."""

@@ -33,6 +33,9 @@ class Recipe:
     """Mixup of spectrograms and labels, with shares from Beta(alpha, alpha). 0 means no mixup. Audio only."""
     label_smoothing: float = 0.0
     """The label smoothing, in [0, 1). Label kind 'multi' ignores it."""
+    class_weights: bool = False
+    """Whether the loss weighs rare classes more: each by the inverse of its frequency in the train split
+    (docs/training.md, "Unbalanced classes")."""
     zero_init_head: bool = False
     """Whether the kernel of the head's output starts at zero (the paper's choice for video and audio)."""
     pooling: Literal['token', 'gap'] = 'token'

@@ -105,14 +105,17 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
     groups = {t.name: t.group_ids(vocabularies[t.name]) for t in mixture.tasks}
     first_examples = {task.name: input_pipeline.first_example(task, classes[task.name], train_files[task.name])
                       for task in mixture.tasks}
+    with stop_if_disk_full(checkpoint_dir):
+        tf.io.gfile.makedirs(checkpoint_dir)
+    class_weights = {t.name: t.data.kind.functions.class_weights(
+        *input_pipeline.count_labels(t, classes[t.name], train_files[t.name], checkpoint_dir), groups[t.name])
+        for t in mixture.tasks if t.recipe.class_weights}
     # Seeds Python, numpy and TensorFlow: the initialisers of tf_keras draw from all three.
     tf_keras.utils.set_random_seed(config.seed)
     with distribution.scope(), strategy.precision(config):
-        model = polyvit.PolyViT(mixture, classes, model_config, groups)
+        model = polyvit.PolyViT(mixture, classes, model_config, groups, class_weights)
         if config.initial_checkpoint:
             initialisation.initialise(model, config.initial_checkpoint, config.inflation, vocabularies)
-    with stop_if_disk_full(checkpoint_dir):
-        tf.io.gfile.makedirs(checkpoint_dir)
     datasets = {
         task.name: functools.partial(input_pipeline.train_dataset, task, classes[task.name], model_config,
                                      train_files[task.name], config.seed + index, counts_dir=checkpoint_dir)

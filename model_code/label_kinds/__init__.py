@@ -7,7 +7,7 @@ TensorFlow. To read and check labels, `several` and `grouped` are enough (model_
 
 The module of a kind has the functions of `Functions`, and is imported when one of them is first used. Cache keys depend
 on single functions (pipeline/fingerprints.py): a changed check of the served answer trains no model again. Code that
-several kinds share is in tensors.py and answers.py.
+several kinds share is in tensors.py, frequencies.py and answers.py.
 """
 
 import dataclasses
@@ -31,8 +31,18 @@ class Functions(typing.Protocol):
         """
         ...
 
-    def loss(self, logits, targets, groups, label_smoothing: float):
-        """Each example's loss [N] float32. logits, targets: [N, classes] float32; targets may be mixed (mixup)."""
+    def loss(self, logits, targets, groups, label_smoothing: float, weights=None):
+        """Each example's loss [N] float32. logits, targets: [N, classes] float32; targets may be mixed (mixup).
+
+        weights: what `class_weights` gives. They are linear in the targets: a mixed example has the mixed loss.
+        """
+        ...
+
+    def class_weights(self, counts, examples: int, groups):
+        """Weights for `loss` by inverse frequency, float32. Their mean over the train examples is 1.
+
+        counts: [classes] int64, how many train examples have each class. examples: how many there are.
+        """
         ...
 
     def scores(self, logits, groups):

@@ -6,19 +6,24 @@ Ids are places in the vocabulary. It is ordered by frequency, so the classes of 
 import tensorflow as tf
 
 from model_code import metrics, words
-from model_code.label_kinds import answers, tensors
+from model_code.label_kinds import answers, frequencies, tensors
 
 
 def transform(places, classes):
     return tensors.multi_hot(places, classes)
 
 
-def loss(logits, targets, groups, label_smoothing):
+def loss(logits, targets, groups, label_smoothing, weights=None):
     """The mean over the groups of the softmax cross-entropy within each."""
     return tf.add_n([
         tensors.softmax_cross_entropy(tf.gather(logits, ids, axis=-1), tf.gather(targets, ids, axis=-1),
-                                      label_smoothing)
+                                      label_smoothing, None if weights is None else weights[list(ids)])
         for ids in groups]) / len(groups)
+
+
+def class_weights(counts, examples, groups):
+    """[classes]: in each group, the weight of an example is that of its class there."""
+    return frequencies.inverse_by_group(counts, groups)
 
 
 def scores(logits, groups):

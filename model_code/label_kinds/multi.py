@@ -3,16 +3,25 @@
 import tensorflow as tf
 
 from model_code import metrics
-from model_code.label_kinds import answers, tensors
+from model_code.label_kinds import answers, frequencies, tensors
 
 
 def transform(places, classes):
     return tensors.multi_hot(places, classes)
 
 
-def loss(logits, targets, groups, label_smoothing):
+def loss(logits, targets, groups, label_smoothing, weights=None):
     """Sigmoid cross-entropy, summed over the classes. There is no label smoothing."""
-    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), axis=-1)
+    if weights is None:
+        return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), axis=-1)
+    present, absent = weights
+    return tf.reduce_sum(targets * present * tf.nn.softplus(-logits) + (1 - targets) * absent * tf.nn.softplus(logits),
+                         axis=-1)
+
+
+def class_weights(counts, examples, groups):
+    """[2, classes]: of each class, the weights of the examples that have it, and of those that do not."""
+    return frequencies.inverse_of_present_and_absent(counts, examples)
 
 
 def scores(logits, groups):

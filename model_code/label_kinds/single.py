@@ -3,16 +3,21 @@
 import tensorflow as tf
 
 from model_code import metrics
-from model_code.label_kinds import answers, tensors
+from model_code.label_kinds import answers, frequencies, tensors
 
 
 def transform(places, classes):
     return places[:, 0]
 
 
-def loss(logits, targets, groups, label_smoothing):
+def loss(logits, targets, groups, label_smoothing, weights=None):
     """Softmax cross-entropy."""
-    return tensors.softmax_cross_entropy(logits, targets, label_smoothing)
+    return tensors.softmax_cross_entropy(logits, targets, label_smoothing, weights)
+
+
+def class_weights(counts, examples, groups):
+    """[classes]: the weight of an example is that of its class."""
+    return frequencies.inverse(counts)
 
 
 def scores(logits, groups):

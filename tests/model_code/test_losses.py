@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from model_code import export, input_pipeline, losses, polyvit
 from model_code.errors import ConfigError
+from model_code.label_kinds import groups, multi, single
 from model_code.settings import ModelConfig
 from model_code.tasks import Mixture
 from tests import testing
@@ -64,6 +65,61 @@ def test_the_prefixes_of_labels_give_their_groups():
         GROUPED.group_ids([*VOCABULARY, 'verb'])
     with pytest.raises(ConfigError, match="no label starts with 'noun:'"):
         GROUPED.group_ids(['verb:cut'])
+
+
+def test_class_weights_are_inverse_frequencies_whose_mean_over_the_examples_is_1():
+    counts = np.array([6, 3, 1])
+    weights = single.class_weights(counts, 10, ())
+    np.testing.assert_allclose(weights, [10 / 18, 10 / 9, 10 / 3], rtol=1e-6)
+    assert (weights * counts).sum() / 10 == pytest.approx(1)
+    np.testing.assert_allclose(single.class_weights(np.array([6, 0, 2]), 8, ()), [8 / 12, 0, 2], rtol=1e-6)
+
+    present, absent = multi.class_weights(counts, 10, ())
+    np.testing.assert_allclose(present, [10 / 12, 10 / 6, 10 / 2], rtol=1e-6)
+    np.testing.assert_allclose(absent, [10 / 8, 10 / 14, 10 / 18], rtol=1e-6)
+    np.testing.assert_allclose((present * counts + absent * (10 - counts)) / 10, np.ones(3), rtol=1e-6)
+    assert multi.class_weights(np.array([4]), 4, ()).tolist() == [[1], [0]]
+
+    # 4 examples, each with a verb (1, 2) and a noun (0, 3, 4).
+    weights = groups.class_weights(np.array([2, 3, 1, 1, 1]), 4, GROUPS)
+    np.testing.assert_allclose(weights, [4 / 6, 4 / 6, 4 / 2, 4 / 3, 4 / 3], rtol=1e-6)
+
+
+WEIGHTS = np.float32([0.5, 2.0, 4.0])
+
+
+@pytest.mark.parametrize('label, smoothing', [([0.0, 1.0, 0.0], 0.0), ([0.0, 1.0, 0.0], 0.3), ([0.25, 0.0, 0.75], 0.3)])
+def test_a_weighted_softmax_is_linear_in_the_labels_and_so_is_its_gradient(label, smoothing):
+    task, logits = testing.task('t', 'image', label_smoothing=smoothing), tf.constant([[2.0, 0.0, -1.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = losses.loss(task, logits, tf.constant([label]), (), WEIGHTS)
+    expected, gradient = 0.0, np.zeros(3)
+    for i in range(3):
+        targets = np.eye(3)[i] * (1 - smoothing) + smoothing / 3
+        expected += label[i] * WEIGHTS[i] * cross_entropy(targets, logits[0])
+        gradient += label[i] * WEIGHTS[i] * (softmax(logits.numpy()[0]) - targets)
+    assert float(loss[0]) == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(tape.gradient(loss, logits)[0], gradient, atol=1e-6)
+
+
+@pytest.mark.parametrize('label_groups, vocabulary', [((), ()), (('verb', 'noun'), GROUPS)])
+def test_weights_of_1_change_no_loss_and_larger_ones_count_by_class(label_groups, vocabulary):
+    kind = 'groups' if label_groups else 'multi'
+    task = testing.task('t', 'image', label_kind=kind, label_groups=label_groups, label_smoothing=0.2)
+    logits = tf.constant([[0.5, 2.0, -1.0, 1.5, 0.0]] * 2)
+    labels = tf.constant([[0.0, 1.0, 0.0, 1.0, 0.0], [0.3, 0.0, 1.0, 0.7, 0.0]])
+    ones = np.ones([2, 5] if kind == 'multi' else [5], np.float32)
+    plain = losses.loss(task, logits, labels, vocabulary)
+    np.testing.assert_allclose(losses.loss(task, logits, labels, vocabulary, ones), plain, rtol=1e-5)
+
+    doubled = ones.copy()
+    doubled[..., 3] = 2
+    added = losses.loss(task, logits, labels, vocabulary, doubled) - plain
+    log_loss = np.log1p(np.exp([-1.5, 1.5]))  # of class 3: if it is there, if not
+    noun = cross_entropy([0.2 / 3, 0.8 + 0.2 / 3, 0.2 / 3], [0.5, 1.5, 0.0])
+    expected = ([log_loss[0], 0.7 * log_loss[0] + 0.3 * log_loss[1]] if kind == 'multi' else [noun / 2, 0.7 * noun / 2])
+    np.testing.assert_allclose(added, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize('fields, message', [

@@ -11,11 +11,12 @@ import tensorflow as tf
 import tf_keras
 
 from components.co_trainer import executor
-from model_code import export, loop, polyvit, schedules, strategy, training
+from model_code import export, input_pipeline, loop, polyvit, schedules, strategy, training
 from model_code.errors import PipelineStop
 from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture
 from tests import testing
+from tests.model_code import tiny_training
 from tests.model_code.tiny_training import feature
 
 pytestmark = pytest.mark.slow
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 CONFIG = ModelConfig(layers=1, width=16, heads=2, mlp_width=32, inputs=testing.INPUTS)
 TASKS = (testing.task('shapes', 'image', steps=3, batch_size=4),
          testing.task('colours', 'image', steps=2, batch_size=2),
-         testing.task('tags', 'audio', steps=2, batch_size=4, label_kind='multi'),
+         testing.task('tags', 'audio', steps=2, batch_size=4, label_kind='multi', class_weights=True),
          testing.task('motion', 'video', steps=2, batch_size=2, zero_init_head=True, augmentations=('flip',)))
 VOCABULARIES = {'shapes': ['left', 'right'], 'colours': ['blue', 'green', 'red'], 'tags': ['even', 'high', 'low'],
                 'motion': list('abcdefg')}
@@ -238,6 +239,47 @@ def test_a_full_disk_while_the_model_is_exported(tmp_path, train_files, small_di
     assert len(history['steps']) == TASKS[0].recipe.steps
     kept = tmp_path / 'run/checkpoints' / f'{os.path.basename(newest)}.index'
     assert os.stat(kept).st_mtime_ns == written, 'it was trained again'
+
+
+def write_greys(path, counts):
+    """Plain images: those of class 0 are darker, with grey levels of N(110, 20), those of class 1 of N(150, 20)."""
+    rng, records = np.random.default_rng(len(counts) + sum(counts)), []
+    for label, count in enumerate(counts):
+        for level in np.clip(rng.normal(110 + 40 * label, 20, count), 0, 255).astype(int):
+            features = {'image': feature([testing.plain_image_bytes((level,) * 3)]), 'label': feature(label)}
+            records.append(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+    os.makedirs(os.path.dirname(path))
+    with tf.io.TFRecordWriter(path, 'GZIP') as writer:
+        for i in rng.permutation(len(records)):
+            writer.write(records[i])
+
+
+def test_with_class_weights_a_rare_class_is_found(tmp_path):
+    """The classes overlap: the best threshold for 5% of class 1 finds a third of it, the balanced one 84%.
+
+    Over 8 seeds of data and weights, the recalls were 0 to 0.48 without class weights and 0.64 to 0.90 with them, and
+    the smallest difference was 0.25.
+    """
+    write_greys(f'{tmp_path}/data/greys/train.gz', (380, 20))
+    write_greys(f'{tmp_path}/eval/greys.gz', (100, 100))
+    config = TrainingConfig(optimizer='adam', learning_rate=0.004, warmup_steps=5, strategy='one_device')
+    task, model_config = testing.task('greys', 'image', steps=200, batch_size=20), ModelConfig(
+        layers=1, width=16, heads=2, mlp_width=32, inputs=testing.INPUTS)
+    recalls = {}
+    for weighted in (False, True):
+        tasks = (testing.changed(task, class_weights=weighted),)
+        _, weights = tiny_training.train(str(tmp_path), str(weighted), config, tasks, model_config=model_config)
+        model = polyvit.PolyViT(Mixture(tasks), {'greys': 2}, model_config)
+        for variable, value in zip(model.trainable_variables, weights, strict=True):
+            variable.assign(value)
+        [(inputs, labels)] = input_pipeline.eval_dataset(task, 2, model_config, [f'{tmp_path}/eval/greys.gz'], 200)
+        right = model.scores('greys', inputs).numpy().argmax(-1) == labels.numpy()
+        recalls[weighted] = [right[labels == label].mean() for label in range(2)]
+    assert recalls[True][1] > recalls[False][1] + 0.15 and recalls[True][1] > 0.5
+    assert recalls[True][0] > 0.6, 'the frequent class is still found'
+
+    counts, examples = input_pipeline.count_labels(task, 2, [f'{tmp_path}/data/greys/train.gz'])
+    assert counts.tolist() == [380, 20] and examples == 400
 
 
 def test_an_unknown_label_has_the_id_minus_one():

@@ -80,7 +80,10 @@ def train(folder: str, checkpoints: str = 'checkpoints', config: TrainingConfig 
     tf_keras.utils.set_random_seed(config.seed)
     placed = strategy.make_strategy(config)
     with placed.scope(), strategy.precision(config):
-        model = polyvit.PolyViT(mixture, {t.name: CLASSES for t in tasks}, model_config)
+        model = polyvit.PolyViT(mixture, {t.name: CLASSES for t in tasks}, model_config, class_weights={
+            t.name: t.data.kind.functions.class_weights(
+                *input_pipeline.count_labels(t, CLASSES, files_of(folder, t)), ()) for t in tasks
+            if t.recipe.class_weights})
     datasets = {t.name: functools.partial(input_pipeline.train_dataset, t, CLASSES, model_config, files_of(folder, t),
                                           i, counts_dir=directory) for i, t in enumerate(tasks)}
     os.makedirs(directory, exist_ok=True)
