@@ -62,7 +62,8 @@ def _run(config, data, record: run_record.Record, screen, started, debug, say_ne
     earlier = unchanged.equal_run(config, record)
     if earlier:
         nodes = {name: dataclasses.replace(node, cached=True, seconds=0.0) for name, node in earlier.components.items()}
-        print(f'Nothing had changed since the run {earlier.id}, so no component was started. Its log: {earlier.log}')
+        screen.print(f'Nothing changed since the run of {earlier.started[:16].replace("T", " ")}. This is its result:')
+        print(f'Nothing changed since the run {earlier.id}, so no component was started. Its log: {earlier.log}')
         record = dataclasses.replace(record, repeats=earlier.id)
         return _summarise(config, data, nodes, screen, record, started, say_next)
     screen.start('Loading the libraries')
@@ -181,7 +182,7 @@ def _summarise(config, data, records, screen, record: run_record.Record, started
     pusher = records['AtomicPusher']
     pushed_now = not pusher.cached and model_directory.has_model(pusher.outputs['pushed_model'][0])
     cached = sum(r.cached for r in records.values())
-    work = ('nothing had changed, so no component was started' if record.repeats else
+    work = ('no component was started' if record.repeats else
             f'{cached} of {len(records)} components came from the cache')
     screen.print()
     for line in [
