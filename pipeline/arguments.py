@@ -48,6 +48,9 @@ def _add(commands, name: str, help: str, group: str = '') -> Parser:
 def _add_config(command):
     command.add_argument('config', metavar='CONFIG', help="a config's name, or the path of its file")
     command.add_argument('--data', metavar='DIR', help="the folder of the config's data (default: $POLYVIT_DATA)")
+    command.add_argument('--set', metavar='PATH=VALUE', action='append', default=[],
+                         help='another value of a field, such as training.learning_rate=3e-4 or '
+                              'tasks.NAME.recipe.steps=800; may be given several times')
 
 
 def _add_json(command):

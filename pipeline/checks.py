@@ -31,6 +31,8 @@ class DataSummary:
 
 def check(config) -> DataSummary:
     """Checks a PipelineConfig against its data and the machines that it asks for. Raises ConfigError."""
+    if is_url(config.root):
+        raise ConfigError(f'The root is {config.root}, but a run on this machine writes to a folder. Give its path.')
     check_workers(config)
     check_initial_checkpoint(config)
     use_file_systems(config)

@@ -5,7 +5,6 @@ import pathlib
 import sys
 
 from model_code.errors import ConfigError, PipelineStop
-from model_code.urls import is_url
 from pipeline import arguments, environment
 from pipeline.exit_codes import DONE, FAILED, INTERRUPTED, WRONG
 
@@ -61,24 +60,14 @@ def _say(error, code: int, debug: bool) -> int:
     return code
 
 
-def _load(parsed):
-    """The config, with --data and --root applied."""
-    import dataclasses
-
-    from pipeline.config import load_config
-    if getattr(parsed, 'data', None):
-        # A config is code. It reads these variables when it is loaded, so they are how --data reaches it.
-        folder = str(pathlib.Path(parsed.data).absolute())
-        os.environ['POLYVIT_DATA'] = folder
-        os.environ['POLYVIT_DEMO_DATA'] = folder
-    config = load_config(parsed.config)
-    if getattr(parsed, 'root', None) and not is_url(parsed.root):
-        config = dataclasses.replace(config, root=str(pathlib.Path(parsed.root).absolute()))
-    return config
+def _load(parsed, root: str | None = None):
+    """The config, with --data and --set applied, and a root if one is given."""
+    from pipeline import overrides
+    return overrides.load(parsed.config, parsed.data or '', parsed.set, root or '')
 
 
 def _run(parsed) -> int:
-    config = _load(parsed)
+    config = _load(parsed, parsed.root)
     from pipeline import local_runner
     return local_runner.run(config, debug=parsed.debug, argv=parsed.argv)
 

@@ -37,6 +37,8 @@ class PipelineConfig:
     version directories that a server loads), logs/. '' means runs/<name>."""
     beam_args: tuple[str, ...] = ()
     """Options of the Beam runner, such as --runner=... and --direct_num_workers=...; () runs Beam in this process."""
+    overrides: tuple[str, ...] = dataclasses.field(default=(), compare=False, kw_only=True)
+    """What `--set` changed, such as 'training.seed=1', for the model card. The command line fills it in."""
 
     def __post_init__(self):
         check_fields(self, f'Config {self.name}: ')

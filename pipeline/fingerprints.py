@@ -262,12 +262,14 @@ def component_version(component: str, root: pathlib.Path = PROJECT) -> str:
 
 
 def run_key(config, media_fingerprints: dict[str, str]) -> str:
-    """A hash of everything that decides a run's result: code, libraries, config, media. Not of where results are put.
+    """A hash of everything that decides a run's result: code, libraries, config, media.
+
+    Not of where results are put, nor of whether the file or `--set` gave the config its values.
 
     media_fingerprints: task name -> listing.media_fingerprint(task.source).
     """
     values = dataclasses.asdict(config)
-    del values['root']
+    del values['root'], values['overrides']
     return _key(values, COMPONENT_CODE, media_fingerprints)
 
 
@@ -277,7 +279,7 @@ def model_key(config, media_fingerprints: dict[str, str]) -> str:
     media_fingerprints: as for `run_key`.
     """
     values = dataclasses.asdict(config)
-    del values['root'], values['beam_args']
+    del values['root'], values['overrides'], values['beam_args']
     for task in values['mixture']['tasks']:
         del task['checks'], task['gate']
     return _key(values, ('MediaExampleGen', 'TaskSchemaGen', 'Transform', 'CoTrainer'), media_fingerprints)

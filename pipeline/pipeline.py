@@ -91,7 +91,8 @@ def create_pipeline(config: PipelineConfig, data: DataSummary, *, pipeline_root:
         infra_blessing=serving_check.outputs['infra_blessing'],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)),
-        custom_config={'model_key': model_key, 'push_nonce': push_nonce, 'served_version': served_version},
+        custom_config={'model_key': model_key, 'push_nonce': push_nonce, 'served_version': served_version,
+                       **({'overrides': list(config.overrides)} if config.overrides else {})},
         code_version=component_version('AtomicPusher'))
     report = Report(
         mixture=to_json(config.mixture), model=trainer.outputs['model'], model_run=trainer.outputs['model_run'],

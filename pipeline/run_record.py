@@ -41,6 +41,8 @@ class Record:
     """The path of its log."""
     argv: tuple[str, ...] = ()
     """What was typed after `polyvit`; () for a run from Python."""
+    overrides: tuple[str, ...] = ()
+    """What `--set` changed in the config, such as 'training.seed=1'."""
     folder: str = ''
     """The working folder in which it was typed."""
     started: str = ''
@@ -105,7 +107,8 @@ def start(config, run_key: str, argv: tuple[str, ...] = (), code: str = '') -> R
         number += 1
         name = f'{first}-{number}'
     record = Record(id=name, config=config.name, log=str(logs / f'run-{name}.log'), argv=tuple(argv),
-                    folder=os.getcwd(), started=now.isoformat(timespec='seconds'), run_key=run_key, code=code)
+                    overrides=config.overrides, folder=os.getcwd(), started=now.isoformat(timespec='seconds'),
+                    run_key=run_key, code=code)
     _write(pathlib.Path(record.log).with_suffix('.json'), record)
     return record
 
@@ -138,7 +141,7 @@ def _read(path: pathlib.Path) -> Record:
     if not isinstance(values, dict) or not {'config', 'log'} <= values.keys():
         raise ValueError(f'{path} is no record of a run')
     values = {name: value for name, value in values.items() if name in known}
-    values['argv'] = tuple(values.get('argv', ()))
+    values['argv'], values['overrides'] = tuple(values.get('argv', ())), tuple(values.get('overrides', ()))
     values['components'] = {name: NodeRecord(**node) for name, node in values.get('components', {}).items()}
     return Record(**{'id': '', **values})
 

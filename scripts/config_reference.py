@@ -37,6 +37,15 @@ folder in which `polyvit` was called, as everywhere in a shell, and not from the
 `pathlib.Path(__file__).parent / 'photos'`. URLs stay as they are.
 
 A config may import modules that lie beside it.
+
+`run`, `plan`, `data check` and `compile` take `--set PATH=VALUE`, any number of times, and check the result:
+
+    polyvit run mine.py --set training.learning_rate=3e-4 --set tasks.animals.recipe.steps=800
+    polyvit plan mine.py --set model.inputs.image.patch=16,16 --set tasks.animals.recipe.augmentations=flip,shift
+
+A path names fields from the outside in, a task by its name and an input by its modality. Numbers, texts and choices are
+written as they are, `true` and `false`, `None`, tuples with commas or as in Python. The card of a pushed version has
+the settings of its run as `overrides`, and so has last_run.json.
 '''
 
 PRESETS_HEADER = '''## Presets

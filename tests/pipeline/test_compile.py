@@ -74,6 +74,21 @@ def test_the_version_of_every_component_is_in_its_properties(compiled):
         assert values['code_version'] == component_version(component), name
 
 
+def test_what_set_changed_is_recorded_by_the_pusher_and_trains_nothing_anew(compiled, tmp_path, monkeypatch):
+    monkeypatch.setenv('POLYVIT_DEMO_DATA', str(tmp_path / 'none'))
+    settings = ['tasks.digits.gate.floor=0.9', 'tasks.digits.checks.allow_leaks=true']
+    path = tmp_path / 'demo.yaml'
+    assert cli.main(['compile', 'demo', '-o', str(path), '--root', 'gs://bucket/p',
+                     *(word for setting in settings for word in ('--set', setting))]) == 0
+    steps = yaml.safe_load(path.read_text())['root']['dag']['tasks']
+    parameters = {name: step['inputs']['parameters'] for name, step in steps.items()}
+    assert json.loads(parameters['AtomicPusher']['custom_config']['runtimeValue']['constant'])['overrides'] == settings
+    before = compiled['demo']['root']['dag']['tasks']
+    values = [(steps, json.loads(steps['CoTrainer']['inputs']['parameters']['card']['runtimeValue']['constant']))
+              for steps in (before, steps)]
+    assert values[0][1] == values[1][1]
+
+
 def test_a_file_name_of_an_unknown_format_is_an_error(tmp_path, capsys):
     assert cli.main(['compile', 'demo', '-o', str(tmp_path / 'demo.txt')]) == 2
     assert '.yaml' in capsys.readouterr().err and list(tmp_path.iterdir()) == []

@@ -29,7 +29,7 @@ def test_a_root_that_cannot_be_created(tmp_path):
 
 
 def _config(root, name='demo'):
-    return types.SimpleNamespace(name=name, run_root=root)
+    return types.SimpleNamespace(name=name, run_root=root, overrides=('training.seed=1',))
 
 
 def _run(root, exit_code=0, **more):
@@ -47,7 +47,8 @@ def test_what_is_written_is_read(tmp_path):
     assert (read.state, read.exit_code, read.seconds, read.argv) == ('done', 0, 1.2, ('run', 'demo'))
     assert read.components['Report'].outputs == {'report': ['/r']} and read.log.endswith(f'run-{read.id}.log')
     # Scripts read the file, not the class.
-    assert json.loads((tmp_path / 'last_run.json').read_text())['components']['Report']['seconds'] == 1.5
+    last = json.loads((tmp_path / 'last_run.json').read_text())
+    assert last['components']['Report']['seconds'] == 1.5 and last['overrides'] == ['training.seed=1']
 
 
 @pytest.mark.parametrize('exit_code, state', [
