@@ -33,8 +33,9 @@ class Screen:
 
     def __init__(self, file):
         self._file = file
-        self._console = Console(file=file, force_terminal=file.isatty(), highlight=False, markup=False,
-                                soft_wrap=True, emoji=False)
+        # In a notebook, rich would display a block of HTML for every line instead of writing to the file.
+        self._console = Console(file=file, force_terminal=file.isatty(), force_jupyter=False, highlight=False,
+                                markup=False, soft_wrap=True, emoji=False)
         self._redraws = file.isatty() and not self._console.is_dumb_terminal
         self._begun = time.monotonic()
         self._total, self._count = 0, 0
