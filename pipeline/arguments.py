@@ -94,8 +94,10 @@ def _add_config_commands(commands):
 
 
 def _add_model_commands(commands):
-    report = _add(commands, 'report', "print the newest run's table and the path of its HTML report")
+    report = _add(commands, 'report', 'print what the last run came to: decision, reasons, metrics, paths')
     report.add_argument('--root', metavar='DIR', help='the root of the run (default: the newest under runs/)')
+    report.add_argument('--check', action='store_true', help='exit as the run did')
+    _add_json(report)
 
     serve = _add(commands, 'serve', 'serve models over REST and gRPC, as TensorFlow Serving does')
     serve.add_argument('dir', metavar='DIR', nargs='?', help='the folder of the version directories')

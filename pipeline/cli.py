@@ -117,13 +117,15 @@ def _compile(parsed):
               'classes and fingerprints that are listed from them. docs/operations.md says what that means.')
 
 
-def _report(parsed):
-    from pipeline import run_record, summary
+def _report(parsed) -> int:
+    import dataclasses
+    import json
+
+    from pipeline import run_record, show_run
     last = run_record.read(parsed.root)
-    if not last.decision:
-        raise ConfigError(f'The run ended before its report. Its log is {summary.short(last.log)}.')
-    print('\n'.join(summary.task_rows(last.decision)))
-    print('\n' + summary.short(last.report))
+    print(json.dumps(dataclasses.asdict(last), indent=1) if parsed.json else
+          '\n'.join([*show_run.lines(last), *show_run.later_lines(last)]))
+    return (last.exit_code or DONE) if parsed.check else DONE
 
 
 def _serve(parsed):

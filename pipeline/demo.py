@@ -28,16 +28,23 @@ def run(root: pathlib.Path, debug: bool = False, argv: tuple[str, ...] = ()) -> 
         for line in _serve_and_predict(config):
             print(line, file=screen, flush=True)
     task, path, _ = _eval_files(config)[0]
-    usual = root == pathlib.Path('runs/demo').absolute()
-    options = () if usual else ('--root', summary.short(root), '--data', summary.short(media))
-    print('\nNext:')
-    for words, what in ((('run', 'demo', *options), 'runs it again; nothing changed, so it answers at once'),
-                        (('report', '--root', summary.short(root)), 'prints the table and the path of the HTML report'),
-                        (('serve', summary.short(config.serving_dir)), 'serves the model until Ctrl-C'),
-                        (('predict', task.name, summary.short(path)), 'asks that server for a file')):
-        print(f'  {summary.command(*words)}\n      {what}')
-    print('  docs/your_data.md says how to use your own folders.')
+    print('\n'.join(['', *next_lines(root, task.name, path)]))
     return DONE
+
+
+def next_lines(root: pathlib.Path, task: str, sample: str) -> list[str]:
+    """What to type next, with what each command does. sample: a media file of the task."""
+    short = summary.short
+    usual = root == pathlib.Path('runs/demo').absolute()
+    options = () if usual else ('--root', short(root), '--data', short(root / 'media'))
+    lines = ['Next:']
+    for what, *command in (
+            ('runs it again; nothing changed, so it answers at once', 'run', 'demo', *options),
+            ('prints the decision, the table and where the report is', 'report', '--root', short(root)),
+            ('serves the model until Ctrl-C', 'serve', short(root / 'serving' / 'polyvit')),
+            ('asks that server for a file', 'predict', task, short(sample))):
+        lines += [f'  {summary.command(*command)}', f'      {what}']
+    return [*lines, '  docs/your_data.md says how to use your own folders.']
 
 
 def _eval_files(config) -> list[tuple]:

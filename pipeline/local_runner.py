@@ -10,7 +10,7 @@ import traceback
 
 from model_code import model_directory, words
 from model_code.errors import ConfigError, PipelineStop
-from pipeline import checks, environment, fingerprints, run_record, summary, terminal, unchanged
+from pipeline import checks, environment, fingerprints, run_record, show_run, summary, terminal, unchanged
 from pipeline.config import PipelineConfig
 from pipeline.exit_codes import DONE, FAILED, INTERRUPTED, REJECTED
 from serving import served, version_directories
@@ -189,8 +189,7 @@ def _summarise(config, data, records, screen, record: run_record.Record, started
             *summary.task_rows(decision), '',
             *summary.decision_lines(decision, version, pushed_now), '',
             *summary.path_lines({
-                'model': str(config.serving_dir / version) if version else '', 'report': report,
-                'tensorboard': os.path.join(records['CoTrainer'].outputs['model_run'][0], 'tensorboard'),
+                'model': str(config.serving_dir / version) if version else '', **show_run.paths(records, report),
                 'log': record.log}),
             f'Time: {words.duration(time.monotonic() - started)}; {work}.',
             *(['', *summary.next_lines(config, version, decision['blessed'], report,

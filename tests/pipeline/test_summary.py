@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pipeline import arguments, summary
+from pipeline import arguments, demo, summary
 from pipeline.config import load_config
 
 DECISION = {
@@ -75,6 +75,19 @@ def test_after_a_rejection_the_command_is_what_was_typed(tmp_path):
     # From Python nothing was typed, and an archive has no file to name.
     _, fix, page, serve = summary.next_lines(load_config('demo'), '3', False, 'report.html', '', ())
     assert fix.endswith('run it again') and page == '  open report.html in a browser' and _parses(serve)
+
+
+@pytest.mark.parametrize('folder', ['runs/demo', "Anna's demo"])
+@pytest.mark.usefixtures('started_as_polyvit')
+def test_the_commands_after_the_demo(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / folder
+    lines = demo.next_lines(root, 'digits', str(root / 'media' / 'a b.png'))
+    run, report, serve, predict = map(_parses, [line for line in lines if line.startswith('  polyvit ')])
+    unusual = folder != 'runs/demo'  # the config's own root and data otherwise
+    assert (run.config, run.root, run.data) == ('demo', *((folder, f'{folder}/media') if unusual else (None, None)))
+    assert (report.root, serve.dir) == (folder, f'{folder}/serving/polyvit')
+    assert (predict.task, predict.files) == ('digits', [f'{folder}/media/a b.png'])
 
 
 class TestTheProgram:
