@@ -92,6 +92,10 @@ class Gate:
     """The least value of the task's primary metric that the gate accepts."""
     max_drop: float = 0.02
     """How far the primary metric may be below that of the model being served."""
+    dropped_classes: tuple[str, ...] = ()
+    """Classes, or label groups, that the model being served knows and the data may lack. Any other one that they lack
+    ends a run before it starts, and the gate rejects the model, because it may be a renamed folder. Keep the names here
+    until another model is trained."""
 
     def check(self, where: str):
         """Raises ConfigError if a field is wrong. where: such as 'Task digits: '."""
@@ -193,6 +197,8 @@ class Mixture:
     """How steps choose their task. docs/model.md describes the five schedules."""
     seed: int = 0
     """The seed of the weighted and uniform schedules."""
+    dropped_tasks: tuple[str, ...] = ()
+    """Tasks that the model being served knows and the mixture may lack, as `dropped_classes` of a task's gate."""
 
     def __post_init__(self):
         check_fields(self, 'Mixture: ')

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 
+from components.blessing_gate import changes
 from media import checks as media_checks
 from media import listing, remote_files
 from media.entries import SPLITS
@@ -13,6 +14,7 @@ from model_code import settings, words
 from model_code.errors import ConfigError
 from model_code.logger import logger
 from model_code.urls import is_url
+from serving import served
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +32,10 @@ class DataSummary:
 
 
 def check(config) -> DataSummary:
-    """Checks a PipelineConfig against its data and the machines that it asks for. Raises ConfigError."""
+    """Checks a PipelineConfig against its data, the machines that it asks for, and what is served from its root.
+
+    Raises ConfigError.
+    """
     if is_url(config.root):
         raise ConfigError(f'The root is {config.root}, but a run on this machine writes to a folder. Give its path.')
     check_workers(config)
@@ -43,6 +48,7 @@ def check(config) -> DataSummary:
                               'compiled but not run. Set the folder of its media: data=Data(FOLDER).')
         _add_task(data, task)
         task.group_ids(data.classes[task.name])  # raises for a class that is in no label group
+    check_served(config, data)
     return data
 
 
@@ -93,6 +99,21 @@ def check_initial_checkpoint(config):
     if path and not is_url(path) and not os.path.exists(path):
         raise ConfigError(f'initial_checkpoint is {path}, which does not exist. Give the .npz file of a ViT, a pushed '
                           "version or a model_run, or '' to start from random weights.")
+
+
+def check_served(config, data: DataSummary):
+    """An early hint of the gate's verdict: a task or class that the newest version knows must not be lost unnoticed."""
+    newest = served.newest(str(config.serving_dir))
+    if newest is None:
+        return
+    found = changes.compare(newest.card, str(newest.number), config.mixture, data.classes)
+    if found.reasons:
+        where = f'Version {newest.number} is in {config.serving_dir}.'
+        if not set(changes.classes_of(newest.card)) & set(data.classes):
+            where += ' If another config pushed it, give this run another --root.'
+        raise ConfigError(' '.join([*found.reasons, where]))
+    for remark in found.remarks:
+        logger.warning(remark)
 
 
 def check_workers(config):

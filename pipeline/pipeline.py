@@ -139,7 +139,7 @@ def trained_tasks(mixture: Mixture) -> Mixture:
 
     Otherwise another floor, or another limit on file sizes, would re-train.
     """
-    return dataclasses.replace(mixture, tasks=tuple(
+    return dataclasses.replace(mixture, dropped_tasks=(), tasks=tuple(
         Task(t.name, t.modality, recipe=t.recipe,
              data=Data(label_kind=t.data.label_kind, label_groups=t.data.label_groups)) for t in mixture.tasks))
 

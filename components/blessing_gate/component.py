@@ -8,11 +8,12 @@ from components.blessing_gate import executor
 
 
 class BlessingGate(base_component.BaseComponent):
-    """Blesses a model only if every task meets its floor, none fell too far, and the serving check blesses it.
+    """Blesses a model only if every task meets its floor and did not fall too far, no task or class is lost unnoticed,
+    and the serving check blesses it.
 
     mixture: the Mixture as JSON. evaluations: task name -> channel of TaskEvaluator; as inputs they are named
-    `evaluation_<task>` (components.specs). baseline_model: the model that the evaluations compare with; an empty
-    directory if there is none.
+    `evaluation_<task>` (components.specs). baseline_model: the model that the evaluations compare with, whose card says
+    which tasks and classes it knows; an empty directory if there is none.
 
     Output `blessing`: in the form that the stock Pusher obeys (custom property `blessed`, a file BLESSED or
     NOT_BLESSED), and decision.json (see decision.decide). A rejected model does not end the run, which goes on to its

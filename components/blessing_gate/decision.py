@@ -1,8 +1,9 @@
-"""One decision from all evaluations and the serving check, with its reasons. Knows neither TFX nor TensorFlow."""
+"""One decision from all evaluations, lost classes and the serving check, with its reasons. No TFX, no TensorFlow."""
 
 import dataclasses
 import math
 
+from components.blessing_gate.changes import Changes
 from model_code.tasks import Task
 
 # Floats are rounded: 0.93 - 0.91 is a little more than 0.02. A threshold that is missed by less than this is met.
@@ -21,31 +22,40 @@ class Evaluation:
 
 
 def decide(evaluations: list[Evaluation], infra_blessed: bool, infra_reasons: list[str],
-           baseline_version: str = '') -> dict:
-    """The decision as a dict for JSON: blessed only if every task and the serving check pass.
+           baseline_version: str = '', changes: Changes | None = None) -> dict:
+    """The decision as a dict for JSON: blessed only if every task and the serving check pass, and no task is lost.
 
-    baseline_version: the version of the model that the evaluations compare with; '' if there is none.
+    baseline_version: the version of the model that the evaluations compare with; '' if there is none. changes: of tasks
+    and classes, from that version to this model.
 
-    {"blessed": bool, "reasons": [sentence], "baseline_version", "tasks": [{"name", "modality", "metrics",
-    "baseline_metrics", "baseline_version", "primary_metric", "floor", "max_drop", "value", "change", "blessed",
-    "reason"}], "infra": {"blessed", "reasons"}}. Values that are not finite become None. A task's baseline_version is
-    '' if the baseline does not know the task.
+    {"blessed": bool, "reasons": [sentence], "remarks": [sentence], "baseline_version", "lost_tasks": [name],
+    "tasks": [{"name", "modality", "metrics", "baseline_metrics", "baseline_version", "primary_metric", "floor",
+    "max_drop", "value", "change", "blessed", "reason"}], "infra": {"blessed", "reasons"}}. Values that are not finite
+    become None. A task's baseline_version is '' if the baseline does not know the task.
     """
-    tasks = [_decide_task(evaluation, baseline_version) for evaluation in evaluations]
-    reasons = [reason for _, task_reasons in tasks for reason in task_reasons]
+    changes = changes or Changes()
+    tasks = [_decide_task(evaluation, baseline_version, changes.lost_classes.get(evaluation.task.name))
+             for evaluation in evaluations]
+    reasons = list(changes.lost_tasks.values()) + [reason for _, task_reasons in tasks for reason in task_reasons]
     if not infra_blessed:
         reasons += [f'Serving check: {r}' for r in infra_reasons or ['it rejected the model and gave no reason.']]
     return {
         'blessed': not reasons,
         'reasons': reasons,
+        'remarks': list(changes.remarks),
         'baseline_version': baseline_version,
+        'lost_tasks': list(changes.lost_tasks),
         'tasks': [task for task, _ in tasks],
         'infra': {'blessed': infra_blessed, 'reasons': list(infra_reasons)},
     }
 
 
-def _decide_task(evaluation: Evaluation, baseline_version: str) -> tuple[dict, list[str]]:
-    """The task's entry in the decision, and the reasons to reject the model; none if it passed."""
+def _decide_task(evaluation: Evaluation, baseline_version: str, lost_classes: str | None
+                 ) -> tuple[dict, list[str]]:
+    """The task's entry in the decision, and the reasons to reject the model; none if it passed.
+
+    lost_classes: such a reason, if there are any.
+    """
     task = evaluation.task
     metric = task.primary_metric
     metrics = _finite(evaluation.metrics)
@@ -56,7 +66,7 @@ def _decide_task(evaluation: Evaluation, baseline_version: str) -> tuple[dict, l
     change = None if value is None or served is None else value - served
 
     name = f'{task.name}: {metric.replace("_", " ")}'
-    reasons = []
+    reasons = [lost_classes] if lost_classes else []
     if value is None:
         reasons.append(f'{name} could not be measured, because there was no eval example or the scores of the model '
                        'are not finite.')

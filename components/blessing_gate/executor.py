@@ -5,11 +5,12 @@ import os
 
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
+from tfx.utils import path_utils
 
-from components.blessing_gate import results
+from components.blessing_gate import changes, results
 from components.blessing_gate.decision import Evaluation, decide
 from components.specs import task_input
-from model_code import file_io
+from model_code import file_io, model_directory
 from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.tasks import Mixture
@@ -26,18 +27,32 @@ class Executor(base_executor.BaseExecutor):
             Evaluation(task, *results.read_metrics(
                 artifact_utils.get_single_uri(input_dict[task_input('evaluation', task.name)])))
             for task in mixture.tasks]
+        version = baseline.get_string_custom_property('version')
         decision = decide(evaluations, infra.get_int_custom_property('blessed') == 1, results.read_reasons(infra.uri),
-                          baseline.get_string_custom_property('version'))
+                          version, _changes(_card(baseline), version, _card(model), mixture))
 
         blessing = artifact_utils.get_single_instance(output_dict['blessing'])
         write(decision, blessing.uri)
         blessing.set_int_custom_property('blessed', int(decision['blessed']))
         blessing.set_string_custom_property('current_model', model.uri)
         blessing.set_int_custom_property('current_model_id', model.id)
+        for remark in decision['remarks']:
+            logger.info(remark)
         if decision['blessed']:
             logger.info('The gate accepted the model.')
         else:
             logger.info('The gate rejected the model. %s', ' '.join(decision['reasons']))
+
+
+def _card(model) -> dict:
+    """The card of a Model artifact; {} if its directory is empty."""
+    return model_directory.read_card(path_utils.serving_model_path(model.uri))
+
+
+def _changes(card: dict, version: str, new_card: dict, mixture: Mixture) -> changes.Changes:
+    result = changes.compare(card, version, mixture, changes.classes_of(new_card))
+    result.remarks.extend(changes.order_remarks(card, version, new_card))
+    return result
 
 
 def write(decision: dict, directory: str):

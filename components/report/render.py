@@ -55,6 +55,7 @@ def verdict(decision: dict) -> str:
     tasks = decision['tasks']
     if not decision['blessed']:
         failed = [task['name'] for task in tasks if not task['blessed']]
+        failed += [f'{name} (dropped)' for name in decision['lost_tasks']]
         if not decision['infra']['blessed']:
             failed.append('the serving check')
         return f'Failed: {_and(failed)}. What is being served stays as it is.'

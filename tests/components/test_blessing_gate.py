@@ -8,8 +8,9 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components.blessing_gate import executor, results
+from components.blessing_gate.changes import Changes
 from components.blessing_gate.decision import Evaluation, decide
-from model_code import serialization
+from model_code import model_directory, serialization
 from model_code.tasks import Mixture
 from tests import testing
 from tests.components import scoring_model as sm
@@ -97,14 +98,26 @@ def test_read_reasons(tmp_path, text, reasons):
     assert results.read_reasons(str(tmp_path)) == reasons
 
 
-def run_gate(evaluated, directory, tasks, infra_blessed=1):
+def model_with_card(directory, version='', **classes):
+    """A Model artifact of which only the card is there. classes: task -> its classes."""
+    model = standard_artifacts.Model()
+    model.uri = str(directory)
+    model_directory.write_card(f'{directory}/Format-Serving', {
+        'tasks': [{'name': name, 'classes': labels, 'label_groups': []} for name, labels in classes.items()]})
+    model.set_string_custom_property('version', version)
+    return model
+
+
+def run_gate(evaluated, directory, tasks, infra_blessed=1, model=None, baseline=None, **mixture):
     infra, blessing = standard_artifacts.InfraBlessing(), standard_artifacts.ModelBlessing()
     infra.uri, blessing.uri = str(directory / 'infra'), str(directory / 'blessing')
     infra.set_int_custom_property('blessed', infra_blessed)
-    inputs = {'model': [evaluated.candidate], 'baseline_model': [evaluated.baseline], 'infra_blessing': [infra]}
+    inputs = {'model': [model or evaluated.candidate], 'baseline_model': [baseline or evaluated.baseline],
+              'infra_blessing': [infra]}
     for task in tasks:
         inputs[f'evaluation_{task.name}'] = [evaluated.evaluations[task.name]]
-    executor.Executor().Do(inputs, {'blessing': [blessing]}, {'mixture': serialization.to_json(Mixture(tuple(tasks)))})
+    executor.Executor().Do(inputs, {'blessing': [blessing]},
+                           {'mixture': serialization.to_json(Mixture(tuple(tasks), **mixture))})
     return blessing, json.loads((directory / 'blessing' / 'decision.json').read_text())
 
 
@@ -131,3 +144,33 @@ def test_the_gate_blesses_in_the_form_that_the_stock_pusher_obeys(evaluated, tmp
 def test_the_gate_rejects_what_the_serving_check_rejected(evaluated, tmp_path):
     blessing, decision = run_gate(evaluated, tmp_path, (sm.MULTI,), infra_blessed=0)
     assert blessing.get_int_custom_property('blessed') == 0 and decision['tasks'][0]['blessed']
+
+
+def test_the_gate_rejects_a_model_that_lost_a_class_or_a_task(evaluated, tmp_path, caplog):
+    caplog.set_level('INFO', 'polyvit')
+    model = model_with_card(tmp_path / 'new', tags=['b', 'c', 'd'])
+    baseline = model_with_card(tmp_path / 'old', '3', tags=['a', 'b', 'c'], walks=['x'])
+    blessing, decision = run_gate(evaluated, tmp_path, (sm.MULTI,), model=model, baseline=baseline)
+    assert blessing.get_int_custom_property('blessed') == 0
+    assert decision['lost_tasks'] == ['walks'] and 'task walks, which version 3 knows' in decision['reasons'][0]
+    tags, = decision['tasks']
+    assert not tags['blessed'] and "the class 'a', which version 3 knows" in tags['reason']
+    assert decision['reasons'][1:] == [tags['reason']]
+    unknown, order = decision['remarks']
+    assert "does not know the class 'd'" in unknown and 'tags_scores by their place' in order
+    assert unknown in caplog.text and order in caplog.text
+
+
+def test_the_gate_accepts_what_the_config_drops(evaluated, tmp_path):
+    model = model_with_card(tmp_path / 'new', tags=['b', 'c'])
+    baseline = model_with_card(tmp_path / 'old', '3', tags=['a', 'b', 'c'], walks=['x'])
+    task = testing.changed(sm.MULTI, dropped_classes=('a',))
+    _, decision = run_gate(evaluated, tmp_path, (task,), model=model, baseline=baseline, dropped_tasks=('walks',))
+    assert decision['blessed'] and decision['lost_tasks'] == []
+
+
+def test_a_lost_class_and_a_missed_floor_are_both_named():
+    lost = Changes(lost_classes={'digits': 'A class is lost.'})
+    decision = decide([evaluation_of(DIGITS, 0.1), evaluation_of(TAGS, 0.9)], True, [], changes=lost)
+    assert [task['blessed'] for task in decision['tasks']] == [False, True]
+    assert decision['reasons'] == ['A class is lost.', 'digits: accuracy 0.10 is below its floor of 0.70.']

@@ -11,6 +11,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.types import channel, standard_artifacts
 
 from components.artifacts import EvaluationReport, RejectedMedia
+from components.blessing_gate.changes import Changes
 from components.blessing_gate.decision import Evaluation, decide
 from components.report import charts, component, executor, sources
 from components.report.render import render, trained, verdict
@@ -36,6 +37,14 @@ def decision(digits=0.9, before=0.91, infra=True, reasons=()):
                    None if before is None else {'accuracy': before}),
         Evaluation(TAGS, {'mean_average_precision': 0.5, 'loss': 0.1, 'example_count': 30.0})], infra,
         list(reasons), '' if before is None else '3')
+
+
+def test_lost_tasks_and_remarks_are_shown():
+    lost = Changes({'walks': 'The task walks is lost.'}, {}, [f'A remark on {HOSTILE}.'])
+    page = render(decide([Evaluation(DIGITS, {'accuracy': 0.9})], True, [], '3', lost), HISTORY, {}, data())
+    text = text_of(page)
+    assert 'Failed: walks (dropped). What is being served' in text and 'The task walks is lost.' in text
+    assert f'A remark on {HOSTILE}.' in text and HOSTILE not in page
 
 
 def data(label='zero', path='a.png', detail=''):

@@ -1,4 +1,4 @@
-"""Checks before a run: what the names of the media alone show, and how batches divide."""
+"""Checks before a run: what the names of the media show, how batches divide, which classes would be lost."""
 
 import dataclasses
 import json
@@ -6,9 +6,12 @@ import logging
 
 import pytest
 
+from model_code import model_directory
 from model_code.errors import ConfigError
+from model_code.settings import ModelConfig, TrainingConfig
+from model_code.tasks import Mixture
 from pipeline import checks
-from pipeline.config import load_config
+from pipeline.config import PipelineConfig, load_config
 from tests import testing
 
 
@@ -62,3 +65,42 @@ def test_a_wrong_tf_config(text, monkeypatch):
     monkeypatch.setenv('TF_CONFIG', text)
     with pytest.raises(ConfigError, match='TF_CONFIG is not the JSON that TensorFlow expects'):
         checks.check_workers(_config(strategy='multi_worker'))
+
+
+class TestWhatIsServed:
+    """A class or task that the served model knows and the data lack is found before anything runs."""
+
+    @pytest.fixture
+    def check(self, tmp_path):
+        """check(served, **fields of the task): checks a config whose root serves a version 7 with these tasks."""
+        def check(served, dropped_tasks=(), **fields):
+            task = testing.image_task(tmp_path / 'data', classes=('cats', 'dog', 'cow'), **fields)
+            config = PipelineConfig('pets', Mixture((task,), dropped_tasks=dropped_tasks), root=str(tmp_path / 'root'),
+                                    model=ModelConfig(inputs=(testing.IMAGE_SPEC,)), training=TrainingConfig())
+            version = config.serving_dir / '7'
+            model_directory.write_card(str(version), {
+                'tasks': [{'name': name, 'classes': labels} for name, labels in served.items()]})
+            testing.write(version, 'saved_model.pb', b'')
+            return checks.check(config)
+        return check
+
+    def test_a_renamed_folder(self, check, tmp_path):
+        with pytest.raises(ConfigError) as error:
+            check({'shapes': ['cat', 'dog', 'cow']})
+        assert str(error.value) == (
+            "shapes: its data no longer have the class 'cat', which version 7 knows. 'cats' is new: was 'cat' renamed? "
+            "If that is intended, allow it: Gate(..., dropped_classes=('cat',)). "
+            f"Version 7 is in {tmp_path}/root/serving/polyvit.")
+
+    def test_what_the_config_allows(self, check):
+        data = check({'shapes': ['cat', 'dog', 'cow'], 'old': ['x', 'y']}, dropped_tasks=('old',),
+                     dropped_classes=('cat',))
+        assert set(data.classes['shapes']) == {'cats', 'dog', 'cow'}
+
+    def test_another_configs_version(self, check):
+        with pytest.raises(ConfigError, match='no longer has the task old, .* give this run another --root'):
+            check({'old': ['x', 'y']})
+
+    def test_new_classes_are_remarked_on(self, check, caplog):
+        check({'shapes': ['dog', 'cow']})
+        assert "version 7 does not know the class 'cats' of its data" in caplog.text

@@ -128,7 +128,9 @@ class TestWhatALaneDependsOn:
         def trained(**changed):
             return wiring.trained_tasks(dataclasses.replace(
                 mixture, tasks=tuple(testing.changed(t, **changed) for t in mixture.tasks)))
-        assert trained() == trained(floor=0.3, max_drop=0.5, max_rejected_share=0.5, eval_share=0.1)
+        assert trained() == trained(floor=0.3, max_drop=0.5, max_rejected_share=0.5, eval_share=0.1,
+                                    dropped_classes=('0',))
+        assert trained() == wiring.trained_tasks(dataclasses.replace(mixture, dropped_tasks=('old',)))
         assert trained() != trained(batch_size=4)
 
     def test_other_checks_and_floors_re_run_only_what_judges(self):
@@ -146,7 +148,7 @@ class TestWhatALaneDependsOn:
             return {component.id: component.exec_properties for component in made.components}
         before, after = properties(), properties(max_rejected_share=0.5, allow_leaks=True)
         assert {name for name in before if before[name] != after[name]} == {'TaskValidator_digits', 'Report'}
-        after = properties(floor=0.9, max_drop=0.5)
+        after = properties(floor=0.9, max_drop=0.5, dropped_classes=('0',))
         assert {name for name in before if before[name] != after[name]} == {'BlessingGate', 'Report'}
 
     def test_beam_arguments(self):

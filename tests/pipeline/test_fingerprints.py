@@ -391,7 +391,9 @@ def test_model_key_follows_what_decides_the_model_and_not_what_judges_it(monkeyp
     def with_task(**fields):
         tasks = tuple(testing.changed(t, **fields) for t in config.mixture.tasks)
         return dataclasses.replace(config, mixture=dataclasses.replace(config.mixture, tasks=tasks))
-    assert fingerprints.model_key(with_task(floor=0.1, max_drop=0.5, max_rejected_share=0.5), media) == key
+    judged = with_task(floor=0.1, max_drop=0.5, max_rejected_share=0.5, dropped_classes=('0',))
+    judged = dataclasses.replace(judged, mixture=dataclasses.replace(judged.mixture, dropped_tasks=('old',)))
+    assert fingerprints.model_key(judged, media) == key
     assert fingerprints.model_key(dataclasses.replace(config, root='/x', beam_args=('--runner=X',)), media) == key
     assert fingerprints.model_key(with_task(label_smoothing=0.5), media) != key
     assert fingerprints.model_key(config, {**media, 'motion': 'd'}) != key
