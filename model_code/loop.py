@@ -4,15 +4,13 @@ import functools
 import json
 import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from model_code import file_io, schedules, training
+from model_code import file_io, interruption, schedules, training, words
 from model_code.checkpoints import Checkpoints, stop_if_disk_full
 from model_code.errors import PipelineStop
 from model_code.logger import logger
@@ -77,8 +75,8 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
     'total_steps'}. checkpoint_dir/history.json has it as of the newest checkpoint. TensorBoard's event files are in
     checkpoint_dir/tensorboard.
 
-    Raises PipelineStop if a loss or gradient is not finite, if the disk is full, or if the process gets SIGTERM; then
-    the steps done so far are saved first.
+    Raises PipelineStop if a loss or gradient is not finite, if the disk is full, or if the process gets SIGTERM or
+    SIGINT (Ctrl-C); then the steps done so far are saved first.
     """
     with stop_if_disk_full(checkpoint_dir), training.without_graph_optimizer():
         return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs).run()
@@ -105,8 +103,9 @@ class _Training:
         if self._chief:
             self._checkpoints.remove_leftovers()
         self._one_worker = workers(strategy) == 1
+        self._sum = _sum_over_replicas(strategy)
         if not self._one_worker:
-            _check_same_step(strategy, self._first)
+            _check_same_step(self._sum, self._first, strategy.num_replicas_in_sync)
         self._history = _read_history(checkpoint_dir, self._first)
         self._summaries = Summaries(os.path.join(checkpoint_dir, SUMMARIES_DIR) if self._chief else '', self._first)
         if first_inputs and self._first == 0 and self._chief:
@@ -134,17 +133,18 @@ class _Training:
         logger.info('training: tensorboard --logdir %s', os.path.join(self._directory, SUMMARIES_DIR))
         self._progress = StepProgress(self._total, self._first)
         self._start = self._saved = time.monotonic()
+        self._saved_step = self._first
         self._seconds_before = self._history['seconds']
         step = self._first
-        with _Termination() as termination:
+        with interruption.postponed(self._kept):
             stopping = False
             while step < self._total and not stopping:
                 step = self._call(step)
-                # Read once per call. A signal that comes after this, while saving, counts at the end of the next call.
-                stopping = termination.requested
+                # Asked once per call. A signal that comes after this, while saving, counts at the end of the next call.
+                stopping = self._interrupted()
                 self._between_calls(step, stopping)
-            if termination.requested:
-                raise PipelineStop(f'Training was stopped by SIGTERM after {step} of {self._total} steps. They are '
+            if stopping or interruption.requested():
+                raise PipelineStop(f'Training was stopped by {_reason()} after {step} of {self._total} steps. They are '
                                    'saved. Run the same command again to resume from there.')
         self._summaries.close()
         return self._history | {'total_steps': self._total}
@@ -214,43 +214,45 @@ class _Training:
         self._summaries.flush()
         write_history(self._directory, self._history)
         self._checkpoints.save(done)
-        self._saved = time.monotonic()
+        self._saved, self._saved_step = time.monotonic(), done
+
+    def _interrupted(self) -> bool:
+        """Whether training ends after this call, because of a signal to this worker or to any other.
+
+        Workers end after the same step or not at all: one that trained on would wait for the others forever.
+        """
+        asked = interruption.requested() is not None
+        return asked if self._one_worker else self._sum(float(asked)) > 0
+
+    def _kept(self) -> str:
+        """What an interruption leaves of the training."""
+        if not self._saved_step:
+            return 'training has saved no step yet'
+        when = 'before this run'
+        if self._saved_step != self._first:
+            when = f'{words.duration(time.monotonic() - self._saved)} ago'
+        return f'training is saved at step {self._saved_step:,} of {self._total:,}, {when}'
 
 
-class _Termination:
-    """A context in which SIGTERM does not end the process but sets `requested`, so that the loop ends after a call.
-
-    Python allows this in the main thread only. In other threads SIGTERM ends the process, and a resumed run starts from
-    the newest checkpoint.
-    """
-
-    def __init__(self):
-        self.requested = False
-
-    def _request(self, *_):
-        self.requested = True
-
-    def __enter__(self):
-        self._previous = None
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGTERM, self._request)
-        return self
-
-    def __exit__(self, *_):
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)
-
-
-def _check_same_step(strategy, first: int):
-    """Raises PipelineStop if the workers start at different steps: they would wait for each other forever."""
+def _sum_over_replicas(strategy) -> Callable[[float], float]:
+    """A function that sums a number over the replicas of all workers. All workers must call it, and wait for it."""
     @tf.function
-    def summed(step):
-        return strategy.reduce('SUM', strategy.run(lambda s: s, args=(step,)), axis=None)
+    def summed(number):
+        return strategy.reduce('SUM', strategy.run(lambda n: n, args=(number,)), axis=None)
 
-    total = int(summed(tf.constant(float(first), tf.float32)))
-    if total != first * strategy.num_replicas_in_sync:
+    return lambda number: float(summed(tf.constant(number, tf.float32)))
+
+
+def _check_same_step(summed: Callable[[float], float], first: int, replicas: int):
+    """Raises PipelineStop if the workers start at different steps: they would wait for each other forever."""
+    if int(summed(float(first))) != first * replicas:
         raise PipelineStop(f'This worker found a checkpoint at step {first}, others at another step. The checkpoint '
                            'directory must be on a file system that all workers share.')
+
+
+def _reason() -> str:
+    signal = interruption.requested()
+    return signal.name if signal else 'a signal to another worker'
 
 
 def write_history(directory: str, history: dict):

@@ -3,16 +3,12 @@
 import argparse
 
 from pipeline.command_parser import Parser
+from pipeline.exit_codes import MEANINGS
 
 DESCRIPTION = 'Train one PolyViT on folders of images, videos and sounds, check it, push it, serve it.'
-EPILOG = '''CONFIG is a name (demo, real_small, nine) or the path of a Python file with get_config().
-
-exit codes:
-  0  done
-  1  failed
-  2  the arguments, the config or its data are wrong; nothing was started
-  3  the gate rejected the model; nothing was pushed
-  4  predict -o: the file is written, and some rows have an error'''
+EPILOG = '\n'.join([
+    'CONFIG is a name (demo, real_small, nine) or the path of a Python file with get_config().', '', 'exit codes:',
+    *(f'{code:>5}  {meaning}' for code, meaning in MEANINGS.items())])
 
 # SUPPRESS, because otherwise the subcommand's default would undo a --debug before the command.
 _COMMON = Parser(add_help=False)

@@ -1,11 +1,12 @@
 """The command `polyvit`: calls what does the work, and imports heavy modules only when needed."""
 
+import contextlib
 import os
 import pathlib
 import sys
 
 from model_code.errors import ConfigError, PipelineStop
-from pipeline import arguments, environment
+from pipeline import arguments, ending, environment
 from pipeline.exit_codes import DONE, FAILED, INTERRUPTED, WRONG
 
 
@@ -35,15 +36,13 @@ def main(words=None) -> int:
     if parsed.command not in ('run', 'demo'):
         os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     try:
-        return COMMANDS[parsed.command](parsed) or DONE
+        # A server ends by signals, and has handlers of its own.
+        with contextlib.nullcontext() if parsed.command == 'serve' else ending.in_time(parsed.argv):
+            return COMMANDS[parsed.command](parsed) or DONE
     except ConfigError as error:
         return _say(error, WRONG, debug)
     except KeyboardInterrupt:
-        from pipeline import summary
-        print(f'Stopped. What had finished is kept. To go on:\n  {summary.command(*words)}', file=sys.stderr,
-              flush=True)
-        # Beam's worker threads do not notice the interrupt, and the process would wait for them.
-        os._exit(INTERRUPTED)
+        return INTERRUPTED
     except BrokenPipeError:
         os._exit(FAILED)
     except PipelineStop as error:

@@ -8,11 +8,11 @@ import re
 import time
 import traceback
 
-from model_code import model_directory, words
+from model_code import interruption, model_directory, words
 from model_code.errors import ConfigError, PipelineStop
-from pipeline import checks, environment, fingerprints, run_record, show_run, summary, terminal, unchanged
+from pipeline import checks, ending, environment, fingerprints, run_record, show_run, summary, terminal, unchanged
 from pipeline.config import PipelineConfig
-from pipeline.exit_codes import DONE, FAILED, INTERRUPTED, REJECTED
+from pipeline.exit_codes import DONE, FAILED, REJECTED
 from serving import served, version_directories
 
 
@@ -40,10 +40,18 @@ def run(config: PipelineConfig, debug: bool = False, say_next: bool = True, argv
 
     debug: print tracebacks. say_next: end with the commands to type next. argv: what was typed after `polyvit`.
 
-    Raises ConfigError, before anything is written, if the config or its data are wrong.
+    Raises ConfigError, before anything is written, if the config or its data are wrong. SIGINT (Ctrl-C) and SIGTERM end
+    a command's process; in a program that calls this in its main thread they raise KeyboardInterrupt and SystemExit.
     """
+    with interruption.handled():
+        return _checked_run(config, debug, say_next, argv)
+
+
+def _checked_run(config, debug, say_next, argv) -> int:
     started = time.monotonic()
-    data = checks.check(config)
+    with ending.telling(lambda number: ending.print_line(ending.sentence(
+            number, 'while it listed the data. Nothing was written.'))):
+        data = checks.check(config)
     key = fingerprints.run_key(config, data.fingerprints)
     with run_record.one_run_at_a_time(config.run_root):
         record = run_record.start(config, key, argv, unchanged.runner_code())
@@ -69,15 +77,13 @@ def _run(config, data, record: run_record.Record, screen, started, debug, say_ne
     screen.start('Loading the libraries')
     progress = _Progress(screen)
     try:
-        pipeline = _build(config, data, record.run_key)
-        from pipeline import observed_runner
-        screen.finish(words.duration(time.monotonic() - started))
-        screen.expect([component.id for component in pipeline.components], run_record.seconds(config.run_root), started)
-        observed_runner.run(pipeline, progress)
-    except KeyboardInterrupt:
-        run_record.end(config, record, INTERRUPTED, time.monotonic() - started, components=progress.records,
-                       reason='Interrupted.', version=_newest(config))
-        raise
+        with ending.telling(lambda number: _tell_interrupted(number, config, record, progress, screen, started)):
+            pipeline = _build(config, data, record.run_key)
+            from pipeline import observed_runner
+            screen.finish(words.duration(time.monotonic() - started))
+            progress.nodes = [component.id for component in pipeline.components]
+            screen.expect(progress.nodes, run_record.seconds(config.run_root), started)
+            observed_runner.run(pipeline, progress)
     except Exception as error:
         traceback.print_exc()  # goes to the log
         failure = progress.failure or ('', error)
@@ -110,13 +116,17 @@ class _Progress:
 
     def __init__(self, screen: terminal.Screen):
         self._screen = screen
+        self.nodes: list[str] = []  # all components of the run
+        self.running = ''
         self.records = {}
         self.failure: tuple[str, Exception] | None = None
 
     def started(self, node):
+        self.running = node
         self._screen.start(node)
 
     def finished(self, node, record):
+        self.running = ''
         self.records[node] = record
         self._screen.finish('cached' if record.cached else words.duration(record.seconds), record.cached)
 
@@ -141,10 +151,15 @@ def stop_sentence(error: BaseException) -> str | None:
     return match.group(1).strip() if match else None
 
 
+def _title(node: str) -> str:
+    """'Transform of digits', of the component Transform_digits."""
+    return ' of '.join(node.split('_', 1))
+
+
 def _reason(failure: tuple[str, BaseException]) -> str:
     """Why the run failed, in one sentence. failure: (node, error); node is '' if no component had started."""
     node, error = failure
-    where = ' of '.join(node.split('_', 1)) if node else 'The pipeline'
+    where = _title(node) if node else 'The pipeline'
     sentence = stop_sentence(error)
     if sentence:
         return f'Stopped at {where}: {sentence}' if node else sentence
@@ -166,6 +181,27 @@ def _explain(failure: tuple[str, BaseException], screen: terminal.Screen, record
             screen.print(line)
     if debug:
         screen.print(''.join(traceback.format_exception(error)))
+
+
+def _tell_interrupted(number, config, record, progress: _Progress, screen: terminal.Screen, started):
+    """Records and prints what a signal interrupted, what is kept, and how to go on."""
+    where = f'while {_title(progress.running)} was running.' if progress.running else 'between two components.'
+    if not progress.nodes:
+        where = 'while it loaded the libraries.'
+    reason = ending.sentence(number, where)
+    run_record.end(config, record, 128 + number, time.monotonic() - started, components=progress.records,
+                   reason=reason, version=_newest(config))
+    screen.finish('interrupted')
+    screen.print()
+    screen.print(reason)
+    if progress.nodes:
+        training = interruption.kept() or ('the steps that it had saved' if progress.running == 'CoTrainer' else '')
+        screen.print(f'Kept: {len(progress.records)} of {words.count(len(progress.nodes), "component")}'
+                     f'{"; " if training else ""}{training}.')
+    screen.print('To go on:' if record.argv else 'To go on, run it again.')
+    for line in summary.again_lines(record.argv):
+        screen.print_whole(line)
+    screen.close()
 
 
 def _newest(config) -> str:

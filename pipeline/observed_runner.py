@@ -14,6 +14,7 @@ from tfx.orchestration import metadata
 from tfx.orchestration.beam import beam_dag_runner
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
+from model_code import interruption
 from model_code.errors import PipelineStop
 from pipeline.run_record import NodeRecord
 
@@ -35,6 +36,8 @@ class ObservedNode(beam_dag_runner.PipelineNodeAsDoFn):
 
     def _run_node(self):
         observer = _observer
+        if interruption.requested():  # something caught the KeyboardInterrupt
+            raise KeyboardInterrupt
         observer.started(self._node_id)
         begin = time.monotonic()
         try:

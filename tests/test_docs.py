@@ -10,7 +10,7 @@ import unicodedata
 import pytest
 
 import polyvit
-from pipeline import arguments, plan
+from pipeline import arguments, exit_codes, plan
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 DOCS = PROJECT / 'docs'
@@ -156,6 +156,16 @@ def test_the_table_of_the_nine_data_sets_is_the_config():
             data.num_classes, data.num_train_examples, recipe.learning_rate_coefficient, recipe.batch_size,
             recipe.steps]
         assert [int(n) for n in size.split(' x ')] == [n for n in config.model.input(task.modality).shape if n != 3]
+
+
+def test_the_table_of_exit_codes_is_the_code(capsys):
+    rows = _table('operations.md', 'exit code')
+    assert {int(code): meaning for code, meaning in rows} == exit_codes.MEANINGS
+    with pytest.raises(SystemExit):
+        arguments.build_parser().parse_args(['--help'])
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.partition('exit codes:')[2].splitlines()]
+    assert [line for line in lines if line] == rows
+    assert '(docs/operations.md#exit-codes)' in (PROJECT / 'README.md').read_text()
 
 
 def test_the_table_of_reasons_is_the_code():
