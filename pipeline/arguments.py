@@ -79,6 +79,8 @@ def _add_config_commands(commands):
     _add_config(run)
     run.add_argument('--root', metavar='DIR',
                      help="the folder for everything that it writes (default: runs/ and the config's name)")
+    run.add_argument('--verbose', action='store_true',
+                     help='keep in the log all lines of messages that have several, such as the dumps of TFX')
 
     compile_ = _add(commands, 'compile', 'compile the pipeline for Kubeflow Pipelines v2')
     _add_config(compile_)

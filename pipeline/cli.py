@@ -67,8 +67,9 @@ def _load(parsed, root: str | None = None):
 
 def _run(parsed) -> int:
     config = _load(parsed, parsed.root)
-    from pipeline import local_runner
-    return local_runner.run(config, debug=parsed.debug, argv=parsed.argv)
+    from pipeline import elapsed, local_runner
+    return local_runner.run(config, debug=parsed.debug, argv=parsed.argv, verbose=parsed.verbose,
+                            started=elapsed.process_start())
 
 
 def _demo(parsed) -> int:
@@ -84,9 +85,9 @@ def _data_demo(parsed):
 def _data_check(parsed) -> int:
     import json
     config = _load(parsed)
-    from pipeline import data_check
+    from pipeline import data_check, layout
     result = data_check.check_config(config, progress=data_check.ProgressLine())
-    print(json.dumps(result, indent=1) if parsed.json else data_check.render(result))
+    print(json.dumps(result, indent=1) if parsed.json else data_check.render(result, layout.columns()))
     return DONE if result['ok'] else FAILED
 
 
@@ -94,12 +95,12 @@ def _plan(parsed):
     import dataclasses
     import json
     config = _load(parsed)
-    from pipeline import checks, plan
+    from pipeline import checks, layout, plan
     assumed = {'flops': parsed.flops, 'utilisation': parsed.utilisation, 'count': parsed.accelerators}
     accelerators = plan.Accelerators(**{name: value for name, value in assumed.items() if value is not None})
     data = checks.check_without_data(config)
     made = plan.make_plan(config, data, checks.media_bytes(config), accelerators)
-    print(json.dumps(dataclasses.asdict(made), indent=1) if parsed.json else plan.render(made))
+    print(json.dumps(dataclasses.asdict(made), indent=1) if parsed.json else plan.render(made, layout.columns()))
 
 
 def _compile(parsed):
@@ -120,10 +121,10 @@ def _report(parsed) -> int:
     import dataclasses
     import json
 
-    from pipeline import run_record, show_run
+    from pipeline import layout, run_record, show_run
     last = run_record.read(parsed.root)
     print(json.dumps(dataclasses.asdict(last), indent=1) if parsed.json else
-          '\n'.join([*show_run.lines(last), *show_run.later_lines(last)]))
+          '\n'.join([*show_run.lines(last, layout.columns()), *show_run.later_lines(last)]))
     return (last.exit_code or DONE) if parsed.check else DONE
 
 

@@ -5,7 +5,7 @@ import sys
 from media import checks as media_checks
 from model_code import words
 from model_code.progress import Progress
-from pipeline import checks
+from pipeline import checks, layout
 
 
 def check_config(config, progress=lambda *unused: None) -> dict:
@@ -37,32 +37,39 @@ class ProgressLine:
 
     def _print(self, text: str):
         line = f'{self._task}: {text}'
-        if not self._terminal:
+        columns = layout.columns(self._stream)
+        if not columns:
             print(line, file=self._stream, flush=True)
             return
         finished = self._progress.done == self._progress.total
+        line = layout.cut(line, columns - 1)
         print(f'\r{line}\x1b[K', end='\n' if finished else '', file=self._stream, flush=True)
 
 
-def render(result: dict) -> str:
-    """The result as text for a terminal."""
+def render(result: dict, columns: int | None = None) -> str:
+    """The result as text for a terminal of `columns`, None for none."""
     lines = []
     for task in result['tasks']:
         counts = ', '.join(f'{task["examples"].get(split, 0):,} {split}' for split in ('train', 'eval'))
         rejected = sum(tally['count'] for tally in task['rejected'].values())
-        lines += ['', f'{task["name"]} ({task["modality"]}, {task["data"]})',
+        heading = f'{task["name"]} ({task["modality"]}, '
+        lines += ['', f'{heading}{layout.cut(task["data"], columns and columns - len(heading) - 1)})',
                   f'  {words.count(task["total"], "file")}: {counts} examples, {rejected:,} rejected',
                   f'  {_classes(task)}']
         for reason, tally in sorted(task['rejected'].items(), key=lambda item: -item[1]['count']):
             lines.append(f'  rejected, {reason}: {tally["count"]:,}')
-            lines += [f'    {path}: {detail}' for path, detail in tally['first']]
+            lines += [f'    {layout.cut(path, columns and columns - 5)}: {detail}' for path, detail in tally['first']]
             if tally['count'] > len(tally['first']):
                 lines.append(f'    and {tally["count"] - len(tally["first"]):,} more')
         lines += [f'  {remark}' for remark in task['remarks']]
         lines += [f'  a run would stop: {reason}' for reason in task['stops']]
         if task['ok']:
             lines.append('  ready to run')
-    return '\n'.join(lines[1:])
+    return '\n'.join(part for line in lines[1:] for part in layout.wrap(line, columns, _indent(line) + 2))
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _classes(task: dict) -> str:

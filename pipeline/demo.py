@@ -5,7 +5,7 @@ import os
 import pathlib
 
 from model_code.errors import PipelineStop
-from pipeline import demo_data, local_runner, summary, terminal
+from pipeline import demo_data, elapsed, local_runner, summary, terminal
 from pipeline.config import load_config
 from pipeline.exit_codes import DONE
 
@@ -21,7 +21,7 @@ def run(root: pathlib.Path, debug: bool = False, argv: tuple[str, ...] = ()) -> 
     print(f'Demo media in {summary.short(media)}: {demo_data.describe(counts)}', flush=True)
     os.environ['POLYVIT_DEMO_DATA'] = str(media)
     config = dataclasses.replace(load_config('demo'), root=str(root))
-    code = local_runner.run(config, debug, say_next=False, argv=argv)
+    code = local_runner.run(config, debug, say_next=False, argv=argv, started=elapsed.process_start())
     if code:
         return code
     with terminal.quiet(root / 'logs' / 'serving.log') as screen:

@@ -8,7 +8,7 @@ import re
 import time
 import traceback
 
-from model_code import interruption, model_directory, words
+from model_code import interruption, words
 from model_code.errors import ConfigError, PipelineStop
 from pipeline import checks, ending, environment, fingerprints, run_record, show_run, summary, terminal, unchanged
 from pipeline.config import PipelineConfig
@@ -35,28 +35,29 @@ def baseline(serving_dir, model_key: str) -> tuple[str, str | None]:
     return str(newest.number), None
 
 
-def run(config: PipelineConfig, debug: bool = False, say_next: bool = True, argv: tuple[str, ...] = ()) -> int:
+def run(config: PipelineConfig, debug: bool = False, say_next: bool = True, argv: tuple[str, ...] = (),
+        verbose: bool = False, started: float | None = None) -> int:
     """Runs the pipeline; returns the exit code: DONE (pushed or unchanged), FAILED, or REJECTED by the gate.
 
     debug: print tracebacks. say_next: end with the commands to type next. argv: what was typed after `polyvit`.
+    verbose: the log keeps the dumps of TFX. started: when the command started (time.monotonic), by default now.
 
     Raises ConfigError, before anything is written, if the config or its data are wrong. SIGINT (Ctrl-C) and SIGTERM end
     a command's process; in a program that calls this in its main thread they raise KeyboardInterrupt and SystemExit.
     """
     with interruption.handled():
-        return _checked_run(config, debug, say_next, argv)
+        return _checked_run(config, debug, say_next, argv, verbose, time.monotonic() if started is None else started)
 
 
-def _checked_run(config, debug, say_next, argv) -> int:
-    started = time.monotonic()
+def _checked_run(config, debug, say_next, argv, verbose, started) -> int:
     with ending.telling(lambda number: ending.print_line(ending.sentence(
             number, 'while it listed the data. Nothing was written.'))):
         data = checks.check(config)
     key = fingerprints.run_key(config, data.fingerprints)
     with run_record.one_run_at_a_time(config.run_root):
         record = run_record.start(config, key, argv, unchanged.runner_code())
-        with terminal.quiet(pathlib.Path(record.log)) as file, contextlib.closing(terminal.Screen(file)) as screen:
-            with terminal.messages_on(screen):
+        with terminal.quiet(pathlib.Path(record.log), dumps=verbose) as file:
+            with contextlib.closing(terminal.Screen(file)) as screen, terminal.messages_on(screen):
                 return _run(config, data, record, screen, started, debug, say_next)
 
 
@@ -65,8 +66,8 @@ def _run(config, data, record: run_record.Record, screen, started, debug, say_ne
     tasks = config.mixture.tasks
     screen.print(f'polyvit run {config.name}: {words.count(len(tasks), "task")}, {words.count(files, "file")}, '
                  f'{words.count(config.mixture.total_steps, "training step")}')
-    screen.print(f'Everything goes to {summary.short(config.run_root)}; the log of this run is '
-                 f'{summary.short(record.log)}')
+    for line in summary.path_lines({'root': str(config.run_root), 'log': record.log}, screen.columns):
+        screen.print_whole(line)
     earlier = unchanged.equal_run(config, record)
     if earlier:
         nodes = {name: dataclasses.replace(node, cached=True, seconds=0.0) for name, node in earlier.components.items()}
@@ -213,25 +214,27 @@ def _summarise(config, data, records, screen, record: run_record.Record, started
     """Prints what a run came to, writes the end of its record, and returns the exit code."""
     decision = run_record.read_decision(records['BlessingGate'].outputs['blessing'][0])
     report = os.path.join(records['Report'].outputs['report'][0], 'report.html')
-    version = _newest(config)
     code = DONE if decision['blessed'] else REJECTED
     pusher = records['AtomicPusher']
-    pushed_now = not pusher.cached and model_directory.has_model(pusher.outputs['pushed_model'][0])
+    pushed_now = not pusher.cached and bool(pusher.version)
+    version = pusher.version if pushed_now else _newest(config)
     cached = sum(r.cached for r in records.values())
     work = ('no component was started' if record.repeats else
             f'{cached} of {len(records)} components came from the cache')
+    columns = screen.columns
     screen.print()
+    for line in summary.task_rows(decision, columns):
+        screen.print_whole(line)
+    for line in ['', *summary.decision_lines(decision, version, pushed_now), '']:
+        screen.print(line)
+    model = str(config.serving_dir / version) if version else ''
     for line in [
-            *summary.task_rows(decision), '',
-            *summary.decision_lines(decision, version, pushed_now), '',
-            *summary.path_lines({
-                'model': str(config.serving_dir / version) if version else '', **show_run.paths(records, report),
-                'log': record.log}),
-            f'Time: {words.duration(time.monotonic() - started)}; {work}.',
+            *show_run.path_lines(records, report, record.log, columns, model),
+            f'time    {words.duration(time.monotonic() - started)}; {work}',
             *(['', *summary.next_lines(config, version, decision['blessed'], report,
                                        data.samples.get(config.mixture.tasks[0].name, ''), record.argv)]
               if say_next or code else [])]:
-        screen.print(line)
+        screen.print_whole(line)
     run_record.end(config, record, code, time.monotonic() - started, components=records, decision=decision,
                    report=report, version=version, pushed=pushed_now)
     return code

@@ -58,12 +58,14 @@ class ObservedNode(beam_dag_runner.PipelineNodeAsDoFn):
                                    'which.')
             events = [e for e in handle.store.get_events_by_execution_ids([executions[0].id])
                       if e.type == metadata_store_pb2.Event.OUTPUT]
-            uris = {a.id: a.uri for a in handle.store.get_artifacts_by_id([e.artifact_id for e in events])}
+            artifacts = {a.id: a for a in handle.store.get_artifacts_by_id([e.artifact_id for e in events])}
         outputs = {}
         for event in events:
-            outputs.setdefault(event.path.steps[0].key, []).append(uris[event.artifact_id])
+            outputs.setdefault(event.path.steps[0].key, []).append(artifacts[event.artifact_id].uri)
         cached = executions[0].last_known_state == metadata_store_pb2.Execution.CACHED
-        return NodeRecord(cached, time.monotonic() - begin, outputs)
+        versions = [a.custom_properties['pushed_version'].string_value for a in artifacts.values()
+                    if 'pushed_version' in a.custom_properties]
+        return NodeRecord(cached, time.monotonic() - begin, outputs, ''.join(versions))
 
 
 class ObservedRunner(beam_dag_runner.BeamDagRunner):

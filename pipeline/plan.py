@@ -8,12 +8,12 @@ twice as much backward.
 import dataclasses
 import itertools
 import math
-import textwrap
 
 from humanize import metric, naturalsize
 
 from model_code import modalities, words
 from model_code.errors import ConfigError
+from pipeline import layout
 
 # Sustained FLOP/s of two CPU cores, for small configs.
 CPU_RATE = 0.05e12
@@ -188,15 +188,23 @@ def _known(number: float, form: str) -> str:
     return f'{number:{form}}' if number else '?'
 
 
-def render(plan: Plan) -> str:
-    """The plan as text for a terminal, at most 120 columns."""
-    lines = [f'Plan of {plan.config}', '',
-             f'{"task":<18}{"modality":<10}{"classes":>8}{"tokens":>8}{"examples":>10}{"batch":>7}{"steps":>9}'
-             f'{"share":>7}{"epochs":>8}{"FLOPs/step":>12}{"FLOPs":>10}']
+def _task_table(plan: Plan, columns: int | None) -> list[str]:
+    """A heading and one line per task, without modality, share and FLOPs per step where the terminal is too narrow."""
+    rows = [['task', 'modality', 'classes', 'tokens', 'examples', 'batch', 'steps', 'share', 'epochs', 'FLOPs/step',
+             'FLOPs']]
     for r in plan.tasks:
-        lines.append(f'{r.name:<18}{r.modality:<10}{_known(r.classes, ","):>8}{r.tokens:>8,}'
-                     f'{_known(r.examples, ","):>10}{r.batch_size:>7,}{r.steps:>9,}{r.share:>7.1%}'
-                     f'{_known(r.epochs, ".1f"):>8}{metric(r.step_flops):>12}{metric(r.total_flops):>10}')
+        rows.append([r.name, r.modality, _known(r.classes, ','), f'{r.tokens:,}', _known(r.examples, ','),
+                     f'{r.batch_size:,}', f'{r.steps:,}', f'{r.share:.1%}', _known(r.epochs, '.1f'),
+                     metric(r.step_flops), metric(r.total_flops)])
+    lines = layout.table(rows, left=(0, 1))
+    if layout.fits(lines, columns):
+        return lines
+    return layout.table([[layout.cut(row[0], 20), *row[2:7], row[8], row[10]] for row in rows])
+
+
+def render(plan: Plan, columns: int | None = None) -> str:
+    """The plan as text for a terminal of `columns`; None stands for 120."""
+    lines = [f'Plan of {plan.config}', '', *_task_table(plan, columns)]
     if any(not r.classes or not r.examples for r in plan.tasks):
         lines.append('? depends on data that are out of reach from here. Heads are counted without unknown classes.')
     tokenizers = ', '.join(f'{name} {count:,}' for name, count in plan.tokenizer_parameters.items())
@@ -224,5 +232,5 @@ def render(plan: Plan) -> str:
         f'                  This assumes {metric(assumed.flops, "FLOP/s")} per accelerator, of which training reaches '
         f'{100 * assumed.utilisation:g}% (--flops, --utilisation, --accelerators), and {metric(CPU_RATE, "FLOP/s")} on '
         'two CPU cores.']
-    wrap = textwrap.TextWrapper(width=118, subsequent_indent=' ' * 18, break_on_hyphens=False)
-    return '\n'.join(wrap.fill(line) if len(line) > 118 else line for line in lines)
+    room = min(columns or 118, 118)
+    return '\n'.join(part for line in lines for part in layout.wrap(line, room, 18))

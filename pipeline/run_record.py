@@ -24,10 +24,12 @@ State = typing.Literal['running', 'done', 'rejected', 'failed', 'interrupted', '
 
 @dataclasses.dataclass(frozen=True)
 class NodeRecord:
-    """What one component did in a run. outputs: output name -> artifact paths."""
+    """What one component did in a run. outputs: output name -> artifact paths. version: what it pushed, '' for nothing.
+    """
     cached: bool
     seconds: float
     outputs: dict[str, list[str]]
+    version: str = ''
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,12 +4,15 @@ import os
 import pathlib
 
 from model_code import words
-from pipeline import run_record, summary
+from pipeline import layout, run_record, summary
 from serving import version_directories
 
 
-def lines(record: run_record.Record) -> list[str]:
-    """What was run and when, the version, the table of tasks, the decision with its reasons, and the paths."""
+def lines(record: run_record.Record, columns: int | None = None) -> list[str]:
+    """What was run and when, the version, the table of tasks, the decision with its reasons, and the paths.
+
+    columns: of the terminal, None for none.
+    """
     root = pathlib.Path(record.log).parent.parent
     typed = f'  ({summary.command(*record.argv)})' if record.argv else ''
     took = '' if record.seconds is None else f', {words.duration(record.seconds)}'
@@ -17,16 +20,20 @@ def lines(record: run_record.Record) -> list[str]:
             f'run      {record.started[:19].replace("T", " ")}{took}: {record.state}',
             f'version  {_version(record, root)}']
     if not record.decision:
-        return [*head, '', record.reason or 'It ended before the gate.', '', *summary.path_lines({'log': record.log})]
+        reason = layout.wrap(record.reason or 'It ended before the gate.', columns)
+        return [*head, '', *reason, '', *summary.path_lines({'log': record.log}, columns)]
     decision = summary.decision_lines(record.decision, record.version, record.pushed)
-    return [*head, '', *summary.task_rows(record.decision), '', *decision, '',
-            *summary.path_lines(paths(record.components, record.report) | {'log': record.log})]
+    return [*head, '', *summary.task_rows(record.decision, columns), '',
+            *(part for line in decision for part in layout.wrap(line, columns)), '',
+            *path_lines(record.components, record.report, record.log, columns)]
 
 
-def paths(components: dict[str, run_record.NodeRecord], report: str) -> dict[str, str]:
-    """Name -> path of what there is to look at."""
-    return {'report': report,
-            'tensorboard': os.path.join(components['CoTrainer'].outputs['model_run'][0], 'tensorboard')}
+def path_lines(components: dict[str, run_record.NodeRecord], report: str, log: str, columns: int | None,
+               model: str = '') -> list[str]:
+    """What there is to look at: paths, and the command that shows the curves of the training."""
+    curves = os.path.join(components['CoTrainer'].outputs['model_run'][0], 'tensorboard')
+    return [*summary.path_lines({'model': model, 'report': report, 'log': log}, columns),
+            f'curves  {summary.tensorboard(curves)}']
 
 
 def later_lines(record: run_record.Record) -> list[str]:

@@ -1,10 +1,13 @@
 """What a run prints at its end: the table of tasks, the gate's decision, paths, the next commands. Only strings."""
 
+import importlib.util
 import os
 import pathlib
 import shlex
 import shutil
 import sys
+
+from pipeline import layout
 
 
 def command(*words) -> str:
@@ -27,20 +30,38 @@ def short(path) -> str:
     return relative if len(relative) < len(str(path)) else str(path)
 
 
-def task_rows(decision: dict) -> list[str]:
-    """A heading and one line per task of the gate's decision.json: metrics, floor, baseline, change, verdict."""
-    lines = [f'{"task":<18}{"metrics":<52}{"floor":>8}{"serving":>9}{"change":>9}  verdict']
+def tensorboard(folder: str) -> str:
+    """The command that shows the event files in a folder; the folder alone where TensorBoard is not installed."""
+    if not importlib.util.find_spec('tensorboard'):
+        return short(folder)
+    program = ['tensorboard'] if shutil.which('tensorboard') else [short(sys.executable), '-m', 'tensorboard.main']
+    return shlex.join([*program, '--logdir', short(folder)])
+
+
+def task_rows(decision: dict, columns: int | None = None) -> list[str]:
+    """A heading and one line per task of the gate's decision.json: metrics, floor, baseline, change, verdict.
+
+    columns: of the terminal, None for none. Where the lines would not fit, all metrics but the primary one are below.
+    """
+    rows = [['task', 'metrics', 'floor', 'serving', 'change', 'verdict']]
+    metrics = []
     for task in decision['tasks']:
         primary = task['primary_metric']
-        metrics = dict(task['metrics'])
-        names = [primary] + sorted(m for m in metrics if m not in (primary, 'example_count'))
-        text = ', '.join(f'{_label(name)} {metrics[name]:.3f}' for name in names if metrics.get(name) is not None)
+        names = [primary] + sorted(m for m in task['metrics'] if m not in (primary, 'example_count'))
+        metrics.append([f'{_label(name)} {task["metrics"][name]:.3f}' for name in names
+                        if task['metrics'].get(name) is not None])
         served = (task.get('baseline_metrics') or {}).get(primary)
-        change = task.get('change')
-        lines.append(f'{task["name"]:<18}{text:<52}{task["floor"]:>8.3f}'
-                     f'{"-" if served is None else f"{served:.3f}":>9}{"-" if change is None else f"{change:+.3f}":>9}'
-                     f'  {"passed" if task["blessed"] else "rejected"}')
-    return lines
+        rows.append([task['name'], ', '.join(metrics[-1]), f'{task["floor"]:.3f}',
+                     '-' if served is None else f'{served:.3f}',
+                     '-' if task.get('change') is None else f'{task["change"]:+.3f}',
+                     'passed' if task['blessed'] else 'rejected'])
+    lines = layout.table(rows, left=(0, 1, 5))
+    if layout.fits(lines, columns):
+        return lines
+    narrow = [[layout.cut(row[0], 24), row[1].split(', ')[0], *row[2:]] for row in rows]
+    heading, *lines = layout.table(narrow, left=(0, 1, 5))
+    others = [layout.wrap(f'  {", ".join(names[1:])}', columns) if names[1:] else [] for names in metrics]
+    return [heading, *(line for pair in zip(lines, others, strict=True) for line in (pair[0], *pair[1]))]
 
 
 def _label(metric: str) -> str:
@@ -60,10 +81,11 @@ def decision_lines(decision: dict, version: str, pushed_now: bool) -> list[str]:
     return lines
 
 
-def path_lines(paths: dict[str, str]) -> list[str]:
-    """'name  path' for each path that is not ''."""
-    width = max(map(len, paths)) + 2
-    return [f'{name:<{width}}{short(path)}' for name, path in paths.items() if path]
+def path_lines(paths: dict[str, str], columns: int | None = None) -> list[str]:
+    """'name  path' for each path that is not ''; on a terminal of `columns` cut in the middle where it does not fit."""
+    indent = max(map(len, paths)) + 2
+    room = columns and columns - indent
+    return [f'{name:<{indent}}{layout.cut(short(path), room)}' for name, path in paths.items() if path]
 
 
 def next_lines(config, version: str, blessed: bool, report: str, sample: str, argv: tuple[str, ...]) -> list[str]:

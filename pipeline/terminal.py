@@ -16,7 +16,7 @@ from rich.text import Text
 
 from model_code import words
 from model_code.logger import logger
-from pipeline import width
+from pipeline import layout
 from pipeline.estimate import Estimate
 
 INDENT = ' ' * 8
@@ -55,7 +55,7 @@ class Screen:
     @property
     def columns(self) -> int | None:
         """The width of the terminal; None if it is none."""
-        return width.columns(self._file)
+        return layout.columns(self._file)
 
     def expect(self, nodes: list[str], last_seconds: dict[str, float], begun: float):
         """From now on components are numbered, and the bar has an estimate of the rest (see Estimate).
@@ -66,8 +66,8 @@ class Screen:
             self._total, self._count, self._begun = len(nodes), 0, begun
             self._estimate = Estimate(nodes, last_seconds)
 
-    def print(self, text: str = '', hanging: int = 0):
-        """Prints a line: below the running component if there is one. hanging: as in width.wrap."""
+    def print(self, text: str = ''):
+        """Prints a line: below the running component if there is one. On a terminal it is broken between words."""
         with self._lock:
             if self._title and self._redraws:
                 self._messages.append(text)
@@ -75,7 +75,7 @@ class Screen:
                 return
             self._end_live()
             self._close_line()
-            self._write(text, hanging)
+            self._write(text)
 
     def print_whole(self, text: str):
         """Prints a line that is never broken, such as a command that is to be copied."""
@@ -110,7 +110,10 @@ class Screen:
                 self._file.flush()
 
     def finish(self, result: str, cached: bool = False):
+        """The running component, if there is one, came to this result."""
         with self._lock:
+            if not self._title:
+                return
             if self._estimate:
                 self._estimate.finished(cached)
             self._flush(result)
@@ -146,8 +149,8 @@ class Screen:
             self._close_line()
             self._write(text)
 
-    def _write(self, text: str, hanging: int = 0):
-        for line in width.wrap(text, self.columns, hanging):
+    def _write(self, text: str):
+        for line in layout.wrap(text, self.columns):
             self._console.print(line)
         self._last_print = time.monotonic()
 
@@ -155,7 +158,7 @@ class Screen:
         if not self._total:
             return f'{INDENT}{node:<40}'
         component, _, task = node.partition('_')
-        return f'[{self._count:>2}/{self._total}] {component:<16}{width.cut(task, 23 if self._redraws else None):<24}'
+        return f'[{self._count:>2}/{self._total}] {component:<16}{layout.cut(task, 23 if self._redraws else None):<24}'
 
     def _close_line(self):
         if self._open_line:
@@ -189,7 +192,7 @@ class Screen:
             seconds = words.duration(int(time.monotonic() - self._started))
             lines = [f'{self._title}{seconds}']
             messages = [line for text in [*self._messages, *([self._progress] if self._progress else [])]
-                        for line in width.wrap(text, columns)]
+                        for line in layout.wrap(text, columns)]
             lines += messages[-max(1, rows - 4):]
         drawn = [Text(line, no_wrap=True, overflow='crop') for line in lines]
         return Group(*drawn, *([self._bar(columns)] if self._estimate else []))
@@ -255,9 +258,29 @@ def messages_on(screen: Screen):
         logger.setLevel(level)
 
 
+class LogFormatter(logging.Formatter):
+    """One line per event: time, level, logger, message. TFX logs whole protobufs, of which the first line is kept.
+
+    Tracebacks and the project's own messages stay whole. dumps: whether all stays whole.
+    """
+
+    def __init__(self, dumps: bool = False):
+        super().__init__('%(asctime)s %(levelname).1s %(name)s: %(message)s')
+        self._dumps = dumps
+
+    def format(self, record):
+        text = super().format(record)
+        if self._dumps or record.exc_info or record.name == logger.name or 'Traceback (most recent' in text:
+            return text
+        first, *rest = text.rstrip().splitlines()
+        return f'{first.rstrip()} [{words.count(len(rest), "more line")}; --verbose keeps them]' if rest else first
+
+
 @contextlib.contextmanager
-def quiet(log_path: pathlib.Path):
+def quiet(log_path: pathlib.Path, dumps: bool = False):
     """Redirects standard output and error to a log file; yields a file that writes to the real standard output.
+
+    dumps: whether the log keeps all lines of messages that have several (LogFormatter).
 
     It redirects file descriptors 1 and 2, not only sys.stdout and sys.stderr, because the C++ code of TensorFlow, gRPC
     and absl writes to the descriptors.
@@ -275,7 +298,7 @@ def quiet(log_path: pathlib.Path):
     streams = sys.stdout, sys.stderr
     sys.stdout = sys.stderr = stream
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter('%(asctime)s %(levelname).1s %(name)s: %(message)s'))
+    handler.setFormatter(LogFormatter(dumps))
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers[:] = [handler]

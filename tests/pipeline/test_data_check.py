@@ -1,9 +1,10 @@
 """`polyvit data check` on good media, and on a folder with one fault of each kind."""
 
 import json
+import sys
 
 from pipeline import cli
-from tests import testing
+from tests import terminals, testing
 
 CONFIG = '''
 from model_code.data import Data
@@ -32,6 +33,20 @@ def test_good_media(tmp_path, capsys):
     assert code == 0
     assert '  12 files: 8 train, 4 eval examples, 0 rejected\n  2 classes with 4 train examples each\n' in text
     assert 'ready to run' in text
+
+
+def test_on_a_narrow_terminal_lines_wrap_between_words(tmp_path):
+    media = tmp_path / ('long_' * 20)
+    testing.image_task(media)
+    testing.write(media, 'train/left/broken.png', b'no picture')
+    (tmp_path / 'checked.py').write_text(CONFIG.format(data=str(media)))
+    seen = terminals.run([sys.executable, '-m', 'polyvit', 'data', 'check', tmp_path / 'checked.py'])
+    assert seen.exit_code == 1
+    assert any(line.startswith('shapes (image, /') and line.endswith('long_)') and '...' in line
+               for line in seen.lines)
+    at, = (i for i, line in enumerate(seen.lines) if line.startswith('    train/left/broken.png: '))
+    assert seen.lines[at + 1].startswith('      ') and seen.widest() <= 80
+    assert 'shapes: 13 of 13 files (100%)' in seen.text
 
 
 def test_every_fault_is_named(tmp_path, capsys):

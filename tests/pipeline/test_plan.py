@@ -97,6 +97,13 @@ def test_render_says_what_json_says(nine):
     assert json.loads(json.dumps(dataclasses.asdict(nine)))['total_steps'] == 417_920
 
 
+def test_on_a_narrow_terminal_no_line_wraps(nine):
+    lines = plan.render(nine, 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    row = next(line for line in lines if line.startswith('imagenet '))
+    assert row.split() == ['imagenet', '1,000', '577', '1,281,167', '512', '20,000', '8.0', '3.41', 'E']
+
+
 def test_plan_imports_no_tensorflow():
     code = ("import sys; from pipeline import plan, config; plan.render(plan.make_plan(config.load_config('nine')));"
             "print(sorted(m for m in sys.modules if m in ('tensorflow', 'tfx', 'apache_beam', 'numpy')))")

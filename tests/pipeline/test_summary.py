@@ -1,6 +1,7 @@
 """What a run prints at its end."""
 
 import dataclasses
+import importlib.util
 import shlex
 import shutil
 import sys
@@ -24,6 +25,35 @@ def test_summary_of_a_rejected_model():
     lines = summary.decision_lines(DECISION, '3', pushed_now=False)
     assert lines[0].startswith('The gate rejected the model') and 'below its floor' in lines[1]
     assert 'Version 3 is still being served' in lines[2]
+
+
+def _many(metrics):
+    task = {**DECISION['tasks'][0], 'name': 'a_name_that_is_much_too_long_for_a_line', 'metrics': metrics}
+    return {**DECISION, 'tasks': [DECISION['tasks'][0], task]}
+
+
+def test_on_a_narrow_terminal_no_line_wraps_and_no_value_is_lost():
+    decision = _many({'accuracy': 0.5, 'loss': 1.25, 'top_5_accuracy': 0.875, 'mean_average_precision': 0.625})
+    heading, first, more, second, others = lines = summary.task_rows(decision, 80)
+    assert heading.split() == ['task', 'metrics', 'floor', 'serving', 'change', 'verdict']
+    assert first.split() == ['digits', 'accuracy', '0.500', '0.700', '0.750', '-0.250', 'rejected']
+    assert more == '  loss 1.250' and others == '  loss 1.250, mAP 0.625, top-5 0.875'
+    assert second.startswith('a_name_tha..._for_a_line  accuracy 0.500')
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_wide_terminal_too_takes_the_narrow_form_where_lines_would_wrap():
+    decision = _many({'accuracy': 0.5, **{f'{name}_accuracy': 0.5 for name in 'abcdefgh'}})
+    assert max(map(len, summary.task_rows(decision))) > 120  # piped: whole
+    assert max(map(len, summary.task_rows(decision, 120))) <= 120
+    assert len(summary.task_rows(DECISION, 120)) == 2
+
+
+def test_long_paths_are_cut_on_a_terminal_only():
+    path = '/data/' + 'very_long_name/' * 10 + 'model'
+    assert summary.path_lines({'model': path, 'log': ''}) == [f'model  {path}']
+    line, = summary.path_lines({'model': path, 'log': ''}, 80)
+    assert len(line) == 80 and line.startswith('model  /data/very') and line.endswith('/model') and '...' in line
 
 
 def test_summary_without_a_baseline():
@@ -88,6 +118,24 @@ def test_the_commands_after_the_demo(tmp_path, monkeypatch, folder):
     assert (run.config, run.root, run.data) == ('demo', *((folder, f'{folder}/media') if unusual else (None, None)))
     assert (report.root, serve.dir) == (folder, f'{folder}/serving/polyvit')
     assert (predict.task, predict.files) == ('digits', [f'{folder}/media/a b.png'])
+
+
+class TestTensorBoard:
+    def test_as_a_command(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(shutil, 'which', lambda name: f'/bin/{name}')
+        assert summary.tensorboard(str(tmp_path / 'my runs')) == "tensorboard --logdir 'my runs'"
+
+    def test_of_an_environment_that_is_not_active(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, 'executable', str(tmp_path / 'bin' / 'python'))
+        monkeypatch.setattr(shutil, 'which', lambda name: None)
+        assert summary.tensorboard(str(tmp_path / 'x')) == 'bin/python -m tensorboard.main --logdir x'
+
+    def test_where_it_is_not_installed(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+        assert summary.tensorboard(str(tmp_path / 'x')) == 'x'
 
 
 class TestTheProgram:

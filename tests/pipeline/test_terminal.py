@@ -1,6 +1,8 @@
 """The screen of a run, and the log for all other output."""
 
 import io
+import logging
+import re
 import subprocess
 import sys
 
@@ -77,3 +79,31 @@ def test_what_native_code_writes_goes_to_the_log(tmp_path):
     assert done.stdout == 'for people\nafter\n' and done.stderr == ''
     text = log.read_text()
     assert all(words in text for words in ('native out', 'native err', 'python out', 'framework'))
+
+
+class TestLogFormatter:
+    DUMP = 'Using deployment config:\n executor_specs {\n  key: "Pusher"\n }\n'
+
+    def _format(self, message, name='absl', dumps=False, exc_info=None):
+        record = logging.LogRecord(name, logging.INFO, 'x.py', 1, message, (), exc_info)
+        return terminal.LogFormatter(dumps).format(record)
+
+    def test_a_dump_is_cut_to_its_first_line(self):
+        line = self._format(self.DUMP)
+        assert re.fullmatch(r'\d{4}-\d\d-\d\d [\d:,]+ I absl: Using deployment config: '
+                            r'\[3 more lines; --verbose keeps them\]', line)
+
+    def test_verbose_keeps_it(self):
+        assert self._format(self.DUMP, dumps=True).endswith(self.DUMP)
+
+    def test_one_line_stays_as_it_is(self):
+        assert self._format('started').endswith(' I absl: started')
+
+    def test_our_own_messages_and_tracebacks_stay_whole(self):
+        assert self._format('two\nlines', name='polyvit').endswith('two\nlines')
+        assert self._format('failed\nTraceback (most recent call last):\n  x').endswith('last):\n  x')
+        try:
+            raise ValueError('why')
+        except ValueError:
+            text = self._format('failed', exc_info=sys.exc_info())
+        assert text.splitlines()[-1] == 'ValueError: why' and 'Traceback' in text

@@ -8,7 +8,6 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-NARROW = 100  # below this many columns tables take their narrow form
 LEAST = 40  # a terminal that says it is narrower is treated as this wide
 
 
@@ -23,19 +22,21 @@ def columns(file=None) -> int | None:
         return 80
 
 
-def is_narrow(width: int | None) -> bool:
-    return width is not None and width < NARROW
+def fits(lines: Sequence[str], width: int | None) -> bool:
+    """Whether no line is wider; a table takes its narrow form where it does not fit."""
+    return width is None or max(map(len, lines)) <= width
 
 
-def wrap(line: str, width: int | None, hanging: int = 0) -> list[str]:
-    """A line broken between words, the rest indented as its start and by `hanging` more.
+def wrap(line: str, width: int | None, indent: int | None = None) -> list[str]:
+    """A line broken between words. indent: of the lines after the first; by default as the text of the first.
 
     No word is broken: a terminal breaks a long path by itself, and then it can be copied whole.
     """
     if width is None or len(line) <= width:
         return [line]
-    indent = line[:len(line) - len(line.lstrip())]
-    return textwrap.wrap(line.strip(), width, initial_indent=indent, subsequent_indent=indent + ' ' * hanging,
+    start = len(line) - len(line.lstrip(' -'))  # after the dash of a list
+    rest = ' ' * (start if indent is None else indent)
+    return textwrap.wrap(line[start:], width, initial_indent=line[:start], subsequent_indent=rest,
                          break_long_words=False, break_on_hyphens=False)
 
 
