@@ -7,9 +7,9 @@
     too_large     over the task's limits on bytes, pixels, seconds or frames (model_code.modalities.Limits)
     too_slow      decoding took longer than the limit
     crashed       the process that decoded it died
-    unsupported   a format that is not read; the detail names those that are
+    unsupported   a format that is not read; the detail says which, in words (media.readers.formats)
     truncated     the file ends earlier than its header says
-    undecodable   the decoder failed; the detail is its message
+    undecodable   the decoder failed
     no_stream     a container without a video stream (of a video) or without sound (of a sound)
     out_of_range  a segment that begins after the end
   from the listing:
@@ -24,7 +24,7 @@ from collections.abc import Iterable
 
 REASONS = ('missing', 'not_a_file', 'unreadable', 'empty', 'too_large', 'too_slow', 'crashed', 'unsupported',
            'truncated', 'undecodable', 'no_stream', 'out_of_range', 'bad_path', 'bad_label', 'bad_row', 'duplicate')
-MAX_DETAIL = 300  # characters, because decoders quote what they read
+MAX_DETAIL = 300  # characters, because file systems quote what they read
 
 
 class Rejection(Exception):
@@ -81,10 +81,3 @@ def from_lines(text: str) -> list[Rejection]:
 
 def too_large(what: str, value, limit) -> Rejection:
     return Rejection('too_large', f'It has {value:,} {what}; at most {limit:,} are allowed.')
-
-
-def unsupported(head: bytes, formats: str) -> Rejection:
-    """head: the first bytes of the file, which are shown in hex and as text. formats: those that are read."""
-    head = head[:12]
-    text = ''.join(chr(byte) if 32 <= byte < 127 else '.' for byte in head)
-    return Rejection('unsupported', f'It is not one of {formats}: it begins with {head.hex(" ")} ("{text}").')

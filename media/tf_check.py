@@ -59,6 +59,7 @@ def _decode(image):
 def _undecodable(image: bytes) -> Rejection | None:
     try:
         _decode(image)
-    except tf.errors.OpError as error:
-        return Rejection('undecodable', error.message)
+    except tf.errors.OpError:
+        return Rejection('undecodable', 'It is damaged: TensorFlow, which decodes images in training and in serving, '
+                                        'does not accept it. Save it anew.')
     return None

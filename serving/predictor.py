@@ -156,5 +156,4 @@ def _read(task: str, modality: modalities.Modality, path, spec) -> bytes | list[
     try:
         return readers.read(modality.name, os.fspath(path), spec)[modality.feature]
     except Rejection as rejection:
-        detail = rejection.detail.rstrip('.')
-        raise ConfigError(f'{path} cannot be read: {detail} ({rejection.reason}). {takes}') from None
+        raise ConfigError(f'{path} cannot be read ({rejection.reason}). {rejection.detail} {takes}') from None

@@ -8,11 +8,14 @@ import typing
 
 import numpy as np
 
-from model_code import model_directory
+from media.readers import formats
+from model_code import modalities, model_directory
 from serving.errors import ServingError, invalid
 
 DEFAULT_SIGNATURE = 'serving_default'
 _MAX_WARMUP_RECORDS = 1000  # as in TensorFlow Serving
+_FEATURES = {modality.feature for modality in modalities.MODALITIES.values()}
+_SERVED = {'a JPEG image', 'a PNG image', 'a WAV sound'}  # what examples hold (media.readers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +102,10 @@ class SavedModel:
         try:
             values = self._session.run(wanted, feed, options=options)
         except Exception as error:
-            raise from_tensorflow(error) from error
+            failure = from_tensorflow(error)
+            if failure.code == 'INVALID_ARGUMENT' and (problem := _not_media(inputs)):
+                failure = invalid(problem)
+            raise failure from error
         return {name: np.asarray(value) for name, value in values.items()}
 
     def regress(self, signature_name: str, examples: list[bytes], timeout_s: float | None = None) -> np.ndarray:
@@ -174,6 +180,19 @@ class SavedModel:
             method(request.model_spec.signature_name, examples)
         else:
             raise ServingError('UNIMPLEMENTED', f'Unsupported log_type for warmup: {log_type}')
+
+
+def _not_media(inputs: dict[str, np.ndarray]) -> str:
+    """Why the graph could not decode its encoded media, as sentences; '' if that is not the cause."""
+    media = [value for name, values in inputs.items() if name in _FEATURES and values.dtype == object
+             for value in values.ravel().tolist()]
+    for number, content in enumerate(media, start=1):
+        what = formats.describe(content) if isinstance(content, bytes) else None
+        if content and what not in _SERVED:
+            of = f' of {len(media)}' if len(media) > 1 else ''
+            return (f'Input {number}{of} is {what or "in an unknown format"}, which the model cannot decode. It takes '
+                    'JPEG, PNG and WAV; `polyvit predict` converts other files.')
+    return ''
 
 
 def task_names(signatures: typing.Iterable[str]) -> list[str]:

@@ -74,7 +74,7 @@ def read_by(reader: Callable, file: BinaryIO, spec, limits: Limits, start: float
     except (Rejection, MemoryError):
         raise
     except Exception as error:  # Decoders raise anything on hostile bytes. A bad file must not end the run.
-        raise Rejection('undecodable', f'{type(error).__name__}: {error}') from error
+        raise Rejection('undecodable', 'It cannot be decoded: it is damaged, or of a rare kind.') from error
 
 
 _filled = functools.lru_cache(maxsize=64)(Limits.for_modality)  # called for each file, with the same arguments

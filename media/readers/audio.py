@@ -22,8 +22,8 @@ import soundfile
 import soxr
 from av.error import FFmpegError, InvalidDataError
 
-from media.readers import demuxers
-from media.rejections import Rejection, too_large, unsupported
+from media.readers import demuxers, formats
+from media.rejections import Rejection, too_large
 from model_code.modalities import Limits
 
 SAMPLE_RATE = 16_000  # Hz
@@ -36,6 +36,8 @@ _LEAD = 0.25
 _MISSING = 0.5  # seconds that a file may be shorter than its header says, which may round or count a pause
 _GAP = 0.02  # seconds by which time stamps may differ from the count of samples; beyond it the time stamps count
 _FORMATS = 'WAV, FLAC, MP3, Ogg, AIFF, M4A, AAC, MP4, MOV, WebM, MKV, AVI and MPEG'
+_TARGET = 'WAV, FLAC or MP3'
+_DAMAGED = 'Its sound cannot be decoded: it is damaged, or of a rare kind.'
 _MAX_CHUNKS = 10_000
 
 _MAX_SILENT = 3  # -80 dBFS: 32768 * 10 ** (-80 / 20) = 3.3
@@ -112,12 +114,12 @@ def _rejection(error: soundfile.LibsndfileError | FFmpegError, source: _Source) 
     if isinstance(error, FFmpegError):
         if isinstance(error, OSError) and source.ended:
             return Rejection('truncated', 'It ends within a frame of its sound.')
-        return Rejection('undecodable', error.strerror or str(error))
+        return Rejection('undecodable', _DAMAGED)
     if error.code == 4:  # recognised, but with a codec that libsndfile lacks
-        return Rejection('unsupported', error.error_string)
+        return Rejection('unsupported', f'There is no decoder for its kind of samples. Convert it to {_TARGET}.')
     if source.ended and _at(source, 0, 4) == b'fLaC':
-        return Rejection('truncated', f'It ends early, or is damaged near its end ({error.error_string}).')
-    return Rejection('undecodable', error.error_string)
+        return Rejection('truncated', 'It ends early, or is damaged near its end.')
+    return Rejection('undecodable', _DAMAGED)
 
 
 # What the file is, and whether it is complete.
@@ -165,7 +167,9 @@ def _identify_frames(file, size: int, head: bytes) -> tuple[str, tuple | None]:
     if len(head) >= 4 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08 \
             and head[1] & 0x06 and head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C:
         return 'mp3', _constant_rate(file, size, first)
-    raise unsupported(head, _FORMATS)
+    if _at(file, 0, 3) == b'ID3':
+        raise Rejection('unsupported', f'After its ID3 tag comes no MP3, AAC or FLAC. Convert it to {_TARGET}.')
+    raise formats.unsupported(_at(file, 0, formats.HEAD), 'a sound', ('video',), _FORMATS, _TARGET)
 
 
 def _at(file, position: int, count: int) -> bytes:

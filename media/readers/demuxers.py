@@ -6,6 +6,7 @@ that ends earlier than its container says is truncated, whichever segment of it 
 
 import struct
 
+from media.readers import formats
 from media.rejections import Rejection
 
 HEAD = 400  # bytes that tell the demuxer
@@ -14,7 +15,9 @@ _MAX_BOXES = 10_000
 
 def demuxer_of(head: bytes) -> str | None:
     """The name of FFmpeg's demuxer for a video file that begins with `head`, or None."""
-    if head[4:8] in (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot'):
+    if head[4:8] == b'ftyp':  # a HEIC image, too
+        return None if (formats.describe(head) or '').endswith('image') else 'mov'
+    if head[4:8] in (b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot'):
         return 'mov'
     if head[:4] == b'\x1aE\xdf\xa3':
         return 'matroska'
@@ -55,7 +58,7 @@ def _check_mov(file, size: int):
         elif length == 0:  # up to the end of the file
             length = size - position
         if length < 8:
-            raise Rejection('undecodable', f'The box {kind!r} has a length of {length} bytes.')
+            raise Rejection('undecodable', f'It is damaged: one of its boxes has a length of {length} bytes.')
         has_index = has_index or kind in (b'moov', b'moof')
         position += length
         if position > size:

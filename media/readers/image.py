@@ -12,9 +12,10 @@ import warnings
 import zlib
 from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from media.rejections import Rejection, too_large, unsupported
+from media.readers.formats import unsupported
+from media.rejections import Rejection, too_large
 from model_code.modalities import Limits
 
 # The task's limit on pixels is checked below, before any are decoded. Pillow's own limit would print warnings, as does
@@ -26,6 +27,7 @@ _FORMATS = 'PNG, JPEG, GIF, BMP, WebP and TIFF'
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _BMP_HEADERS = tuple(struct.pack('<I', size) for size in (12, 16, 40, 52, 56, 64, 108, 124))
 _ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262  # EXIF and TIFF tags
+_SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
 # A scan of some hundred bytes in a JPEG, or a chunk of twelve in a PNG, can cost as much time as a whole picture.
 _MAX_SCANS, _MAX_CHUNKS = 200, 100_000
 _EXIF = ('exif', 'xmp', 'XML:com.adobe.xmp', 'Raw profile type exif')  # keys of Image.info that may hold an orientation
@@ -92,20 +94,22 @@ def _format(content: bytes) -> str:
         return 'GIF'
     if content.startswith(b'RIFF') and content[8:12] == b'WEBP':
         return 'WEBP'
-    if content.startswith((b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')):
+    if content.startswith((b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')) and content[8:10] != b'CR':  # Canon's RAW
         return 'TIFF'
     if content.startswith(b'BM') and content[14:18] in _BMP_HEADERS:
         return 'BMP'
-    raise unsupported(content, _FORMATS)
+    raise unsupported(content, 'an image', ('drawing',), _FORMATS, 'JPEG or PNG')
 
 
 def _rejection(error: Exception, kind: str, content: bytes, scan: int) -> Rejection:
-    """The rejection for an exception of the decoder."""
-    text = '' if isinstance(error, UnidentifiedImageError) else str(error)
-    if 'too large' in text or 'Too much memory' in text:  # a decompression bomb in a text or colour profile
-        return Rejection('too_large', text)
-    cut = isinstance(error, EOFError) or 'truncated' in text.lower() or kind == 'JPEG' and not _has_end(content, scan)
-    return Rejection('truncated' if cut else 'undecodable', text or f'The {kind} has no header that can be read.')
+    """The rejection for an exception of the decoder. scan: 0 if it cannot even read the header."""
+    text = str(error)
+    if 'too large' in text or 'Too much memory' in text:
+        return Rejection('too_large', f'A text or colour profile in the {kind} is a decompression bomb.')
+    if isinstance(error, EOFError) or 'truncated' in text.lower() or kind == 'JPEG' and not _has_end(content, scan):
+        return Rejection('truncated', f'The {kind} ends before its pixels do.')
+    part = 'pixels' if scan else 'header'
+    return Rejection('undecodable', f'The {part} of the {kind} cannot be decoded: it is damaged, or of a rare kind.')
 
 
 def _has_end(content: bytes, scan: int) -> bool:
@@ -130,11 +134,11 @@ def _check_png(content: bytes, limits: Limits) -> int:
         length, kind = struct.unpack_from('>I4s', content, position)
         body_end = position + 8 + length
         if body_end + 4 > end:
-            raise Rejection('truncated', f'The PNG ends within its {kind.decode("latin-1")!r} chunk.')
+            raise Rejection('truncated', f'The PNG ends within {_chunk(kind)}.')
         critical = not kind[0] & 0x20
         if critical and zlib.crc32(memoryview(content)[position + 4:body_end]) != struct.unpack_from(
                 '>I', content, body_end)[0]:
-            raise Rejection('undecodable', f'The checksum of a {kind.decode("latin-1")!r} chunk is wrong.')
+            raise Rejection('undecodable', f'The PNG is damaged: the checksum of {_chunk(kind)} is wrong.')
         if kind == b'IHDR' and length == 13:
             width, height, bit_depth = struct.unpack_from('>IIB', content, position + 8)
             _check_size(width, height, limits)
@@ -142,6 +146,10 @@ def _check_png(content: bytes, limits: Limits) -> int:
             return bit_depth
         position = body_end + 4
     raise Rejection('too_large', f'The PNG has more than {_MAX_CHUNKS:,} chunks.')
+
+
+def _chunk(kind: bytes) -> str:
+    return f'its {kind.decode()} chunk' if kind.isalpha() else 'a chunk without a name'
 
 
 def _check_webp(content: bytes, limits: Limits):
@@ -163,7 +171,10 @@ def _check_webp(content: bytes, limits: Limits):
 
 
 def _check_tiff(image, size: int):
-    """Raises Rejection if a strip or tile is beyond the end of the file: libtiff could leave it black."""
+    """Raises Rejection if it is a camera's RAW image, of which Pillow would read the preview, or if a strip or tile is
+    beyond the end of the file: libtiff could leave it black."""
+    if _tiff_tag(image, _DNG_VERSION) or _tiff_tag(image, _SUBFILE, 0) & 1 and _tiff_tag(image, _SUB_IFDS):
+        raise Rejection('unsupported', 'It is a camera RAW image. Convert it to JPEG or PNG.')
     for offset_tag, count_tag in ((273, 279), (324, 325)):
         offsets, counts = _tiff_tag(image, offset_tag, ()), _tiff_tag(image, count_tag, ())
         if any(offset + count > size for offset, count in zip(offsets, counts, strict=False)):

@@ -18,8 +18,8 @@ from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from PIL import Image
 
-from media.readers import demuxers
-from media.rejections import Rejection, too_large, unsupported
+from media.readers import demuxers, formats
+from media.rejections import Rejection, too_large
 from model_code.modalities import Limits, VideoInput
 
 JPEG_QUALITY = 90
@@ -73,12 +73,13 @@ def read(file, size: int, spec: VideoInput, limits: Limits, start: float | None 
     head = file.read(demuxers.HEAD)
     demuxer = demuxers.demuxer_of(head)
     if demuxer is None:
-        raise unsupported(head, 'MP4, MOV, WebM, MKV, AVI, GIF, MPEG-TS and MPEG-PS')
+        raise formats.unsupported(head + file.read(formats.HEAD - len(head)), 'a video', (),
+                                  'MP4, MOV, WebM, MKV, AVI, GIF, MPEG-TS and MPEG-PS', 'MP4')
     demuxers.check_whole(demuxer, file, size)
     try:
         return _read(_Frames(file, demuxer, limits), spec, limits, start, end)
     except FFmpegError as error:
-        raise Rejection('undecodable', error.strerror or str(error)) from error
+        raise Rejection('undecodable', 'Its video cannot be decoded: it is damaged, or of a rare kind.') from error
 
 
 def _read(frames: '_Frames', spec: VideoInput, limits: Limits, start, end):

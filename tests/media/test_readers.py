@@ -56,10 +56,7 @@ def test_the_name_of_a_file_does_not_matter(modality, tmp_path):
         assert _read(modality, testing.write(tmp_path, name, content)) == features
 
 
-def test_a_message_shows_how_an_unsupported_file_begins(modality):
-    with pytest.raises(Rejection, match=r'3c 21 44 4f 43 54 59 50 .*\("<!DOCTYPE') as caught:
-        _read(modality, b'<!DOCTYPE html><p>404 Not Found</p>' * 30)
-    assert caught.value.reason == 'unsupported'
+def test_media_of_another_kind_are_unsupported(modality):
     other = 'audio' if modality == 'image' else 'image'
     for content in (b'x', b'#EXTM3U\n/etc/passwd\n', bytes(1000), MEDIA[other]()):
         assert _reason(modality, content) == 'unsupported'
@@ -160,7 +157,7 @@ def test_any_exception_of_a_decoder_becomes_a_rejection(modality, monkeypatch):
     def strange(*arguments):
         raise RecursionError('too deep')
     monkeypatch.setattr(readers, 'load', lambda module: strange)
-    with pytest.raises(Rejection, match='undecodable: RecursionError: too deep'):
+    with pytest.raises(Rejection, match='^undecodable: It cannot be decoded: it is damaged, or of a rare kind.$'):
         _read(modality, b'x')
 
 

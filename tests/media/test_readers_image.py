@@ -276,16 +276,13 @@ def test_bad_images():
     assert _reason(png[:-30]) == 'truncated'
     assert _reason(testing.image_bytes('JPEG', size=(80, 60))[:-2]) == 'truncated'
     assert _reason(b'hello, this is no picture') == 'unsupported'
-    for brand in (b'heic', b'avif'):
-        with pytest.raises(Rejection, match='unsupported: It is not one of PNG, JPEG, GIF, BMP, WebP and TIFF'):
-            _read(b'\0\0\0\x18ftyp' + brand + bytes(40))
     assert _reason(b'\xff\xd8' + b'x' * 50 + b'\xff\xd9') == 'undecodable'
-    with pytest.raises(Rejection, match='^undecodable: The TIFF has no header that can be read.$'):
+    with pytest.raises(Rejection, match='^undecodable: The header of the TIFF cannot be decoded: it is damaged'):
         _read(b'II*\0' + bytes(20))
     # A flipped bit of the pixels, or of their checksum: Pillow would not notice, and TensorFlow would end the training.
     start = png.index(b'IDAT')
     length, = struct.unpack_from('>I', png, start - 4)
-    with pytest.raises(Rejection, match="^truncated: The PNG ends within its 'IDAT' chunk.$"):
+    with pytest.raises(Rejection, match="^truncated: The PNG ends within its IDAT chunk.$"):
         _read(png[:start + 10])
     for position in (start + 20, start + 4 + length):
         broken = bytearray(png)

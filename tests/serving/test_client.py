@@ -8,6 +8,7 @@ import pytest
 
 from model_code.errors import ConfigError
 from serving import client
+from serving.errors import ServingError
 from serving.server import ModelServer
 from tests import testing
 from tests.serving import models
@@ -108,10 +109,13 @@ def test_top_and_output_formats(server, media):
     ('shade', 'clip.mp4', 'is of modality video. Task shade takes files of modality image'),
     ('film', 'dim.png', 'is of modality image. Task film takes files of modality video'),
     ('shade', 'nowhere.png', 'There is no file '),
-    ('shade', 'broken.png', r'cannot be read: .* Task shade takes files of modality image \('),
+    ('shade', 'page.jpg', r'page.jpg cannot be read \(unsupported\)\. It is an HTML page, not an image. Perhaps '),
+    ('shade', 'broken.png', r'broken.png cannot be read \(unsupported\)\. Its format is unknown\. .*WebP and TIFF\. '
+     r'Task shade takes files of modality image \(.jpg, .jpeg, .png\)\.'),
 ])
 def test_wrong_arguments(task, file, message, server, media):
     (media / 'broken.png').write_bytes(b'\x89PNG and then nothing')
+    (media / 'page.jpg').write_text('<!DOCTYPE html>')
     with pytest.raises(ConfigError, match=message):
         client.predict(task, [media / file], url=server.url)
 
@@ -120,6 +124,18 @@ def test_the_servers_own_message_is_shown(server, media):
     with pytest.raises(client.PredictionFailed, match=r'has no model ready: Servable not found for request: '
                                                       r'Latest\(other\) \(HTTP 404\)'):
         client.predict('shade', [media / 'dim.png'], url=server.url, model_name='other')
+
+
+@pytest.mark.parametrize('content, sentence', [
+    (b'%PDF-1.7', 'Input 2 of 2 is a PDF document, which the model cannot decode. It takes JPEG, PNG and WAV; '
+                  '`polyvit predict` converts other files.'),
+    (bytes(9) + b'\x07', 'Input 2 of 2 is in an unknown format, which the model cannot decode.'),
+])
+def test_a_server_names_what_its_model_cannot_decode(content, sentence, server):
+    remote = client.open_model(server.url)
+    with pytest.raises(ServingError, match=sentence) as caught:
+        remote.run('shade', 'image', [testing.image_bytes(), content])
+    assert caught.value.http_status == 400
 
 
 def test_no_server(media, tmp_path):
