@@ -67,13 +67,16 @@ def _add_data_commands(commands):
 
 
 def _add_config_commands(commands):
-    plan = _add(commands, 'plan', 'print what a config costs: parameters, FLOPs, storage, hours')
+    plan = _add(commands, 'plan', 'print what a config costs: parameters, FLOPs, storage, time')
     _add_config(plan)
     _add_json(plan)
+    plan.add_argument('--measure', action='store_true',
+                      help="measure this machine's processor, which takes a second, instead of assuming its speed")
     plan.add_argument('--flops', type=float, metavar='N', help='peak FLOP/s of one accelerator (default: 312e12)')
     plan.add_argument('--utilisation', type=float, metavar='N',
-                      help='the share of the peak that training reaches (default: 0.35)')
-    plan.add_argument('--accelerators', type=int, metavar='N', help='how many train together (default: 1)')
+                      help="the share of an accelerator's peak that training reaches (default: 0.35)")
+    plan.add_argument('--accelerators', type=int, metavar='N',
+                      help='how many accelerators train together (default: 1)')
 
     run = _add(commands, 'run', 'run the pipeline on this machine')
     _add_config(run)

@@ -52,6 +52,16 @@ def check(config) -> DataSummary:
     return data
 
 
+def check_plannable(config):
+    """ConfigError if a task's folder is not there, unless the config itself has the numbers for a plan without it."""
+    for task in config.mixture.tasks:
+        known = (task.data.num_classes or task.data.classes) and task.data.num_train_examples
+        if task.data.folder and not in_reach(task) and not known:
+            raise ConfigError(
+                f'Task {task.name}: there is no folder {task.data.folder}. Set `folder` of its data to the folder of '
+                'its media. (Without its media a task is planned by num_classes and num_train_examples of its data.)')
+
+
 def check_without_data(config) -> DataSummary:
     """As `check`, but the data of some tasks may be out of reach from here. For planning and compiling.
 

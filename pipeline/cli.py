@@ -95,11 +95,12 @@ def _plan(parsed):
     import dataclasses
     import json
     config = _load(parsed)
-    from pipeline import checks, layout, plan
+    from pipeline import checks, layout, machine, plan
     assumed = {'flops': parsed.flops, 'utilisation': parsed.utilisation, 'count': parsed.accelerators}
     accelerators = plan.Accelerators(**{name: value for name, value in assumed.items() if value is not None})
+    checks.check_plannable(config)
     data = checks.check_without_data(config)
-    made = plan.make_plan(config, data, checks.media_bytes(config), accelerators)
+    made = plan.make_plan(config, data, checks.media_bytes(config), accelerators, machine.this_machine(parsed.measure))
     print(json.dumps(dataclasses.asdict(made), indent=1) if parsed.json else plan.render(made, layout.columns()))
 
 

@@ -14,9 +14,12 @@ from humanize import metric, naturalsize
 from model_code import modalities, words
 from model_code.errors import ConfigError
 from pipeline import layout
+from pipeline.machine import Machine, this_machine
 
-# Sustained FLOP/s of two CPU cores, for small configs.
-CPU_RATE = 0.05e12
+# A CPU's training step takes its FLOPs at this share of the rate of a matrix product (benchmarks/step.py), and so many
+# seconds more, whatever its size.
+CPU_SHARE = 0.75
+STEP_SECONDS = 0.005
 # Optimisers of which a checkpoint holds one more float32 copy of the parameters; of all others it holds two.
 ONE_SLOT = ('momentum', 'SGD', 'Adafactor', 'Adagrad', 'Lion', 'RMSprop')
 
@@ -125,6 +128,8 @@ class TaskPlan:
 class Plan:
     """The plan of a mixture. Sizes are in bytes; the hours are those of training alone.
 
+    hours_cpu: on the cores of `machine`. hours_accelerators: on the assumed accelerators.
+
     modality_layer_parameters: those of one modality's own blocks. separate_parameters: those of one model per task,
     each with its own encoder, tokenizer and head. ratio: separate_parameters / total_parameters. plain_vit_*: the same
     if each such model is counted as a plain ViT of this size (224 pixels, patches of 16, no head).
@@ -146,13 +151,19 @@ class Plan:
     model_bytes: int
     checkpoint_bytes: int
     media_bytes: int | None
-    accelerators: Accelerators
+    machine: Machine
     hours_cpu: float
+    accelerators: Accelerators
     hours_accelerators: float
 
 
-def make_plan(config, data=None, media_bytes: int | None = None, accelerators: Accelerators = Accelerators()) -> Plan:
-    """The Plan of a PipelineConfig. `data` (checks.DataSummary) tells classes and examples that the config does not."""
+def make_plan(config, data=None, media_bytes: int | None = None, accelerators: Accelerators = Accelerators(),
+              machine: Machine | None = None) -> Plan:
+    """The Plan of a PipelineConfig. `data` (checks.DataSummary) tells classes and examples that the config does not.
+
+    machine: by default this one, with an assumed speed.
+    """
+    machine = machine or this_machine()
     model, mixture = config.model, config.mixture
     steps = task_steps(mixture)
     rows, heads = [], {}
@@ -179,13 +190,22 @@ def make_plan(config, data=None, media_bytes: int | None = None, accelerators: A
         ratio=separate / total, plain_vit_parameters=plain, plain_vit_ratio=plain / total,
         total_steps=mixture.total_steps, warmup_steps=config.training.warmup(mixture.total_steps), total_flops=flops,
         model_bytes=4 * total, checkpoint_bytes=4 * total * (1 + slots), media_bytes=media_bytes,
-        accelerators=accelerators, hours_cpu=flops / CPU_RATE / 3600,
+        machine=machine, accelerators=accelerators,
+        hours_cpu=(flops / (CPU_SHARE * machine.product_rate) + STEP_SECONDS * mixture.total_steps) / 3600,
         hours_accelerators=flops / accelerators.rate / 3600)
 
 
 def _known(number: float, form: str) -> str:
     """The number in this format; '?' for 0, which stands for an unknown number."""
     return f'{number:{form}}' if number else '?'
+
+
+def _speed(machine: Machine) -> str:
+    text = f'{metric(machine.product_rate, "FLOP/s")} in matrix products, '
+    if not machine.measured:
+        return text + 'assumed (--measure measures it)'
+    busy = machine.load > machine.cores / 2
+    return text + ('measured' if not busy else f'measured beside other programs (load {machine.load:.1f})')
 
 
 def _task_table(plan: Plan, columns: int | None) -> list[str]:
@@ -226,11 +246,13 @@ def render(plan: Plan, columns: int | None = None) -> str:
         f'{naturalsize(plan.checkpoint_bytes)}, '
         + ('media out of reach' if plan.media_bytes is None else
            f'media {naturalsize(plan.media_bytes)} and about as much again for their examples'),
-        f'Time              {words.duration(3600 * plan.hours_accelerators)} on '
-        f'{words.count(assumed.count, "accelerator")}, {words.duration(3600 * plan.hours_cpu)} on two CPU cores, '
-        'for training alone',
-        f'                  This assumes {metric(assumed.flops, "FLOP/s")} per accelerator, of which training reaches '
-        f'{100 * assumed.utilisation:g}% (--flops, --utilisation, --accelerators), and {metric(CPU_RATE, "FLOP/s")} on '
-        'two CPU cores.']
+        f'Time              {words.duration(3600 * plan.hours_cpu)} on the '
+        f'{words.count(plan.machine.cores, "core")} of this machine, {words.duration(3600 * plan.hours_accelerators)} '
+        f'on {words.count(assumed.count, "accelerator")}, for training alone: starting, decoding media, evaluating and '
+        'exporting come on top',
+        f'  this machine    {plan.machine}',
+        f'                  {_speed(plan.machine)}',
+        f'  accelerator     {metric(assumed.flops, "FLOP/s")}, of which training reaches '
+        f'{100 * assumed.utilisation:g}%, assumed (--flops, --utilisation, --accelerators)']
     room = min(columns or 118, 118)
     return '\n'.join(part for line in lines for part in layout.wrap(line, room, 18))

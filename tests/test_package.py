@@ -63,8 +63,8 @@ class TestTheInstalledCommand:
         assert code == 0 and not err and out.startswith(f'polyvit {wheel.name.split("-")[1]}\nPython 3.')
 
     def test_plan(self, polyvit):
-        code, out, err = polyvit('plan', 'demo')
-        assert code == 0 and 'digits' in out and not err
+        code, out, err = polyvit('plan', 'nine')
+        assert code == 0 and 'kinetics400' in out and not err
 
     def test_data_check(self, polyvit):
         assert polyvit('data', 'demo', 'media')[0] == 0

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from model_code import schedules, settings
 from model_code.errors import ConfigError
 from model_code.settings import preset
 from model_code.tasks import Mixture
-from pipeline import checks, cli, plan
+from pipeline import checks, cli, machine, plan
 from pipeline.config import load_config
 from tests import testing
 
@@ -102,6 +103,66 @@ def test_on_a_narrow_terminal_no_line_wraps(nine):
     assert max(map(len, lines)) <= 80
     row = next(line for line in lines if line.startswith('imagenet '))
     assert row.split() == ['imagenet', '1,000', '577', '1,281,167', '512', '20,000', '8.0', '3.41', 'E']
+
+
+def test_the_time_on_this_machine_follows_from_its_speed():
+    config = load_config('nine')
+    here = machine.Machine('Some CPU', 4, int(16e9), ('NVIDIA A100',), 100e9, measured=False)
+    made = plan.make_plan(config, machine=here)
+    seconds = made.total_flops / (0.75 * 100e9) + 0.005 * 417_920
+    assert made.hours_cpu == pytest.approx(seconds / 3600)
+    text = plan.render(made)
+    assert 'Some CPU, 4 cores, 16.0 GB of memory, NVIDIA A100' in text
+    assert 'on the 4 cores of this machine' in text
+    assert '100 GFLOP/s in matrix products, assumed (--measure measures it)' in text
+    measured = dataclasses.replace(here, measured=True)
+    assert 'products, measured\n' in plan.render(plan.make_plan(config, machine=measured))
+    busy = dataclasses.replace(measured, load=2.1)
+    assert 'products, measured beside other programs (load 2.1)' in plan.render(plan.make_plan(config, machine=busy))
+
+
+def test_measuring_replaces_the_assumption(monkeypatch, capsys):
+    monkeypatch.setattr(machine, 'measured_rate', lambda: 123e9)
+    rates = []
+    for words in ([], ['--measure']):
+        assert cli.main(['plan', 'nine', '--json', *words]) == 0
+        rates.append(json.loads(capsys.readouterr().out)['machine'])
+    assert [rate['measured'] for rate in rates] == [False, True]
+    assert rates[0]['product_rate'] == rates[0]['cores'] * machine.CORE_RATE and rates[1]['product_rate'] == 123e9
+
+
+def test_a_measured_rate_is_that_of_the_matrix_product():
+    import numpy as np
+    calls = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np, 'matmul', lambda a, b: (calls.append((a.shape, a.dtype)), time.sleep(0.01)))
+        rate = machine.measured_rate(seconds=0.0)
+    assert calls == [((machine.SIDE, machine.SIDE), np.float32)]
+    assert 0 < rate <= 2 * machine.SIDE ** 3 / 0.01
+    assert machine.measured_rate(seconds=0.0) > 1e8  # any processor multiplies faster
+
+
+def test_accelerators_are_named_without_tensorflow(tmp_path, monkeypatch):
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    for number in '01':
+        testing.write(tmp_path, f'driver/nvidia/gpus/0000:0{number}/information', f'Model: \t NVIDIA X{number}\nIRQ: 1')
+    testing.write(tmp_path, 'accel0', '')
+    find = lambda: machine.accelerators(str(tmp_path), str(tmp_path))  # noqa: E731
+    assert find() == ('NVIDIA X0', 'NVIDIA X1', 'TPU chip')
+    for visible, names in (('0', ('NVIDIA X0', 'TPU chip')), ('', ('TPU chip',)), ('-1', ('TPU chip',))):
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+        assert find() == names
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_the_plan(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('POLYVIT_DEMO_DATA', str(tmp_path / 'mdia'))
+    assert cli.main(['plan', 'demo']) == 2
+    assert f'Task digits: there is no folder {tmp_path}/mdia/digits.' in capsys.readouterr().err
+    # The numbers that a plan needs are in this config.
+    monkeypatch.setenv('POLYVIT_DATA', str(tmp_path / 'mdia'))
+    assert cli.main(['plan', 'nine']) == 0
+    monkeypatch.delenv('POLYVIT_DATA')
+    assert cli.main(['plan', 'real_small']) == 0
 
 
 def test_plan_imports_no_tensorflow():

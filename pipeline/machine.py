@@ -1,0 +1,99 @@
+"""This machine: its processor, memory and accelerators, and how fast it multiplies matrices. Without TensorFlow."""
+
+import dataclasses
+import os
+import pathlib
+import platform
+import re
+import statistics
+import time
+
+import psutil
+from humanize import naturalsize
+
+from model_code import words
+
+# FLOP/s of a float32 matrix product on one core where nothing was measured: modest, for a core with AVX2.
+CORE_RATE = 33e9
+SIDE = 1024  # of the matrices that are multiplied
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """processor: its name. cores: those that this process may use. memory: in bytes. accelerators: their names.
+
+    product_rate: FLOP/s of a float32 matrix product on the cores together. measured: whether that is not assumed.
+    load: how many processes ran or waited for a core in the last minute.
+    """
+    processor: str
+    cores: int
+    memory: int
+    accelerators: tuple[str, ...]
+    product_rate: float
+    measured: bool
+    load: float = 0.0
+
+    def __str__(self):
+        """'AMD EPYC, 2 cores, 25.3 GB of memory, no accelerator'."""
+        accelerators = ', '.join(self.accelerators) or 'no accelerator'
+        return (f'{self.processor}, {words.count(self.cores, "core")}, {naturalsize(self.memory)} of memory, '
+                f'{accelerators}')
+
+
+def this_machine(measure: bool = False) -> Machine:
+    """measure: whether to measure the product, which takes a second, instead of assuming CORE_RATE for each core."""
+    cores = usable_cores()
+    load = psutil.getloadavg()[0]
+    return Machine(processor(), cores, psutil.virtual_memory().total, accelerators(),
+                   measured_rate() if measure else cores * CORE_RATE, measure, load)
+
+
+def processor() -> str:
+    """The processor's name; at least its architecture."""
+    match = re.search(r'^model name\s*:\s*(.+)$', read('/proc/cpuinfo'), re.MULTILINE)
+    return match[1] if match else platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    usable = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, 'cpu_affinity') else psutil.cpu_count()
+    return usable or 1
+
+
+def accelerators(proc: str = '/proc', dev: str = '/dev') -> tuple[str, ...]:
+    """The names of NVIDIA GPUs with a driver, without those that CUDA_VISIBLE_DEVICES hides, and of TPUs.
+
+    TensorFlow sees these if it has the libraries for them; `polyvit doctor` asks it.
+    """
+    files = sorted(pathlib.Path(proc).glob('driver/nvidia/gpus/*/information'))
+    found = [re.search(r'^Model:\s*(.+)$', read(file), re.MULTILINE) for file in files]
+    gpus = [match[1] if match else 'NVIDIA GPU' for match in found]
+    visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+    if visible is not None:
+        shown = [name for name in visible.split(',') if name.strip()]
+        gpus = [] if '-1' in shown else gpus[:len(shown)]
+    return (*gpus, *('TPU chip' for _ in pathlib.Path(dev).glob('accel[0-9]*')))
+
+
+def measured_rate(seconds: float = 1.0) -> float:
+    """FLOP/s of numpy's float32 matrix product on all cores: the median of `seconds` of products.
+
+    TensorFlow's is as fast to within a tenth (189 and 211 GFLOP/s on two cores of an AMD EPYC), and its import alone
+    takes seconds.
+    """
+    import numpy as np
+    matrix = np.random.default_rng(0).random((SIDE, SIDE), np.float32)
+    times, end = [], time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        begin = time.perf_counter()
+        np.matmul(matrix, matrix)
+        times.append(time.perf_counter() - begin)
+    return 2 * SIDE ** 3 / statistics.median(times)
+
+
+def read(path: str | os.PathLike) -> str:
+    """The text of a file; '' if it cannot be read."""
+    try:
+        return pathlib.Path(path).read_text()
+    except OSError:
+        return ''
