@@ -5,6 +5,7 @@ What a node did is read from ML Metadata, where TFX itself keeps it, and its exc
 into text. This module imports TFX, so import it late.
 """
 
+import itertools
 import sys
 import time
 import typing
@@ -69,7 +70,17 @@ class ObservedNode(beam_dag_runner.PipelineNodeAsDoFn):
 
 
 class ObservedRunner(beam_dag_runner.BeamDagRunner):
+    """Runs the components in the pipeline's own order: by their layers in the graph, and by name in a layer.
+
+    Beam would run what does not depend on each other one after another too, but in another order each time.
+    """
     _PIPELINE_NODE_DO_FN_CLS = ObservedNode
+
+    def run_with_ir(self, pipeline, run_options=None):
+        for before, node in itertools.pairwise(node.pipeline_node for node in pipeline.nodes):
+            if before.node_info.id not in node.upstream_nodes:
+                node.upstream_nodes.append(before.node_info.id)
+        return super().run_with_ir(pipeline, run_options)
 
 
 def run(pipeline, observer: Observer):
