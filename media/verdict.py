@@ -42,7 +42,7 @@ def stops(task: str, checks: Checks, findings: Findings, classes: Iterable[str] 
     absent = [label for label, count in rare_classes(checks, findings, classes).items() if not count]
     if absent and findings.examples.get('train'):
         more = f' and {len(absent) - NAMED:,} more' if len(absent) > NAMED else ''
-        reasons.append(f'Task {task}: {len(absent):,} of its classes have no train example: '
+        reasons.append(f'Task {task}: {words.count(len(absent), "class", "classes")} without a train example: '
                        f'{", ".join(absent[:NAMED])}{more}. Add examples, or remove the classes.')
     return reasons
 
@@ -51,8 +51,8 @@ def _too_many(task: str, total: int, rejected: dict[str, Tally], max_share: floa
     count = sum(tally.count for tally in rejected.values())
     if not total or count / total <= max_share:
         return []
-    return [f'Task {task}: {count:,} of {total:,} files ({count / total:.1%}) {what}, more than the {max_share:.1%} '
-            f'that is allowed{first_rejected(rejected)}. {remedy}.']
+    return [f'Task {task}: {count:,} of {words.count(total, "file")} ({count / total:.1%}) {what}, more than the '
+            f'{max_share:.1%} that is allowed{first_rejected(rejected)}. {remedy}.']
 
 
 def remarks(checks: Checks, findings: Findings) -> list[str]:

@@ -36,7 +36,7 @@ class StepProgress:
     """
 
     def __init__(self, total_steps: int, done: int = 0, clock=time.monotonic):
-        self._progress = Progress(total_steps, 'steps', self._report, done=done, clock=clock)
+        self._progress = Progress(total_steps, 'step', self._report, done=done, clock=clock)
         self._losses = {}  # task -> running mean of its loss
         self.step_seconds = {}  # task -> seconds of one step, by its last call
 

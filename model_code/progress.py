@@ -10,14 +10,14 @@ from model_code import words
 class Progress:
     """Counts what is done, and reports it if the last report is `every_s` seconds ago. Several threads may call it.
 
-    total: how many items there are. unit: what they are, such as 'files'. report: called with a text such as '300 of
-    1,000 files (30%), 60.0 files/s, 12 seconds left'. done: how many items were done before.
+    total: how many items there are. noun: what one of them is, such as 'file'. report: called with a text such as
+    '300 of 1,000 files (30%), 60.0 files/s, 12 seconds left'. done: how many items were done before.
     """
 
-    def __init__(self, total: int, unit: str, report: Callable[[str], None], every_s: float = 5.0, done: int = 0,
+    def __init__(self, total: int, noun: str, report: Callable[[str], None], every_s: float = 5.0, done: int = 0,
                  clock: Callable[[], float] = time.monotonic):
         self.total, self.done = total, done
-        self._unit, self._report = unit, report
+        self._noun, self._report = noun, report
         self._every_s, self._clock = every_s, clock
         self._timed_count, self._timed_seconds = 0, 0.0
         self._previous = self._reported_at = clock()
@@ -65,9 +65,9 @@ class Progress:
 
     def _report_now(self, now: float):
         self._reported_at, self._reported_done = now, self.done
-        text = f'{self.done:,} of {self.total:,} {self._unit} ({100 * self.done // max(1, self.total)}%)'
+        text = f'{self.done:,} of {words.count(self.total, self._noun)} ({100 * self.done // max(1, self.total)}%)'
         if self.rate:
-            text += f', {self.rate:,.1f} {self._unit}/s' if self.rate >= 1 else f', {self.rate:.2g} {self._unit}/s'
+            text += f', {self.rate:{",.1f" if self.rate >= 1 else ".2g"}} {self._noun}s/s'
             if self.seconds_left:
                 text += f', {words.duration(self.seconds_left)} left'
         self._report(text)

@@ -5,6 +5,8 @@ import humanize
 
 def duration(seconds: float) -> str:
     """'4.2 seconds', '1 minute and 14 seconds', '3 hours and 20 minutes', '2 days and 5 hours'."""
+    if 0 < seconds < 0.05:
+        return 'under 0.1 seconds'
     if seconds < 10:
         return humanize.precisedelta(seconds, format='%0.1f')
     unit, size = (('seconds', 1) if seconds < 3600 else ('minutes', 60) if seconds < 24 * 3600 else ('hours', 3600))

@@ -30,7 +30,7 @@ class ProgressLine:
     def __call__(self, task: str, done: int, total: int):
         if task != self._task:
             self._task = task
-            self._progress = Progress(total, 'files', self._print, 0.2 if self._terminal else 10.0)
+            self._progress = Progress(total, 'file', self._print, 0.2 if self._terminal else 10.0)
         self._progress.add(done - self._progress.done)
         if done == total:
             self._progress.finish()

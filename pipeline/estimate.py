@@ -2,7 +2,7 @@
 
 What a component will take is known if it ran before under this root, or if the same component ran for another task,
 in an earlier run or in this one; a component that reports its own progress is known from then on. Of others nothing is
-known, and then there is no estimate.
+known, and then there is no estimate. Where this run is slower or faster than the last, so will its rest be.
 """
 
 import statistics
@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from model_code import words
+
+PACE_SECONDS = 20.0  # less tells nothing of how fast the machine is
 
 
 class Estimate:
@@ -21,7 +23,7 @@ class Estimate:
     def __init__(self, nodes: Sequence[str], last_seconds: dict[str, float],
                  clock: Callable[[], float] = time.monotonic):
         self._waiting, self._clock = dict.fromkeys(nodes), clock
-        self._seconds = dict(last_seconds)
+        self._last, self._seconds = last_seconds, dict(last_seconds)
         self._total, self._node, self._started = len(nodes), '', 0.0
         self._left, self._left_at, self._share = None, 0.0, 0.0
         # Only what was known from the start can be the measure of the bar; later it would jump back.
@@ -29,6 +31,7 @@ class Estimate:
         self._all_known = all(seconds is not None for seconds in self._measure.values())
         self._shown = 0.0
         self._any_cached = False
+        self._took, self._should_have = 0.0, 0.0  # the seconds of what has run, in this run and by the last one
 
     def started(self, node: str):
         self._node, self._started = node, self._clock()
@@ -42,7 +45,10 @@ class Estimate:
 
     def finished(self, cached: bool):
         if not cached:
-            self._seconds[self._node] = self._clock() - self._started
+            took = self._clock() - self._started
+            if self._node in self._last:
+                self._took, self._should_have = self._took + took, self._should_have + self._last[self._node]
+            self._seconds[self._node] = took
         self._any_cached = self._any_cached or cached
         self._node = ''
 
@@ -54,7 +60,7 @@ class Estimate:
     def share(self) -> float:
         """The share of the run that is done, from 0 to 1; it never falls."""
         if self._all_known:
-            left = sum(self._measure[node] or 0.0 for node in self._waiting) + (self._running_left() or 0.0)
+            left = sum(self._measure[node] or 0.0 for node in self._waiting) + (self._running_left() or 0.0) / self._pace()
             total = sum(seconds or 0.0 for seconds in self._measure.values())
             share = 1.0 - left / total if total else 0.0
         else:
@@ -71,7 +77,7 @@ class Estimate:
         if running is not None and None not in waiting:
             # A component that the cache has takes no time, and which it has is only known when their turn comes.
             at_most = 'up to' if self._any_cached or not self.done else 'about'
-            return f'{at_most} {rough(sum(waiting) + running)} left'
+            return f'{at_most} {rough(self._pace() * sum(waiting) + running)} left'
         if running is not None and self._left is not None:
             return f'{rough(running)} left of this one, then {len(waiting)} more'
         return 'time left not known yet'
@@ -83,7 +89,11 @@ class Estimate:
         if self._left is not None:
             return max(0.0, self._left - (self._clock() - self._left_at))
         expected = self._expected(self._node)
-        return None if expected is None else max(0.0, expected - (self._clock() - self._started))
+        return None if expected is None else max(0.0, self._pace() * expected - (self._clock() - self._started))
+
+    def _pace(self) -> float:
+        """How many times as long as the last time the components took that have run: the machine may be busier now."""
+        return self._took / self._should_have if self._should_have >= PACE_SECONDS else 1.0
 
     def _expected(self, node: str) -> float | None:
         """The seconds of a component by its last run, or by those of the same component of other tasks."""

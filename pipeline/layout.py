@@ -30,14 +30,15 @@ def fits(lines: Sequence[str], width: int | None) -> bool:
 def wrap(line: str, width: int | None, indent: int | None = None) -> list[str]:
     """A line broken between words. indent: of the lines after the first; by default as the text of the first.
 
-    No word is broken: a terminal breaks a long path by itself, and then it can be copied whole.
+    No word is broken: a terminal breaks a long path by itself, and then it can be copied whole. It is not indented.
     """
     if width is None or len(line) <= width:
         return [line]
     start = len(line) - len(line.lstrip(' -'))  # after the dash of a list
     rest = ' ' * (start if indent is None else indent)
-    return textwrap.wrap(line[start:], width, initial_indent=line[:start], subsequent_indent=rest,
-                         break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(line[start:], width, initial_indent=line[:start], subsequent_indent=rest,
+                          break_long_words=False, break_on_hyphens=False)
+    return [part if len(part) <= width else part.lstrip() for part in lines]
 
 
 def cut(text: str, width: int | None) -> str:

@@ -20,6 +20,7 @@ from pipeline import layout
 from pipeline.estimate import Estimate
 
 INDENT = ' ' * 8
+TEXT_COLUMNS = 54  # of the longest usual text beside the bar: the bar keeps its length
 
 
 class Screen:
@@ -191,8 +192,8 @@ class Screen:
         if self._title:
             seconds = words.duration(int(time.monotonic() - self._started))
             lines = [f'{self._title}{seconds}']
-            messages = [line for text in [*self._messages, *([self._progress] if self._progress else [])]
-                        for line in layout.wrap(text, columns)]
+            messages = [line[i:i + columns] for text in [*self._messages, *([self._progress] if self._progress else [])]
+                        for line in layout.wrap(text, columns) for i in range(0, max(1, len(line)), columns)]
             lines += messages[-max(1, rows - 4):]
         drawn = [Text(line, no_wrap=True, overflow='crop') for line in lines]
         return Group(*drawn, *([self._bar(columns)] if self._estimate else []))
@@ -203,7 +204,8 @@ class Screen:
         clock = f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
         text = f'{self._estimate.done} of {self._total}, {clock}, {self._estimate.left()}'
         row = Table.grid(padding=(0, 1))
-        row.add_row(ProgressBar(1.0, self._estimate.share(), width=max(4, min(40, columns - len(text) - 2))),
+        row.add_row(ProgressBar(1.0, self._estimate.share(),
+                                width=max(4, min(40, columns - max(TEXT_COLUMNS, len(text)) - 1))),
                     Text(text, no_wrap=True))
         return row
 

@@ -23,7 +23,7 @@ from media.listing.files import FileStat
 from media.rejections import Rejection
 from media.sandbox.parent import Decoder
 from media.shards import plan_shards
-from model_code import file_io
+from model_code import file_io, words
 from model_code.data import Source
 from model_code.errors import PipelineStop
 from model_code.logger import logger
@@ -156,7 +156,7 @@ class _WriteShard(beam.DoFn):
 
 
 def _make_progress(task: str, total: int) -> Progress:
-    progress = Progress(total, 'files', lambda text: logger.info('%s: read %s', task, text, extra=progress.extra))
+    progress = Progress(total, 'file', lambda text: logger.info('%s: read %s', task, text, extra=progress.extra))
     return progress
 
 
@@ -220,6 +220,6 @@ def make_example(entry: Entry, features: dict) -> bytes:
 
 def log_summary(task: str, findings: Findings):
     """Logs a summary: 'digits: 500 train and 100 eval examples; 2 of 602 files rejected. These: ...'."""
-    logger.info('%s: %s train and %s eval examples; %s of %s files rejected%s', task,
+    logger.info('%s: %s train and %s eval examples; %s of %s rejected%s', task,
                 *(f'{findings.examples.get(split, 0):,}' for split in SPLITS), f'{findings.rejected_count:,}',
-                f'{findings.total:,}', first_rejected(findings.rejected, 3))
+                words.count(findings.total, 'file'), first_rejected(findings.rejected, 3))

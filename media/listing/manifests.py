@@ -15,7 +15,7 @@ from media.listing.collector import (
     split_of,
 )
 from media.rejections import Rejection
-from model_code import label_groups
+from model_code import label_groups, words
 from model_code.errors import ConfigError
 
 MAX_BYTES = 1 << 30
@@ -149,7 +149,7 @@ class _Header:
         collector, path = self._collector, ''
         try:
             if len(fields) != len(self.columns):
-                raise Rejection('bad_row', f'It has {len(fields):,} fields, but the first line has '
+                raise Rejection('bad_row', f'It has {words.count(len(fields), "field")}, but the first line has '
                                            f'{len(self.columns):,}.')
             path = paths.safe_path(fields[self._path].strip())
             if self._groups:

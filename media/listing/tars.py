@@ -16,6 +16,7 @@ from media.listing.collector import SPLITS, Collector
 from media.listing.folders import media_endings
 from media.listing.manifests import json_extra, json_labels, json_object, make_entry
 from media.rejections import Rejection
+from model_code import words
 from model_code.errors import ConfigError
 
 _BLOCK = 512
@@ -97,7 +98,7 @@ class _Shard:
                 else:
                     parts[ending.lower()] = (name, member, self._content(ending.lower(), member))
         except Rejection as rejection:
-            detail = f'{rejection.detail} The {count:,} members before that are kept.'
+            detail = f'{rejection.detail} Kept: the {words.count(count, "member")} before that.'
             self._collector.reject(Rejection(rejection.reason, detail, self._path))
         self._add_example(key, parts)
 

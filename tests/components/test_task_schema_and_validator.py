@@ -121,7 +121,7 @@ def test_wrong_labels_two_labels_and_a_missing_feature_stop_and_each_is_named(tm
     assert 'Task pets, split train, feature height: it is missing from every example' in message
     assert 'Task pets, split train, feature label: some examples do not have exactly one value of it' in message
     assert 'Task pets, split eval, feature label: it has values that are not in its domain' in message
-    assert 'Task pets: 2 of its classes have no train example: owl, wolf. Add examples' in message
+    assert 'Task pets: 2 classes without a train example: owl, wolf. Add examples' in message
 
 
 def test_an_empty_split_stops(tmp_path):
@@ -196,7 +196,7 @@ def test_all_reasons_are_named_and_what_stops_nothing_is_logged(caplog):
     with pytest.raises(PipelineStop) as caught:
         validator.judge('pets', Checks(), findings, ['Cat', 'cat', 'owl'], [f'split eval: {i}.' for i in range(12)])
     first, second, third = str(caught.value).split('Task pets: ')[1:]
-    assert 'could not be read' in first and 'no train example: owl' in second
+    assert 'could not be read' in first and 'without a train example: owl' in second
     assert 'Task pets, split eval: 0. Task pets, split eval: 1.' in third and third.endswith('eval: 9. And 2 more.')
     with caplog.at_level(logging.INFO, 'polyvit'):
         validator.judge('pets', Checks(max_rejected_share=0.5), findings, ['Cat', 'cat'], [])

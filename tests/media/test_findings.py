@@ -65,11 +65,11 @@ def test_classes_that_are_absent_or_rare():
     findings, _ = _gather(_plain(3) + _plain(1, 'b') + _plain(2, 'c', 'eval'))
     assert verdict.rare_classes(Checks(), findings) == {'c': 0}
     stop, = verdict.stops('shapes', Checks(), findings)
-    assert '1 of its classes have no train example: c' in stop
+    assert '1 class without a train example: c' in stop
     strict, classes = Checks(min_class_examples=2), ('a', 'b', 'c', 'd')
     assert verdict.rare_classes(strict, findings, classes) == {'b': 1, 'c': 0, 'd': 0}
     stop, = verdict.stops('shapes', strict, findings, classes)
-    assert '2 of its classes have no train example: c, d.' in stop
+    assert '2 classes without a train example: c, d.' in stop
     assert '1 class with fewer than 2 train examples: b (1)' in verdict.remarks(strict, findings)
 
 

@@ -18,7 +18,7 @@ class Clock:
 
 def test_reports_come_every_few_seconds_with_rate_and_estimate():
     reports, clock = [], Clock()
-    progress = Progress(1_000, 'files', reports.append, clock=clock)
+    progress = Progress(1_000, 'file', reports.append, clock=clock)
     for clock.now in (1.0, 2.0, 5.0, 6.0, 10.0):
         progress.add(100)
     assert reports == ['300 of 1,000 files (30%), 60.0 files/s, 12 seconds left',
@@ -27,7 +27,7 @@ def test_reports_come_every_few_seconds_with_rate_and_estimate():
 
 def test_untimed_work_and_pauses_do_not_count_for_the_rate():
     reports, clock = [], Clock()
-    progress = Progress(12, 'steps', reports.append, clock=clock, done=1)
+    progress = Progress(12, 'step', reports.append, clock=clock, done=1)
     clock.now = 60.0
     assert progress.add(1, timed=False) == 60.0 and progress.rate is None
     assert reports == ['2 of 12 steps (16%)']
@@ -40,7 +40,7 @@ def test_untimed_work_and_pauses_do_not_count_for_the_rate():
 
 def test_the_end_is_reported_once():
     reports, clock = [], Clock()
-    progress = Progress(2, 'files', reports.append, clock=clock)
+    progress = Progress(2, 'file', reports.append, clock=clock)
     clock.now = 1.0
     progress.add(2)
     assert reports == []
@@ -51,20 +51,26 @@ def test_the_end_is_reported_once():
 
 def test_a_slow_rate_keeps_its_digits():
     reports, clock = [], Clock()
-    progress = Progress(100, 'steps', reports.append, clock=clock)
+    progress = Progress(100, 'step', reports.append, clock=clock)
     clock.now = 24.0
     progress.add(1)
     assert reports == ['1 of 100 steps (1%), 0.042 steps/s, 39 minutes and 36 seconds left']
 
 
+def test_one_is_singular():
+    reports = []
+    Progress(1, 'file', reports.append).finish()
+    assert reports == ['0 of 1 file (0%)']
+
+
 def test_nothing_to_do():
     reports = []
-    Progress(0, 'files', reports.append).finish()
+    Progress(0, 'file', reports.append).finish()
     assert reports == ['0 of 0 files (0%)']
 
 
 def test_threads_lose_no_count():
-    progress = Progress(4_000, 'files', lambda text: None)
+    progress = Progress(4_000, 'file', lambda text: None)
     threads = [threading.Thread(target=lambda: [progress.add(1) for _ in range(1_000)]) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -74,7 +80,8 @@ def test_threads_lose_no_count():
 
 
 @pytest.mark.parametrize('seconds, text', [
-    (0, '0 seconds'), (4.23, '4.2 seconds'), (5, '5 seconds'), (59.7, '1 minute'),
+    (0, '0 seconds'), (0.04, 'under 0.1 seconds'), (0.05, '0.1 seconds'),
+    (4.23, '4.2 seconds'), (5, '5 seconds'), (59.7, '1 minute'),
     (61.2, '1 minute and 1 second'), (119.6, '2 minutes'), (3599.6, '1 hour'), (7260, '2 hours and 1 minute'),
     (7205, '2 hours'), (90_100, '1 day and 1 hour'), (40 * 86_400, '40 days')])
 def test_durations(seconds, text):

@@ -34,7 +34,19 @@ def test_of_the_last_run():
     plan.progress(10, 100, 900.0)  # its own report counts more than the last run
     assert plan.left() == 'about 15 minutes left'
     clock.now += 600.0
-    assert plan.left() == 'about 5 minutes and 10 seconds left'
+    assert plan.left() == 'about 5 minutes and 20 seconds left'  # and the rest at the pace of what ran
+
+
+def test_a_busier_machine_is_slower_to_the_end():
+    clock = Clock()
+    plan = estimate.Estimate(NODES, dict(zip(NODES, (15.0, 20.0, 150.0, 10.0), strict=True)), clock)
+    _pass(plan, clock, 'Transform_a', 30.0)
+    assert plan.left() == 'about 3 minutes left'  # 15 seconds are too few to tell
+    _pass(plan, clock, 'Transform_b', 40.0)
+    assert plan.left() == 'about 5 minutes and 20 seconds left' and plan.share() == pytest.approx(35 / 195)
+    plan.started('CoTrainer')
+    clock.now += 150.0
+    assert plan.left() == 'about 2 minutes and 50 seconds left' and plan.share() == pytest.approx(110 / 195)
 
 
 def test_what_is_cached_takes_no_time():

@@ -42,7 +42,7 @@ def test_a_folder_is_written_and_the_exit_code_tells_of_errors(predict, tmp_path
     output = tmp_path / 'a.csv'
     code, out, err = predict('shade', tmp_path / 'media', '-o', output)
     assert (code, out) == (0, f'{output}: 1 row\n')
-    assert err.startswith('Loading the model in ') and 'shade: 1 of 1 files (100%)' in err
+    assert err.startswith('Loading the model in ') and 'shade: 1 of 1 file (100%)' in err
     testing.write(tmp_path / 'media', 'bad.png', b'')
     code, out, _ = predict('shade', tmp_path / 'media', '-o', tmp_path / 'b.csv')
     assert (code, out) == (4, f'{tmp_path}/b.csv: 2 rows; 1 of them with an error (1 empty)\n')
