@@ -1,6 +1,7 @@
 """The arguments of the command `polyvit`. Nothing heavy is imported here: `polyvit --help` answers at once."""
 
 import argparse
+import re
 
 from pipeline.command_parser import Parser
 from pipeline.exit_codes import MEANINGS
@@ -130,9 +131,26 @@ def _add_model_commands(commands):
 
 
 def _add_other_commands(commands):
+    clean = _add(commands, 'clean', 'free the space of old runs; never of what is served or its baseline')
+    clean.add_argument('--root', metavar='DIR', help='the root of the runs (default: all under runs/)')
+    clean.add_argument('--keep', metavar='N', type=int, default=3,
+                       help='keep what the newest N runs used, and the newest N versions (default: %(default)s)')
+    clean.add_argument('--older-than', metavar='AGE', type=age,
+                       help='remove only what is older, such as 12h, 7d or 4w; also trainings that did not finish')
+    clean.add_argument('--dry-run', action='store_true', help='say what would be removed, and remove nothing')
+    clean.add_argument('--yes', action='store_true', help='do not ask')
+
     doctor = _add(commands, 'doctor', 'look at the machine and what is installed; say what is wrong and how to fix it')
     doctor.add_argument('--root', metavar='DIR', default='runs',
                         help='the folder where runs go, whose disk it looks at (default: %(default)s)')
     _add_json(doctor)
     completion = _add(commands, 'completion', 'print a script with which a shell completes the arguments of polyvit')
     completion.add_argument('shell', metavar='SHELL', choices=('bash', 'zsh', 'tcsh'), help='bash, zsh or tcsh')
+
+
+def age(text: str) -> float:
+    """The seconds of '12h', '7d' or '4w'."""
+    match = re.fullmatch(r'(\d+)([hdw])', text)
+    if not match:
+        raise ValueError
+    return float(match[1]) * {'h': 3600, 'd': 24 * 3600, 'w': 7 * 24 * 3600}[match[2]]

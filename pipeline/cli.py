@@ -139,6 +139,11 @@ def _predict(parsed) -> int:
     return prediction.run(parsed)
 
 
+def _clean(parsed):
+    from pipeline import clean
+    clean.command(parsed.root, parsed.keep, parsed.older_than, parsed.dry_run, parsed.yes)
+
+
 def _doctor(parsed) -> int:
     from pipeline import doctor
     return DONE if doctor.report(parsed.root, parsed.json) else FAILED
@@ -159,6 +164,7 @@ COMMANDS = {
     'report': _report,
     'serve': _serve,
     'predict': _predict,
+    'clean': _clean,
     'doctor': _doctor,
     'completion': _completion,
 }

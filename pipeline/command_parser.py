@@ -7,7 +7,7 @@ import typing
 
 from model_code.errors import ConfigError
 
-_TYPES = {'int': 'a whole number', 'float': 'a number'}
+_TYPES = {'int': 'a whole number', 'float': 'a number', 'age': 'an age such as 12h, 7d or 4w'}
 
 
 class Parser(argparse.ArgumentParser):

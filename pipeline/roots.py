@@ -1,0 +1,29 @@
+"""Where runs are: the folders that `polyvit run` writes to."""
+
+import os
+import pathlib
+
+from model_code.errors import ConfigError
+from model_code.urls import is_url
+
+RUNS = 'runs'  # the folder of the roots that no --root names
+
+
+def find(root: str | os.PathLike | None = None) -> list[pathlib.Path]:
+    """The given root, or all roots under runs/, sorted. Raises ConfigError if there is none."""
+    if root is None:
+        found = [path for path in sorted(pathlib.Path(RUNS).glob('*')) if _is_root(path)]
+        if not found:
+            raise ConfigError(f'There is no run under {RUNS}/. Run a config first (polyvit run demo), or give the '
+                              '--root of a run.')
+        return found
+    if is_url(os.fspath(root)):
+        raise ConfigError(f'--root is {root}; it must be a folder of this machine.')
+    path = pathlib.Path(root)
+    if not _is_root(path):
+        raise ConfigError(f'There is no run under {path}. Give the --root of a run; it has a folder logs/.')
+    return [path]
+
+
+def _is_root(path: pathlib.Path) -> bool:
+    return (path / 'logs').is_dir()
