@@ -26,6 +26,7 @@ import psutil
 
 from model_code import words
 from pipeline import stack
+from pipeline.machine import processor, read, usable_cores
 
 OK, WARNING, PROBLEM = 'ok', 'warning', 'problem'
 
@@ -50,8 +51,7 @@ class Finding:
 
 def machine() -> list[Finding]:
     memory = psutil.virtual_memory()
-    usable = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, 'cpu_affinity') else psutil.cpu_count()
-    text = (f'{_processor()}, {words.count(usable or 1, "core")}, {_size(memory.total)} of memory '
+    text = (f'{processor()}, {words.count(usable_cores(), "core")}, {_size(memory.total)} of memory '
             f'({_size(memory.available)} free), {platform.system()} {platform.machine()}')
     if platform.machine() == 'x86_64' and not _has_avx():
         return [Finding('machine', PROBLEM, f'{text}; the processor has no AVX, which the packages of TensorFlow need',
@@ -62,21 +62,9 @@ def machine() -> list[Finding]:
     return [Finding('machine', OK, text)]
 
 
-def _processor() -> str:
-    match = re.search(r'^model name\s*:\s*(.+)$', _read('/proc/cpuinfo'), re.MULTILINE)
-    return match[1] if match else platform.processor() or platform.machine()
-
-
 def _has_avx() -> bool:
-    flags = re.search(r'^flags\s*:\s*(.+)$', _read('/proc/cpuinfo'), re.MULTILINE)
+    flags = re.search(r'^flags\s*:\s*(.+)$', read('/proc/cpuinfo'), re.MULTILINE)
     return not flags or 'avx' in flags[1].split()
-
-
-def _read(path: str) -> str:
-    try:
-        return pathlib.Path(path).read_text()
-    except OSError:
-        return ''
 
 
 def packages() -> list[Finding]:

@@ -1,5 +1,6 @@
 """Wrong command lines end with a sentence and exit code 2; help, versions, and completion in a shell."""
 
+import argparse
 import shlex
 import subprocess
 import sys
@@ -88,6 +89,17 @@ def completed(tmp_path_factory):
         assert done.returncode == 0, done.stderr
         return [line for line in done.stdout.splitlines() if line and line != 'script.bash']
     return complete
+
+
+def test_every_argument_has_a_help():
+    parsers = [arguments.build_parser()]
+    for parser in parsers:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+            else:
+                assert action.help, (parser.prog, action.dest)
+    assert len(parsers) > len(cli.COMMANDS)
 
 
 class TestBash:
