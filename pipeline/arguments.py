@@ -124,6 +124,8 @@ def _add_model_commands(commands):
     server_or_model.add_argument('--url', help='the server to ask (default: http://127.0.0.1:8501)')
     server_or_model.add_argument('--model', metavar='DIR',
                                  help='in place of a server: a version directory, or the folder of them')
+    predict.add_argument('--wait', metavar='SECONDS', type=float, nargs='?', const=120.0,
+                         help='wait for a server that is starting or loading (without a number: %(const)g seconds)')
     predict.add_argument('--model-name', metavar='NAME', default='polyvit',
                          help="the model's name on the server (default: %(default)s)")
     predict.add_argument('--top', metavar='K', type=int, help='how many labels to print of each file (default: 5)')

@@ -130,8 +130,20 @@ def _report(parsed) -> int:
 
 
 def _serve(parsed):
+    from pipeline import summary
     from serving import server
-    server.serve(parsed.dir, parsed.model_name, parsed.port, parsed.grpc_port, parsed.host, parsed.model_config)
+    server.serve(parsed.dir, parsed.model_name, parsed.port, parsed.grpc_port, parsed.host, parsed.model_config,
+                 summary.command(), _samples(parsed.dir))
+
+
+def _samples(serving_dir: str | None) -> dict[str, str]:
+    """Task -> one of its media files that is still there, from the record of the run that pushed to this folder."""
+    from pipeline import run_record, summary
+    try:
+        samples = run_record.read(os.path.join(serving_dir, '..', '..')).samples if serving_dir else {}
+    except ConfigError:
+        return {}
+    return {task: summary.short(path) for task, path in samples.items() if os.path.isfile(path)}
 
 
 def _predict(parsed) -> int:

@@ -236,5 +236,5 @@ def _summarise(config, data, records, screen, record: run_record.Record, started
               if say_next or code else [])]:
         screen.print_whole(line)
     run_record.end(config, record, code, time.monotonic() - started, components=records, decision=decision,
-                   report=report, version=version, pushed=pushed_now)
+                   report=report, version=version, pushed=pushed_now, samples=data.samples)
     return code

@@ -14,6 +14,8 @@ from serving import batch, client
 
 def run(parsed) -> int:
     """Runs the command. parsed: its arguments. Returns the exit code."""
+    if parsed.wait is not None and parsed.model:
+        raise ConfigError('--wait goes with a server, and --model uses none.')
     return _predict_folder(parsed) if parsed.output else _print_labels(parsed)
 
 
@@ -25,7 +27,7 @@ def _print_labels(parsed) -> int:
     if parsed.embedding:
         raise ConfigError('--embedding goes with -o FILE and a folder.')
     top = 5 if parsed.top is None else parsed.top
-    with client.open_model(parsed.url, parsed.model, parsed.model_name) as model:
+    with _open_model(parsed) as model:
         client.print_predictions(model.predict(parsed.task, parsed.files, top), parsed.json)
     return DONE
 
@@ -37,13 +39,22 @@ def _predict_folder(parsed) -> int:
         raise ConfigError('--top goes without -o: the scores of all classes are written.')
     folder, = parsed.files
     batch.check_output(folder, parsed.output)  # before the model is loaded
-    if parsed.model:
-        _say(f'Loading the model in {parsed.model}')
-    with client.open_model(parsed.url, parsed.model, parsed.model_name) as model:
+    with _open_model(parsed) as model:
         outcome = batch.predict_folder(model, parsed.task, folder, parsed.output, parsed.embedding, ProgressLine(),
                                        _say)
     print(json.dumps(dataclasses.asdict(outcome)) if parsed.json else _text(outcome))
     return SOME_REJECTED if outcome.rejected else DONE
+
+
+def _open_model(parsed) -> client.LocalModel | client.RemoteModel:
+    if parsed.model:
+        if parsed.output:
+            _say(f'Loading the model in {parsed.model}')
+        return client.LocalModel(parsed.model)
+    model = client.RemoteModel(parsed.url or client.DEFAULT_URL, parsed.model_name)
+    if parsed.wait is not None:
+        model.wait(parsed.wait, _say)
+    return model
 
 
 def _text(outcome: batch.Outcome) -> str:

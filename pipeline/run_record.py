@@ -73,6 +73,8 @@ class Record:
     """The gate's decision (components/blessing_gate/decision.py); None if it ended before the gate."""
     components: dict[str, NodeRecord] = dataclasses.field(default_factory=dict)
     """Component id -> what it did."""
+    samples: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Task -> the path of one of its media files, for commands to try."""
 
 
 @contextlib.contextmanager

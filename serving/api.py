@@ -7,6 +7,8 @@ from serving import json_tensors, saved_model
 from serving.errors import ServingError
 from serving.versions import ModelVersions, no_status, not_found, unknown_label
 
+DEFAULT_URL = 'http://127.0.0.1:8501'  # of a server on this machine
+
 
 class Models:
     """The models of a server, by name."""

@@ -10,10 +10,10 @@ import typing
 from collections.abc import Sequence
 
 from serving.local_model import LocalModel
-from serving.predictor import PredictionFailed, Predictor
+from serving.predictor import PredictionFailed
 from serving.remote_model import DEFAULT_URL, RemoteModel
 
-__all__ = ['DEFAULT_URL', 'LocalModel', 'PredictionFailed', 'RemoteModel', 'open_model', 'predict', 'print_predictions']
+__all__ = ['DEFAULT_URL', 'LocalModel', 'PredictionFailed', 'RemoteModel', 'predict', 'print_predictions']
 
 
 def predict(task: str, files: Sequence[str | os.PathLike], url: str | None = None,
@@ -28,16 +28,9 @@ def predict(task: str, files: Sequence[str | os.PathLike], url: str | None = Non
     Raises ConfigError for a task that the model does not have, and for a file that cannot be read or is of another
     modality. Raises PredictionFailed if the server cannot be reached or answers with an error.
     """
-    with open_model(url, model_dir, model_name, timeout) as model:
+    model = RemoteModel(url or DEFAULT_URL, model_name, timeout) if model_dir is None else LocalModel(model_dir)
+    with model:
         return model.predict(task, files, top)
-
-
-def open_model(url: str | None = None, model_dir: str | os.PathLike | None = None, model_name: str = 'polyvit',
-               timeout: float = 60.0) -> Predictor:
-    """The model of a directory, or of a server. The arguments are those of `predict`."""
-    if model_dir is not None:
-        return LocalModel(model_dir)
-    return RemoteModel(url or DEFAULT_URL, model_name, timeout)
 
 
 def print_predictions(results: list[dict], as_json: bool = False, stream: typing.TextIO | None = None):

@@ -4,18 +4,26 @@ import base64
 import functools
 import json
 import re
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 
 import numpy as np
 
+from model_code import words
 from model_code.errors import ConfigError
+from serving.api import DEFAULT_URL
 from serving.errors import ServingError
 from serving.predictor import CARD_SIGNATURE, PredictionFailed, Predictor
 
-DEFAULT_URL = 'http://127.0.0.1:8501'
 _MAX_REPLY_BYTES = 64 * 2**20
+_WAIT_STEP = 0.25  # seconds between two questions whether a model is ready
+
+
+class Unreachable(PredictionFailed):
+    """There is no server at this address, or not yet."""
 
 
 class RemoteModel(Predictor):
@@ -25,7 +33,7 @@ class RemoteModel(Predictor):
     timeout: seconds for each request. Raises ConfigError for what is no URL.
     """
 
-    def __init__(self, url: str, model_name: str, timeout: float):
+    def __init__(self, url: str, model_name: str = 'polyvit', timeout: float = 60.0):
         parts = urllib.parse.urlsplit(url if '://' in url else f'http://{url}')
         if parts.scheme not in ('http', 'https') or not parts.hostname:
             raise ConfigError(f'{url} is not the URL of a server. Give one like {DEFAULT_URL}.')
@@ -41,6 +49,40 @@ class RemoteModel(Predictor):
     def __str__(self):
         return f'The server at {self.url}'
 
+    def wait(self, seconds: float, say: Callable[[str], None] = lambda text: None):
+        """Returns once the server has a model ready. say: called with what it waits for, when that changes.
+
+        Raises PredictionFailed if it has none after `seconds`, or cannot load what it has.
+        """
+        deadline = time.monotonic() + seconds
+        told = ''
+        while problem := self._not_ready():
+            if time.monotonic() >= deadline:
+                raise PredictionFailed(f'{self} {problem}, after a wait of {words.duration(seconds)}.')
+            if problem != told:
+                say(f'{self} {problem}. Waiting for it, at most {words.duration(seconds)}.')
+                told = problem
+            time.sleep(_WAIT_STEP)
+
+    def _not_ready(self) -> str:
+        """Why no model answers yet, as the end of a sentence; '' if one does. Raises PredictionFailed if none will."""
+        try:
+            versions = self._request('')['model_version_status']
+            states = {version['state']: version for version in versions}
+        except Unreachable:
+            return 'does not answer'
+        except ServingError as error:
+            return f'has no model ready: {error.message}'
+        except (KeyError, TypeError):
+            raise self._no_serving_api() from None
+        if 'AVAILABLE' in states:
+            return ''
+        if states.keys() == {'END'} and states['END']['status']['error_message']:
+            raise PredictionFailed(f'{self} cannot load version {states["END"]["version"]}: '
+                                   f'{states["END"]["status"]["error_message"]}')
+        loading = states.get('LOADING')
+        return f'is loading version {loading["version"]}' if loading else 'has no version ready'
+
     def pin(self) -> str:
         if not re.search('/versions/[0-9]+$', self.url):
             self.url += f'/versions/{self._metadata["model_spec"]["version"]}'
@@ -51,6 +93,9 @@ class RemoteModel(Predictor):
         try:
             return self._request('/metadata')
         except ServingError as error:
+            problem = self._not_ready()
+            if problem.startswith('is loading'):
+                raise PredictionFailed(f'{self} {problem}. Give --wait to wait for it.') from None
             raise PredictionFailed(f'{self} has no model ready: {error.message}. Open this URL for the status of the '
                                    'model, or give another --url or --model-name.') from None
 
@@ -119,9 +164,11 @@ class RemoteModel(Predictor):
             raise PredictionFailed(f'{self} did not answer within {self._timeout:g} s.') from None
         except OSError as error:
             reason = getattr(error, 'reason', error)
-            raise PredictionFailed(
+            kind = Unreachable if isinstance(reason, ConnectionError) else PredictionFailed
+            raise kind(
                 f'{self} cannot be reached: {getattr(reason, "strerror", None) or reason}. Start a server with '
-                '`polyvit serve DIR`, give the --url of another, or give --model DIR to use no server.') from None
+                '`polyvit serve DIR`, give --wait if it is starting, the --url of another, or --model DIR to use '
+                'no server.') from None
 
     def _no_serving_api(self) -> PredictionFailed:
         return PredictionFailed(f"{self} does not answer as TensorFlow Serving's REST API does. Give another --url.")

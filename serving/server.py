@@ -7,6 +7,7 @@ serve`). It binds 127.0.0.1 by default and authenticates nobody: put a proxy in 
 import asyncio
 import concurrent.futures
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ import typing
 
 from model_code.errors import ConfigError
 from model_code.logger import logger
-from serving import api
+from serving import api, version_directories
 from serving.errors import ServingError
 from serving.rest import Limits, RestFront
 from serving.saved_model import SavedModel, task_names
@@ -182,11 +183,14 @@ def _check_directory(path: str):
 
 
 def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = 8500,
-          host: str = '127.0.0.1', model_config: str | None = None):
+          host: str = '127.0.0.1', model_config: str | None = None, program: str = 'polyvit',
+          samples: dict[str, str] | None = None):
     """Serves the versions in `directory`, or the models of `model_config`, until SIGTERM or SIGINT.
 
-    Prints the URLs once it is ready. Raises ConfigError if the directory does not exist, the model config is wrong, or
-    a port is taken.
+    Says at once what it loads, and once it is ready what it serves, with commands to try. program: how the command line
+    is called here. samples: task -> a file to try it with.
+
+    Raises ConfigError if the directory does not exist, the model config is wrong, or a port is taken.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # errors come as exceptions
     if model_config is None:
@@ -200,9 +204,11 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
     handlers = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         server = ModelServer(directory, models, model_name, port, grpc_port, host)
+        for model in server.models:
+            print(loading_text(model), flush=True)
         with server:
             for model in server.models:
-                print(ready_text(server, model.name), flush=True)
+                print(ready_text(server, model.name, program, samples or {}), flush=True)
             ended.wait()
             print('Stopping. Running requests finish first.', file=sys.stderr, flush=True)
     finally:
@@ -210,8 +216,18 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
             signal.signal(number, handler)
 
 
-def ready_text(server: ModelServer, name: str) -> str:
-    """What to tell people once the server runs: a model's URL, version and tasks, and a curl command to try."""
+def loading_text(model: ModelVersions) -> str:
+    """What to tell people before the server loads a model, which may take a minute."""
+    newest = max(version_directories.list_models(model.base_path), default=None)
+    return (f'There is no version of model {model.name} in {model.base_path} yet.' if newest is None else
+            f'Loading version {newest} of model {model.name} from {model.base_path}')
+
+
+def ready_text(server: ModelServer, name: str, program: str = 'polyvit', samples: dict[str, str] | None = None) -> str:
+    """What to tell people once the server runs: a model's URL, version and tasks, and commands to try.
+
+    program, samples: as in `serve`.
+    """
     url = f'{server.url}/v1/models/{name}'
     try:
         with server.models.acquire(name) as (version, model):
@@ -221,11 +237,13 @@ def ready_text(server: ModelServer, name: str) -> str:
                 'URL shows why.')
     tasks = task_names(signatures)
     grpc_part = f' (gRPC {server.host}:{server.grpc_port})' if server.grpc_port is not None else ''
-    text = f'Model {name}, version {version}, is served at {url}{grpc_part}. Tasks: {", ".join(tasks)}.'
-    for task in tasks:
-        tensors = list(signatures[task].inputs.values())
-        takes_bytes = len(tensors) == 1 and tensors[0].dtype == 'DT_STRING' and len(tensors[0].shape or ()) == 1
-        if takes_bytes and f'{task}_scores' in signatures:
-            return text + (f'\nTry: (printf \'{{"signature_name": "{task}", "instances": [{{"b64": "\'; '
-                           f'base64 < FILE | tr -d "\\n"; printf \'"}}]}}\') | curl --data-binary @- {url}:predict')
-    return text
+    lines = [f'Model {name}, version {version}, is served at {url}{grpc_part}. Tasks: {", ".join(tasks)}.', 'Try:']
+    options = ([] if server.url == api.DEFAULT_URL else ['--url', server.url]) + (
+        [] if name == 'polyvit' else ['--model-name', name])
+    tried = {}  # the inputs of a task, which tell its modality -> the first task that has them, one with a file if any
+    for task in sorted(tasks, key=lambda task: task not in (samples or {})):
+        if f'{task}_scores' in signatures:
+            tried.setdefault(tuple(signatures[task].inputs), task)
+    for task in tried.values():
+        lines.append(f'  {program} {shlex.join(["predict", task, (samples or {}).get(task, "FILE"), *options])}')
+    return '\n'.join([*lines, f'  curl {url}'])

@@ -55,13 +55,14 @@ def test_a_folder_is_written_and_the_exit_code_tells_of_errors(predict, tmp_path
      '{media} is a folder. With -o scores.csv (or .jsonl, .parquet) a row is written for each file in it.'),
     (['{media}/dim.png', '--embedding'], '--embedding goes with -o FILE and a folder.'),
     (['{media}', '{media}/dim.png', '-o', 'a.csv'], '-o takes one folder, and there are 2 paths.'),
+    (['{media}', '--wait'], '--wait goes with a server, and --model uses none.'),
     (['{media}', '-o', 'a.csv', '--top', '3'], '--top goes without -o: the scores of all classes are written.'),
     (['{media}/dim.png', '-o', 'a.csv'], 'dim.png is not a folder on this machine.'),
     (['{media}', '-o', 'a.txt'], '-o is a.txt; its ending must be one of .csv, .jsonl, .parquet.'),
 ])
 def test_wrong_arguments_are_said_before_the_model_is_loaded(arguments, sentence, predict, tmp_path, monkeypatch):
     from serving import client
-    monkeypatch.setattr(client, 'open_model', lambda *a: pytest.fail('the model was loaded'))
+    monkeypatch.setattr(client, 'LocalModel', lambda *a: pytest.fail('the model was loaded'))
     media = tmp_path / 'media'
     code, out, err = predict('shade', *(argument.format(media=media) for argument in arguments))
     assert code == 2 and out == '' and sentence.format(media=media) in err

@@ -95,7 +95,7 @@ def test_sounds_and_videos_through_a_server(task, name, content, model_dir, mode
         testing.write(tmp_path / 'media', f'{i}/{name}', content)
     testing.write(tmp_path / 'media', f'bad/{name}', b'<html>')
     with ModelServer(model_dir, port=0) as server:
-        remote = client.open_model(server.url)
+        remote = client.RemoteModel(server.url)
         outcome = batch.predict_folder(remote, task, tmp_path / 'media', tmp_path / 'remote.csv')
         assert remote.url.endswith('/v1/models/polyvit/versions/4')
     assert (outcome.rows, outcome.rejected) == (4, {'unsupported': 1})

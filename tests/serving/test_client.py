@@ -2,14 +2,21 @@
 
 import io
 import json
+import shlex
+import shutil
+import socket
+import threading
 
 import numpy as np
 import pytest
 
 from model_code.errors import ConfigError
+from pipeline import cli
 from serving import client
 from serving.errors import ServingError
-from serving.server import ModelServer
+from serving.saved_model import SavedModel
+from serving.server import ModelServer, ready_text
+from serving.versions import ModelVersions
 from tests import testing
 from tests.serving import models
 
@@ -132,14 +139,82 @@ def test_the_servers_own_message_is_shown(server, media):
     (bytes(9) + b'\x07', 'Input 2 of 2 is in an unknown format, which the model cannot decode.'),
 ])
 def test_a_server_names_what_its_model_cannot_decode(content, sentence, server):
-    remote = client.open_model(server.url)
+    remote = client.RemoteModel(server.url)
     with pytest.raises(ServingError, match=sentence) as caught:
         remote.run('shade', 'image', [testing.image_bytes(), content])
     assert caught.value.http_status == 400
 
 
+def test_waiting_for_a_server_that_starts_and_loads(model_dir, media, tmp_path, monkeypatch):
+    """It is not there, has no model, loads one, and answers."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    loading, go_on = threading.Event(), threading.Event()
+
+    def load(directory):
+        loading.set()
+        assert go_on.wait(30)
+        return SavedModel(directory)
+    base = tmp_path / 'serving'
+    base.mkdir()
+    server = ModelServer(models=[ModelVersions('polyvit', str(base), load)], port=port, poll_seconds=0.05)
+    said = []
+
+    def say(text):
+        said.append(text)
+        if 'does not answer' in text:
+            server.start()
+        elif 'has no model ready' in text:
+            shutil.copytree(model_dir / '4', base / '4')
+            assert loading.wait(30)
+        else:
+            with pytest.raises(client.PredictionFailed, match='is loading version 4. Give --wait to wait for it.'):
+                client.predict('shade', [media / 'dim.png'], url=server.url)
+            go_on.set()
+    try:
+        remote = client.RemoteModel(f'127.0.0.1:{port}')
+        remote.wait(60.0, say)
+        assert remote.predict('shade', [media / 'dim.png'])[0]['labels'] == ['low', 'high']
+        at = f'The server at http://127.0.0.1:{port}/v1/models/polyvit'
+        assert said == [f'{at} does not answer. Waiting for it, at most 1 minute.',
+                        f'{at} has no model ready: Could not find any versions of model polyvit (HTTP 404). Waiting '
+                        'for it, at most 1 minute.',
+                        f'{at} is loading version 4. Waiting for it, at most 1 minute.']
+    finally:
+        go_on.set()
+        server.stop()
+    with pytest.raises(client.PredictionFailed, match='does not answer, after a wait of 0.3 seconds.'):
+        remote.wait(0.3)
+
+
+def test_waiting_ends_at_once_for_a_model_that_cannot_be_loaded(tmp_path):
+    testing.write(tmp_path / '3', 'saved_model.pb', b'not a graph')
+    with ModelServer(tmp_path, port=0) as server:
+        with pytest.raises(client.PredictionFailed, match='cannot load version 3: '):
+            client.RemoteModel(server.url).wait(60.0)
+
+
+@pytest.mark.parametrize('samples', [{}, {'shade': 'my photos/dim.png'}])
+def test_a_server_says_what_to_try(samples, server, media, tmp_path, capsys, monkeypatch):
+    text = ready_text(server, 'polyvit', 'polyvit', samples).splitlines()
+    assert text[0] == (f'Model polyvit, version 4, is served at {server.url}/v1/models/polyvit. Tasks: film, shade, '
+                       'volume.')
+    assert text[1] == 'Try:' and len(text) == 6
+    shade, = (line for line in text if 'predict shade' in line)
+    file = "'my photos/dim.png'" if samples else 'FILE'
+    assert shade == f'  polyvit predict shade {file} --url {server.url}'
+    assert text[-1] == f'  curl {server.url}/v1/models/polyvit'
+    if samples:  # it runs when it is pasted
+        (tmp_path / 'my photos').mkdir()
+        shutil.copy(media / 'dim.png', tmp_path / 'my photos')
+        monkeypatch.chdir(tmp_path)
+        assert cli.main(shlex.split(shade)[1:]) == 0
+        assert capsys.readouterr().out.startswith('my photos/dim.png\n')
+
+
 def test_no_server(media, tmp_path):
-    with pytest.raises(client.PredictionFailed, match='cannot be reached: Connection refused'):
+    with pytest.raises(client.PredictionFailed, match='cannot be reached: Connection refused. .*give --wait if it is '):
         client.predict('shade', [media / 'dim.png'], url='http://127.0.0.1:1')
     with pytest.raises(ConfigError, match='is not the URL of a server'):
         client.predict('shade', [media / 'dim.png'], url='ftp://x')

@@ -446,6 +446,7 @@ def test_serve_until_a_signal(tmp_path, half_plus_two):
     process = subprocess.Popen([sys.executable, '-c', code, str(tmp_path)], stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': os.getcwd()})
     try:
+        assert process.stdout.readline() == f'Loading version 1 of model half from {tmp_path}\n'
         line = process.stdout.readline()
         match = re.match(r'Model half, version 1, is served at (http://127.0.0.1:\d+/v1/models/half)\. '
                          r'Tasks: classify_x_to_y, regress_x_to_y, serving_default\.', line)
