@@ -25,6 +25,10 @@ class ServedModel(tf.Module):
     vocabularies: task -> labels, in id order.
     statistics: task -> the statistics of its train split, in the order of Modality.statistics. A task whose modality
     has none may be missing.
+
+    `inputs_of` and `scores_of` (task -> tf.function) are the two halves of a task's scores: encoded media -> the
+    tokenizer's input, and that -> scores. They are saved as functions of the object, not as signatures, for
+    converters that cannot take the first half (serving/lite.py).
     """
 
     def __init__(self, model: PolyViT, mixture: Mixture, vocabularies: dict[str, list[str]],
@@ -35,6 +39,11 @@ class ServedModel(tf.Module):
         self.vocabularies = {name: list(labels) for name, labels in vocabularies.items()}
         self.statistics = {name: tuple(values) for name, values in statistics.items()}
         self.label_ids = {name: _label_table(labels) for name, labels in vocabularies.items()}
+        self.inputs_of = {name: tf.function(functools.partial(self._inputs, task), autograph=False, input_signature=[
+            _media_spec(modalities.get_modality(task.modality))]) for name, task in self.mixture_tasks.items()}
+        self.scores_of = {name: tf.function(functools.partial(model.scores, name), autograph=False, input_signature=[
+            tf.TensorSpec([None, *model.config.input(task.modality).shape], tf.float32, name='inputs')])
+            for name, task in self.mixture_tasks.items()}
 
     def signatures(self, card: str) -> dict:
         """Name -> concrete function, for every signature. card: the model card as JSON."""
@@ -67,7 +76,7 @@ class ServedModel(tf.Module):
                          media, fn_output_signature=tf.TensorSpec(spec.shape, tf.float32))
 
     def _scores(self, task: Task, media: tf.Tensor) -> tf.Tensor:
-        return self.model.scores(task.name, self._inputs(task, media))
+        return self.scores_of[task.name](self.inputs_of[task.name](media))
 
     def _best(self, task: Task, scores_of, media: tf.Tensor) -> dict:
         ids, scores = task.data.kind.functions.best(scores_of(media), self.model.groups[task.name])

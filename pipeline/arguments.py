@@ -131,6 +131,11 @@ def _add_model_commands(commands):
     predict.add_argument('--top', metavar='K', type=int, help='how many labels to print of each file (default: 5)')
     _add_json(predict)
 
+    export = _add(commands, 'export', 'convert a pushed version to TensorFlow Lite, for devices')
+    export.add_argument('dir', metavar='DIR', help='a version directory, or the folder of them')
+    export.add_argument('-o', '--output', metavar='FILE', required=True,
+                        help='the .tflite file to write; a .json file beside it gets the labels')
+
 
 def _add_other_commands(commands):
     clean = _add(commands, 'clean', 'free the space of old runs; never of what is served or its baseline')

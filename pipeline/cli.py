@@ -151,6 +151,11 @@ def _predict(parsed) -> int:
     return prediction.run(parsed)
 
 
+def _export(parsed):
+    from pipeline import lite_export
+    print('\n'.join(lite_export.run(parsed.dir, parsed.output)))
+
+
 def _clean(parsed):
     from pipeline import clean
     clean.command(parsed.root, parsed.keep, parsed.older_than, parsed.dry_run, parsed.yes)
@@ -176,6 +181,7 @@ COMMANDS = {
     'report': _report,
     'serve': _serve,
     'predict': _predict,
+    'export': _export,
     'clean': _clean,
     'doctor': _doctor,
     'completion': _completion,
