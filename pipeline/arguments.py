@@ -85,6 +85,8 @@ def _add_config_commands(commands):
                      help="the folder for everything that it writes (default: runs/ and the config's name)")
     run.add_argument('--verbose', action='store_true',
                      help='keep in the log all lines of messages that have several, such as the dumps of TFX')
+    run.add_argument('--dry-run', action='store_true',
+                     help='write nothing; print which components would run, why, and what it costs')
 
     compile_ = _add(commands, 'compile', 'compile the pipeline for Kubeflow Pipelines v2')
     _add_config(compile_)

@@ -67,6 +67,9 @@ def _load(parsed, root: str | None = None):
 
 def _run(parsed) -> int:
     config = _load(parsed, parsed.root)
+    if parsed.dry_run:
+        from pipeline import dry_run
+        return dry_run.run(config)
     from pipeline import elapsed, local_runner
     return local_runner.run(config, debug=parsed.debug, argv=parsed.argv, verbose=parsed.verbose,
                             started=elapsed.process_start())

@@ -68,7 +68,7 @@ def _run(config, data, record: run_record.Record, screen, started, debug, say_ne
                  f'{words.count(config.mixture.total_steps, "training step")}')
     for line in summary.path_lines({'root': str(config.run_root), 'log': record.log}, screen.columns):
         screen.print_whole(line)
-    earlier = unchanged.equal_run(config, record)
+    earlier = unchanged.equal_run(config, record.run_key)
     if earlier:
         nodes = {name: dataclasses.replace(node, cached=True, seconds=0.0) for name, node in earlier.components.items()}
         screen.print(f'Nothing changed since the run of {earlier.started[:16].replace("T", " ")}. This is its result:')
@@ -79,7 +79,7 @@ def _run(config, data, record: run_record.Record, screen, started, debug, say_ne
     progress = _Progress(screen)
     try:
         with ending.telling(lambda number: _tell_interrupted(number, config, record, progress, screen, started)):
-            pipeline = _build(config, data, record.run_key)
+            pipeline = build(config, data)
             from pipeline import observed_runner
             screen.finish(words.duration(time.monotonic() - started))
             progress.nodes = [component.id for component in pipeline.components]
@@ -96,20 +96,24 @@ def _run(config, data, record: run_record.Record, screen, started, debug, say_ne
     return _summarise(config, data, progress.records, screen, record, started, say_next)
 
 
-def _build(config, data, key):
+def build(config, data):
     """The TFX pipeline. It imports TFX, so call it when all output of the process goes to the log."""
     environment.set_defaults()
     from absl import logging as absl_logging
-    from tfx.orchestration import metadata
+    from ml_metadata.proto import metadata_store_pb2
 
     from pipeline import pipeline as wiring
     absl_logging.set_verbosity('info')
     model_key = fingerprints.model_key(config, data.fingerprints)
     version, nonce = baseline(config.serving_dir, model_key)
+    # TFX has a function for this, which also creates the folder; but a dry run may write nothing.
+    database = metadata_store_pb2.ConnectionConfig()
+    database.sqlite.filename_uri = str(config.run_root / 'metadata.db')
+    database.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
     return wiring.create_pipeline(
         config, data, pipeline_root=str(config.run_root / 'pipeline'), serving_dir=str(config.serving_dir),
         served_version=version, push_nonce=nonce or wiring.new_nonce(), model_key=model_key,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(config.run_root / 'metadata.db')))
+        metadata_connection_config=database)
 
 
 class _Progress:

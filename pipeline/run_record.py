@@ -63,6 +63,8 @@ class Record:
     """unchanged.runner_code: a hash of all code that a run passes through."""
     repeats: str = ''
     """The id of the equal run whose result was given again because nothing had changed; '' if components ran."""
+    beam_args: tuple[str, ...] = ()
+    """The Beam options of the config. TFX's cache compares them too, but ML Metadata does not keep them."""
     version: str = ''
     """The newest version in the serving directory when it ended; '' for none."""
     pushed: bool = False
@@ -111,7 +113,8 @@ def start(config, run_key: str, argv: tuple[str, ...] = (), code: str = '') -> R
         number += 1
         name = f'{first}-{number}'
     record = Record(id=name, config=config.name, log=str(logs / f'run-{name}.log'), argv=tuple(argv),
-                    overrides=config.overrides, folder=os.getcwd(), started=now.isoformat(timespec='seconds'),
+                    overrides=config.overrides, beam_args=config.beam_args, folder=os.getcwd(),
+                    started=now.isoformat(timespec='seconds'),
                     run_key=run_key, code=code)
     _write(pathlib.Path(record.log).with_suffix('.json'), record)
     return record
@@ -145,7 +148,7 @@ def _read(path: pathlib.Path) -> Record:
     if not isinstance(values, dict) or not {'config', 'log'} <= values.keys():
         raise ValueError(f'{path} is no record of a run')
     values = {name: value for name, value in values.items() if name in known}
-    values['argv'], values['overrides'] = tuple(values.get('argv', ())), tuple(values.get('overrides', ()))
+    values |= {name: tuple(values.get(name, ())) for name in ('argv', 'overrides', 'beam_args')}
     values['components'] = {name: NodeRecord(**node) for name, node in values.get('components', {}).items()}
     return Record(**{'id': '', **values})
 

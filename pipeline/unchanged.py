@@ -22,8 +22,8 @@ def runner_code() -> str:
     return fingerprints.code_version('pipeline.local_runner')
 
 
-def equal_run(config, record: run_record.Record) -> run_record.Record | None:
-    """The record of the run whose result is also that of the run that `record` begins; None if components must run.
+def equal_run(config, run_key: str) -> run_record.Record | None:
+    """The record of the run whose result is also that of a run with this run_key; None if components must run.
 
     It is the newest that ended, well or rejected by the gate, with the same config, media, code and libraries, and with
     the version that is being served now. Everything that it made must still be there; otherwise the components run, and
@@ -32,8 +32,8 @@ def equal_run(config, record: run_record.Record) -> run_record.Record | None:
     versions = version_directories.list_models(str(config.serving_dir))
     newest = max(versions, default='')
     for earlier in run_record.records(config.run_root):
-        if earlier.state in ('done', 'rejected') and earlier.run_key == record.run_key:
-            same = earlier.code == record.code and earlier.version == str(newest)
+        if earlier.state in ('done', 'rejected') and earlier.run_key == run_key:
+            same = earlier.code == runner_code() and earlier.version == str(newest)
             served = versions[newest] if newest else ''
             return earlier if same and _is_there(config, earlier, served) else None
     return None

@@ -29,7 +29,7 @@ def test_a_root_that_cannot_be_created(tmp_path):
 
 
 def _config(root, name='demo'):
-    return types.SimpleNamespace(name=name, run_root=root, overrides=('training.seed=1',))
+    return types.SimpleNamespace(name=name, run_root=root, overrides=('training.seed=1',), beam_args=())
 
 
 def _run(root, exit_code=0, **more):

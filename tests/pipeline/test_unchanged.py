@@ -40,9 +40,12 @@ def config(tmp_path) -> PipelineConfig:
     return dataclasses.replace(load_config(tmp_path / 'small.py'), root=str(tmp_path / 'root'))
 
 
+def _key(config) -> str:
+    return fingerprints.run_key(config, checks.check(config).fingerprints)
+
+
 def _start(config) -> run_record.Record:
-    key = fingerprints.run_key(config, checks.check(config).fingerprints)
-    return run_record.start(config, key, code=unchanged.runner_code())
+    return run_record.start(config, _key(config), code=unchanged.runner_code())
 
 
 def _ended(config, decision=DECISION, version='7') -> run_record.Record:
@@ -66,16 +69,16 @@ def _ended(config, decision=DECISION, version='7') -> run_record.Record:
 
 
 def test_an_equal_run_answers(config):
-    assert unchanged.equal_run(config, _start(config)) is None  # nothing has run yet
+    assert unchanged.equal_run(config, _key(config)) is None  # nothing has run yet
     ended = _ended(config)
-    assert unchanged.equal_run(config, _start(config)) == ended
+    assert unchanged.equal_run(config, _key(config)) == ended
 
 
 def test_runs_that_did_not_end_well_are_passed_over(config):
     ended = _ended(config)
     run_record.end(config, _start(config), 1, 1.0)
     run_record.end(config, _start(config), 130, 1.0)
-    assert unchanged.equal_run(config, _start(config)) == ended
+    assert unchanged.equal_run(config, _key(config)) == ended
 
 
 @pytest.mark.parametrize('gone', [
@@ -85,19 +88,19 @@ def test_what_is_gone_is_made_again(config, gone):
     _ended(config)
     path = config.run_root / gone
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert unchanged.equal_run(config, _start(config)) is None
+    assert unchanged.equal_run(config, _key(config)) is None
 
 
 def test_a_served_model_of_another_size_is_not_this_run_s(config):
     _ended(config)
     (config.serving_dir / '7' / 'variables' / 'variables.index').write_text('other weights')
-    assert unchanged.equal_run(config, _start(config)) is None
+    assert unchanged.equal_run(config, _key(config)) is None
 
 
 def test_another_version_is_served(config):
     _ended(config)
     _write(config.serving_dir / '8' / 'saved_model.pb')
-    assert unchanged.equal_run(config, _start(config)) is None
+    assert unchanged.equal_run(config, _key(config)) is None
 
 
 def test_the_newest_equal_run_decides(config):
@@ -105,25 +108,25 @@ def test_the_newest_equal_run_decides(config):
     _ended(config, version='7')
     _ended(config, version='8')
     shutil.rmtree(config.serving_dir / '8')
-    assert unchanged.equal_run(config, _start(config)) is None
+    assert unchanged.equal_run(config, _key(config)) is None
 
 
 def test_a_changed_config_file_or_code_is_another_run(config, tmp_path, monkeypatch):
     _ended(config)
     other = dataclasses.replace(config, beam_args=('--runner=FlinkRunner',))
-    assert unchanged.equal_run(other, _start(other)) is None
+    assert unchanged.equal_run(other, _key(other)) is None
     with monkeypatch.context() as patch:
         patch.setattr(unchanged, 'runner_code', lambda: 'other')
-        assert unchanged.equal_run(config, _start(config)) is None
+        assert unchanged.equal_run(config, _key(config)) is None
     testing.write(tmp_path / 'media', 'train/left/new.png', testing.image_bytes(seed=5))
-    assert unchanged.equal_run(config, _start(config)) is None
+    assert unchanged.equal_run(config, _key(config)) is None
 
 
 def test_a_copied_root_is_not_answered_from_the_original(config, tmp_path):
     _ended(config)
     shutil.copytree(tmp_path / 'root', tmp_path / 'copy')
     copied = dataclasses.replace(config, root=str(tmp_path / 'copy'))
-    assert unchanged.equal_run(copied, _start(copied)) is None
+    assert unchanged.equal_run(copied, _key(copied)) is None
 
 
 def _polyvit(tmp_path, *argv):
