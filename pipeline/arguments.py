@@ -50,8 +50,8 @@ def _add_config(command):
                               'tasks.NAME.recipe.steps=800; may be given several times')
 
 
-def _add_json(command):
-    command.add_argument('--json', action='store_true', help='print JSON')
+def _add_json(command, **options):
+    command.add_argument('--json', action='store_true', help='print JSON', **options)
 
 
 def _add_data_commands(commands):
@@ -139,7 +139,20 @@ def _add_model_commands(commands):
                         help='the .tflite file to write; a .json file beside it gets the labels')
 
 
+def _add_runs(commands):
+    runs = _add(commands, 'runs', 'list the runs, newest first; `polyvit runs show` prints all of one')
+    runs.add_argument('--root', metavar='DIR', help='the root of the runs (default: all under runs/)')
+    _add_json(runs)
+    show = _add(runs.add_subparsers(title='commands', metavar='[COMMAND]'), 'show',
+                'print all of one run: what it came to, why, and what each component did', 'runs')
+    show.add_argument('run', metavar='RUN', nargs='?', help='its id, or the beginning of it (default: the newest run)')
+    # Without a default, because it would undo a --root before `show`.
+    show.add_argument('--root', metavar='DIR', default=argparse.SUPPRESS, help='the root of the run')
+    _add_json(show, default=argparse.SUPPRESS)
+
+
 def _add_other_commands(commands):
+    _add_runs(commands)
     clean = _add(commands, 'clean', 'free the space of old runs; never of what is served or its baseline')
     clean.add_argument('--root', metavar='DIR', help='the root of the runs (default: all under runs/)')
     clean.add_argument('--keep', metavar='N', type=int, default=3,

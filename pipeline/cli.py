@@ -159,6 +159,25 @@ def _export(parsed):
     print('\n'.join(lite_export.run(parsed.dir, parsed.output)))
 
 
+def _runs(parsed):
+    import json
+
+    from pipeline import layout, runs_table
+    found = runs_table.runs(parsed.root)
+    print(json.dumps([runs_table.as_json(record) for record in found], indent=1) if parsed.json else
+          '\n'.join(runs_table.lines(found, layout.columns())))
+
+
+def _runs_show(parsed):
+    import dataclasses
+    import json
+
+    from pipeline import layout, runs_table
+    record = runs_table.find(parsed.root, parsed.run)
+    print(json.dumps(dataclasses.asdict(record), indent=1) if parsed.json else
+          '\n'.join(runs_table.show(record, layout.columns())))
+
+
 def _clean(parsed):
     from pipeline import clean
     clean.command(parsed.root, parsed.keep, parsed.older_than, parsed.dry_run, parsed.yes)
@@ -185,6 +204,8 @@ COMMANDS = {
     'serve': _serve,
     'predict': _predict,
     'export': _export,
+    'runs': _runs,
+    'runs show': _runs_show,
     'clean': _clean,
     'doctor': _doctor,
     'completion': _completion,

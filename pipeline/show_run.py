@@ -20,12 +20,15 @@ def lines(record: run_record.Record, columns: int | None = None) -> list[str]:
             f'run      {record.started[:19].replace("T", " ")}{took}: {record.state}',
             f'version  {_version(record, root)}']
     if not record.decision:
-        reason = layout.wrap(record.reason or 'It ended before the gate.', columns)
+        reason = layout.wrap(record.reason or _UNFINISHED.get(record.state, 'It ended before the gate.'), columns)
         return [*head, '', *reason, '', *summary.path_lines({'log': record.log}, columns)]
     decision = summary.decision_lines(record.decision, record.version, record.pushed)
     return [*head, '', *summary.task_rows(record.decision, columns), '',
             *(part for line in decision for part in layout.wrap(line, columns)), '',
             *path_lines(record.components, record.report, record.log, columns)]
+
+
+_UNFINISHED = {'running': 'It is running.', 'killed': 'It died before it could write its end.'}
 
 
 def path_lines(components: dict[str, run_record.NodeRecord], report: str, log: str, columns: int | None,
