@@ -60,7 +60,8 @@ class Estimate:
     def share(self) -> float:
         """The share of the run that is done, from 0 to 1; it never falls."""
         if self._all_known:
-            left = sum(self._measure[node] or 0.0 for node in self._waiting) + (self._running_left() or 0.0) / self._pace()
+            waiting = sum(self._measure[node] or 0.0 for node in self._waiting)
+            left = waiting + (self._running_left() or 0.0) / self._pace()
             total = sum(seconds or 0.0 for seconds in self._measure.values())
             share = 1.0 - left / total if total else 0.0
         else:
