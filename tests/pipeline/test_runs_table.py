@@ -1,12 +1,13 @@
 """`polyvit runs` and `polyvit runs show`, on records of runs that ended in every way."""
 
+import dataclasses
 import datetime
 import json
-import types
 
 import pytest
 
 from pipeline import cli, run_record, runs_table
+from pipeline.config import load_config
 from pipeline.run_record import NodeRecord
 
 TASKS = [{'name': name, 'modality': 'image', 'primary_metric': 'accuracy', 'metrics': {'accuracy': value, 'loss': 0.5},
@@ -18,9 +19,13 @@ VERSION = '1795686717'
 REJECTED = {**DECISION, 'blessed': False, 'reasons': ['Task digits: accuracy is 0.4, below its floor of 0.5.']}
 
 
+def _config(root, name='demo', overrides=()):
+    return dataclasses.replace(load_config('demo'), name=name, root=str(root), overrides=overrides)
+
+
 def _end(root, exit_code, seconds=74.0, name='demo', cached=False, argv=('run', 'demo'), overrides=(), **more):
     """A run that has ended; returns its record."""
-    config = types.SimpleNamespace(name=name, run_root=root, overrides=overrides)
+    config = _config(root, name, overrides)
     record = run_record.start(config, 'key', argv)
     outputs = {'model_run': [str(root / 'model_run')]}
     components = {'CoTrainer': NodeRecord(cached, 32.0, outputs), 'Transform_digits': NodeRecord(True, 0.1, {})}
@@ -48,7 +53,7 @@ def root(tmp_path, monkeypatch):
     _end(root, 3, version=VERSION, decision=REJECTED)
     _end(root, 1, reason='Stopped at CoTrainer: The weights are not finite.', components={})
     _end(root, 130, reason='Ctrl-C.')
-    run_record.start(types.SimpleNamespace(name='demo', run_root=root, overrides=()), 'key')
+    run_record.start(_config(root), 'key')
     return root
 
 
