@@ -94,7 +94,7 @@ class Estimate:
 
     def _pace(self) -> float:
         """How many times as long as the last time the components took that have run: the machine may be busier now."""
-        return self._took / self._should_have if self._should_have >= PACE_SECONDS else 1.0
+        return max(0.1, self._took / self._should_have) if self._should_have >= PACE_SECONDS else 1.0
 
     def _expected(self, node: str) -> float | None:
         """The seconds of a component by its last run, or by those of the same component of other tasks."""
