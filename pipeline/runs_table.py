@@ -1,5 +1,6 @@
 """`polyvit runs` and `polyvit runs show`: the runs under one or several roots, from their records."""
 
+import dataclasses
 import datetime
 import os
 import pathlib
@@ -13,7 +14,9 @@ from pipeline.run_record import Record
 
 def runs(root: str | None) -> list[Record]:
     """The records under a root, by default under all in runs/, newest first. Raises ConfigError if there is none."""
-    found = [record for path in roots.find(root) for record in run_record.records(path)]
+    # The log is named anew, because a copied or moved root has records with the paths of the original.
+    found = [dataclasses.replace(record, log=str(path.absolute() / 'logs' / f'run-{record.id}.log'))
+             for path in roots.find(root) for record in run_record.records(path)]
     if not found:
         raise ConfigError(f'There is no record of a run under {root or roots.RUNS}. Run a config first.')
     return sorted(found, key=lambda record: (record.started, record.id), reverse=True)

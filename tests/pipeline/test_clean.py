@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 
 import pytest
@@ -11,6 +12,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from model_code.errors import ConfigError, PipelineStop
 from pipeline import clean, cli, run_record
 from pipeline.lineage import Lineage
+from tests import terminals
 
 DAY = 24 * 3600
 
@@ -261,15 +263,14 @@ class TestTheCommand:
         assert cli.main(['clean', '--root', str(root.path), '--keep', '1']) == 2
         assert '--yes' in capsys.readouterr().err and _exist(runs[0]) == [True] * 3
 
-    @pytest.mark.parametrize('answer, removed', [('y', True), ('n', False), ('', False)])
-    def test_it_asks(self, root, monkeypatch, capsys, answer, removed):
+    @pytest.mark.parametrize('answer, code, removed', [
+        (b'y\r', 0, True), (b'n\r', 0, False), (b'\r', 0, False), (terminals.CTRL_C, 130, False)])
+    def test_it_asks_on_a_terminal(self, root, answer, code, removed):
         old, _ = root.run(), root.run()
-        questions = []
-        monkeypatch.setattr(clean.sys.stdin, 'isatty', lambda: True, raising=False)
-        monkeypatch.setattr('builtins.input', lambda question: questions.append(question) or answer)
-        assert cli.main(['clean', '--root', str(root.path), '--keep', '1']) == 0
-        assert questions == ['Remove 303 Bytes? [y/N] ']
-        assert _exist(old) == [not removed] * 3
+        session = terminals.run([sys.executable, '-m', 'polyvit', 'clean', '--root', root.path, '--keep', '1'],
+                                keys=[('Remove 303 Bytes? [y/N] ', answer)])
+        assert session.exit_code == code and 'Traceback' not in session.text
+        assert ('Freed 303 Bytes.' in session.text) == removed and _exist(old) == [not removed] * 3
 
     def test_a_dry_run_removes_nothing(self, root, capsys):
         old, _ = root.run(), root.run()

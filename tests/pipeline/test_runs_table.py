@@ -153,3 +153,10 @@ def test_no_run_at_all(tmp_path, monkeypatch, capsys):
     assert 'There is no run under runs/.' in _runs(capsys, code=2).err
     (tmp_path / 'runs' / 'x' / 'logs').mkdir(parents=True)
     assert 'There is no record of a run under runs.' in _runs(capsys, code=2).err
+
+
+def test_a_root_that_was_moved(root, capsys, tmp_path):
+    root.rename(tmp_path / 'moved')
+    rows = json.loads(_runs(capsys, '--root', 'moved', '--json').out)
+    assert {row['root'] for row in rows} == {str(tmp_path / 'moved')}
+    assert 'root     moved' in _runs(capsys, 'show', '--root', 'moved').out
