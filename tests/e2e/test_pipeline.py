@@ -71,6 +71,10 @@ def _versions(home):
     return sorted(p.name for p in (home / 'root' / 'serving' / 'polyvit').iterdir())
 
 
+def _ran(last):
+    return {name for name, component in last['components'].items() if not component['cached']}
+
+
 class TestPipeline:
     def test_1_media_become_a_pushed_model(self, home):
         done, last = _run(home)
@@ -116,11 +120,39 @@ class TestPipeline:
             server.wait(timeout=60)
         assert server.returncode == 0
 
-    def test_4_one_file_more_reruns_its_lane_only_and_the_gate_rejects(self, home):
+    def test_4_another_floor_measures_nothing_again_and_what_is_served_stays(self, home):
+        before = _versions(home)
+        for floor, code, words in ((1.0, 3, 'below its floor'), (0.001, 0, f'{before[0]} is this model already')):
+            done, last = _run(home, floor)
+            assert done.returncode == code, done.stdout + done.stderr
+            assert _ran(last) == {'BlessingGate', 'AtomicPusher', 'Report'}
+            assert words in done.stdout and _versions(home) == before
+
+    def test_5_a_model_that_is_no_longer_served_is_pushed_again(self, home):
+        before, = _versions(home)
+        (home / 'root/serving/polyvit' / before).rename(home / 'rolled_back')
+        done, last = _run(home)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert _ran(last) == {'AtomicPusher'}
+        after, = _versions(home)
+        assert after != before and f'it is now version {after}' in done.stdout
+
+    def test_6_a_class_that_would_be_lost_ends_a_run_before_it_starts(self, home):
+        before = (home / 'root/last_run.json').read_text()
+        for split in ('train', 'eval'):
+            (home / 'shapes' / split / 'left').rename(home / 'shapes' / split / 'lefts')
+        done, _ = _run(home)
+        for split in ('train', 'eval'):
+            (home / 'shapes' / split / 'lefts').rename(home / 'shapes' / split / 'left')
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert "'lefts' is new: was 'left' renamed?" in done.stderr
+        assert (home / 'root/last_run.json').read_text() == before
+
+    def test_7_one_file_more_reruns_its_lane_only_and_the_gate_rejects(self, home):
         before = _versions(home)
         testing.write(home / 'shapes', 'train/left/new.png', testing.image_bytes(size=(16, 16), seed=99))
         done, last = _run(home, floor=1.0)
-        ran = {n for n, c in last['components'].items() if not c['cached']}
+        ran = _ran(last)
         assert {n for n in ran if n.endswith(('_tags', '_walks'))} == {'TaskEvaluator_tags', 'TaskEvaluator_walks'}
         lane = {f'{component}_shapes' for component in ('MediaExampleGen', 'StatisticsGen', 'Transform')}
         assert lane | {'CoTrainer', 'BlessingGate'} <= ran
@@ -131,7 +163,7 @@ class TestPipeline:
             assert words in done.stdout
         assert _versions(home) == before
 
-    def test_5_too_many_broken_files_stop_it_before_training(self, home):
+    def test_8_too_many_broken_files_stop_it_before_training(self, home):
         before = _versions(home)
         for i in range(3):
             testing.write(home / 'walks', f'clips/train_dark_{i}.mp4', b'no film')
