@@ -13,20 +13,19 @@ from model_code.logger import logger
 
 
 class Checkpoints:
-    """Saves to `directory` and restores from it. Keeps the newest two checkpoints.
+    """Saves to `directory` and restores from it. Keeps the newest two checkpoints, and one that is asked for.
 
     others: name -> a tf.Module that also belongs to the training's state.
     """
 
     def __init__(self, directory: str, model: tf.Module, optimizer, **others: tf.Module):
         self.step = tf.Variable(0, trainable=False, dtype=tf.int64, name='step')
-        self._variables = model.variables
-        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=self.step, **others)
+        self._directory, self._variables = directory, model.variables
+        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=self.step, **others)
         # All workers make this variable now, because making one is broadcast. Otherwise restoring would make it, and a
         # worker that has a checkpoint would be out of step with one that has none.
-        _ = checkpoint.save_counter
+        _ = self._checkpoint.save_counter
         self.latest = 'none'  # the path of the newest checkpoint that is known to be whole
-        self._manager = tf.train.CheckpointManager(checkpoint, directory, max_to_keep=2)
 
     def restore(self) -> int:
         """Restores the newest whole checkpoint. Returns the number of steps that it has behind it.
@@ -34,38 +33,51 @@ class Checkpoints:
         Checkpoints that are not whole are named in the log. If none is whole, nothing is restored and the result is 0.
         Raises PipelineStop if the newest whole one belongs to another model or optimiser.
         """
-        paths = _newest_first(self._manager.directory)
+        paths = _newest_first(self._directory)
         for path in paths:
-            problem = _problem(path)
-            if not problem:
-                self._load(path)
+            if self._load(path):
                 self.latest = path
                 return int(self.step.numpy())  # int() alone cannot read a variable of several replicas
-            logger.warning('training: the checkpoint %s is not whole (%s).', path, problem)
         if paths:
-            logger.warning('training: no checkpoint in %s is whole; training starts from step 0.',
-                           self._manager.directory)
+            logger.warning('training: no checkpoint in %s is whole; training starts from step 0.', self._directory)
         return 0
 
-    def _load(self, path: str):
+    def restore_steps(self, steps_done: int) -> bool:
+        """Restores the checkpoint of that many steps. Returns False, and restores nothing, if it is not whole."""
+        return self._load(self._path(steps_done))
+
+    def _path(self, steps_done: int) -> str:
+        return os.path.join(self._directory, f'ckpt-{steps_done}')
+
+    def _load(self, path: str) -> bool:
+        """Restores a checkpoint if it is whole. If not, the log says what is wrong with it."""
+        problem = _problem(path)
+        if problem:
+            logger.warning('training: the checkpoint %s is not whole (%s).', path, problem)
+            return False
         try:
-            status = self._manager.checkpoint.restore(path)
+            status = self._checkpoint.restore(path)
             status.assert_existing_objects_matched()  # else a variable that the checkpoint lacks keeps its value
         except (AssertionError, ValueError) as error:
             raise PipelineStop(
                 f'The checkpoint {path} belongs to another model or optimiser ({_first_line(error)}). Train in another '
                 'directory, or with the settings that wrote it.') from error
+        return True
 
     def remove_leftovers(self):
         """Removes what interrupted saves left behind, which may be large. Only one process may call it."""
-        for path in tf.io.gfile.glob(os.path.join(self._manager.directory, 'ckpt-*_temp')):
+        for path in tf.io.gfile.glob(os.path.join(self._directory, 'ckpt-*_temp')):
             tf.io.gfile.rmtree(path)
-        for path in tf.io.gfile.glob(os.path.join(self._manager.directory, 'checkpoint.tmp*')):
+        for path in tf.io.gfile.glob(os.path.join(self._directory, 'checkpoint.tmp*')):
             tf.io.gfile.remove(path)
-        file_io.remove_leftovers(self._manager.directory)
+        file_io.remove_leftovers(self._directory)
 
-    def save(self, steps_done: int):
-        """Saves a checkpoint. Raises PipelineStop if a weight is not finite, TensorFlow's error if the disk is full."""
+    def save(self, steps_done: int, keep: int | None = None):
+        """Saves a checkpoint, then removes all but the newest two and that of `keep` steps.
+
+        One of more steps is removed too: it was not whole when training resumed.
+        Raises PipelineStop if a weight is not finite, TensorFlow's error if the disk is full.
+        """
         for variable in self._variables:
             if not bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(variable)))):
                 raise PipelineStop(
@@ -73,7 +85,15 @@ class Checkpoints:
                     f'were not saved. The last good checkpoint is {self.latest}. A smaller learning rate or clip_norm '
                     'usually helps.')
         self.step.assign(steps_done)
-        self.latest = self._manager.save(checkpoint_number=steps_done)
+        self._checkpoint.save_counter.assign(steps_done - 1)  # TensorFlow adds 1, and names the files by it
+        self.latest = self._checkpoint.save(os.path.join(self._directory, 'ckpt'))
+        paths = _newest_first(self._directory)
+        newest = paths[paths.index(self.latest):][:2]
+        for path in paths:
+            if path not in (*newest, self._path(keep or 0)):
+                # The index first, so that a checkpoint of which only a part is removed is not taken for whole.
+                for file in tf.io.gfile.glob(f'{path}.index') + tf.io.gfile.glob(f'{path}.data-*'):
+                    tf.io.gfile.remove(file)
 
 
 @contextlib.contextmanager

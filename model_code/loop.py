@@ -16,6 +16,7 @@ from model_code.errors import PipelineStop
 from model_code.logger import logger
 from model_code.polyvit import PolyViT
 from model_code.progress import Progress
+from model_code.selection import Evaluations
 from model_code.settings import TrainingConfig
 from model_code.strategy import is_chief, workers
 from model_code.summaries import Summaries
@@ -56,6 +57,11 @@ class StepProgress:
         """To be called after the last step."""
         self._progress.finish()
 
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate, without evaluations; None before there is one."""
+        return (self._progress.total - self._progress.done) / self._progress.rate if self._progress.rate else None
+
     def _report(self, text: str):
         losses = ', '.join(f'{name} {value:.3f}' for name, value in sorted(self._losses.items()))
         remark = '' if self._progress.rate else '; the first steps take longest'
@@ -68,11 +74,16 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
     """Trains `model` in place by the mixture's schedule, from the newest checkpoint in checkpoint_dir if there is one.
 
     datasets: task name -> a function (number of batches to skip, tf.distribute.InputContext) -> endless batches of one
-    replica. evaluate: a function () -> {name: value}, called every config.eval_every steps. first_inputs: a function
-    of a task -> some of its inputs [n, *input shape], to be shown in TensorBoard.
+    replica. evaluate: a function () -> {name: value} (`evaluation.make_evaluate`), called as config.eval_every says. It
+    may return None if the process is interrupted.
+    first_inputs: a function of a task -> some of its inputs [n, *input shape], to be shown in TensorBoard.
 
-    Returns the history: {'steps': [{'step', 'task', 'loss', 'learning_rate', 'gradient_norm'}, ...], 'seconds',
-    'total_steps'}. checkpoint_dir/history.json has it as of the newest checkpoint. TensorBoard's event files are in
+    The model has the weights of the last step, or, in the chief, the best ones if config.keep_best says so.
+
+    Returns the history: {'steps': [{'step', 'task', 'loss', 'learning_rate', 'gradient_norm'}, ...], 'evaluations':
+    [selection.Evaluations' records], 'seconds', 'total_steps', 'exported': {'steps': after which the model has these
+    weights, 'trained_steps': how many were trained, 'mean': of the primary metrics, None unless keep_best}}.
+    checkpoint_dir/history.json has the first three as of the newest checkpoint. TensorBoard's event files are in
     checkpoint_dir/tensorboard.
 
     Raises PipelineStop if a loss or gradient is not finite, if the disk is full, or if the process gets SIGTERM or
@@ -107,6 +118,9 @@ class _Training:
         if not self._one_worker:
             _check_same_step(self._sum, self._first, strategy.num_replicas_in_sync)
         self._history = _read_history(checkpoint_dir, self._first)
+        primary = [f'eval/{t.name}/{t.primary_metric}' for t in mixture.tasks]
+        self._evaluations = Evaluations(config, primary, self._total, self._first, self._history['evaluations'])
+        self._ends_early = self._agreed_stop()
         self._summaries = Summaries(os.path.join(checkpoint_dir, SUMMARIES_DIR) if self._chief else '', self._first)
         if first_inputs and self._first == 0 and self._chief:
             for task in mixture.tasks:
@@ -138,23 +152,25 @@ class _Training:
         step = self._first
         with interruption.postponed(self._kept):
             stopping = False
-            while step < self._total and not stopping:
+            self._evaluate_if_due(step)  # an interruption may have cut this evaluation short
+            while step < self._total and not stopping and not self._ends_early:
                 step = self._call(step)
+                best = self._evaluate_if_due(step)
                 # Asked once per call. A signal that comes after this, while saving, counts at the end of the next call.
                 stopping = self._interrupted()
-                self._between_calls(step, stopping)
+                self._between_calls(step, best, stopping)
             if stopping or interruption.requested():
                 raise PipelineStop(f'Training was stopped by {_reason()} after {step} of {self._total} steps. They are '
                                    'saved. Run the same command again to resume from there.')
         self._summaries.close()
-        return self._history | {'total_steps': self._total}
+        return self._history | {'total_steps': self._total, 'exported': self._choose_weights(step)}
 
     def _call(self, step: int) -> int:
         """Runs the steps of one call, from `step` on. Returns the next step."""
         task = self._mixture.tasks[self._sequence[step]]
         name = 'all' if self._accumulated else task.name
         count = schedules.run_length(self._sequence, step, self._longest(name), self._config.checkpoint_every,
-                                     self._config.eval_every)
+                                     max(0, self._config.eval_every))
         coefficient = 1 if self._accumulated else task.recipe.learning_rate_coefficient
         rates = np.array([coefficient * schedules.learning_rate(self._config, self._total, s)
                           for s in range(step, step + count)], np.float32)
@@ -199,21 +215,57 @@ class _Training:
             values[f'examples_per_second/{name}'] = size / seconds
         self._summaries.scalars(step, values)
 
-    def _between_calls(self, done: int, stopping: bool):
-        if self._evaluate and self._chief and self._config.eval_every and done % self._config.eval_every == 0:
-            self._summaries.scalars(done - 1, self._evaluate())
-        due = (done % self._config.checkpoint_every == 0 or done == self._total or stopping
-               or time.monotonic() - self._saved > CHECKPOINT_EVERY_S)
+    def _between_calls(self, done: int, best: bool, stopping: bool):
+        # The best weights are saved at once: a later checkpoint would not have them.
+        due = (done % self._config.checkpoint_every == 0 or done == self._total or stopping or self._ends_early
+               or best and self._config.keep_best or time.monotonic() - self._saved > CHECKPOINT_EVERY_S)
         if due and self._chief:
             self._save(done)
         self._progress.pause()
+
+    def _evaluate_if_due(self, done: int) -> bool:
+        """Evaluates after `done` steps if it is time. Returns whether this is the best evaluation so far."""
+        best = False
+        if self._evaluate and self._evaluations.due(done, self._progress.seconds_left):
+            start = time.monotonic()
+            values = self._evaluate() if self._chief else None
+            if values is not None:
+                best = self._evaluations.add(done, values, time.monotonic() - start)
+                self._summaries.scalars(done - 1, values)
+            self._ends_early = self._agreed_stop()
+        return best
+
+    def _agreed_stop(self) -> bool:
+        """Whether training ends early. Only the chief evaluates, so it tells the other workers, which wait for it."""
+        stop = self._chief and self._evaluations.stop
+        return stop if self._one_worker or not self._config.patience else self._sum(float(stop)) > 0
+
+    def _choose_weights(self, done: int) -> dict:
+        """Restores the best weights after `done` steps, if they are asked for. Returns what the model has now."""
+        if self._ends_early and self._chief and done < self._total:
+            best = self._evaluations.best_first[0]
+            logger.info('training: ends early, after %d of %d steps: in %s the mean of the primary metrics was not '
+                        'better than the %.4g after %d steps.', done, self._total,
+                        words.count(self._config.patience, 'evaluation'), best['mean'], best['step'] + 1)
+        last = {'steps': done, 'trained_steps': done, 'mean': None}
+        if not self._config.keep_best or not self._chief:
+            return last
+        for record in self._evaluations.best_first:
+            steps = record['step'] + 1
+            if steps == done or self._checkpoints.restore_steps(steps):
+                logger.info('training: the best weights are those after %d of %d steps; the mean of the primary '
+                            'metrics is %.4g.', steps, self._total, record['mean'])
+                return last | {'steps': steps, 'mean': record['mean']}
+        logger.warning('training: there are no best weights, because no evaluation gave a number; the last are taken.')
+        return last
 
     def _save(self, done: int):
         self._history['seconds'] = self._seconds_before + time.monotonic() - self._start
         # The history is written first. If it is ahead of the checkpoint, a resumed run drops the steps that it repeats.
         self._summaries.flush()
         write_history(self._directory, self._history)
-        self._checkpoints.save(done)
+        best = self._evaluations.best if self._config.keep_best else None
+        self._checkpoints.save(done, best['step'] + 1 if best else None)
         self._saved, self._saved_step = time.monotonic(), done
 
     def _interrupted(self) -> bool:
@@ -262,12 +314,12 @@ def write_history(directory: str, history: dict):
 
 def _read_history(directory: str, first: int) -> dict:
     """The history of the steps before `first`; an empty one if there is no file, or none that can be read."""
-    path, empty = os.path.join(directory, 'history.json'), {'steps': [], 'seconds': 0.0}
+    path, empty = os.path.join(directory, 'history.json'), {'steps': [], 'evaluations': [], 'seconds': 0.0}
     try:
         history = file_io.read_json(path) if first else empty
         if history is None:  # no file
             return empty
-        return history | {'steps': [s for s in history['steps'] if s['step'] < first]}
+        return history | {name: [s for s in history[name] if s['step'] < first] for name in ('steps', 'evaluations')}
     except (ValueError, KeyError, TypeError) as error:  # not JSON, not UTF-8, or not a history
         logger.warning('training: %s cannot be read (%s); the history starts at step %d.', path, error, first)
         return empty

@@ -109,8 +109,16 @@ class TrainingConfig:
     """The seed of initial weights, shuffling, augmentations and dropout."""
     checkpoint_every: int = 500
     """Steps between checkpoints. There is also one every 10 minutes."""
-    eval_every: int = 0
-    """Steps between evaluations of a few batches of each task's eval split, for TensorBoard; 0 means never."""
+    eval_every: int = -1
+    """Steps between evaluations of each task's eval split, for the curves of TensorBoard and the report. 0 means never,
+    -1 as often as takes less than 5% of the training time. Evaluations take a few batches (all, for the next two
+    fields)."""
+    keep_best: bool = False
+    """Whether the weights with the best mean of the tasks' primary metrics on the eval split are exported, rather than
+    the last. Needs eval_every."""
+    patience: int = 0
+    """Training stops after this many evaluations in a row without a better mean of the primary metrics; 0 means never.
+    Needs eval_every."""
     eval_batch_size: int = 64
     """Examples per batch in these evaluations."""
     precision: Literal['float32', 'bfloat16', 'float16'] = 'float32'
@@ -135,7 +143,12 @@ class TrainingConfig:
         if self.optimizer not in OPTIMIZERS:
             raise unknown('optimizer', self.optimizer, OPTIMIZERS, 'Training: ')
         check_least(self, 'Training: ', learning_rate=0, weight_decay=0, clip_norm=0, seed=0,
-                    checkpoint_every=1, eval_every=0, eval_batch_size=1, replicas=0)
+                    checkpoint_every=1, eval_every=-1, patience=0, eval_batch_size=1, replicas=0)
+        if (self.keep_best or self.patience) and self.eval_every < 1:
+            field = 'keep_best' if self.keep_best else 'patience'
+            raise ConfigError(f'Training: {field} is {getattr(self, field)}, but eval_every is {self.eval_every}; it '
+                              'must be the number of steps between evaluations, because the result may not depend on '
+                              'how fast the machine is.')
         if self.warmup_steps is not None:
             check_least(self, 'Training: ', warmup_steps=0)
 

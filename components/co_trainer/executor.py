@@ -29,6 +29,7 @@ from model_code import (
     words,
 )
 from model_code.checkpoints import stop_if_disk_full
+from model_code.errors import PipelineStop
 from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
@@ -103,6 +104,7 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
     check_batches(mixture.tasks, distribution.num_replicas_in_sync)
     classes = {name: len(labels) for name, labels in vocabularies.items()}
     groups = {t.name: t.group_ids(vocabularies[t.name]) for t in mixture.tasks}
+    _check_eval_examples(mixture, config, eval_files)
     first_examples = {task.name: input_pipeline.first_example(task, classes[task.name], train_files[task.name])
                       for task in mixture.tasks}
     with stop_if_disk_full(checkpoint_dir):
@@ -126,16 +128,28 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
 
     evaluate = None
     if config.eval_every:
-        evaluate = evaluation.make_evaluate(model, model_config, classes, eval_files, config.eval_batch_size)
+        # What is decided by the metrics is decided by those of all examples, as the gate measures them.
+        batches = -1 if config.keep_best or config.patience else evaluation.BATCHES
+        evaluate = evaluation.make_evaluate(model, model_config, classes, eval_files, config.eval_batch_size, batches)
     history = loop.train(distribution, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs)
     if strategy.is_chief(distribution):
         if config.precision != 'float32':
             trained, model = model, polyvit.PolyViT(mixture, classes, model_config, groups)
             for variable, value in zip(model.variables, trained.variables, strict=True):
                 variable.assign(value)
+        card = card | {'exported': history['exported'] | {'total_steps': history['total_steps']}}
         _export(model, mixture, vocabularies, first_examples, export_dir, card)
         _keep_run(history, export_dir, checkpoint_dir, model_run_dir)
     return history
+
+
+def _check_eval_examples(mixture: Mixture, config: TrainingConfig, eval_files: dict[str, list[str]]):
+    """Raises PipelineStop if metrics are to decide, and a task has none."""
+    if config.keep_best or config.patience:
+        for task in mixture.tasks:
+            if not input_pipeline.has_records(eval_files.get(task.name, [])):
+                raise PipelineStop(f'Task {task.name} has no eval example. keep_best and patience need some of every '
+                                   'task: they go by the mean of the primary metrics.')
 
 
 def _export(model, mixture: Mixture, vocabularies: dict[str, list[str]], first_examples: dict[str, dict],

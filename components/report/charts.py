@@ -16,9 +16,10 @@ MAX_POINTS = 300
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A curve. points: (x, y). css: its classes, which set colour and weight."""
+    """A curve. points: (x, y). css: its classes, which set colour and weight. dots: whether each point has one."""
     points: list[tuple[float, float]]
     css: str
+    dots: bool = False
 
 
 def smooth(values: list[float], window: int) -> list[float]:
@@ -93,8 +94,11 @@ def line_chart(lines: list[Line], title: str) -> Markup:
         parts.append(Markup('<text x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
             x, HEIGHT - 8, 'middle' if value < x_high * 0.97 else 'end', words.short_number(value)))
     for line in kept:
-        path = ' '.join('{:.1f},{:.1f}'.format(*place(x, y)) for x, y in line.points)
+        places = [place(x, y) for x, y in line.points]
+        path = ' '.join(f'{x:.1f},{y:.1f}' for x, y in places)
         parts.append(Markup('<polyline class="{}" points="{}"/>').format(line.css, path))
+        parts += [Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="2"/>').format(line.css, x, y)
+                  for x, y in places if line.dots]
     return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         WIDTH, HEIGHT, title, Markup('').join(parts))
 

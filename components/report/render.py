@@ -26,7 +26,7 @@ def render(decision: dict, history: dict, card: dict, data: list[dict]) -> str:
     """The report as one self-contained HTML page: without scripts, fetching nothing, all text escaped.
 
     decision: that of the gate (components.blessing_gate.decision.decide).
-    history: {'steps': [{'step', 'task', 'loss', 'learning_rate', ...}], 'seconds', 'total_steps'}.
+    history: what loop.train returns. The page shows what it has.
     card: the model card. The page shows what it has of these: name; parameters, a number or
       {'total': n, part: n or {name: n}}; inputs, {modality: spec}; signatures,
       {name: {'inputs': {name: 'dtype [shape]'}, 'outputs'}}; model and training, the settings; written, a date as text.
@@ -41,6 +41,7 @@ def render(decision: dict, history: dict, card: dict, data: list[dict]) -> str:
         verdict=verdict(decision),
         tasks=[_task_row(task) for task in decision['tasks']],
         losses=_loss_charts(history, names, colours),
+        evaluated=bool(history.get('evaluations')),
         rates=_rate_chart(history, names, colours),
         peak=words.short_number(max((s['learning_rate'] for s in history.get('steps', [])), default=0)),
         trained=trained(history),
@@ -71,10 +72,19 @@ def verdict(decision: dict) -> str:
 
 
 def trained(history: dict) -> str:
-    """'310 steps in 1 minute and 1 second'; '' without a history."""
-    if not history.get('total_steps'):
+    """'310 steps in 1 minute and 1 second', and which of them the model comes from; '' without a history."""
+    total = history.get('total_steps')
+    if not total:
         return ''
-    return f'{words.count(history["total_steps"], "step")} in {words.duration(history.get("seconds") or 0)}'
+    exported = history.get('exported') or {'steps': total, 'trained_steps': total, 'mean': None}
+    done, after = exported['trained_steps'], exported['steps']
+    early = f' (of {total:,}: it ended early)' if done < total else ''
+    text = f'{words.count(done, "step")}{early} in {words.duration(history.get("seconds") or 0)}'
+    if exported['mean'] is None:
+        return text
+    return (f'{text}. The model has the weights after {words.count(after, "step")}, the best of '
+            f'{words.count(len(history["evaluations"]), "evaluation")}: the mean of the primary metrics on the eval '
+            f'split is {exported["mean"]:.3f}')
 
 
 def _task_row(task: dict) -> dict:
@@ -98,10 +108,13 @@ def _loss_charts(history: dict, names: list[str], colours: dict[str, str]) -> li
         steps = [s for s in history.get('steps', []) if s['task'] == name]
         xs, losses = [s['step'] for s in steps], [s['loss'] for s in steps]
         smoothed = charts.smooth(losses, max(1, len(losses) // 12))
+        evaluated = [(record['step'], record['values'][f'eval/{name}/loss'])
+                     for record in history.get('evaluations', []) if f'eval/{name}/loss' in record['values']]
         chart = charts.line_chart(
             [charts.Line(list(zip(xs, losses, strict=True)), f'raw {colours[name]}'),
-             charts.Line(list(zip(xs, smoothed, strict=True)), f'curve {colours[name]}')], f'Training loss of {name}')
-        if chart:
+             charts.Line(list(zip(xs, smoothed, strict=True)), f'curve {colours[name]}'),
+             charts.Line(evaluated, 'evaluated', dots=True)], f'Training loss of {name}')
+        if chart and losses:
             result.append({'name': name, 'chart': chart, 'last': words.short_number(smoothed[-1])})
     return result
 

@@ -151,6 +151,18 @@ def test_trained(seconds, words):
     assert trained({'total_steps': 310, 'seconds': seconds}) == words
 
 
+def test_evaluations_are_dots_and_the_page_says_which_weights_the_model_has():
+    history = HISTORY | {
+        'evaluations': [{'step': step, 'values': {'eval/digits/loss': 1.5, 'eval/digits/accuracy': 0.5}, 'mean': 0.5}
+                        for step in (10, 20, 30)],
+        'total_steps': 100, 'exported': {'steps': 21, 'trained_steps': 40, 'mean': 0.8125}}
+    page = render(decision(), history, {}, data())
+    assert page.count('<circle class="evaluated"') == 3 and page.count('<polyline class="evaluated"') == 2
+    assert ('40 steps (of 100: it ended early) in 1 minute and 1 second. The model has the weights after 21 steps, the '
+            'best of 3 evaluations: the mean of the primary metrics on the eval split is 0.812. ') in text_of(page)
+    assert 'Dots: on the eval split' in page and 'Dots: on' not in render(decision(), HISTORY, {}, data())
+
+
 def test_smooth_is_a_centred_mean_that_keeps_length_and_constants():
     assert charts.smooth([0, 3, 6, 3, 0], 3) == [1.5, 3, 4, 3, 1.5]
     assert charts.smooth([2.0] * 10, 4) == pytest.approx([2.0] * 10)

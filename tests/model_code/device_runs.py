@@ -55,14 +55,18 @@ def mirrored(folder: str) -> dict:
 
 def worker(folder: str, name: str) -> dict:
     """One of several workers (TF_CONFIG). Trains in FOLDER/NAME, then in FOLDER/shared, where it does not end."""
-    history, weights = train_same(folder, name, 'auto')
+    history, weights = train_same(folder, name, 'auto', eval_every=5)
     np.savez(os.path.join(folder, f'{name}.npz'), *weights)
+    # Every evaluation is as good as the one before, so the second ends the training in both workers.
+    stopped, _ = train_same(folder, f'{name}_stopped', 'auto', evaluate=lambda: {'eval/shapes/accuracy': 0.5},
+                            eval_every=4, patience=1)
     try:
         train_same(folder, name, 'auto')
         message = ''
     except PipelineStop as error:
         message = str(error)
-    print(json.dumps({'steps': len(history['steps']), 'at_different_steps': message}), flush=True)
+    print(json.dumps({'steps': len(history['steps']), 'evaluations': len(history['evaluations']),
+                      'stopped': len(stopped['steps']), 'at_different_steps': message}), flush=True)
     # The evaluation after the first checkpoint does not return in the chief, so the training is killed before its end.
     train_same(folder, 'shared', 'auto', evaluate=lambda: time.sleep(600), eval_every=SAME_CONFIG.checkpoint_every + 2)
 

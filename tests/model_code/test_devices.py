@@ -394,6 +394,8 @@ def test_two_workers_give_the_single_device_weights_and_resume_after_a_kill(same
                 worker.check_running()
             time.sleep(0.02)
     assert [result['steps'] for result in results] == [device_runs.SAME_STEPS] * 2
+    assert [result['evaluations'] for result in results] == [3, 0], 'only the chief evaluates'
+    assert [result['stopped'] for result in results] == [8, 8]
     weights_of_workers = [load(f'{folder}/worker_{i}.npz') for i in range(2)]
     assert_near(weights_of_workers[0], weights)
     assert tiny_training.digest(weights_of_workers[0]) == tiny_training.digest(weights_of_workers[1])

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from model_code import evaluation, file_io, loop, polyvit, schedules, summaries
 from model_code.checkpoints import Checkpoints
+from model_code.errors import PipelineStop
 from model_code.preprocessing import image, video
 from model_code.tasks import Mixture
 from tests import testing
@@ -93,7 +94,7 @@ class CountingSteps:
 
 def test_checkpoints_are_written_by_steps_and_by_time(folder, monkeypatch):
     saved, save = [], Checkpoints.save
-    monkeypatch.setattr(Checkpoints, 'save', lambda self, done: saved.append(done) or save(self, done))
+    monkeypatch.setattr(Checkpoints, 'save', lambda self, done, *keep: saved.append(done) or save(self, done, *keep))
     monkeypatch.setattr(loop.training, 'TrainSteps', CountingSteps)
     monkeypatch.setattr(loop, 'STEPS_PER_CALL', 1)
     tasks = (testing.changed(IMAGES[0], steps=7),)
@@ -141,6 +142,62 @@ def test_evaluation_during_training_changes_no_weight_and_history_is_limited(fol
     assert [s['step'] for s in history['steps']] == sorted(values['loss/shapes']) == [0, 3, 6]
 
 
+def scripted(*means):
+    """A function that gives an evaluation with each of these means in turn; a signal is sent, an exception raised."""
+    left = iter(means)
+
+    def evaluate():
+        mean = next(left)
+        if isinstance(mean, signal.Signals):
+            return signal.raise_signal(mean)
+        if isinstance(mean, type):
+            raise mean
+        return {'eval/shapes/accuracy': mean}
+    return evaluate
+
+
+def test_the_best_weights_and_an_early_end_survive_a_kill_and_a_run_after_the_end(folder, caplog):
+    """The best of five evaluations is the first. Three are not better, so training ends after 16 of 40 steps."""
+    config = dataclasses.replace(tiny_training.CONFIG, eval_every=4, keep_best=True, patience=3)
+    tasks = (testing.changed(IMAGES[0], steps=40),)
+
+    def train(name, *means, checkpoint_every=1_000):
+        chosen = dataclasses.replace(config, checkpoint_every=checkpoint_every)
+        return tiny_training.train(folder, name, chosen, tasks, evaluate=scripted(*means))
+
+    def saved(name):
+        return sorted(int(re.search(r'ckpt-(\d+)', path)[1]) for path in glob.glob(f'{folder}/{name}/ckpt-*.index'))
+
+    with caplog.at_level('INFO', 'polyvit'):
+        history, best = train('best', 0.7, 0.5, 0.6, 0.7, checkpoint_every=4)
+    assert saved('best') == [4, 12, 16]
+    assert history['exported'] == {'steps': 4, 'trained_steps': 16, 'mean': 0.7} and history['total_steps'] == 40
+    assert [r['step'] for r in history['evaluations']] == [3, 7, 11, 15] and len(history['steps']) == 16
+    assert ('training: ends early, after 16 of 40 steps: in 3 evaluations the mean of the primary metrics was not '
+            'better than the 0.7 after 4 steps.') in caplog.messages
+    kernel = tf.train.load_checkpoint(f'{folder}/best/ckpt-4').get_tensor(
+        'model/encoder/norm/gamma/.ATTRIBUTES/VARIABLE_VALUE')
+    assert any(np.array_equal(kernel, weight) for weight in best)
+
+    with pytest.raises(PipelineStop, match='by SIGTERM after 8 of 40 steps'):
+        train('killed', 0.7, signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        train('killed', 0.5, KeyboardInterrupt)
+    assert saved('killed') == [4, 8]
+    resumed, weights = train('killed', 0.5, 0.6, 0.7)
+    assert tiny_training.digest(weights) == tiny_training.digest(best)
+    assert resumed['steps'] == history['steps'] and resumed['exported'] == history['exported']
+    assert saved('killed') == [4, 8, 16]
+
+    again, weights = train('killed')  # no evaluation is left, so any training would fail
+    assert tiny_training.digest(weights) == tiny_training.digest(best) and again['exported'] == history['exported']
+
+    os.truncate(f'{folder}/killed/ckpt-4.index', 7)
+    again, _ = train('killed')
+    assert again['exported'] == {'steps': 16, 'trained_steps': 16, 'mean': 0.7}
+    assert f'the checkpoint {folder}/killed/ckpt-4 is not whole' in caplog.text
+
+
 def test_tensorboard_and_history_hold_every_task(folder, monkeypatch):
     monkeypatch.setattr(loop.training, 'TrainSteps', CountingSteps)
     config = dataclasses.replace(tiny_training.CONFIG, warmup_steps=5, checkpoint_every=10)
@@ -179,7 +236,7 @@ def test_tensorboard_and_history_hold_every_task(folder, monkeypatch):
 @pytest.mark.parametrize('damage', ['{"steps": [', '{"sleps": []}', '[]', '\udcff'])
 def test_a_damaged_history_starts_empty_with_a_warning(tmp_path, caplog, damage):
     (tmp_path / 'history.json').write_bytes(damage.encode('utf-8', 'surrogateescape'))
-    assert loop._read_history(str(tmp_path), 7) == {'steps': [], 'seconds': 0.0}
+    assert loop._read_history(str(tmp_path), 7) == {'steps': [], 'evaluations': [], 'seconds': 0.0}
     assert 'history.json cannot be read' in caplog.text and 'starts at step 7' in caplog.text
 
 

@@ -178,7 +178,8 @@ def nan_at_third(dataset):
 
 def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
     history = executor.co_train(
-        mixture=Mixture(TASKS), model_config=CONFIG, config=TrainingConfig(warmup_steps=2, checkpoint_every=4),
+        mixture=Mixture(TASKS), model_config=CONFIG,
+        config=TrainingConfig(warmup_steps=2, checkpoint_every=4, eval_every=4, keep_best=True),
         train_files=train_files, eval_files=train_files, vocabularies=VOCABULARIES,
         checkpoint_dir=str(tmp_path / 'unfinished'), model_run_dir=str(tmp_path / 'run'),
         export_dir=str(tmp_path / 'model'), card={'name': 'tiny'})
@@ -212,6 +213,9 @@ def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
     text = (tmp_path / 'model/assets.extra/model_card.json').read_text()
     assert loaded.signatures['model_card'](request=tf.constant(['']))['card'].numpy().tolist() == [text.encode()]
     card = json.loads(text)
+    best = max(history['evaluations'], key=lambda record: record['mean'])
+    assert [record['step'] for record in history['evaluations']] == [3, 7, 8]
+    assert card['exported'] == {'steps': best['step'] + 1, 'trained_steps': 9, 'total_steps': 9, 'mean': best['mean']}
     assert card['name'] == 'tiny' and card['tasks'][1]['classes'] == ['blue', 'green', 'red']
     model = make_model()
     assert card['parameters']['total'] == sum(v.numpy().size for v in model.trainable_variables)
@@ -280,6 +284,15 @@ def test_with_class_weights_a_rare_class_is_found(tmp_path):
 
     counts, examples = input_pipeline.count_labels(task, 2, [f'{tmp_path}/data/greys/train.gz'])
     assert counts.tolist() == [380, 20] and examples == 400
+
+
+def test_without_eval_examples_there_is_no_best_checkpoint(tmp_path, train_files):
+    with pytest.raises(PipelineStop, match='Task tags has no eval example. keep_best and patience need some'):
+        executor.co_train(
+            mixture=Mixture(TASKS), model_config=CONFIG, config=TrainingConfig(eval_every=1, keep_best=True),
+            train_files=train_files, eval_files=train_files | {'tags': []}, vocabularies=VOCABULARIES,
+            checkpoint_dir=str(tmp_path), model_run_dir='', export_dir='', card={})
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_unknown_label_has_the_id_minus_one():
