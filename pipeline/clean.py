@@ -16,7 +16,6 @@ import os
 import pathlib
 import shutil
 import sys
-import textwrap
 import time
 import uuid
 
@@ -25,7 +24,7 @@ import humanize
 from model_code import file_io, model_directory, words
 from model_code.errors import ConfigError, PipelineStop
 from model_code.urls import is_url
-from pipeline import roots, run_record, summary
+from pipeline import layout, roots, run_record, summary
 from pipeline.lineage import Lineage, Run
 from serving import version_directories
 
@@ -243,7 +242,7 @@ def _named(part: str, items: list[Item]) -> str:
 
 
 def kept_lines(plan: Plan, keep: int, older_than: float | None) -> list[str]:
-    """By which rules things are kept, and what becomes of unfinished trainings; at most 80 columns wide."""
+    """By which rules things are kept, and what becomes of unfinished trainings."""
     runs = 'the newest run' if keep == 1 else f'the newest {keep} runs'
     sentences = [f'Kept is what {runs} used, what the newest finished run of each config used, and what is served with '
                  'its baseline.']
@@ -254,7 +253,7 @@ def kept_lines(plan: Plan, keep: int, older_than: float | None) -> list[str]:
         sentences.append('An unfinished training that is removed starts anew when its config is run again.')
     elif trainings:
         sentences.append('Unfinished trainings resume when their config is run again; --older-than removes old ones.')
-    return textwrap.wrap(' '.join(sentences), 80, initial_indent='  ', subsequent_indent='  ')
+    return [line for sentence in sentences for line in layout.wrap(f'  {sentence}', layout.columns())]
 
 
 def _size(count: int) -> str:

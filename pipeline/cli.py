@@ -6,7 +6,7 @@ import pathlib
 import sys
 
 from model_code.errors import ConfigError, PipelineStop
-from pipeline import arguments, ending, environment
+from pipeline import arguments, ending, environment, layout
 from pipeline.exit_codes import DONE, FAILED, INTERRUPTED, WRONG
 
 
@@ -25,7 +25,7 @@ def main(words=None) -> int:
         print(stack.version_text())
         return DONE
     if parsed.command not in COMMANDS:
-        print(parsed.group.short_help(), file=sys.stderr)
+        print('\n'.join(parsed.group.short_help(layout.columns(sys.stderr))), file=sys.stderr)
         return WRONG
     parsed.argv = tuple(words)
     debug = getattr(parsed, 'debug', False)
@@ -55,7 +55,9 @@ def _say(error, code: int, debug: bool) -> int:
     if debug:
         import traceback
         traceback.print_exc()
-    print(f'polyvit: {error}', file=sys.stderr)
+    columns = layout.columns(sys.stderr)
+    for line in f'polyvit: {error}'.splitlines():
+        print('\n'.join(layout.wrap(line, columns)), file=sys.stderr)
     return code
 
 

@@ -6,6 +6,7 @@ import re
 import typing
 
 from model_code.errors import ConfigError
+from pipeline import layout
 
 _TYPES = {'int': 'a whole number', 'float': 'a number', 'age': 'an age such as 12h, 7d or 4w'}
 
@@ -38,12 +39,13 @@ class Parser(argparse.ArgumentParser):
         return {choice.dest: choice.help or '' for action in self._actions
                 if isinstance(action, argparse._SubParsersAction) for choice in action._get_subactions()}
 
-    def short_help(self) -> str:
-        """The commands, one per line, and how to get more help."""
+    def short_help(self, columns: int | None) -> list[str]:
+        """Lines that say what this parser is for, its commands, and how to get more help."""
         commands = self.commands()
         width = max(map(len, commands)) + 2
-        return '\n'.join([f'{self.description}\n', *(f'  {name:<{width}}{help}' for name, help in commands.items()),
-                          f'\n`{self.prog} COMMAND --help` explains a command.'])
+        lines = [str(self.description), '', *(f'  {name:<{width}}{help}' for name, help in commands.items()),
+                 '', f'`{self.prog} COMMAND --help` explains a command.']
+        return [part for line in lines for part in layout.wrap(line, columns, width + 2 if line[:1] == ' ' else 0)]
 
     def _about_unknown(self, word: str) -> str:
         if not word.startswith('-'):

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +10,10 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 
 from model_code import words
-from pipeline import doctor_checks
-from pipeline.doctor_checks import OK, PROBLEM, WARNING, Finding
+from pipeline import doctor_checks, layout
+from pipeline.doctor_checks import PROBLEM, WARNING, Finding
 
 LIMIT_SECONDS = 10.0  # for all checks together
-WIDTH = 120  # of the lines, at most
 
 Check = Callable[[], list[Finding]]
 
@@ -69,13 +67,13 @@ def report(root: str, as_json: bool = False) -> bool:
     table = checks(root)
     # On a terminal a line says what is being looked at; elsewhere rich leaves it out.
     console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True, emoji=False)
-    width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    columns = layout.columns()
     findings = []
     with console.status(_looking_at(list(table))) as status:
         for number, (_, found) in enumerate(examine(table), start=1):
             findings += found
             if not as_json:
-                console.print('\n'.join(render(finding, width) for finding in found))
+                console.print('\n'.join(render(finding, columns) for finding in found))
             status.update(_looking_at(list(table)[number:]))
     if as_json:
         print(json.dumps({'ok': works(findings), 'checks': [dataclasses.asdict(f) for f in findings]}, indent=1))
@@ -88,14 +86,13 @@ def _looking_at(names: list[str]) -> str:
     return f'looking at {", ".join(names)}'
 
 
-def render(finding: Finding, width: int) -> str:
-    """The finding in lines of at most `width` columns: name, state, text; then how to fix it."""
-    indent = ' ' * 23
-    first = f'{finding.name:<14}{finding.state:<9}'
-    text = finding.text if finding.state == OK else f'{finding.text}\nfix: {finding.fix}'
-    lines = [line for part in text.splitlines()
-             for line in textwrap.wrap(part, width - len(indent), break_on_hyphens=False)]
-    return f'\n{indent}'.join([first + lines[0], *lines[1:]])
+def render(finding: Finding, columns: int | None) -> str:
+    """Name, state and text of a finding, and on a new line how to fix it. columns: of the terminal, None for none."""
+    start = f'{finding.name:<14}{finding.state:<9}'
+    lines = [f'{start}{finding.text}']
+    if finding.fix:
+        lines.append(f'{"":<{len(start)}}fix: {finding.fix}')
+    return '\n'.join(part for line in lines for part in layout.wrap(line, columns, len(start)))
 
 
 def verdict(findings: list[Finding]) -> str:

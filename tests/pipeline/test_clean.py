@@ -221,11 +221,11 @@ class TestOtherParts:
     def test_unfinished_trainings_go_only_by_age_and_are_named(self, root, capsys):
         old, new = self._training(root, 'oldkey', 10), self._training(root, 'newkey', 1)
         assert _clean(root, '--keep', '1') == 0 and old.exists()
-        assert 'Unfinished trainings resume' in capsys.readouterr().out.replace('\n  ', ' ')
+        assert 'Unfinished trainings resume' in capsys.readouterr().out
         assert _clean(root, '--older-than', '7d') == 0
         assert not old.exists() and new.exists()
         out = capsys.readouterr().out
-        assert 'oldkey' in out and 'newkey' not in out and 'starts anew' in out.replace('\n  ', ' ')
+        assert 'oldkey' in out and 'newkey' not in out and 'starts anew' in out
 
     def test_old_logs(self, root):
         for _ in range(4):
@@ -269,7 +269,7 @@ class TestTheCommand:
         old, _ = root.run(), root.run()
         session = terminals.run([sys.executable, '-m', 'polyvit', 'clean', '--root', root.path, '--keep', '1'],
                                 keys=[('Remove 303 Bytes? [y/N] ', answer)])
-        assert session.exit_code == code and 'Traceback' not in session.text
+        assert session.exit_code == code and session.widest() <= 80 and 'Traceback' not in session.text
         assert ('Freed 303 Bytes.' in session.text) == removed and _exist(old) == [not removed] * 3
 
     def test_a_dry_run_removes_nothing(self, root, capsys):
@@ -279,7 +279,6 @@ class TestTheCommand:
         assert '303 Bytes would be freed' in out and _exist(old) == [True] * 3 and set(old) <= _live(root)
         rows = {line[:31].strip(): line[31:].split() for line in out.splitlines()}
         assert rows['results of components'] == ['300', 'Bytes', '300', 'Bytes', '3', 'folders']
-        assert max(map(len, out.splitlines()[1:])) <= 80
 
     def test_nothing_to_remove(self, root, capsys):
         root.run()

@@ -11,6 +11,7 @@ import pytest
 from model_code.errors import ConfigError
 from pipeline import arguments, cli, completion
 from pipeline.config import config_names
+from tests import terminals
 
 
 @pytest.mark.parametrize('line, sentence', [
@@ -45,6 +46,15 @@ def test_a_command_that_lacks_its_end(capsys, line):
     listed = [text.split()[0] for text in err.splitlines() if text.startswith('  ')]
     wanted = {name.split()[-1] if line else name.split()[0] for name in cli.COMMANDS if name.startswith(line)}
     assert not out and set(listed) == wanted
+
+
+@pytest.mark.parametrize('columns', [80, 120])
+@pytest.mark.parametrize('word', ['', 'rnu'])
+def test_on_a_terminal_no_word_is_broken(columns, word):
+    session = terminals.run([sys.executable, '-m', 'polyvit', *word.split()], columns=columns)
+    words = {part.strip(',.') for line in session.lines for part in line.split()}
+    assert session.exit_code == 2 and session.widest() <= columns
+    assert {name.split()[0] for name in cli.COMMANDS} <= words
 
 
 def test_every_command_of_the_parser_has_its_function():
