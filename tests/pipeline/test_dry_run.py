@@ -148,7 +148,7 @@ class TestTheNextRun:
         testing.write(tmp_path / 'shapes', 'train/left/new.png', testing.image_bytes(size=(16, 16), seed=99))
         said = self._check(config)
         assert said['MediaExampleGen_shapes'] == ['its media changed'] and 'TaskSchemaGen_shapes' not in said
-        assert said['CoTrainer'] == ['tasks.shapes.recipe.steps 4 -> 6', 'the media of shapes changed',
+        assert said['CoTrainer'] == ['the media of shapes changed', 'tasks.shapes.recipe.steps 4 -> 6',
                                      'after Transform shapes']
         text = capfd.readouterr().out
         assert 'Training  6 steps; by the plan under a second' in text and 'when they last ran' in text
