@@ -134,7 +134,7 @@ def cost_lines(config, data, reasons: dict[str, list[str]]) -> list[str]:
         made = plan.make_plan(config, data)
         seconds = 3600 * made.hours_cpu
         rows += [f'Training  {words.count(made.total_steps, "step")}; by the plan '
-                 f'{words.duration(seconds) if seconds >= 1 else "under a second"} on two CPU cores',
+                 f'{words.duration(seconds) if seconds >= 1 else "under a second"} on the CPU',
                  f'Storage   {naturalsize(made.model_bytes)} for each of the model, its version and a copy; '
                  f'{naturalsize(made.checkpoint_bytes)} for each checkpoint']
     lanes = [node.partition('_')[2] for node in running if node.startswith('MediaExampleGen_')]
