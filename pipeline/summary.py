@@ -17,8 +17,8 @@ def command(*words) -> str:
 
 def _program() -> list[str]:
     started = pathlib.Path(sys.argv[0])
-    if started.match('polyvit/__main__.py'):  # python -m polyvit, with whatever options of Python
-        return sys.orig_argv[:len(sys.orig_argv) - len(sys.argv) + 1]
+    if started.match('polyvit/__main__.py') and '-m' in sys.orig_argv:  # with whatever options of Python
+        return sys.orig_argv[:sys.orig_argv.index('-m') + 2]
     if shutil.which('polyvit'):
         return ['polyvit']
     return [short(started)] if started.name == 'polyvit' else [short(sys.executable), '-m', 'polyvit']

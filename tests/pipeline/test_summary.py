@@ -143,6 +143,8 @@ class TestTheProgram:
         monkeypatch.setattr(sys, 'argv', ['/a/polyvit/__main__.py', 'run', 'demo'])
         monkeypatch.setattr(sys, 'orig_argv', ['.venv/bin/python', '-X', 'dev', '-m', 'polyvit', 'run', 'demo'])
         assert summary.command('report') == '.venv/bin/python -X dev -m polyvit report'
+        monkeypatch.setattr(sys, 'argv', sys.argv[:1])  # as while components run (observed_runner.run)
+        assert summary.command('report') == '.venv/bin/python -X dev -m polyvit report'
 
     def test_by_its_path(self, monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
