@@ -29,19 +29,26 @@ def _say_what_completes(parser: argparse.ArgumentParser, completions: dict[str, 
 def _configs() -> dict:
     """The names of the configs, Python files, and folders, in which there may be such files.
 
-    shtab's script adds a slash to folders if the name of the function has `_file`.
+    In bash, shtab's script adds a slash to folders if the name of the function has `_file`.
     """
-    names = ' '.join(map(shlex.quote, config_names()))
-    files = shtab.glob('*.py')
+    names = shlex.join(config_names())
     return {
         'bash': '_polyvit_config_files',
-        'zsh': f'{{_alternative "configs\\:config\\:({names})" "files\\:file\\:_files -g \\"*.py\\""}}',
-        'tcsh': files['tcsh'],
-        'preamble': {'bash': f"""
+        'zsh': '_polyvit_config_files',
+        'tcsh': shtab.glob('*.py')['tcsh'],
+        'preamble': {
+            'bash': f'''
 _polyvit_config_files() {{
   compgen -W {shlex.quote(names)} -- "$1"
   compgen -f -X '!*.py' -- "$1"
   compgen -d -- "$1"
 }}
-"""},
+''',
+            'zsh': f'''
+_polyvit_config_files() {{
+  compadd -- {names}
+  _files -g '*.py'
+}}
+''',
+        },
     }
