@@ -6,10 +6,13 @@ into text. This module imports TFX, so import it late.
 """
 
 import itertools
+import pathlib
+import shutil
 import sys
 import time
 import typing
 
+from ml_metadata import ListOptions
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 from tfx.orchestration.beam import beam_dag_runner
@@ -84,9 +87,13 @@ class ObservedRunner(beam_dag_runner.BeamDagRunner):
 
 
 def run(pipeline, observer: Observer):
-    """Runs a TFX pipeline in this process. Raises what a component raises, as Beam passes it on."""
+    """Runs a TFX pipeline in this process. Raises what a component raises, as Beam passes it on.
+
+    Call it while holding the lock of the root.
+    """
     global _observer
     _observer = observer
+    _end_lost_executions(pipeline.metadata_connection_config, pipeline.pipeline_info.pipeline_root)
     # The Beam pipeline that runs the components would read its options from sys.argv, which holds ours.
     arguments, sys.argv = sys.argv, sys.argv[:1]
     try:
@@ -94,3 +101,20 @@ def run(pipeline, observer: Observer):
     finally:
         sys.argv = arguments
         _observer = None
+
+
+def _end_lost_executions(connection, pipeline_root: str):
+    """Executions that an interrupted or killed run left as running have failed. What they wrote is removed.
+
+    Nothing needs it: their outputs are registered when they finish, and training keeps its checkpoints elsewhere.
+    """
+    with metadata.Metadata(connection) as handle:
+        lost = handle.store.get_executions(ListOptions(filter_query='last_known_state = RUNNING'))
+        for execution in lost:
+            # Outputs and working folders are named by the execution's id, which no other component has.
+            for folder in ('*', '.system/*'):
+                for path in pathlib.Path(pipeline_root).glob(f'*/{folder}/{execution.id}'):
+                    shutil.rmtree(path, ignore_errors=True)
+            execution.last_known_state = metadata_store_pb2.Execution.FAILED
+        if lost:
+            handle.store.put_executions(lost)

@@ -196,7 +196,8 @@ class Screen:
                         for line in layout.wrap(text, columns) for i in range(0, max(1, len(line)), columns)]
             lines += messages[-max(1, rows - 4):]
         drawn = [Text(line, no_wrap=True, overflow='crop') for line in lines]
-        return Group(*drawn, *([self._bar(columns)] if self._estimate else []))
+        # The terminal echoes Ctrl-C at the end of the last line. If that wrapped, a line would be left undrawn.
+        return Group(*drawn, *([self._bar(columns - len('^C^C'))] if self._estimate else []))
 
     def _bar(self, columns: int) -> Table:
         minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)
@@ -204,9 +205,9 @@ class Screen:
         clock = f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
         text = f'{self._estimate.done} of {self._total}, {clock}, {self._estimate.left()}'
         row = Table.grid(padding=(0, 1))
-        row.add_row(ProgressBar(1.0, self._estimate.share(),
-                                width=max(4, min(40, columns - max(TEXT_COLUMNS, len(text)) - 1))),
-                    Text(text, no_wrap=True))
+        width = max(4, min(40, columns - max(TEXT_COLUMNS, len(text)) - 1))
+        row.width = min(columns, width + 1 + len(text))
+        row.add_row(ProgressBar(1.0, self._estimate.share(), width=width), Text(text, no_wrap=True))
         return row
 
     def _fit(self):

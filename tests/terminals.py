@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -53,8 +54,9 @@ def run(command: Sequence[str | os.PathLike], columns: int = 80, rows: int = 24,
     environment = {name: value for name, value in os.environ.items() if name not in ('COLUMNS', 'LINES', 'NO_COLOR')}
     environment |= {'TERM': 'xterm-256color', **(env or {})}
     # setsid makes the terminal the controlling one, without which Ctrl-C would be sent to nobody.
+    # A background job ignores SIGINT, and would hand that on.
     child = subprocess.Popen(['setsid', '--ctty', *map(os.fspath, command)], stdin=slave, stdout=slave, stderr=slave,
-                             env=environment, cwd=cwd)
+                             env=environment, cwd=cwd, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     os.close(slave)
     try:
         raw, key_times = _read(child, master, list(keys), timeout, columns, rows)

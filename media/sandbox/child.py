@@ -3,7 +3,6 @@
 import json
 import os
 import resource
-import signal
 import time
 
 from media import open_entry, readers, remote_files
@@ -59,8 +58,6 @@ def _limit_resources():
         _, hard_limit = resource.getrlimit(kind)
         soft_limit = limit if hard_limit == resource.RLIM_INFINITY else min(limit, hard_limit)
         resource.setrlimit(kind, (soft_limit, hard_limit))
-    # The parent hears an interrupt too, and closes our input when it has ended its own work.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Requests:

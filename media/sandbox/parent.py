@@ -150,8 +150,9 @@ class _Child:
         self._stderr = tempfile.TemporaryFile()
         # The child can import what we can, because it finds readers and input classes by their names.
         path = os.pathsep.join([str(_PROJECT), *(folder or os.getcwd() for folder in sys.path)])
+        # In a session of its own it does not get the terminal's Ctrl-C: the parent ends it.
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,
-                                         env=os.environ | {'PYTHONPATH': path}, bufsize=0)
+                                         env=os.environ | {'PYTHONPATH': path}, bufsize=0, start_new_session=True)
         assert self._process.stdin and self._process.stdout
         self._requests, self._answers = self._process.stdin, self._process.stdout
         self._selector = selectors.DefaultSelector()

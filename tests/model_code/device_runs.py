@@ -10,11 +10,13 @@ replicas. (If there are fewer files than hosts, the hosts share them record by r
 import dataclasses
 import json
 import os
+import signal
 import sys
 import time
 
 import numpy as np
 
+from model_code import loop
 from model_code import strategy as strategies
 from model_code.errors import PipelineStop
 from tests import testing
@@ -66,9 +68,29 @@ def worker(folder: str, name: str) -> dict:
     except PipelineStop as error:
         message = str(error)
     print(json.dumps({'steps': len(history['steps']), 'evaluations': len(history['evaluations']),
-                      'stopped': len(stopped['steps']), 'at_different_steps': message}), flush=True)
+                      'stopped': len(stopped['steps']), 'at_different_steps': message,
+                      'interrupted': _interrupted(folder, name == 'worker_1')}), flush=True)
     # The evaluation after the first checkpoint does not return in the chief, so the training is killed before its end.
     train_same(folder, 'shared', 'auto', evaluate=lambda: time.sleep(600), eval_every=SAME_CONFIG.checkpoint_every + 2)
+
+
+def _interrupted(folder: str, by_signal: bool) -> str:
+    """The message of a training in FOLDER/interrupted, in which the workers with by_signal get SIGTERM at step 5."""
+    update = loop.StepProgress.update
+
+    def interrupt(self, *arguments):
+        update(self, *arguments)
+        if by_signal and self._progress.done == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.StepProgress.update = interrupt
+    try:
+        train_same(folder, 'interrupted', 'auto')
+    except PipelineStop as error:
+        return str(error)
+    finally:
+        loop.StepProgress.update = update
+    return ''
 
 
 def resumed_worker(folder: str, name: str) -> dict:

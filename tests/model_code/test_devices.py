@@ -404,6 +404,10 @@ def test_two_workers_give_the_single_device_weights_and_resume_after_a_kill(same
     assert os.listdir(f'{folder}/worker_1') == []
     assert 'found a checkpoint at step 16, others at another' in results[0]['at_different_steps']
     assert 'found a checkpoint at step 0, others at another' in results[1]['at_different_steps']
+    # Only one gets a signal, but both end after the same step.
+    for result, who in zip(results, ('a signal to another worker', 'SIGTERM'), strict=True):
+        assert f'stopped by {who} after 5 of {device_runs.SAME_STEPS} steps' in result['interrupted']
+    assert os.path.exists(f'{folder}/interrupted/ckpt-5.index')
 
     assert not os.path.exists(f'{folder}/shared/ckpt-{device_runs.SAME_STEPS}.index')
     with two_workers('resumed_worker', folder) as workers:
