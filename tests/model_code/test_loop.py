@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from model_code import evaluation, file_io, loop, polyvit, schedules, summaries
+from model_code import evaluation, file_io, loop, polyvit, schedules, selection, summaries
 from model_code.checkpoints import Checkpoints
 from model_code.errors import PipelineStop
 from model_code.preprocessing import image, video
@@ -136,6 +136,12 @@ def test_evaluation_during_training_changes_no_weight_and_history_is_limited(fol
     assert sorted(values['eval/shapes/accuracy']) == sorted(values['eval/shapes/loss']) == [3, 7]
     assert values['eval/shapes/loss'][3] != values['eval/shapes/loss'][7]
     assert sorted(values['loss/shapes']) == list(range(9))
+
+    monkeypatch.setattr(loop.training, 'TrainSteps', CountingSteps)
+    monkeypatch.setattr(selection, 'SHARE', 100.0)  # so that even this short training is evaluated
+    by_cost, _ = train_images(folder, 'by_cost', (testing.changed(IMAGES[0], steps=40),), eval_every=-1)
+    evaluated = [record['step'] for record in by_cost['evaluations']]
+    assert evaluated and evaluated == sorted(events(f'{folder}/by_cost')['eval/shapes/accuracy'])
 
     values = events(f'{folder}/plain')
     assert not [tag for tag in values if tag.startswith('eval/')]
@@ -321,7 +327,7 @@ def test_evaluate_equals_values_computed_by_hand(tmp_path):
     assert evaluate()['eval/one/accuracy'] == pytest.approx(1 / 5)
 
 
-def test_evaluate_pairs_each_input_with_its_label_and_reads_eight_batches(tmp_path):
+def test_evaluate_pairs_each_input_with_its_label_and_reads_eight_batches(tmp_path, monkeypatch):
     task = testing.task('one', 'image', steps=1, batch_size=2)
     model = polyvit.PolyViT(Mixture((task,)), {'one': 2}, dataclasses.replace(tiny_training.MODEL, layers=1))
     rng = np.random.default_rng(0)
@@ -338,8 +344,14 @@ def test_evaluate_pairs_each_input_with_its_label_and_reads_eight_batches(tmp_pa
         losses.append(np.log(np.exp(logits).sum()) - logits[label])
         right.append(logits[label] > logits[1 - label])
     assert 0 < np.mean(right) < 1
-    assert evaluate() == {'eval/one/accuracy': pytest.approx(np.mean(right)),
-                          'eval/one/loss': pytest.approx(np.mean(losses), rel=1e-5)}
+    expected = {'eval/one/accuracy': pytest.approx(np.mean(right)),
+                'eval/one/loss': pytest.approx(np.mean(losses), rel=1e-5)}
+    assert evaluate() == expected
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation.interruption, 'requested', lambda: signal.SIGTERM)
+        assert evaluate() is None
+    assert evaluate() == expected, 'what was cut short is not kept'
 
 
 def test_a_long_clip_of_large_frames_is_shown_as_a_short_strip():
