@@ -193,7 +193,7 @@ def command(root: str | None, keep: int, older_than: float | None, dry_run: bool
         elif yes or _confirmed(size):
             for plan in plans:
                 remove(plan)
-            print(f'Freed {_size(size)}. {_size(sum(plan.size(removed=False) for plan in plans))} are left.')
+            print(f'Freed {_size(size)}; {_size(sum(plan.size(removed=False) for plan in plans))} remain.')
         else:
             print('Nothing was removed.')
 

@@ -111,7 +111,7 @@ class TestResults:
         for uris, kept in zip(runs, [False, False, False, True, True], strict=True):
             assert _exist(uris) == [kept] * 3
             assert set(uris) <= _live(root) if kept else not set(uris) & _live(root)
-        assert 'Freed 909 Bytes. 606 Bytes are left.' in capsys.readouterr().out
+        assert 'Freed 909 Bytes; 606 Bytes remain.' in capsys.readouterr().out
 
     def test_what_a_kept_run_took_from_the_cache_stays(self, root):
         first = root.run()
@@ -270,7 +270,7 @@ class TestTheCommand:
         session = terminals.run([sys.executable, '-m', 'polyvit', 'clean', '--root', root.path, '--keep', '1'],
                                 keys=[('Remove 303 Bytes? [y/N] ', answer)])
         assert session.exit_code == code and session.widest() <= 80 and 'Traceback' not in session.text
-        assert ('Freed 303 Bytes.' in session.text) == removed and _exist(old) == [not removed] * 3
+        assert ('Freed 303 Bytes;' in session.text) == removed and _exist(old) == [not removed] * 3
 
     def test_a_dry_run_removes_nothing(self, root, capsys):
         old, _ = root.run(), root.run()
