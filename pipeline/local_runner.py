@@ -183,9 +183,9 @@ def _explain(failure: tuple[str, BaseException], screen: terminal.Screen, record
         screen.print('What had finished is kept: the next run takes it from the cache.' +
                      (' To run again:' if record.argv else ''))
         for line in summary.again_lines(record.argv):
-            screen.print(line)
+            screen.print_whole(line)
     if debug:
-        screen.print(''.join(traceback.format_exception(error)))
+        screen.print_whole(''.join(traceback.format_exception(error)))
 
 
 def _tell_interrupted(number, config, record, progress: _Progress, screen: terminal.Screen, started):

@@ -68,7 +68,7 @@ class Screen:
             self._estimate = Estimate(nodes, last_seconds)
 
     def print(self, text: str = ''):
-        """Prints a line: below the running component if there is one. On a terminal it is broken between words."""
+        """Prints lines: below the running component if there is one. On a terminal they are broken between words."""
         with self._lock:
             if self._title and self._redraws:
                 self._messages.append(text)
@@ -79,7 +79,7 @@ class Screen:
             self._write(text)
 
     def print_whole(self, text: str):
-        """Prints a line that is never broken, such as a command that is to be copied."""
+        """Prints lines that are never broken, such as a command that is to be copied."""
         with self._lock:
             self._end_live()
             self._close_line()
@@ -151,8 +151,9 @@ class Screen:
             self._write(text)
 
     def _write(self, text: str):
-        for line in layout.wrap(text, self.columns):
-            self._console.print(line)
+        for line in text.split('\n'):
+            for part in layout.wrap(line, self.columns):
+                self._console.print(part)
         self._last_print = time.monotonic()
 
     def _title_of(self, node: str) -> str:
