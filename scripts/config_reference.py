@@ -57,7 +57,9 @@ B and L are the sizes of ViT and DeiT. Nano is for CPUs.
 | --- | --- | --- | --- | --- | --- |
 '''
 PRESETS_FOOTER = '''
-The parameters are those of the encoder; `polyvit plan` adds those of tokenizers and heads.
+The parameters are those of the encoder; `polyvit plan` adds those of tokenizers and heads. A step of 32 images of
+64 x 64 pixels with patches of 8 x 8 takes about 0.09 seconds with Nano and 0.5 with Ti, on two cores of an AMD EPYC.
+`polyvit plan CONFIG --measure` says what your machine takes.
 '''
 
 
