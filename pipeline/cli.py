@@ -41,7 +41,7 @@ def main(words=None) -> int:
             return COMMANDS[parsed.command](parsed) or DONE
     except ConfigError as error:
         return _say(error, WRONG, debug)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # a server that has no handlers yet
         return INTERRUPTED
     except BrokenPipeError:
         os._exit(FAILED)

@@ -59,7 +59,8 @@ def run(config: PipelineConfig, debug: bool = False) -> Run:
     Returns what the run came to: whether the model was accepted, the metrics, the report, the newest served version. A
     model that the gate rejects, and a run that fails, are no exceptions: see `Run.exit_code` and `Run.reasons`.
 
-    Raises ConfigError, before anything is written, if the config or its data are wrong.
+    Raises ConfigError, before anything is written, if the config or its data are wrong. Raises KeyboardInterrupt for
+    Ctrl-C and SystemExit for SIGTERM, once training has saved: call it again to go on.
     """
     from pipeline import local_runner, run_record
     with results.no_displays():

@@ -185,7 +185,9 @@ def _check_directory(path: str):
 def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = 8500,
           host: str = '127.0.0.1', model_config: str | None = None, program: str = 'polyvit',
           samples: dict[str, str] | None = None):
-    """Serves the versions in `directory`, or the models of `model_config`, until SIGTERM or SIGINT.
+    """Serves the versions in `directory`, or the models of `model_config`, until SIGTERM or SIGINT (Ctrl-C).
+
+    Running requests then finish. A second signal ends the process at once, as does the first while models are loaded.
 
     Says at once what it loads, and once it is ready what it serves, with commands to try. program: how the command line
     is called here. samples: task -> a file to try it with.
@@ -200,13 +202,20 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
         models = None
     else:
         models = read_model_config(model_config)
-    ended = threading.Event()
-    handlers = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    ready, ended = threading.Event(), threading.Event()
+
+    def end(number, _):
+        if ended.is_set() or not ready.is_set():
+            os._exit(128 + number)
+        ended.set()
+
+    handlers = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         server = ModelServer(directory, models, model_name, port, grpc_port, host)
         for model in server.models:
             print(loading_text(model), flush=True)
         with server:
+            ready.set()
             for model in server.models:
                 print(ready_text(server, model.name, program, samples or {}), flush=True)
             ended.wait()

@@ -439,12 +439,16 @@ def test_model_config(tmp_path, half_plus_two):
         server_module.serve(str(tmp_path / 'nowhere'), port=0)
 
 
-def test_serve_until_a_signal(tmp_path, half_plus_two):
-    push(half_plus_two, tmp_path, 1)
+def _serve_in_a_process(directory):
     code = ('import sys; from serving.server import serve; '
             'serve(sys.argv[1], model_name="half", port=0, grpc_port=None)')
-    process = subprocess.Popen([sys.executable, '-c', code, str(tmp_path)], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': os.getcwd()})
+    return subprocess.Popen([sys.executable, '-c', code, str(directory)], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': os.getcwd()})
+
+
+def test_serve_until_a_signal(tmp_path, half_plus_two):
+    push(half_plus_two, tmp_path, 1)
+    process = _serve_in_a_process(tmp_path)
     try:
         assert process.stdout.readline() == f'Loading version 1 of model half from {tmp_path}\n'
         line = process.stdout.readline()
@@ -463,3 +467,24 @@ def test_serve_until_a_signal(tmp_path, half_plus_two):
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_second_signal_ends_a_server_that_waits_for_a_request(tmp_path, half_plus_two):
+    push(half_plus_two, tmp_path, 1)
+    process = _serve_in_a_process(tmp_path)
+    try:
+        process.stdout.readline()
+        url = urllib.parse.urlsplit(re.search(r'http://\S+', process.stdout.readline())[0])
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=20)
+        connection.putrequest('POST', f'{url.path}:predict')
+        connection.putheader('Content-Length', '100')
+        connection.endheaders(b'{')  # the other 99 bytes never come
+        process.send_signal(signal.SIGTERM)
+        while 'Stopping.' not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        connection.close()
+    finally:
+        process.kill()
+        process.communicate()
