@@ -146,4 +146,4 @@ def cost_lines(config, data, reasons: dict[str, list[str]]) -> list[str]:
     if took:
         which = 'they' if len(took) == len(running) else f'{len(took)} of the {len(running)}'
         rows.append(f'Time      {words.duration(sum(took))} when {which} last ran')
-    return rows
+    return [part for row in rows for part in layout.wrap(row, layout.columns(), 10)]
