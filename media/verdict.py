@@ -51,6 +51,7 @@ def _too_many(task: str, total: int, rejected: dict[str, Tally], max_share: floa
     count = sum(tally.count for tally in rejected.values())
     if not total or count / total <= max_share:
         return []
+    what = what.replace('are', 'is') if count == 1 else what
     return [f'Task {task}: {count:,} of {words.count(total, "file")} ({count / total:.1%}) {what}, more than the '
             f'{max_share:.1%} that is allowed{first_rejected(rejected)}. {remedy}.']
 

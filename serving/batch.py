@@ -72,9 +72,12 @@ def predict_folder(model: Predictor, task: str, folder: str | os.PathLike, outpu
                 + (f' {words.count(changed, "file")} changed since then, and will be read again.' if changed else ''))
         signature = model.embedding_signature(modality) if embedding else f'{task}_scores'
         progress(task, 0, len(to_do))
-        for done, row in enumerate(_rows(model, signature, modality, folder, to_do), start=1):
-            kept.add(row, stats[row.path])
-            progress(task, done, len(to_do))
+        try:
+            for done, row in enumerate(_rows(model, signature, modality, folder, to_do), start=1):
+                kept.add(row, stats[row.path])
+                progress(task, done, len(to_do))
+        except PredictionFailed as error:
+            raise PredictionFailed(f'{error} The rows so far are kept; run it again to go on.') from None
         kept.flush()
         say(f'Writing {output}')
         rejected = {**walked.rejected_files, **walked.rejected_folders}
@@ -156,4 +159,4 @@ def _answers(model: Predictor, signature: str, feature: str, media: list) -> lis
             return [Rejection('undecodable', 'TensorFlow, which decodes it in the model, cannot.')]
         if error.http_status == _TOO_LARGE:
             return [Rejection('too_large', 'It is too large for one request to the server. Use --model.')]
-        raise PredictionFailed(f'{model} does not answer: {error}. The rows up to here are kept.') from None
+        raise PredictionFailed(f'{model} does not answer: {error}.') from None

@@ -141,7 +141,7 @@ class RemoteModel(Predictor):
         """The answer to a predict request, one item for each instance."""
         reply = self._request(':predict', json.dumps({'signature_name': signature, 'instances': instances}).encode())
         if not isinstance(reply, dict) or len(predictions := reply.get('predictions') or []) != len(instances):
-            raise ServingError('INTERNAL', f'the reply does not have {len(instances)} predictions')
+            raise ServingError('INTERNAL', f'the reply does not have {words.count(len(instances), "prediction")}')
         return predictions
 
     def _request(self, path: str, body: bytes | None = None):

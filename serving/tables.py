@@ -95,7 +95,7 @@ def _own_values(layout: Layout, row: Row) -> list:
             values += [None, None]
         else:
             place = ids[row.values[ids].argmax()]
-            values += [layout.classes[place], row.values[place].item()]
+            values += [layout.classes[place], *_numbers(row.values[[place]])]
     return [*values, row.error]
 
 

@@ -24,6 +24,7 @@ from av.error import FFmpegError, InvalidDataError
 
 from media.readers import demuxers, formats
 from media.rejections import Rejection, too_large
+from model_code import words
 from model_code.modalities import Limits
 
 SAMPLE_RATE = 16_000  # Hz
@@ -178,7 +179,7 @@ def _at(file, position: int, count: int) -> bytes:
 
 
 def _truncated(missing: int) -> Rejection:
-    return Rejection('truncated', f'It ends {missing:,} bytes earlier than its header says.')
+    return Rejection('truncated', f'It ends {words.count(missing, "byte")} earlier than its header says.')
 
 
 def _check_chunks(file, size: int, order: str, wanted: bytes) -> bool:
@@ -214,7 +215,7 @@ def _check_ogg(file, size: int):
     segments = page[26] if len(page) > 26 else 0
     missing = 27 + segments + sum(page[27:27 + segments]) - len(page)
     if missing > 0:
-        raise Rejection('truncated', f'Its last page lacks {missing:,} bytes or more.')
+        raise Rejection('truncated', f'Its last page lacks {words.count(missing, "byte")} or more.')
 
 
 def _only_stream(file, size: int) -> bool:
@@ -422,8 +423,8 @@ def _average(channels: np.ndarray) -> np.ndarray:
 
 def _check_rate_and_channels(rate: int, channels: int):
     if not _RATES[0] <= rate <= _RATES[1] or not 1 <= channels <= _MAX_CHANNELS:
-        raise Rejection('unsupported', f'It has {channels} channels at {rate} Hz; 1 to {_MAX_CHANNELS} channels at '
-                                       f'{_RATES[0]} to {_RATES[1]} Hz are supported.')
+        raise Rejection('unsupported', f'It has {words.count(channels, "channel")} at {rate:,} Hz; 1 to '
+                                       f'{_MAX_CHANNELS} channels at {_RATES[0]:,} to {_RATES[1]:,} Hz are supported.')
 
 
 def _check_seconds(seconds: float, limits: Limits):

@@ -8,6 +8,7 @@ import struct
 
 from media.readers import formats
 from media.rejections import Rejection
+from model_code import words
 
 HEAD = 400  # bytes that tell the demuxer
 _MAX_BOXES = 10_000
@@ -37,7 +38,7 @@ def check_whole(demuxer: str, file, size: int):
 
 
 def _truncated(missing: int) -> Rejection:
-    return Rejection('truncated', f'It ends {missing:,} bytes earlier than its header says.')
+    return Rejection('truncated', f'It ends {words.count(missing, "byte")} earlier than its header says.')
 
 
 def _at(file, position: int, count: int) -> bytes:
@@ -58,7 +59,7 @@ def _check_mov(file, size: int):
         elif length == 0:  # up to the end of the file
             length = size - position
         if length < 8:
-            raise Rejection('undecodable', f'It is damaged: one of its boxes has a length of {length} bytes.')
+            raise Rejection('undecodable', 'It is damaged: the length of one of its boxes is wrong.')
         has_index = has_index or kind in (b'moov', b'moof')
         position += length
         if position > size:

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from media import remote_files
 from media.rejections import Rejection, too_large
+from model_code import words
 from model_code.modalities import Limits
 from model_code.urls import is_url
 
@@ -26,8 +27,8 @@ def open_media(path, limits: Limits, offset: int = 0, length: int = -1) -> Binar
         if length < 0:
             length = max(0, size - offset)
         if offset < 0 or offset + length > size:
-            raise Rejection('truncated', f'It should have {length:,} bytes from byte {offset:,} on, but the file '
-                                         f'has {size:,}.')
+            raise Rejection('truncated', f'It should have {words.count(length, "byte")} from byte {offset:,} on, but '
+                                         f'the file has {size:,}.')
         if not length:
             raise Rejection('empty', 'The file has no bytes.')
         if limits.bytes and length > limits.bytes:

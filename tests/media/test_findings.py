@@ -61,6 +61,13 @@ def test_missing_files_have_a_limit_of_their_own():
     assert 'could not be read' in verdict.stops('shapes', Checks(max_missing_share=0.02), findings)[0]
 
 
+def test_one_missing_file_is_missing():
+    findings = Findings({'train': 2})
+    findings.add_rejected(Rejection('missing', 'There is no such file.', 'a.png'))
+    stop, = verdict.stops('shapes', Checks(), findings)
+    assert stop.startswith('Task shapes: 1 of 3 files (33.3%) is missing, more than the 1.0%')
+
+
 def test_classes_that_are_absent_or_rare():
     findings, _ = _gather(_plain(3) + _plain(1, 'b') + _plain(2, 'c', 'eval'))
     assert verdict.rare_classes(Checks(), findings) == {'c': 0}

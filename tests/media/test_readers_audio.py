@@ -393,3 +393,10 @@ def test_tensorflow_decodes_what_is_stored():
     import tensorflow as tf
     wave, rate = tf.audio.decode_wav(_read(testing.wav_bytes(0.25, 8000, 2))['audio'])
     assert rate.numpy() == 16000 and wave.shape == (4000, 1)
+
+
+def test_one_byte_and_one_channel_are_not_several():
+    with pytest.raises(Rejection, match='^truncated: It ends 1 byte earlier than its header says.$'):
+        _read(testing.wav_bytes()[:-1])
+    with pytest.raises(Rejection, match='^unsupported: It has 1 channel at 500 Hz; 1 to 64 channels at 1,000 '):
+        _read(testing.wav_bytes(rate=500))

@@ -66,7 +66,7 @@ def test_csv_jsonl_and_parquet_say_the_same_as_predict(model, folder, tmp_path):
             assert row['label'] == row['score'] == row['low'] == row['high'] == '' and row['error']
             continue
         expected, = model.predict('shade', [folder / path])
-        assert row['error'] == '' and row['label'] == expected['labels'][0]
+        assert row['error'] == '' and row['label'] == expected['labels'][0] and row['score'] == row[row['label']]
         assert float(row['score']) == pytest.approx(expected['scores'][0], abs=1e-6)
         assert float(row['low']) == pytest.approx(dict(zip(expected['labels'], expected['scores'], strict=True))['low'],
                                                   abs=1e-6)
@@ -208,7 +208,7 @@ def test_a_file_that_the_model_does_not_take_spoils_no_other(model, folder, tmp_
     def gone(*_):
         raise ServingError('NOT_FOUND', 'Servable not found')
     monkeypatch.setattr(model, 'run', gone)
-    with pytest.raises(client.PredictionFailed, match='does not answer: NOT_FOUND: Servable not found'):
+    with pytest.raises(client.PredictionFailed, match=r'NOT_FOUND: Servable not found\. The rows so far are kept'):
         batch.predict_folder(model, 'shade', folder, tmp_path / 'b.csv')
 
 
