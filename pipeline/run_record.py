@@ -91,7 +91,8 @@ def one_run_at_a_time(root: pathlib.Path):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ConfigError(
-                f'Another run is in progress in {root}. Wait for its end, or give this one another --root.') from error
+                f'Another run, or polyvit clean, is in progress in {root}. Wait for its end, or give this one another '
+                '--root.') from error
         yield
 
 
