@@ -113,23 +113,25 @@ def get_config():
 class TestRun:
     """Runs that end before training, in all their layers: TFX, Beam, the log."""
 
-    def _run(self, tmp_path, columns):
+    def _run(self, tmp_path, columns, *options):
         testing.image_task(tmp_path / 'data')
         (tmp_path / 'seen.py').write_text(CONFIG.format(data=str(tmp_path / 'data'), root=str(tmp_path / 'root')))
-        return terminals.run([sys.executable, '-m', 'polyvit', 'run', 'seen.py'], columns, timeout=300, cwd=tmp_path,
+        command = [sys.executable, '-m', 'polyvit', 'run', 'seen.py', *options]
+        return terminals.run(command, columns, timeout=300, cwd=tmp_path,
                              env={'PYTHONPATH': str(pathlib.Path(__file__).parents[2])})
 
-    def _only_ours(self, seen, tmp_path):
+    def _only_ours(self, seen, tmp_path, dumps):
         assert not any(text in seen.raw for text in (b'Traceback', b'File "', b'apache_beam', b'[while running'))
-        log, = (tmp_path / 'root' / 'logs').glob('*.log')
-        assert 'Traceback (most recent call last)' in log.read_text()
+        log = next((tmp_path / 'root' / 'logs').glob('*.log')).read_text()
+        assert 'Traceback (most recent call last)' in log
+        assert ('\nexecutor_specs {' in log) == dumps and ('more lines; --verbose keeps them]' in log) != dumps
         return seen.lines
 
     def test_a_designed_stop_at_80_columns(self, tmp_path):
         for i in range(3):
             testing.write(tmp_path / 'data', f'train/left/{i + 10}.png', b'no picture')
         seen = self._run(tmp_path, 80)
-        lines = self._only_ours(seen, tmp_path)
+        lines = self._only_ours(seen, tmp_path, dumps=False)
         at, = (i for i, line in enumerate(lines) if line.startswith('Stopped at TaskValidator of shapes: '))
         assert 'TaskValidator' in lines[at - 2] and lines[at - 2].endswith('stopped') and lines[at - 1] == ''
         assert ' '.join(lines[at:]).count('train/left/10.png') == 1
@@ -139,8 +141,8 @@ class TestRun:
 
     def test_a_failure_at_120_columns(self, tmp_path):
         testing.write(tmp_path / 'root' / 'pipeline', 'MediaExampleGen_shapes', 'a file where a folder must be')
-        seen = self._run(tmp_path, 120)
-        lines = self._only_ours(seen, tmp_path)
+        seen = self._run(tmp_path, 120, '--verbose')
+        lines = self._only_ours(seen, tmp_path, dumps=True)
         at, = (i for i, line in enumerate(lines) if line.startswith('MediaExampleGen of shapes failed: '))
         assert lines[at - 2].endswith('failed') and seen.exit_code == 1
         assert any(line.startswith('The traceback is at the end of root/logs/run-') for line in lines[at + 1:])
