@@ -51,6 +51,25 @@ def test_settings_of_every_type():
     assert fingerprints.run_key(config, {}) != fingerprints.run_key(before, {})
 
 
+def _leaves(node, path=()):
+    """(path, value) of every field that can be set."""
+    for name, value in overrides._children(node).items():
+        if overrides._children(value) is None:
+            yield '.'.join((*path, name)), value
+        else:
+            yield from _leaves(value, (*path, name))
+
+
+def test_every_field_can_be_set_to_what_it_is():
+    config = load_config('demo')
+    leaves = dict(_leaves(config))
+    assert leaves['mixture.tasks.digits.recipe.steps'] == 250 and len(leaves) > 100
+    for path, value in leaves.items():
+        texts = {','.join(map(str, value)), str(value)} if isinstance(value, tuple) else {str(value)}
+        for text in texts:
+            assert set_(f'{path}={text}') == config, (path, text)
+
+
 def test_settings_that_need_each_other_are_checked_together():
     assert set_('model.width=96', 'model.heads=3', 'model.width=48').model.width == 48
     assert set_() == load_config('demo')
