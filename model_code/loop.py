@@ -144,7 +144,7 @@ class _Training:
         if self._first:
             logger.info('training: resumes at step %d of %d, from the checkpoint %s', self._first, self._total,
                         self._checkpoints.latest)
-        logger.info('training: tensorboard --logdir %s', os.path.join(self._directory, SUMMARIES_DIR))
+        logger.info('training: while it runs: tensorboard --logdir %s', os.path.join(self._directory, SUMMARIES_DIR))
         self._progress = StepProgress(self._total, self._first)
         self._start = self._saved = time.monotonic()
         self._saved_step = self._first
