@@ -18,6 +18,8 @@ CARD_SIGNATURE = 'model_card'
 # Files of one call of the model. More would make it little faster, and take memory.
 BATCH_FILES, BATCH_BYTES = 16, 8 << 20
 
+Files = str | os.PathLike | Sequence[str | os.PathLike]
+
 
 class PredictionFailed(PipelineStop):
     """The server or model gave no answer; the message says why. Exit code 1."""
@@ -61,8 +63,11 @@ class Predictor(abc.ABC):
     def pin(self) -> str:
         """From now on asks only the version that it is asking now. Says which that is."""
 
-    def predict(self, task: str, files: Sequence[str | os.PathLike], top: int = 5) -> list[dict]:
-        """{'path', 'labels', 'scores'} for each file: at most `top` labels, best first (a model gives at most 5)."""
+    def predict(self, task: str, files: Files, top: int = 5) -> list[dict]:
+        """{'path', 'labels', 'scores'} for each file: at most `top` labels, best first (a model gives at most 5).
+
+        files: one path, or several.
+        """
         if top < 1:
             raise ConfigError(f'top is {top}; it must be at least 1.')
         results = []
@@ -74,12 +79,18 @@ class Predictor(abc.ABC):
                                 'scores': [float(token) for token in float_tokens(scores)[:top]]})
         return results
 
-    def embed(self, name: str, files: Sequence[str | os.PathLike]) -> np.ndarray:
+    def embed(self, name: str, files: Files) -> np.ndarray:
         """[files, width] float32: the representation of each file, without a head. name: of a task or modality."""
         modality = modalities.MODALITIES.get(name) or self.modality(name)
         signature = self.embedding_signature(modality)
         parts = [reply['embedding'] for _, reply in self._replies(name, signature, files, modality)]
         return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+    def predict_folder(self, task: str, folder: str | os.PathLike, output: str | os.PathLike,
+                       embedding: bool = False, **more):
+        """Writes a row for every file in the folder: serving.batch.predict_folder, which has the arguments."""
+        from serving import batch
+        return batch.predict_folder(self, task, folder, output, embedding, **more)
 
     def modality(self, task: str) -> modalities.Modality:
         """The task's modality, told by the name of its signature's input."""
@@ -108,9 +119,10 @@ class Predictor(abc.ABC):
         settings = self.card.get('inputs', {}).get(modality.name)
         return serialization.from_dict(modality.input_class, settings) if settings else modality.input_class()
 
-    def _replies(self, task: str, signature: str, files: Sequence[str | os.PathLike],
+    def _replies(self, task: str, signature: str, files: Files,
                  modality: modalities.Modality | None = None) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
         """(paths, the model's reply) of one batch of files after the other. task: for messages."""
+        files = [files] if isinstance(files, (str, os.PathLike)) else files
         for path in files:
             if not os.path.exists(path):
                 raise ConfigError(f'There is no file {path}. Give the path of a file that the task can read.')

@@ -106,7 +106,7 @@ def test_sounds_and_videos_through_a_server(task, name, content, model_dir, mode
 @pytest.mark.parametrize('ending', ['csv', 'jsonl', 'parquet'])
 def test_embeddings(ending, model, folder, tmp_path):
     output = tmp_path / f'e.{ending}'
-    assert batch.predict_folder(model, 'shade', folder, output, embedding=True).rows == 42
+    assert model.predict_folder('shade', folder, output, embedding=True).rows == 42
     if ending == 'csv':
         rows = [{'path': row['path'], 'error': row['error'] or None,
                  'embedding': None if row['error'] else [float(row['e0']), float(row['e1'])]} for row in _csv(output)]

@@ -69,6 +69,7 @@ def test_a_model_is_loaded_once_and_asked_many_times(model_dir, media, tmp_path)
         results = model.predict('shade', files)
         assert [r['path'] for r in results] == [str(file) for file in files]
         assert results == 7 * [model.predict('shade', [file])[0] for file in files[:3]]
+        assert model.predict('shade', bright) == model.predict('shade', str(bright)) == results[:1]
         assert results[0]['labels'][0] == 'high' and results[1]['labels'] == ['low', 'high']
         means = model.embed('shade', files)
         assert means.shape == (21, 2) and means.dtype == np.float32
