@@ -54,13 +54,14 @@ class StepProgress:
         self._progress.pause()
 
     def finish(self):
-        """To be called after the last step."""
+        """To be called after the last step, which may come before the planned one."""
+        self._progress.total = self._progress.done
         self._progress.finish()
 
     @property
     def seconds_left(self) -> float | None:
         """An estimate, without evaluations; None before there is one."""
-        return (self._progress.total - self._progress.done) / self._progress.rate if self._progress.rate else None
+        return self._progress.seconds_left
 
     def _report(self, text: str):
         losses = ', '.join(f'{name} {value:.3f}' for name, value in sorted(self._losses.items()))
@@ -159,6 +160,8 @@ class _Training:
                 # Asked once per call. A signal that comes after this, while saving, counts at the end of the next call.
                 stopping = self._interrupted()
                 self._between_calls(step, best, stopping)
+            if self._ends_early:
+                self._progress.finish()
             if stopping or interruption.requested():
                 raise PipelineStop(f'Training was stopped by {_reason()} after {step} of {self._total} steps. They are '
                                    'saved. Run the same command again to resume from there.')

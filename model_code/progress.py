@@ -21,7 +21,7 @@ class Progress:
         self._every_s, self._clock = every_s, clock
         self._timed_count, self._timed_seconds = 0, 0.0
         self._previous = self._reported_at = clock()
-        self._reported_done = -1
+        self._reported = -1, -1
         self._lock = threading.RLock()
 
     def add(self, count: int, timed: bool = True) -> float:
@@ -45,7 +45,7 @@ class Progress:
     def finish(self):
         """Reports the end, if the last report did not."""
         with self._lock:
-            if self._reported_done != self.done:
+            if self._reported != (self.done, self.total):
                 self._report_now(self._clock())
 
     @property
@@ -64,7 +64,7 @@ class Progress:
         return {'progress': (self.done, self.total, self.seconds_left)}
 
     def _report_now(self, now: float):
-        self._reported_at, self._reported_done = now, self.done
+        self._reported_at, self._reported = now, (self.done, self.total)
         text = f'{self.done:,} of {words.count(self.total, self._noun)} ({100 * self.done // max(1, self.total)}%)'
         if self.rate:
             text += f', {self.rate:{",.1f" if self.rate >= 1 else ".2g"}} {self._noun}s/s'

@@ -181,6 +181,7 @@ def test_the_best_weights_and_an_early_end_survive_a_kill_and_a_run_after_the_en
     assert [r['step'] for r in history['evaluations']] == [3, 7, 11, 15] and len(history['steps']) == 16
     assert ('training: ends early, after 16 of 40 steps: in 3 evaluations the mean of the primary metrics was not '
             'better than the 0.7 after 4 steps.') in caplog.messages
+    assert any(message.startswith('training: 16 of 16 steps (100%)') for message in caplog.messages)
     kernel = tf.train.load_checkpoint(f'{folder}/best/ckpt-4').get_tensor(
         'model/encoder/norm/gamma/.ATTRIBUTES/VARIABLE_VALUE')
     assert any(np.array_equal(kernel, weight) for weight in best)
