@@ -86,6 +86,8 @@ def _reason(path: str, old, new) -> str:
         return 'its media changed'
     if path.startswith('media_fingerprints.'):
         return f'the media of {path.partition(".")[2]} changed'
+    if path == 'overrides':
+        return 'other settings were typed (--set)'
     if path in ('serving_dir', 'push_destination') or path.startswith('push_destination.'):
         return 'the root is another folder'
     if path == 'classes' and isinstance(old, list) and isinstance(new, list):

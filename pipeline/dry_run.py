@@ -94,7 +94,8 @@ def run(config) -> int:
         return DONE
     print('Loading TFX, to compare with what ML Metadata knows of earlier runs ...', flush=True)
     reasons = _reasons(config, data)
-    print('\n'.join([*lines(reasons), '', *cost_lines(config, data, reasons)]))
+    print('\n'.join([*lines(reasons), '', *(part for line in cost_lines(config, data, reasons)
+                                            for part in layout.wrap(line, layout.columns(), 10))]))
     return DONE
 
 

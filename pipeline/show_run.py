@@ -14,9 +14,8 @@ def lines(record: run_record.Record, columns: int | None = None) -> list[str]:
     columns: of the terminal, None for none.
     """
     root = pathlib.Path(record.log).parent.parent
-    typed = f'  ({summary.command(*record.argv)})' if record.argv else ''
     took = '' if record.seconds is None else f', {words.duration(record.seconds)}'
-    head = [f'config   {record.config}{typed}',
+    head = [f'config   {record.config}', *([f'typed    {summary.command(*record.argv)}'] if record.argv else []),
             f'run      {record.started[:19].replace("T", " ")}{took}: {record.state}',
             f'version  {_version(record, root)}']
     if not record.decision:

@@ -95,6 +95,9 @@ class TestDifferences:
         ('AtomicPusher', {'custom_config': {'push_nonce': 'p', 'served_version': '7'}},
          {'custom_config': {'push_nonce': 'q', 'served_version': '7'}},
          ['the version that is being served came from another run']),
+        ('AtomicPusher', {'custom_config': {'served_version': '7'}},
+         {'custom_config': {'served_version': '7', 'overrides': ['training.seed=1']}},
+         ['other settings were typed (--set)']),
         # Changed code may take other properties; only what both have tells of the config.
         ('Report', {'mixture': {'schedule': 'a'}, 'old': '1', 'code_version': 'x'},
          {'mixture': {'schedule': 'b'}, 'new': '2', 'code_version': 'y'},
