@@ -32,7 +32,7 @@ import hashlib, subprocess, sys, time
 from model_code import interruption
 from pipeline import ending
 ending.GRACE_SECONDS = {grace}
-ending.SAVE_SECONDS = 600
+ending.SAVE_SECONDS = {save}
 def ready():
     print('ready', flush=True)
 with ending.in_time(['run', 'my config.py']):
@@ -40,14 +40,15 @@ with ending.in_time(['run', 'my config.py']):
 '''
 
 
-def end(body: str, *signals, grace: float = 0.2, meanwhile=lambda process: None) -> tuple[int, str, str]:
+def end(body: str, *signals, grace: float = 0.2, save: float = 600.0,
+        meanwhile=lambda process: None) -> tuple[int, str, str]:
     """(exit code, the rest of stdout, stderr) of a process that does `body` and gets the signals once it is ready.
 
     More than one signal: the next is sent after each line of output. meanwhile: called before the first one.
     """
     process = subprocess.Popen(
-        [sys.executable, '-c', PROGRAM.format(grace=grace), body], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        [sys.executable, '-c', PROGRAM.format(grace=grace, save=save), body], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         for i, number in enumerate(signals):
             assert process.stdout.readline()
@@ -75,7 +76,7 @@ def test_a_signal_ends_it_with_a_sentence_and_its_exit_code(body, number, code, 
 
 def test_what_saves_is_given_its_time():
     body = '''
-with interruption.postponed(lambda: 'it is saved'), ending.telling(lambda number: print(interruption.kept())):
+with interruption.postponed(lambda: 'it is saved'), ending.telling(lambda _: print(interruption.kept(), flush=True)):
     ready()
     while not interruption.requested(): time.sleep(0.01)
     time.sleep(2)
@@ -83,6 +84,15 @@ with interruption.postponed(lambda: 'it is saved'), ending.telling(lambda number
     raise RuntimeError
 '''
     assert end(body, signal.SIGTERM, grace=0.0) == (143, 'saved\nit is saved\n', '')
+
+
+def test_what_saves_too_long_is_ended_and_says_what_is_kept():
+    body = f'''
+with interruption.postponed(lambda: 'half is saved'), ending.telling(lambda _: print(interruption.kept(), flush=True)):
+    ready()
+    {IN_C}
+'''
+    assert end(body, signal.SIGTERM, grace=600.0, save=0.2) == (143, 'half is saved\n', '')
 
 
 def test_a_second_signal_ends_at_once_what_saves():
