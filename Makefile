@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_ROOT ?= runs/demo
 # A file's tests share a process; tests/conftest.py says in which order files start.
 TWO_PROCESSES := -n 2 --dist loadfile --no-loadscope-reorder
-BENCHMARKS ?= trace_step ingest input_pipeline step many_tasks
+BENCHMARKS ?= trace_step ingest input_pipeline step many_tasks batch_prediction
 
 .PHONY: demo lint check test bench docs lock clean
 .DELETE_ON_ERROR:
