@@ -30,7 +30,7 @@ class PipelineConfig:
     """The tasks, and the schedule in which they are trained."""
     model: ModelConfig
     """The encoder's size and each modality's input."""
-    training: TrainingConfig
+    training: TrainingConfig = TrainingConfig()
     """How the mixture is trained."""
     root: FilePath = ''
     """The folder for everything that a run writes: pipeline/ (TFX artifacts), metadata.db (ML Metadata), serving/ (the
