@@ -38,14 +38,14 @@ def test_good_media(tmp_path, capsys):
 def test_on_a_narrow_terminal_lines_wrap_between_words(tmp_path):
     media = tmp_path / ('long_' * 20)
     testing.image_task(media)
-    testing.write(media, 'train/left/broken_in_many_places.png', b'no picture')
+    testing.write(media, 'train/left/broken.png', b'no picture')
     (tmp_path / 'checked.py').write_text(CONFIG.format(data=str(media)))
     seen = terminals.run([sys.executable, '-m', 'polyvit', 'data', 'check', tmp_path / 'checked.py'])
     assert seen.exit_code == 1
     assert any(line.startswith('shapes (image, /') and line.endswith('long_)') and '...' in line
                for line in seen.lines)
-    at, = (i for i, line in enumerate(seen.lines) if line.startswith('    train/left/broken_in_many_places.png: '))
-    assert seen.lines[at + 1].startswith('      ') and seen.widest() <= 80
+    at, = (i for i, line in enumerate(seen.lines) if line.startswith('  a run would stop: '))
+    assert seen.lines[at + 1].startswith('    ') and seen.widest() <= 80
     assert 'shapes: 13 of 13 files (100%)' in seen.text
 
 
