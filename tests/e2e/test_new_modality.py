@@ -157,7 +157,7 @@ def config(row, tmp_path_factory):
 @pytest.fixture(scope='module')
 def pushed(config):
     """The version directory that a run pushed, its accuracy over the floor."""
-    assert polyvit.run(config) == 0
+    assert polyvit.run(config).exit_code == 0
     version, = config.serving_dir.iterdir()
     return version
 
@@ -190,7 +190,7 @@ def test_a_run_pushes_a_model_that_says_what_it_takes(config, pushed):
     assert card['tasks'][0]['modality'] == 'numbers' and sorted(card['tasks'][0]['classes']) == ['falling', 'rising']
     assert card['metrics']['trend']['accuracy'] >= 0.9
     assert polyvit.run(dataclasses.replace(config, model=dataclasses.replace(
-        config.model, inputs=NumbersInput(count=16, patch=(4,))))) == 0  # the same: nothing is pushed again
+        config.model, inputs=NumbersInput(count=16, patch=(4,))))).exit_code == 0  # the same: nothing is pushed again
     assert len(list(config.serving_dir.iterdir())) == 1
 
 
