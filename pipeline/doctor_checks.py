@@ -230,20 +230,20 @@ def decoding() -> list[Finding]:
     from model_code.modalities import MODALITIES, Limits
     failed = []
     with tempfile.TemporaryDirectory() as folder:
-        for modality, name in _make_media(folder).items():
-            spec = MODALITIES[modality].input_class()
-            with Decoder(folder, modality, spec, Limits(decode_seconds=5.0)) as decoder:
+        for name in _make_media(folder):
+            row = next(row for row in MODALITIES.values() if name.endswith(row.endings))
+            with Decoder(folder, row.name, row.input_class(), Limits(decode_seconds=5.0)) as decoder:
                 decoded, = decoder.read([Entry(name, (), 'train')])
             if decoded.rejection:
-                failed.append(f'{modality}: {decoded.rejection.reason}, {decoded.rejection.detail}')
+                failed.append(f'{row.name}: {decoded.rejection.reason}, {decoded.rejection.detail}')
     if failed:
         return [Finding('decoding', PROBLEM, f'the sandbox does not decode what it should: {"; ".join(failed)}',
                         _INSTALL)]
     return [Finding('decoding', OK, 'the sandbox decodes an image, a sound and a clip')]
 
 
-def _make_media(folder: str) -> dict[str, str]:
-    """Writes a small file of each modality; returns modality -> its name."""
+def _make_media(folder: str) -> tuple[str, ...]:
+    """Writes a small file of each modality; returns their names."""
     import numpy as np
     import soundfile
     from PIL import Image
@@ -253,7 +253,7 @@ def _make_media(folder: str) -> dict[str, str]:
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(path / 'image.png')
     soundfile.write(path / 'sound.wav', np.sin(np.arange(16000) / 10), 16000, subtype='PCM_16')
     demo_data.write_clip(path / 'clip.mp4', np.zeros((8, 32, 32), np.uint8))
-    return {'image': 'image.png', 'audio': 'sound.wav', 'video': 'clip.mp4'}
+    return 'image.png', 'sound.wav', 'clip.mp4'
 
 
 def settings() -> list[Finding]:

@@ -17,7 +17,7 @@ _MAX_BOXES = 10_000
 def demuxer_of(head: bytes) -> str | None:
     """The name of FFmpeg's demuxer for a video file that begins with `head`, or None."""
     if head[4:8] == b'ftyp':  # a HEIC image, too
-        return None if (formats.describe(head) or '').endswith('image') else 'mov'
+        return None if (formats.describe(head) or '').endswith(' image') else 'mov'
     if head[4:8] in (b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot'):
         return 'mov'
     if head[:4] == b'\x1aE\xdf\xa3':

@@ -106,8 +106,7 @@ class TestPipeline:
             [sys.executable, '-m', 'polyvit', 'serve', str(home / 'root/serving/polyvit'), '--port', '0',
              '--grpc-port', '0'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
         try:
-            line = server.stdout.readline()
-            url = re.search(r'http://[\d.:]+', line).group()
+            url = next(filter(None, (re.search(r'http://[\d.:]+', line) for line in server.stdout))).group()
             for task, file, labels in (('shapes', 'shapes/eval/left/0.png', {'left', 'right'}),
                                        ('tags', 'tags/wav/test_low_0.wav', {'low', 'high', 'even', 'odd'}),
                                        ('walks', 'walks/clips/eval_dark_0.mp4', {'dark', 'bright'})):

@@ -174,7 +174,7 @@ def test_a_new_kind_goes_from_a_model_to_the_gate(toy, tmp_path, monkeypatch):
     values = evaluate(task, tmp_path)
     right = [label in np.array(CLASSES)[row] for label, row in zip(labels, order, strict=True)]
     assert values == {'top_2_accuracy': pytest.approx(np.mean(right)), 'largest_label': 2.0, 'example_count': 8}
-    entry = decision.decide([decision.Evaluation(task, values, True)], True, [])['tasks'][0]
+    entry = decision.decide([decision.Evaluation(task, values)], True, [])['tasks'][0]
     assert (entry['primary_metric'], entry['value']) == ('top_2_accuracy', pytest.approx(np.mean(right)))
 
     model_dir = str(tmp_path / 'model' / 'Format-Serving')
@@ -186,14 +186,14 @@ def test_a_new_kind_goes_from_a_model_to_the_gate(toy, tmp_path, monkeypatch):
 def evaluate(task, folder) -> dict[str, float]:
     """The metrics that TaskEvaluator computes for folder/model on folder/examples."""
     artifacts = {'examples': standard_artifacts.Examples(), 'model': standard_artifacts.Model(),
-                 'evaluation': standard_artifacts.ModelEvaluation(), 'blessing': standard_artifacts.ModelBlessing()}
+                 'evaluation': standard_artifacts.ModelEvaluation()}
     for name, artifact in artifacts.items():
         artifact.uri = str(folder / name)
     artifacts['examples'].split_names, artifacts['model'].id = '["eval"]', 1
     task_evaluator.Executor().Do(
         {name: [artifacts[name]] for name in ('examples', 'model')},
-        {name: [artifacts[name]] for name in ('evaluation', 'blessing')},
-        {'task': to_json(task), 'classes': json.dumps(CLASSES), 'code_version': ''})
+        {'evaluation': [artifacts['evaluation']]},
+        {'source': to_json(task.source), 'classes': json.dumps(CLASSES), 'code_version': ''})
     return results.read_metrics(artifacts['evaluation'].uri)[0]
 
 

@@ -141,7 +141,7 @@ class TestDecoding:
     def test_media_that_are_not_decoded_are_a_problem(self, monkeypatch):
         def make(folder):
             pathlib.Path(folder, 'image.png').write_bytes(b'no image')
-            return {'image': 'image.png'}
+            return ('image.png',)
         monkeypatch.setattr(doctor_checks, '_make_media', make)
         finding = _one(doctor_checks.decoding(), 'decoding')
         assert finding.state == PROBLEM and 'image: unsupported' in finding.text
