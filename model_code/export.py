@@ -179,7 +179,7 @@ def warmup_requests(served: ServedModel, samples: dict[str, list[bytes]]):
         media = [samples[name]] if row.repeated else samples[name]
         example = tf.train.Example(features=tf.train.Features(feature={
             row.feature: _bytes_feature(samples[name]),
-            'label': _bytes_feature([served.vocabularies[name][0].encode()])})).SerializeToString()
+            'label': _bytes_feature([served.vocabularies[name][0].encode()])})).SerializeToString(deterministic=True)
         if index == 0:
             yield request(DEFAULT_SIGNATURE, row.feature, media)
         yield request(name, row.feature, media)

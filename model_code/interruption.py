@@ -1,6 +1,6 @@
-"""Ctrl-C (SIGINT) and SIGTERM: they end what runs, but training saves first.
+"""Ctrl-C (SIGINT), SIGTERM and SIGHUP: they end what runs, but training saves first.
 
-Inside `handled` either signal raises KeyboardInterrupt in the main thread, wherever that is. Inside `postponed` the
+Inside `handled` any of them raises KeyboardInterrupt in the main thread, wherever that is. Inside `postponed` the
 first signal does not: that code asks `requested` now and then, saves, and ends by itself. A second signal raises
 KeyboardInterrupt there too.
 
@@ -13,7 +13,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP comes when the terminal is closed or the connection to it is lost.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _State:
@@ -45,13 +46,13 @@ def kept() -> str:
 
 @contextlib.contextmanager
 def handled() -> Iterator[None]:
-    """A block in which both signals are handled. Inside another such block it does nothing."""
+    """A block in which the signals are handled. Inside another such block it does nothing."""
     global _state
     if _state.handled or threading.current_thread() is not threading.main_thread():
         yield
         return
     _state = _State(handled=True)
-    # A shell starts background jobs with SIGINT ignored, and they must stay so.
+    # A shell starts background jobs with SIGINT ignored, and nohup with SIGHUP; they must stay so.
     previous = {number: signal.signal(number, _handle) for number in SIGNALS
                 if signal.getsignal(number) is not signal.SIG_IGN}
     try:

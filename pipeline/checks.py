@@ -38,6 +38,9 @@ def check(config) -> DataSummary:
     """
     if is_url(config.root):
         raise ConfigError(f'The root is {config.root}, but a run on this machine writes to a folder. Give its path.')
+    if set('[]*?') & set(str(config.run_root)):
+        raise ConfigError(f'The root is {config.run_root}, but TensorFlow takes a path with [ ] * ? for a pattern, and '
+                          'a run would not find its own files. Give another --root.')
     check_workers(config)
     check_initial_checkpoint(config)
     use_file_systems(config)

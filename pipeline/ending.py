@@ -1,4 +1,6 @@
-"""How Ctrl-C (SIGINT) or SIGTERM ends a command: in time, with a sentence, and with an exit code of its own.
+"""How Ctrl-C (SIGINT), SIGTERM or a closed terminal (SIGHUP) ends a command.
+
+It ends in time, with a sentence, and with an exit code of its own.
 
 What runs gets a moment to end by itself, and training time to save. Then a thread ends the process, whatever the main
 thread is doing, which is safe because files appear whole or not at all. A second signal ends it at once.
@@ -75,8 +77,8 @@ def telling(tell: Callable[[signal.Signals], None]) -> Iterator[None]:
 
 
 def sentence(number: signal.Signals, where: str) -> str:
-    """'Interrupted by Ctrl-C' or 'Ended by SIGTERM', and `where` it was."""
-    return f'{"Interrupted by Ctrl-C" if number == signal.SIGINT else "Ended by SIGTERM"} {where}'
+    """Such as 'Interrupted by Ctrl-C', and `where` it was."""
+    return f'{"Interrupted by Ctrl-C" if number == signal.SIGINT else f"Ended by {number.name}"} {where}'
 
 
 def print_line(text: str):
@@ -116,8 +118,8 @@ def _end(number: signal.Signals):
             _leave(number)
     _teller(number)
     if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    raise SystemExit(128 + number)
+        raise KeyboardInterrupt from None
+    raise SystemExit(128 + number) from None
 
 
 def _leave(number: signal.Signals) -> NoReturn:

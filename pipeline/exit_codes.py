@@ -5,6 +5,7 @@ FAILED = 1
 WRONG = 2
 REJECTED = 3
 SOME_REJECTED = 4
+HUNG_UP = 129
 INTERRUPTED = 130
 TERMINATED = 143
 
@@ -14,6 +15,7 @@ MEANINGS = {
     WRONG: 'the arguments, the config or its data are wrong; nothing was started',
     REJECTED: 'the gate rejected the model; nothing was pushed',
     SOME_REJECTED: 'predict -o: the file is written, and some rows have an error in place of scores',
+    HUNG_UP: 'the terminal was closed (SIGHUP); the same command goes on',
     INTERRUPTED: 'interrupted by Ctrl-C (SIGINT); the same command goes on',
     TERMINATED: 'ended by SIGTERM; the same command goes on',
 }

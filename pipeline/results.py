@@ -12,8 +12,12 @@ from pipeline import run_record
 
 
 def _in_notebook() -> bool:
-    """Whether this process runs the cells of a notebook (ipykernel), where objects are shown as HTML."""
-    return 'ipykernel' in sys.modules
+    """Whether this process runs the cells of a notebook, where objects are shown as HTML."""
+    if 'IPython' not in sys.modules:  # then nobody made a shell
+        return False
+    from IPython import get_ipython
+    shell = get_ipython()  # None in a program that only imported it, as Beam does
+    return shell is not None and 'IPKernelApp' in shell.config
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ def find(root: str | os.PathLike | None = None) -> list[pathlib.Path]:
     if root is None:
         found = [path for path in sorted(pathlib.Path(RUNS).glob('*')) if _is_root(path)]
         if not found:
-            raise ConfigError(f'There is no run under {RUNS}/. Run a config first (polyvit run demo), or give the '
+            raise ConfigError(f'There is no run under {RUNS}/. Run a config first (polyvit demo), or give the '
                               '--root of a run.')
         return found
     if is_url(os.fspath(root)):

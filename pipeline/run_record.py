@@ -15,6 +15,7 @@ import typing
 
 from model_code import file_io
 from model_code.errors import ConfigError
+from model_code.logger import logger
 from pipeline.exit_codes import DONE, REJECTED
 
 FILE = 'last_run.json'
@@ -158,8 +159,10 @@ def records(root: str | os.PathLike) -> list[Record]:
     """The records of all runs under a root, newest first; unreadable ones are left out."""
     found = []
     for path in pathlib.Path(root, 'logs').glob('run-*.json'):
-        with contextlib.suppress(OSError, ValueError, TypeError):
+        try:
             found.append(_read(path))
+        except (OSError, ValueError, TypeError) as error:
+            logger.warning('%s cannot be read (%s); that run is left out.', path, error)
     found.sort(key=lambda record: (record.id[:15], len(record.id), record.id), reverse=True)
     for i, record in enumerate(found):
         # Only the newest can be running, and only while the lock is held.
@@ -205,7 +208,7 @@ def read(root: str | None = None) -> Record:
         newest_last = sorted(pathlib.Path('runs').glob(f'*/{FILE}'), key=lambda p: p.stat().st_mtime)
         path = newest_last[-1] if newest_last else pathlib.Path('runs', 'CONFIG', FILE)
     if not path.is_file():
-        raise ConfigError(f'There is no run under {path.parent}. Run a config first (polyvit run demo), or give the '
+        raise ConfigError(f'There is no run under {path.parent}. Run a config first (polyvit demo), or give the '
                           '--root of a run.')
     try:
         return _read(path)

@@ -130,7 +130,7 @@ def show(record: Record, columns: int | None) -> list[str]:
 
 def _components(record: Record) -> list[str]:
     if not record.components:
-        return ['No component finished.']
+        return ['What had finished was not recorded.' if record.state == 'killed' else 'No component finished.']
     rows = [['component', 'task', 'time']]
     for name, node in record.components.items():
         component, _, task = name.partition('_')

@@ -1,6 +1,7 @@
 """The terminal of a run: its own lines on the screen, all other output of the process in a log file."""
 
 import contextlib
+import io
 import logging
 import os
 import pathlib
@@ -280,6 +281,23 @@ class LogFormatter(logging.Formatter):
         return f'{first.rstrip()} [{words.count(len(rest), "more line")}; --verbose keeps them]' if rest else first
 
 
+class _ScreenFile(io.TextIOWrapper):
+    """Text for a screen that may go away, such as a closed terminal: then it is lost, and the run goes on."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self):
+        with contextlib.suppress(OSError):
+            super().flush()
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 @contextlib.contextmanager
 def quiet(log_path: pathlib.Path, dumps: bool = False):
     """Redirects standard output and error to a log file; yields a file that writes to the real standard output.
@@ -307,7 +325,7 @@ def quiet(log_path: pathlib.Path, dumps: bool = False):
     handlers, level = root.handlers[:], root.level
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    screen_file = os.fdopen(os.dup(saved[0]), 'w', errors='replace')
+    screen_file = _ScreenFile(open(os.dup(saved[0]), 'wb'), errors='replace')
     try:
         yield screen_file
     finally:

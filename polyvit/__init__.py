@@ -63,6 +63,8 @@ def run(config: PipelineConfig, debug: bool = False) -> Run:
     Ctrl-C and SystemExit for SIGTERM, once training has saved: call it again to go on.
     """
     from pipeline import local_runner, run_record
+    if not isinstance(config, PipelineConfig):
+        raise ConfigError(f'run() takes a PipelineConfig, not {config!r}. Load a file with polyvit.load_config(PATH).')
     with results.no_displays():
         local_runner.run(config, debug)
     return results.of_run(run_record.read(str(config.run_root)), config.serving_dir)

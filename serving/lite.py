@@ -39,11 +39,15 @@ def convert(version_dir: str, path: str) -> Lite:
     the weights. A file beside it, with the ending .json, has each task's labels and the shape of its inputs.
 
     Each task is compared with the served model on the real example in the version's warm-up requests. Raises
-    ConfigError if the version or the path is wrong. Raises PipelineStop, and writes nothing, if no task can be
-    converted or if a score differs by more than TOLERANCE.
+    ConfigError if the version or the path is wrong, or if a file is there already. Raises PipelineStop, and writes
+    nothing, if no task can be converted or if a score differs by more than TOLERANCE.
     """
     if not path.endswith('.tflite'):
         raise ConfigError(f'The file {path} must end in .tflite.')
+    description_path = f'{path.removesuffix(".tflite")}.json'
+    for output in (path, description_path):
+        if file_io.exists(output):
+            raise ConfigError(f'{output} exists already. Remove it, or give another file.')
     if not model_directory.has_model(version_dir):
         raise ConfigError(f'There is no model in {version_dir}. Give a version directory (with saved_model.pb).')
     model, tasks = tf.saved_model.load(version_dir), model_directory.read_card(version_dir).get('tasks')
@@ -60,7 +64,6 @@ def convert(version_dir: str, path: str) -> Lite:
     description = {task['name']: {
         'modality': task['modality'], 'labels': task['classes'],
         'input_shape': _input(model, task['name']).shape.as_list()} for task in kept}
-    description_path = f'{path.removesuffix(".tflite")}.json'
     file_io.write(description_path, json.dumps(description, indent=1, ensure_ascii=False))
     file_io.write(path, content)
     return Lite(path, description_path, tuple(task['name'] for task in kept), left_out, difference)

@@ -36,12 +36,15 @@ def newest(base_path: str) -> Served | None:
 
 
 def digest(model_dir: str) -> str:
-    """A hash of the names and contents of a model's files, without its card, to which a push adds.
+    """A hash of what a model computes. It is the same for every copy of a model, wherever it is.
 
-    It is the same for every copy of a model, wherever it is. A model that was trained again has another one, even from
-    the same config, unless every file is equal.
+    It is made of the weights and all other files but the graph and the card. TensorFlow numbers a graph's functions by
+    what the process did before, so equal models have unequal graphs. In its place counts what it is made from: the
+    tasks, the inputs, the sizes and the code that exported it, which are in the card.
     """
-    card = model_directory.card_path('')
+    card = model_directory.read_card(model_dir)
+    left_out = model_directory.card_path(''), model_directory.graph_path(''), 'fingerprint.pb'
     hashes = {name: file_io.content_hash(os.path.join(model_dir, name))
-              for name in file_io.list_files(model_dir) if name != card}
-    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+              for name in file_io.list_files(model_dir) if name not in left_out}
+    made_from = {name: card.get(name) for name in ('tasks', 'inputs', 'model', 'code_version')}
+    return hashlib.sha256(json.dumps([hashes, made_from], sort_keys=True).encode()).hexdigest()

@@ -60,7 +60,8 @@ def verdict(decision: dict) -> str:
         if not decision['infra']['blessed']:
             failed.append('the serving check')
         return f'Failed: {_and(failed)}. What is being served stays as it is.'
-    floors = 'Its only task meets its floor' if len(tasks) == 1 else f'All {len(tasks)} tasks meet their floors'
+    floors = ('Its only task meets its floor' if len(tasks) == 1 else
+              f'{"Both" if len(tasks) == 2 else f"All {len(tasks)}"} tasks meet their floors')
     compared = [task for task in tasks if task['baseline_metrics'] is not None]
     if compared:
         versions = sorted({task['baseline_version'] for task in compared if task.get('baseline_version')})

@@ -83,7 +83,7 @@ def text_of(page: str) -> str:
 
 def test_an_accepted_model():
     text = text_of(render(decision(), HISTORY, {'name': 'demo', 'parameters': 1234567}, data()))
-    assert ('The gate accepted this model. All 2 tasks meet their floors, none fell too far below version 3, and the '
+    assert ('The gate accepted this model. Both tasks meet their floors, none fell too far below version 3, and the '
             'serving check passed.') in text
     for shown in ('0.900', '−0.010', '0.700', '0.910 v3', 'mean average precision', '1,200 examples', '1,234,567',
                   '40 steps in 1 minute and 1 second', '1,000 train · 200 eval', '600 · 100', '400 · 0',

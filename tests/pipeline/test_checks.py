@@ -31,6 +31,15 @@ def test_too_many_unusable_rows_stop_before_anything_is_read(tmp_path):
     assert '/09.wav' in str(error.value) and '/10.wav' not in str(error.value)
 
 
+@pytest.mark.parametrize('name', ['run[1]', 'a*', 'what?'])
+def test_a_root_that_is_a_pattern_stops_before_anything_is_written(tmp_path, name):
+    task = testing.image_task(tmp_path / 'media')
+    config = PipelineConfig('mine', Mixture((task,)), ModelConfig(), root=str(tmp_path / name))
+    with pytest.raises(ConfigError, match='takes a path with .* for a pattern'):
+        checks.check(config)
+    assert not (tmp_path / name).exists()
+
+
 def test_labels_spelled_in_two_ways_and_small_classes_are_reported_at_once(tmp_path, caplog):
     task = testing.image_task(tmp_path, min_class_examples=2)
     testing.write(tmp_path, 'train/Left/0.png', testing.image_bytes(seed=99))

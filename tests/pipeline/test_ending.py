@@ -64,7 +64,8 @@ def end(body: str, *signals, grace: float = 0.2, save: float = 600.0,
 @pytest.mark.parametrize('body', BODIES.values(), ids=BODIES.keys())
 @pytest.mark.parametrize('number, code, how', [
     (signal.SIGINT, exit_codes.INTERRUPTED, 'Interrupted by Ctrl-C'),
-    (signal.SIGTERM, exit_codes.TERMINATED, 'Ended by SIGTERM')])
+    (signal.SIGTERM, exit_codes.TERMINATED, 'Ended by SIGTERM'),
+    (signal.SIGHUP, exit_codes.HUNG_UP, 'Ended by SIGHUP')])
 def test_a_signal_ends_it_with_a_sentence_and_its_exit_code(body, number, code, how):
     found, output, errors = end(body, number)
     assert (found, output) == (code, '')
@@ -138,5 +139,6 @@ for number in interruption.SIGNALS:
         print(type(error).__name__, error)
 '''
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines() == ['told SIGINT', 'KeyboardInterrupt ', 'told SIGTERM', 'SystemExit 143']
+    assert done.stdout.splitlines() == ['told SIGINT', 'KeyboardInterrupt ', 'told SIGTERM', 'SystemExit 143',
+                                        'told SIGHUP', 'SystemExit 129']
     assert done.returncode == 0 and done.stderr == ''

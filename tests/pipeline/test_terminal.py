@@ -107,3 +107,15 @@ class TestLogFormatter:
         except ValueError:
             text = self._format('failed', exc_info=sys.exc_info())
         assert text.splitlines()[-1] == 'ValueError: why' and 'Traceback' in text
+
+
+def test_a_run_goes_on_when_its_terminal_is_gone(tmp_path):
+    code = ('import os, sys, pathlib\nfrom pipeline import terminal\n'
+            'with terminal.quiet(pathlib.Path(sys.argv[1])) as screen:\n'
+            '    reader, writer = os.pipe()\n    os.close(reader)\n'
+            '    os.dup2(writer, screen.fileno())\n'  # nobody reads it any more
+            '    print("lost", file=screen, flush=True)\n    print("lost again", file=screen, flush=True)\n'
+            'print("after")\n')
+    done = subprocess.run([sys.executable, '-c', code, str(tmp_path / 'log')], capture_output=True, text=True,
+                          timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, 'after\n', '')

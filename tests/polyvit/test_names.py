@@ -73,6 +73,20 @@ def test_run_raises_a_sentence_before_anything_is_written(tmp_path):
     assert not (tmp_path / 'root').exists()
 
 
+def test_run_says_what_it_takes():
+    with pytest.raises(polyvit.ConfigError, match=r"takes a PipelineConfig, not 'mine.py'. .*load_config"):
+        polyvit.run('mine.py')
+
+
+def test_a_report_outside_a_notebook_opens_the_browser(tmp_path, monkeypatch, capsys):
+    import ipykernel  # noqa: F401  as after a run: Beam imports it
+    opened = []
+    monkeypatch.setattr('webbrowser.open', opened.append)
+    polyvit.Report(str(tmp_path / 'report.html')).show()
+    assert opened == [(tmp_path / 'report.html').as_uri()]
+    assert capsys.readouterr().out == f'Report: {tmp_path / "report.html"}\n'
+
+
 def test_predict_raises_a_sentence_for_a_missing_file(tmp_path):
     with pytest.raises(polyvit.ConfigError, match='There is no file'):
         polyvit.predict('animals', [tmp_path / 'none.jpg'])

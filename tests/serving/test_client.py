@@ -119,7 +119,7 @@ def test_top_and_output_formats(server, media):
     ('shade', 'nowhere.png', 'There is no file '),
     ('shade', 'page.jpg', r'page.jpg cannot be read \(unsupported\)\. It is an HTML page, not an image. Perhaps '),
     ('shade', 'broken.png', r'broken.png cannot be read \(unsupported\)\. Its format is unknown\. .*WebP and TIFF\. '
-     r'Task shade takes files of modality image \(.jpg, .jpeg, .png\)\.'),
+     r'Task shade takes files of modality image \(.jpg, .jpeg, .png and others\)\.'),
 ])
 def test_wrong_arguments(task, file, message, server, media):
     (media / 'broken.png').write_bytes(b'\x89PNG and then nothing')

@@ -75,6 +75,13 @@ def test_other_scores_are_not_written(version, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / 'model.json').write_text('mine')
+    with pytest.raises(ConfigError, match='model.json exists already'):
+        lite.convert(str(tmp_path), str(tmp_path / 'model.tflite'))
+    assert (tmp_path / 'model.json').read_text() == 'mine'
+
+
 @pytest.mark.parametrize('folder, name, sentence', [
     ('none', 'model.tflite', 'There is no model in'),
     ('none', 'model.bin', 'must end in .tflite'),

@@ -11,14 +11,16 @@ from serving import served
 def model(tmp_path):
     for name in ('saved_model.pb', 'variables/variables.data', 'assets/words', 'assets.extra/model_card.json'):
         (tmp_path / 'm' / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / 'm' / name).write_text(name)
+        (tmp_path / 'm' / name).write_text(json.dumps({'tasks': ['a'], 'code_version': '1'}))
     return tmp_path / 'm'
 
 
 def test_a_copy_has_the_same_digest_whatever_its_card_says(model, tmp_path):
     digest = served.digest(str(model))
     model.rename(tmp_path / 'elsewhere')
-    (tmp_path / 'elsewhere/assets.extra/model_card.json').write_text('another')
+    card = tmp_path / 'elsewhere/assets.extra/model_card.json'
+    card.write_text(json.dumps(json.loads(card.read_text()) | {'metrics': 'added by a push'}))
+    (tmp_path / 'elsewhere/saved_model.pb').write_text('functions with other numbers')
     assert served.digest(str(tmp_path / 'elsewhere')) == digest
 
 
@@ -28,6 +30,8 @@ def test_a_copy_has_the_same_digest_whatever_its_card_says(model, tmp_path):
     lambda model: (model / 'assets/more').write_text(''),
     lambda model: (model / 'assets/words').unlink(),
     lambda model: (model / 'model_card.json').write_text('not the card'),
+    lambda model: (model / 'assets.extra/model_card.json').write_text('{"tasks": ["b"], "code_version": "1"}'),
+    lambda model: (model / 'assets.extra/model_card.json').write_text('{"tasks": ["a"], "code_version": "2"}'),
 ])
 def test_another_content_name_or_file_is_another_model(model, change):
     digest = served.digest(str(model))
