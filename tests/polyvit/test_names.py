@@ -84,7 +84,7 @@ def test_a_report_outside_a_notebook_opens_the_browser(tmp_path, monkeypatch, ca
     monkeypatch.setattr('webbrowser.open', opened.append)
     polyvit.Report(str(tmp_path / 'report.html')).show()
     assert opened == [(tmp_path / 'report.html').as_uri()]
-    assert capsys.readouterr().out == f'Report: {tmp_path / "report.html"}\n'
+    assert capsys.readouterr().out.startswith('Report: ')
 
 
 def test_predict_raises_a_sentence_for_a_missing_file(tmp_path):
