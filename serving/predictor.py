@@ -160,7 +160,8 @@ def _read(task: str, modality: modalities.Modality, path, spec) -> bytes | list[
     from media.rejections import Rejection
     suffix = pathlib.Path(path).suffix.lower()
     who = f'Task {task} takes' if task != modality.name else 'It takes'
-    takes = f'{who} files of modality {modality.name} ({", ".join(modality.endings)} and others).'
+    others = ' and others' if modality.other_endings else ''
+    takes = f'{who} files of modality {modality.name} ({", ".join(modality.endings)}{others}).'
     for other in modalities.MODALITIES.values():
         # The ending counts, too: a reader would take an image for a video of one frame.
         if suffix in other.endings and suffix not in modality.endings:
