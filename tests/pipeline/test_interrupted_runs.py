@@ -106,7 +106,7 @@ def test_a_run_goes_on_after_interruptions_in_a_program_in_a_lane_and_in_trainin
 
     code, output = commands_print(home, 'run', home / 'mine.py')
     assert code == exit_codes.REJECTED and record(home)['state'] == 'rejected'
-    assert f'training: resumes at step {step} of 3000' in output
+    assert f'training: resumes at step {step:,} of 3,000' in output
     lane = ('TaskSchemaGen', 'MediaExampleGen', 'StatisticsGen', 'TaskValidator', 'Transform')
     nodes = record(home)['components']
     assert {name for name, node in nodes.items() if node['cached']} == {f'{name}_shapes' for name in lane}
