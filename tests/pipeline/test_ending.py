@@ -48,7 +48,8 @@ def end(body: str, *signals, grace: float = 0.2, save: float = 600.0,
     """
     process = subprocess.Popen(
         [sys.executable, '-c', PROGRAM.format(grace=grace, save=save), body], stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        stderr=subprocess.PIPE, text=True, preexec_fn=lambda: [
+            signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)])
     try:
         for i, number in enumerate(signals):
             assert process.stdout.readline()
@@ -128,6 +129,7 @@ import os, signal, sys, time
 from model_code import interruption
 from pipeline import ending
 for number in interruption.SIGNALS:
+    signal.signal(number, signal.SIG_DFL)  # whoever started the tests may have had it ignored
     try:
         with interruption.handled(), ending.telling(lambda number: print('told', number.name)):
             try:
