@@ -21,12 +21,12 @@ import uuid
 
 import humanize
 
-from model_code import file_io, model_directory, words
+from model_code import file_io, words
 from model_code.errors import ConfigError, PipelineStop
 from model_code.urls import is_url
 from pipeline import layout, roots, run_record, summary
 from pipeline.lineage import Lineage, Run
-from serving import version_directories
+from serving import served, version_directories
 
 RESULTS, VERSIONS, TRAININGS, LOGS, LEFTOVERS = (
     'results of components', 'served versions', 'unfinished trainings', 'logs', 'leftovers of interrupted work')
@@ -68,9 +68,11 @@ def make_plan(root: pathlib.Path, keep: int, before: float | None) -> Plan:
     if lineage.runs and lineage.runs[0].uris and not any(_is_under(uri, root) for uri in lineage.runs[0].uris):
         raise ConfigError(f'{root} was moved: the metadata of its last run name {min(lineage.runs[0].uris)}. Move it '
                           'back, or delete pipeline/ and metadata.db together; the next run makes both anew.')
-    models = version_directories.list_models(str(root / 'serving' / 'polyvit'))
-    served = str(max(models, default=''))
-    runs = _kept_runs(lineage, keep, before, served)
+    serving_dir = str(root / 'serving' / 'polyvit')
+    models, newest = version_directories.list_models(serving_dir), served.newest(serving_dir)
+    # What is served, and the version with which it was compared; '' for none.
+    number, baseline = (str(newest.number), str(newest.card.get('baseline_version', ''))) if newest else ('', '')
+    runs = _kept_runs(lineage, keep, before, number)
     records = _kept_records(root, keep, before)
     starts_from = {os.path.realpath(path) for run in runs for path in run.starts_from if not is_url(path)}
     used = {os.path.realpath(uri) for run in runs for uri in run.uris}
@@ -85,14 +87,14 @@ def make_plan(root: pathlib.Path, keep: int, before: float | None) -> Plan:
     for path in sorted(root.glob('pipeline/*/*/[0-9]*')):
         items.append(item(RESULTS, path, str(path) not in used and not any(
             _is_under(start, path) for start in starts_from)))
-    kept_versions = {*map(str, list(models)[-keep:]), served, _baseline(models)}
-    for number, path in models.items():
-        items.append(item(VERSIONS, pathlib.Path(path), str(number) not in kept_versions and path not in starts_from))
+    kept_versions = {*map(str, list(models)[-keep:]), number, baseline}
+    for version, path in models.items():
+        items.append(item(VERSIONS, pathlib.Path(path), str(version) not in kept_versions and path not in starts_from))
     for path in root.glob('pipeline/*/*/unfinished/*'):
         items.append(item(TRAININGS, path, before is not None))
     kept_logs = {record.log for record in records}
-    for number, path in enumerate(sorted(root.glob('logs/run-*.log'), reverse=True)):
-        items.append(item(LOGS, path, number >= keep and str(path) not in kept_logs))
+    for place, path in enumerate(sorted(root.glob('logs/run-*.log'), reverse=True)):
+        items.append(item(LOGS, path, place >= keep and str(path) not in kept_logs))
     for pattern in _LEFTOVERS:
         items += [item(LEFTOVERS, path, True) for path in root.glob(pattern)]
     return Plan(root, items, lineage)
@@ -102,13 +104,13 @@ _LEFTOVERS = (*(f'{folder}{file_io.TEMPORARY}*' for folder in ('', 'logs/', 'ser
               'pipeline/*/.system/executor_execution/*/.temp', 'pipeline/*/.system/stateful_working_dir/*')
 
 
-def _kept_runs(lineage: Lineage, keep: int, before: float | None, served: str) -> list[Run]:
+def _kept_runs(lineage: Lineage, keep: int, before: float | None, version: str) -> list[Run]:
     """The runs whose results stay: the newest, those after `before`, and what an unchanged run repeats."""
     needed = {}  # why -> the newest run
     for run in lineage.runs:
         if run.finished:
             needed.setdefault(run.pipeline, run)
-        if served in run.pushed:
+        if version in run.pushed:
             needed.setdefault('pushed', run)
     recent = [run for run in lineage.runs if before is not None and run.started >= before]
     return [*lineage.runs[:keep], *needed.values(), *recent]
@@ -123,14 +125,6 @@ def _kept_records(root: pathlib.Path, keep: int, before: float | None) -> list[r
     recent = [record for record in records if before is not None and record.started
               and datetime.datetime.fromisoformat(record.started).timestamp() >= before]
     return [*records[:keep], *needed.values(), *recent]
-
-
-def _baseline(models: dict[int, str]) -> str:
-    """The version with which the newest was compared, from its card; '' for none."""
-    try:
-        return str(model_directory.read_card(models[max(models)]).get('baseline_version', '')) if models else ''
-    except (OSError, ValueError):
-        return ''
 
 
 def _is_under(path: str, folder: pathlib.Path) -> bool:

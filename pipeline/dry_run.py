@@ -23,6 +23,7 @@ class Node:
     inputs: dict[str, list[tuple[str, str]]]
     on_beam: bool = False
 
+
 @dataclasses.dataclass(frozen=True)
 class Execution:
     """A successful execution of a component. inputs, outputs: name -> ids of artifacts; paths: of its outputs.
@@ -94,8 +95,7 @@ def run(config) -> int:
         return DONE
     print('Loading TFX, to compare with what ML Metadata knows of earlier runs ...', flush=True)
     reasons = _reasons(config, data)
-    print('\n'.join([*lines(reasons), '', *(part for line in cost_lines(config, data, reasons)
-                                            for part in layout.wrap(line, layout.columns(), 10))]))
+    print('\n'.join([*lines(reasons), '', *cost_lines(config, data, reasons)]))
     return DONE
 
 

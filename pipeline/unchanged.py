@@ -8,7 +8,7 @@ import functools
 import os
 import pathlib
 
-from model_code import model_directory
+from model_code import file_io, model_directory
 from pipeline import fingerprints, run_record
 from serving import version_directories
 
@@ -56,6 +56,5 @@ def _is_there(config, record: run_record.Record, served: str) -> bool:
 
 def _sizes(model_dir: str) -> dict[str, int]:
     """The files of an exported model and their sizes, without its card, to which the push adds."""
-    paths = [os.path.join(folder, name) for folder, _, names in os.walk(model_dir) for name in names]
-    return {os.path.relpath(path, model_dir): os.path.getsize(path)
-            for path in paths if path != model_directory.card_path(model_dir)}
+    return {name: os.path.getsize(os.path.join(model_dir, name))
+            for name in file_io.list_files(model_dir) if name != model_directory.card_path('')}

@@ -99,7 +99,7 @@ class TestWhatIsServed:
         assert str(error.value) == (
             "shapes: its data no longer have the class 'cat', which version 7 knows. 'cats' is new: was 'cat' renamed? "
             "If that is intended, allow it: Gate(..., dropped_classes=('cat',)). "
-            f"Version 7 is in {tmp_path}/root/serving/polyvit.")
+            f"Version 7 is in {tmp_path / 'root' / 'serving' / 'polyvit'}.")
 
     def test_what_the_config_allows(self, check):
         data = check({'shapes': ['cat', 'dog', 'cow'], 'old': ['x', 'y']}, dropped_tasks=('old',),
