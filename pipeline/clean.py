@@ -68,7 +68,7 @@ def make_plan(root: pathlib.Path, keep: int, before: float | None) -> Plan:
     if lineage.runs and lineage.runs[0].uris and not any(_is_under(uri, root) for uri in lineage.runs[0].uris):
         raise ConfigError(f'{root} was moved: the metadata of its last run name {min(lineage.runs[0].uris)}. Move it '
                           'back, or delete pipeline/ and metadata.db together; the next run makes both anew.')
-    serving_dir = str(root / 'serving' / 'polyvit')
+    serving_dir = str(roots.serving_dir(root))
     models, newest = version_directories.list_models(serving_dir), served.newest(serving_dir)
     # What is served, and the version with which it was compared; '' for none.
     number, baseline = (str(newest.number), str(newest.card.get('baseline_version', ''))) if newest else ('', '')

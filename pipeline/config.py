@@ -17,7 +17,7 @@ from model_code.fields import FilePath, check_fields
 from model_code.modalities import MODALITIES, Limits
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
 from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
-from pipeline import config_errors
+from pipeline import config_errors, roots
 from pipeline.fingerprints import PROJECT
 
 
@@ -58,7 +58,7 @@ class PipelineConfig:
 
     @property
     def serving_dir(self) -> pathlib.Path:
-        return self.run_root / 'serving' / 'polyvit'
+        return roots.serving_dir(self.run_root)
 
 
 def config_names() -> list[str]:

@@ -25,5 +25,10 @@ def find(root: str | os.PathLike | None = None) -> list[pathlib.Path]:
     return [path]
 
 
+def serving_dir(root: pathlib.Path) -> pathlib.Path:
+    """The folder of the version directories under a root."""
+    return root / 'serving' / 'polyvit'
+
+
 def _is_root(path: pathlib.Path) -> bool:
     return (path / 'logs').is_dir()

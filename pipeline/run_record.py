@@ -79,6 +79,11 @@ class Record:
     samples: dict[str, str] = dataclasses.field(default_factory=dict)
     """Task -> the path of one of its media files, for commands to try."""
 
+    @property
+    def root(self) -> pathlib.Path:
+        """The root of the run, in whose logs/ its log is."""
+        return pathlib.Path(self.log).parent.parent
+
 
 @contextlib.contextmanager
 def one_run_at_a_time(root: pathlib.Path):

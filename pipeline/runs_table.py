@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import os
-import pathlib
 from collections.abc import Sequence
 
 from model_code import words
@@ -32,7 +31,7 @@ def find(root: str | None, run: str | None) -> Record:
         raise unknown('run', run, [r.id for r in found[:10]])
     if len(fitting) > 1:
         raise ConfigError(f'{words.count(len(fitting), "run")} fit {run!r}: '
-                          f'{", ".join(f"{r.id} under {summary.short(_root(r))}" for r in fitting[:5])}. '
+                          f'{", ".join(f"{r.id} under {summary.short(r.root)}" for r in fitting[:5])}. '
                           'Give the whole id, and --root if the id is there twice.')
     return fitting[0]
 
@@ -63,18 +62,18 @@ def lines(records: Sequence[Record], columns: int | None) -> list[str]:
 
     columns: of the terminal, None for none.
     """
-    several = len({_root(record) for record in records}) > 1
+    several = len({record.root for record in records}) > 1
     left = (0, 1, 2, 3, 4, 6, 7)  # all but the time
     rows = [_row(record) for record in records]
     wide = layout.table([[*_HEADING, 'primary metrics', *(['root'] if several else [])],
-                         *([*row, _metrics_text(record), *([summary.short(_root(record))] if several else [])]
+                         *([*row, _metrics_text(record), *([summary.short(record.root)] if several else [])]
                            for row, record in zip(rows, records, strict=True))], left)
     if layout.fits(wide, columns):
         return wide
     heading, *narrow = layout.table([_HEADING, *([row[0], layout.cut(row[1], 14), *row[2:]] for row in rows)], left)
     found = [heading]
     for line, record in zip(narrow, records, strict=True):
-        root = f'{summary.short(_root(record))}: ' if several else ''
+        root = f'{summary.short(record.root)}: ' if several else ''
         found += [line, *layout.wrap(f'    {root}{_metrics_text(record)}'.rstrip(' :'), columns)]
     return [line for line in found if line]
 
@@ -101,13 +100,9 @@ def _clock(record: Record) -> str:
     return str(datetime.timedelta(seconds=max(0, round(so_far.total_seconds()))))
 
 
-def _root(record: Record) -> pathlib.Path:
-    return pathlib.Path(record.log).parent.parent
-
-
 def as_json(record: Record) -> dict:
     """A row of the table with all that it is made of, for scripts."""
-    return {'run': record.id, 'root': str(_root(record)), 'config': record.config, 'state': state(record),
+    return {'run': record.id, 'root': str(record.root), 'config': record.config, 'state': state(record),
             'verdict': verdict(record), 'version': record.version, 'started': record.started,
             'seconds': record.seconds, 'exit_code': record.exit_code, 'reason': record.reason, 'log': record.log,
             'report': record.report,
@@ -117,7 +112,7 @@ def as_json(record: Record) -> dict:
 def show(record: Record, columns: int | None) -> list[str]:
     """All of one run: what was typed and changed, what it came to, and what each component did."""
     shown = show_run.lines(record, columns)
-    extra = [f'root     {summary.short(_root(record))}']
+    extra = [f'root     {summary.short(record.root)}']
     if record.overrides:
         extra.append(f'set      {", ".join(record.overrides)}')
     if record.repeats:

@@ -1,10 +1,9 @@
 """`polyvit report`: what a run came to, from its record. Only strings."""
 
 import os
-import pathlib
 
 from model_code import words
-from pipeline import layout, run_record, summary
+from pipeline import layout, roots, run_record, summary
 from serving import version_directories
 
 
@@ -13,11 +12,10 @@ def lines(record: run_record.Record, columns: int | None = None) -> list[str]:
 
     columns: of the terminal, None for none.
     """
-    root = pathlib.Path(record.log).parent.parent
     took = '' if record.seconds is None else f', {words.duration(record.seconds)}'
     head = [f'config   {record.config}', *([f'typed    {summary.command(*record.argv)}'] if record.argv else []),
             f'run      {record.started[:19].replace("T", " ")}{took}: {record.state}',
-            f'version  {_version(record, root)}']
+            f'version  {_version(record)}']
     if not record.decision:
         reason = layout.wrap(record.reason or _UNFINISHED.get(record.state, 'It ended before the gate.'), columns)
         return [*head, '', *reason, '', *summary.path_lines({'log': record.log}, columns)]
@@ -40,19 +38,18 @@ def path_lines(components: dict[str, run_record.NodeRecord], report: str, log: s
 
 def later_lines(record: run_record.Record) -> list[str]:
     """What has happened under the root since a run ended: a run that goes on, or that died."""
-    root = pathlib.Path(record.log).parent.parent
-    newest = next(iter(run_record.records(root)), record)
+    newest = next(iter(run_record.records(record.root)), record)
     if newest.id == record.id or newest.state not in ('running', 'killed'):
         return []
     what = 'is in progress' if newest.state == 'running' else 'was killed before its end'
     return ['', f'A later run {what}; its log is {summary.short(newest.log)}.']
 
 
-def _version(record: run_record.Record, root: pathlib.Path) -> str:
+def _version(record: run_record.Record) -> str:
     """The version that was the newest when the run ended, and whether it still is."""
     if not record.version:
         return 'none'
-    newest = str(max(version_directories.list_models(str(root / 'serving' / 'polyvit')), default=''))
+    newest = str(max(version_directories.list_models(str(roots.serving_dir(record.root))), default=''))
     whose = 'pushed by this run' if record.pushed else 'was there before'
     if newest == record.version:
         return f'{record.version}, {whose}; it is the newest'
