@@ -25,7 +25,7 @@ import humanize
 import psutil
 
 from model_code import words
-from pipeline import stack
+from pipeline import fingerprints
 from pipeline.machine import processor, read, usable_cores
 
 OK, WARNING, PROBLEM = 'ok', 'warning', 'problem'
@@ -75,9 +75,9 @@ def packages() -> list[Finding]:
     if not version.startswith(f'{TESTED_PYTHON}.'):
         findings = [Finding('python', WARNING, f'Python {version}; tested is {TESTED_PYTHON}',
                             f'Make the environment with Python {TESTED_PYTHON} if something fails.')]
-    main = ', '.join(f'{name} {stack.installed(package) or "missing"}' for name, package in (
+    main = ', '.join(f'{name} {fingerprints.library_version(package) or "missing"}' for name, package in (
         ('TensorFlow', 'tensorflow'), ('TFX', 'tfx'), ('Beam', 'apache-beam'), ('protobuf', 'protobuf')))
-    missing = [name for name, _ in needs() if not stack.installed(name)]
+    missing = [name for name, _ in needs() if not fingerprints.library_version(name)]
     if missing:
         return [*findings, Finding('packages', PROBLEM, f'{main}; not installed: {", ".join(missing)}', _INSTALL)]
     differing = differing_packages()
@@ -101,9 +101,9 @@ def differing_packages() -> list[str]:
     """'numpy 2.0.0 (tested: 1.26.4)' for each installed package that is not of the tested version."""
     if LOCK.is_file():
         locked = re.findall(r'^([\w.-]+)==([^\s;\\]+)', LOCK.read_text(), re.MULTILINE)
-        found = [(name, stack.installed(name), tested) for name, tested in locked]
+        found = [(name, fingerprints.library_version(name), tested) for name, tested in locked]
         return [f'{name} {here} (tested: {tested})' for name, here, tested in found if here and here != tested]
-    found = [(name, stack.installed(name), tested) for name, tested in needs()]
+    found = [(name, fingerprints.library_version(name), tested) for name, tested in needs()]
     return [f'{name} {here} (tested: {tested})' for name, here, tested in found if not tested.contains(here)]
 
 
@@ -141,7 +141,8 @@ def _about_devices(found: list, cuda: bool) -> Finding:
     if os.environ.get('CUDA_VISIBLE_DEVICES', '0') in ('', '-1'):
         return Finding('accelerators', WARNING, 'the GPU is hidden by CUDA_VISIBLE_DEVICES',
                        'unset CUDA_VISIBLE_DEVICES')
-    fix = (f'Install the libraries of CUDA: pip install "tensorflow[and-cuda]=={stack.installed("tensorflow")}"' if cuda
+    version = fingerprints.library_version('tensorflow')
+    fix = (f'Install the libraries of CUDA: pip install "tensorflow[and-cuda]=={version}"' if cuda
            else 'Install a TensorFlow that is built for CUDA.')
     return Finding('accelerators', WARNING, 'there is an NVIDIA GPU, but TensorFlow does not see it', fix)
 

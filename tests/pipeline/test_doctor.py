@@ -11,7 +11,7 @@ import types
 
 import pytest
 
-from pipeline import cli, doctor, doctor_checks, stack
+from pipeline import cli, doctor, doctor_checks, fingerprints
 from pipeline.doctor_checks import OK, PROBLEM, WARNING, Finding
 
 
@@ -34,22 +34,25 @@ def test_machine(monkeypatch):
 
 class TestPackages:
     def test_a_package_that_differs_is_named(self, monkeypatch):
-        installed = stack.installed
-        monkeypatch.setattr(stack, 'installed', lambda name: '99.0' if name == 'humanize' else installed(name))
+        installed = fingerprints.library_version
+        monkeypatch.setattr(fingerprints, 'library_version',
+                            lambda name: '99.0' if name == 'humanize' else installed(name))
         finding = _one(doctor_checks.packages(), 'packages')
         assert finding.state == WARNING and 'humanize 99.0 (tested: ' in finding.text and 'TensorFlow 2' in finding.text
 
     def test_one_that_is_missing_is_a_problem(self, monkeypatch):
-        installed = stack.installed
-        monkeypatch.setattr(stack, 'installed', lambda name: '' if name in ('tfx', 'av') else installed(name))
+        installed = fingerprints.library_version
+        monkeypatch.setattr(fingerprints, 'library_version',
+                            lambda name: None if name in ('tfx', 'av') else installed(name))
         finding = _one(doctor_checks.packages(), 'packages')
         assert finding.state == PROBLEM and finding.text.endswith('not installed: tfx, av')
 
     def test_a_wheel_without_the_lock_has_ranges(self, monkeypatch, tmp_path):
         monkeypatch.setattr(doctor_checks, 'LOCK', tmp_path / 'none')
         assert doctor_checks.differing_packages() == []
-        installed = stack.installed
-        monkeypatch.setattr(stack, 'installed', lambda name: '0.1' if name == 'humanize' else installed(name))
+        installed = fingerprints.library_version
+        monkeypatch.setattr(fingerprints, 'library_version',
+                            lambda name: '0.1' if name == 'humanize' else installed(name))
         assert doctor_checks.differing_packages() == ['humanize 0.1 (tested: >=4.9)']
 
     def test_python(self, monkeypatch):
