@@ -105,7 +105,7 @@ def _reasons(config, data) -> dict[str, list[str]]:
         pipeline = local_runner.build(config, data)
         from pipeline import history
         nodes = history.nodes(pipeline)
-        past = history.executions(config.run_root / 'metadata.db', pipeline.pipeline_info.pipeline_name,
+        past = history.executions(config.run_root, pipeline.pipeline_info.pipeline_name,
                                   [node.id for node in nodes])
     beam_args_of = {path: record.beam_args for record in run_record.records(config.run_root)
                     for node in record.components.values() for paths in node.outputs.values() for path in paths}

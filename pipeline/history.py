@@ -12,6 +12,7 @@ from tfx.dsl.compiler import compiler
 from tfx.dsl.components.base import executor_spec
 from tfx.orchestration import pipeline as tfx_pipeline
 
+from pipeline import lineage
 from pipeline.dry_run import Execution, Node
 
 
@@ -30,14 +31,11 @@ def nodes(pipeline: tfx_pipeline.Pipeline) -> list[Node]:
     return found
 
 
-def executions(metadata_db: pathlib.Path, pipeline_name: str, names: list[str]) -> dict[str, list[Execution]]:
-    """Component id -> its successful executions, the newest first. {} if there is no metadata.db."""
-    if not metadata_db.is_file():
+def executions(root: pathlib.Path, pipeline_name: str, names: list[str]) -> dict[str, list[Execution]]:
+    """Component id -> its successful executions under a root, the newest first. {} if it has no metadata yet."""
+    if not (root / lineage.FILE).is_file():
         return {}
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(metadata_db)
-    config.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
-    store = ml_metadata.MetadataStore(config)
+    store = ml_metadata.MetadataStore(lineage.connection(root, 'READONLY'))
     return {name: _executions(store, f'{pipeline_name}.{name}') for name in names}
 
 

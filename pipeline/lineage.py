@@ -37,7 +37,7 @@ class Lineage:
     """
 
     def __init__(self, root: pathlib.Path):
-        self._store = _open(root / FILE) if (root / FILE).is_file() else None
+        self._store = _open(root) if (root / FILE).is_file() else None
         self.runs: list[Run] = []
         self._artifacts: dict[int, mlmd.Artifact] = {}
         if self._store:
@@ -74,14 +74,19 @@ class Lineage:
             self._store.put_artifacts(artifacts)
 
 
-def _open(path: pathlib.Path) -> metadata_store.MetadataStore:
+def connection(root: pathlib.Path, mode: str) -> mlmd.ConnectionConfig:
+    """The metadata of a root. mode: READONLY, READWRITE, or READWRITE_OPENCREATE, which makes the file if need be."""
     config = mlmd.ConnectionConfig()
-    config.sqlite.filename_uri = str(path)
-    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE
+    config.sqlite.filename_uri = str(root / FILE)
+    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.ConnectionMode.Value(mode)
+    return config
+
+
+def _open(root: pathlib.Path) -> metadata_store.MetadataStore:
     try:
-        return metadata_store.MetadataStore(config)
+        return metadata_store.MetadataStore(connection(root, 'READWRITE'))
     except (RuntimeError, errors.StatusError) as error:
-        raise PipelineStop(f'{path} cannot be read as ML Metadata ({error}).') from error
+        raise PipelineStop(f'{root / FILE} cannot be read as ML Metadata ({error}).') from error
 
 
 def _succeeded(execution: mlmd.Execution) -> bool:

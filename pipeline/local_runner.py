@@ -100,20 +100,17 @@ def build(config, data):
     """The TFX pipeline. It imports TFX, so call it when all output of the process goes to the log."""
     environment.set_defaults()
     from absl import logging as absl_logging
-    from ml_metadata.proto import metadata_store_pb2
 
+    from pipeline import lineage
     from pipeline import pipeline as wiring
     absl_logging.set_verbosity('info')
     model_key = fingerprints.model_key(config, data.fingerprints)
     version, nonce = baseline(config.serving_dir, model_key)
-    # TFX has a function for this, which also creates the folder; but a dry run may write nothing.
-    database = metadata_store_pb2.ConnectionConfig()
-    database.sqlite.filename_uri = str(config.run_root / 'metadata.db')
-    database.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
     return wiring.create_pipeline(
         config, data, pipeline_root=str(config.run_root / 'pipeline'), serving_dir=str(config.serving_dir),
         served_version=version, push_nonce=nonce or wiring.new_nonce(), model_key=model_key,
-        metadata_connection_config=database)
+        # TFX's own function for this also creates the folder, but a dry run may write nothing.
+        metadata_connection_config=lineage.connection(config.run_root, 'READWRITE_OPENCREATE'))
 
 
 class _Progress:
