@@ -114,8 +114,8 @@ def _compile(parsed):
     from model_code import words
     from pipeline import checks
     data = checks.check_without_data(config)
-    from pipeline import kubeflow_compiler
-    path = kubeflow_compiler.compile_pipeline(config, data, parsed.output, root=parsed.root, image=parsed.image)
+    from pipeline.kubeflow import compiler
+    path = compiler.compile_pipeline(config, data, parsed.output, root=parsed.root, image=parsed.image)
     print(f'Wrote {path}: the pipeline of {config.name}, {words.count(len(config.mixture.tasks), "lane")}.')
     out_of_reach = [task.name for task in config.mixture.tasks if task.name not in data.counts]
     if out_of_reach:
