@@ -5,7 +5,7 @@ import os
 import pathlib
 
 from model_code.errors import PipelineStop
-from pipeline import demo_data, elapsed, local_runner, summary, terminal
+from pipeline import demo_data, elapsed, local_runner, roots, summary, terminal
 from pipeline.config import load_config
 from pipeline.exit_codes import DONE
 
@@ -41,7 +41,7 @@ def next_lines(root: pathlib.Path, task: str, sample: str) -> list[str]:
     for what, *command in (
             ('runs it again; nothing changed, so it answers at once', 'run', 'demo', *options),
             ('prints the decision, the table and where the report is', 'report', '--root', short(root)),
-            ('serves the model until Ctrl-C', 'serve', short(root / 'serving' / 'polyvit')),
+            ('serves the model until Ctrl-C', 'serve', short(roots.serving_dir(root))),
             ('asks that server for a file', 'predict', task, short(sample))):
         lines += [f'  {summary.command(*command)}', f'      {what}']
     return [*lines, '  docs/your_data.md says how to use your own folders.']
