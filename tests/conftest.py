@@ -1,4 +1,5 @@
-"""What every test stands on: the environment that TensorFlow reads at import, real media where there are any."""
+"""What every test stands on: the environment that TensorFlow reads at import, real media where there are any, object
+stores."""
 
 import os
 import pathlib
@@ -11,6 +12,8 @@ os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'
 os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
 import pytest  # noqa: E402
+
+from tests.object_stores import gcs, s3  # noqa: E402, F401
 
 SHARED_DATA = pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data'
 

@@ -1,0 +1,110 @@
+"""Object stores on this machine: a server that answers as S3 does, and one that answers as Google Cloud Storage does.
+
+The fixtures `s3` and `gcs`, which every test can ask for, give the URL of an empty bucket. `s3_bucket` and `gcs_bucket`
+are the same as context managers, for fixtures of a wider scope. Endpoint and credentials are in the environment, so
+that child processes use them too.
+"""
+
+import contextlib
+import logging
+import os
+import typing
+import uuid
+
+import pytest
+
+# No profile of the user's, and no search for credentials of a virtual machine.
+_S3 = {'AWS_ACCESS_KEY_ID': 'test', 'AWS_SECRET_ACCESS_KEY': 'test', 'AWS_DEFAULT_REGION': 'us-east-1',
+       'AWS_CONFIG_FILE': os.devnull, 'AWS_SHARED_CREDENTIALS_FILE': os.devnull, 'AWS_EC2_METADATA_DISABLED': 'true'}
+_NOT_S3 = ('AWS_PROFILE', 'AWS_SESSION_TOKEN', 'AWS_ENDPOINT_URL_S3', 'AWS_REGION')
+
+
+@pytest.fixture
+def s3() -> typing.Iterator[str]:
+    with s3_bucket() as url:
+        yield url
+
+
+@pytest.fixture
+def gcs() -> typing.Iterator[str]:
+    with gcs_bucket() as url:
+        yield url
+
+
+@contextlib.contextmanager
+def s3_bucket() -> typing.Iterator[str]:
+    """A context that starts a server for S3 and gives the URL of a new bucket, s3://NAME.
+
+    Servers in one process share their buckets, so each context has a name of its own.
+    """
+    import boto3
+    from moto.server import ThreadedMotoServer
+    logging.getLogger('werkzeug').setLevel(logging.ERROR)  # else a line for each request
+    server = ThreadedMotoServer('127.0.0.1', 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        with environment({**_S3, 'AWS_ENDPOINT_URL': f'http://{host}:{port}'}, without=_NOT_S3):
+            bucket = f'test-{uuid.uuid4().hex[:12]}'
+            boto3.session.Session().client('s3').create_bucket(Bucket=bucket)
+            yield f's3://{bucket}'
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def gcs_bucket() -> typing.Iterator[str]:
+    """A context that starts a server for Google Cloud Storage and gives the URL of its bucket, gs://NAME."""
+    from gcp_storage_emulator.server import create_server
+    bucket = f'test-{uuid.uuid4().hex[:12]}'
+    server = create_server('127.0.0.1', 0, in_memory=True, default_bucket=bucket)
+    server.start()
+    host, port = server._api._httpd.server_address
+    try:
+        with environment({'STORAGE_EMULATOR_HOST': f'http://{host}:{port}', 'NO_GCE_CHECK': 'true'},
+                         without=('GOOGLE_APPLICATION_CREDENTIALS',)):
+            yield f'gs://{bucket}'
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def environment(variables: dict[str, str], without: typing.Iterable[str] = ()) -> typing.Iterator[None]:
+    """A context in which the environment has these variables, and lacks those of `without`."""
+    before = {name: os.environ.get(name) for name in (*variables, *without)}
+    for name in without:
+        os.environ.pop(name, None)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def object_names(url: str) -> list[str]:
+    """The names of all objects below a URL, without its bucket; sorted. Asks the store, not the project's code."""
+    scheme, rest = url.split('://')
+    bucket, _, prefix = rest.partition('/')
+    if scheme == 's3':
+        import boto3
+        pages = boto3.session.Session().client('s3').get_paginator('list_objects_v2').paginate(
+            Bucket=bucket, Prefix=prefix)
+        return sorted(item['Key'] for page in pages for item in page.get('Contents', ()))
+    from google.cloud import storage
+    return sorted(blob.name for blob in storage.Client.create_anonymous_client().list_blobs(bucket, prefix=prefix))
+
+
+def put_object(url: str, content: bytes = b''):
+    """Writes an object, as a foreign tool does."""
+    scheme, rest = url.split('://')
+    bucket, _, name = rest.partition('/')
+    if scheme == 's3':
+        import boto3
+        boto3.session.Session().client('s3').put_object(Bucket=bucket, Key=name, Body=content)
+    else:
+        from google.cloud import storage
+        storage.Client.create_anonymous_client().bucket(bucket).blob(name).upload_from_string(content)
