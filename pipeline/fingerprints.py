@@ -38,7 +38,7 @@ COMPONENT_CODE = {
     'TaskSchemaGen': ('components.task_schema_gen', 'schemas'),
     'StatisticsGen': (),
     'TaskValidator': ('components.task_validator',),
-    'Transform': ('components.preprocessing_fns', 'model_code.label_kinds:transform',
+    'Transform': ('components.transform', 'model_code.label_kinds:transform',
                   *(f'{m.preprocessing_module}:moments,statistics' for m in _MODALITIES if m.statistics)),
     'CoTrainer': ('components.co_trainer',
                   'model_code.label_kinds:transform,loss,class_weights,scores,best,eval_label,quality',
@@ -63,7 +63,7 @@ COMPONENT_LIBRARIES = {
     'StatisticsGen': ('tensorflow-data-validation', 'tfx'),
     'TaskValidator': ('tensorflow-data-validation', 'tfx'),
     # They decide the vocabularies' order, the spectrograms' moments and the graph that is written.
-    'Transform': ('tensorflow', 'tensorflow-io', 'tensorflow-transform', 'tfx'),
+    'Transform': ('tensorflow', 'tensorflow-io', 'tensorflow-transform'),
     # Everything that computes weights. tensorflow-transform only reads the vocabulary's file here.
     'CoTrainer': ('numpy', 'tensorflow', 'tensorflow-io', 'tf_keras'),
     'ServingBaseline': (),

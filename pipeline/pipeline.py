@@ -14,7 +14,6 @@ import json
 import uuid
 
 from tfx.components.statistics_gen.component import StatisticsGen
-from tfx.components.transform.component import Transform
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2
 
@@ -28,6 +27,7 @@ from components.serving_check.component import ServingCheck
 from components.task_evaluator.component import TaskEvaluator
 from components.task_schema_gen.component import TaskSchemaGen
 from components.task_validator.component import TaskValidator
+from components.transform.component import Transform
 from model_code.data import Data
 from model_code.modalities import Input, get_modality
 from model_code.serialization import to_json
@@ -176,10 +176,7 @@ def _lane(task: Task, config: PipelineConfig, data: DataSummary) -> dict:
         code_version=component_version('TaskValidator'))
     transform = Transform(
         examples=generator.outputs['examples'], schema=schema.outputs['schema'],
-        preprocessing_fn='components.preprocessing_fns.preprocess',
-        custom_config={'source': source, 'spec': to_json(spec), 'classes': classes,
-                       'code_version': component_version('Transform')},
-        disable_statistics=True)
+        source=source, spec=to_json(spec), classes=classes, code_version=component_version('Transform'))
     # No artifact goes from the validator to Transform, but an anomaly must stop the lane.
     transform.add_upstream_node(validator)
     lane = {'MediaExampleGen': generator, 'StatisticsGen': statistics, 'TaskSchemaGen': schema,

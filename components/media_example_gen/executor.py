@@ -1,20 +1,17 @@
 """MediaExampleGen's executor: reads media with Beam and writes examples, rejections and findings."""
 
 import collections
-import contextlib
 import itertools
 import math
-import os
-from collections.abc import Iterator
 
 import apache_beam as beam
-import tensorflow as tf
 from apache_beam.utils import shared
 from tfx.components.example_gen import utils as example_gen_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
+from components import tf_records
 from components.artifacts import read_findings, write_rejected_media
 from media import listing, reading, remote_files
 from media.entries import SPLITS, Entry, Listing, pack, unpack
@@ -23,7 +20,7 @@ from media.listing.files import FileStat
 from media.rejections import Rejection
 from media.sandbox.parent import Decoder
 from media.shards import plan_shards
-from model_code import file_io, words
+from model_code import words
 from model_code.data import Source
 from model_code.errors import PipelineStop
 from model_code.logger import logger
@@ -34,9 +31,6 @@ from model_code.urls import is_url
 
 # How many examples' digests a worker compares at once; they take a few megabytes.
 BUCKET_EXAMPLES = 50_000
-
-# Media are already compressed. Deflate saves a few percent more, and its lowest level takes a quarter of the time.
-_TFRECORD_OPTIONS = tf.io.TFRecordOptions(compression_type='GZIP', compression_level=1)
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -140,7 +134,7 @@ class _WriteShard(beam.DoFn):
     def process(self, element):
         split, index, count, packed = element
         gathered, buckets = reading.Gathered(), collections.defaultdict(list)
-        with shard_writer(self._uri, split, index, count) as file:
+        with tf_records.writer(self._uri, split, shard_name(index, count)) as file:
             for decoded in reading.decode(self._decoder, unpack(packed), self._source.modality):
                 self._progress.add(1)
                 gathered.add(decoded)
@@ -160,14 +154,9 @@ def _make_progress(task: str, total: int) -> Progress:
     return progress
 
 
-@contextlib.contextmanager
-def shard_writer(examples_uri: str, split: str, index: int, count: int) -> Iterator[tf.io.TFRecordWriter]:
-    """A writer of serialized examples. The shard's file appears whole when the block ends; not at all if it raises."""
-    path = os.path.join(examples_uri, f'Split-{split}', f'data_tfrecord-{index:05d}-of-{count:05d}.gz')
-    # The temporary file is outside the split's folder, because readers take every file there.
-    with file_io.replacing(path, temporary_folder=examples_uri) as temporary:
-        with tf.io.TFRecordWriter(temporary, _TFRECORD_OPTIONS) as writer:
-            yield writer
+def shard_name(index: int, count: int) -> str:
+    """The name of a file of examples, one of `count` of its split."""
+    return f'data_tfrecord-{index:05d}-of-{count:05d}.gz'
 
 
 def _equal_media(bucket) -> dict:
@@ -207,15 +196,7 @@ def make_example(entry: Entry, features: dict) -> bytes:
     values = {'id': [entry.id.encode()], 'label': [label.encode() for label in entry.labels]}
     values.update({name: [value.encode()] for name, value in entry.extra})
     values.update({name: value if isinstance(value, list) else [value] for name, value in features.items()})
-    example = tf.train.Example()
-    for name, value in values.items():
-        if isinstance(value[0], bytes):
-            example.features.feature[name].bytes_list.value.extend(value)
-        elif isinstance(value[0], int):
-            example.features.feature[name].int64_list.value.extend(value)
-        else:
-            example.features.feature[name].float_list.value.extend(value)
-    return example.SerializeToString(deterministic=True)
+    return tf_records.serialize(values)
 
 
 def log_summary(task: str, findings: Findings):

@@ -152,19 +152,6 @@ def test_odd_media_are_kept_and_reported(tmp_path):
     assert read_findings(str(tmp_path / 'rejected')).notes == {'one_colour': Tally(1, ['train/left/plain.png'])}
 
 
-def test_a_shard_that_fails_leaves_nothing_and_is_written_whole_next_time(tmp_path):
-    with pytest.raises(ValueError), executor.shard_writer(str(tmp_path), 'train', 0, 1) as writer:
-        writer.write(b'half')
-        raise ValueError
-    assert [p.name for p in tmp_path.rglob('*')] == ['Split-train']
-    for content in (b'first', b'again'):
-        with executor.shard_writer(str(tmp_path), 'train', 0, 1) as writer:
-            writer.write(content)
-    records = tf.data.TFRecordDataset(str(tmp_path / 'Split-train/data_tfrecord-00000-of-00001.gz'), 'GZIP')
-    assert [r.numpy() for r in records] == [b'again']
-    assert len(list(tmp_path.iterdir())) == 1
-
-
 def test_data_that_cannot_be_listed_starts_nothing(tmp_path):
     with pytest.raises(ConfigError, match='no folder'):
         _ingest(testing.image_task(tmp_path / 'data', folder=str(tmp_path / 'none')), testing.IMAGE_SPEC, tmp_path)
