@@ -99,7 +99,7 @@ def _watch(signals: socket.socket):
             break
     threading.Thread(target=_end, args=(number,), daemon=True).start()
     time.sleep(_TELL_SECONDS)
-    _leave(number)
+    leave(number)
 
 
 def _next_signal(signals: socket.socket) -> signal.Signals | None:
@@ -115,14 +115,14 @@ def _end(number: signal.Signals):
         try:
             _teller(number)
         finally:
-            _leave(number)
+            leave(number)
     _teller(number)
     if number == signal.SIGINT:
         raise KeyboardInterrupt from None
     raise SystemExit(128 + number) from None
 
 
-def _leave(number: signal.Signals) -> NoReturn:
+def leave(number: signal.Signals) -> NoReturn:
     """Ends this process and those that it started. It waits for no thread: Beam's do not notice an interruption."""
     import psutil
     for child in psutil.Process().children(recursive=True):

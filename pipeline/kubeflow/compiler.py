@@ -13,6 +13,7 @@ from model_code import file_io
 from model_code.errors import ConfigError
 from pipeline import environment, fingerprints
 from pipeline.checks import DataSummary
+from pipeline.kubeflow import containers
 
 DEFAULT_ROOT = '/pipeline'
 DEFAULT_IMAGE = 'polyvit-pipeline:latest'
@@ -43,22 +44,29 @@ def compile_pipeline(config, data: DataSummary, output: str, root: str | None = 
     with file_io.replacing(str(path.absolute())) as temporary:  # a failed compilation keeps the old file
         runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
             config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
-                default_image=image or DEFAULT_IMAGE, use_pipeline_spec_2_1=True),
+                default_image=image or DEFAULT_IMAGE, default_commands=list(containers.COMMAND),
+                use_pipeline_spec_2_1=True),
             output_dir=os.path.dirname(temporary), output_filename=os.path.basename(temporary))
         runner.run(pipeline)
-        _without_cache(pathlib.Path(temporary), 'ServingBaseline')
+        _complete(pathlib.Path(temporary))
     return output
 
 
-def _without_cache(path: pathlib.Path, component: str):
-    """Switches off the cache of one component in a compiled pipeline. (TFX's compiler has only one switch for all.)
-
-    ServingBaseline looks at what is being served when it runs, which its inputs and properties do not show.
-    """
+def _complete(path: pathlib.Path):
+    """Makes our additions to the compiled pipeline in a file: whatever TFX's compiler cannot write."""
     import yaml
     text = path.read_text()
     compiled = json.loads(text) if path.suffix == '.json' else yaml.safe_load(text)
     spec = compiled.get('pipelineSpec', compiled)
-    spec['root']['dag']['tasks'][component]['cachingOptions'] = {'enableCache': False}
+    _without_cache(spec, 'ServingBaseline')
+    containers.add_arguments(spec, 'kfp')
     path.write_text(json.dumps(compiled, sort_keys=True) if path.suffix == '.json'
                     else yaml.safe_dump(compiled, sort_keys=True))
+
+
+def _without_cache(spec: dict, component: str):
+    """Switches off the cache of one component in a PipelineSpec. (TFX's compiler has only one switch for all.)
+
+    ServingBaseline looks at what is being served when it runs, which its inputs and properties do not show.
+    """
+    spec['root']['dag']['tasks'][component]['cachingOptions'] = {'enableCache': False}

@@ -1,0 +1,75 @@
+"""The commands of the containers of a compiled pipeline, and the arguments that they have in common with entry_point.
+
+TFX writes a container's arguments for its own entry point, which reads artifacts by their URIs and needs their types.
+Open-source Kubeflow Pipelines drops the types, and its URIs (s3://, minio://) are no file systems of TensorFlow. So
+ours gets the local paths as well, at which the backend has put the inputs and from which it takes the outputs.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+
+COMMAND = ('python', '-m', 'pipeline.kubeflow.entry_point')
+TARGETS = ('kfp', 'vertex')
+# Types of artifacts that only the backend's UI reads. TFX knows no such types.
+HTML, METRICS = 'system.HTML', 'system.Metrics'
+UI_TYPES = (HTML, METRICS)
+
+
+def add_arguments(spec: dict, target: str):
+    """Adds our arguments to every container of a compiled PipelineSpec. Call it once, when all outputs are declared.
+
+    Artifacts of a UI type are declared in the spec by others: {'artifactType': {'schemaTitle': HTML}} among a
+    component's output definitions, and `html_argument` or `metrics_argument` among its container's arguments.
+    """
+    for node, task in spec['root']['dag']['tasks'].items():
+        component = spec['components'][task['componentRef']['name']]
+        container = spec['deploymentSpec']['executors'][component['executorLabel']]['container']
+        container['args'] = [*container['args'], f'--node={node}', f'--target={target}', *_path_arguments(component)]
+
+
+def html_argument(file: str, name: str) -> str:
+    """Makes the artifact `name`, of type HTML, from one file of another output: 'report/report.html'."""
+    return f'--html={file}={name}'
+
+
+def metrics_argument(file: str, name: str) -> str:
+    """Fills the metadata of the artifact `name`, of type METRICS, with the numbers in a JSON file of another output.
+
+    Nested values are named by their path, such as 'tasks/digits/metrics/accuracy'; an item of a list by its `name`.
+    """
+    return f'--metrics={file}={name}'
+
+
+def _path_arguments(component: dict) -> Iterator[str]:
+    for direction in ('input', 'output'):
+        for name in sorted(component.get(f'{direction}Definitions', {}).get('artifacts', {})):
+            yield f"--{direction}-path={name}={{{{$.{direction}s.artifacts['{name}'].path}}}}"
+
+
+def parse_arguments(words: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
+    """What a container is called with, and the options of Beam, which are all other words. Exits with 2 if they are
+    wrong.
+
+    input_path, output_path: artifact name -> local path. html, metrics: name -> file of another output.
+    """
+    parser = argparse.ArgumentParser(prog='entry_point', allow_abbrev=False,
+                                     description='Runs one step of a compiled pipeline in its container.')
+    parser.add_argument('--executor_class_path', required=True, help='the executor, such as package.module.Executor')
+    parser.add_argument('--json_serialized_invocation_args', required=True, help="KFP's ExecutorInput as JSON")
+    parser.add_argument('--json_serialized_inputs_spec_args', default='{}', help="KFP's ComponentInputsSpec as JSON")
+    parser.add_argument('--node', required=True, help='the name of the step, such as Transform_digits')
+    parser.add_argument('--target', required=True, choices=TARGETS)
+    for option in ('--input-path', '--output-path', '--html', '--metrics'):
+        parser.add_argument(option, action='append', default=[], type=_pair)
+    arguments, others = parser.parse_known_args(words)
+    arguments.input_path, arguments.output_path = dict(arguments.input_path), dict(arguments.output_path)
+    arguments.html, arguments.metrics = (
+        {name: file for file, name in pairs} for pairs in (arguments.html, arguments.metrics))
+    return arguments, others
+
+
+def _pair(word: str) -> tuple[str, str]:
+    first, separator, second = word.partition('=')
+    if not (first and separator and second):
+        raise argparse.ArgumentTypeError(f'{word!r} is not of the form NAME=VALUE')
+    return first, second
