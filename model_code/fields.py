@@ -17,8 +17,9 @@ FilePath = typing.Annotated[str, 'path']
 def check_fields(instance, where: str):
     """Raises ConfigError if a field's value is not of the type that its hint names, or not one of its Literal's.
 
-    In the instance itself, frozen or not, a list becomes a tuple, a path object a string, a number of numpy one of
-    Python, an int where a number is wanted a float, and a FilePath absolute. So configs of equal meaning are equal.
+    In the instance itself, frozen or not, a list becomes a tuple, a dict a copy of itself, a path object a string, a
+    number of numpy one of Python, an int where a number is wanted a float, and a FilePath absolute. So configs of equal
+    meaning are equal.
 
     where: the beginning of the message, such as 'Task digits: '.
     """
@@ -50,6 +51,9 @@ def _checked(where: str, name: str, value, hint):
         items = args[:1] * len(value) if Ellipsis in args else args
         if len(value) == len(items):
             return tuple(_checked(where, f'{name}[{i}]', item, items[i]) for i, item in enumerate(value))
+    elif origin is dict and isinstance(value, dict):
+        return {_checked(where, f'a key of {name}', key, args[0]): _checked(where, f'{name}[{key!r}]', item, args[1])
+                for key, item in value.items()}
     elif hint is str and isinstance(value, os.PathLike):
         return os.fspath(value)
     elif _fits(value, hint):
@@ -84,6 +88,8 @@ def _described(value, hint) -> str:
             return f'a tuple of {len(args)}: ({", ".join(names)}{"," if len(args) == 1 else ""})'
         example = f': write ({_shown(value)},)' if _fits(value, args[0]) else ''
         return f'a tuple of {names[0]}{example}'
+    if origin is dict:
+        return f'a dict of {_name(args[0])} to {_name(args[1])}'
     if dataclasses.is_dataclass(hint):
         return f'a {_name(hint)}(...)'
     if hint is float:

@@ -88,13 +88,18 @@ def _add_config_commands(commands):
     run.add_argument('--dry-run', action='store_true',
                      help='write nothing; print which components would run, why, and what it costs')
 
-    compile_ = _add(commands, 'compile', 'compile the pipeline for Kubeflow Pipelines v2')
+    compile_ = _add(commands, 'compile', 'compile the pipeline for Kubeflow Pipelines v2 or Vertex AI')
     _add_config(compile_)
     compile_.add_argument('-o', '--output', metavar='FILE', required=True,
-                          help='the file to write; ends in .yaml, .yml or .json')
-    compile_.add_argument('--root', metavar='URI',
-                          help='the folder for everything that a run writes, such as gs://bucket/polyvit')
+                          help='the file to write; ends in .yaml for Kubeflow Pipelines, in .json for Vertex AI')
+    compile_.add_argument('--target', choices=('kfp', 'vertex'),
+                          help='what it is for: Kubeflow Pipelines or Vertex AI (default: as the ending of FILE says)')
+    compile_.add_argument('--root', metavar='URL',
+                          help='the bucket, or the folder in it, for everything that a run writes: minio:// (the store '
+                               'that Kubeflow Pipelines comes with), s3:// or gs://; for Vertex AI gs://')
     compile_.add_argument('--image', metavar='IMAGE', help='the container image, built from kubeflow/Dockerfile')
+    compile_.add_argument('--fail-if-rejected', action='store_true',
+                          help='fail the run, after its report, if the gate rejects the model')
 
 
 def _add_model_commands(commands):

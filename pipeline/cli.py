@@ -115,7 +115,8 @@ def _compile(parsed):
     from pipeline import checks
     data = checks.check_without_data(config)
     from pipeline.kubeflow import compiler
-    path = compiler.compile_pipeline(config, data, parsed.output, root=parsed.root, image=parsed.image)
+    path = compiler.compile_pipeline(config, data, parsed.output, root=parsed.root, image=parsed.image,
+                                     target=parsed.target, fail_if_rejected=parsed.fail_if_rejected)
     print(f'Wrote {path}: the pipeline of {config.name}, {words.count(len(config.mixture.tasks), "lane")}.')
     out_of_reach = [task.name for task in config.mixture.tasks if task.name not in data.counts]
     if out_of_reach:

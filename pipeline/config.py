@@ -19,6 +19,7 @@ from model_code.settings import ModelConfig, TrainingConfig, check_batches
 from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
 from pipeline import config_errors, roots
 from pipeline.fingerprints import PROJECT
+from pipeline.kubeflow.resources import Cluster, Resources
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,8 @@ class PipelineConfig:
     version directories that a server loads), logs/. '' means runs/<name>."""
     beam_args: tuple[str, ...] = ()
     """Options of the Beam runner, such as --runner=... and --direct_num_workers=...; () runs Beam in this process."""
+    cluster: Cluster = Cluster()
+    """Resources, retries and the object store on Kubeflow Pipelines or Vertex AI."""
     overrides: tuple[str, ...] = dataclasses.field(default=(), compare=False, kw_only=True)
     """What `--set` changed, such as 'training.seed=1', for the model card. The command line fills it in."""
 
@@ -151,4 +154,4 @@ def _defined_at(function, path: pathlib.Path) -> str:
 
 
 _CLASSES = (PipelineConfig, Mixture, Task, Data, Columns, Limits, Recipe, Checks, Gate, ModelConfig, TrainingConfig,
-            *(row.input_class for row in MODALITIES.values()))
+            Cluster, Resources, *(row.input_class for row in MODALITIES.values()))

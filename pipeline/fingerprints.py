@@ -50,6 +50,7 @@ COMPONENT_CODE = {
     'BlessingGate': ('components.blessing_gate',),
     'AtomicPusher': ('components.atomic_pusher',),
     'Report': ('components.report',),
+    'Verdict': ('components.verdict',),
 }
 
 # Component -> the distributions that decide what it writes. tfx counts where a stock executor does the work; elsewhere
@@ -74,6 +75,7 @@ COMPONENT_LIBRARIES = {
     'BlessingGate': ('tensorflow-model-analysis',),
     'AtomicPusher': ('tfx',),
     'Report': ('jinja2',),
+    'Verdict': (),
 }
 
 
@@ -264,12 +266,13 @@ def component_version(component: str, root: pathlib.Path = PROJECT) -> str:
 def run_key(config, media_fingerprints: dict[str, str]) -> str:
     """A hash of everything that decides a run's result: code, libraries, config, media.
 
-    Not of where results are put, nor of whether the file or `--set` gave the config its values.
+    Not of where results are put, nor of what clusters need, nor of whether the file or `--set` gave the config its
+    values.
 
     media_fingerprints: task name -> listing.media_fingerprint(task.source).
     """
     values = dataclasses.asdict(config)
-    del values['root'], values['overrides']
+    del values['root'], values['overrides'], values['cluster']
     return _key(values, COMPONENT_CODE, media_fingerprints)
 
 
@@ -279,7 +282,7 @@ def model_key(config, media_fingerprints: dict[str, str]) -> str:
     media_fingerprints: as for `run_key`.
     """
     values = dataclasses.asdict(config)
-    del values['root'], values['overrides'], values['beam_args'], values['mixture']['dropped_tasks']
+    del values['root'], values['overrides'], values['cluster'], values['beam_args'], values['mixture']['dropped_tasks']
     for task in values['mixture']['tasks']:
         del task['checks'], task['gate']
     return _key(values, ('MediaExampleGen', 'TaskSchemaGen', 'Transform', 'CoTrainer'), media_fingerprints)

@@ -79,22 +79,39 @@ def _find(config: PipelineConfig, path: str, where: str) -> tuple[list[str], typ
         children = _children(node)
         if children is None:
             raise ConfigError(f'{where}{step} would be a field of {node!r}, which has none.')
+        if not children:
+            raise _empty(where)
         if step not in children:
-            kind = f'field of {type(node).__name__}'
-            if isinstance(node, tuple):
-                kind = 'task' if hasattr(node[0], 'name') else 'input'
-            raise unknown(kind, step, [*children, *(['tasks'] if node is config else [])], where)
-        hint = None if isinstance(node, tuple) else typing.get_type_hints(type(node))[step]
+            raise unknown(_kind(node), step, [*children, *(['tasks'] if node is config else [])], where)
+        if dataclasses.is_dataclass(node):
+            hint = typing.get_type_hints(type(node))[step]
+        elif isinstance(node, dict):
+            hint = typing.get_args(hint)[1]
         node = children[step]
     children = _children(node)
+    if children == {}:
+        raise _empty(where)
     if children is not None:
         raise ConfigError(f'{where}{path} has parts. Set one of them: '
                           f'{", ".join(f"{path}.{name}" for name in children)}.')
     return steps, hint
 
 
+def _empty(where: str) -> ConfigError:
+    return ConfigError(f'{where}the config has no entry there. Write it into the config; --set changes what is there.')
+
+
+def _kind(node) -> str:
+    """What the children of a node are, for a message."""
+    if isinstance(node, tuple):
+        return 'task' if hasattr(node[0], 'name') else 'input'
+    return 'entry of the config' if isinstance(node, dict) else f'field of {type(node).__name__}'
+
+
 def _children(node) -> dict[str, typing.Any] | None:
-    """What lies in a dataclass, by the names of its fields, or in a tuple of tasks or inputs; None of another value."""
+    """What lies in a dataclass, by the names of its fields, a dict, or a tuple of tasks or inputs; else None."""
+    if isinstance(node, dict):
+        return node
     if isinstance(node, tuple) and node and dataclasses.is_dataclass(node[0]):
         return {_key(item): item for item in node}
     if dataclasses.is_dataclass(node):
@@ -110,8 +127,10 @@ def _key(item) -> str:
 
 def _changed(node, changes):
     """The node with new values. changes: a new value, or a dict of changes by the names of `_children`."""
-    if not isinstance(changes, dict):  # no field that can be set holds a dict
+    if not isinstance(changes, dict):  # a dict is never set, only its entries
         return changes
+    if isinstance(node, dict):
+        return {name: _changed(value, changes.get(name, {})) for name, value in node.items()}
     if isinstance(node, tuple):
         return tuple(_changed(item, changes.get(_key(item), {})) for item in node)
     return dataclasses.replace(node, **{name: _changed(getattr(node, name), change)

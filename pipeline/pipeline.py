@@ -28,6 +28,7 @@ from components.task_evaluator.component import TaskEvaluator
 from components.task_schema_gen.component import TaskSchemaGen
 from components.task_validator.component import TaskValidator
 from components.transform.component import Transform
+from components.verdict.component import Verdict
 from model_code.data import Data
 from model_code.modalities import Input, get_modality
 from model_code.serialization import to_json
@@ -46,7 +47,7 @@ NO_PACKAGING = '--sdk_container_image=none'
 
 
 def create_pipeline(config: PipelineConfig, data: DataSummary, *, pipeline_root: str, serving_dir: str,
-                    served_version: str, push_nonce: str, model_key: str,
+                    served_version: str, push_nonce: str, model_key: str, fail_if_rejected: bool = False,
                     metadata_connection_config=None) -> tfx_pipeline.Pipeline:
     """The pipeline of one config.
 
@@ -55,6 +56,7 @@ def create_pipeline(config: PipelineConfig, data: DataSummary, *, pipeline_root:
     served_version, push_nonce: another value makes ServingBaseline, or the pusher, run again although nothing else
       changed (see local_runner.baseline).
     model_key: fingerprints.model_key; it goes into the pushed model's card.
+    fail_if_rejected: add Verdict, which fails the run if the gate rejects the model. For clusters.
     """
     # Each component gets only those parts of the mixture that it uses, so that other parts do not re-run it.
     trained = to_json(trained_tasks(config.mixture))
@@ -100,12 +102,16 @@ def create_pipeline(config: PipelineConfig, data: DataSummary, *, pipeline_root:
         rejected={name: lane['MediaExampleGen'].outputs['rejected'] for name, lane in lanes.items()},
         statistics={name: lane['StatisticsGen'].outputs['statistics'] for name, lane in lanes.items()},
         code_version=component_version('Report'))
+    verdict = Verdict(blessing=gate.outputs['blessing'], code_version=component_version('Verdict'))
+    # No artifact goes from the report to the verdict, but the page must be there when the run fails.
+    verdict.add_upstream_node(report)
 
     return tfx_pipeline.Pipeline(
         pipeline_name=pipeline_name(config),
         pipeline_root=pipeline_root,
         components=[c for lane in lanes.values() for c in lane.values()]
-        + [trainer, baseline, *evaluators.values(), serving_check, gate, pusher, report],
+        + [trainer, baseline, *evaluators.values(), serving_check, gate, pusher, report]
+        + ([verdict] if fail_if_rejected else []),
         enable_cache=True,
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=beam_args(config))

@@ -17,6 +17,7 @@ from model_code.settings import ModelConfig, TrainingConfig, preset
 from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
 from pipeline import __version__, results
 from pipeline.config import PipelineConfig, load_config
+from pipeline.kubeflow.resources import Cluster, Resources
 from pipeline.results import Report, Run
 
 if typing.TYPE_CHECKING:
@@ -25,6 +26,7 @@ if typing.TYPE_CHECKING:
 __all__ = [
     'AudioInput',
     'Checks',
+    'Cluster',
     'Columns',
     'ConfigError',
     'Data',
@@ -37,6 +39,7 @@ __all__ = [
     'PipelineStop',
     'Recipe',
     'Report',
+    'Resources',
     'Run',
     'Task',
     'TrainingConfig',

@@ -24,6 +24,7 @@ CLASSES = (
     ('model_code/settings.py', ('ModelConfig',)),
     ('model_code/modalities.py', ('ImageInput', 'AudioInput', 'VideoInput')),
     ('model_code/settings.py', ('TrainingConfig',)),
+    ('pipeline/kubeflow/resources.py', ('Cluster', 'Resources')),
 )
 
 HEADER = '''# Configuration
@@ -102,9 +103,10 @@ def _section(node: ast.ClassDef, choices: dict[str, str]) -> str:
 
 
 def _default(value: ast.expr | None) -> str:
-    """The default of a field; 'required' if it has none. `dataclasses.field(default=x)` counts as x."""
+    """The default of a field; 'required' if it has none. Of `dataclasses.field` its default; a factory makes a dict."""
     if isinstance(value, ast.Call) and ast.unparse(value.func) == 'dataclasses.field':
-        value = next((keyword.value for keyword in value.keywords if keyword.arg == 'default'), None)
+        keywords = {keyword.arg: keyword.value for keyword in value.keywords}
+        value = ast.Dict([], []) if 'default_factory' in keywords else keywords.get('default')
     return 'required' if value is None else f'`{_cell(ast.unparse(value))}`'
 
 

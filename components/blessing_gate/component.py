@@ -16,8 +16,8 @@ class BlessingGate(base_component.BaseComponent):
     which tasks and classes it knows; an empty directory if there is none.
 
     Output `blessing`: in the form that the stock Pusher obeys (custom property `blessed`, a file BLESSED or
-    NOT_BLESSED), and decision.json (see decision.decide). A rejected model does not end the run, which goes on to its
-    report.
+    NOT_BLESSED), decision.json (see decision.decide) and metrics.json (executor.shown_metrics). A rejected model does
+    not end the run, which goes on to its report.
     """
     SPEC_CLASS = component_spec.ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)

@@ -56,6 +56,13 @@ def _changes(card: dict, version: str, new_card: dict, mixture: Mixture) -> chan
 
 
 def write(decision: dict, directory: str):
-    """Writes decision.json, then the empty file BLESSED or NOT_BLESSED."""
+    """Writes decision.json and metrics.json, then the empty file BLESSED or NOT_BLESSED."""
     file_io.write(os.path.join(directory, 'decision.json'), json.dumps(decision, indent=2, allow_nan=False))
+    file_io.write(os.path.join(directory, 'metrics.json'), json.dumps(shown_metrics(decision), indent=2))
     file_io.write(os.path.join(directory, 'BLESSED' if decision['blessed'] else 'NOT_BLESSED'), '')
+
+
+def shown_metrics(decision: dict) -> dict[str, float]:
+    """The numbers that Kubeflow's user interface shows: `accepted` (1 or 0) and each `<task>_<primary metric>`."""
+    measured = {f'{task["name"]}_{task["primary_metric"]}': task['value'] for task in decision['tasks']}
+    return {'accepted': float(decision['blessed']), **{n: value for n, value in measured.items() if value is not None}}

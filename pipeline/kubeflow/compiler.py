@@ -1,4 +1,4 @@
-"""Compiles the pipeline for Kubeflow Pipelines v2: the create_pipeline of the local runner, with other paths.
+"""Compiles the pipeline for Kubeflow Pipelines v2 and Vertex AI: the create_pipeline of one machine, with other paths.
 
 Open-source Kubeflow Pipelines implements no TFX resolver nodes and loses artifact types, so the pipeline has no such
 nodes and its components do not look at types. The baseline is looked up in the cluster when the pipeline runs.
@@ -6,67 +6,74 @@ nodes and its components do not look at types. The baseline is looked up in the 
 
 import dataclasses
 import json
-import os
 import pathlib
 
 from model_code import file_io
 from model_code.errors import ConfigError
 from pipeline import environment, fingerprints
 from pipeline.checks import DataSummary
-from pipeline.kubeflow import containers
+from pipeline.kubeflow import containers, targets
+from pipeline.kubeflow import spec as additions
 
-DEFAULT_ROOT = '/pipeline'
 DEFAULT_IMAGE = 'polyvit-pipeline:latest'
+# Components that look at what is being served when they run, which their inputs and properties do not show.
+UNCACHED = ('ServingBaseline',)
 
 
-def compile_pipeline(config, data: DataSummary, output: str, root: str | None = None, image: str | None = None) -> str:
-    """Writes the compiled pipeline to `output` and returns it: a PipelineSpec (.yaml, .yml) or a PipelineJob (.json).
+def compile_pipeline(config, data: DataSummary, output: str, root: str | None = None, image: str | None = None,
+                     target: str | None = None, fail_if_rejected: bool = False) -> str:
+    """Writes the compiled pipeline to `output` and returns it.
 
-    root: a folder that every step in the cluster can reach (gs://..., s3://..., a mounted volume). Artifacts go to
-    <root>/<name>/pipeline, versions to <root>/<name>/serving/polyvit. image: built from kubeflow/Dockerfile.
+    For Kubeflow Pipelines (.yaml, .yml) a PipelineSpec and, where pods need more than that can say, a platform spec as
+    a second document; for Vertex AI (.json) a PipelineJob.
+
+    root: a bucket, or a folder in one (targets.check_root). Artifacts go to <root>/<name>/pipeline, versions to
+    <root>/<name>/serving/polyvit. image: built from kubeflow/Dockerfile. target: 'kfp' or 'vertex'; by default as the
+    ending says. fail_if_rejected: a last step fails the run if the gate rejects the model.
+
+    Raises ConfigError for an output, a root or resources that the target does not take.
     """
     path = pathlib.Path(output)
-    if path.suffix not in ('.yaml', '.yml', '.json'):
-        raise ConfigError(f'{output}: the name of a compiled pipeline must end in .yaml, .yml or .json.')
+    target = targets.find(output, target)
+    root = targets.check_root(root, target)
     if not path.absolute().parent.is_dir():
         raise ConfigError(f'{output}: there is no folder {path.absolute().parent}. Create it first.')
+    from pipeline import pipeline as wiring
+    base = f'{root}/{wiring.pipeline_name(config)}'
+    job = _compile(config, data, base, image or DEFAULT_IMAGE, fail_if_rejected)
+    spec = job['pipelineSpec']
+    spec['defaultPipelineRoot'] = job['runtimeConfig']['gcsOutputDirectory']
+    additions.rename_tasks(spec)
+    additions.set_caching(spec, UNCACHED)
+    additions.set_retries(spec, config.cluster.retries, target)
+    additions.add_shown_outputs(spec)
+    containers.add_arguments(spec, target)
+    platform = additions.set_resources(spec, config.cluster, root, target)
+    additions.check_lengths(spec)
+    file_io.write(str(path.absolute()), _text(job, platform, target))
+    return output
+
+
+def _compile(config, data: DataSummary, base: str, image: str, fail_if_rejected: bool) -> dict:
+    """The PipelineJob as TFX compiles it, with everything under the URL `base`."""
     environment.set_defaults()
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
     from pipeline import pipeline as wiring
-    base = f'{(root or DEFAULT_ROOT).rstrip("/")}/{wiring.pipeline_name(config)}'
+
     # The cluster's root, because this machine's root must not be part of the result.
     config = dataclasses.replace(config, root=base)
     pipeline = wiring.create_pipeline(
-        config, data, pipeline_root=f'{base}/pipeline', serving_dir=f'{base}/serving/polyvit',
+        config, data, pipeline_root=f'{base}/pipeline', serving_dir=targets.store_url(f'{base}/serving/polyvit'),
         served_version='', push_nonce=wiring.new_nonce(),
-        model_key=fingerprints.model_key(config, data.fingerprints))
-    with file_io.replacing(str(path.absolute())) as temporary:  # a failed compilation keeps the old file
-        runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
-            config=kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
-                default_image=image or DEFAULT_IMAGE, default_commands=list(containers.COMMAND),
-                use_pipeline_spec_2_1=True),
-            output_dir=os.path.dirname(temporary), output_filename=os.path.basename(temporary))
-        runner.run(pipeline)
-        _complete(pathlib.Path(temporary))
-    return output
+        model_key=fingerprints.model_key(config, data.fingerprints), fail_if_rejected=fail_if_rejected)
+    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
+        default_image=image, default_commands=list(containers.COMMAND), use_pipeline_spec_2_1=True))
+    return runner.run(pipeline, write_out=False)
 
 
-def _complete(path: pathlib.Path):
-    """Makes our additions to the compiled pipeline in a file: whatever TFX's compiler cannot write."""
+def _text(job: dict, platform: dict, target: targets.Target) -> str:
+    if target == 'vertex':
+        return json.dumps(job, sort_keys=True)
     import yaml
-    text = path.read_text()
-    compiled = json.loads(text) if path.suffix == '.json' else yaml.safe_load(text)
-    spec = compiled.get('pipelineSpec', compiled)
-    _without_cache(spec, 'ServingBaseline')
-    containers.add_arguments(spec, 'kfp')
-    path.write_text(json.dumps(compiled, sort_keys=True) if path.suffix == '.json'
-                    else yaml.safe_dump(compiled, sort_keys=True))
-
-
-def _without_cache(spec: dict, component: str):
-    """Switches off the cache of one component in a PipelineSpec. (TFX's compiler has only one switch for all.)
-
-    ServingBaseline looks at what is being served when it runs, which its inputs and properties do not show.
-    """
-    spec['root']['dag']['tasks'][component]['cachingOptions'] = {'enableCache': False}
+    return yaml.safe_dump_all([job['pipelineSpec'], *([platform] if platform else [])], sort_keys=True)

@@ -8,8 +8,9 @@ ours gets the local paths as well, at which the backend has put the inputs and f
 import argparse
 from collections.abc import Iterator, Sequence
 
+from pipeline.kubeflow.targets import TARGETS
+
 COMMAND = ('python', '-m', 'pipeline.kubeflow.entry_point')
-TARGETS = ('kfp', 'vertex')
 # Types of artifacts that only the backend's UI reads. TFX knows no such types.
 HTML, METRICS = 'system.HTML', 'system.Metrics'
 UI_TYPES = (HTML, METRICS)
@@ -25,6 +26,11 @@ def add_arguments(spec: dict, target: str):
         component = spec['components'][task['componentRef']['name']]
         container = spec['deploymentSpec']['executors'][component['executorLabel']]['container']
         container['args'] = [*container['args'], f'--node={node}', f'--target={target}', *_path_arguments(component)]
+
+
+def component_of(node: str) -> str:
+    """The component of a step of a compiled pipeline: 'MediaExampleGen' of 'MediaExampleGen-digits'."""
+    return node.partition('-')[0]
 
 
 def html_argument(file: str, name: str) -> str:
@@ -57,7 +63,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> tuple[argparse.Namesp
     parser.add_argument('--executor_class_path', required=True, help='the executor, such as package.module.Executor')
     parser.add_argument('--json_serialized_invocation_args', required=True, help="KFP's ExecutorInput as JSON")
     parser.add_argument('--json_serialized_inputs_spec_args', default='{}', help="KFP's ComponentInputsSpec as JSON")
-    parser.add_argument('--node', required=True, help='the name of the step, such as Transform_digits')
+    parser.add_argument('--node', required=True, help='the name of the step, such as Transform-digits')
     parser.add_argument('--target', required=True, choices=TARGETS)
     for option in ('--input-path', '--output-path', '--html', '--metrics'):
         parser.add_argument(option, action='append', default=[], type=_pair)

@@ -72,7 +72,7 @@ def check_code(node: str, compiled: str):
     The cache would take the step's outputs for those of the compiled code. compiled: '' if the step has no version.
     """
     from pipeline import fingerprints
-    component = node.split('_')[0]
+    component = containers.component_of(node)
     if not compiled or component not in fingerprints.COMPONENT_CODE:
         return
     here = fingerprints.component_version(component)

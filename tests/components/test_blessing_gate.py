@@ -124,12 +124,15 @@ def run_gate(evaluated, directory, tasks, infra_blessed=1, model=None, baseline=
 def test_the_gate_rejects_for_one_task_and_says_why(evaluated, tmp_path):
     blessing, decision = run_gate(evaluated, tmp_path, (sm.SINGLE, sm.MULTI))
     assert blessing.get_int_custom_property('blessed') == 0
-    assert sorted(os.listdir(blessing.uri)) == ['NOT_BLESSED', 'decision.json']
+    assert sorted(os.listdir(blessing.uri)) == ['NOT_BLESSED', 'decision.json', 'metrics.json']
     assert decision['reasons'] == [
         'digits: accuracy fell by 0.10, from 0.80 (version 3) to 0.70; at most 0.05 is allowed.']
     digits, tags = decision['tasks']
     assert digits['value'] == pytest.approx(0.7) and digits['change'] == pytest.approx(-0.1)
     assert tags['blessed'] and tags['baseline_metrics'] is None and tags['change'] is None
+    shown = json.loads((tmp_path / 'blessing' / 'metrics.json').read_text())
+    assert shown == {'accepted': 0.0, 'digits_accuracy': digits['value'],
+                     f'tags_{tags["primary_metric"]}': tags['value']}
 
 
 def test_the_gate_blesses_in_the_form_that_the_stock_pusher_obeys(evaluated, tmp_path):
@@ -138,7 +141,7 @@ def test_the_gate_blesses_in_the_form_that_the_stock_pusher_obeys(evaluated, tmp
     assert blessing.get_int_custom_property('blessed') == 1
     assert blessing.get_string_custom_property('current_model') == evaluated.candidate.uri
     assert blessing.get_int_custom_property('current_model_id') == 7
-    assert sorted(os.listdir(blessing.uri)) == ['BLESSED', 'decision.json']
+    assert sorted(os.listdir(blessing.uri)) == ['BLESSED', 'decision.json', 'metrics.json']
 
 
 def test_the_gate_rejects_what_the_serving_check_rejected(evaluated, tmp_path):

@@ -1,19 +1,23 @@
-"""Every config compiles for Kubeflow without its data; lanes, the join and code versions are in the spec."""
+"""Every config compiles for Kubeflow and Vertex AI without its data; what the specification says of tasks and pods."""
 
 import dataclasses
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
 import yaml
 
+from model_code.errors import PipelineStop
 from model_code.serialization import to_json
 from pipeline import arguments, cli
 from pipeline.config import config_names, load_config
 from pipeline.fingerprints import component_version
+from pipeline.kubeflow import containers, targets
+from pipeline.kubeflow import spec as additions
 from tests import testing
 
 LANE = ('MediaExampleGen', 'StatisticsGen', 'TaskSchemaGen', 'TaskValidator', 'Transform', 'TaskEvaluator')
@@ -30,7 +34,7 @@ def compiled(tmp_path_factory):
         specs = {}
         for name in config_names():
             assert cli.main(['compile', name, '-o', str(folder / f'{name}.yaml'), '--root', 'gs://bucket/p']) == 0
-            specs[name] = yaml.safe_load((folder / f'{name}.yaml').read_text())
+            [specs[name]] = yaml.safe_load_all((folder / f'{name}.yaml').read_text())
         assert sorted(p.name for p in folder.iterdir()) == sorted(f'{name}.yaml' for name in specs)
     return specs
 
@@ -38,7 +42,7 @@ def compiled(tmp_path_factory):
 @pytest.mark.parametrize('name', config_names())
 def test_all_lanes_and_the_join_are_in_the_spec(compiled, name):
     tasks = [t.name for t in cli._load(arguments.build_parser().parse_args(['plan', name])).mixture.tasks]
-    expected = {f'{component}_{task}' for component in LANE for task in tasks} | set(JOIN)
+    expected = {f'{component}-{task.replace("_", "-")}' for component in LANE for task in tasks} | set(JOIN)
     assert set(compiled[name]['root']['dag']['tasks']) == expected
 
 
@@ -46,10 +50,10 @@ def test_lanes_depend_on_their_own_task_only(compiled):
     steps = compiled['nine']['root']['dag']['tasks']
     for task in ('cifar10', 'audioset'):
         for component in LANE[:-1]:
-            before = steps[f'{component}_{task}'].get('dependentTasks', [])
-            assert all(name.endswith(f'_{task}') for name in before)
-        assert f'TaskValidator_{task}' in steps[f'Transform_{task}']['dependentTasks']
-        assert f'Transform_{task}' in steps['CoTrainer']['dependentTasks']
+            before = steps[f'{component}-{task}'].get('dependentTasks', [])
+            assert all(name.endswith(f'-{task}') for name in before)
+        assert f'TaskValidator-{task}' in steps[f'Transform-{task}']['dependentTasks']
+        assert f'Transform-{task}' in steps['CoTrainer']['dependentTasks']
 
 
 def test_only_the_lookup_of_the_baseline_is_not_cached(compiled):
@@ -68,7 +72,7 @@ def test_executors_are_ours_and_importable_by_name(compiled):
 def test_the_version_of_every_component_is_in_its_properties(compiled):
     for name, step in compiled['demo']['root']['dag']['tasks'].items():
         values = {key: value['runtimeValue']['constant'] for key, value in step['inputs']['parameters'].items()}
-        assert values['code_version'] == component_version(name.split('_')[0]), name
+        assert values['code_version'] == component_version(containers.component_of(name)), name
 
 
 def test_what_set_changed_is_recorded_by_the_pusher_and_trains_nothing_anew(compiled, tmp_path, monkeypatch):
@@ -86,11 +90,6 @@ def test_what_set_changed_is_recorded_by_the_pusher_and_trains_nothing_anew(comp
     assert values[0][1] == values[1][1]
 
 
-def test_a_file_name_of_an_unknown_format_is_an_error(tmp_path, capsys):
-    assert cli.main(['compile', 'demo', '-o', str(tmp_path / 'demo.txt')]) == 2
-    assert '.yaml' in capsys.readouterr().err and list(tmp_path.iterdir()) == []
-
-
 def test_the_script_is_the_command_and_no_package_has_its_name(tmp_path):
     """`kubeflow` is the import name of a package that others publish."""
     folder = pathlib.Path(__file__).resolve().parents[2] / 'kubeflow'
@@ -99,6 +98,132 @@ def test_the_script_is_the_command_and_no_package_has_its_name(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith('polyvit: demo.txt: the name of a compiled pipeline must end in')
     assert not (folder / '__init__.py').exists()
+
+
+def compile_demo(folder: pathlib.Path, *words: str, root: str = 'gs://bucket/p') -> list[dict]:
+    """The documents of the demo, compiled with more arguments; without its data."""
+    name = 'demo.json' if 'vertex' in words else 'demo.yaml'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('POLYVIT_DEMO_DATA', str(folder / 'none'))
+        assert cli.main(['compile', 'demo', '-o', str(folder / name), '--root', root, *words]) == 0
+    return list(yaml.safe_load_all((folder / name).read_text()))
+
+
+class TestTargets:
+    def test_kubeflow_gets_a_pipeline_spec_with_its_root(self, compiled):
+        assert compiled['demo']['defaultPipelineRoot'] == 'gs://bucket/p/polyvit-demo/pipeline'
+        assert compiled['demo']['schemaVersion'] == '2.1.0'
+
+    def test_vertex_gets_a_job_with_its_root(self, compiled, tmp_path):
+        [job] = compile_demo(tmp_path, '--target', 'vertex')
+        assert job['runtimeConfig']['gcsOutputDirectory'] == 'gs://bucket/p/polyvit-demo/pipeline'
+        assert job['pipelineSpec']['defaultPipelineRoot'] == 'gs://bucket/p/polyvit-demo/pipeline'
+        assert set(job['pipelineSpec']['root']['dag']['tasks']) == set(compiled['demo']['root']['dag']['tasks'])
+
+    @pytest.mark.parametrize('words, message', [
+        (['-o', 'demo.txt', '--root', 'gs://b/p'], 'must end in .yaml or .yml for Kubeflow Pipelines or in .json'),
+        (['-o', 'demo.yaml', '--root', 'gs://b/p', '--target', 'vertex'], 'what Vertex AI runs must end in .json'),
+        (['-o', 'demo.json', '--root', 'gs://b/p', '--target', 'kfp'], 'must end in .yaml or .yml'),
+        (['-o', 'demo.yaml'], 'needs --root'),
+        (['-o', 'demo.yaml', '--root', '/mnt/volume'], 'only under gs://, s3://, minio://'),
+        (['-o', 'demo.yaml', '--root', 'gs://'], 'the name of a bucket'),
+        (['-o', 'demo.yaml', '--root', 's3://b/p?endpoint=x'], 'the name of a bucket'),
+        (['-o', 'demo.json', '--root', 's3://b/p'], 'Vertex AI keeps artifacts only under gs://'),
+        (['-o', 'none/demo.yaml', '--root', 'gs://b/p'], 'there is no folder'),
+    ])
+    def test_what_a_target_does_not_take_is_a_sentence(self, words, message, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv('POLYVIT_DEMO_DATA', str(tmp_path / 'none'))
+        assert cli.main(['compile', 'demo', *words]) == 2
+        assert message in ' '.join(capsys.readouterr().err.split())
+        assert list(tmp_path.iterdir()) == []
+
+    def test_the_root_of_minio_is_s3_for_our_own_code(self, tmp_path):
+        spec, _ = compile_demo(tmp_path, root='minio://mlpipeline/p/')
+        assert spec['defaultPipelineRoot'] == 'minio://mlpipeline/p/polyvit-demo/pipeline'
+        baseline = spec['root']['dag']['tasks']['ServingBaseline']['inputs']['parameters']
+        assert baseline['serving_dir']['runtimeValue']['constant'] == 's3://mlpipeline/p/polyvit-demo/serving/polyvit'
+        assert targets.store_url('gs://bucket/minio://x') == 'gs://bucket/minio://x'
+
+
+class TestTasks:
+    def test_names_are_those_that_argo_takes(self, compiled):
+        for spec in compiled.values():
+            tasks = spec['root']['dag']['tasks']
+            assert all(re.fullmatch(r'[a-zA-Z][-a-zA-Z0-9]*', name) and len(f'{name}-driver') <= 128 for name in tasks)
+            for name, task in tasks.items():
+                assert task['taskInfo']['name'] == task['componentRef']['name'] == name
+                assert set(task.get('dependentTasks', [])) <= tasks.keys()
+                for source in task['inputs'].get('artifacts', {}).values():
+                    output = source['taskOutputArtifact']
+                    artifacts = spec['components'][output['producerTask']]['outputDefinitions']['artifacts']
+                    assert output['outputArtifactKey'] in artifacts
+
+    def test_the_producers_of_parameters_are_tasks(self):
+        def task(name, **inputs):
+            return {'taskInfo': {'name': name}, 'componentRef': {'name': name}, 'inputs': inputs}
+        spec = {'components': {'List_a_b': {}, 'Gen_a_b': {}}, 'root': {'dag': {'tasks': {
+            'List_a_b': task('List_a_b'),
+            'Gen_a_b': task('Gen_a_b', parameters={'found': {'taskOutputParameter': {
+                'producerTask': 'List_a_b_task', 'outputParameterKey': 'found'}}})}}}}
+        additions.rename_tasks(spec)
+        found = additions.tasks(spec)['Gen-a-b']['inputs']['parameters']['found']
+        assert found['taskOutputParameter']['producerTask'] == 'List-a-b'
+
+    def test_every_task_but_the_verdict_is_tried_again(self, tmp_path):
+        spec = compile_demo(tmp_path, '--set', 'cluster.retries=3', '--fail-if-rejected')[0]
+        policies = {name: task.get('retryPolicy') for name, task in spec['root']['dag']['tasks'].items()}
+        assert policies.pop('Verdict') is None
+        # Argo counts the longest duration from the first start of the step, and takes whole factors only.
+        assert {json.dumps(policy, sort_keys=True) for policy in policies.values()} == {json.dumps({
+            'backoffDuration': '60s', 'backoffFactor': 2.0, 'backoffMaxDuration': '2592000s', 'maxRetryCount': 3})}
+        spec = compile_demo(tmp_path, '--set', 'cluster.retries=0')[0]
+        assert not any('retryPolicy' in task for task in spec['root']['dag']['tasks'].values())
+        [job] = compile_demo(tmp_path, '--target', 'vertex')
+        policy = job['pipelineSpec']['root']['dag']['tasks']['CoTrainer']['retryPolicy']
+        assert policy['backoffMaxDuration'] == '3600s'  # the most that Vertex AI takes
+
+    def test_an_argument_that_linux_would_not_take_is_found(self, tmp_path, monkeypatch, capsys):
+        config = tmp_path / 'many.py'
+        config.write_text(f"""
+from polyvit import Data, ImageInput, Mixture, ModelConfig, PipelineConfig, Recipe, Task
+
+def get_config():
+    classes = tuple(f'class number {{i:05d}} of a long list' for i in range(4000))
+    return PipelineConfig('many', Mixture((Task(
+        'birds', 'image', data=Data({str(tmp_path / 'none')!r}, classes=classes, num_train_examples=9),
+        recipe=Recipe(steps=1, batch_size=1)),)), ModelConfig(inputs=(ImageInput(32, 32, patch=(16, 16)),)))
+""")
+        assert cli.main(['compile', str(config), '-o', str(tmp_path / 'many.yaml'), '--root', 'gs://b/p']) == 2
+        error = ' '.join(capsys.readouterr().err.split())
+        assert re.search(r'polyvit: \w+(-birds)?: its \w+ would take \d+ KiB in one argument', error)
+        assert 'Linux takes at most 128 KiB' in error
+        assert re.search(r'The largest field is (source|classes|mixture)', error)
+        assert not (tmp_path / 'many.yaml').exists()
+
+
+class TestWhatTheUserInterfaceShows:
+    def test_the_report_and_the_numbers_of_the_gate_are_outputs(self, compiled):
+        for task, argument, output, schema in (('Report', '--html=report/report.html=page', 'page', 'system.HTML'),
+                                               ('BlessingGate', '--metrics=blessing/metrics.json=metrics', 'metrics',
+                                                'system.Metrics')):
+            component = compiled['demo']['components'][task]
+            assert component['outputDefinitions']['artifacts'][output]['artifactType'] == {
+                'schemaTitle': schema, 'schemaVersion': '0.0.1'}
+            container = compiled['demo']['deploymentSpec']['executors'][component['executorLabel']]['container']
+            assert argument in container['args']
+            assert f"--output-path={output}={{{{$.outputs.artifacts['{output}'].path}}}}" in container['args']
+
+    def test_the_run_fails_after_the_report_only_if_asked_for(self, compiled, tmp_path):
+        assert 'Verdict' not in compiled['demo']['root']['dag']['tasks']
+        [spec] = compile_demo(tmp_path, '--fail-if-rejected')
+        assert {'Report', 'BlessingGate'} <= set(spec['root']['dag']['tasks']['Verdict']['dependentTasks'])
+
+    def test_the_verdict_gives_the_reasons(self):
+        from components.verdict.executor import check
+        check({'blessed': True, 'reasons': []})
+        with pytest.raises(PipelineStop, match='The gate rejected the model. digits: accuracy 0.2 is below its floor'):
+            check({'blessed': False, 'reasons': ['digits: accuracy 0.2 is below its floor of 0.7.']})
 
 
 class TestWhatALaneDependsOn:

@@ -138,8 +138,8 @@ class TestPlainFunctions:
 
     def test_other_code_than_the_compiled_one(self):
         entry_point.check_code('CoTrainer', fingerprints.component_version('CoTrainer'))
-        with pytest.raises(ConfigError, match='TaskSchemaGen_digits: this image has other code.* Build the image'):
-            entry_point.check_code('TaskSchemaGen_digits', 'of yesterday')
+        with pytest.raises(ConfigError, match='TaskSchemaGen-digits: this image has other code.* Build the image'):
+            entry_point.check_code('TaskSchemaGen-digits', 'of yesterday')
 
 
 class TestRunning:

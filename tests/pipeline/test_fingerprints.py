@@ -15,6 +15,8 @@ from tests import testing
 
 ALL = frozenset(fingerprints.COMPONENT_CODE)
 
+NO_READERS_OF_TASKS = {'StatisticsGen', 'ServingBaseline', 'AtomicPusher', 'Verdict'}
+
 # Edits of the project's own code (file, old, new), and the components that each re-runs. docs/architecture.md has the
 # same table.
 EDITS = [
@@ -42,7 +44,7 @@ EDITS = [
     ('model_code/label_kinds/tensors.py', 'label_smoothing / ', 'label_smoothing * ',
      {'Transform', 'CoTrainer', 'ServingCheck'}),
     ('model_code/label_kinds/__init__.py', 'least_classes=1', 'least_classes=2',
-     ALL - {'StatisticsGen', 'ServingBaseline', 'AtomicPusher'}),
+     ALL - NO_READERS_OF_TASKS),
     ('model_code/metrics.py', 'EPSILON = 1e-7', 'EPSILON = 1e-6', {'CoTrainer', 'TaskEvaluator'}),
     ('components/task_evaluator/metrics.py', 'if count else', 'if count > 1 else', {'TaskEvaluator'}),
     ('components/blessing_gate/decision.py', 'TOLERANCE = 1e-9', 'TOLERANCE = 1e-8', {'BlessingGate'}),
@@ -53,8 +55,8 @@ EDITS = [
     ('components/artifacts.py', 'RejectedMedia', 'Rejected', {'MediaExampleGen', 'TaskValidator', 'Report'}),
     ('model_code/tasks.py', "'Task {", "'The task {",
      {'TaskValidator', 'CoTrainer', 'ServingCheck', 'BlessingGate', 'Report'}),
-    ('model_code/data.py', "'Task {", "'The task {", ALL - {'StatisticsGen', 'ServingBaseline', 'AtomicPusher'}),
-    ('model_code/modalities.py', "'.gif'", "'.giff'", ALL - {'StatisticsGen', 'ServingBaseline', 'AtomicPusher'}),
+    ('model_code/data.py', "'Task {", "'The task {", ALL - NO_READERS_OF_TASKS),
+    ('model_code/modalities.py', "'.gif'", "'.giff'", ALL - NO_READERS_OF_TASKS),
     ('model_code/errors.py', 'import difflib', 'import difflib as d',
      ALL - {'StatisticsGen', 'ServingBaseline'}),
     ('media/checks.py', '// 4', '// 2', set()),
