@@ -78,7 +78,7 @@ class TestTheInstalledCommand:
         assert json.loads(out) == {n: fingerprints.component_version(n) for n in fingerprints.COMPONENT_CODE}
 
     def test_compile(self, polyvit):
-        code, out, err = polyvit('compile', 'demo', '-o', 'demo.yaml')
+        code, out, err = polyvit('compile', 'demo', '-o', 'demo.yaml', '--root', 'gs://bucket')
         assert code == 0, err
         assert 'MediaExampleGen_digits' in (polyvit.folder / 'demo.yaml').read_text()
 
