@@ -51,17 +51,18 @@ def ours(source: Source, spec, out: str, beam_args) -> float:
     from tfx.types import standard_artifacts
 
     from components.artifacts import RejectedMedia
+    from components.classes import Classes
     from components.media_example_gen import executor
     from media import listing
-    examples, rejected = standard_artifacts.Examples(), RejectedMedia()
-    examples.uri, rejected.uri = os.path.join(out, 'examples'), os.path.join(out, 'rejected')
+    outputs = {'examples': [standard_artifacts.Examples()], 'rejected': [RejectedMedia()], 'classes': [Classes()]}
+    for name, artifacts in outputs.items():
+        artifacts[0].uri = os.path.join(out, name)
+    media_fingerprint = listing.media_fingerprint(source)
     context = base_beam_executor.BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args), tmp_dir=out,
                                                           unique_id='1')
-    outputs = {'examples': [examples], 'rejected': [rejected]}
     step = executor.Executor(context)  # Not timed: here TFX packs the project for remote workers.
     start = time.perf_counter()
-    step.Do({}, outputs, {'source': to_json(source), 'spec': to_json(spec),
-                          'media_fingerprint': listing.RUNTIME_FINGERPRINT})
+    step.Do({}, outputs, {'source': to_json(source), 'spec': to_json(spec), 'media_fingerprint': media_fingerprint})
     return time.perf_counter() - start
 
 

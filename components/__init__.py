@@ -6,4 +6,7 @@ def __getattr__(name):
     if name in ('EvaluationReport', 'RejectedMedia'):
         from components import artifacts
         return getattr(artifacts, name)
+    if name == 'Classes':
+        from components import classes
+        return classes.Classes
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,7 +1,5 @@
 """Transform's preprocessing_fn: turns raw features into those that training reads. Media stay encoded."""
 
-import json
-
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -14,8 +12,8 @@ def preprocess(inputs, custom_config):
     """`id`, `label`, the media feature, and the statistics of the train split by which the modality is normalised.
 
     inputs: the batched features that TaskSchemaGen's schema describes. Media are [N] string, or a SparseTensor [N, F]
-    if an example has a list of them (the frames of a clip). custom_config: 'source' (the task's Source), 'spec' (the
-    modality's input settings) and 'classes' (a list of all labels), as JSON.
+    if an example has a list of them (the frames of a clip). custom_config: 'source' (the task's Source) and 'spec' (the
+    modality's input settings), as JSON, and 'classes' (the number of classes, from the schema).
 
     Writes the vocabulary `<task>_labels`, one label per line, most frequent first. `label` is [N] int64 or
     [N, classes] float32, made by the task's label kind from the labels' line numbers in that file
@@ -46,5 +44,5 @@ def _id_and_label(inputs, source: Source, custom_config) -> dict:
     # Dense [N] if the schema says that an example has exactly one label, otherwise sparse.
     places = places[:, tf.newaxis] if isinstance(places, tf.Tensor) else tf.sparse.to_dense(places, default_value=-1)
     # The number of classes must be known while the graph is built, because the label's shape is part of the schema.
-    classes = len(json.loads(custom_config['classes']))
-    return {'id': inputs['id'], 'label': source.data.kind.functions.transform(places, classes)}
+    return {'id': inputs['id'],
+            'label': source.data.kind.functions.transform(places, custom_config['classes'])}

@@ -4,7 +4,13 @@ Such an input is named `<name>_<task>`. A single input with a union of channels 
 which task, and Kubeflow cannot compile it.
 """
 
+from tfx.dsl.placeholder import placeholder
+from tfx.orchestration import data_types
 from tfx.types import channel, component_spec
+
+# The value of a component's property: known when the pipeline is made, or taken from a run's parameter or from the
+# output of another component (channel.future()[0].value) when the pipeline runs.
+Property = str | int | float | data_types.RuntimeParameter | placeholder.Placeholder
 
 
 def task_input(name: str, task: str) -> str:
@@ -12,7 +18,7 @@ def task_input(name: str, task: str) -> str:
     return f'{name}_{task}'
 
 
-def make_spec(*, parameters: dict[str, str], task_inputs: dict[str, tuple[dict[str, channel.BaseChannel], type]],
+def make_spec(*, parameters: dict[str, Property], task_inputs: dict[str, tuple[dict[str, channel.BaseChannel], type]],
               outputs: dict[str, type], inputs: dict[str, tuple[channel.BaseChannel, type]] | None = None
               ) -> component_spec.ComponentSpec:
     """A component's spec, filled in, with an empty channel for each output.
@@ -25,9 +31,15 @@ def make_spec(*, parameters: dict[str, str], task_inputs: dict[str, tuple[dict[s
         channels |= {task_input(name, task): (task_channel, kind) for task, task_channel in by_task.items()}
 
     class Spec(component_spec.ComponentSpec):
-        PARAMETERS = {name: component_spec.ExecutionParameter(type=str) for name in parameters}
+        PARAMETERS = {name: component_spec.ExecutionParameter(type=_type(value)) for name, value in parameters.items()}
         INPUTS = {name: component_spec.ChannelParameter(type=kind) for name, (_, kind) in channels.items()}
         OUTPUTS = {name: component_spec.ChannelParameter(type=kind) for name, kind in outputs.items()}
 
     return Spec(**parameters, **{name: value for name, (value, _) in channels.items()},
                 **{name: channel.Channel(type=kind) for name, kind in outputs.items()})
+
+
+def _type(value: Property) -> type:
+    if isinstance(value, data_types.RuntimeParameter):
+        return value.ptype
+    return str if isinstance(value, placeholder.Placeholder) else type(value)

@@ -1,4 +1,4 @@
-"""Checks a task's media without a pipeline: by their names alone, or by reading every file as the pipeline does."""
+"""Checks a task's media without a pipeline, by reading every file as the pipeline does."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,16 +11,6 @@ from media.verdict import rare_classes, remarks, spelling_variants, stops
 from model_code.data import Source
 from model_code.modalities import get_modality
 from model_code.tasks import Checks
-
-
-def check_names(listed: Listing) -> Findings:
-    """The findings from the names alone, as if every file could be read. Reading the files can only add to them."""
-    findings = Findings()
-    for entry in listed.entries:
-        findings.add_example(entry)
-    for rejection in listed.rejected:
-        findings.add_rejected(rejection)
-    return findings
 
 
 def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...] = (), workers: int = 0,

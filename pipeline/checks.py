@@ -6,11 +6,9 @@ import json
 import os
 
 from components.blessing_gate import changes
-from media import checks as media_checks
-from media import listing, remote_files
+from media import checked_listing, listing, remote_files
 from media.entries import SPLITS
-from media.verdict import remarks, stops
-from model_code import settings, words
+from model_code import settings
 from model_code.errors import ConfigError
 from model_code.logger import logger
 from model_code.urls import is_url
@@ -50,7 +48,6 @@ def check(config) -> DataSummary:
             raise ConfigError(f'Task {task.name} names no data folder, so the config {config.name} can be planned and '
                               'compiled but not run. Set the folder of its media: data=Data(FOLDER).')
         _add_task(data, task)
-        task.group_ids(data.classes[task.name])  # raises for a class that is in no label group
     check_served(config, data)
     return data
 
@@ -66,11 +63,9 @@ def check_plannable(config):
 
 
 def check_without_data(config) -> DataSummary:
-    """As `check`, but the data of some tasks may be out of reach from here. For planning and compiling.
+    """As `check`, but the data of some tasks may be out of reach from here. For planning.
 
-    A task that is out of reach has the classes of its config, the fingerprint 'runtime' and no counts. With that
-    fingerprint the cluster's cache does not notice changed media, and without classes the task cannot be trained. So
-    compile where the data are in reach (docs/operations.md).
+    A task that is out of reach has the classes of its config, and neither fingerprint nor counts.
     """
     check_workers(config)
     use_file_systems(config)
@@ -79,7 +74,7 @@ def check_without_data(config) -> DataSummary:
         if in_reach(task):
             _add_task(data, task)
         else:
-            data.classes[task.name], data.fingerprints[task.name] = task.data.classes, listing.RUNTIME_FINGERPRINT
+            data.classes[task.name] = task.data.classes
     return data
 
 
@@ -146,32 +141,13 @@ def check_workers(config):
 
 def _add_task(data: DataSummary, task):
     """Lists and checks the data of one task and adds them to `data`. ConfigError if the data or labels are wrong."""
-    listed = listing.list_media(task.source)
-    classes = listing.classes_of(task.source, listed)
-    least = task.data.kind.least_classes
-    if len(classes) < least:
-        labels = f'only the label {classes[0]}' if classes else 'no label'
-        raise ConfigError(f'Task {task.name}: its train split has {labels}, but a task needs at least '
-                          f'{words.count(least, "label")}. Add examples of other classes.')
-    if task.data.num_classes and task.data.num_classes != len(classes):
-        raise ConfigError(f'Task {task.name}: num_classes is {task.data.num_classes}, but its data have '
-                          f'{words.count(len(classes), "label")}. Leave num_classes out, or list the classes.')
-    _check_names(task, listed, classes)
-    counts = collections.Counter(e.split for e in listed.entries)
-    data.classes[task.name] = tuple(classes)
-    data.fingerprints[task.name] = listing.media_fingerprint(task.source, listed)
+    checked = checked_listing.list_checked(task.source, task.checks)
+    entries = checked.listing.entries
+    counts = collections.Counter(e.split for e in entries)
+    data.classes[task.name] = checked.classes
+    data.fingerprints[task.name] = checked.media_fingerprint
     data.counts[task.name] = {split: counts[split] for split in SPLITS}
-    files = [e for e in listed.entries if not e.member and not is_url(task.data.folder)]
+    files = [e for e in entries if not e.member and not is_url(task.data.folder)]
     if files:
         sample = min(files, key=lambda e: e.split != 'eval')  # the first of the eval split, or else the first
         data.samples[task.name] = os.path.join(task.data.folder, sample.path)
-
-
-def _check_names(task, listed, classes):
-    """An early hint of TaskValidator's verdict, from the names alone. ConfigError if a run is sure to stop."""
-    findings = media_checks.check_names(listed)
-    reasons = stops(task.name, task.checks, findings, classes)
-    if reasons:
-        raise ConfigError(' '.join(reasons))
-    for remark in remarks(task.checks, findings):
-        logger.warning('%s: %s', task.name, remark)

@@ -113,15 +113,11 @@ def _compile(parsed):
     config = _load(parsed)
     from model_code import words
     from pipeline import checks
-    data = checks.check_without_data(config)
+    checks.check_workers(config)
     from pipeline.kubeflow import compiler
-    path = compiler.compile_pipeline(config, data, parsed.output, root=parsed.root, image=parsed.image,
+    path = compiler.compile_pipeline(config, parsed.output, root=parsed.root, image=parsed.image,
                                      target=parsed.target, fail_if_rejected=parsed.fail_if_rejected)
     print(f'Wrote {path}: the pipeline of {config.name}, {words.count(len(config.mixture.tasks), "lane")}.')
-    out_of_reach = [task.name for task in config.mixture.tasks if task.name not in data.counts]
-    if out_of_reach:
-        print(f'The data of {", ".join(out_of_reach)} are out of reach from here, so the compiled pipeline lacks the '
-              'classes and fingerprints that are listed from them. docs/operations.md says what that means.')
 
 
 def _report(parsed) -> int:

@@ -53,7 +53,7 @@ def _collect(name: str, value, task: str, found: dict[str, object]):
         except ValueError:
             parsed = None
         value = parsed if isinstance(parsed, (dict, list)) else value
-    if name in ('custom_config', 'card') and isinstance(value, dict):
+    if name == 'custom_config' and isinstance(value, dict):
         for key, item in value.items():
             _collect(key, item, task, found)
     elif name == 'source' and isinstance(value, dict):
@@ -84,15 +84,10 @@ def _tasks(settings: Iterable[str]) -> set[str]:
 def _reason(path: str, old, new) -> str:
     if path == 'media_fingerprint':
         return 'its media changed'
-    if path.startswith('media_fingerprints.'):
-        return f'the media of {path.partition(".")[2]} changed'
     if path == 'overrides':
         return 'other settings were typed (--set)'
     if path in ('serving_dir', 'push_destination') or path.startswith('push_destination.'):
         return 'the root is another folder'
-    if path == 'classes' and isinstance(old, list) and isinstance(new, list):
-        changes = [f'+{name}' for name in new if name not in old] + [f'-{name}' for name in old if name not in new]
-        return f'classes: {", ".join(changes) or "another order"}'
     return f'{path} {_text(old)} -> {_text(new)}'
 
 

@@ -33,6 +33,7 @@ _MODALITIES = MODALITIES.values()
 # and the schemas, which are data. 'package:name,name' counts only the definitions of these names in each module, and
 # what they use.
 COMPONENT_CODE = {
+    'MediaListing': ('components.media_listing',),
     'MediaExampleGen': ('components.media_example_gen', 'media.readers',
                         *(m.tf_check_module for m in _MODALITIES if m.tf_check_module)),
     'TaskSchemaGen': ('components.task_schema_gen', 'schemas'),
@@ -44,6 +45,7 @@ COMPONENT_CODE = {
                   'model_code.label_kinds:transform,loss,class_weights,scores,best,eval_label,quality',
                   *(m.preprocessing_module for m in _MODALITIES),
                   *(m.tokenizer.rpartition('.')[0] for m in _MODALITIES)),
+    'BaselineLookup': ('components.baseline_lookup',),
     'ServingBaseline': ('components.serving_baseline',),
     'TaskEvaluator': ('components.task_evaluator', 'model_code.label_kinds:evaluation_metrics'),
     'ServingCheck': ('components.serving_check', 'model_code.label_kinds:check_answer'),
@@ -57,6 +59,7 @@ COMPONENT_CODE = {
 # it only passes arguments. Left out are Python itself and libraries that pass data on unchanged (apache-beam, protobuf,
 # the message classes of tensorflow-metadata and tensorflow-serving-api).
 COMPONENT_LIBRARIES = {
+    'MediaListing': (),
     # They decode and resample; TensorFlow decides which images training can decode.
     'MediaExampleGen': ('av', 'numpy', 'pillow', 'soundfile', 'soxr', 'tensorflow'),
     'TaskSchemaGen': (),
@@ -67,6 +70,7 @@ COMPONENT_LIBRARIES = {
     'Transform': ('tensorflow', 'tensorflow-io', 'tensorflow-transform'),
     # Everything that computes weights. tensorflow-transform only reads the vocabulary's file here.
     'CoTrainer': ('numpy', 'tensorflow', 'tensorflow-io', 'tf_keras'),
+    'BaselineLookup': (),
     'ServingBaseline': (),
     'TaskEvaluator': ('numpy', 'tensorflow', 'tensorflow-model-analysis', 'tfx'),
     # The embedded server is made of these, and a model passes if that server answers.

@@ -2,15 +2,17 @@
 
 One lane per task, then the join:
 
-    MediaExampleGen, TaskSchemaGen -> StatisticsGen -> TaskValidator -> Transform  (each named <component>_<task>)
+    MediaExampleGen -> TaskSchemaGen -> StatisticsGen -> TaskValidator -> Transform  (each named <component>_<task>)
     CoTrainer -> ServingBaseline -> TaskEvaluator_<task>, ServingCheck -> BlessingGate -> AtomicPusher, Report
 
 Every exec property follows from the config, the data, the code and what is being served. So when one of these changes,
 TFX's cache re-runs exactly what it affects.
+
+On one machine the data and what is being served are looked at before a run. On a cluster two more components do that
+when the run gets there: MediaListing, before each MediaExampleGen, and BaselineLookup, before ServingBaseline.
 """
 
 import dataclasses
-import json
 import uuid
 
 from tfx.components.statistics_gen.component import StatisticsGen
@@ -18,9 +20,11 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2
 
 from components.atomic_pusher.component import AtomicPusher
+from components.baseline_lookup.component import BaselineLookup
 from components.blessing_gate.component import BlessingGate
 from components.co_trainer.component import CoTrainer
 from components.media_example_gen.component import MediaExampleGen
+from components.media_listing.component import MediaListing
 from components.report.component import Report
 from components.serving_baseline.component import ServingBaseline
 from components.serving_check.component import ServingCheck
@@ -32,7 +36,6 @@ from components.verdict.component import Verdict
 from model_code.data import Data
 from model_code.modalities import Input, get_modality
 from model_code.serialization import to_json
-from model_code.settings import TrainingConfig
 from model_code.tasks import Checks, Mixture, Task
 from pipeline.checks import DataSummary
 from pipeline.config import PipelineConfig
@@ -46,13 +49,16 @@ LOCAL_BEAM = ('--runner=DirectRunner', '--direct_running_mode=in_memory')
 NO_PACKAGING = '--sdk_container_image=none'
 
 
-def create_pipeline(config: PipelineConfig, data: DataSummary, *, pipeline_root: str, serving_dir: str,
-                    served_version: str, push_nonce: str, model_key: str, fail_if_rejected: bool = False,
+def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipeline_root: str, serving_dir: str,
+                    served_version: str = '', push_nonce: str = '', model_key: str = '', fail_if_rejected: bool = False,
                     metadata_connection_config=None) -> tfx_pipeline.Pipeline:
     """The pipeline of one config.
 
-    data: checks.check(config), or checks.check_without_data(config) for compiling.
+    data: checks.check(config); None for a pipeline that finds out itself when it runs, on a cluster. There the cache of
+      the components that look must be switched off (kubeflow/compiler.py: UNCACHED).
     pipeline_root: the folder for artifacts. serving_dir: the folder in which AtomicPusher puts version directories.
+
+    On one machine only:
     served_version, push_nonce: another value makes ServingBaseline, or the pusher, run again although nothing else
       changed (see local_runner.baseline).
     model_key: fingerprints.model_key; it goes into the pushed model's card.
@@ -64,21 +70,25 @@ def create_pipeline(config: PipelineConfig, data: DataSummary, *, pipeline_root:
     steps = config.mixture.total_steps
     training = dataclasses.replace(config.training, warmup_steps=config.training.warmup(steps))
     lanes = {task.name: _lane(task, config, data) for task in config.mixture.tasks}
-    examples = {name: lane['MediaExampleGen'].outputs['examples'] for name, lane in lanes.items()}
+
+    def of_lanes(component: str, output: str) -> dict:
+        return {name: lane[component].outputs[output] for name, lane in lanes.items()}
+    examples, classes = of_lanes('MediaExampleGen', 'examples'), of_lanes('MediaExampleGen', 'classes')
 
     trainer = CoTrainer(
         mixture=trained, model=to_json(config.model),
-        training=to_json(training),
-        examples={name: lane['Transform'].outputs['transformed_examples'] for name, lane in lanes.items()},
-        transform_graphs={name: lane['Transform'].outputs['transform_graph'] for name, lane in lanes.items()},
-        card=_card(config, training, data), code_version=component_version('CoTrainer'))
-    baseline = ServingBaseline(
-        candidate=trainer.outputs['model'], serving_dir=serving_dir, served_version=served_version,
-        code_version=component_version('ServingBaseline'))
+        training=to_json(training), name=config.name, examples=of_lanes('Transform', 'transformed_examples'),
+        transform_graphs=of_lanes('Transform', 'transform_graph'), classes=classes,
+        code_version=component_version('CoTrainer'))
+    lookup = [] if data is not None else [BaselineLookup(
+        candidate=trainer.outputs['model'], serving_dir=serving_dir, code_version=component_version('BaselineLookup'))]
+    chosen = ({'version': lookup[0].outputs['version'].future()[0].value} if lookup else
+              {'candidate': trainer.outputs['model'], 'served_version': served_version})
+    baseline = ServingBaseline(serving_dir=serving_dir, code_version=component_version('ServingBaseline'), **chosen)
     evaluators = {
         task.name: TaskEvaluator(
-            source=to_json(task.source), classes=json.dumps(data.classes[task.name]),
-            examples=examples[task.name], model=trainer.outputs['model'], baseline_model=baseline.outputs['model'],
+            source=to_json(task.source), classes=classes[task.name], examples=examples[task.name],
+            model=trainer.outputs['model'], baseline_model=baseline.outputs['model'],
             code_version=component_version('TaskEvaluator')).with_id(node_id('TaskEvaluator', task.name))
         for task in config.mixture.tasks}
     serving_check = ServingCheck(
@@ -93,14 +103,15 @@ def create_pipeline(config: PipelineConfig, data: DataSummary, *, pipeline_root:
         infra_blessing=serving_check.outputs['infra_blessing'],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)),
-        custom_config={'model_key': model_key, 'push_nonce': push_nonce, 'served_version': served_version,
-                       **({'overrides': list(config.overrides)} if config.overrides else {})},
+        custom_config={
+            **({'model_key': model_key, 'push_nonce': push_nonce, 'served_version': served_version}
+               if data is not None else {}),
+            **({'overrides': list(config.overrides)} if config.overrides else {})},
         code_version=component_version('AtomicPusher'))
     report = Report(
         mixture=to_json(config.mixture), model=trainer.outputs['model'], model_run=trainer.outputs['model_run'],
         blessing=gate.outputs['blessing'], infra_blessing=serving_check.outputs['infra_blessing'],
-        rejected={name: lane['MediaExampleGen'].outputs['rejected'] for name, lane in lanes.items()},
-        statistics={name: lane['StatisticsGen'].outputs['statistics'] for name, lane in lanes.items()},
+        rejected=of_lanes('MediaExampleGen', 'rejected'), statistics=of_lanes('StatisticsGen', 'statistics'),
         code_version=component_version('Report'))
     verdict = Verdict(blessing=gate.outputs['blessing'], code_version=component_version('Verdict'))
     # No artifact goes from the report to the verdict, but the page must be there when the run fails.
@@ -110,7 +121,7 @@ def create_pipeline(config: PipelineConfig, data: DataSummary, *, pipeline_root:
         pipeline_name=pipeline_name(config),
         pipeline_root=pipeline_root,
         components=[c for lane in lanes.values() for c in lane.values()]
-        + [trainer, baseline, *evaluators.values(), serving_check, gate, pusher, report]
+        + [trainer, *lookup, baseline, *evaluators.values(), serving_check, gate, pusher, report]
         + ([verdict] if fail_if_rejected else []),
         enable_cache=True,
         metadata_connection_config=metadata_connection_config,
@@ -162,45 +173,37 @@ def reader_spec(spec: Input) -> Input:
     return type(spec)(**{name: getattr(spec, name) for name in get_modality(spec.modality).reader_fields})
 
 
-def _lane(task: Task, config: PipelineConfig, data: DataSummary) -> dict:
+def _lane(task: Task, config: PipelineConfig, data: DataSummary | None) -> dict:
     """One task's components, by component name."""
     spec = config.model.input(task.modality)
-    source = to_json(task.source)
+    source, checks = to_json(task.source), to_json(task.checks)
+    lane = {}
 
-    generator = MediaExampleGen(
-        source=source, spec=to_json(reader_spec(spec)),
-        media_fingerprint=data.fingerprints[task.name], code_version=component_version('MediaExampleGen'))
-    classes = json.dumps(data.classes[task.name])
-    schema = TaskSchemaGen(source=source, classes=classes, code_version=component_version('TaskSchemaGen'))
+    def add(component):
+        name = type(component).__name__
+        lane[name] = component.with_id(node_id(name, task.name))
+        return component
+
+    if data is not None:
+        media_fingerprint = data.fingerprints[task.name]
+    else:
+        listing = add(MediaListing(source=source, checks=checks, code_version=component_version('MediaListing')))
+        media_fingerprint = listing.outputs['media_fingerprint'].future()[0].value
+    generator = add(MediaExampleGen(
+        source=source, spec=to_json(reader_spec(spec)), media_fingerprint=media_fingerprint,
+        code_version=component_version('MediaExampleGen')))
+    schema = add(TaskSchemaGen(source=source, classes=generator.outputs['classes'],
+                               code_version=component_version('TaskSchemaGen')))
     # The schema says that media are bytes; without it TFDV would count their most frequent values as words.
-    statistics = StatisticsGen(examples=generator.outputs['examples'], schema=schema.outputs['schema'])
+    statistics = add(StatisticsGen(examples=generator.outputs['examples'], schema=schema.outputs['schema']))
     # The stock component has no parameter for it, but the cache compares everything in its properties.
     statistics.exec_properties['code_version'] = component_version('StatisticsGen')
-    validator = TaskValidator(
-        source=source, checks=to_json(task.checks), statistics=statistics.outputs['statistics'],
-        schema=schema.outputs['schema'], rejected=generator.outputs['rejected'],
-        code_version=component_version('TaskValidator'))
-    transform = Transform(
-        examples=generator.outputs['examples'], schema=schema.outputs['schema'],
-        source=source, spec=to_json(spec), classes=classes, code_version=component_version('Transform'))
+    validator = add(TaskValidator(
+        source=source, checks=checks, statistics=statistics.outputs['statistics'], schema=schema.outputs['schema'],
+        rejected=generator.outputs['rejected'], code_version=component_version('TaskValidator')))
+    transform = add(Transform(
+        source=source, spec=to_json(spec), examples=generator.outputs['examples'], schema=schema.outputs['schema'],
+        code_version=component_version('Transform')))
     # No artifact goes from the validator to Transform, but an anomaly must stop the lane.
     transform.add_upstream_node(validator)
-    lane = {'MediaExampleGen': generator, 'StatisticsGen': statistics, 'TaskSchemaGen': schema,
-            'TaskValidator': validator, 'Transform': transform}
-    for name, component in lane.items():
-        component.with_id(node_id(name, task.name))
     return lane
-
-
-def _card(config: PipelineConfig, training: TrainingConfig, data: DataSummary) -> str:
-    """What the model card says about where the model came from, as JSON.
-
-    Only what the trainer gets anyway. With more, such as the run key, a changed report would re-train the same model.
-    """
-    return json.dumps({
-        'name': config.name,
-        'media_fingerprints': data.fingerprints,
-        'model': dataclasses.asdict(config.model),
-        'training': dataclasses.asdict(training),
-        'code_version': component_version('CoTrainer'),
-    }, sort_keys=True)

@@ -32,7 +32,8 @@ class AtomicPusher(base_component.BaseComponent):
     card.
 
     push_destination: must have `filesystem.base_directory`. custom_config: goes into the model card beside the metrics
-    (model_key, push_nonce, served_version). Both blessings are required; nothing is pushed unchecked.
+    (on one machine model_key, push_nonce and served_version, which local_runner.baseline reads). Both blessings are
+    required; nothing is pushed unchecked.
 
     Output `pushed_model`, as that of the stock Pusher: custom properties `pushed`, `pushed_destination`,
     `pushed_version`, and a copy of the model.

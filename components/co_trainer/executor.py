@@ -14,6 +14,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components.classes import read_classes
 from components.specs import task_input
 from model_code import (
     evaluation,
@@ -42,7 +43,7 @@ class Executor(base_executor.BaseExecutor):
     def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
            exec_properties: dict[str, Any]) -> None:
         mixture = from_json(Mixture, exec_properties['mixture'])
-        train_files, eval_files, vocabularies = {}, {}, {}
+        train_files, eval_files, vocabularies, media_fingerprints = {}, {}, {}, {}
         for task in mixture.tasks:
             examples = artifact_utils.get_single_instance(input_dict[task_input('examples', task.name)])
             graph = artifact_utils.get_single_instance(input_dict[task_input('transform_graph', task.name)])
@@ -50,6 +51,8 @@ class Executor(base_executor.BaseExecutor):
                 folder = artifact_utils.get_split_uri([examples], split)
                 files[task.name] = tf.io.gfile.glob(os.path.join(folder, '*.gz'))
             vocabularies[task.name] = read_vocabulary(task, graph.uri)
+            classes = artifact_utils.get_single_uri(input_dict[task_input('classes', task.name)])
+            media_fingerprints[task.name] = read_classes(classes).media_fingerprint
 
         # Checkpoints are kept beside the run's own output, under a name that depends on what is trained. So the same
         # training finds them again after an interruption.
@@ -68,13 +71,20 @@ class Executor(base_executor.BaseExecutor):
             model_run_dir=model_run,
             export_dir=path_utils.serving_model_dir(
                 artifact_utils.get_single_instance(output_dict['model']).uri),
-            card=json.loads(exec_properties['card']))
+            card=model_card(exec_properties, media_fingerprints))
 
 
 def read_vocabulary(task: Task, transform_graph_uri: str) -> list[str]:
     """The task's labels in the order of their ids, from the vocabulary file of its Transform."""
     graph = tft.TFTransformOutput(transform_graph_uri)
     return [label.decode('utf-8') for label in graph.vocabulary_by_name(f'{task.name}_labels')]
+
+
+def model_card(exec_properties: dict[str, Any], media_fingerprints: dict[str, str]) -> dict:
+    """What the model's card says of where it came from. media_fingerprints: task name -> that of its media."""
+    return {'name': exec_properties['name'], 'media_fingerprints': media_fingerprints,
+            'model': json.loads(exec_properties['model_config']), 'training': json.loads(exec_properties['training']),
+            'code_version': exec_properties['code_version']}
 
 
 def work_key(exec_properties: dict[str, Any], train_files: dict[str, list[str]]) -> str:

@@ -4,7 +4,9 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
 from components.artifacts import RejectedMedia
+from components.classes import Classes
 from components.media_example_gen import executor
+from components.specs import Property
 
 
 class MediaExampleGenSpec(component_spec.ComponentSpec):
@@ -19,28 +21,29 @@ class MediaExampleGenSpec(component_spec.ComponentSpec):
     OUTPUTS = {
         'examples': component_spec.ChannelParameter(type=standard_artifacts.Examples),
         'rejected': component_spec.ChannelParameter(type=RejectedMedia),
+        'classes': component_spec.ChannelParameter(type=Classes),
     }
 
 
 class MediaExampleGen(base_beam_component.BaseBeamComponent):
     """Reads a task's files into examples. A file that cannot be read goes to `rejected`, and the run goes on.
 
-    No inputs. Outputs: `examples` (Examples: splits train and eval, gzip TFRecords of tf.Example) and `rejected`
-    (RejectedMedia: rejected.jsonl and findings.json, which TaskValidator judges). Stops the run (PipelineStop) only
-    if the media changed since media_fingerprint was made.
+    No inputs. Outputs: `examples` (Examples: splits train and eval, gzip TFRecords of tf.Example), `rejected`
+    (RejectedMedia: rejected.jsonl and findings.json, which TaskValidator judges) and `classes` (Classes: all labels,
+    and media_fingerprint). Stops the run (PipelineStop) only if the media changed since media_fingerprint was made.
 
     Properties:
       source: the task's Source, as JSON.
       spec: the settings of its modality's input (ModelConfig.input(modality)), as JSON.
-      media_fingerprint: listing.media_fingerprint(source), or listing.RUNTIME_FINGERPRINT, which is not checked. It
-        makes the cache, which compares only properties, notice changed files.
+      media_fingerprint: listing.media_fingerprint(source), or the output of MediaListing. It makes the cache, which
+        compares only properties, notice changed files.
       code_version: makes the cache notice changed code (pipeline/fingerprints.py).
     """
     SPEC_CLASS = MediaExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
-    def __init__(self, source: str, spec: str, media_fingerprint: str, code_version: str = ''):
+    def __init__(self, source: str, spec: str, media_fingerprint: Property, code_version: str = ''):
         super().__init__(spec=MediaExampleGenSpec(
             source=source, spec=spec, media_fingerprint=media_fingerprint, code_version=code_version,
             examples=channel.Channel(type=standard_artifacts.Examples),
-            rejected=channel.Channel(type=RejectedMedia)))
+            rejected=channel.Channel(type=RejectedMedia), classes=channel.Channel(type=Classes)))

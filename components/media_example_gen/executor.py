@@ -13,6 +13,7 @@ from tfx.types import artifact_utils
 
 from components import tf_records
 from components.artifacts import read_findings, write_rejected_media
+from components.classes import TaskClasses, write_classes
 from media import listing, reading, remote_files
 from media.entries import SPLITS, Entry, Listing, pack, unpack
 from media.findings import Findings, first_rejected
@@ -43,13 +44,16 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         spec = from_json(get_modality(source.modality).input_class, exec_properties['spec'])
         examples = artifact_utils.get_single_instance(output_dict['examples'])
         rejected = artifact_utils.get_single_instance(output_dict['rejected'])
+        media_fingerprint = exec_properties['media_fingerprint']
 
         beam_args = tuple(self._beam_pipeline_args or ())
         if is_url(source.data.folder):
             remote_files.use_options(beam_args)
         listed = listing.list_media(source)
         stats = listing.file_stats(source, listed.entries)
-        check_unchanged(exec_properties['media_fingerprint'], source, listed, stats)
+        check_unchanged(media_fingerprint, source, listed, stats)
+        write_classes(artifact_utils.get_single_uri(output_dict['classes']),
+                      TaskClasses(listing.classes_of(source, listed), media_fingerprint))
         with self._make_beam_pipeline() as pipeline:
             read_media(pipeline, source, spec, listed, [stat.size for stat in stats], examples.uri, rejected.uri,
                        beam_args)
@@ -65,13 +69,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 
 def check_unchanged(media_fingerprint: str, source: Source, listed: Listing, stats: list[FileStat]):
-    """Raises PipelineStop if the media are not those that were listed when the run was started or compiled.
-
-    The classes and the cache's key are of that listing. With RUNTIME_FINGERPRINT the media were out of reach then, and
-    nothing is compared.
+    """Raises PipelineStop if the media are not those that were listed when the run was started: the cache's key is
+    that of that listing.
     """
-    if media_fingerprint == listing.RUNTIME_FINGERPRINT:
-        return
     if media_fingerprint != listing.media_fingerprint(source, listed, stats):
         raise PipelineStop(f'Task {source.name}: the media in {source.data.folder} (or the manifest) changed after the '
                            'run had checked them. Run again, and do not change them until they have been read.')

@@ -5,19 +5,26 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
+from model_code.errors import PipelineStop
 from model_code.logger import logger
 from serving import served, version_directories
+
+NO_VERSION = 'none'  # what BaselineLookup says if there is nothing to compare with
 
 
 class Executor(base_executor.BaseExecutor):
     """See component.ServingBaseline for input, output and properties."""
 
     def Do(self, input_dict, output_dict, exec_properties):
-        candidate = artifact_utils.get_single_instance(input_dict['candidate'])
         model = artifact_utils.get_single_instance(output_dict['model'])
         destination = path_utils.serving_model_dir(model.uri)
         fileio.makedirs(destination)
-        chosen = choose(exec_properties['serving_dir'], path_utils.serving_model_path(candidate.uri))
+        serving_dir, version = exec_properties['serving_dir'], exec_properties.get('version')
+        if version is None:
+            candidate = artifact_utils.get_single_instance(input_dict['candidate'])
+            chosen = choose(serving_dir, path_utils.serving_model_path(candidate.uri))
+        else:
+            chosen = find(serving_dir, version)
         if chosen is None:
             logger.info('There is no baseline, because no other model was served before.')
             return
@@ -25,6 +32,17 @@ class Executor(base_executor.BaseExecutor):
         io_utils.copy_dir(path, destination)
         model.set_string_custom_property('version', str(version))
         logger.info('The baseline is version %s.', version)
+
+
+def find(serving_dir: str, version: str) -> tuple[int, str] | None:
+    """The number and directory of a version; None of NO_VERSION. Raises PipelineStop if it is gone."""
+    if version == NO_VERSION:
+        return None
+    models = version_directories.list_models(serving_dir)
+    if int(version) not in models:
+        raise PipelineStop(f'Version {version}, which the model is to be compared with, is no longer in {serving_dir}. '
+                           'Run again, and the newest that is left is taken.')
+    return int(version), models[int(version)]
 
 
 def choose(serving_dir: str, candidate: str) -> tuple[int, str] | None:

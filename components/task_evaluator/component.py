@@ -3,17 +3,18 @@
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
+from components.classes import Classes
 from components.task_evaluator import executor
 
 
 class TaskEvaluatorSpec(component_spec.ComponentSpec):
-    """Inputs `examples`, `model`, `baseline_model`; output `evaluation`; properties: see TaskEvaluator."""
+    """Inputs `classes`, `examples`, `model`, `baseline_model`; output `evaluation`; properties: see TaskEvaluator."""
     PARAMETERS = {
         'source': component_spec.ExecutionParameter(type=str),
-        'classes': component_spec.ExecutionParameter(type=str),
         'code_version': component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
+        'classes': component_spec.ChannelParameter(type=Classes),
         'examples': component_spec.ChannelParameter(type=standard_artifacts.Examples),
         'model': component_spec.ChannelParameter(type=standard_artifacts.Model),
         'baseline_model': component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
@@ -24,16 +25,16 @@ class TaskEvaluatorSpec(component_spec.ComponentSpec):
 class TaskEvaluator(base_beam_component.BaseBeamComponent):
     """Measures the model, and the baseline, on the task's eval split.
 
-    source: the task's Source as JSON. classes: all its labels, as a JSON list. examples: the raw examples, of
-    MediaExampleGen. baseline_model: an empty directory, or a model that does not know the task, counts as no baseline.
+    source: the task's Source as JSON. classes, examples: the labels and the raw examples, of MediaExampleGen.
+    baseline_model: an empty directory, or a model that does not know the task, counts as no baseline.
 
     It judges nothing: floors are known to BlessingGate alone, so another floor measures nothing again.
     """
     SPEC_CLASS = TaskEvaluatorSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
-    def __init__(self, source: str, classes: str, examples: channel.BaseChannel, model: channel.BaseChannel,
-                 baseline_model: channel.BaseChannel | None = None, code_version: str = ''):
+    def __init__(self, source: str, classes: channel.BaseChannel, examples: channel.BaseChannel,
+                 model: channel.BaseChannel, baseline_model: channel.BaseChannel | None = None, code_version: str = ''):
         super().__init__(TaskEvaluatorSpec(
             source=source, classes=classes, code_version=code_version, examples=examples, model=model,
             baseline_model=baseline_model, evaluation=channel.Channel(type=standard_artifacts.ModelEvaluation)))

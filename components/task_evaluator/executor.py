@@ -1,11 +1,11 @@
 """TaskEvaluator's executor: chooses the baseline, builds the EvalConfig, and lets TFX's Evaluator do the rest."""
 
-import json
-
 from tensorflow.core.protobuf import saved_model_pb2
 from tfx.components.evaluator import executor as tfx_evaluator
+from tfx.types import artifact_utils
 from tfx.utils import path_utils, proto_utils
 
+from components.classes import read_classes
 from components.task_evaluator.eval_config import eval_config, signatures
 from model_code import file_io, model_directory
 from model_code.data import Source
@@ -18,13 +18,13 @@ class Executor(tfx_evaluator.Executor):
 
     def Do(self, input_dict, output_dict, exec_properties):
         source = from_json(Source, exec_properties['source'])
-        classes = json.loads(exec_properties['classes'])
         input_dict = dict(input_dict)
+        classes = read_classes(artifact_utils.get_single_uri(input_dict.pop('classes')))
         baseline = (input_dict.pop('baseline_model', None) or [None])[0]
         has_baseline = baseline is not None and knows_task(model_path(baseline), source.name)
         if has_baseline:
             input_dict['baseline_model'] = [baseline]
-        config = eval_config(source, len(classes), has_baseline)
+        config = eval_config(source, len(classes.labels), has_baseline)
         super().Do(input_dict, output_dict,
                    {**exec_properties, 'eval_config': proto_utils.proto_to_json(config), 'example_splits': '["eval"]'})
 

@@ -1,6 +1,5 @@
 """TaskSchemaGen's executor: completes the schema of a modality for a task."""
 
-import json
 import os
 import pathlib
 
@@ -10,9 +9,10 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 import schemas
+from components.classes import read_classes
+from components.schema_labels import DOMAIN
 from model_code import file_io
 from model_code.data import Source
-from model_code.errors import ConfigError
 from model_code.modalities import get_modality
 from model_code.serialization import from_json
 
@@ -20,29 +20,27 @@ SCHEMA_FILE = 'schema.pbtxt'  # TFX reads a Schema from a file of this name.
 
 
 class Executor(base_executor.BaseExecutor):
-    """See component.TaskSchemaGen for output and properties."""
+    """See component.TaskSchemaGen for input, output and properties."""
 
     def Do(self, input_dict, output_dict, exec_properties):
         self._log_startup(input_dict, output_dict, exec_properties)
-        source, classes = from_json(Source, exec_properties['source']), json.loads(exec_properties['classes'])
+        source = from_json(Source, exec_properties['source'])
+        classes = read_classes(artifact_utils.get_single_uri(input_dict['classes']))
         path = os.path.join(artifact_utils.get_single_uri(output_dict['schema']), SCHEMA_FILE)
-        file_io.write(path, text_format.MessageToString(task_schema(source, tuple(classes))))
+        file_io.write(path, text_format.MessageToString(task_schema(source, classes.labels)))
 
 
 def task_schema(source: Source, classes: tuple[str, ...]) -> schema_pb2.Schema:
     """The modality's schema of schemas/, with the labels `classes` and the columns source.data.columns.extra.
 
     An example must have as many labels as its label kind says: one, at least one, or one of each group. Each extra
-    column is a text that an example may have. Raises ConfigError without classes, and for a class in no group.
+    column is a text that an example may have. Raises ConfigError for a class in no group.
     """
-    if not classes:
-        raise ConfigError(f'Task {source.name} has no classes. Compile the pipeline where its data are in reach, or '
-                          'list them in data=Data(classes=...).')
     text = (pathlib.Path(schemas.__file__).parent / get_modality(source.modality).schema).read_text()
     schema = text_format.Parse(text, schema_pb2.Schema())
-    schema.string_domain.add(name='label', value=classes)
+    schema.string_domain.add(name=DOMAIN, value=classes)
     label = next(feature for feature in schema.feature if feature.name == 'label')
-    label.domain = 'label'
+    label.domain = DOMAIN
     label.distribution_constraints.min_domain_mass = 1.0  # no example may have another label
     if source.data.kind.several:
         label.value_count.min = 1

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.components.example_validator import executor as stock
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.io import fileio
@@ -11,6 +11,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from components.artifacts import read_findings
+from components.schema_labels import labels_of
 from media import verdict
 from media.findings import Findings
 from model_code.data import Source
@@ -46,7 +47,7 @@ class Executor(stock.Executor):
             described += describe(split, stats_artifact_utils.load_statistics(statistics, split).proto(),
                                   _read_anomalies(artifact_utils.get_split_uri([anomalies], split)))
         judge(from_json(Source, exec_properties['source']).name, from_json(Checks, exec_properties['checks']),
-              read_findings(artifact_utils.get_single_uri(input_dict['rejected'])), _classes(schema), described)
+              read_findings(artifact_utils.get_single_uri(input_dict['rejected'])), labels_of(schema), described)
         return result
 
 
@@ -64,10 +65,6 @@ def judge(task: str, checks: Checks, findings: Findings, classes: Iterable[str],
         raise PipelineStop(' '.join(reasons))
     for line in verdict.remarks(checks, findings):
         logger.info('%s: %s', task, line)
-
-
-def _classes(schema: schema_pb2.Schema) -> list[str]:
-    return [label for domain in schema.string_domain if domain.name == 'label' for label in domain.value]
 
 
 def _read_anomalies(split_uri: str) -> anomalies_pb2.Anomalies:

@@ -1,0 +1,1 @@
+"""Transform: TFX's Transform for one task. The schema tells it the task's labels."""

@@ -17,6 +17,7 @@ from tfx.utils import io_utils
 from tfx_bsl.public import tfxio
 
 from components import preprocessing_fns, tf_records
+from components.schema_labels import labels_of
 from model_code import file_io
 
 BATCH = 32  # examples that are transformed at once: of long clips, some hundred megabytes
@@ -33,7 +34,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         graph = artifact_utils.get_single_uri(output_dict['transform_graph'])
         transformed = artifact_utils.get_single_instance(output_dict['transformed_examples'])
         transformed.split_names = examples.split_names
-        config = {name: exec_properties[name] for name in ('source', 'spec', 'classes')}
+        config = {'source': exec_properties['source'], 'spec': exec_properties['spec'],
+                  'classes': len(labels_of(schema))}
         files = [(split, name) for split in artifact_utils.decode_split_names(examples.split_names)
                  for name in file_io.list_folder(artifact_utils.get_split_uri([examples], split))]
         with self._make_beam_pipeline() as pipeline:

@@ -19,9 +19,6 @@ from model_code.data import Source
 from model_code.errors import ConfigError
 from model_code.urls import is_url
 
-# Stands for the media_fingerprint in a pipeline that is compiled where the data are out of reach.
-RUNTIME_FINGERPRINT = 'runtime'
-
 # A task's format -> the function that adds all its examples to a Collector.
 _FORMATS = {
     'folders': folders.add_all,

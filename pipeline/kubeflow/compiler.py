@@ -1,7 +1,7 @@
 """Compiles the pipeline for Kubeflow Pipelines v2 and Vertex AI: the create_pipeline of one machine, with other paths.
 
 Open-source Kubeflow Pipelines implements no TFX resolver nodes and loses artifact types, so the pipeline has no such
-nodes and its components do not look at types. The baseline is looked up in the cluster when the pipeline runs.
+nodes and its components do not look at types. The media and the baseline are looked up when the pipeline runs.
 """
 
 import dataclasses
@@ -10,17 +10,16 @@ import pathlib
 
 from model_code import file_io
 from model_code.errors import ConfigError
-from pipeline import environment, fingerprints
-from pipeline.checks import DataSummary
+from pipeline import environment
 from pipeline.kubeflow import containers, targets
 from pipeline.kubeflow import spec as additions
 
 DEFAULT_IMAGE = 'polyvit-pipeline:latest'
-# Components that look at what is being served when they run, which their inputs and properties do not show.
-UNCACHED = ('ServingBaseline',)
+# Components that look at the media, or at what is being served, which their inputs and properties do not show.
+UNCACHED = ('MediaListing', 'BaselineLookup', 'AtomicPusher')
 
 
-def compile_pipeline(config, data: DataSummary, output: str, root: str | None = None, image: str | None = None,
+def compile_pipeline(config, output: str, root: str | None = None, image: str | None = None,
                      target: str | None = None, fail_if_rejected: bool = False) -> str:
     """Writes the compiled pipeline to `output` and returns it.
 
@@ -40,7 +39,7 @@ def compile_pipeline(config, data: DataSummary, output: str, root: str | None = 
         raise ConfigError(f'{output}: there is no folder {path.absolute().parent}. Create it first.')
     from pipeline import pipeline as wiring
     base = f'{root}/{wiring.pipeline_name(config)}'
-    job = _compile(config, data, base, image or DEFAULT_IMAGE, fail_if_rejected)
+    job = _compile(config, base, image or DEFAULT_IMAGE, fail_if_rejected)
     spec = job['pipelineSpec']
     spec['defaultPipelineRoot'] = job['runtimeConfig']['gcsOutputDirectory']
     additions.rename_tasks(spec)
@@ -54,7 +53,7 @@ def compile_pipeline(config, data: DataSummary, output: str, root: str | None = 
     return output
 
 
-def _compile(config, data: DataSummary, base: str, image: str, fail_if_rejected: bool) -> dict:
+def _compile(config, base: str, image: str, fail_if_rejected: bool) -> dict:
     """The PipelineJob as TFX compiles it, with everything under the URL `base`."""
     environment.set_defaults()
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
@@ -64,9 +63,8 @@ def _compile(config, data: DataSummary, base: str, image: str, fail_if_rejected:
     # The cluster's root, because this machine's root must not be part of the result.
     config = dataclasses.replace(config, root=base)
     pipeline = wiring.create_pipeline(
-        config, data, pipeline_root=f'{base}/pipeline', serving_dir=targets.store_url(f'{base}/serving/polyvit'),
-        served_version='', push_nonce=wiring.new_nonce(),
-        model_key=fingerprints.model_key(config, data.fingerprints), fail_if_rejected=fail_if_rejected)
+        config, None, pipeline_root=f'{base}/pipeline', serving_dir=targets.store_url(f'{base}/serving/polyvit'),
+        fail_if_rejected=fail_if_rejected)
     runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
         default_image=image, default_commands=list(containers.COMMAND), use_pipeline_spec_2_1=True))
     return runner.run(pipeline, write_out=False)

@@ -1,6 +1,5 @@
 """Runs of TFMA take seconds each, so the tests of evaluation, gate, pusher and report share two of them."""
 
-import json
 import types
 
 import numpy as np
@@ -21,6 +20,7 @@ def evaluated(tmp_path_factory):
 
     from components.task_evaluator import executor
     from model_code import serialization
+    from tests import artifacts
     from tests.components import scoring_model as sm
 
     root = tmp_path_factory.mktemp('evaluated')
@@ -60,8 +60,9 @@ def evaluated(tmp_path_factory):
         evaluation = standard_artifacts.ModelEvaluation()
         evaluation.uri = str(root / f'{task.name}_evaluation')
         executor.Executor().Do(
-            {'examples': [examples], 'model': [result.candidate], 'baseline_model': [result.baseline]},
+            {'examples': [examples], 'model': [result.candidate], 'baseline_model': [result.baseline],
+             'classes': [artifacts.classes(root / f'{task.name}_classes', sm.CLASSES)]},
             {'evaluation': [evaluation]},
-            {'source': serialization.to_json(task.source), 'classes': json.dumps(sm.CLASSES), 'code_version': ''})
+            {'source': serialization.to_json(task.source), 'code_version': ''})
         result.evaluations[task.name] = evaluation
     return result

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfx.types import standard_artifacts
 
 from components.artifacts import RejectedMedia, read_findings, read_rejected
+from components.classes import Classes, read_classes
 from components.media_example_gen import executor
 from components.media_example_gen.component import MediaExampleGen
 from media import listing, tf_check
@@ -20,13 +21,17 @@ from model_code.serialization import to_json
 from tests import testing
 
 
-def _ingest(task, spec, directory, media_fingerprint=listing.RUNTIME_FINGERPRINT):
+def _ingest(task, spec, directory, media_fingerprint=None):
     """Runs Do; returns {split: [tf.train.Example]}, the Rejections, and {split: [file names]}."""
-    examples, rejected = standard_artifacts.Examples(), RejectedMedia()
-    examples.uri, rejected.uri = os.path.join(directory, 'examples'), os.path.join(directory, 'rejected')
-    executor.Executor().Do({}, {'examples': [examples], 'rejected': [rejected]},
+    media_fingerprint = media_fingerprint or listing.media_fingerprint(task.source)
+    outputs = {'examples': standard_artifacts.Examples(), 'rejected': RejectedMedia(), 'classes': Classes()}
+    for name, artifact in outputs.items():
+        artifact.uri = os.path.join(directory, name)
+    executor.Executor().Do({}, {name: [artifact] for name, artifact in outputs.items()},
                            {'source': to_json(task.source), 'spec': to_json(spec),
                             'media_fingerprint': media_fingerprint})
+    examples, rejected = outputs['examples'], outputs['rejected']
+    assert read_classes(outputs['classes'].uri) == (listing.classes_of(task.source), media_fingerprint)
     assert json.loads(examples.split_names) == ['train', 'eval']
     assert examples.get_string_custom_property('payload_format') == 'FORMAT_TF_EXAMPLE'
     assert not [name for name in os.listdir(examples.uri) if not name.startswith('Split-')]
@@ -170,6 +175,6 @@ def test_a_jpeg_that_only_tensorflow_rejects():
 def test_the_component_declares_what_the_pipeline_wires():
     component = MediaExampleGen(source='{}', spec='{}', media_fingerprint='f', code_version='v')
     assert {k: c.type.TYPE_NAME for k, c in component.outputs.items()} == {
-        'examples': 'Examples', 'rejected': RejectedMedia.TYPE_NAME}
+        'examples': 'Examples', 'rejected': RejectedMedia.TYPE_NAME, 'classes': Classes.TYPE_NAME}
     assert component.exec_properties == {
         'source': '{}', 'spec': '{}', 'media_fingerprint': 'f', 'code_version': 'v'}

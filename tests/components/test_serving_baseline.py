@@ -6,7 +6,9 @@ import os
 import pytest
 from tfx.types import standard_artifacts
 
+from components.baseline_lookup import executor as baseline_lookup
 from components.serving_baseline import executor
+from model_code.errors import PipelineStop
 from serving import served
 
 
@@ -63,3 +65,40 @@ def test_no_baseline_is_an_empty_directory(serving_dir, tmp_path, folder):
     model, path = run(tmp_path / folder, tmp_path, 'ten')
     assert path.is_dir() and not os.listdir(path)
     assert not model.has_custom_property('version')
+
+
+class TestTheVersionThatWasLookedUp:
+    """On a cluster BaselineLookup chooses, and ServingBaseline copies what it is told."""
+
+    def _look_up(self, serving_dir, tmp_path, weights) -> str:
+        candidate, version = standard_artifacts.Model(), standard_artifacts.String()
+        candidate.uri, version.uri = str(tmp_path / 'candidate'), str(tmp_path / 'version')
+        _model(tmp_path / 'candidate' / 'Format-Serving', weights)
+        baseline_lookup.Executor().Do({'candidate': [candidate]}, {'version': [version]},
+                                      {'serving_dir': str(serving_dir)})
+        return version.read()
+
+    def _copy(self, serving_dir, tmp_path, version):
+        model = standard_artifacts.Model()
+        model.uri = str(tmp_path / 'model')
+        executor.Executor().Do({}, {'model': [model]}, {'serving_dir': str(serving_dir), 'served_version': '',
+                                                        'version': version})
+        return model
+
+    @pytest.mark.parametrize('weights, chosen', [('new', '10'), ('ten', '2')])
+    def test_is_the_one_of_a_local_run(self, serving_dir, tmp_path, weights, chosen):
+        assert self._look_up(serving_dir, tmp_path, weights) == chosen
+        _model(serving_dir / '12', 'twelve')  # pushed in between: the answer stands
+        model = self._copy(serving_dir, tmp_path, chosen)
+        assert model.get_string_custom_property('version') == chosen
+        copied = tmp_path / 'model/Format-Serving/variables/variables.index'
+        assert copied.read_text() == {'2': 'two', '10': 'ten'}[chosen]
+
+    def test_is_none_where_nothing_was_served(self, tmp_path):
+        assert self._look_up(tmp_path / 'nowhere', tmp_path, 'new') == 'none'
+        model = self._copy(tmp_path / 'nowhere', tmp_path, 'none')
+        assert not model.has_custom_property('version') and list((tmp_path / 'model/Format-Serving').iterdir()) == []
+
+    def test_is_gone(self, serving_dir, tmp_path):
+        with pytest.raises(PipelineStop, match='Version 7, .* is no longer in .*serving. Run again'):
+            self._copy(serving_dir, tmp_path, '7')

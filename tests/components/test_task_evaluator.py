@@ -12,6 +12,7 @@ from components.task_evaluator import eval_config, executor
 from model_code.data import Columns
 from model_code.serialization import to_json
 from tests import testing
+from tests.artifacts import classes as classes_artifact
 from tests.components import scoring_model as sm
 
 
@@ -35,9 +36,10 @@ def test_a_task_with_label_groups_is_evaluated_by_group_and_jointly(tmp_path):
         artifacts[name].uri = str(tmp_path / {'examples': 'kitchen', 'model': 'candidate'}.get(name, name))
     artifacts['examples'].split_names, artifacts['model'].id = '["eval"]', 7
     executor.Executor().Do(
-        {name: [artifacts[name]] for name in ('examples', 'model')},
+        {**{name: [artifacts[name]] for name in ('examples', 'model')},
+         'classes': [classes_artifact(tmp_path / 'classes', classes)]},
         {'evaluation': [artifacts['evaluation']]},
-        {'source': to_json(task.source), 'classes': json.dumps(task.data.classes), 'code_version': ''})
+        {'source': to_json(task.source), 'code_version': ''})
 
     verb_right = verbs == np.array([0, 2, 5])[given[:, [0, 2, 5]].argmax(1)]
     noun_right = nouns == np.array([1, 3, 4])[given[:, [1, 3, 4]].argmax(1)]

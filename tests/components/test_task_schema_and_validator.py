@@ -13,6 +13,7 @@ from tfx.types import channel, standard_artifacts
 from tfx.utils import io_utils
 
 from components.artifacts import RejectedMedia, write_rejected_media
+from components.classes import Classes
 from components.media_example_gen import executor as ingest
 from components.task_schema_gen import executor as schema_executor
 from components.task_schema_gen.component import TaskSchemaGen
@@ -25,7 +26,7 @@ from model_code.data import Columns
 from model_code.errors import ConfigError, PipelineStop
 from model_code.serialization import to_json
 from model_code.tasks import Checks
-from tests import testing
+from tests import artifacts, testing
 
 IMAGE = testing.task('pets', 'image')
 FEATURES = {
@@ -65,8 +66,8 @@ def _check(directory, task, classes, labels, change=lambda features: features, e
     schema = _artifact(standard_artifacts.Schema, directory / 'schema')
     statistics = _artifact(standard_artifacts.ExampleStatistics, directory / 'statistics')
     anomalies = _artifact(standard_artifacts.ExampleAnomalies, directory / 'anomalies')
-    schema_executor.Executor().Do({}, {'schema': [schema]},
-                                  {'source': to_json(task.source), 'classes': json.dumps(classes)})
+    schema_executor.Executor().Do({'classes': [artifacts.classes(directory / 'classes', classes)]},
+                                  {'schema': [schema]}, {'source': to_json(task.source)})
     statistics_executor.Executor().Do(
         {'examples': [examples], 'schema': [schema]}, {'statistics': [statistics]}, {})
     validator.Executor().Do(
@@ -139,9 +140,9 @@ def test_the_real_readers_pass_the_schema(tmp_path):
 
 
 def test_the_schema_has_the_labels_domain_and_how_many_there_may_be(tmp_path):
-    artifact = _artifact(standard_artifacts.Schema, tmp_path)
-    schema_executor.Executor().Do({}, {'schema': [artifact]},
-                                  {'source': to_json(IMAGE.source), 'classes': '["cat", "dog"]'})
+    artifact = _artifact(standard_artifacts.Schema, tmp_path / 'schema')
+    schema_executor.Executor().Do({'classes': [artifacts.classes(tmp_path / 'classes', ('cat', 'dog'))]},
+                                  {'schema': [artifact]}, {'source': to_json(IMAGE.source)})
     schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(artifact.uri))
     label = next(f for f in schema.feature if f.name == 'label')
     assert list(schema.string_domain[0].value) == ['cat', 'dog'] and label.domain == 'label'
@@ -154,8 +155,6 @@ def test_the_schema_has_the_labels_domain_and_how_many_there_may_be(tmp_path):
     assert (label.value_count.min, label.value_count.max) == (2, 2)
     with pytest.raises(ConfigError, match="'c' is in none of its label_groups"):
         schema_executor.task_schema(grouped, ('noun:a', 'verb:b', 'c'))
-    with pytest.raises(ConfigError, match='no classes'):
-        schema_executor.task_schema(IMAGE.source, ())
 
 
 def _rejected(count):
@@ -205,13 +204,13 @@ def test_all_reasons_are_named_and_what_stops_nothing_is_logged(caplog):
 
 
 def test_the_components_declare_what_the_pipeline_wires():
-    schema = TaskSchemaGen(source='{}', classes='[]')
+    schema = TaskSchemaGen(source='{}', classes=_channel(Classes))
     component = TaskValidator(source='{}', checks='{}', schema=schema.outputs['schema'], code_version='v',
                               statistics=_channel(standard_artifacts.ExampleStatistics),
                               rejected=_channel(RejectedMedia))
     assert component.outputs['anomalies'].type is standard_artifacts.ExampleAnomalies
     assert component.exec_properties == {'source': '{}', 'checks': '{}', 'code_version': 'v'}
-    assert schema.exec_properties == {'source': '{}', 'classes': '[]', 'code_version': ''}
+    assert schema.exec_properties == {'source': '{}', 'code_version': ''}
 
 
 def _channel(kind):

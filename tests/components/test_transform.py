@@ -12,7 +12,7 @@ from components import tf_records
 from components.task_schema_gen import executor as schema_executor
 from components.transform import executor
 from model_code.serialization import to_json
-from tests import testing
+from tests import artifacts, testing
 
 
 def artifact(kind, uri):
@@ -30,9 +30,10 @@ def transformed(directory, task, spec, classes, files):
             with tf_records.writer(examples.uri, split, name) as writer:
                 for row in rows:
                     writer.write(tf_records.serialize(row))
-    properties = {'source': to_json(task.source), 'spec': to_json(spec), 'classes': json.dumps(classes)}
+    properties = {'source': to_json(task.source), 'spec': to_json(spec)}
     schema = artifact(standard_artifacts.Schema, directory / 'schema')
-    schema_executor.Executor().Do({}, {'schema': [schema]}, properties)
+    schema_executor.Executor().Do({'classes': [artifacts.classes(directory / 'classes', classes)]},
+                                  {'schema': [schema]}, properties)
     graph = artifact(standard_artifacts.TransformGraph, directory / 'graph')
     output = artifact(standard_artifacts.Examples, directory / 'transformed')
     executor.Executor().Do({'examples': [examples], 'schema': [schema]},
@@ -78,7 +79,8 @@ def test_clips_keep_their_frames_and_sounds_get_their_moments(tmp_path):
     rows = [{'id': [b'%d' % n], 'label': labels, 'audio': [testing.wav_bytes(frequency=300 * (n + 1))],
              'duration_s': [0.3]} for n, labels in enumerate([[b'low', b'odd'], [b'low']])]
     written = transformed(tmp_path / 'audio', testing.task('tags', 'audio', label_kind='multi'), testing.AUDIO_SPEC,
-                          ('low', 'odd'), {'train': {'a.gz': rows}, 'eval': {'a.gz': rows}})
-    assert [row['label'].numpy().tolist() for row in written['eval']['a.gz']] == [[1, 1], [1, 0]]
+                          ('low', 'odd', 'rare'), {'train': {'a.gz': rows}, 'eval': {'a.gz': rows}})
+    # A class that no example has counts too: the schema knows it.
+    assert [row['label'].numpy().tolist() for row in written['eval']['a.gz']] == [[1, 1, 0], [1, 0, 0]]
     mean, = {float(row['log_mel_mean']) for row in written['train']['a.gz'] + written['eval']['a.gz']}
     assert math.isfinite(mean) and mean != 0

@@ -5,6 +5,7 @@ from tfx.types import channel, standard_artifacts
 
 from components.atomic_pusher.component import AtomicPusher
 from components.blessing_gate.component import BlessingGate
+from components.classes import Classes
 from components.serving_baseline.component import ServingBaseline
 from components.task_evaluator.component import TaskEvaluator
 
@@ -14,7 +15,8 @@ def test_components_take_each_others_outputs():
     examples = channel.Channel(type=standard_artifacts.Examples)
     infra = channel.Channel(type=standard_artifacts.InfraBlessing)
     baseline = ServingBaseline(candidate=model, serving_dir='/serving', served_version='3')
-    evaluators = {name: TaskEvaluator(source='{}', classes='[]', examples=examples, model=model,
+    classes = channel.Channel(type=Classes)
+    evaluators = {name: TaskEvaluator(source='{}', classes=classes, examples=examples, model=model,
                                       baseline_model=baseline.outputs['model'], code_version='c').with_id(name)
                   for name in ('a', 'b')}
     gate = BlessingGate(

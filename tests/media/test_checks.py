@@ -1,6 +1,6 @@
-"""media.checks: by names alone, and by reading all media in several processes."""
+"""What the names of media alone show, and reading all of them in several processes."""
 
-from media import checks, listing
+from media import checked_listing, checks, listing
 from media.findings import Tally
 from tests import testing
 
@@ -11,7 +11,7 @@ def test_the_check_of_names_counts_every_file_as_readable(tmp_path):
     with open(tmp_path / 'manifest.csv', 'a') as manifest:
         manifest.write('../secret.wav,low,train\n')
     listed = listing.list_media(task.source)
-    findings = checks.check_names(listed)
+    findings = checked_listing.name_findings(listed)
     assert findings.examples == {split: sum(e.split == split for e in listed.entries) for split in ('train', 'eval')}
     assert findings.total == len(listed.entries) + 1 and list(findings.rejected) == ['bad_path']
     assert findings.duplicates == Tally() and findings.notes == {}

@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import json
 import pathlib
 
 import numpy as np
@@ -22,6 +21,7 @@ from model_code.serialization import from_json, to_json
 from model_code.settings import ModelConfig
 from model_code.tasks import Mixture, Task
 from tests import testing
+from tests.artifacts import classes as classes_artifact
 from tests.components.test_preprocessing_fns import run_transform
 
 PROJECT = pathlib.Path(label_kinds.__file__).resolve().parents[2]
@@ -191,9 +191,10 @@ def evaluate(task, folder) -> dict[str, float]:
         artifact.uri = str(folder / name)
     artifacts['examples'].split_names, artifacts['model'].id = '["eval"]', 1
     task_evaluator.Executor().Do(
-        {name: [artifacts[name]] for name in ('examples', 'model')},
+        {**{name: [artifacts[name]] for name in ('examples', 'model')},
+         'classes': [classes_artifact(folder / 'classes', CLASSES)]},
         {'evaluation': [artifacts['evaluation']]},
-        {'source': to_json(task.source), 'classes': json.dumps(CLASSES), 'code_version': ''})
+        {'source': to_json(task.source), 'code_version': ''})
     return results.read_metrics(artifacts['evaluation'].uri)[0]
 
 

@@ -15,20 +15,24 @@ from tests import testing
 
 ALL = frozenset(fingerprints.COMPONENT_CODE)
 
-NO_READERS_OF_TASKS = {'StatisticsGen', 'ServingBaseline', 'AtomicPusher', 'Verdict'}
+NO_READERS_OF_TASKS = {'StatisticsGen', 'BaselineLookup', 'ServingBaseline', 'AtomicPusher', 'Verdict'}
 
 # Edits of the project's own code (file, old, new), and the components that each re-runs. docs/architecture.md has the
 # same table.
 EDITS = [
     ('media/readers/video.py', 'JPEG_QUALITY = 90', 'JPEG_QUALITY = 91', {'MediaExampleGen'}),
-    ('media/listing/folders.py', "count('/') >= 2", "count('/') > 1", {'MediaExampleGen'}),
+    ('media/listing/folders.py', "count('/') >= 2", "count('/') > 1", {'MediaListing', 'MediaExampleGen'}),
     ('media/tf_check.py', '_BATCH_IMAGES, _BATCH_BYTES = 64', '_BATCH_IMAGES, _BATCH_BYTES = 65', {'MediaExampleGen'}),
-    ('media/findings.py', 'NAMED = 10', 'NAMED = 11', {'MediaExampleGen', 'TaskValidator', 'Report'}),
-    ('media/verdict.py', 'are missing', 'were missing', {'TaskValidator', 'Report'}),
+    ('media/findings.py', 'NAMED = 10', 'NAMED = 11',
+     {'MediaListing', 'MediaExampleGen', 'TaskValidator', 'Report'}),
+    ('media/verdict.py', 'are missing', 'were missing', {'MediaListing', 'TaskValidator', 'Report'}),
     ('schemas/image.pbtxt', 'min_count: 1', 'min_count: 2', {'TaskSchemaGen'}),
     ('components/task_validator/executor.py', 'it is missing from every example', 'every example lacks it',
      {'TaskValidator'}),
     ('components/preprocessing_fns.py', 'default_value=-1', 'default_value=-2', {'Transform'}),
+    ('components/classes.py', "'classes.json'", "'labels.json'",
+     {'MediaExampleGen', 'TaskSchemaGen', 'CoTrainer', 'TaskEvaluator'}),
+    ('components/schema_labels.py', "'label'", "'labels'", {'TaskSchemaGen', 'TaskValidator', 'Transform'}),
     ('model_code/preprocessing/audio.py', 'spec.frames // 4', 'spec.frames // 5', {'CoTrainer'}),
     ('model_code/preprocessing/audio.py', 'TOP_DB = 80.0', 'TOP_DB = 70.0', {'Transform', 'CoTrainer'}),
     ('model_code/preprocessing/video.py', '0.299', '0.298', {'CoTrainer'}),
@@ -48,18 +52,20 @@ EDITS = [
     ('model_code/metrics.py', 'EPSILON = 1e-7', 'EPSILON = 1e-6', {'CoTrainer', 'TaskEvaluator'}),
     ('components/task_evaluator/metrics.py', 'if count else', 'if count > 1 else', {'TaskEvaluator'}),
     ('components/blessing_gate/decision.py', 'TOLERANCE = 1e-9', 'TOLERANCE = 1e-8', {'BlessingGate'}),
-    ('serving/served.py', "'model_digest'", "'digest'", {'ServingBaseline', 'AtomicPusher'}),
+    ('serving/served.py', "'model_digest'", "'digest'", {'BaselineLookup', 'ServingBaseline', 'AtomicPusher'}),
     ('serving/rest.py', "'Access-Control-Allow-Origin': '*'", "'Access-Control-Allow-Origin': 'x'", {'ServingCheck'}),
-    ('serving/version_directories.py', '2 ** 63', '2 ** 62', {'ServingBaseline', 'ServingCheck', 'AtomicPusher'}),
+    ('serving/version_directories.py', '2 ** 63', '2 ** 62',
+     {'BaselineLookup', 'ServingBaseline', 'ServingCheck', 'AtomicPusher'}),
     ('components/report/report.html', '<html lang="en">', '<html lang="de">', {'Report'}),
     ('components/artifacts.py', 'RejectedMedia', 'Rejected', {'MediaExampleGen', 'TaskValidator', 'Report'}),
     ('model_code/tasks.py', "'Task {", "'The task {",
-     {'TaskValidator', 'CoTrainer', 'ServingCheck', 'BlessingGate', 'Report'}),
+     {'MediaListing', 'TaskValidator', 'CoTrainer', 'ServingCheck', 'BlessingGate', 'Report'}),
     ('model_code/data.py', "'Task {", "'The task {", ALL - NO_READERS_OF_TASKS),
     ('model_code/modalities.py', "'.gif'", "'.giff'", ALL - NO_READERS_OF_TASKS),
     ('model_code/errors.py', 'import difflib', 'import difflib as d',
-     ALL - {'StatisticsGen', 'ServingBaseline'}),
+     ALL - {'StatisticsGen'}),
     ('media/checks.py', '// 4', '// 2', set()),
+    ('media/checked_listing.py', 'Add examples of', 'Add files of', {'MediaListing'}),
     ('serving/client.py', 'import json', 'import json as j', set()),
     ('pipeline/summary.py', 'import shutil', 'import shutil as s', set()),
 ]

@@ -1,0 +1,1 @@
+"""MediaListing: lists and checks a task's media when a run on a cluster starts."""
