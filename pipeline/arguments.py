@@ -31,6 +31,7 @@ def build_parser() -> Parser:
                       help='the folder for everything that it writes (default: %(default)s)')
     _add_data_commands(commands)
     _add_config_commands(commands)
+    _add_submit(commands)
     _add_model_commands(commands)
     _add_other_commands(commands)
     return parser
@@ -42,8 +43,8 @@ def _add(commands, name: str, help: str, group: str = '') -> Parser:
     return command
 
 
-def _add_config(command):
-    command.add_argument('config', metavar='CONFIG', help="a config's name, or the path of its file")
+def _add_config(command, **options):
+    command.add_argument('config', metavar='CONFIG', help="a config's name, or the path of its file", **options)
     command.add_argument('--data', metavar='DIR', help="the folder of the config's data (default: $POLYVIT_DATA)")
     command.add_argument('--set', metavar='PATH=VALUE', action='append', default=[],
                          help='another value of a field, such as training.learning_rate=3e-4 or '
@@ -100,6 +101,28 @@ def _add_config_commands(commands):
     compile_.add_argument('--image', metavar='IMAGE', help='the container image, built from kubeflow/Dockerfile')
     compile_.add_argument('--fail-if-rejected', action='store_true',
                           help='fail the run, after its report, if the gate rejects the model')
+
+
+def _add_submit(commands):
+    submit = _add(commands, 'submit', 'run the pipeline on Kubeflow Pipelines or Vertex AI, and follow it to its end')
+    _add_config(submit, nargs='?')
+    submit.add_argument('--root', metavar='URL', help='as for compile')
+    submit.add_argument('--image', metavar='IMAGE', help='the container image, built from kubeflow/Dockerfile')
+    submit.add_argument('--target', choices=('kfp', 'vertex'), default='kfp',
+                        help='Kubeflow Pipelines or Vertex AI (default: %(default)s)')
+    submit.add_argument('--host', metavar='URL', default='',
+                        help='the address of Kubeflow Pipelines, such as http://localhost:8080 (default: what kfp finds)')
+    submit.add_argument('--namespace', metavar='NAME', default='',
+                        help='your namespace, where Kubeflow Pipelines has several users')
+    submit.add_argument('--experiment', metavar='NAME', default='', help='the experiment that the run belongs to')
+    submit.add_argument('--parameter', metavar='NAME=VALUE', action='append', default=[],
+                        help='a parameter of the run, such as data_version=2026-11-26; may be given several times')
+    when = submit.add_mutually_exclusive_group()
+    when.add_argument('--recurring', metavar='CRON', default='',
+                      help="start it again and again, such as '0 3 * * *', each day at 3:00 UTC, in place of the "
+                           'recurring run of this pipeline')
+    when.add_argument('--no-follow', action='store_true', help='start the run and return')
+    when.add_argument('--follow', metavar='RUN', help='follow a run that was started before, by its id; needs no CONFIG')
 
 
 def _add_model_commands(commands):

@@ -120,6 +120,19 @@ def _compile(parsed):
     print(f'Wrote {path}: the pipeline of {config.name}, {words.count(len(config.mixture.tasks), "lane")}.')
 
 
+def _submit(parsed) -> int:
+    from pipeline.kubeflow import submit
+    service = {'target': parsed.target, 'host': parsed.host, 'namespace': parsed.namespace}
+    if parsed.follow:
+        return submit.follow(parsed.follow, **service)
+    missing = [name for name in ('config', 'root', 'image') if not getattr(parsed, name)]
+    if missing:
+        names = ' and '.join('CONFIG' if name == 'config' else f'--{name}' for name in missing)
+        raise ConfigError(f'{names} must be given, or --follow RUN. `polyvit submit --help` explains its arguments.')
+    return submit.run(_load(parsed), root=parsed.root, image=parsed.image, experiment=parsed.experiment,
+                      parameters=parsed.parameter, recurring=parsed.recurring, wait=not parsed.no_follow, **service)
+
+
 def _report(parsed) -> int:
     import dataclasses
     import json
@@ -199,6 +212,7 @@ COMMANDS = {
     'plan': _plan,
     'run': _run,
     'compile': _compile,
+    'submit': _submit,
     'report': _report,
     'serve': _serve,
     'predict': _predict,

@@ -82,10 +82,14 @@ def sentence(number: signal.Signals, where: str) -> str:
 
 
 def print_line(text: str):
-    """Prints a sentence and the command to go on with, in place of a progress line that a terminal may have there."""
+    """Prints a sentence and the command to go on with."""
+    print_alone(f'{text} To go on:\n  {_typed}' if _typed else text)
+
+
+def print_alone(text: str):
+    """Prints a sentence in place of a progress line that a terminal may have there."""
     erase = '\r\x1b[K' if sys.stderr.isatty() else ''
-    again = f' To go on:\n  {_typed}' if _typed else ''
-    print(f'{erase}polyvit: {text}{again}', file=sys.stderr, flush=True)
+    print(f'{erase}polyvit: {text}', file=sys.stderr, flush=True)
 
 
 def _watch(signals: socket.socket):

@@ -8,6 +8,8 @@ import pathlib
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -22,6 +24,16 @@ from pipeline.estimate import Estimate
 
 INDENT = ' ' * 8
 TEXT_COLUMNS = 54  # of the longest usual text beside the bar: the bar keeps its length
+
+
+class Progress(Protocol):
+    """What the bar of a run shows: how many steps are done, the share from 0 to 1, and what is left in words."""
+    @property
+    def done(self) -> int: ...
+
+    def share(self) -> float: ...
+
+    def left(self) -> str: ...
 
 
 class Screen:
@@ -42,10 +54,12 @@ class Screen:
         self._begun = time.monotonic()
         self._total, self._count = 0, 0
         self._estimate: Estimate | None = None
+        self._shown: Progress | None = None  # what the bar shows: the estimate, or the progress of steps on a cluster
         self._lock = threading.RLock()
         self._live: Live | None = None
         self._title = ''  # of the running component
         self._messages: list[str] = []  # of the running component, not yet printed
+        self._running: Sequence[tuple[str, float]] = ()  # steps of a cluster, of which several run at once
         self._progress = ''  # the newest report of the running component's progress, not yet printed
         self._open_line = False
         self._started, self._last_print = 0.0, 0.0
@@ -66,7 +80,29 @@ class Screen:
         """
         with self._lock:
             self._total, self._count, self._begun = len(nodes), 0, begun
-            self._estimate = Estimate(nodes, last_seconds)
+            self._estimate = self._shown = Estimate(nodes, last_seconds)
+
+    def follow(self, progress: Progress, total: int, begun: float):
+        """From now on it shows steps of which several run at once: `running` and `step` in place of start and finish.
+
+        progress: what the bar shows. begun: when the run began (time.monotonic).
+        """
+        with self._lock:
+            self._total, self._count, self._begun, self._shown = total, 0, begun, progress
+
+    def running(self, steps: Sequence[tuple[str, float]]):
+        """The steps that run now, each with its start (time.monotonic), in place of those before."""
+        with self._lock:
+            self._running = steps
+            if self._redraws:
+                self._start_live()
+
+    def step(self, node: str, result: str):
+        """A step has finished, with this result."""
+        with self._lock:
+            self._count += 1
+            self._console.print(f'{self._title_of(node)}{result}')
+            self._last_print = time.monotonic()
 
     def print(self, text: str = ''):
         """Prints lines: below the running component if there is one. On a terminal they are broken between words."""
@@ -160,8 +196,11 @@ class Screen:
     def _title_of(self, node: str) -> str:
         if not self._total:
             return f'{INDENT}{node:<40}'
+        return f'[{self._count:>2}/{self._total}] {self._name_of(node)}'
+
+    def _name_of(self, node: str) -> str:
         component, _, task = node.partition('_')
-        return f'[{self._count:>2}/{self._total}] {component:<16}{layout.cut(task, 23 if self._redraws else None):<24}'
+        return f'{component:<16}{layout.cut(task, 23 if self._redraws else None):<24}'
 
     def _close_line(self):
         if self._open_line:
@@ -197,19 +236,23 @@ class Screen:
             messages = [line[i:i + columns] for text in [*self._messages, *([self._progress] if self._progress else [])]
                         for line in layout.wrap(text, columns) for i in range(0, max(1, len(line)), columns)]
             lines += messages[-max(1, rows - 4):]
+        elif self._running:
+            now = time.monotonic()
+            lines = [f'{INDENT}{self._name_of(node)}{words.duration(int(now - started))}'
+                     for node, started in self._running][:max(1, rows - 3)]
         drawn = [Text(line, no_wrap=True, overflow='crop') for line in lines]
         # The terminal echoes Ctrl-C at the end of the last line. If that wrapped, a line would be left undrawn.
-        return Group(*drawn, *([self._bar(columns - len('^C^C'))] if self._estimate else []))
+        return Group(*drawn, *([self._bar(self._shown, columns - len('^C^C'))] if self._shown else []))
 
-    def _bar(self, columns: int) -> Table:
+    def _bar(self, shown: Progress, columns: int) -> Table:
         minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)
         hours, minutes = divmod(minutes, 60)
         clock = f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
-        text = f'{self._estimate.done} of {self._total}, {clock}, {self._estimate.left()}'
+        text = f'{shown.done} of {self._total}, {clock}, {shown.left()}'
         row = Table.grid(padding=(0, 1))
         width = max(4, min(40, columns - max(TEXT_COLUMNS, len(text)) - 1))
         row.width = min(columns, width + 1 + len(text))
-        row.add_row(ProgressBar(1.0, self._estimate.share(), width=width), Text(text, no_wrap=True))
+        row.add_row(ProgressBar(1.0, shown.share(), width=width), Text(text, no_wrap=True))
         return row
 
     def _fit(self):
@@ -224,9 +267,14 @@ class Screen:
                 if self._live:
                     self._fit()
                     self._draw()
-                elif self._title and time.monotonic() - self._last_print >= self.QUIET_SECONDS:
-                    seconds = time.monotonic() - self._started
-                    self.print(f'{INDENT}still running, {words.duration(seconds)}')
+                elif (self._title or self._running) and time.monotonic() - self._last_print >= self.QUIET_SECONDS:
+                    self.print(f'{INDENT}still running{self._how_long()}')
+
+    def _how_long(self) -> str:
+        now = time.monotonic()
+        if self._title:
+            return f', {words.duration(now - self._started)}'
+        return f': {", ".join(f"{node} ({words.duration(now - started)})" for node, started in self._running)}'
 
 
 class _ScreenHandler(logging.Handler):

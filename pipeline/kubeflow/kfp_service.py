@@ -1,0 +1,257 @@
+"""Kubeflow Pipelines, through the client of kfp: pipelines, versions, runs, recurring runs, in its API v2beta1.
+
+Authentication is the client's own: a kubeconfig, a pod's service account, or the variables that kfp reads
+(KF_PIPELINES_ENDPOINT, KF_PIPELINES_SA_TOKEN_PATH, KF_PIPELINES_IAP_OAUTH2_CLIENT_ID, ...).
+"""
+
+import contextlib
+import datetime
+import io
+import json
+import os
+import re
+import time
+import typing
+import warnings
+
+from model_code.errors import ConfigError, PipelineStop
+from pipeline.kubeflow import compiled
+from pipeline.kubeflow.following import NoAnswer, Run, Step
+
+TIMEOUT = (5, 60)  # seconds to connect, of which the client makes four attempts, and to answer
+_EQUALS = 1  # the number of an operation in the filters of the API
+
+
+class Service:
+    """Kubeflow Pipelines at a host. Its errors are sentences: ConfigError, NoAnswer or PipelineStop.
+
+    host: of its API, such as http://localhost:8080; by default what kfp finds. namespace: of the user, where there are
+    several.
+    """
+
+    def __init__(self, host: str = '', namespace: str = ''):
+        self._host = host or os.environ.get('KF_PIPELINES_ENDPOINT', '')
+        self._client = self._connect(namespace)
+        self._namespace = namespace or self._client.get_user_namespace() or None
+
+    def start(self, path: str, name: str, parameters: dict[str, object], experiment: str = '') -> str:
+        """Uploads a compiled pipeline and starts a run of it; returns the run's id. name: the pipeline's."""
+        from kfp_server_api import V2beta1Run
+        made = self._version(path, name)
+        with self._spoken('starting the run'):
+            return self._client.runs.create_run(body=V2beta1Run(
+                display_name=f'{name} {datetime.datetime.now():%Y-%m-%d %H:%M:%S}',
+                experiment_id=self._experiment(experiment), pipeline_version_reference=made,
+                runtime_config=self._runtime(parameters)), _request_timeout=TIMEOUT).run_id
+
+    def schedule(self, path: str, name: str, parameters: dict[str, object], cron: str, experiment: str = '') -> str:
+        """Uploads a compiled pipeline and makes the recurring run `name`, in place of those of that name.
+
+        cron: five fields. Returns the address of the recurring run's page, or its id.
+        """
+        import kfp_server_api as api
+        made = self._version(path, name)
+        recurring = self._client.recurring_runs
+        with self._spoken('making the recurring run'):
+            before = self._named(recurring.list_recurring_runs, 'recurring_runs', name)
+            new = recurring.create_recurring_run(body=api.V2beta1RecurringRun(
+                display_name=name, experiment_id=self._experiment(experiment), pipeline_version_reference=made,
+                runtime_config=self._runtime(parameters), mode=api.RecurringRunMode.ENABLE, max_concurrency='1',
+                no_catchup=True,
+                # Kubeflow's expressions begin with the second.
+                trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=f'0 {cron}'))),
+                _request_timeout=TIMEOUT)
+            for old in before:
+                recurring.delete_recurring_run(old.recurring_run_id, _request_timeout=TIMEOUT)
+        return self._page(f'recurringrun/details/{new.recurring_run_id}') or new.recurring_run_id
+
+    def read(self, run_id: str) -> Run:
+        """What a run is doing."""
+        with self._spoken(f'reading the run {run_id}'):
+            # The JSON, because this release of the client drops the fields of newer services.
+            answer = self._client.runs.get_run(run_id, _preload_content=False, _request_timeout=TIMEOUT)
+            run = json.loads(answer.data)
+        spec = self._spec(run)
+        return _run(run, spec, self._page(f'runs/details/{run_id}'), self._namespace or 'kubeflow')
+
+    def _connect(self, namespace: str):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter('ignore')
+            import kfp.client
+
+            class Client(kfp.client.Client):
+                """It asks once, and waits for a bounded time."""
+
+                def get_kfp_healthz(self, sleep_duration: int = 0):
+                    return self._healthz_api.get_healthz(_request_timeout=TIMEOUT)
+            credentials = (kfp.client.ServiceAccountTokenVolumeCredentials()
+                           if os.environ.get('KF_PIPELINES_SA_TOKEN_PATH') else None)
+            with self._spoken('asking whether it is there'):
+                client: typing.Any = Client(self._host or None, namespace=namespace or 'kubeflow',
+                                            credentials=credentials)
+                try:
+                    several_users = client.get_kfp_healthz().multi_user
+                except (AttributeError, TypeError, ValueError) as error:
+                    raise ConfigError(
+                        f'{self._host or "What kfp found"} answers, but not as Kubeflow Pipelines v2 does: it may want '
+                        'a login, or --host lacks a path. docs/kubeflow.md says how to reach it.') from error
+        if several_users and not (namespace or client.get_user_namespace()):
+            raise ConfigError(f'{self._host} serves several users. Name your namespace with --namespace.')
+        return client
+
+    def _version(self, path: str, name: str):
+        """A reference to the version of the pipeline that is this file; it is uploaded if it is not there."""
+        from kfp_server_api import V2beta1PipelineVersionReference
+        client, version = self._client, compiled.digest(path)
+        with self._spoken('uploading the pipeline'):
+            found = self._named(client.pipelines.list_pipelines, 'pipelines', name)
+            if found:
+                pipeline_id = found[0].pipeline_id
+                versions = self._named(client.pipelines.list_pipeline_versions, 'pipeline_versions', version,
+                                       pipeline_id=pipeline_id)
+                made = versions[0] if versions else client.pipeline_uploads.upload_pipeline_version(
+                    path, name=version, pipelineid=pipeline_id, _request_timeout=TIMEOUT)
+            else:
+                pipeline_id = client.pipeline_uploads.upload_pipeline(
+                    path, name=name, namespace=self._namespace, _request_timeout=TIMEOUT).pipeline_id
+                made, = client.pipelines.list_pipeline_versions(
+                    pipeline_id, _request_timeout=TIMEOUT).pipeline_versions
+        return V2beta1PipelineVersionReference(pipeline_id, made.pipeline_version_id)
+
+    def _experiment(self, name: str) -> str:
+        from kfp_server_api import V2beta1Experiment
+        name = name or os.environ.get('KF_PIPELINES_DEFAULT_EXPERIMENT_NAME', 'Default')
+        experiments = self._client.experiments
+        found = self._named(experiments.list_experiments, 'experiments', name)
+        made = found[0] if found else experiments.create_experiment(
+            body=V2beta1Experiment(display_name=name, namespace=self._namespace), _request_timeout=TIMEOUT)
+        return made.experiment_id
+
+    def _named(self, list_all, field: str, name: str, **where) -> list:
+        """What a list of the API has under this name. where: what to list in, by default the namespace."""
+        wanted = json.dumps({'predicates': [{'operation': _EQUALS, 'key': 'display_name', 'stringValue': name}]})
+        where = where or ({'namespace': self._namespace} if self._namespace else {})
+        return getattr(list_all(filter=wanted, page_size=100, _request_timeout=TIMEOUT, **where), field) or []
+
+    def _runtime(self, parameters: dict[str, object]):
+        from kfp_server_api import V2beta1RuntimeConfig
+        return V2beta1RuntimeConfig(parameters=parameters)
+
+    def _spec(self, run: dict) -> dict:
+        """The pipeline of a run: its own, or that of its version."""
+        if run.get('pipeline_spec'):
+            return run['pipeline_spec']
+        made = run.get('pipeline_version_reference') or {}
+        key = made.get('pipeline_id', ''), made.get('pipeline_version_id', '')
+        if self._read_spec[0] != key:
+            with self._spoken('reading the pipeline of the run'):
+                version = self._client.pipelines.get_pipeline_version(*key, _request_timeout=TIMEOUT)
+            self._read_spec = key, version.pipeline_spec
+        return self._read_spec[1]
+
+    _read_spec: tuple[tuple, dict] = (), {}
+
+    def _page(self, path: str) -> str:
+        """The address of a page of the user interface; '' if only the API's is known."""
+        host = os.environ.get('KF_PIPELINES_UI_ENDPOINT') or self._host
+        return f'{host.rstrip("/")}/#/{path}' if host else ''
+
+    @contextlib.contextmanager
+    def _spoken(self, doing: str):
+        """Turns the errors of the client into sentences. doing: what is done in the block."""
+        import urllib3
+        from kfp_server_api import ApiException
+        host = self._host or 'Kubeflow Pipelines (no --host was given)'
+        try:
+            yield
+        except ApiException as error:
+            raise _sentence(error, host, doing) from error
+        except (urllib3.exceptions.HTTPError, urllib3.exceptions.LocationValueError) as error:
+            reason = getattr(error, 'reason', None) or error
+            raise NoAnswer(f'{host} does not answer ({type(reason).__name__}), {doing}. Is it the right --host, and '
+                           'is its port still forwarded? docs/kubeflow.md says how to reach it.') from error
+        except OSError as error:  # the file of a token
+            raise ConfigError(f'{error.filename}: {error.strerror}. KF_PIPELINES_SA_TOKEN_PATH must name a file with '
+                              'a token.') from error
+
+
+def _sentence(error, host: str, doing: str) -> Exception:
+    """An error of the API as an exception with a sentence."""
+    try:
+        body = json.loads(error.body)
+        said = body.get('error_message') or body.get('message') or body.get('error') or ''
+    except (TypeError, ValueError, AttributeError):
+        said = ''
+    said = f' It said: {" ".join(str(said).split())[:600]}' if said else ''
+    if error.status in (401, 403):
+        return ConfigError(
+            f'{host} does not allow {doing} ({error.status}). Log in, or write a token to a file and its name to '
+            f'KF_PIPELINES_SA_TOKEN_PATH; --namespace must be one that is yours.{said}')
+    if error.status == 404 and not said:
+        return ConfigError(f'{host} has no API v2beta1 of Kubeflow Pipelines there (404, {doing}). --host is the '
+                           'address of its user interface, often with the path /pipeline.')
+    if error.status == 0:
+        return NoAnswer(f'{host} does not answer, {doing}: {" ".join(str(error.reason).split())}.')
+    if error.status in (502, 503, 504):
+        return NoAnswer(f'{host} does not answer ({error.status}, {doing}).{said}')
+    if 400 <= error.status < 500:
+        return ConfigError(f'{host} rejected the request ({error.status}, {doing}).{said}')
+    return PipelineStop(f'{host} failed ({error.status}, {doing}).{said}')
+
+
+def _run(run: dict, spec: dict, url: str, namespace: str) -> Run:
+    """A run of the API. spec: its pipeline."""
+    details = (run.get('run_details') or {}).get('task_details') or []
+    begun, ended = _time(run.get('created_at')), _time(run.get('finished_at'))
+    outcomes = {'SUCCEEDED': 'done', 'FAILED': 'failed', 'ERROR': 'failed', 'SKIPPED': 'stopped', 'CANCELED': 'stopped'}
+    outcome = outcomes.get(run.get('state') or '', '')
+    return Run(
+        tuple(_step(name, details, namespace) for name in compiled.steps(spec)), outcome,
+        max(0.0, ((ended if outcome and ended else time.time()) - begun) if begun else 0.0), url,
+        compiled.serving_folder(spec), (run.get('error') or {}).get('message', ''))
+
+
+def _step(name: str, details: list[dict], namespace: str) -> Step:
+    """A step by the nodes that Argo made of it: `<name>-driver`, `<name>`, and below that the pods that did its work."""
+    own = [detail for detail in details if detail.get('display_name') == name or detail.get('name') == name]
+    driver = [detail for detail in details if detail.get('display_name') == f'{name}-driver']
+    work = [below for detail in own for below in _below(detail, details)]
+    begun = min((t for d in (*driver, *own) if (t := _time(d.get('start_time') or d.get('create_time')))), default=0.0)
+    ended = max((t for d in (*driver, *own) if (t := _time(d.get('end_time')))), default=0.0)
+    states = {detail.get('state') for detail in (*driver, *own)}
+    done = {detail.get('state') for detail in own}
+    if states & {'FAILED', 'ERROR'}:
+        pods = [d for d in (*driver, *own, *work) if d.get('state') in ('FAILED', 'ERROR') and d.get('pod_name')]
+        pod = f'kubectl logs -n {namespace} {pods[-1]["pod_name"]} -c main' if pods else ''
+        message = next((d['error']['message'] for d in reversed(pods) if (d.get('error') or {}).get('message')), '')
+        return Step(name, 'failed', max(0.0, ended - begun), pod, message)
+    if done & {'SUCCEEDED', 'CACHED'}:
+        cached = 'CACHED' in done or bool(work) and all(d.get('state') in (None, 'SKIPPED') for d in work)
+        return Step(name, 'cached' if cached else 'done', max(0.0, ended - begun))
+    if begun and states & {'RUNNING', 'PENDING', 'SUCCEEDED'}:
+        return Step(name, 'running', max(0.0, time.time() - begun))
+    return Step(name, 'waiting')
+
+
+def _below(node: dict, details: list[dict]) -> list[dict]:
+    """The pods that did the work of a node, the last attempt last.
+
+    Parents name their children by node, children themselves by pod: the two names end in the same number. A pod's
+    children are its attempts, and the steps after it, which are left out here.
+    """
+    children = {_number(child.get('pod_name')) for child in node.get('child_tasks') or ()} - {''}
+    found = [detail for detail in details if _number(detail.get('pod_name')) in children
+             and re.fullmatch(r'executor(\(\d+\))?', detail.get('display_name') or '')]
+    return [below for child in sorted(found, key=lambda d: d.get('create_time') or '')
+            for below in (child, *_below(child, details))]
+
+
+def _number(pod_name: str | None) -> str:
+    return (pod_name or '').rpartition('-')[2]
+
+
+def _time(text: str | None) -> float:
+    """The seconds since 1970 of a time of the API; 0 for none, which it may write as the year 1 or 1970."""
+    if not text:
+        return 0.0
+    return max(0.0, datetime.datetime.fromisoformat(text[:19] + '+00:00').timestamp())

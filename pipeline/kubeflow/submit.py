@@ -1,0 +1,63 @@
+"""Runs a config on Kubeflow Pipelines or Vertex AI: compiles it, hands it over, and follows the run to its end."""
+
+import pathlib
+import tempfile
+from collections.abc import Sequence
+
+from pipeline import summary
+from pipeline.exit_codes import DONE
+from pipeline.kubeflow import compiled, compiler, cron, following
+
+
+def run(config, *, root: str, image: str, target: str = 'kfp', host: str = '', namespace: str = '',
+        experiment: str = '', parameters: Sequence[str] = (), recurring: str = '', wait: bool = True) -> int:
+    """Starts a run of the config and follows it, or makes it recurring; returns the exit code.
+
+    root, image, target: as for compiler.compile_pipeline. host, namespace: of Kubeflow Pipelines. parameters:
+    'NAME=VALUE' as they are typed. recurring: a cron expression; then nothing is started now. wait: follow the run.
+    """
+    from pipeline.pipeline import pipeline_name
+    name = pipeline_name(config)
+    expression = cron.checked(recurring) if recurring else ''
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(pathlib.Path(folder) / ('pipeline.json' if target == 'vertex' else 'pipeline.yaml'))
+        compiler.compile_pipeline(config, _data(config), path, root=root, image=image)
+        values = compiled.parameter_values(parameters, compiled.read(path))
+        service = _service(target, host, namespace)
+        if expression:
+            made = service.schedule(path, name, values, expression, experiment)
+            print(f'The recurring run {name} starts at {expression!r} (UTC): {made}')
+            return DONE
+        run_id = service.start(path, name, values, experiment)
+    again = follow_command(run_id, target, host, namespace)
+    print(f'Started {name}: run {run_id}')
+    if not wait:
+        print(f'To follow it:\n  {again}')
+        return DONE
+    return following.follow(lambda: service.read(run_id), again)
+
+
+def follow(run_id: str, target: str = 'kfp', host: str = '', namespace: str = '') -> int:
+    """Follows a run that was started before; returns the exit code."""
+    service = _service(target, host, namespace)
+    return following.follow(lambda: service.read(run_id), follow_command(run_id, target, host, namespace))
+
+
+def follow_command(run_id: str, target: str, host: str, namespace: str) -> str:
+    """The command that follows a run."""
+    options = {'--target': target if target != 'kfp' else '', '--host': host, '--namespace': namespace}
+    return summary.command('submit', '--follow', run_id, *(
+        word for option, value in options.items() if value for word in (option, value)))
+
+
+def _service(target: str, host: str, namespace: str):
+    if target == 'vertex':
+        from pipeline.kubeflow import vertex_service
+        return vertex_service.Service()
+    from pipeline.kubeflow import kfp_service
+    return kfp_service.Service(host, namespace)
+
+
+def _data(config):
+    from pipeline import checks
+    return checks.check_without_data(config)
