@@ -111,7 +111,8 @@ def _add_submit(commands):
     submit.add_argument('--target', choices=('kfp', 'vertex'), default='kfp',
                         help='Kubeflow Pipelines or Vertex AI (default: %(default)s)')
     submit.add_argument('--host', metavar='URL', default='',
-                        help='the address of Kubeflow Pipelines, such as http://localhost:8080 (default: what kfp finds)')
+                        help='the address of Kubeflow Pipelines, such as http://localhost:8080; by default what kfp '
+                             'finds')
     submit.add_argument('--namespace', metavar='NAME', default='',
                         help='your namespace, where Kubeflow Pipelines has several users')
     submit.add_argument('--experiment', metavar='NAME', default='', help='the experiment that the run belongs to')
@@ -122,7 +123,7 @@ def _add_submit(commands):
                       help="start it again and again, such as '0 3 * * *', each day at 3:00 UTC, in place of the "
                            'recurring run of this pipeline')
     when.add_argument('--no-follow', action='store_true', help='start the run and return')
-    when.add_argument('--follow', metavar='RUN', help='follow a run that was started before, by its id; needs no CONFIG')
+    when.add_argument('--follow', metavar='RUN', help='follow a run that was started before; needs no CONFIG')
 
 
 def _add_model_commands(commands):

@@ -57,17 +57,15 @@ def frame(state: str, steps: Sequence[list[dict]] = (), ended: float | None = No
 class Api:
     """What was sent, and what is answered.
 
-    frames: of every run that is started; the last one stays. errors: (method, end of the path) -> (status, JSON).
-    requests: (method, path with the query) of all. tokens: the Authorization headers seen. broken: how many of the next
-    reads of a run end without an answer.
+    frames: of every run that is started; the last one stays. errors: (method, end of the path) -> (status, JSON
+    or text). requests: (method, path with the query) of all. tokens: the Authorization headers seen.
     """
 
     def __init__(self):
         self.url = ''
         self.multi_user = False
         self.frames: list[dict] = [frame('SUCCEEDED', ended=1)]
-        self.errors: dict[tuple[str, str], tuple[int, dict]] = {}
-        self.broken = 0
+        self.errors: dict[tuple[str, str], tuple[int, dict | str]] = {}
         self.requests: list[tuple[str, str]] = []
         self.tokens: set[str | None] = set()
         self.pipelines: list[dict] = []
@@ -77,7 +75,8 @@ class Api:
         self.recurring_runs: list[dict] = []
         self._reads: dict[str, int] = {}
 
-    def answer(self, method: str, path: str, query: dict[str, str], body: bytes, content_type: str) -> tuple[int, dict]:
+    def answer(self, method: str, path: str, query: dict[str, str], body: bytes,
+               content_type: str) -> tuple[int, dict | str]:
         for (wanted, end), error in self.errors.items():
             if method == wanted and path.endswith(end):
                 return error
@@ -85,7 +84,7 @@ class Api:
         if parts[0] == 'healthz':
             return 200, {'multi_user': self.multi_user}
         kind = {'recurringruns': 'recurring_runs'}.get(parts[0], parts[0])
-        if kind == 'pipelines' and parts[1:2] == ['upload']:
+        if kind == 'pipelines' and parts[1:] and parts[1] in ('upload', 'upload_version') and method == 'POST':
             return self._upload(parts, query, body, content_type)
         if kind == 'pipelines' and parts[2:3] == ['versions']:
             return self._versions(parts, query)
@@ -96,7 +95,7 @@ class Api:
             return 200, {}
         if kind == 'runs' and len(parts) == 2:
             return self._play(parts[1])
-        return 200, {kind: _filtered(getattr(self, kind), query)}
+        return 200, {'recurringRuns' if kind == 'recurring_runs' else kind: _filtered(getattr(self, kind), query)}
 
     def _upload(self, parts, query, body, content_type):
         message = email.message_from_bytes(f'Content-Type: {content_type}\r\n\r\n'.encode() + body,
@@ -105,7 +104,7 @@ class Api:
         import yaml
         spec = list(yaml.safe_load_all(file.get_content()))
         shown = spec[0] if len(spec) == 1 else {'pipeline_spec': spec[0], 'platform_spec': spec[1]}
-        if parts[2:] == ['upload_version'] or parts[1] == 'upload_version':
+        if parts[1] == 'upload_version':
             return 200, self._add_version(query['pipelineid'], query['name'], shown)
         made = {'pipeline_id': f'pipeline-{len(self.pipelines)}', 'display_name': query['name']}
         self.pipelines.append(made)
@@ -159,13 +158,9 @@ def serving() -> Iterator[Api]:
             api.requests.append((self.command, self.path))
             api.tokens.add(self.headers['Authorization'])
             body = self.rfile.read(int(self.headers['Content-Length'] or 0))
-            if api.broken and '/runs/' in url.path:
-                api.broken -= 1
-                self.close_connection = True
-                return
             status, answer = api.answer(self.command, url.path, dict(urllib.parse.parse_qsl(url.query)), body,
                                         self.headers['Content-Type'])
-            content = json.dumps(answer).encode()
+            content = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
             self.send_response(status)
             self.send_header('Content-Type', 'application/json')
             self.send_header('Content-Length', str(len(content)))

@@ -1,4 +1,4 @@
-"""What a compiled pipeline says: its steps in order, its parameters, where it pushes. For files and for services' JSON."""
+"""What a compiled pipeline says: its steps in order, its parameters, where it pushes."""
 
 import graphlib
 import hashlib

@@ -77,9 +77,10 @@ def _watch(run: Run, read: Callable[[], Run], screen: terminal.Screen, again: st
         for step in run.steps:
             if step.state not in ('waiting', 'running') and step.name not in shown:
                 shown.add(step.name)
-                screen.step(step.name, _result(step))
+                screen.step(_component_and_task(step.name), _result(step))
         now = time.monotonic()
-        screen.running([(step.name, now - step.seconds) for step in run.steps if step.state == 'running'])
+        screen.running([(_component_and_task(step.name), now - step.seconds)
+                        for step in run.steps if step.state == 'running'])
         if run.outcome:
             return run
         time.sleep(POLL_SECONDS)
@@ -109,6 +110,11 @@ class _Count:
     def left(self) -> str:
         running = sum(step.state == 'running' for step in self.steps)
         return f'{running} running' if running else 'waiting for the cluster' if self.done < len(self.steps) else 'done'
+
+
+def _component_and_task(name: str) -> str:
+    """'Transform_digits', as components are named elsewhere, of 'Transform-digits'."""
+    return name.replace('-', '_', 1)
 
 
 def _result(step: Step) -> str:
@@ -149,7 +155,9 @@ def end_lines(run: Run, columns: int | None = None) -> list[str]:
     rows = {'steps': _numbers(run.steps), 'time': words.duration(run.seconds)}
     rows |= {f'log of {step.name}': step.log for step in failed if step.log}
     if run.url:
-        rows |= {'run': run.url, 'report': 'in the page of the run: step Report, tab Visualization'}
+        rows['run'] = run.url
+    if any(step.name == 'Report' and step.state in ('done', 'cached') for step in run.steps):
+        rows['report'] = 'in the page of the run: step Report, tab Visualization'
     if run.outcome == 'done' and run.serving:
         rows['served from'] = run.serving
     width = max(map(len, rows)) + 2

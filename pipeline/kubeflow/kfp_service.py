@@ -70,7 +70,7 @@ class Service:
         with self._spoken(f'reading the run {run_id}'):
             # The JSON, because this release of the client drops the fields of newer services.
             answer = self._client.runs.get_run(run_id, _preload_content=False, _request_timeout=TIMEOUT)
-            run = json.loads(answer.data)
+            run = _object(answer.data)
         spec = self._spec(run)
         return _run(run, spec, self._page(f'runs/details/{run_id}'), self._namespace or 'kubeflow')
 
@@ -78,23 +78,20 @@ class Service:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter('ignore')
             import kfp.client
+            import kfp_server_api
 
             class Client(kfp.client.Client):
                 """It asks once, and waits for a bounded time."""
 
                 def get_kfp_healthz(self, sleep_duration: int = 0):
-                    return self._healthz_api.get_healthz(_request_timeout=TIMEOUT)
+                    answer = self._healthz_api.get_healthz(_preload_content=False, _request_timeout=TIMEOUT)
+                    return kfp_server_api.V2beta1GetHealthzResponse(bool(_object(answer.data).get('multi_user')))
             credentials = (kfp.client.ServiceAccountTokenVolumeCredentials()
                            if os.environ.get('KF_PIPELINES_SA_TOKEN_PATH') else None)
             with self._spoken('asking whether it is there'):
                 client: typing.Any = Client(self._host or None, namespace=namespace or 'kubeflow',
                                             credentials=credentials)
-                try:
-                    several_users = client.get_kfp_healthz().multi_user
-                except (AttributeError, TypeError, ValueError) as error:
-                    raise ConfigError(
-                        f'{self._host or "What kfp found"} answers, but not as Kubeflow Pipelines v2 does: it may want '
-                        'a login, or --host lacks a path. docs/kubeflow.md says how to reach it.') from error
+                several_users = client.get_kfp_healthz().multi_user
         if several_users and not (namespace or client.get_user_namespace()):
             raise ConfigError(f'{self._host} serves several users. Name your namespace with --namespace.')
         return client
@@ -164,15 +161,28 @@ class Service:
         host = self._host or 'Kubeflow Pipelines (no --host was given)'
         try:
             yield
+        except ConfigError:  # a ValueError that is a sentence already
+            raise
         except ApiException as error:
             raise _sentence(error, host, doing) from error
         except (urllib3.exceptions.HTTPError, urllib3.exceptions.LocationValueError) as error:
             reason = getattr(error, 'reason', None) or error
             raise NoAnswer(f'{host} does not answer ({type(reason).__name__}), {doing}. Is it the right --host, and '
                            'is its port still forwarded? docs/kubeflow.md says how to reach it.') from error
+        except ValueError as error:
+            raise ConfigError(f'{host} answers, but not as Kubeflow Pipelines v2 does: it may want a login, or --host '
+                              'lacks a path. docs/kubeflow.md says how to reach it.') from error
         except OSError as error:  # the file of a token
             raise ConfigError(f'{error.filename}: {error.strerror}. KF_PIPELINES_SA_TOKEN_PATH must name a file with '
                               'a token.') from error
+
+
+def _object(content: bytes) -> dict:
+    """The object in a JSON text. Raises ValueError for anything else, such as the page of a login."""
+    found = json.loads(content)
+    if not isinstance(found, dict):
+        raise ValueError(f'{type(found).__name__} in place of an object')
+    return found
 
 
 def _sentence(error, host: str, doing: str) -> Exception:
@@ -212,7 +222,7 @@ def _run(run: dict, spec: dict, url: str, namespace: str) -> Run:
 
 
 def _step(name: str, details: list[dict], namespace: str) -> Step:
-    """A step by the nodes that Argo made of it: `<name>-driver`, `<name>`, and below that the pods that did its work."""
+    """A step by the nodes that Argo made of it: `<name>-driver`, `<name>`, and the pods below that."""
     own = [detail for detail in details if detail.get('display_name') == name or detail.get('name') == name]
     driver = [detail for detail in details if detail.get('display_name') == f'{name}-driver']
     work = [below for detail in own for below in _below(detail, details)]

@@ -16,14 +16,13 @@ def run(config, *, root: str, image: str, target: str = 'kfp', host: str = '', n
     root, image, target: as for compiler.compile_pipeline. host, namespace: of Kubeflow Pipelines. parameters:
     'NAME=VALUE' as they are typed. recurring: a cron expression; then nothing is started now. wait: follow the run.
     """
-    from pipeline.pipeline import pipeline_name
-    name = pipeline_name(config)
     expression = cron.checked(recurring) if recurring else ''
+    service = _service(target, host, namespace)  # first, because compiling takes a while
     with tempfile.TemporaryDirectory() as folder:
         path = str(pathlib.Path(folder) / ('pipeline.json' if target == 'vertex' else 'pipeline.yaml'))
         compiler.compile_pipeline(config, _data(config), path, root=root, image=image)
-        values = compiled.parameter_values(parameters, compiled.read(path))
-        service = _service(target, host, namespace)
+        spec = compiled.read(path)
+        name, values = spec['pipelineInfo']['name'], compiled.parameter_values(parameters, spec)
         if expression:
             made = service.schedule(path, name, values, expression, experiment)
             print(f'The recurring run {name} starts at {expression!r} (UTC): {made}')

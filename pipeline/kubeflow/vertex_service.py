@@ -29,7 +29,8 @@ class Service:
                 warnings.simplefilter('ignore')
                 from google.cloud import aiplatform
         except ImportError:
-            raise ConfigError('--target vertex needs the SDK of Vertex AI: pip install google-cloud-aiplatform.') from None
+            raise ConfigError(
+                '--target vertex needs the SDK of Vertex AI: pip install google-cloud-aiplatform.') from None
         self._sdk = aiplatform
         missing = [name for name in ('GOOGLE_CLOUD_PROJECT', 'GOOGLE_CLOUD_REGION') if not os.environ.get(name)]
         if missing:
