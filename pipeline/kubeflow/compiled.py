@@ -6,6 +6,7 @@ import json
 import pathlib
 
 from model_code.errors import ConfigError, unknown
+from pipeline.kubeflow import targets
 
 _INTEGERS, _NUMBERS = ('NUMBER_INTEGER', 'INT'), ('NUMBER_DOUBLE', 'DOUBLE')
 
@@ -34,10 +35,14 @@ def steps(spec: dict) -> list[str]:
     return list(order.static_order())
 
 
+def root(spec: dict) -> str:
+    """The folder of the artifacts of its runs; '' if the spec does not say it."""
+    return inner(spec).get('defaultPipelineRoot', '')
+
+
 def serving_folder(spec: dict) -> str:
     """The folder that a pipeline pushes versions to; '' if the spec does not say its root."""
-    root = inner(spec).get('defaultPipelineRoot', '')
-    return f'{root.removesuffix("/pipeline")}/serving/polyvit' if root else ''
+    return targets.store_url(f'{root(spec).removesuffix("/pipeline")}/serving/polyvit') if root(spec) else ''
 
 
 def parameter_values(words, spec: dict) -> dict[str, object]:

@@ -42,7 +42,7 @@ class Service:
             return self._client.runs.create_run(body=V2beta1Run(
                 display_name=f'{name} {datetime.datetime.now():%Y-%m-%d %H:%M:%S}',
                 experiment_id=self._experiment(experiment), pipeline_version_reference=made,
-                runtime_config=self._runtime(parameters)), _request_timeout=TIMEOUT).run_id
+                runtime_config=_runtime(path, parameters)), _request_timeout=TIMEOUT).run_id
 
     def schedule(self, path: str, name: str, parameters: dict[str, object], cron: str, experiment: str = '') -> str:
         """Uploads a compiled pipeline and makes the recurring run `name`, in place of those of that name.
@@ -56,7 +56,7 @@ class Service:
             before = self._named(recurring.list_recurring_runs, 'recurring_runs', name)
             new = recurring.create_recurring_run(body=api.V2beta1RecurringRun(
                 display_name=name, experiment_id=self._experiment(experiment), pipeline_version_reference=made,
-                runtime_config=self._runtime(parameters), mode=api.RecurringRunMode.ENABLE, max_concurrency='1',
+                runtime_config=_runtime(path, parameters), mode=api.RecurringRunMode.ENABLE, max_concurrency='1',
                 no_catchup=True,
                 # Kubeflow's expressions begin with the second.
                 trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=f'0 {cron}'))),
@@ -130,10 +130,6 @@ class Service:
         where = where or ({'namespace': self._namespace} if self._namespace else {})
         return getattr(list_all(filter=wanted, page_size=100, _request_timeout=TIMEOUT, **where), field) or []
 
-    def _runtime(self, parameters: dict[str, object]):
-        from kfp_server_api import V2beta1RuntimeConfig
-        return V2beta1RuntimeConfig(parameters=parameters)
-
     def _spec(self, run: dict) -> dict:
         """The pipeline of a run: its own, or that of its version."""
         if run.get('pipeline_spec'):
@@ -175,6 +171,12 @@ class Service:
         except OSError as error:  # the file of a token
             raise ConfigError(f'{error.filename}: {error.strerror}. KF_PIPELINES_SA_TOKEN_PATH must name a file with '
                               'a token.') from error
+
+
+def _runtime(path: str, parameters: dict[str, object]):
+    """The root is sent too: of the spec's, Kubeflow Pipelines only fills in the form of its web page."""
+    from kfp_server_api import V2beta1RuntimeConfig
+    return V2beta1RuntimeConfig(parameters=parameters, pipeline_root=compiled.root(compiled.read(path)))
 
 
 def _object(content: bytes) -> dict:

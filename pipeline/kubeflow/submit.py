@@ -20,7 +20,8 @@ def run(config, *, root: str, image: str, target: str = 'kfp', host: str = '', n
     service = _service(target, host, namespace)  # first, because compiling takes a while
     with tempfile.TemporaryDirectory() as folder:
         path = str(pathlib.Path(folder) / ('pipeline.json' if target == 'vertex' else 'pipeline.yaml'))
-        compiler.compile_pipeline(config, _data(config), path, root=root, image=image)
+        compiler.compile_pipeline(config, _data(config), path, root=root, image=image, target=target,
+                                  fail_if_rejected=True)  # this is how the run's state tells
         spec = compiled.read(path)
         name, values = spec['pipelineInfo']['name'], compiled.parameter_values(parameters, spec)
         if expression:

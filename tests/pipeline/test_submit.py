@@ -30,7 +30,7 @@ PLATFORM = {'platforms': {'kubernetes': {'deploymentSpec': {'executors': {}}}}}
 
 def write_spec(config, data, output, **options):
     """In place of compile_pipeline, which takes seconds."""
-    spec = {**SPEC, 'compiled_with': {name: value for name, value in options.items() if isinstance(value, str)}}
+    spec = {**SPEC, 'compiled_with': options}
     pathlib.Path(output).write_text(yaml.safe_dump_all([spec, PLATFORM]) if output.endswith('.yaml')
                                     else json.dumps({'pipelineSpec': spec, 'runtimeConfig': {}}))
     return output
@@ -140,8 +140,9 @@ class TestWhatIsUploaded:
         for image in ('image:2', 'image:2', 'image:3'):
             submit('--no-follow', config=('demo', '--root', 's3://bucket/p', '--image', image))
         assert [pipeline['display_name'] for pipeline in api.pipelines] == ['polyvit-demo']
-        images = [version['pipeline_spec']['pipeline_spec']['compiled_with']['image'] for version in api.versions]
-        assert images == ['image:1', 'image:2', 'image:3']
+        options = [version['pipeline_spec']['pipeline_spec']['compiled_with'] for version in api.versions]
+        assert options == [{'root': 's3://bucket/p', 'image': image, 'target': 'kfp', 'fail_if_rejected': True}
+                           for image in ('image:1', 'image:2', 'image:3')]
         used = [run['pipeline_version_reference']['pipeline_version_id'] for run in api.runs]
         assert used == ['version-0', 'version-1', 'version-1', 'version-2']
         assert api.versions[0]['pipeline_spec']['platform_spec'] == PLATFORM
@@ -149,8 +150,9 @@ class TestWhatIsUploaded:
     def test_parameters_have_the_types_of_the_spec(self, api, submit):
         submit('--no-follow', '--parameter', 'data_version=2026-11-26', '--parameter', 'seed=3',
                '--parameter', 'floor_shapes=0.7')
-        assert api.runs[0]['runtime_config']['parameters'] == {
-            'data_version': '2026-11-26', 'seed': 3, 'floor_shapes': 0.7}
+        assert api.runs[0]['runtime_config'] == {
+            'parameters': {'data_version': '2026-11-26', 'seed': 3, 'floor_shapes': 0.7},
+            'pipeline_root': SPEC['defaultPipelineRoot']}
 
     def test_the_experiment_is_made_once(self, api, submit):
         submit('--no-follow', '--experiment', 'nightly')
@@ -178,7 +180,7 @@ class TestRecurringRuns:
                        f'{api.url}/#/recurringrun/details/{made["recurring_run_id"]}\n')
         assert made['trigger']['cron_schedule']['cron'] == '0 30 4 * * mon-fri'  # KFP's begin with the second
         assert made['mode'] == 'ENABLE' and made['no_catchup'] is True and made['display_name'] == 'polyvit-demo'
-        assert made['runtime_config']['parameters'] == {'seed': 1}
+        assert made['runtime_config'] == {'parameters': {'seed': 1}, 'pipeline_root': SPEC['defaultPipelineRoot']}
 
     def test_a_wrong_expression_starts_nothing(self, api, submit):
         code, _, err = submit('--recurring', '0 25 * * *')
