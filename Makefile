@@ -6,7 +6,7 @@ DEMO_ROOT ?= runs/demo
 TWO_PROCESSES := -n 2 --dist loadfile --no-loadscope-reorder
 BENCHMARKS ?= trace_step ingest input_pipeline step many_tasks batch_prediction
 
-.PHONY: demo lint check test bench docs lock clean
+.PHONY: demo lint check test bench docs lock kfp-lock clean
 .DELETE_ON_ERROR:
 
 demo: .venv/ready
@@ -40,6 +40,11 @@ docs: .venv/ready
 lock:
 	"$$(scripts/find_uv.sh)" pip compile --python-version 3.10 --generate-hashes --no-header -q \
 		requirements.in pyproject.toml --extra dev -o requirements.lock
+
+# The newest kfp, alone: a test parses compiled pipelines with it.
+kfp-lock:
+	printf 'kfp\nkfp-kubernetes\n' | "$$(scripts/find_uv.sh)" pip compile --upgrade --python-version 3.10 \
+		--generate-hashes --no-annotate --no-header -q - -o scripts/kfp_newest.lock
 
 clean:
 	rm -rf .venv .bootstrap build *.egg-info
