@@ -11,7 +11,6 @@ import sys
 
 import pytest
 
-from pipeline import checks
 from pipeline.config import config_names, load_config
 from pipeline.kubeflow import compiler
 from pipeline.kubeflow.resources import Cluster, Resources
@@ -64,7 +63,7 @@ def newest(tmp_path_factory) -> pathlib.Path:
 
 def _compile(name: str, path: pathlib.Path, root: str, cluster: Cluster | None = None):
     config = dataclasses.replace(load_config(name), cluster=cluster or Cluster())
-    compiler.compile_pipeline(config, checks.check_without_data(config), str(path), root=root, fail_if_rejected=True)
+    compiler.compile_pipeline(config, str(path), root=root, fail_if_rejected=True)
 
 
 def _parse(python, folder: pathlib.Path) -> subprocess.CompletedProcess:
