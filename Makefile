@@ -36,15 +36,14 @@ bench: .venv/ready
 docs: .venv/ready
 	@$(BIN)/python scripts/config_reference.py
 
-# Resolves the ranges of pyproject.toml and the pins of requirements.in. Versions in the lock stay where they can.
+# Resolves the ranges of pyproject.toml and the pins of requirements.in. Versions in the locks stay where they can.
+# kubeflow/gpu.lock and tpu.lock are what the images for GPUs and TPUs have beside it: CUDA, and TensorFlow for TPUs.
+COMPILE = "$$(scripts/find_uv.sh)" pip compile --python-version 3.10 --generate-hashes --no-header -q
 lock:
-	"$$(scripts/find_uv.sh)" pip compile --python-version 3.10 --generate-hashes --no-header -q \
-		requirements.in pyproject.toml --extra dev -o requirements.lock
-
-# The newest kfp, alone: a test parses compiled pipelines with it.
-kfp-lock:
-	printf 'kfp\nkfp-kubernetes\n' | "$$(scripts/find_uv.sh)" pip compile --upgrade --python-version 3.10 \
-		--generate-hashes --no-annotate --no-header -q - -o scripts/kfp_newest.lock
+	$(COMPILE) requirements.in pyproject.toml --extra dev -o requirements.lock
+	echo 'tensorflow[and-cuda]' | $(COMPILE) --no-annotate -c requirements.lock - -o kubeflow/gpu.lock
+	sed -n 's/^\(tensorflow\)\(==[0-9.]*\).*/\1-tpu\2/p' requirements.lock | \
+		$(COMPILE) --no-annotate --no-deps - -o kubeflow/tpu.lock
 
 clean:
 	rm -rf .venv .bootstrap build *.egg-info
