@@ -4,7 +4,7 @@ import pathlib
 import tempfile
 from collections.abc import Sequence
 
-from pipeline import summary
+from pipeline import checks, summary
 from pipeline.exit_codes import DONE
 from pipeline.kubeflow import compiled, compiler, cron, following
 
@@ -17,10 +17,11 @@ def run(config, *, root: str, image: str, target: str = 'kfp', host: str = '', n
     'NAME=VALUE' as they are typed. recurring: a cron expression; then nothing is started now. wait: follow the run.
     """
     expression = cron.checked(recurring) if recurring else ''
+    checks.check_workers(config)
     service = _service(target, host, namespace)  # first, because compiling takes a while
     with tempfile.TemporaryDirectory() as folder:
         path = str(pathlib.Path(folder) / ('pipeline.json' if target == 'vertex' else 'pipeline.yaml'))
-        compiler.compile_pipeline(config, _data(config), path, root=root, image=image, target=target,
+        compiler.compile_pipeline(config, path, root=root, image=image, target=target,
                                   fail_if_rejected=True)  # this is how the run's state tells
         spec = compiled.read(path)
         name, values = spec['pipelineInfo']['name'], compiled.parameter_values(parameters, spec)
@@ -56,8 +57,3 @@ def _service(target: str, host: str, namespace: str):
         return vertex_service.Service()
     from pipeline.kubeflow import kfp_service
     return kfp_service.Service(host, namespace)
-
-
-def _data(config):
-    from pipeline import checks
-    return checks.check_without_data(config)

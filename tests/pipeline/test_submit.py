@@ -24,11 +24,12 @@ SPEC = {
             'seed': {'parameterType': 'NUMBER_INTEGER', 'defaultValue': 0},
             'floor_shapes': {'parameterType': 'NUMBER_DOUBLE', 'defaultValue': 0.5}}},
         'dag': {'tasks': {name: {'dependentTasks': list(before)} for name, before in STEPS.items()}}}}
+compile_pipeline = compiler.compile_pipeline
 # Two documents, as where pods need more than a PipelineSpec can say.
 PLATFORM = {'platforms': {'kubernetes': {'deploymentSpec': {'executors': {}}}}}
 
 
-def write_spec(config, data, output, **options):
+def write_spec(config, output, **options):
     """In place of compile_pipeline, which takes seconds."""
     spec = {**SPEC, 'compiled_with': options}
     pathlib.Path(output).write_text(yaml.safe_dump_all([spec, PLATFORM]) if output.endswith('.yaml')
@@ -424,6 +425,18 @@ class TestVertex:
         monkeypatch.setitem(sys.modules, 'google.cloud.aiplatform', None)
         monkeypatch.delattr(sys.modules['google.cloud'], 'aiplatform', raising=False)
         assert self.submit() == 2 and 'pip install google-cloud-aiplatform' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_the_compiler_makes_is_submitted(api, submit, monkeypatch):
+    monkeypatch.setattr(compiler, 'compile_pipeline', compile_pipeline)
+    code, out, err = submit('--no-follow')
+    assert (code, err) == (0, '') and 'Started polyvit-demo' in out
+    spec = api.versions[0]['pipeline_spec']
+    names = compiled.steps(spec)
+    assert names[-1] == following.VERDICT and 'MediaExampleGen-digits' in names
+    assert api.runs[0]['runtime_config']['pipeline_root'] == 's3://bucket/p/polyvit-demo/pipeline'
+    assert compiled.serving_folder(spec) == 's3://bucket/p/polyvit-demo/serving/polyvit'
 
 
 def test_steps_are_in_the_order_in_which_they_can_run():
