@@ -45,5 +45,9 @@ lock:
 	sed -n 's/^\(tensorflow\)\(==[0-9.]*\).*/\1-tpu\2/p' requirements.lock | \
 		$(COMPILE) --no-annotate --no-deps - -o kubeflow/tpu.lock
 
+# The newest kfp, alone: a test parses compiled pipelines with it.
+kfp-lock:
+	printf 'kfp\nkfp-kubernetes\n' | $(COMPILE) --no-annotate --upgrade - -o scripts/kfp_newest.lock
+
 clean:
 	rm -rf .venv .bootstrap build *.egg-info
