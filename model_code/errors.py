@@ -12,6 +12,10 @@ class PipelineStop(RuntimeError):
     """A component stopped the run on purpose (too many rejected files, an anomaly, ...). Exit code 1."""
 
 
+class StoreError(PipelineStop, OSError):
+    """A store behind a URL cannot be reached, or denies the access. Exit code 1."""
+
+
 def unknown(kind: str, name: str, known, where: str = '') -> ConfigError:
     """The error for a name that is not in a table. It lists the valid names, the closest first, and asks about that.
 

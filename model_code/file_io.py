@@ -1,9 +1,13 @@
-"""Small files, on this machine or behind a URL (gs://, s3://, hdfs://).
+"""Files and folders, on this machine or behind a URL (gs://, s3://, hdfs://; see remote_files.py).
 
-A file appears whole or not at all: it is written to a temporary file in the same folder, then renamed. Names of
-temporary files start with TEMPORARY, so nothing that a killed process leaves behind can be mistaken for a result.
+A file appears whole or not at all. On this machine it is written to a temporary file in the same folder, then renamed.
+Names of temporary files start with TEMPORARY, so nothing that a killed process leaves behind can be mistaken for a
+result. Behind a URL it is uploaded from a temporary file of this machine.
 
-URLs need TensorFlow's file systems. TensorFlow is not imported for local paths.
+A folder behind a URL is copied file by file, so whoever reads it needs a sign that it is whole: a file that is copied
+last. Object stores have no empty folders, and rename nothing.
+
+TensorFlow is not needed, and nothing else is imported for local paths.
 """
 
 import contextlib
@@ -11,24 +15,30 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import typing
 import uuid
 
+from model_code import remote_files
+from model_code.errors import StoreError
+from model_code.remote_files import BLOCK, TEMPORARY
 from model_code.urls import is_url
-
-TEMPORARY = '.tmp-'
-_BLOCK = 2 ** 24  # bytes that are read at a time
 
 
 def exists(path: str) -> bool:
-    return _gfile().exists(path) if is_url(path) else os.path.exists(path)
+    """Whether there is a file; on this machine, a file or folder."""
+    return remote_files.exists(path) if is_url(path) else os.path.exists(path)
+
+
+def size(path: str) -> int:
+    """Bytes of a file."""
+    return remote_files.size(path) if is_url(path) else os.path.getsize(path)
 
 
 def list_folder(path: str) -> list[str]:
     """The names in a folder, sorted; [] if there is no such folder."""
     if is_url(path):
-        # Object stores list folders with a trailing slash.
-        return sorted(name.rstrip('/') for name in _gfile().listdir(path)) if exists(path) else []
+        return remote_files.list_folder(path)
     try:
         return sorted(os.listdir(path))
     except (FileNotFoundError, NotADirectoryError):
@@ -36,24 +46,27 @@ def list_folder(path: str) -> list[str]:
 
 
 def list_files(folder: str) -> list[str]:
-    """The paths of all files in a folder and in the folders below it, relative to it; sorted."""
-    walk = _gfile().walk if is_url(folder) else os.walk
-    return sorted(os.path.relpath(os.path.join(parent, name), folder) for parent, _, names in walk(folder)
+    """The paths of all files in a folder and in the folders below it, relative to it, sorted; [] without a folder."""
+    if is_url(folder):
+        if remote_files.has_folders(folder) and not remote_files.list_folder(folder):
+            return []
+        return sorted(path for path, _, _ in remote_files.list_files(folder))
+    return sorted(os.path.relpath(os.path.join(parent, name), folder) for parent, _, names in os.walk(folder)
                   for name in names)
 
 
 def content_hash(path: str) -> str:
     """The SHA-256 of a file's content, which need not fit into memory."""
     content = hashlib.sha256()
-    with _open(path, 'rb') as file:
-        while block := file.read(_BLOCK):
+    with _open(path) as file:
+        while block := file.read(BLOCK):
             content.update(block)
     return content.hexdigest()
 
 
 def read_bytes(path: str) -> bytes:
-    """The content of a file. Raises OSError for a local file, TensorFlow's OpError for a URL, if it cannot be read."""
-    with _open(path, 'rb') as file:
+    """The content of a file. Raises OSError if it cannot be read; FileNotFoundError if there is none."""
+    with _open(path) as file:
         return file.read()
 
 
@@ -69,7 +82,7 @@ def read_json(path: str):
 
 def write(path: str, content: str | bytes):
     """Writes a file, whole or not at all. Text is UTF-8. Makes the folder if needed; replaces an existing file."""
-    with replacing(path) as temporary, _open(temporary, 'wb') as file:
+    with replacing(path) as temporary, open(temporary, 'wb') as file:
         file.write(content.encode() if isinstance(content, str) else content)
         if not is_url(path):
             # The content must be on the disk before the file is renamed, or a power cut could leave an empty file.
@@ -79,31 +92,100 @@ def write(path: str, content: str | bytes):
 
 @contextlib.contextmanager
 def replacing(path: str, temporary_folder: str = '') -> typing.Iterator[str]:
-    """A context for writing `path` by other means. It gives a temporary path with the same ending.
+    """A context for writing `path` by other means. It gives a local temporary path with the same ending.
 
-    At the end of the block the temporary file is renamed to `path`. If the block raises, it is removed.
-    temporary_folder: for the temporary file, if readers would pick it up in the folder of `path`. It must be on the
-    same file system.
+    At the end of the block the temporary file is renamed to `path`, or uploaded if that is a URL. If the block raises,
+    it is removed.
+    temporary_folder: for the temporary file of a local path, if readers would pick it up in the folder of `path`. It
+    must be on the same file system.
     """
     folder, name = os.path.split(path)
-    _make_folder(folder)
-    temporary = _temporary_name(temporary_folder or folder) + os.path.splitext(name)[1]
+    ending = os.path.splitext(name)[1]
+    if is_url(path):
+        with tempfile.TemporaryDirectory() as local:
+            temporary = os.path.join(local, TEMPORARY + ending)
+            yield temporary
+            remote_files.upload(temporary, path)
+        return
+    if folder:
+        os.makedirs(folder, exist_ok=True)
+    temporary = _temporary_name(temporary_folder or folder) + ending
     try:
         yield temporary
-        if is_url(path):
-            _gfile().rename(temporary, path, overwrite=True)
-        else:
-            os.replace(temporary, path)
+        os.replace(temporary, path)
     except BaseException:
-        _remove(temporary)
+        remove(temporary)
         raise
+
+
+def remove(path: str):
+    """Removes a file. It is no error if there is none."""
+    if is_url(path):
+        remote_files.remove(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+
+
+def copy(source: str, target: str):
+    """Copies a file, whole or not at all; either may be behind a URL. Holds no more than a block in memory."""
+    if is_url(target) and not is_url(source):
+        remote_files.upload(source, target)
+        return
+    with replacing(target) as temporary, _open(source) as opened, open(temporary, 'wb') as file:
+        shutil.copyfileobj(opened, file, BLOCK)
+
+
+def copy_folder(source: str, target: str, leave_out: typing.Container[str] = (), last: str = ''):
+    """Copies the files of a folder and of those below it; either may be behind a URL.
+
+    leave_out: relative paths that are not copied. last: the relative path of the file that is copied after all others.
+    """
+    names = [name for name in list_files(source) if name not in leave_out]
+    for name in names:  # an object may have any name
+        if os.path.isabs(name) or '..' in name.split('/'):
+            raise StoreError(f'{source} has a file {name!r}, which would lead out of a folder. Nothing was copied.')
+    for name in sorted(names, key=lambda name: name == last):
+        copy(os.path.join(source, name), os.path.join(target, name))
+
+
+def remove_folder(path: str, first: str = ''):
+    """Removes a folder with all that is in it. It is no error if there is none.
+
+    first: the relative path of a file that is removed before all others, so that what is half removed does not count.
+    """
+    if first:
+        remove(os.path.join(path, first))
+    if is_url(path):
+        remote_files.remove_folder(path)
+    elif os.path.isdir(path):
+        shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def local_copy(path: str) -> typing.Iterator[str]:
+    """A context that gives a local path of a file or folder, for libraries that open no URL.
+
+    A local path is given as it is. What is behind a URL is copied to a temporary folder; if there is nothing, neither
+    is there anything at the path that is given.
+    """
+    if not is_url(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        local = os.path.join(folder, os.path.basename(path.rstrip('/')))
+        if exists(path):
+            copy(path, local)
+        else:
+            copy_folder(path, local)
+        yield local
 
 
 def remove_leftovers(folder: str):
     """Removes temporary files that killed processes left behind. Nobody else may be writing to the folder."""
     for name in list_folder(folder):
         if name.startswith(TEMPORARY):
-            _remove(os.path.join(folder, name))
+            remove(os.path.join(folder, name))
 
 
 @contextlib.contextmanager
@@ -124,22 +206,5 @@ def _temporary_name(folder: str) -> str:
     return os.path.join(folder, TEMPORARY + uuid.uuid4().hex)
 
 
-def _make_folder(path: str):
-    if is_url(path):
-        _gfile().makedirs(path)
-    elif path:
-        os.makedirs(path, exist_ok=True)
-
-
-def _remove(path: str):
-    if exists(path):
-        _gfile().remove(path) if is_url(path) else os.remove(path)
-
-
-def _open(path: str, mode: str):
-    return _gfile().GFile(path, mode) if is_url(path) else open(path, mode)
-
-
-def _gfile():
-    import tensorflow as tf
-    return tf.io.gfile
+def _open(path: str) -> typing.BinaryIO:
+    return remote_files.open_file(path) if is_url(path) else open(path, 'rb')

@@ -6,9 +6,9 @@ import json
 import os
 
 from components.blessing_gate import changes
-from media import checked_listing, listing, remote_files
+from media import checked_listing, listing
 from media.entries import SPLITS
-from model_code import settings
+from model_code import file_io, remote_files, settings
 from model_code.errors import ConfigError
 from model_code.logger import logger
 from model_code.urls import is_url
@@ -40,8 +40,8 @@ def check(config) -> DataSummary:
         raise ConfigError(f'The root is {config.run_root}, but TensorFlow takes a path with [ ] * ? for a pattern, and '
                           'a run would not find its own files. Give another --root.')
     check_workers(config)
-    check_initial_checkpoint(config)
     use_file_systems(config)
+    check_initial_checkpoint(config)
     data = DataSummary({}, {}, {})
     for task in config.mixture.tasks:
         if not task.data.folder:
@@ -84,9 +84,8 @@ def in_reach(task) -> bool:
 
 
 def use_file_systems(config):
-    """Configures the file systems of remote media, whose options are among the config's beam_args."""
-    if any(is_url(task.data.folder) for task in config.mixture.tasks):
-        remote_files.use_options(config.beam_args)
+    """Configures the file systems behind URLs, whose options are among the config's beam_args."""
+    remote_files.use_options(config.beam_args)
 
 
 def media_bytes(config) -> int | None:
@@ -104,7 +103,7 @@ def media_bytes(config) -> int | None:
 def check_initial_checkpoint(config):
     """It must exist. Otherwise the trainer would be the first to notice, after all lanes have run."""
     path = config.training.initial_checkpoint
-    if path and not is_url(path) and not os.path.exists(path):
+    if path and not file_io.exists(path) and not (is_url(path) and file_io.list_folder(path)):
         raise ConfigError(f'initial_checkpoint is {path}, which does not exist. Give the .npz file of a ViT, a pushed '
                           "version or a model_run, or '' to start from random weights.")
 

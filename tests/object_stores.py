@@ -6,8 +6,10 @@ that child processes use them too.
 """
 
 import contextlib
+import http.server
 import logging
 import os
+import threading
 import typing
 import uuid
 
@@ -85,14 +87,17 @@ def environment(variables: dict[str, str], without: typing.Iterable[str] = ()) -
                 os.environ[name] = value
 
 
-def object_names(url: str) -> list[str]:
-    """The names of all objects below a URL, without its bucket; sorted. Asks the store, not the project's code."""
+def object_names(url: str, endpoint: str | None = None) -> list[str]:
+    """The names of all objects below a URL, without its bucket; sorted. Asks the store, not the project's code.
+
+    endpoint: of S3, if not that of the environment.
+    """
     scheme, rest = url.split('://')
     bucket, _, prefix = rest.partition('/')
     if scheme == 's3':
         import boto3
-        pages = boto3.session.Session().client('s3').get_paginator('list_objects_v2').paginate(
-            Bucket=bucket, Prefix=prefix)
+        client = boto3.session.Session().client('s3', endpoint_url=endpoint)
+        pages = client.get_paginator('list_objects_v2').paginate(Bucket=bucket, Prefix=prefix)
         return sorted(item['Key'] for page in pages for item in page.get('Contents', ()))
     from google.cloud import storage
     return sorted(blob.name for blob in storage.Client.create_anonymous_client().list_blobs(bucket, prefix=prefix))
@@ -108,3 +113,40 @@ def put_object(url: str, content: bytes = b''):
     else:
         from google.cloud import storage
         storage.Client.create_anonymous_client().bucket(bucket).blob(name).upload_from_string(content)
+
+
+def remove_objects(url: str):
+    """Removes all objects below a URL, as `aws s3 rm --recursive` does: in the order of their names."""
+    scheme, rest = url.split('://')
+    bucket = rest.partition('/')[0]
+    for name in object_names(url):
+        if scheme == 's3':
+            import boto3
+            boto3.session.Session().client('s3').delete_object(Bucket=bucket, Key=name)
+        else:
+            from google.cloud import storage
+            storage.Client.create_anonymous_client().bucket(bucket).delete_blob(name)
+
+
+@contextlib.contextmanager
+def answering(status: int, body: str) -> typing.Iterator[str]:
+    """A context that gives the endpoint of a server with this answer to every request."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f'http://127.0.0.1:{server.server_port}'
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

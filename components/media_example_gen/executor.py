@@ -14,14 +14,14 @@ from tfx.types import artifact_utils
 from components import tf_records
 from components.artifacts import read_findings, write_rejected_media
 from components.classes import TaskClasses, write_classes
-from media import listing, reading, remote_files
+from media import listing, reading
 from media.entries import SPLITS, Entry, Listing, pack, unpack
 from media.findings import Findings, first_rejected
 from media.listing.files import FileStat
 from media.rejections import Rejection
 from media.sandbox.parent import Decoder
 from media.shards import plan_shards
-from model_code import words
+from model_code import remote_files, words
 from model_code.data import Source
 from model_code.errors import PipelineStop
 from model_code.logger import logger

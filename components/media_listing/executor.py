@@ -3,9 +3,8 @@
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 
-from media import remote_files
 from media.checked_listing import list_checked
-from model_code import words
+from model_code import remote_files, words
 from model_code.data import Source
 from model_code.logger import logger
 from model_code.serialization import from_json

@@ -7,9 +7,9 @@ import posixpath
 import stat
 from typing import BinaryIO, NamedTuple
 
-from media import remote_files
 from media.listing import paths
 from media.rejections import Rejection
+from model_code import remote_files
 from model_code.errors import ConfigError
 from model_code.urls import is_url
 
@@ -119,13 +119,13 @@ def remote_stats(root: str) -> dict[str, FileStat]:
                 raise ConfigError(f'{root} has more than {MAX_FILES:,} files. Split it into several tasks.')
     except ConfigError:
         raise
-    except Exception as error:  # each of Beam's file systems raises its own errors
+    except Exception as error:  # each file system raises its own errors
         raise ConfigError(f'{root} cannot be listed: {files_error(error)}') from error
     return stats
 
 
 def files_error(error: Exception) -> str:
-    """The message of the operating system or of one of Beam's file systems, as part of a sentence."""
+    """The message of the operating system or of a remote file system, as part of a sentence."""
     return paths.shown(str(getattr(error, 'strerror', None) or error)).rstrip('.')
 
 
@@ -151,9 +151,10 @@ def open_file(root: str, path: str) -> BinaryIO:
     try:
         path = paths.safe_path(path)
         if is_url(root):
-            if not remote_files.exists(full):
-                raise ConfigError(f'{path} in {root} does not exist.')
-            return remote_files.open_file(full)
+            try:
+                return remote_files.open_file(full)
+            except FileNotFoundError:
+                raise ConfigError(f'{path} in {root} does not exist.') from None
         paths.Links(root).check(path)
         if not stat.S_ISREG(os.stat(full).st_mode):  # a pipe would block
             raise ConfigError(f'{path} in {root} is a folder, a device or a pipe, not a file.')

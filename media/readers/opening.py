@@ -6,9 +6,8 @@ import os
 import stat
 from typing import BinaryIO
 
-from media import remote_files
 from media.rejections import Rejection, too_large
-from model_code import words
+from model_code import remote_files, words
 from model_code.modalities import Limits
 from model_code.urls import is_url
 
@@ -65,11 +64,9 @@ def _open_local(path):
 
 def _open_remote(path: str):
     try:
-        if not remote_files.exists(path):
-            raise Rejection('missing', 'There is no such file.')
         file = remote_files.open_file(path)
-    except Rejection:
-        raise
+    except FileNotFoundError as error:
+        raise Rejection('missing', 'There is no such file.') from error
     except Exception as error:  # Each file system has its own errors. A missing file must not end the run.
         raise Rejection('unreadable', f'{type(error).__name__}: {error}') from error
     try:

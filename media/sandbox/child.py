@@ -5,9 +5,10 @@ import os
 import resource
 import time
 
-from media import open_entry, readers, remote_files
+from media import open_entry, readers
 from media.rejections import Rejection
 from media.sandbox import protocol
+from model_code import remote_files
 from model_code.urls import is_url
 
 # The limit is on address space: room for several copies of 64 million pixels at 8 bytes, and for the libraries.

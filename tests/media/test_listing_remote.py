@@ -1,75 +1,22 @@
-"""Media behind URLs, on two file systems for Beam that keep their files in a temporary folder."""
+"""Media behind URLs: on local servers for S3 and Google Cloud Storage, and on two file systems for Beam that keep their
+files in a temporary folder."""
 
 import os
 import tarfile
 
 import pytest
-from apache_beam.io.filesystem import FileMetadata
-from apache_beam.io.localfilesystem import LocalFileSystem
 
-from media import listing, open_entry, remote_files
+from media import listing, open_entry
+from model_code import remote_files
 from model_code.errors import ConfigError
 from model_code.modalities import Limits
-from tests import testing
-
-FOLDER = {}  # 'folder': where the files are
-
-
-class Bucket(LocalFileSystem):
-    """bucket://name/path, like gs:// and s3://: without folders. A listing has all paths that begin with a prefix."""
-
-    @classmethod
-    def scheme(cls):
-        return 'bucket'
-
-    def has_dirs(self):
-        return False
-
-    def _local(self, path):
-        assert path.startswith(f'{self.scheme()}://') and '..' not in path
-        return os.path.join(FOLDER['folder'], path.split('://', 1)[1])
-
-    def _list(self, prefix):
-        for folder, _, names in os.walk(FOLDER['folder']):
-            for name in names:
-                local = os.path.join(folder, name)
-                path = f'{self.scheme()}://{os.path.relpath(local, FOLDER["folder"])}'
-                if path.startswith(prefix):
-                    yield FileMetadata(path, os.path.getsize(local), os.path.getmtime(local))
-
-    def exists(self, path):
-        return os.path.isfile(self._local(path))
-
-    def metadata(self, path):
-        return FileMetadata(path, os.path.getsize(self._local(path)), os.path.getmtime(self._local(path)))
-
-    def open(self, path, mime_type='', compression_type='auto'):
-        FOLDER.setdefault('opened', []).append(path)
-        return open(self._local(path), 'rb')
-
-
-class Cluster(Bucket):
-    """cluster://server/path, like hdfs://: a folder is listed alone, and its folders look like empty files."""
-
-    @classmethod
-    def scheme(cls):
-        return 'cluster'
-
-    def has_dirs(self):
-        return True
-
-    def _list(self, folder):
-        with os.scandir(self._local(folder)) as items:
-            for item in items:
-                size = 0 if item.is_dir() else item.stat().st_size
-                yield FileMetadata(f'{folder.rstrip("/")}/{item.name}', size, item.stat().st_mtime)
+from tests import beam_file_systems, testing
 
 
 @pytest.fixture(params=['bucket', 'cluster'])
 def remote(request, tmp_path):
     """(a local folder, its URL)."""
-    FOLDER.clear()
-    FOLDER['folder'] = os.fspath(tmp_path)
+    beam_file_systems.keep_files_in(tmp_path)
     name = {'bucket': 'data [1]', 'cluster': 'data 1'}[request.param]
     return tmp_path / name, f'{request.param}://{name}'
 
@@ -88,7 +35,7 @@ def test_class_folders(remote):
     listed = listing.list_media(_task(data))
     assert [(e.path, e.split) for e in listed.entries] == [
         ('test/cat/2.png', 'eval'), ('train/cat/1.png', 'train'), ('train/cat/empty.png', 'train')]
-    assert listed.rejected == [] and 'opened' not in FOLDER
+    assert listed.rejected == [] and beam_file_systems.opened == []
     stats = listing.file_stats(_task(data), listed.entries)
     assert [size for size, _ in stats] == [1, 1, 0] and all(time > 0 for _, time in stats)
     fingerprint = listing.media_fingerprint(_task(data))
@@ -145,7 +92,7 @@ def test_archives_and_records_are_listed_and_opened(remote):
 
 
 def test_a_folder_that_beam_cannot_list_is_an_error(tmp_path):
-    FOLDER.update(folder=os.fspath(tmp_path))
+    beam_file_systems.keep_files_in(tmp_path)
     testing.write(tmp_path, 'data/train/cat/1.png', b'x')
     testing.write(tmp_path, 'data/train/cat [2]/1.png', b'x')
     with pytest.raises(ConfigError, match='Rename it'):
@@ -162,5 +109,8 @@ def test_a_file_system_that_beam_does_not_know():
 def test_options_of_a_file_system_come_from_the_beam_arguments():
     from apache_beam.io.filesystems import FileSystems
     remote_files.use_options(['--hdfs_host=name-node'])
-    assert FileSystems._pipeline_options.get_all_options()['hdfs_host'] == 'name-node'
-    remote_files.use_options([])
+    try:
+        assert remote_files.has_folders('cluster://data')
+        assert FileSystems._pipeline_options.get_all_options()['hdfs_host'] == 'name-node'
+    finally:
+        remote_files.use_options([])
