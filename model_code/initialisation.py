@@ -26,19 +26,21 @@ def initialise(model: PolyViT, path: str, inflation: str = 'central_frame',
     """Sets the model's variables in place. Returns and logs their names under 'taken', 'resized' and 'fresh'.
 
     path: the .npz file of a ViT, or a model of this project: a checkpoint directory (a model_run artifact or its
-      `checkpoints`) or a SavedModel (a pushed version). Any path that TensorFlow opens.
+      `checkpoints`) or a SavedModel (a pushed version). What is behind a URL is copied to this machine meanwhile.
     inflation: how a ViT's kernel becomes one for video; a value of TrainingConfig.inflation.
     vocabularies: task -> labels in id order. With it, the classes of a head are matched by their labels.
 
     Raises PipelineStop, which names every array that is missing or has the wrong shape.
     """
-    if not tf.io.gfile.exists(path):
-        raise PipelineStop(f'initial_checkpoint is {path}, which does not exist. Give an .npz file, a SavedModel or a '
-                           'checkpoint directory.')
-    if path.endswith('.npz'):
-        names = _from_vit(model, path, inflation)
-    else:
-        names = _from_own_model(model, path, vocabularies or {})
+    with file_io.local_copy(path) as local:
+        if not os.path.exists(local):
+            raise PipelineStop(f'initial_checkpoint is {path}, which does not exist. Give an .npz file, a SavedModel '
+                               'or a checkpoint directory.')
+        try:
+            names = (_from_vit(model, local, inflation) if path.endswith('.npz') else
+                     _from_own_model(model, local, vocabularies or {}))
+        except PipelineStop as error:
+            raise PipelineStop(str(error).replace(local, path)) from error
     logger.info('initialisation from %s: %d arrays taken; resized: %s; fresh: %s', path, len(names['taken']),
                 ', '.join(names['resized']) or 'none', ', '.join(names['fresh']) or 'none')
     return names

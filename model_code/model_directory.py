@@ -7,7 +7,7 @@
 
 assets.extra is TensorFlow Serving's name for files that do not belong to the graph. The card is a JSON object. `export`
 writes the tasks with their classes, the modalities' inputs, the number of parameters, and what the pipeline knows about
-config and media. A push adds the metrics and the run. No TensorFlow for local paths.
+config and media. A push adds the metrics and the run. No TensorFlow here.
 """
 
 import json

@@ -6,6 +6,7 @@ import json
 import os
 
 from model_code import file_io, model_directory
+from model_code.errors import StoreError
 from serving import version_directories
 
 
@@ -24,15 +25,17 @@ class Served:
 
 def newest(base_path: str) -> Served | None:
     """The newest version that holds a model; None if there is none."""
-    models = version_directories.list_models(base_path)
-    if not models:
+    versions = version_directories.list_versions(base_path)
+    number = next((number for number in reversed(versions) if model_directory.has_model(versions[number])), None)
+    if number is None:
         return None
-    number = max(models)
     try:
-        card = model_directory.read_card(models[number])
+        card = model_directory.read_card(versions[number])
+    except StoreError:  # not the card is at fault
+        raise
     except (OSError, ValueError):
         card = {}
-    return Served(number, models[number], card if isinstance(card, dict) else {})
+    return Served(number, versions[number], card if isinstance(card, dict) else {})
 
 
 def digest(model_dir: str) -> str:

@@ -4,7 +4,7 @@ For TensorFlow Serving (FileSystemStoragePathSource) every directory is a versio
 with leading zeros and whatever it holds; it retries one that does not load. `list_versions` does the same for names of
 digits. `list_models` has only the versions with a saved_model.pb, because a model to load or to compare with must be
 there. A new version needs a number above all of `list_versions`: a server may have tried and given up on one without a
-model. Base directories may be URLs. Local ones need no TensorFlow.
+model. Base directories may be URLs.
 """
 
 import os

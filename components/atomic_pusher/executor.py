@@ -3,13 +3,14 @@
 import errno
 import json
 import os
+import random
 import time
+import uuid
 
 from tfx.components.pusher import executor as tfx_pusher
-from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
-from tfx.utils import io_utils, proto_utils
+from tfx.utils import proto_utils
 
 from model_code import file_io, model_directory
 from model_code.errors import PipelineStop
@@ -46,7 +47,7 @@ class Executor(tfx_pusher.Executor):
             **json.loads(exec_properties.get('custom_config') or '{}'), **read_decision(blessing.uri),
             'model_digest': digest})
         path = os.path.join(serving_dir, version)
-        io_utils.copy_dir(path, pushed.uri)
+        file_io.copy_folder(path, pushed.uri)
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=version)
         logger.info('Pushed version %s to %s.', version, serving_dir)
 
@@ -62,14 +63,14 @@ def push(model_dir: str, serving_dir: str, card_additions: dict) -> str:
     """Copies the SavedModel into serving_dir as a version greater than all that are there; returns the version.
 
     On a local file system it is written to a temporary directory, then renamed, so that a server that polls serving_dir
-    sees the version whole or not at all. Object stores cannot rename directories. There it is written in place, with
-    saved_model.pb last, because servers wait for that file. card_additions: added to the copy's model card.
+    sees the version whole or not at all. Behind a URL it is written in place, with saved_model.pb last, because a
+    version counts by that file. card_additions: added to the copy's model card.
     """
-    fileio.makedirs(serving_dir)
     if is_url(serving_dir):
-        version = next_version(serving_dir)
+        version = claim_version(serving_dir)
         _write(model_dir, os.path.join(serving_dir, version), card_additions)
         return version
+    os.makedirs(serving_dir, exist_ok=True)
     with file_io.temporary_folder(serving_dir) as temporary:
         _write(model_dir, temporary, card_additions)
         _flush(temporary)
@@ -82,6 +83,25 @@ def push(model_dir: str, serving_dir: str, card_additions: dict) -> str:
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
+
+
+def claim_version(serving_dir: str) -> str:
+    """A version in a folder behind a URL that no other push writes.
+
+    A push puts a file of its own into the version's folder, then looks. If anything else is there, another push may be
+    writing, and this one takes its file back and another number. Of two pushes, the one that looks later sees the file
+    of the other; if both do, both go on to other numbers. That needs nothing of a store but that its lists are up to
+    date, which those of S3 and Google Cloud Storage are. A push that was killed leaves its file, and so the number is
+    not used again.
+    """
+    while True:
+        version = next_version(serving_dir)
+        folder, claim = os.path.join(serving_dir, version), file_io.TEMPORARY + uuid.uuid4().hex
+        file_io.write(os.path.join(folder, claim), '')
+        if file_io.list_folder(folder) == [claim]:
+            return version
+        file_io.remove(os.path.join(folder, claim))
+        time.sleep(random.uniform(0, 2))  # two that meet should not meet again
 
 
 def next_version(serving_dir: str) -> str:
@@ -101,9 +121,11 @@ def next_version(serving_dir: str) -> str:
 
 def _write(model_dir: str, target: str, card_additions: dict):
     """Writes the model with the additions to its card; saved_model.pb last."""
-    io_utils.copy_dir(model_dir, target, deny_regex_patterns=[r'/saved_model\.pb$'])
-    model_directory.write_card(target, model_directory.read_card(target) | card_additions)
-    io_utils.copy_file(model_directory.graph_path(model_dir), model_directory.graph_path(target))
+    graph, card = model_directory.graph_path(''), model_directory.card_path('')
+    file_io.copy_folder(model_dir, target, leave_out=(graph, card))
+    model_directory.write_card(target, model_directory.read_card(model_dir) | card_additions)
+    file_io.remove_leftovers(target)  # the claim: by now the other files claim the number
+    file_io.copy(os.path.join(model_dir, graph), os.path.join(target, graph))
 
 
 def _flush(directory: str):

@@ -1,10 +1,12 @@
 """ServingBaseline's executor: chooses a version and copies it."""
 
-from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
-from tfx.types import artifact_utils
-from tfx.utils import io_utils, path_utils
+import os
 
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from model_code import file_io
 from model_code.errors import PipelineStop
 from model_code.logger import logger
 from serving import served, version_directories
@@ -18,7 +20,7 @@ class Executor(base_executor.BaseExecutor):
     def Do(self, input_dict, output_dict, exec_properties):
         model = artifact_utils.get_single_instance(output_dict['model'])
         destination = path_utils.serving_model_dir(model.uri)
-        fileio.makedirs(destination)
+        os.makedirs(destination, exist_ok=True)
         serving_dir, version = exec_properties['serving_dir'], exec_properties.get('version')
         if version is None:
             candidate = artifact_utils.get_single_instance(input_dict['candidate'])
@@ -29,7 +31,7 @@ class Executor(base_executor.BaseExecutor):
             logger.info('There is no baseline, because no other model was served before.')
             return
         version, path = chosen
-        io_utils.copy_dir(path, destination)
+        file_io.copy_folder(path, destination)
         model.set_string_custom_property('version', str(version))
         logger.info('The baseline is version %s.', version)
 

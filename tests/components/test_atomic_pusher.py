@@ -1,5 +1,6 @@
 """Pushing: whole or not at all, once, under the next number, with metrics in the card, only with both blessings."""
 
+import concurrent.futures
 import json
 import os
 import shutil
@@ -10,8 +11,10 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from components.atomic_pusher import executor
+from model_code import file_io, remote_files
 from model_code.errors import PipelineStop
-from serving import served
+from serving import served, version_directories
+from tests import object_stores
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def model(tmp_path):
     return artifact
 
 
-def run_pusher(tmp_path, model, blessed=1, infra_blessed=1):
+def run_pusher(tmp_path, model, blessed=1, infra_blessed=1, serving_dir=None):
     blessing, infra = standard_artifacts.ModelBlessing(), standard_artifacts.InfraBlessing()
     blessing.uri, infra.uri = str(tmp_path / 'blessing'), str(tmp_path / 'infra')
     os.makedirs(blessing.uri, exist_ok=True)
@@ -38,7 +41,7 @@ def run_pusher(tmp_path, model, blessed=1, infra_blessed=1):
     pushed = standard_artifacts.PushedModel()
     pushed.uri = str(tmp_path / 'pushed')
     destination = pusher_pb2.PushDestination(
-        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(tmp_path / 'serving')))
+        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir or str(tmp_path / 'serving')))
     executor.Executor().Do(
         {'model': [model], 'model_blessing': [blessing], 'infra_blessing': [infra]}, {'pushed_model': [pushed]},
         {'push_destination': proto_utils.proto_to_json(destination),
@@ -147,3 +150,79 @@ def test_a_number_taken_by_another_push_is_left_alone(tmp_path, model, monkeypat
     monkeypatch.setattr(executor, 'next_version', lambda _: next(answers))
     assert run_pusher(tmp_path, model).get_string_custom_property('pushed_version') == '2'
     assert (taken / 'saved_model.pb').read_text() == 'the other'
+
+
+@pytest.fixture(params=['s3', 'gcs'])
+def store(request):
+    return f'{request.getfixturevalue(request.param)}/serving/polyvit'
+
+
+def test_a_push_to_an_object_store_is_whole_by_its_last_file(tmp_path, model, store, monkeypatch):
+    order, upload = [], remote_files.upload
+    monkeypatch.setattr(remote_files, 'upload', lambda path, url: (order.append(url), upload(path, url)))
+    pushed = run_pusher(tmp_path, model, serving_dir=store)
+    assert [name.removeprefix('serving/polyvit/') for name in object_stores.object_names(store)] == [
+        '100/assets.extra/model_card.json', '100/saved_model.pb', '100/variables/variables.index'], 'and nothing else'
+    assert order[-1] == f'{store}/100/saved_model.pb'
+    newest = served.newest(store)
+    assert newest and newest.number == 100 and newest.card['metrics'] == {'digits': {'accuracy': 0.75}}
+    assert pushed.get_string_custom_property('pushed_destination') == f'{store}/100'
+    assert (tmp_path / 'pushed/saved_model.pb').read_text() == 'graph'
+    assert run_pusher(tmp_path, model, serving_dir=store).get_int_custom_property('pushed') == 0
+
+
+def test_the_version_of_a_killed_push_is_ignored_and_its_number_not_used_again(tmp_path, model, store, monkeypatch):
+    run_pusher(tmp_path, model, serving_dir=store)
+    _train_another(tmp_path)
+    upload = remote_files.upload
+
+    def die(path, url):
+        if url.endswith('/saved_model.pb'):
+            raise KeyboardInterrupt
+        upload(path, url)
+    monkeypatch.setattr(remote_files, 'upload', die)
+    with pytest.raises(KeyboardInterrupt):
+        run_pusher(tmp_path, model, serving_dir=store)
+    monkeypatch.setattr(remote_files, 'upload', upload)
+    assert [*version_directories.list_versions(store)] == [100, 101]
+    assert [*version_directories.list_models(store)] == [100] and served.newest(store).number == 100
+    assert run_pusher(tmp_path, model, serving_dir=store).get_string_custom_property('pushed_version') == '102'
+
+
+def test_a_push_takes_another_number_when_it_meets_one(tmp_path, model, store, monkeypatch):
+    """The other push claims the number between the look for a number and the claim, as late as it can."""
+    monkeypatch.setattr(executor.time, 'sleep', lambda _: None)
+    claimed, write = [], file_io.write
+
+    def claim_late(path, content):
+        write(path, content)
+        if f'/100/{file_io.TEMPORARY}' in path and not claimed:
+            claimed.append(path)
+            write(f'{store}/100/{file_io.TEMPORARY}of-the-other', '')
+    monkeypatch.setattr(file_io, 'write', claim_late)
+    assert run_pusher(tmp_path, model, serving_dir=store).get_string_custom_property('pushed_version') == '101'
+    assert file_io.list_files(f'{store}/100') == [f'{file_io.TEMPORARY}of-the-other']
+
+
+def test_pushes_at_once_are_versions_of_their_own(tmp_path, model, store):
+    """Eight threads push eight models; the files of no two are mixed."""
+    def push(number):
+        source = str(tmp_path / f'model_{number}')
+        for name in ('saved_model.pb', 'variables/variables.index', 'variables/variables.data', 'assets.extra/warm'):
+            file_io.write(os.path.join(source, name), str(number))
+        return executor.push(source, store, {'number': number})
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        versions = list(pool.map(push, range(8)))
+    assert len(set(versions)) == 8
+    for number, version in enumerate(versions):
+        path = f'{store}/{version}'
+        assert file_io.list_files(path) == ['assets.extra/model_card.json', 'assets.extra/warm', 'saved_model.pb',
+                                            'variables/variables.data', 'variables/variables.index']
+        assert {file_io.read_text(f'{path}/{name}') for name in file_io.list_files(path)
+                if not name.endswith('card.json')} == {str(number)}
+        assert file_io.read_json(f'{path}/assets.extra/model_card.json')['number'] == number
+
+
+def test_a_destination_out_of_reach_is_a_sentence(tmp_path, model, s3):
+    with pytest.raises(PipelineStop, match='there is no bucket'):
+        run_pusher(tmp_path, model, serving_dir=f'{s3}-of-nobody/serving')

@@ -8,6 +8,7 @@ from tfx.types import standard_artifacts
 
 from components.baseline_lookup import executor as baseline_lookup
 from components.serving_baseline import executor
+from model_code import file_io
 from model_code.errors import PipelineStop
 from serving import served
 
@@ -102,3 +103,15 @@ class TestTheVersionThatWasLookedUp:
     def test_is_gone(self, serving_dir, tmp_path):
         with pytest.raises(PipelineStop, match='Version 7, .* is no longer in .*serving. Run again'):
             self._copy(serving_dir, tmp_path, '7')
+
+
+@pytest.mark.parametrize('store', ['s3', 'gcs'])
+def test_what_is_served_from_an_object_store_is_the_baseline(serving_dir, tmp_path, store, request):
+    url = f'{request.getfixturevalue(store)}/serving/polyvit'
+    file_io.copy_folder(str(serving_dir), url)
+    file_io.remove(f'{url}/11/saved_model.pb')
+    file_io.write(f'{url}/12/variables/variables.index', 'of a killed push')
+    model, path = run(url, tmp_path, 'new')
+    assert model.get_string_custom_property('version') == '10'
+    assert (path / 'variables/variables.index').read_text() == 'ten'
+    assert run(url, tmp_path, 'ten')[0].get_string_custom_property('version') == '2', 'not compared with itself'

@@ -1,7 +1,8 @@
 """serving.version_directories: a version is a directory named by a number."""
 
-import tensorflow as tf
+import pytest
 
+from model_code import file_io
 from serving import version_directories
 
 
@@ -18,17 +19,16 @@ def test_versions_are_directories_named_by_a_number(tmp_path):
     assert list(version_directories.list_models(base).items()) == [(2, f'{base}/2'), (10, f'{base}/010')]
 
 
-def test_a_missing_base_directory_has_no_versions(tmp_path):
+def test_a_missing_base_directory_has_no_versions(tmp_path, s3):
     (tmp_path / 'file').write_text('')
-    for base in (f'{tmp_path}/nowhere', f'{tmp_path}/file', f'ram://{tmp_path}/nowhere'):
+    for base in (f'{tmp_path}/nowhere', f'{tmp_path}/file', f'{s3}/nowhere'):
         assert version_directories.list_versions(base) == version_directories.list_models(base) == {}
 
 
-def test_a_base_directory_may_be_a_url(tmp_path):
-    base = f'ram://{tmp_path}'
-    for name in ('7', 'x', '12'):
-        tf.io.gfile.makedirs(f'{base}/{name}')
-    with tf.io.gfile.GFile(f'{base}/7/saved_model.pb', 'w') as file:
-        file.write('graph')
+@pytest.mark.parametrize('store', ['s3', 'gcs'])
+def test_a_base_directory_may_be_a_url(store, request):
+    base = f'{request.getfixturevalue(store)}/serving/polyvit'
+    for name in ('7/saved_model.pb', '7/variables/v', 'x/saved_model.pb', '12/variables/v'):
+        file_io.write(f'{base}/{name}', '')
     assert version_directories.list_versions(base) == {7: f'{base}/7', 12: f'{base}/12'}
     assert version_directories.list_models(base) == {7: f'{base}/7'}
