@@ -21,7 +21,7 @@ from polyvit import (
 
 
 def get_config() -> PipelineConfig:
-    media = os.path.abspath(os.environ.get('POLYVIT_DEMO_DATA', 'runs/demo/media'))
+    media = os.environ.get('POLYVIT_DEMO_DATA', 'runs/demo/media')  # a folder, or a URL such as s3://bucket/media
     tasks = (
         Task('digits', 'image', data=Data(f'{media}/digits'), recipe=Recipe(steps=250, batch_size=32),
              gate=Gate(floor=0.7, max_drop=0.1)),
