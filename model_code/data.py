@@ -23,6 +23,8 @@ WITH_MANIFEST = ('csv', 'jsonl', 'kinetics', 'moments', 'audioset', 'vggsound', 
 MODALITIES_OF = {'kinetics': ('video', 'audio'), 'moments': ('video', 'audio'), 'audioset': ('audio', 'video'),
                  'vggsound': ('audio', 'video'), 'imagenet': ('image',), 'pets': ('image',), 'cifar10': ('image',),
                  'cifar100': ('image',)}
+# In a folder or manifest: where the version of the data belongs, which a run may be given.
+VERSION_PLACE = '{data_version}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Data:
     """Where a task's examples come from, and what their labels are."""
     folder: FilePath = ''
     """The folder of the media: a path, or a URL that Beam's file systems open. '' is for a recipe that is only
-    planned."""
+    planned. {data_version} in it, or in a manifest, stands for the config's `data_version`."""
     manifest: tuple[str, ...] = ()
     """One or several annotation files, relative to `folder`. () means that paths in folders or archives give the
     labels: `<class>/<file>` or `<split>/<class>/<file>`."""
@@ -128,6 +130,11 @@ class Data:
             label_groups.class_ids(where, self.label_groups, self.classes)
 
     @property
+    def has_version(self) -> bool:
+        """Whether the folder or a manifest has a place for the version of the data."""
+        return any(VERSION_PLACE in path for path in (self.folder, *self.manifest))
+
+    @property
     def kind(self) -> label_kinds.LabelKind:
         """The row of label_kinds.LABEL_KINDS."""
         return label_kinds.get_label_kind(self.label_kind)
@@ -147,6 +154,23 @@ class Source:
         check_fields(self, f'Task {self.name}: ')
         modalities.get_modality(self.modality)
         self.data.check(f'Task {self.name}: ', self.modality)
+
+    def at_version(self, version: str) -> 'Source':
+        """The source with the version of its data in the places for it. Without such a place it stays as it is.
+
+        Raises ConfigError if there is a place but no version, or if the version could lead out of its place.
+        """
+        if not self.data.has_version:
+            return self
+        place = next(path for path in (self.data.folder, *self.data.manifest) if VERSION_PLACE in path)
+        if not version:
+            raise ConfigError(f'Task {self.name}: {place} has a place for the version of the data, but none is given. '
+                              'Give it: `data_version` of the config (--set data_version=...), or of the run.')
+        if not re.fullmatch(r'[\w.=+-]+(/[\w.=+-]+)*', version, re.ASCII) or '..' in version:
+            raise ConfigError(f'Task {self.name}: data_version is {version!r}; in {place} it must be a part of a path: '
+                              'letters, digits and _ . = + - /, without "..".')
+        folder, *manifest = (path.replace(VERSION_PLACE, version) for path in (self.data.folder, *self.data.manifest))
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, folder=folder, manifest=tuple(manifest)))
 
     def group_ids(self, labels) -> tuple[tuple[int, ...], ...]:
         """`label_groups.class_ids` of a vocabulary; () without label groups. Errors name the task."""

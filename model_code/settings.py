@@ -152,6 +152,12 @@ class TrainingConfig:
         if self.warmup_steps is not None:
             check_least(self, 'Training: ', warmup_steps=0)
 
+    def check_warmup(self, total_steps: int):
+        """Raises ConfigError if the warm-up is longer than a training of this many steps."""
+        if self.warmup(total_steps) > total_steps:
+            raise ConfigError(f'Training: warmup_steps is {self.warmup_steps}, more than the steps of all tasks '
+                              f'together, {total_steps}. Choose fewer, or leave it out for a tenth of the steps.')
+
     def warmup(self, total_steps: int) -> int:
         """The steps of the warm-up in a training of this many steps."""
         return min(100, total_steps // 10) if self.warmup_steps is None else self.warmup_steps

@@ -62,9 +62,9 @@ def _say(error, code: int, debug: bool) -> int:
 
 
 def _load(parsed, root: str | None = None):
-    """The config, with --data and --set applied, and a root if one is given."""
+    """The config, with --data, --set and its data version applied, and a root if one is given."""
     from pipeline import overrides
-    return overrides.load(parsed.config, parsed.data or '', parsed.set, root or '')
+    return overrides.load(parsed.config, parsed.data or '', parsed.set, root or '').with_data()
 
 
 def _run(parsed) -> int:
@@ -110,9 +110,9 @@ def _plan(parsed):
 
 
 def _compile(parsed):
-    config = _load(parsed)
     from model_code import words
-    from pipeline import checks
+    from pipeline import checks, overrides
+    config = overrides.load(parsed.config, parsed.data or '', parsed.set)  # a run may have another data version
     checks.check_workers(config)
     from pipeline.kubeflow import compiler
     path = compiler.compile_pipeline(config, parsed.output, root=parsed.root, image=parsed.image,

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 
-from model_code.data import Columns, Data
+from model_code.data import VERSION_PLACE, Columns, Data
 from model_code.errors import ConfigError, unknown
 from model_code.fields import FilePath, check_fields
 from model_code.modalities import MODALITIES, Limits
@@ -36,6 +36,9 @@ class PipelineConfig:
     root: FilePath = ''
     """The folder for everything that a run writes: pipeline/ (TFX artifacts), metadata.db (ML Metadata), serving/ (the
     version directories that a server loads), logs/. '' means runs/<name>."""
+    data_version: str = ''
+    """What stands in place of {data_version} in the data folders and manifests of the tasks, such as '2026-11-26' in
+    s3://bucket/media/{data_version}. A run of a compiled pipeline may be given another one."""
     beam_args: tuple[str, ...] = ()
     """Options of the Beam runner, such as --runner=... and --direct_num_workers=...; () runs Beam in this process."""
     cluster: Cluster = Cluster()
@@ -48,12 +51,21 @@ class PipelineConfig:
         if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_-]{0,99}', self.name):
             raise ConfigError(f'Config name {self.name!r}: use at most 100 letters, digits, underscores and hyphens, '
                               'and start with a letter or digit.')
-        steps = self.mixture.total_steps
-        if self.training.warmup(steps) > steps:
-            raise ConfigError(f'Training: warmup_steps is {self.training.warmup_steps}, more than the steps of all '
-                              f'tasks together, {steps}. Choose fewer, or leave it out for a tenth of the steps.')
+        self.training.check_warmup(self.mixture.total_steps)
+        if self.data_version and not any(task.data.has_version for task in self.mixture.tasks):
+            raise ConfigError(f'data_version is {self.data_version!r}, but no folder or manifest of a task has '
+                              f'{VERSION_PLACE} in it. Write it where the version belongs, or leave data_version out.')
         if self.training.strategy == 'mirrored' and self.training.replicas:
             check_batches(self.mixture.tasks, self.training.replicas)
+
+    def with_data(self) -> 'PipelineConfig':
+        """The config with data_version put into the folders and manifests, as a run on this machine needs it.
+
+        Raises ConfigError if there is a place for it, but no version.
+        """
+        tasks = tuple(dataclasses.replace(task, data=task.source.at_version(self.data_version).data)
+                      for task in self.mixture.tasks)
+        return dataclasses.replace(self, mixture=dataclasses.replace(self.mixture, tasks=tasks), data_version='')
 
     @property
     def run_root(self) -> pathlib.Path:

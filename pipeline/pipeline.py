@@ -16,6 +16,7 @@ import dataclasses
 import uuid
 
 from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.orchestration import data_types
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2
 
@@ -26,6 +27,7 @@ from components.co_trainer.component import CoTrainer
 from components.media_example_gen.component import MediaExampleGen
 from components.media_listing.component import MediaListing
 from components.report.component import Report
+from components.run_parameters import DATA_VERSION, SEED, floor, steps
 from components.serving_baseline.component import ServingBaseline
 from components.serving_check.component import ServingCheck
 from components.task_evaluator.component import TaskEvaluator
@@ -37,6 +39,7 @@ from model_code.data import Data
 from model_code.modalities import Input, get_modality
 from model_code.serialization import to_json
 from model_code.tasks import Checks, Mixture, Task
+from pipeline import run_parameters
 from pipeline.checks import DataSummary
 from pipeline.config import PipelineConfig
 from pipeline.fingerprints import component_version
@@ -67,18 +70,25 @@ def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipelin
     # Each component gets only those parts of the mixture that it uses, so that other parts do not re-run it.
     trained = to_json(trained_tasks(config.mixture))
     judged = to_json(dataclasses.replace(config.mixture, tasks=tuple(map(_without_checks, config.mixture.tasks))))
-    steps = config.mixture.total_steps
-    training = dataclasses.replace(config.training, warmup_steps=config.training.warmup(steps))
-    lanes = {task.name: _lane(task, config, data) for task in config.mixture.tasks}
+    training = config.training
+    if data is not None:  # on a cluster the run decides the steps, and so the warm-up
+        training = dataclasses.replace(training, warmup_steps=training.warmup(config.mixture.total_steps))
+    parameters = {} if data is not None else _runtime_parameters(config)
+    lanes = {task.name: _lane(task, config, data, parameters) for task in config.mixture.tasks}
 
     def of_lanes(component: str, output: str) -> dict:
         return {name: lane[component].outputs[output] for name, lane in lanes.items()}
+
+    def parameters_named(*names: str) -> dict:
+        return {name: parameters[name] for name in names if name in parameters}
+
     examples, classes = of_lanes('MediaExampleGen', 'examples'), of_lanes('MediaExampleGen', 'classes')
 
     trainer = CoTrainer(
         mixture=trained, model=to_json(config.model),
         training=to_json(training), name=config.name, examples=of_lanes('Transform', 'transformed_examples'),
         transform_graphs=of_lanes('Transform', 'transform_graph'), classes=classes,
+        run_parameters=parameters_named(SEED, *map(steps, lanes)),
         code_version=component_version('CoTrainer'))
     lookup = [] if data is not None else [BaselineLookup(
         candidate=trainer.outputs['model'], serving_dir=serving_dir, code_version=component_version('BaselineLookup'))]
@@ -97,7 +107,8 @@ def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipelin
     gate = BlessingGate(
         mixture=judged, model=trainer.outputs['model'], baseline_model=baseline.outputs['model'],
         evaluations={name: e.outputs['evaluation'] for name, e in evaluators.items()},
-        infra_blessing=serving_check.outputs['infra_blessing'], code_version=component_version('BlessingGate'))
+        infra_blessing=serving_check.outputs['infra_blessing'], run_parameters=parameters_named(*map(floor, lanes)),
+        code_version=component_version('BlessingGate'))
     pusher = AtomicPusher(
         model=trainer.outputs['model'], model_blessing=gate.outputs['blessing'],
         infra_blessing=serving_check.outputs['infra_blessing'],
@@ -173,10 +184,16 @@ def reader_spec(spec: Input) -> Input:
     return type(spec)(**{name: getattr(spec, name) for name in get_modality(spec.modality).reader_fields})
 
 
-def _lane(task: Task, config: PipelineConfig, data: DataSummary | None) -> dict:
-    """One task's components, by component name."""
+def _runtime_parameters(config: PipelineConfig) -> dict[str, data_types.RuntimeParameter]:
+    return {name: data_types.RuntimeParameter(name, type(parameter.default), parameter.default)
+            for name, parameter in run_parameters.of_config(config).items()}
+
+
+def _lane(task: Task, config: PipelineConfig, data: DataSummary | None, parameters: dict) -> dict:
+    """One task's components, by component name. parameters: those of a compiled pipeline's runs."""
     spec = config.model.input(task.modality)
     source, checks = to_json(task.source), to_json(task.checks)
+    data_version = parameters.get(DATA_VERSION) if task.data.has_version else None
     lane = {}
 
     def add(component):
@@ -187,11 +204,12 @@ def _lane(task: Task, config: PipelineConfig, data: DataSummary | None) -> dict:
     if data is not None:
         media_fingerprint = data.fingerprints[task.name]
     else:
-        listing = add(MediaListing(source=source, checks=checks, code_version=component_version('MediaListing')))
+        listing = add(MediaListing(source=source, checks=checks, data_version=data_version,
+                                   code_version=component_version('MediaListing')))
         media_fingerprint = listing.outputs['media_fingerprint'].future()[0].value
     generator = add(MediaExampleGen(
         source=source, spec=to_json(reader_spec(spec)), media_fingerprint=media_fingerprint,
-        code_version=component_version('MediaExampleGen')))
+        data_version=data_version, code_version=component_version('MediaExampleGen')))
     schema = add(TaskSchemaGen(source=source, classes=generator.outputs['classes'],
                                code_version=component_version('TaskSchemaGen')))
     # The schema says that media are bytes; without it TFDV would count their most frequent values as words.

@@ -69,7 +69,7 @@ def run(config: PipelineConfig, debug: bool = False) -> Run:
     if not isinstance(config, PipelineConfig):
         raise ConfigError(f'run() takes a PipelineConfig, not {config!r}. Load a file with polyvit.load_config(PATH).')
     with results.no_displays():
-        local_runner.run(config, debug)
+        local_runner.run(config.with_data(), debug)
     return results.of_run(run_record.read(str(config.run_root)), config.serving_dir)
 
 

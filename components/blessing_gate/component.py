@@ -13,7 +13,8 @@ class BlessingGate(base_component.BaseComponent):
 
     mixture: the Mixture as JSON. evaluations: task name -> channel of TaskEvaluator; as inputs they are named
     `evaluation_<task>` (components.specs). baseline_model: the model that the evaluations compare with, whose card says
-    which tasks and classes it knows; an empty directory if there is none.
+    which tasks and classes it knows; an empty directory if there is none. run_parameters: those that change the floors
+    (components.run_parameters).
 
     Output `blessing`: in the form that the stock Pusher obeys (custom property `blessed`, a file BLESSED or
     NOT_BLESSED), decision.json (see decision.decide) and metrics.json (executor.shown_metrics). A rejected model does
@@ -24,9 +25,9 @@ class BlessingGate(base_component.BaseComponent):
 
     def __init__(self, mixture: str, model: channel.BaseChannel, baseline_model: channel.BaseChannel,
                  evaluations: dict[str, channel.BaseChannel], infra_blessing: channel.BaseChannel,
-                 code_version: str = ''):
+                 run_parameters: dict[str, specs.Property] | None = None, code_version: str = ''):
         super().__init__(specs.make_spec(
-            parameters={'mixture': mixture, 'code_version': code_version},
+            parameters={'mixture': mixture, **(run_parameters or {}), 'code_version': code_version},
             inputs={'model': (model, standard_artifacts.Model),
                     'baseline_model': (baseline_model, standard_artifacts.Model),
                     'infra_blessing': (infra_blessing, standard_artifacts.InfraBlessing)},

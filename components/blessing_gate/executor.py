@@ -7,6 +7,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components import run_parameters
 from components.blessing_gate import changes, results
 from components.blessing_gate.decision import Evaluation, decide
 from components.specs import task_input
@@ -20,7 +21,7 @@ class Executor(base_executor.BaseExecutor):
     """See component.BlessingGate for inputs, outputs and properties."""
 
     def Do(self, input_dict, output_dict, exec_properties):
-        mixture = from_json(Mixture, exec_properties['mixture'])
+        mixture = from_json(Mixture, run_parameters.apply(exec_properties)['mixture'])
         model, baseline, infra = (artifact_utils.get_single_instance(input_dict[name])
                                   for name in ('model', 'baseline_model', 'infra_blessing'))
         evaluations = [

@@ -14,7 +14,8 @@ class CoTrainer(base_component.BaseComponent):
     mixture, model, training: Mixture, ModelConfig and TrainingConfig as JSON. name: the config's name, for the card.
     examples, transform_graphs: task name -> Transform's examples and its graph, which has the vocabulary of labels.
     classes: task name -> the Classes of MediaExampleGen, for the card. As inputs they are named `examples_<task>`,
-    `transform_graph_<task>` and `classes_<task>` (components.specs).
+    `transform_graph_<task>` and `classes_<task>` (components.specs). run_parameters: those that change the mixture and
+    the training (components.run_parameters).
 
     Outputs: `model` (SavedModel at <uri>/Format-Serving), `model_run` (history.json, checkpoints/, tensorboard/).
     """
@@ -23,10 +24,11 @@ class CoTrainer(base_component.BaseComponent):
 
     def __init__(self, mixture: str, model: str, training: str, name: str,
                  examples: dict[str, channel.BaseChannel], transform_graphs: dict[str, channel.BaseChannel],
-                 classes: dict[str, channel.BaseChannel], code_version: str = ''):
+                 classes: dict[str, channel.BaseChannel], run_parameters: dict[str, specs.Property] | None = None,
+                 code_version: str = ''):
         super().__init__(specs.make_spec(
             parameters={'mixture': mixture, 'model_config': model, 'training': training, 'name': name,
-                        'code_version': code_version},
+                        **(run_parameters or {}), 'code_version': code_version},
             task_inputs={'examples': (examples, standard_artifacts.Examples),
                          'transform_graph': (transform_graphs, standard_artifacts.TransformGraph),
                          'classes': (classes, Classes)},

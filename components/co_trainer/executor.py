@@ -14,6 +14,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components import run_parameters
 from components.classes import read_classes
 from components.specs import task_input
 from model_code import (
@@ -42,6 +43,7 @@ class Executor(base_executor.BaseExecutor):
 
     def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
            exec_properties: dict[str, Any]) -> None:
+        exec_properties = run_parameters.apply(exec_properties)
         mixture = from_json(Mixture, exec_properties['mixture'])
         train_files, eval_files, vocabularies, media_fingerprints = {}, {}, {}, {}
         for task in mixture.tasks:

@@ -15,6 +15,7 @@ class MediaExampleGenSpec(component_spec.ComponentSpec):
         'source': component_spec.ExecutionParameter(type=str),
         'spec': component_spec.ExecutionParameter(type=str),
         'media_fingerprint': component_spec.ExecutionParameter(type=str),
+        'data_version': component_spec.ExecutionParameter(type=str, optional=True),
         'code_version': component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {}
@@ -37,13 +38,16 @@ class MediaExampleGen(base_beam_component.BaseBeamComponent):
       spec: the settings of its modality's input (ModelConfig.input(modality)), as JSON.
       media_fingerprint: listing.media_fingerprint(source), or the output of MediaListing. It makes the cache, which
         compares only properties, notice changed files.
+      data_version: on a cluster, the run's, if the source has a place for it (Source.at_version).
       code_version: makes the cache notice changed code (pipeline/fingerprints.py).
     """
     SPEC_CLASS = MediaExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
-    def __init__(self, source: str, spec: str, media_fingerprint: Property, code_version: str = ''):
+    def __init__(self, source: str, spec: str, media_fingerprint: Property, data_version: Property | None = None,
+                 code_version: str = ''):
         super().__init__(spec=MediaExampleGenSpec(
-            source=source, spec=spec, media_fingerprint=media_fingerprint, code_version=code_version,
+            source=source, spec=spec, media_fingerprint=media_fingerprint, data_version=data_version,
+            code_version=code_version,
             examples=channel.Channel(type=standard_artifacts.Examples),
             rejected=channel.Channel(type=RejectedMedia), classes=channel.Channel(type=Classes)))

@@ -40,7 +40,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     def Do(self, input_dict, output_dict, exec_properties):
         """Raises ConfigError if the files cannot be listed, PipelineStop if they are not those of media_fingerprint."""
         self._log_startup(input_dict, output_dict, exec_properties)
-        source = from_json(Source, exec_properties['source'])
+        source = from_json(Source, exec_properties['source']).at_version(exec_properties.get('data_version', ''))
         spec = from_json(get_modality(source.modality).input_class, exec_properties['spec'])
         examples = artifact_utils.get_single_instance(output_dict['examples'])
         rejected = artifact_utils.get_single_instance(output_dict['rejected'])

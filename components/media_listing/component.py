@@ -4,6 +4,7 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
 from components.media_listing import executor
+from components.specs import Property
 
 
 class MediaListingSpec(component_spec.ComponentSpec):
@@ -11,6 +12,7 @@ class MediaListingSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         'source': component_spec.ExecutionParameter(type=str),
         'checks': component_spec.ExecutionParameter(type=str),
+        'data_version': component_spec.ExecutionParameter(type=str, optional=True),
         'code_version': component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {}
@@ -29,12 +31,14 @@ class MediaListing(base_beam_component.BaseBeamComponent):
 
     Properties:
       source, checks: the task's Source and Checks, as JSON.
+      data_version: the run's, if the source has a place for it (Source.at_version).
       code_version: by it a container notices that its image has other code (pipeline/fingerprints.py).
     """
     SPEC_CLASS = MediaListingSpec
     # It runs nothing on Beam, but such a component gets Beam's options, and so those of Beam's file systems.
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
-    def __init__(self, source: str, checks: str, code_version: str = ''):
-        super().__init__(MediaListingSpec(source=source, checks=checks, code_version=code_version,
+    def __init__(self, source: str, checks: str, data_version: Property | None = None, code_version: str = ''):
+        super().__init__(MediaListingSpec(source=source, checks=checks, data_version=data_version,
+                                          code_version=code_version,
                                           media_fingerprint=channel.Channel(type=standard_artifacts.String)))

@@ -17,7 +17,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
     def Do(self, input_dict, output_dict, exec_properties):
         """Raises ConfigError if the media cannot be listed, or if their names show that the run would stop."""
-        source = from_json(Source, exec_properties['source'])
+        source = from_json(Source, exec_properties['source']).at_version(exec_properties.get('data_version', ''))
         if is_url(source.data.folder):
             remote_files.use_options(self._beam_pipeline_args or ())
         checked = list_checked(source, from_json(Checks, exec_properties['checks']))

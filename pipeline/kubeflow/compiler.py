@@ -10,7 +10,7 @@ import pathlib
 
 from model_code import file_io
 from model_code.errors import ConfigError
-from pipeline import environment
+from pipeline import environment, run_parameters
 from pipeline.kubeflow import containers, targets
 from pipeline.kubeflow import spec as additions
 
@@ -43,6 +43,7 @@ def compile_pipeline(config, output: str, root: str | None = None, image: str | 
     spec = job['pipelineSpec']
     spec['defaultPipelineRoot'] = job['runtimeConfig']['gcsOutputDirectory']
     additions.rename_tasks(spec)
+    additions.set_defaults(spec, run_parameters.of_config(config))
     additions.set_caching(spec, UNCACHED)
     additions.set_retries(spec, config.cluster.retries, target)
     additions.add_shown_outputs(spec)

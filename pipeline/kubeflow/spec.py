@@ -8,6 +8,7 @@ from pipeline.kubeflow import containers, pods
 from pipeline.kubeflow.containers import component_of
 from pipeline.kubeflow.resources import Cluster
 from pipeline.kubeflow.targets import Target
+from pipeline.run_parameters import Parameter
 
 # Linux takes at most 128 KiB in one argument, its last zero byte included.
 LONGEST_ARGUMENT = 128 * 1024 - 1
@@ -57,6 +58,13 @@ def rename_tasks(spec: dict):
                 output = source['taskOutputParameter']
                 output['producerTask'] = names[output['producerTask'].removesuffix('_task')]
     spec['root']['dag']['tasks'] = {names[name]: task for name, task in tasks(spec).items()}
+
+
+def set_defaults(spec: dict, parameters: dict[str, Parameter]):
+    """Gives the run's parameters their defaults and descriptions, which TFX leaves out."""
+    declared = spec['root']['inputDefinitions']['parameters']
+    for name, parameter in parameters.items():
+        declared[name] |= {'defaultValue': parameter.default, 'description': parameter.description}
 
 
 def set_caching(spec: dict, uncached: Collection[str]):
