@@ -39,6 +39,11 @@ def make_spec(*, parameters: dict[str, Property], task_inputs: dict[str, tuple[d
                 **{name: channel.Channel(type=kind) for name, kind in outputs.items()})
 
 
+def given(**parameters: Property | None) -> dict[str, Property]:
+    """The optional parameters that have a value. (TFX would keep a None among the properties.)"""
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
 def _type(value: Property) -> type:
     if isinstance(value, data_types.RuntimeParameter):
         return value.ptype

@@ -62,13 +62,13 @@ def _say(error, code: int, debug: bool) -> int:
 
 
 def _load(parsed, root: str | None = None):
-    """The config, with --data, --set and its data version applied, and a root if one is given."""
+    """The config, with --data and --set applied, and a root if one is given."""
     from pipeline import overrides
-    return overrides.load(parsed.config, parsed.data or '', parsed.set, root or '').with_data()
+    return overrides.load(parsed.config, parsed.data or '', parsed.set, root or '')
 
 
 def _run(parsed) -> int:
-    config = _load(parsed, parsed.root)
+    config = _load(parsed, parsed.root).with_data()
     if parsed.dry_run:
         from pipeline import dry_run
         return dry_run.run(config)
@@ -89,7 +89,7 @@ def _data_demo(parsed):
 
 def _data_check(parsed) -> int:
     import json
-    config = _load(parsed)
+    config = _load(parsed).with_data()
     from pipeline import data_check, layout
     result = data_check.check_config(config, progress=data_check.ProgressLine())
     print(json.dumps(result, indent=1) if parsed.json else data_check.render(result, layout.columns()))
@@ -99,7 +99,7 @@ def _data_check(parsed) -> int:
 def _plan(parsed):
     import dataclasses
     import json
-    config = _load(parsed)
+    config = _load(parsed).with_data()
     from pipeline import checks, layout, machine, plan
     assumed = {'flops': parsed.flops, 'utilisation': parsed.utilisation, 'count': parsed.accelerators}
     accelerators = plan.Accelerators(**{name: value for name, value in assumed.items() if value is not None})
@@ -110,10 +110,8 @@ def _plan(parsed):
 
 
 def _compile(parsed):
+    config = _load(parsed)
     from model_code import words
-    from pipeline import checks, overrides
-    config = overrides.load(parsed.config, parsed.data or '', parsed.set)  # a run may have another data version
-    checks.check_workers(config)
     from pipeline.kubeflow import compiler
     path = compiler.compile_pipeline(config, parsed.output, root=parsed.root, image=parsed.image,
                                      target=parsed.target, fail_if_rejected=parsed.fail_if_rejected)

@@ -1,4 +1,4 @@
-"""The parameters that a run of a compiled pipeline may be given, by name. What they do: components/run_parameters.py."""
+"""The parameters that a run of a compiled pipeline may be given. What they do: components/run_parameters.py."""
 
 import typing
 

@@ -6,7 +6,7 @@ from tfx.types import channel, component_spec, standard_artifacts
 from components.artifacts import RejectedMedia
 from components.classes import Classes
 from components.media_example_gen import executor
-from components.specs import Property
+from components.specs import Property, given
 
 
 class MediaExampleGenSpec(component_spec.ComponentSpec):
@@ -47,7 +47,7 @@ class MediaExampleGen(base_beam_component.BaseBeamComponent):
     def __init__(self, source: str, spec: str, media_fingerprint: Property, data_version: Property | None = None,
                  code_version: str = ''):
         super().__init__(spec=MediaExampleGenSpec(
-            source=source, spec=spec, media_fingerprint=media_fingerprint, data_version=data_version,
-            code_version=code_version,
+            source=source, spec=spec, media_fingerprint=media_fingerprint, code_version=code_version,
+            **given(data_version=data_version),
             examples=channel.Channel(type=standard_artifacts.Examples),
             rejected=channel.Channel(type=RejectedMedia), classes=channel.Channel(type=Classes)))

@@ -4,7 +4,7 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
 from components.media_listing import executor
-from components.specs import Property
+from components.specs import Property, given
 
 
 class MediaListingSpec(component_spec.ComponentSpec):
@@ -39,6 +39,6 @@ class MediaListing(base_beam_component.BaseBeamComponent):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
     def __init__(self, source: str, checks: str, data_version: Property | None = None, code_version: str = ''):
-        super().__init__(MediaListingSpec(source=source, checks=checks, data_version=data_version,
-                                          code_version=code_version,
+        super().__init__(MediaListingSpec(source=source, checks=checks, code_version=code_version,
+                                          **given(data_version=data_version),
                                           media_fingerprint=channel.Channel(type=standard_artifacts.String)))

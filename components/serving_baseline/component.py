@@ -4,7 +4,7 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
 from components.serving_baseline import executor
-from components.specs import Property
+from components.specs import Property, given
 
 
 class ServingBaselineSpec(component_spec.ComponentSpec):
@@ -40,5 +40,6 @@ class ServingBaseline(base_component.BaseComponent):
     def __init__(self, serving_dir: str, candidate: channel.BaseChannel | None = None, served_version: str = '',
                  version: Property | None = None, code_version: str = ''):
         super().__init__(ServingBaselineSpec(candidate=candidate, serving_dir=serving_dir,
-                                             served_version=served_version, version=version, code_version=code_version,
+                                             served_version=served_version, code_version=code_version,
+                                             **given(version=version),
                                              model=channel.Channel(type=standard_artifacts.Model)))

@@ -108,7 +108,7 @@ def model_with_card(directory, version='', **classes):
     return model
 
 
-def run_gate(evaluated, directory, tasks, infra_blessed=1, model=None, baseline=None, **mixture):
+def run_gate(evaluated, directory, tasks, infra_blessed=1, model=None, baseline=None, run_parameters=None, **mixture):
     infra, blessing = standard_artifacts.InfraBlessing(), standard_artifacts.ModelBlessing()
     infra.uri, blessing.uri = str(directory / 'infra'), str(directory / 'blessing')
     infra.set_int_custom_property('blessed', infra_blessed)
@@ -117,7 +117,8 @@ def run_gate(evaluated, directory, tasks, infra_blessed=1, model=None, baseline=
     for task in tasks:
         inputs[f'evaluation_{task.name}'] = [evaluated.evaluations[task.name]]
     executor.Executor().Do(inputs, {'blessing': [blessing]},
-                           {'mixture': serialization.to_json(Mixture(tuple(tasks), **mixture))})
+                           {'mixture': serialization.to_json(Mixture(tuple(tasks), **mixture)),
+                            **(run_parameters or {})})
     return blessing, json.loads((directory / 'blessing' / 'decision.json').read_text())
 
 
@@ -142,6 +143,11 @@ def test_the_gate_blesses_in_the_form_that_the_stock_pusher_obeys(evaluated, tmp
     assert blessing.get_string_custom_property('current_model') == evaluated.candidate.uri
     assert blessing.get_int_custom_property('current_model_id') == 7
     assert sorted(os.listdir(blessing.uri)) == ['BLESSED', 'decision.json', 'metrics.json']
+
+
+def test_the_floor_of_the_run_counts(evaluated, tmp_path):
+    _, decision = run_gate(evaluated, tmp_path, (sm.MULTI,), run_parameters={'floor_tags': 0.99})
+    assert not decision['blessed'] and 'tags' in decision['reasons'][0] and '0.99' in decision['reasons'][0]
 
 
 def test_the_gate_rejects_what_the_serving_check_rejected(evaluated, tmp_path):

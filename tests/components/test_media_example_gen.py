@@ -21,7 +21,7 @@ from model_code.serialization import to_json
 from tests import testing
 
 
-def _ingest(task, spec, directory, media_fingerprint=None):
+def _ingest(task, spec, directory, media_fingerprint=None, data_version=''):
     """Runs Do; returns {split: [tf.train.Example]}, the Rejections, and {split: [file names]}."""
     media_fingerprint = media_fingerprint or listing.media_fingerprint(task.source)
     outputs = {'examples': standard_artifacts.Examples(), 'rejected': RejectedMedia(), 'classes': Classes()}
@@ -29,9 +29,10 @@ def _ingest(task, spec, directory, media_fingerprint=None):
         artifact.uri = os.path.join(directory, name)
     executor.Executor().Do({}, {name: [artifact] for name, artifact in outputs.items()},
                            {'source': to_json(task.source), 'spec': to_json(spec),
-                            'media_fingerprint': media_fingerprint})
+                            'media_fingerprint': media_fingerprint, 'data_version': data_version})
     examples, rejected = outputs['examples'], outputs['rejected']
-    assert read_classes(outputs['classes'].uri) == (listing.classes_of(task.source), media_fingerprint)
+    classes = listing.classes_of(task.source.at_version(data_version))
+    assert read_classes(outputs['classes'].uri) == (classes, media_fingerprint)
     assert json.loads(examples.split_names) == ['train', 'eval']
     assert examples.get_string_custom_property('payload_format') == 'FORMAT_TF_EXAMPLE'
     assert not [name for name in os.listdir(examples.uri) if not name.startswith('Split-')]
@@ -147,6 +148,16 @@ def test_media_that_changed_since_they_were_checked_stop_the_run_before_any_is_r
     assert not (tmp_path / '2').exists()
     examples, _, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path / '3', listing.media_fingerprint(task.source))
     assert len(examples['train']) == 9
+
+
+def test_the_version_of_the_data_is_the_one_of_the_run(tmp_path):
+    testing.image_task(tmp_path / 'monday', per_class=1)
+    testing.image_task(tmp_path / 'tuesday', per_class=2)
+    task = testing.image_task(tmp_path / 'unused', folder=str(tmp_path / '{data_version}'))
+    for version, count in (('monday', 2), ('tuesday', 4)):
+        checked = listing.media_fingerprint(task.source.at_version(version))
+        examples, _, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path / f'{version}_out', checked, version)
+        assert len(examples['train']) == count
 
 
 def test_odd_media_are_kept_and_reported(tmp_path):

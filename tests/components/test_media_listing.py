@@ -14,13 +14,13 @@ from pipeline import checks
 from tests import testing
 
 
-def _list(task, directory) -> str:
+def _list(task, directory, **parameters) -> str:
     """The media_fingerprint, as its reader finds it in the file."""
     uri = os.path.join(directory, 'value')
     written = standard_artifacts.String()
     written.uri = uri
     executor.Executor().Do({}, {'media_fingerprint': [written]},
-                           {'source': to_json(task.source), 'checks': to_json(task.checks)})
+                           {'source': to_json(task.source), 'checks': to_json(task.checks), **parameters})
     read = standard_artifacts.String()
     read.uri = uri
     return read.read()
@@ -47,6 +47,19 @@ def test_it_stops_a_run_with_the_sentence_of_the_check_before_a_local_run(tmp_pa
         checks._add_task(checks.DataSummary({}, {}, {}), task)
     assert str(stopped.value) == str(before.value)
     assert not (tmp_path / 'value').exists()
+
+
+def test_it_lists_the_version_of_the_data_that_the_run_names(tmp_path):
+    for version, per_class in (('monday', 4), ('tuesday', 5)):
+        testing.image_task(tmp_path / version, per_class=per_class)
+    task = testing.image_task(tmp_path / 'unused', folder=str(tmp_path / '{data_version}'))
+    found = {version: _list(task, tmp_path, data_version=version) for version in ('monday', 'tuesday')}
+    assert found == {version: listing.media_fingerprint(task.source.at_version(version)) for version in found}
+    assert len(set(found.values())) == 2
+    with pytest.raises(ConfigError, match=r'Task shapes: .*\{data_version\} has a place for .* but none is given'):
+        _list(task, tmp_path)
+    with pytest.raises(ConfigError, match='there is no folder .*wednesday'):
+        _list(task, tmp_path, data_version='wednesday')
 
 
 def test_the_component_has_one_output_and_no_input():

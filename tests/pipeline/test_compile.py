@@ -15,7 +15,7 @@ import yaml
 
 from model_code.errors import PipelineStop
 from model_code.serialization import to_json
-from model_code.settings import ModelConfig
+from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture
 from pipeline import arguments, cli
 from pipeline.config import PipelineConfig, config_names, load_config
@@ -91,6 +91,55 @@ def test_a_spec_knows_nothing_of_the_data(tmp_path):
     in_reach = compiled()
     shutil.rmtree(tmp_path / 'media')
     assert compiled() == in_reach and 'left-hand' not in in_reach
+
+
+class TestRunParameters:
+    """What a run may be given: where it goes, and what it is without."""
+
+    @pytest.fixture(scope='class')
+    @classmethod
+    def spec(cls, tmp_path_factory):
+        """Of a config with the data of one task in versions."""
+        folder = tmp_path_factory.mktemp('parameters')
+        tasks = (testing.task('digits', 'image', steps=600, floor=0.8, folder='s3://bucket/{data_version}/digits'),
+                 testing.task('sounds', 'audio', steps=300, folder='s3://bucket/sounds'))
+        config = PipelineConfig('mine', Mixture(tasks), ModelConfig(), TrainingConfig(seed=3), data_version='monday')
+        compiler.compile_pipeline(config, str(folder / 'mine.yaml'), root='gs://bucket/p')
+        return yaml.safe_load((folder / 'mine.yaml').read_text())
+
+    def test_their_defaults_are_the_values_of_the_config(self, spec):
+        declared = spec['root']['inputDefinitions']['parameters']
+        assert {name: (p['parameterType'], p['defaultValue']) for name, p in declared.items()} == {
+            'data_version': ('STRING', 'monday'), 'seed': ('NUMBER_INTEGER', 3),
+            'steps_digits': ('NUMBER_INTEGER', 600), 'steps_sounds': ('NUMBER_INTEGER', 300),
+            'floor_digits': ('NUMBER_DOUBLE', 0.8), 'floor_sounds': ('NUMBER_DOUBLE', 0.0)}
+        assert declared['floor_digits']['description'] == (
+            'The least accuracy of task digits that the gate accepts.')
+
+    def test_each_goes_only_to_the_components_that_use_it(self, spec):
+        """So the cache runs nothing else again: no training for another floor."""
+        takers: dict[str, set[str]] = {}
+        for name, step in spec['root']['dag']['tasks'].items():
+            for key, source in step['inputs'].get('parameters', {}).items():
+                if 'componentInputParameter' in source:
+                    assert source['componentInputParameter'] == key
+                    takers.setdefault(key, set()).add(name)
+        assert takers == {
+            'data_version': {'MediaListing-digits', 'MediaExampleGen-digits'},
+            'seed': {'CoTrainer'}, 'steps_digits': {'CoTrainer'}, 'steps_sounds': {'CoTrainer'},
+            'floor_digits': {'BlessingGate'}, 'floor_sounds': {'BlessingGate'}}
+
+    def test_the_warm_up_is_left_to_the_run(self, spec):
+        trainer = spec['root']['dag']['tasks']['CoTrainer']['inputs']['parameters']
+        assert json.loads(trainer['training']['runtimeValue']['constant'])['warmup_steps'] is None
+
+    def test_without_a_place_for_it_there_is_no_data_version(self, compiled):
+        declared = compiled['demo']['root']['inputDefinitions']['parameters']
+        assert 'seed' in declared and 'data_version' not in declared
+
+    def test_a_component_has_their_types(self, spec):
+        declared = spec['components']['CoTrainer']['inputDefinitions']['parameters']
+        assert declared['steps_digits'] == {'parameterType': 'NUMBER_INTEGER'}
 
 
 def test_executors_are_ours_and_importable_by_name(compiled):

@@ -1,5 +1,7 @@
-"""What the code of a config may do: import modules beside it, define dataclasses, be edited and loaded again."""
+"""What the code of a config may do: import modules beside it, define dataclasses, be edited and loaded again; and data
+in versions."""
 
+import dataclasses
 import os
 import pathlib
 import sys
@@ -7,7 +9,11 @@ import sys
 import pytest
 
 from model_code.errors import ConfigError
-from pipeline.config import load_config
+from model_code.settings import ModelConfig
+from model_code.tasks import Mixture
+from pipeline import cli
+from pipeline.config import PipelineConfig, load_config
+from tests import testing
 
 CONFIG = '''
 from __future__ import annotations
@@ -73,3 +79,52 @@ def test_a_warm_up_beyond_the_steps(tmp_path):
                                           'tasks together, 3. Choose fewer'):
         load_config(path)
     assert load_config(write(tmp_path, training='warmup_steps=3')).training.warmup_steps == 3
+
+
+class TestDataVersion:
+    """{data_version} in folders and manifests."""
+
+    def _config(self, data_version='', **fields) -> PipelineConfig:
+        tasks = (testing.task('a', 'image', **{'folder': 's3://bucket/{data_version}/a', **fields}),
+                 testing.task('b', 'audio', folder='s3://bucket/b', manifest='lists/{data_version}.csv'),
+                 testing.task('c', 'image', folder='s3://bucket/c'))
+        return PipelineConfig('mine', Mixture(tasks), ModelConfig(), data_version=data_version)
+
+    def test_is_put_into_its_places(self):
+        config = self._config('2026/11/26').with_data()
+        assert [(task.data.folder, task.data.manifest) for task in config.mixture.tasks] == [
+            ('s3://bucket/2026/11/26/a', ()), ('s3://bucket/b', ('lists/2026/11/26.csv',)), ('s3://bucket/c', ())]
+        assert config.with_data() == config
+
+    def test_is_missing(self):
+        with pytest.raises(ConfigError) as error:
+            self._config().with_data()
+        assert str(error.value) == (
+            'Task a: s3://bucket/{data_version}/a has a place for the version of the data, but none is given. Give it: '
+            '`data_version` of the config (--set data_version=...), or of the run.')
+
+    @pytest.mark.parametrize('version', ['../secret', 'a/../b', '/etc', 'a//b', 'a b', 'a\n', 'x?', 's3://other'])
+    def test_is_no_part_of_a_path(self, version):
+        with pytest.raises(ConfigError, match='Task a: data_version is .* it must be a part of a path'):
+            self._config(version).with_data()
+
+    def test_has_no_place(self):
+        config = self._config('monday').with_data()
+        with pytest.raises(ConfigError, match="data_version is 'monday', but no folder or manifest .* has"):
+            dataclasses.replace(config, data_version='monday')
+
+    def test_from_the_command_line(self, tmp_path, capsys, monkeypatch):
+        testing.image_task(tmp_path / 'media' / 'monday')
+        path = tmp_path / 'mine.py'
+        path.write_text(f"""from polyvit import *
+def get_config():
+    data = Data({str(tmp_path)!r} + '/media/{{data_version}}')
+    return PipelineConfig('mine', Mixture((Task('shapes', 'image', data=data, recipe=Recipe(4, 4)),)), ModelConfig())
+""")
+        monkeypatch.chdir(tmp_path)
+        assert cli.main(['data', 'check', str(path), '--set', 'data_version=monday']) == 0
+        assert 'media/monday' in capsys.readouterr().out
+        assert cli.main(['run', str(path), '--dry-run']) == 2
+        assert '{data_version} has a place for the version of the data' in ' '.join(capsys.readouterr().err.split())
+        assert cli.main(['run', str(path), '--set', 'data_version=friday', '--dry-run']) == 2
+        assert 'there is no folder' in capsys.readouterr().err

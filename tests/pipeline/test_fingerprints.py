@@ -32,6 +32,7 @@ EDITS = [
     ('components/preprocessing_fns.py', 'default_value=-1', 'default_value=-2', {'Transform'}),
     ('components/classes.py', "'classes.json'", "'labels.json'",
      {'MediaExampleGen', 'TaskSchemaGen', 'CoTrainer', 'TaskEvaluator'}),
+    ('components/run_parameters.py', "'steps_{task}'", "'steps_of_{task}'", {'CoTrainer', 'BlessingGate'}),
     ('components/schema_labels.py', "'label'", "'labels'", {'TaskSchemaGen', 'TaskValidator', 'Transform'}),
     ('model_code/preprocessing/audio.py', 'spec.frames // 4', 'spec.frames // 5', {'CoTrainer'}),
     ('model_code/preprocessing/audio.py', 'TOP_DB = 80.0', 'TOP_DB = 70.0', {'Transform', 'CoTrainer'}),
