@@ -79,6 +79,14 @@ class ObjectStore(abc.ABC):
         with contextlib.suppress(FileNotFoundError), self._sentences(url):
             self._remove(*_split(url))
 
+    def remove_marks(self, folder: str):
+        """Removes the objects that stand for a folder and those below it (TensorFlow leaves some), but no file."""
+        bucket, prefix = _split(_as_folder(folder))
+        with self._sentences(folder):
+            for found in list(self._list(bucket, prefix)):
+                if found.name.endswith('/'):
+                    self._remove(bucket, found.name)
+
     @contextlib.contextmanager
     def _sentences(self, url: str) -> typing.Iterator[None]:
         """Raises the errors of the store's own client as FileNotFoundError or StoreError."""

@@ -95,6 +95,13 @@ def remove_folder(url: str):
         _file_systems().delete([url])
 
 
+def remove_marks(url: str):
+    """Removes the objects that stand for a folder, and for those below it, in an object store."""
+    store = _store(url)
+    if store:
+        store.remove_marks(url)
+
+
 def list_folder(url: str) -> list[str]:
     """The names of the files and folders in a folder, sorted; [] if there is no such folder."""
     store = _store(url)

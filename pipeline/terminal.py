@@ -314,19 +314,19 @@ def messages_on(screen: Screen):
 class LogFormatter(logging.Formatter):
     """One line per event: time, level, logger, message. TFX logs whole protobufs, of which the first line is kept.
 
-    Tracebacks and the project's own messages stay whole. dumps: whether all stays whole.
+    Tracebacks and the project's own messages stay whole. dumps: whether all stays whole. hint: what keeps the rest.
     """
 
-    def __init__(self, dumps: bool = False):
+    def __init__(self, dumps: bool = False, hint: str = '; --verbose keeps them'):
         super().__init__('%(asctime)s %(levelname).1s %(name)s: %(message)s')
-        self._dumps = dumps
+        self._dumps, self._hint = dumps, hint
 
     def format(self, record):
         text = super().format(record)
         if self._dumps or record.exc_info or record.name == logger.name or 'Traceback (most recent' in text:
             return text
         first, *rest = text.rstrip().splitlines()
-        return f'{first.rstrip()} [{words.count(len(rest), "more line")}; --verbose keeps them]' if rest else first
+        return f'{first.rstrip()} [{words.count(len(rest), "more line")}{self._hint}]' if rest else first
 
 
 class _ScreenFile(io.TextIOWrapper):

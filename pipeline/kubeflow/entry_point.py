@@ -23,9 +23,9 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from model_code import interruption
+from model_code import file_io, interruption, remote_files
 from model_code.errors import ConfigError
 from pipeline.exit_codes import DONE, FAILED, WRONG
 from pipeline.kubeflow import containers, executor_io
@@ -55,15 +55,55 @@ def run(arguments: argparse.Namespace, beam_args: list[str]):
     inputs_spec = _parsed(arguments.json_serialized_inputs_spec_args, '--json_serialized_inputs_spec_args')
     check_code(arguments.node, executor_io.code_version(executor_input))
     prepared = executor_io.without_ui_outputs(executor_io.with_types(executor_input, inputs_spec))
-    with tempfile.TemporaryDirectory(prefix='polyvit-') as scratch:
-        with _working_paths(arguments, scratch) as (inputs, outputs):
-            localised, uris = executor_io.at_paths(prepared, inputs, outputs)
-            localised['outputs']['outputFile'] = os.path.join(scratch, _OUTPUT)
-            _execute(arguments, localised, beam_args)
-            with open(localised['outputs']['outputFile'], encoding='utf-8') as file:
-                executor_output = executor_io.at_uris(json.load(file), uris)
-            executor_output = _with_ui_outputs(executor_output, executor_input, arguments, outputs)
+    _prepare_process()
+    if workers_elsewhere(beam_args) and _uses_beam(arguments.executor_class_path):
+        executor_output = _executed_at_uris(arguments, prepared, beam_args)
+    else:
+        with tempfile.TemporaryDirectory(prefix='polyvit-') as scratch:
+            with _working_paths(arguments, scratch) as (inputs, outputs):
+                localised, uris = executor_io.at_paths(prepared, inputs, outputs)
+                executor_output = executor_io.at_uris(
+                    _execute(arguments, localised, beam_args, os.path.join(scratch, _OUTPUT)), uris)
+                executor_output = _with_ui_outputs(executor_output, executor_input, arguments, outputs)
     _write_output(executor_output, executor_input['outputs']['outputFile'])
+
+
+def workers_elsewhere(beam_args: Sequence[str]) -> bool:
+    """Whether the options of Beam name a runner whose workers do not see the files of this process."""
+    options = dict(word.removeprefix('--').partition('=')[::2] for word in beam_args)
+    return not (options.get('runner', 'DirectRunner').endswith('DirectRunner')
+                or options.get('environment_type') == 'LOOPBACK')
+
+
+def _uses_beam(executor_class_path: str) -> bool:
+    from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+    from tfx.utils import import_utils
+    return issubclass(import_utils.import_class_by_path(executor_class_path), BaseBeamExecutor)
+
+
+def _executed_at_uris(arguments: argparse.Namespace, executor_input: dict, beam_args: list[str]) -> dict:
+    """The ExecutorOutput of an executor that reads and writes the URIs themselves, as Beam's workers elsewhere do.
+
+    Afterwards the objects that TensorFlow leaves in place of folders are removed. The launcher of Kubeflow Pipelines
+    would download them as files, in place of the folders.
+    """
+    parts = executor_input.get('inputs', {}), executor_input['outputs']
+    for artifact in (artifact for part in parts for _, artifact in executor_io.artifacts(part)):
+        if not artifact['uri'].startswith('gs://'):
+            raise ConfigError(
+                f"{arguments.node}: Beam's workers are on other machines, and TensorFlow reads and writes there only "
+                f"gs://, not {artifact['uri']}. Choose a root in gs://, or let Beam run in the step "
+                "(Beam('in_process'), or a worker_pool of 'loopback').")
+    uris = [artifact['uri'] for _, artifact in executor_io.artifacts(executor_input['outputs'])]
+    for uri in uris:
+        file_io.remove_folder(uri)
+    folder = os.path.dirname(uris[0])
+    try:
+        return _execute(arguments, executor_input, beam_args, f'{folder}/{_OUTPUT}')
+    finally:
+        file_io.remove(f'{folder}/{_OUTPUT}')
+        file_io.remove_folder(f'{folder}/.temp')
+        remote_files.remove_marks(folder)
 
 
 def check_code(node: str, compiled: str):
@@ -138,11 +178,8 @@ def copy(source: str, target: str) -> bool:
     return os.path.isdir(source)
 
 
-def _execute(arguments: argparse.Namespace, executor_input: dict, beam_args: list[str]):
-    """Lets TFX's entry point run the executor. It writes its ExecutorOutput to the outputFile of executor_input."""
-    _log_to_stderr()
-    from pipeline import environment
-    environment.set_defaults()
+def _execute(arguments: argparse.Namespace, executor_input: dict, beam_args: list[str], output_file: str) -> dict:
+    """The ExecutorOutput of the executor, which TFX's entry point runs. It writes that to `output_file`."""
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
     # Beam and absl read their options from sys.argv too, where ours would be mistaken for theirs.
@@ -150,10 +187,12 @@ def _execute(arguments: argparse.Namespace, executor_input: dict, beam_args: lis
     try:
         kubeflow_v2_run_executor.main((argparse.Namespace(
             executor_class_path=arguments.executor_class_path,
-            json_serialized_invocation_args=json.dumps(executor_input),
+            json_serialized_invocation_args=json.dumps(
+                {**executor_input, 'outputs': {**executor_input['outputs'], 'outputFile': output_file}}),
             json_serialized_inputs_spec_args=arguments.json_serialized_inputs_spec_args), beam_args))
     finally:
         sys.argv = words
+    return file_io.read_json(output_file)
 
 
 def _with_ui_outputs(executor_output: dict, executor_input: dict, arguments: argparse.Namespace,
@@ -198,15 +237,16 @@ def _parsed(text: str, option: str) -> dict:
     return value
 
 
-def _log_to_stderr():
-    """Lets the messages of the project, of TFX and of Beam appear in the pod's log."""
+def _prepare_process():
+    """Call it before TensorFlow is imported. Messages of the project, of TFX and of Beam appear in the pod's log."""
     import logging
 
     from absl import logging as absl_logging
 
-    from pipeline import terminal
+    from pipeline import environment, terminal
+    environment.set_defaults()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(terminal.LogFormatter(False))
+    handler.setFormatter(terminal.LogFormatter(hint=''))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     absl_logging.set_verbosity('info')
 
