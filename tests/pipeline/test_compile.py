@@ -13,14 +13,14 @@ import sys
 import pytest
 import yaml
 
-from model_code.errors import PipelineStop
+from components.blessing_gate import executor as blessing_gate
 from model_code.serialization import to_json
 from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture
 from pipeline import arguments, cli
 from pipeline.config import PipelineConfig, config_names, load_config
 from pipeline.fingerprints import component_version
-from pipeline.kubeflow import compiler, containers, targets
+from pipeline.kubeflow import compiler, containers, entry_point, targets
 from pipeline.kubeflow import spec as additions
 from tests import testing
 
@@ -298,11 +298,23 @@ class TestWhatTheUserInterfaceShows:
         [spec] = compile_demo(tmp_path, '--fail-if-rejected')
         assert {'Report', 'BlessingGate'} <= set(spec['root']['dag']['tasks']['Verdict']['dependentTasks'])
 
-    def test_the_verdict_gives_the_reasons(self):
-        from components.verdict.executor import check
-        check({'blessed': True, 'reasons': []})
-        with pytest.raises(PipelineStop, match='The gate rejected the model. digits: accuracy 0.2 is below its floor'):
-            check({'blessed': False, 'reasons': ['digits: accuracy 0.2 is below its floor of 0.7.']})
+    @pytest.mark.parametrize('reasons, code, said', [
+        ([], 0, ''), (['digits: too low.'], 1, 'The gate rejected the model. digits: too low. Nothing was pushed')])
+    def test_the_container_of_the_verdict_fails_with_the_reasons(self, tmp_path, capsys, reasons, code, said):
+        """It has no output, and its input comes without a type."""
+        [spec] = compile_demo(tmp_path, '--fail-if-rejected')
+        blessing_gate.write({'blessed': not reasons, 'reasons': reasons, 'tasks': []}, str(tmp_path / 'blessing'))
+        executor_input = {
+            'inputs': {'parameterValues': {'code_version': component_version('Verdict')}, 'artifacts': {'blessing': {
+                'artifacts': [{'name': '7', 'uri': 's3://bucket/blessing', 'type': {'instanceSchema': ''}}]}}},
+            'outputs': {'outputFile': str(tmp_path / 'out' / 'output_metadata.json')}}
+        filled_in = {'{{$}}': json.dumps(executor_input),
+                     "{{$.inputs.artifacts['blessing'].path}}": str(tmp_path / 'blessing')}
+        words = spec['deploymentSpec']['executors']['Verdict_executor']['container']['args']
+        for placeholder, value in filled_in.items():
+            words = [word.replace(placeholder, value) for word in words]
+        assert entry_point.main(words) == code
+        assert said in capsys.readouterr().err
 
 
 class TestWhatALaneDependsOn:
