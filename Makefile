@@ -6,7 +6,7 @@ DEMO_ROOT ?= runs/demo
 TWO_PROCESSES := -n 2 --dist loadfile --no-loadscope-reorder
 BENCHMARKS ?= trace_step ingest input_pipeline step many_tasks batch_prediction
 
-.PHONY: demo lint check test bench docs lock kfp-lock clean
+.PHONY: demo lint check test portability bench docs lock kfp-lock clean
 .DELETE_ON_ERROR:
 
 demo: .venv/ready
@@ -24,6 +24,11 @@ check: lint
 
 test: lint
 	@$(BIN)/python -m pytest -q $(TWO_PROCESSES) tests
+
+# Compares Beam's runners with in_process. JOB_ENDPOINT=host:port is a job server of Flink or Spark on this machine, in
+# place of Beam's own.
+portability: .venv/ready
+	@JOB_ENDPOINT=$(JOB_ENDPOINT) $(BIN)/python -m pytest -q tests/e2e/test_portable_beam.py
 
 # Runs every benchmark, even after one has missed its target.
 bench: .venv/ready

@@ -2,7 +2,7 @@
 
 Inside `handled` any of them raises KeyboardInterrupt in the main thread, wherever that is. Inside `postponed` the
 first signal does not: that code asks `requested` now and then, saves, and ends by itself. A second signal raises
-KeyboardInterrupt there too.
+KeyboardInterrupt there too. Inside `cancelling`, what runs on other machines is cancelled before the process ends.
 
 Python allows handlers in the main thread only. A local run has its components there; in other threads these blocks do
 nothing, and signals do what they do in any Python program.
@@ -18,12 +18,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _State:
-    """requested: the first signal since the handlers were installed. kept: what `kept` returns."""
+    """requested: the first signal since the handlers were installed. kept: what `kept` returns. cancel: what ends the
+    work on other machines, None if there is none. cancelled: what `cancel` returned.
+    """
 
     def __init__(self, handled: bool = False):
         self.handled, self.postponed = handled, False
         self.requested: signal.Signals | None = None
         self.kept: Callable[[], str] = str
+        self.cancel: Callable[[], str] | None = None
+        self.cancelled = ''
+        self.cancelling = threading.Lock()
 
 
 _state = _State()
@@ -79,6 +84,39 @@ def postponed(kept: Callable[[], str]) -> Iterator[None]:
             _state.postponed = False
             if not _state.requested:
                 _state.kept = str
+
+
+@contextlib.contextmanager
+def cancelling(cancel: Callable[[], str]) -> Iterator[None]:
+    """A block that waits for work on other machines. If a signal or Ctrl-C ends it, `cancel` is called, once.
+
+    cancel: ends that work within seconds, and returns a sentence that says whether it did.
+    """
+    _state.cancel = cancel
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        cancel_elsewhere()
+        raise
+    finally:
+        _state.cancel = None
+
+
+def works_elsewhere() -> bool:
+    """Whether there is work on other machines to cancel."""
+    return _state.cancel is not None
+
+
+def cancel_elsewhere() -> str:
+    """Cancels the work on other machines, if there is any. Returns the sentence of the first call; others wait for it.
+    """
+    with _state.cancelling:
+        cancel, _state.cancel = _state.cancel, None
+        if cancel:
+            _state.cancelled = cancel()
+        return _state.cancelled
 
 
 def _handle(number: int, _):

@@ -12,6 +12,7 @@ from model_code import file_io, remote_files, settings
 from model_code.errors import ConfigError
 from model_code.logger import logger
 from model_code.urls import is_url
+from pipeline.beam import checks as beam_checks
 from serving import served
 
 
@@ -40,6 +41,7 @@ def check(config) -> DataSummary:
         raise ConfigError(f'The root is {config.run_root}, but TensorFlow takes a path with [ ] * ? for a pattern, and '
                           'a run would not find its own files. Give another --root.')
     check_workers(config)
+    beam_checks.check(config.beam)
     use_file_systems(config)
     check_initial_checkpoint(config)
     data = DataSummary({}, {}, {})
@@ -84,8 +86,8 @@ def in_reach(task) -> bool:
 
 
 def use_file_systems(config):
-    """Configures the file systems behind URLs, whose options are among the config's beam_args."""
-    remote_files.use_options(config.beam_args)
+    """Configures the file systems behind URLs, whose options are among those of Beam."""
+    remote_files.use_options(config.beam.options)
 
 
 def media_bytes(config) -> int | None:

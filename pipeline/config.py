@@ -18,6 +18,8 @@ from model_code.modalities import MODALITIES, Limits
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
 from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
 from pipeline import config_errors, roots
+from pipeline.beam import settings
+from pipeline.beam.settings import Beam
 from pipeline.fingerprints import PROJECT
 from pipeline.kubeflow.resources import Cluster, Resources
 
@@ -39,12 +41,19 @@ class PipelineConfig:
     data_version: str = ''
     """What stands in place of {data_version} in the data folders and manifests of the tasks, such as '2026-11-26' in
     s3://bucket/media/{data_version}. A run of a compiled pipeline may be given another one."""
-    beam_args: tuple[str, ...] = ()
-    """Options of the Beam runner, such as --runner=... and --direct_num_workers=...; () runs Beam in this process."""
+    beam: Beam = Beam()
+    """Where the components' Beam pipelines run; by default in this process."""
     cluster: Cluster = Cluster()
     """Resources, retries and the object store on Kubeflow Pipelines or Vertex AI."""
     overrides: tuple[str, ...] = dataclasses.field(default=(), compare=False, kw_only=True)
     """What `--set` changed, such as 'training.seed=1', for the model card. The command line fills it in."""
+
+    def __new__(cls, *args, **fields):
+        """Rejects beam_args, the old form of `beam`, before the fields are set, and shows the new one."""
+        if 'beam_args' in fields:
+            raise ConfigError('beam_args is now `beam`. '
+                              f'Write {settings.instead_of(fields["beam_args"])}, with Beam from polyvit.')
+        return super().__new__(cls)
 
     def __post_init__(self):
         check_fields(self, f'Config {self.name}: ')
@@ -166,4 +175,4 @@ def _defined_at(function, path: pathlib.Path) -> str:
 
 
 _CLASSES = (PipelineConfig, Mixture, Task, Data, Columns, Limits, Recipe, Checks, Gate, ModelConfig, TrainingConfig,
-            Cluster, Resources, *(row.input_class for row in MODALITIES.values()))
+            Cluster, Resources, Beam, *(row.input_class for row in MODALITIES.values()))

@@ -15,7 +15,7 @@ def check_config(config, progress=lambda *unused: None) -> dict:
     """
     checks.use_file_systems(config)
     tasks = [media_checks.check_media(task.source, task.checks, config.model.input(task.modality),
-                                      tuple(config.beam_args), progress=progress) for task in config.mixture.tasks]
+                                      tuple(config.beam.options), progress=progress) for task in config.mixture.tasks]
     return {'config': config.name, 'ok': all(task['ok'] for task in tasks), 'tasks': tasks}
 
 

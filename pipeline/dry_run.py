@@ -17,11 +17,14 @@ from pipeline.exit_codes import DONE
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """A component as it would be run. inputs: input name -> (component, output name) of what makes its artifacts."""
+    """A component as it would be run. inputs: input name -> (component, output name) of what makes its artifacts.
+
+    beam_args: the options of its Beam pipeline; [] if it has none.
+    """
     id: str
     properties: dict[str, object]
     inputs: dict[str, list[tuple[str, str]]]
-    on_beam: bool = False
+    beam_args: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,20 +40,20 @@ class Execution:
     is_there: bool = True
 
 
-def decide(nodes: list[Node], history: dict[str, list[Execution]], beam_args: tuple[str, ...] = (),
-           beam_args_of: dict[str, tuple[str, ...]] | None = None) -> dict[str, list[str]]:
+def decide(nodes: list[Node], history: dict[str, list[Execution]],
+           beam_args_of: dict[str, list[str]] | None = None) -> dict[str, list[str]]:
     """Component id -> why it would run; no reason if it comes from the cache.
 
     nodes: in the order in which they run. history: component id -> its successful executions, the newest first.
-    beam_args_of: path of an output -> the config's beam_args when it was made, which ML Metadata does not keep.
+    beam_args_of: path of an output -> the options of Beam with which it was made, which ML Metadata does not keep.
     """
     reasons, outputs = {}, {}
     for node in nodes:
         past = history.get(node.id, [])
         producers = {producer for channels in node.inputs.values() for producer, _ in channels}
         after = [earlier for earlier, why in reasons.items() if why and earlier in producers]
-        same_beam = [e for e in past if not node.on_beam
-                     or all((beam_args_of or {}).get(path, beam_args) == beam_args for path in e.paths)]
+        same_beam = [e for e in past
+                     if all((beam_args_of or {}).get(path, node.beam_args) == node.beam_args for path in e.paths)]
         inputs = None if after else _artifacts(node, outputs)
         equal = [e for e in same_beam if e.properties == node.properties and e.inputs == inputs and e.is_there]
         if equal:
@@ -60,7 +63,7 @@ def decide(nodes: list[Node], history: dict[str, list[Execution]], beam_args: tu
         else:
             own = differences.describe(node.id, past[0].properties, node.properties)
             if past[0] not in same_beam:
-                own.append('beam_args changed')
+                own.append('it is to run on another Beam runner, or with other options')
             if after:
                 own.append(f'after {_names(after)}')
             elif not past[0].is_there:
@@ -107,9 +110,10 @@ def _reasons(config, data) -> dict[str, list[str]]:
         nodes = history.nodes(pipeline)
         past = history.executions(config.run_root, pipeline.pipeline_info.pipeline_name,
                                   [node.id for node in nodes])
-    beam_args_of = {path: record.beam_args for record in run_record.records(config.run_root)
-                    for node in record.components.values() for paths in node.outputs.values() for path in paths}
-    return decide(nodes, past, config.beam_args, beam_args_of)
+    beam_args_of = {path: record.beam_args[component] for record in run_record.records(config.run_root)
+                    for name, node in record.components.items() if (component := name.split('_')[0]) in record.beam_args
+                    for paths in node.outputs.values() for path in paths}
+    return decide(nodes, past, beam_args_of)
 
 
 def lines(reasons: dict[str, list[str]]) -> list[str]:

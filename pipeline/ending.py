@@ -2,8 +2,9 @@
 
 It ends in time, with a sentence, and with an exit code of its own.
 
-What runs gets a moment to end by itself, and training time to save. Then a thread ends the process, whatever the main
-thread is doing, which is safe because files appear whole or not at all. A second signal ends it at once.
+What runs gets a moment to end by itself, training time to save, and a job on other machines is cancelled. Then a thread
+ends the process, whatever the main thread is doing, which is safe because files appear whole or not at all. A second
+signal ends it at once.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from model_code import interruption
 from pipeline import summary
 
 GRACE_SECONDS = 2.0
-SAVE_SECONDS = 8.0  # while training runs, which saves after its call of steps
+SAVE_SECONDS = 8.0  # while training runs, which saves after its call of steps, or a job elsewhere is to be cancelled
 _TELL_SECONDS = 1.0  # a terminal may be stopped, and then printing waits
 
 
@@ -97,7 +98,9 @@ def _watch(signals: socket.socket):
     number = _next_signal(signals)
     if number is None:
         return
-    deadline = time.monotonic() + (SAVE_SECONDS if interruption.saving() else GRACE_SECONDS)
+    takes_longer = interruption.saving() or interruption.works_elsewhere()
+    deadline = time.monotonic() + (SAVE_SECONDS if takes_longer else GRACE_SECONDS)
+    threading.Thread(target=interruption.cancel_elsewhere, daemon=True).start()
     while (left := deadline - time.monotonic()) > 0:
         if select.select([signals], [], [], left)[0] and _next_signal(signals):
             break

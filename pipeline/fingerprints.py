@@ -286,7 +286,7 @@ def model_key(config, media_fingerprints: dict[str, str]) -> str:
     media_fingerprints: as for `run_key`.
     """
     values = dataclasses.asdict(config)
-    del values['root'], values['overrides'], values['cluster'], values['beam_args'], values['mixture']['dropped_tasks']
+    del values['root'], values['overrides'], values['cluster'], values['beam'], values['mixture']['dropped_tasks']
     for task in values['mixture']['tasks']:
         del task['checks'], task['gate']
     return _key(values, ('MediaExampleGen', 'TaskSchemaGen', 'Transform', 'CoTrainer'), media_fingerprints)

@@ -18,13 +18,14 @@ from pipeline.dry_run import Execution, Node
 
 def nodes(pipeline: tfx_pipeline.Pipeline) -> list[Node]:
     """The components in the order in which they run, with the properties and inputs that TFX would give them."""
-    on_beam = {c.id for c in pipeline.components if isinstance(c.executor_spec, executor_spec.BeamExecutorSpec)}
+    beam_args = {c.id: c.executor_spec.beam_pipeline_args for c in pipeline.components
+                 if isinstance(c.executor_spec, executor_spec.BeamExecutorSpec)}
     found = []
     for item in compiler.Compiler().compile(pipeline).nodes:
         node = item.pipeline_node
         name = node.node_info.id
         found.append(Node(
-            id=name, on_beam=name in on_beam,
+            id=name, beam_args=beam_args.get(name, []),
             properties={key: _value(value.field_value) for key, value in node.parameters.parameters.items()},
             inputs={key: [(channel.producer_node_query.id, channel.output_key) for channel in value.channels]
                     for key, value in node.inputs.inputs.items()}))

@@ -11,6 +11,7 @@ import traceback
 from model_code import interruption, words
 from model_code.errors import ConfigError, PipelineStop
 from pipeline import checks, ending, environment, fingerprints, run_record, show_run, summary, terminal, unchanged
+from pipeline.beam import failures
 from pipeline.config import PipelineConfig
 from pipeline.exit_codes import DONE, FAILED, REJECTED
 from serving import served, version_directories
@@ -148,7 +149,7 @@ def stop_sentence(error: BaseException) -> str | None:
         cause = cause.__cause__ or cause.__context__
     # Beam raises a worker's error as a RuntimeError that has the worker's traceback as its text.
     match = re.search(
-        r'\b(?:PipelineStop|ConfigError): (.+?)(?: \[while running \'|\n\nDuring handling|\n\nThe above|\Z)',
+        r'\b(?:PipelineStop|ConfigError): (.+?)(?: \[while running \'|\n\nDuring handling|\n\nThe above|\n\s*at |\Z)',
         text, re.DOTALL)
     return match.group(1).strip() if match else None
 
@@ -165,8 +166,15 @@ def _reason(failure: tuple[str, BaseException]) -> str:
     sentence = stop_sentence(error)
     if sentence:
         return f'Stopped at {where}: {sentence}' if node else sentence
-    first_line = (str(error).strip().splitlines() or [''])[0][:400]
-    return f'{where} failed: {type(error).__name__}: {first_line}'
+    return f'{where} failed: {error_sentence(error)}'
+
+
+def error_sentence(error: BaseException) -> str:
+    """What an error that is no stop means, in one line: in words if it is a known one of Beam's workers."""
+    text = str(error).strip()
+    known = failures.meaning(text) if failures.is_from_beam(text) else None
+    first_line = (text.splitlines() or [''])[0]
+    return known or failures.last_error(text)[:400] or f'{type(error).__name__}: {first_line[:400]}'
 
 
 def _explain(failure: tuple[str, BaseException], screen: terminal.Screen, record: run_record.Record, debug: bool):
@@ -196,6 +204,8 @@ def _tell_interrupted(number, config, record, progress: _Progress, screen: termi
     screen.finish('interrupted')
     screen.print()
     screen.print(reason)
+    if interruption.cancel_elsewhere():
+        screen.print(interruption.cancel_elsewhere())
     if progress.nodes:
         training = interruption.kept() or ('the steps that it had saved' if progress.running == 'CoTrainer' else '')
         screen.print(f'Kept: {len(progress.records)} of {words.count(len(progress.nodes), "component")}'

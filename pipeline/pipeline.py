@@ -16,6 +16,7 @@ import dataclasses
 import uuid
 
 from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.dsl.components.base import base_beam_component
 from tfx.orchestration import data_types
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2
@@ -43,13 +44,6 @@ from pipeline import run_parameters
 from pipeline.checks import DataSummary
 from pipeline.config import PipelineConfig
 from pipeline.fingerprints import component_version
-
-# Beam's default runner depends on its version and on what the network can reach, so it is named here.
-LOCAL_BEAM = ('--runner=DirectRunner', '--direct_running_mode=in_memory')
-# Without an option that says where remote workers get TFX from, TFX packs its own sources into a temporary sdist for
-# every Beam component, which takes 4 s and leaves a folder in /tmp. DirectRunner has no remote workers and ignores this
-# option.
-NO_PACKAGING = '--sdk_container_image=none'
 
 
 def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipeline_root: str, serving_dir: str,
@@ -128,15 +122,17 @@ def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipelin
     # No artifact goes from the report to the verdict, but the page must be there when the run fails.
     verdict.add_upstream_node(report)
 
+    components = [*(c for lane in lanes.values() for c in lane.values()), trainer, *lookup, baseline,
+                  *evaluators.values(), serving_check, gate, pusher, report, *([verdict] if fail_if_rejected else [])]
+    for component in components:
+        if isinstance(component, base_beam_component.BaseBeamComponent):
+            component.with_beam_pipeline_args(config.beam.arguments(component.id.partition('_')[0]))
     return tfx_pipeline.Pipeline(
         pipeline_name=pipeline_name(config),
         pipeline_root=pipeline_root,
-        components=[c for lane in lanes.values() for c in lane.values()]
-        + [trainer, *lookup, baseline, *evaluators.values(), serving_check, gate, pusher, report]
-        + ([verdict] if fail_if_rejected else []),
+        components=components,
         enable_cache=True,
-        metadata_connection_config=metadata_connection_config,
-        beam_pipeline_args=beam_args(config))
+        metadata_connection_config=metadata_connection_config)
 
 
 def node_id(component: str, task: str) -> str:
@@ -147,15 +143,6 @@ def node_id(component: str, task: str) -> str:
 def pipeline_name(config: PipelineConfig) -> str:
     """The pipeline's name: lower-case letters, digits and hyphens, as Kubeflow requires."""
     return 'polyvit-' + config.name.lower().replace('_', '-')
-
-
-def beam_args(config: PipelineConfig) -> list[str]:
-    """The options of the components' Beam pipelines: those of the config; without any, Beam runs in this process."""
-    arguments = list(config.beam_args or LOCAL_BEAM)
-    packaging = ('--sdk_container_image', '--extra_package', '--setup_file', '--requirements_file')
-    if '--runner=DirectRunner' in arguments and not any(a.startswith(packaging) for a in arguments):
-        arguments.append(NO_PACKAGING)
-    return arguments
 
 
 def new_nonce() -> str:

@@ -16,6 +16,7 @@ import typing
 from model_code import file_io
 from model_code.errors import ConfigError
 from model_code.logger import logger
+from pipeline.beam.settings import COMPONENTS
 from pipeline.exit_codes import DONE, REJECTED
 
 FILE = 'last_run.json'
@@ -64,8 +65,8 @@ class Record:
     """unchanged.runner_code: a hash of all code that a run passes through."""
     repeats: str = ''
     """The id of the equal run whose result was given again because nothing had changed; '' if components ran."""
-    beam_args: tuple[str, ...] = ()
-    """The Beam options of the config. TFX's cache compares them too, but ML Metadata does not keep them."""
+    beam_args: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    """Component on Beam -> the options of its pipelines. TFX's cache compares them; ML Metadata does not keep them."""
     version: str = ''
     """The newest version in the serving directory when it ended; '' for none."""
     pushed: bool = False
@@ -120,7 +121,8 @@ def start(config, run_key: str, argv: tuple[str, ...] = (), code: str = '') -> R
         number += 1
         name = f'{first}-{number}'
     record = Record(id=name, config=config.name, log=str(logs / f'run-{name}.log'), argv=tuple(argv),
-                    overrides=config.overrides, beam_args=config.beam_args, folder=os.getcwd(),
+                    overrides=config.overrides, beam_args={name: config.beam.arguments(name) for name in COMPONENTS},
+                    folder=os.getcwd(),
                     started=now.isoformat(timespec='seconds'),
                     run_key=run_key, code=code)
     _write(pathlib.Path(record.log).with_suffix('.json'), record)
@@ -155,7 +157,9 @@ def _read(path: pathlib.Path) -> Record:
     if not isinstance(values, dict) or not {'config', 'log'} <= values.keys():
         raise ValueError(f'{path} is no record of a run')
     values = {name: value for name, value in values.items() if name in known}
-    values |= {name: tuple(values.get(name, ())) for name in ('argv', 'overrides', 'beam_args')}
+    values |= {name: tuple(values.get(name, ())) for name in ('argv', 'overrides')}
+    if not isinstance(values.get('beam_args'), dict):  # in version 0.1 it was a list for all
+        values.pop('beam_args', None)
     values['components'] = {name: NodeRecord(**node) for name, node in values.get('components', {}).items()}
     return Record(**{'id': '', **values})
 

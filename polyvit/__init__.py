@@ -16,6 +16,7 @@ from model_code.modalities import AudioInput, ImageInput, Limits, VideoInput
 from model_code.settings import ModelConfig, TrainingConfig, preset
 from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
 from pipeline import __version__, results
+from pipeline.beam.settings import Beam
 from pipeline.config import PipelineConfig, load_config
 from pipeline.kubeflow.resources import Cluster, Resources
 from pipeline.results import Report, Run
@@ -25,6 +26,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = [
     'AudioInput',
+    'Beam',
     'Checks',
     'Cluster',
     'Columns',

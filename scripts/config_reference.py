@@ -24,6 +24,7 @@ CLASSES = (
     ('model_code/settings.py', ('ModelConfig',)),
     ('model_code/modalities.py', ('ImageInput', 'AudioInput', 'VideoInput')),
     ('model_code/settings.py', ('TrainingConfig',)),
+    ('pipeline/beam/settings.py', ('Beam',)),
     ('pipeline/kubeflow/resources.py', ('Cluster', 'Resources')),
 )
 

@@ -21,7 +21,7 @@ from media.listing.files import FileStat
 from media.rejections import Rejection
 from media.sandbox.parent import Decoder
 from media.shards import plan_shards
-from model_code import remote_files, words
+from model_code import job_progress, remote_files, words
 from model_code.data import Source
 from model_code.errors import PipelineStop
 from model_code.logger import logger
@@ -54,7 +54,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         check_unchanged(media_fingerprint, source, listed, stats)
         write_classes(artifact_utils.get_single_uri(output_dict['classes']),
                       TaskClasses(listing.classes_of(source, listed), media_fingerprint))
-        with self._make_beam_pipeline() as pipeline:
+        with (job_progress.expected(len(listed.entries), 'file', lambda text, extra: logger.info(
+                '%s: read %s', source.name, text, extra=extra)), self._make_beam_pipeline() as pipeline):
             read_media(pipeline, source, spec, listed, [stat.size for stat in stats], examples.uri, rejected.uri,
                        beam_args)
 
@@ -121,6 +122,7 @@ class _WriteShard(beam.DoFn):
         self._buckets, self._beam_args = buckets, beam_args
         self._decoder = self._progress = None
         self._shared_progress = shared.Shared()
+        self._files = beam.metrics.Metrics.counter(job_progress.NAMESPACE, 'files')
 
     def setup(self):
         source = self._source
@@ -137,6 +139,7 @@ class _WriteShard(beam.DoFn):
         with tf_records.writer(self._uri, split, shard_name(index, count)) as file:
             for decoded in reading.decode(self._decoder, unpack(packed), self._source.modality):
                 self._progress.add(1)
+                self._files.inc()
                 gathered.add(decoded)
                 if not decoded.rejection:
                     file.write(make_example(decoded.entry, decoded.features))

@@ -18,7 +18,10 @@ from tfx_bsl.public import tfxio
 
 from components import preprocessing_fns, tf_records
 from components.schema_labels import labels_of
-from model_code import file_io
+from model_code import file_io, job_progress
+from model_code.data import Source
+from model_code.logger import logger
+from model_code.serialization import from_json
 
 BATCH = 32  # examples that are transformed at once: of long clips, some hundred megabytes
 
@@ -34,11 +37,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         graph = artifact_utils.get_single_uri(output_dict['transform_graph'])
         transformed = artifact_utils.get_single_instance(output_dict['transformed_examples'])
         transformed.split_names = examples.split_names
+        source = from_json(Source, exec_properties['source'])
         config = {'source': exec_properties['source'], 'spec': exec_properties['spec'],
                   'classes': len(labels_of(schema))}
         files = [(split, name) for split in artifact_utils.decode_split_names(examples.split_names)
                  for name in file_io.list_folder(artifact_utils.get_split_uri([examples], split))]
-        with self._make_beam_pipeline() as pipeline:
+        with (job_progress.expected(len(files), 'file of examples', lambda text, extra: logger.info(
+                '%s: transformed %s', source.name, text, extra=extra)), self._make_beam_pipeline() as pipeline):
             transform(pipeline, functools.partial(preprocessing_fns.preprocess, custom_config=config), schema,
                       examples.uri, files, graph, transformed.uri)
         fileio.rmtree(_temporary_folder(graph))
@@ -80,6 +85,7 @@ class _TransformFile(beam.DoFn):
     def __init__(self, examples_uri: str, graph_uri: str, transformed_uri: str, inputs: list[str]):
         self._examples_uri, self._graph_uri, self._transformed_uri = examples_uri, graph_uri, transformed_uri
         self._inputs, self._shared_graph = inputs, shared.Shared()
+        self._files = beam.metrics.Metrics.counter(job_progress.NAMESPACE, 'files')
 
     def process(self, element, graph_written):
         split, name = element
@@ -90,6 +96,7 @@ class _TransformFile(beam.DoFn):
             for batch in records:
                 for features in graph.transformed(batch):
                     file.write(tf_records.serialize(features))
+        self._files.inc()
 
 
 class _Graph:

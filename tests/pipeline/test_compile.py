@@ -18,6 +18,7 @@ from model_code.serialization import to_json
 from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture
 from pipeline import arguments, cli
+from pipeline.beam.settings import COMPONENTS, Beam
 from pipeline.config import PipelineConfig, config_names, load_config
 from pipeline.fingerprints import component_version
 from pipeline.kubeflow import compiler, containers, entry_point, targets
@@ -364,9 +365,13 @@ class TestWhatALaneDependsOn:
         after = properties(floor=0.9, max_drop=0.5, dropped_classes=('0',))
         assert {name for name in before if before[name] != after[name]} == {'BlessingGate', 'Report'}
 
-    def test_beam_arguments(self):
+    def test_each_component_runs_where_the_config_says(self):
         from pipeline import pipeline as wiring
-        config = load_config('demo')
-        assert wiring.beam_args(config) == [*wiring.LOCAL_BEAM, wiring.NO_PACKAGING]
-        flink = dataclasses.replace(config, beam_args=('--runner=FlinkRunner',))
-        assert wiring.beam_args(flink) == ['--runner=FlinkRunner']
+        config = dataclasses.replace(load_config('demo'), beam=Beam('multi_process', 3, components=('Transform',)))
+        made = wiring.create_pipeline(config, None, pipeline_root='/p', serving_dir='/s')
+        given = {c.id: c.executor_spec.beam_pipeline_args for c in made.components
+                 if hasattr(c.executor_spec, 'beam_pipeline_args')}
+        # The listing runs no pipeline, but takes the options of file systems.
+        assert {name.split('_')[0] for name in given} == {*COMPONENTS, 'MediaListing'}
+        several = {name for name, arguments in given.items() if '--direct_num_workers=3' in arguments}
+        assert several == {f'Transform_{task.name}' for task in config.mixture.tasks}

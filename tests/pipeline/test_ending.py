@@ -109,6 +109,25 @@ with interruption.postponed(str):
     assert code == 130 and errors.startswith('polyvit: Interrupted by Ctrl-C')
 
 
+@pytest.mark.parametrize('waits', ['time.sleep(600)', IN_C], ids=['in Python', 'in C'])
+def test_what_runs_elsewhere_is_cancelled_once(waits):
+    body = f'''
+def cancel():
+    time.sleep(1)
+    print('cancelled', flush=True)
+    return 'The job was cancelled.'
+with interruption.cancelling(cancel), ending.telling(lambda _: print(interruption.cancel_elsewhere(), flush=True)):
+    ready()
+    {waits}
+'''
+    assert end(body, signal.SIGTERM, save=2.0) == (143, 'cancelled\nThe job was cancelled.\n', '')
+
+
+def test_what_has_ended_elsewhere_is_not_cancelled():
+    body = 'with interruption.cancelling(lambda: print("cancelled")): pass\nready(); time.sleep(600)'
+    assert end(body, signal.SIGTERM)[:2] == (143, '')
+
+
 def test_it_takes_its_child_processes_along():
     children = []
     body = ('ready(); print("child", subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal('

@@ -10,6 +10,7 @@ import pytest
 from model_code.label_kinds import LABEL_KINDS
 from model_code.modalities import MODALITIES
 from pipeline import fingerprints
+from pipeline.beam.settings import Beam
 from pipeline.config import load_config
 from tests import testing
 
@@ -403,7 +404,7 @@ def test_model_key_follows_what_decides_the_model_and_not_what_judges_it(monkeyp
     judged = with_task(floor=0.1, max_drop=0.5, max_rejected_share=0.5, dropped_classes=('0',))
     judged = dataclasses.replace(judged, mixture=dataclasses.replace(judged.mixture, dropped_tasks=('old',)))
     assert fingerprints.model_key(judged, media) == key
-    assert fingerprints.model_key(dataclasses.replace(config, root='/x', beam_args=('--runner=X',)), media) == key
+    assert fingerprints.model_key(dataclasses.replace(config, root='/x', beam=Beam('multi_process')), media) == key
     assert fingerprints.model_key(with_task(label_smoothing=0.5), media) != key
     assert fingerprints.model_key(config, {**media, 'motion': 'd'}) != key
     _replace_version(monkeypatch, 'jinja2')

@@ -10,6 +10,7 @@ import pytest
 
 from model_code.errors import ConfigError
 from pipeline import run_record
+from pipeline.beam.settings import Beam
 
 
 def test_one_run_at_a_time(tmp_path):
@@ -29,7 +30,7 @@ def test_a_root_that_cannot_be_created(tmp_path):
 
 
 def _config(root, name='demo'):
-    return types.SimpleNamespace(name=name, run_root=root, overrides=('training.seed=1',), beam_args=())
+    return types.SimpleNamespace(name=name, run_root=root, overrides=('training.seed=1',), beam=Beam())
 
 
 def _run(root, exit_code=0, **more):

@@ -7,6 +7,7 @@ import types
 import pytest
 
 from pipeline import cli, run_record
+from pipeline.beam.settings import Beam
 from tests.pipeline.test_summary import DECISION
 
 
@@ -27,7 +28,7 @@ def report(root, monkeypatch, capsys, tmp_path):
 
 
 def _end(root, exit_code, **more) -> run_record.Record:
-    config = types.SimpleNamespace(name='mine', run_root=root, overrides=(), beam_args=())
+    config = types.SimpleNamespace(name='mine', run_root=root, overrides=(), beam=Beam())
     record = run_record.start(config, 'key', ('run', 'my configs/mine.py'))
     return run_record.end(config, record, exit_code, 74.0, **more)
 
@@ -77,7 +78,7 @@ def test_a_later_run_that_goes_on_or_died(root, report):
     _end(root, 1, reason='It failed.')
     assert 'A later run' not in report()[1]
     with run_record.one_run_at_a_time(root):
-        later = run_record.start(types.SimpleNamespace(name='mine', run_root=root, overrides=(), beam_args=()), 'key')
+        later = run_record.start(types.SimpleNamespace(name='mine', run_root=root, overrides=(), beam=Beam()), 'key')
         assert f'A later run is in progress; its log is runs/mine/logs/run-{later.id}.log.' in report()[1]
     assert 'A later run was killed before its end' in report()[1]
 

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from pipeline import checks, fingerprints, run_record, unchanged
+from pipeline.beam.settings import Beam
 from pipeline.config import PipelineConfig, load_config
 from tests import testing
 
@@ -113,7 +114,7 @@ def test_the_newest_equal_run_decides(config):
 
 def test_a_changed_config_file_or_code_is_another_run(config, tmp_path, monkeypatch):
     _ended(config)
-    other = dataclasses.replace(config, beam_args=('--runner=FlinkRunner',))
+    other = dataclasses.replace(config, beam=Beam('multi_process'))
     assert unchanged.equal_run(other, _key(other)) is None
     with monkeypatch.context() as patch:
         patch.setattr(unchanged, 'runner_code', lambda: 'other')
