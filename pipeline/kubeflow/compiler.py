@@ -30,7 +30,8 @@ def compile_pipeline(config, output: str, root: str | None = None, image: str | 
     <root>/<name>/serving/polyvit. image: built from kubeflow/Dockerfile. target: 'kfp' or 'vertex'; by default as the
     ending says. fail_if_rejected: a last step fails the run if the gate rejects the model.
 
-    Raises ConfigError for an output, a root or resources that the target does not take.
+    Raises ConfigError for an output, a root or resources that the target does not take, and for a root that Beam's
+    workers do not reach.
     """
     path = pathlib.Path(output)
     target = targets.find(output, target)
@@ -43,6 +44,7 @@ def compile_pipeline(config, output: str, root: str | None = None, image: str | 
     spec = job['pipelineSpec']
     spec['defaultPipelineRoot'] = job['runtimeConfig']['gcsOutputDirectory']
     additions.rename_tasks(spec)
+    containers.check_beam_workers(spec)
     additions.set_defaults(spec, run_parameters.of_config(config))
     additions.set_caching(spec, UNCACHED)
     additions.set_retries(spec, config.cluster.retries, target)

@@ -8,6 +8,7 @@ ours gets the local paths as well, at which the backend has put the inputs and f
 import argparse
 from collections.abc import Iterator, Sequence
 
+from model_code.errors import ConfigError
 from pipeline.kubeflow.targets import TARGETS
 
 COMMAND = ('python', '-m', 'pipeline.kubeflow.entry_point')
@@ -26,6 +27,31 @@ def add_arguments(spec: dict, target: str):
         component = spec['components'][task['componentRef']['name']]
         container = spec['deploymentSpec']['executors'][component['executorLabel']]['container']
         container['args'] = [*container['args'], f'--node={node}', f'--target={target}', *_path_arguments(component)]
+
+
+def check_beam_workers(spec: dict):
+    """Raises ConfigError if Beam's workers are on other machines and cannot reach the root."""
+    root = spec['defaultPipelineRoot']
+    for node, task in spec['root']['dag']['tasks'].items():
+        component = spec['components'][task['componentRef']['name']]
+        container = spec['deploymentSpec']['executors'][component['executorLabel']]['container']
+        if workers_elsewhere(container['args']):
+            check_reached_by_workers(node, root)
+
+
+def workers_elsewhere(words: Sequence[str]) -> bool:
+    """Whether the options of Beam among `words` name a runner whose workers do not see the files of the container."""
+    options = dict(word.removeprefix('--').partition('=')[::2] for word in words)
+    return not (options.get('runner', 'DirectRunner').endswith('DirectRunner')
+                or options.get('environment_type') == 'LOOPBACK')
+
+
+def check_reached_by_workers(node: str, uri: str):
+    """Raises ConfigError for a URI that Beam's workers on other machines cannot read and write."""
+    if not uri.startswith('gs://'):
+        raise ConfigError(
+            f"{node}: Beam's workers are on other machines, where TensorFlow reads and writes gs:// but not {uri}. "
+            'Choose a root in gs://, or let Beam run in the step: in process, or with workers of its own (LOOPBACK).')
 
 
 def component_of(node: str) -> str:

@@ -23,7 +23,7 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from model_code import file_io, interruption, remote_files
 from model_code.errors import ConfigError
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace, beam_args: list[str]):
     check_code(arguments.node, executor_io.code_version(executor_input))
     prepared = executor_io.without_ui_outputs(executor_io.with_types(executor_input, inputs_spec))
     _prepare_process()
-    if workers_elsewhere(beam_args) and _uses_beam(arguments.executor_class_path):
+    if containers.workers_elsewhere(beam_args) and _uses_beam(arguments.executor_class_path):
         executor_output = _executed_at_uris(arguments, prepared, beam_args)
     else:
         with tempfile.TemporaryDirectory(prefix='polyvit-') as scratch:
@@ -66,13 +66,6 @@ def run(arguments: argparse.Namespace, beam_args: list[str]):
                     _execute(arguments, localised, beam_args, os.path.join(scratch, _OUTPUT)), uris)
                 executor_output = _with_ui_outputs(executor_output, executor_input, arguments, outputs)
     _write_output(executor_output, executor_input['outputs']['outputFile'])
-
-
-def workers_elsewhere(beam_args: Sequence[str]) -> bool:
-    """Whether the options of Beam name a runner whose workers do not see the files of this process."""
-    options = dict(word.removeprefix('--').partition('=')[::2] for word in beam_args)
-    return not (options.get('runner', 'DirectRunner').endswith('DirectRunner')
-                or options.get('environment_type') == 'LOOPBACK')
 
 
 def _uses_beam(executor_class_path: str) -> bool:
@@ -89,11 +82,7 @@ def _executed_at_uris(arguments: argparse.Namespace, executor_input: dict, beam_
     """
     parts = executor_input.get('inputs', {}), executor_input['outputs']
     for artifact in (artifact for part in parts for _, artifact in executor_io.artifacts(part)):
-        if not artifact['uri'].startswith('gs://'):
-            raise ConfigError(
-                f"{arguments.node}: Beam's workers are on other machines, and TensorFlow reads and writes there only "
-                f"gs://, not {artifact['uri']}. Choose a root in gs://, or let Beam run in the step "
-                "(Beam('in_process'), or a worker_pool of 'loopback').")
+        containers.check_reached_by_workers(arguments.node, artifact['uri'])
     uris = [artifact['uri'] for _, artifact in executor_io.artifacts(executor_input['outputs'])]
     for uri in uris:
         file_io.remove_folder(uri)

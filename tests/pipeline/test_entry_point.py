@@ -217,7 +217,15 @@ class TestBeamWorkersElsewhere:
         (['--runner=pipeline.beam.runners.PortableRunner', '--environment_type=EXTERNAL'], True),
         (['--runner=DataflowRunner'], True)])
     def test_which_they_are(self, words, elsewhere):
-        assert entry_point.workers_elsewhere(words) == elsewhere
+        assert containers.workers_elsewhere(words) == elsewhere
+
+    def test_a_root_that_they_do_not_reach_is_not_compiled(self):
+        spec = {'defaultPipelineRoot': 's3://bucket/x', 'components': {'Transform-a': {'executorLabel': 'e'}},
+                'root': {'dag': {'tasks': {'Transform-a': {'componentRef': {'name': 'Transform-a'}}}}},
+                'deploymentSpec': {'executors': {'e': {'container': {'args': ['--x', '--runner=DataflowRunner']}}}}}
+        with pytest.raises(ConfigError, match="Transform-a: Beam's workers are on other machines.* s3://bucket/x"):
+            containers.check_beam_workers(spec)
+        containers.check_beam_workers({**spec, 'defaultPipelineRoot': 'gs://bucket/x'})
 
     def _run(self, tmp_path, root, monkeypatch):
         def execute(arguments, executor_input, beam_args, output_file):
