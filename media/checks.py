@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from media import listing, parallel, reading
-from media.entries import Entry, Listing
+from media.entries import Entry, Listing, StoredEntries
 from media.findings import Findings
 from media.rejections import Rejection
 from media.sandbox.parent import Decoded, Decoder
@@ -37,7 +37,7 @@ def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...]
 def gather(listed: Listing, decoded: Iterator[Decoded]) -> tuple[Findings, list[Rejection]]:
     """The findings and the sorted rejections of a listing and its decoded entries, in one process.
 
-    MediaExampleGen does the same on its workers. The digests of a million examples take some 200 MB here.
+    MediaExampleGen does the same on its workers.
     """
     gathered = reading.Gathered()
     for decoded_entry in decoded:
@@ -49,7 +49,8 @@ def gather(listed: Listing, decoded: Iterator[Decoded]) -> tuple[Findings, list[
     return findings, rejected
 
 
-def _read(source: Source, spec, beam_args, entries: list[Entry], workers: int, progress) -> Iterator[Decoded]:
+def _read(source: Source, spec, beam_args, entries: list[Entry] | StoredEntries, workers: int,
+          progress) -> Iterator[Decoded]:
     """Decodes the entries in several processes. Yields them in order, without their features."""
     def make_decoder():
         return Decoder(source.data.folder, source.modality, spec, source.data.limits, beam_args)

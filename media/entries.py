@@ -1,9 +1,10 @@
 """What a listing consists of: an Entry for each future example, a Rejection for what cannot become one."""
 
 import dataclasses
-import json
-import zlib
+import itertools
+from collections.abc import Iterable, Iterator
 
+from media import rows
 from media.rejections import Rejection
 
 SPLITS = ('train', 'eval')
@@ -40,26 +41,57 @@ class Entry:
             return name
         return f'{name}#t={self.start or 0:.12g},{"" if self.end is None else f"{self.end:.12g}"}'
 
+    def to_row(self) -> tuple:
+        """The entry as JSON values."""
+        return (self.path, self.labels, self.split, self.start, self.end, self.offset, self.length, self.member,
+                self.record, self.extra)
+
+    @classmethod
+    def from_row(cls, row) -> 'Entry':
+        """The inverse of `to_row`, also after a round trip through JSON."""
+        path, labels, *rest, extra = row
+        return cls(path, tuple(labels), *rest, extra=tuple((name, value) for name, value in extra))
+
+
+class StoredEntries:
+    """Entries that need not fit into memory (media.rows). They can be counted, and iterated over many times."""
+
+    def __init__(self, entries: Iterable[Entry]):
+        self._rows = rows.Rows()
+        for entry in entries:
+            self._rows.add(entry.to_row())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(Entry.from_row, self._rows)
+
+
+def stored(entries: Iterator[Entry]) -> list[Entry] | StoredEntries:
+    """All the entries: a list, unless they are too many for the memory."""
+    first = list(itertools.islice(entries, rows.MEMORY_ROWS))
+    following = next(entries, None)
+    return first if following is None else StoredEntries(itertools.chain(first, [following], entries))
+
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
     """A task's entries, sorted by id, and its rejections from before any file is opened, sorted.
 
-    Together they are all that the data folder or the manifest names. No rejection has the id of an entry as its path:
-    if a row is rejected but its file is not, the path is 'line 12 of manifest.csv'.
+    Many entries are not in memory, but are read from a temporary file each time that they are iterated over. Together
+    they are all that the data folder or the manifest names. No rejection has the id of an entry as its path: if a row
+    is rejected but its file is not, the path is 'line 12 of manifest.csv'.
     """
-    entries: list[Entry]
+    entries: list[Entry] | StoredEntries
     rejected: list[Rejection]
 
 
 def pack(entries: list[Entry]) -> bytes:
     """Entries as compressed JSON. Beam's coders would pickle the objects of a list one by one, at every step."""
-    rows = [(entry.path, entry.labels, entry.split, entry.start, entry.end, entry.offset, entry.length, entry.member,
-             entry.record, entry.extra) for entry in entries]
-    return zlib.compress(json.dumps(rows, separators=(',', ':')).encode(), 1)
+    return rows.pack([entry.to_row() for entry in entries])
 
 
 def unpack(packed: bytes) -> list[Entry]:
     """The inverse of `pack`."""
-    return [Entry(path, tuple(labels), *rest, extra=tuple((name, value) for name, value in extra))
-            for path, labels, *rest, extra in json.loads(zlib.decompress(packed))]
+    return [Entry.from_row(row) for row in rows.unpack(packed)]

@@ -4,12 +4,14 @@ MediaExampleGen gathers them on Beam's workers, `polyvit data check` in one proc
 them.
 """
 
-import collections
 import dataclasses
+import itertools
+import operator
 from collections.abc import Iterable
 
 from media.entries import Entry
 from media.rejections import Rejection
+from media.rows import SortedRows
 
 # So many of each kind are named; all are counted.
 NAMED = 10
@@ -60,12 +62,13 @@ class Findings:
     def add_rejected(self, rejection: Rejection):
         self.rejected.setdefault(rejection.reason, Tally()).add([rejection.path, rejection.detail])
 
-    def add_copies(self, examples: Iterable[tuple[bytes, str, str, tuple[str, ...]]]):
+    def add_copies(self, examples: Iterable[Iterable]):
         """Finds examples with the same media. examples: (digest, id, split, labels) of all that have these digests."""
-        copies = collections.defaultdict(list)
-        for digest, *example in examples:
-            copies[digest].append(tuple(example))
-        for group in copies.values():
+        rows = SortedRows()
+        for example in examples:
+            rows.add(example)
+        for _, group in itertools.groupby(rows, operator.itemgetter(0)):
+            group = [(example_id, split, tuple(labels)) for _, example_id, split, labels in group]
             if len(group) > 1:
                 self._add_same_media(group)
 

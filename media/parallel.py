@@ -5,7 +5,7 @@ import itertools
 import os
 import threading
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from media.entries import Entry
 from media.sandbox.parent import Decoder
@@ -14,7 +14,7 @@ _Result = typing.TypeVar('_Result')
 
 
 def read_chunks(make_decoder: Callable[[], Decoder], read: Callable[[Decoder, list[Entry]], _Result],
-                entries: list[Entry], chunk_entries: int, workers: int = 0) -> Iterator[_Result]:
+                entries: Iterable[Entry], chunk_entries: int, workers: int = 0) -> Iterator[_Result]:
     """Yields read(decoder, chunk) for each chunk of entries, in order.
 
     make_decoder: called once for each of the workers, which are as many as cores if that is 0. read: called in the
@@ -30,7 +30,8 @@ def read_chunks(make_decoder: Callable[[], Decoder], read: Callable[[Decoder, li
             decoders.append(local.decoder)
         return read(local.decoder, chunk)
 
-    chunks = (entries[i:i + chunk_entries] for i in range(0, len(entries), chunk_entries))
+    rest = iter(entries)
+    chunks = iter(lambda: list(itertools.islice(rest, chunk_entries)), [])
     pool = concurrent.futures.ThreadPoolExecutor(workers, 'decode')
     # Only a few chunks wait for the workers, so that a million entries do not become as many futures.
     waiting = [pool.submit(read_chunk, chunk) for chunk in itertools.islice(chunks, 2 * workers)]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from media.entries import Entry
 from media.findings import Findings
 from media.rejections import Rejection
+from media.rows import Rows
 from media.sandbox.parent import Decoded, Decoder
 from model_code.modalities import get_modality
 
@@ -19,12 +20,13 @@ def decode(decoder: Decoder, entries: list[Entry], modality: str) -> Iterable[De
 class Gathered:
     """What is known of some entries of a task once they are decoded.
 
-    copies: (digest, id, split, labels) of each example, for Findings.add_copies: the same media are yet to be found.
+    copies: (digest as hex digits, id, split, labels) of each example, for Findings.add_copies: the same media are yet
+    to be found. They need not fit into memory.
     rejected: not yet in `findings`, because the rejections of the listing are added first.
     """
     findings: Findings = dataclasses.field(default_factory=Findings)
     rejected: list[Rejection] = dataclasses.field(default_factory=list)
-    copies: list[tuple[bytes, str, str, tuple[str, ...]]] = dataclasses.field(default_factory=list)
+    copies: Rows = dataclasses.field(default_factory=Rows)
 
     def add(self, decoded: Decoded):
         """Counts a decoded entry. Keeps nothing of its media."""
@@ -33,4 +35,4 @@ class Gathered:
             self.rejected.append(decoded.rejection.at(entry.id))
         else:
             self.findings.add_example(entry, decoded.notes)
-            self.copies.append((decoded.digest, entry.id, entry.split, entry.labels))
+            self.copies.add((decoded.digest.hex(), entry.id, entry.split, entry.labels))

@@ -20,7 +20,9 @@
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+from media.rows import SortedRows
 
 REASONS = ('missing', 'not_a_file', 'unreadable', 'empty', 'too_large', 'too_slow', 'crashed', 'unsupported',
            'truncated', 'undecodable', 'no_stream', 'out_of_range', 'bad_path', 'bad_label', 'bad_row', 'duplicate')
@@ -69,13 +71,17 @@ class Rejection(Exception):
         return cls(values['reason'], values['detail'], values['path'])
 
 
-def to_lines(rejections: Iterable[Rejection]) -> str:
-    """The text of rejected.jsonl: one line per rejection, sorted by path."""
-    return ''.join(json.dumps(rejection.to_dict()) + '\n' for rejection in sorted(rejections))
+def to_lines(rejections: Iterable[Rejection]) -> Iterator[str]:
+    """The lines of rejected.jsonl: one per rejection, sorted by path. They need not fit into memory."""
+    rows = SortedRows()
+    for rejection in rejections:
+        rows.add((rejection.path, rejection.reason, rejection.detail))
+    for path, reason, detail in rows:
+        yield json.dumps({'path': path, 'reason': reason, 'detail': detail}) + '\n'
 
 
 def from_lines(text: str) -> list[Rejection]:
-    """The rejections in a text from `to_lines`."""
+    """The rejections in the text that is made of `to_lines`."""
     return [Rejection.from_dict(json.loads(line)) for line in text.splitlines() if line.strip()]
 
 

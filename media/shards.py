@@ -3,8 +3,11 @@
 import hashlib
 import itertools
 import math
+import typing
+from collections.abc import Iterator
 
-from media.entries import SPLITS, Entry
+from media.entries import SPLITS, Entry, pack
+from media.rows import SortedRows
 from model_code.modalities import get_modality
 
 # The limit on an output file, beside its modality's `shard_entries`. A file is also one element of MediaExampleGen's
@@ -13,18 +16,36 @@ from model_code.modalities import get_modality
 SHARD_BYTES = 64 << 20
 
 
-def plan_shards(entries: list[Entry], sizes: list[int], modality: str) -> dict[str, list[list[Entry]]]:
-    """split -> the entries of each output file. A split has at least one file, which may be empty.
+class Shard(typing.NamedTuple):
+    """The entries of an output file, one of `count` of its split; packed (entries.pack) for Beam."""
+    split: str
+    index: int
+    count: int
+    entries: bytes
 
-    Entries are sorted by a hash of their ids, so the files are the same in every run and not ordered by class. sizes:
-    bytes of each entry.
+
+class ShardPlan:
+    """Which entries go into which output file. A split has at least one file, which may be empty.
+
+    Entries are sorted by a hash of their ids, so the files are the same in every run and not ordered by class. They
+    need not fit into memory.
     """
-    max_entries, shards = get_modality(modality).shard_entries, {}
-    for split in SPLITS:
-        hashed = [(hashlib.sha256(entry.id.encode()).digest(), entry) for entry in entries if entry.split == split]
-        total = sum(max(size, 0) for entry, size in zip(entries, sizes, strict=True) if entry.split == split)
-        ordered = [entry for _, entry in sorted(hashed, key=lambda pair: pair[0])]
-        count = max(1, math.ceil(total / SHARD_BYTES), math.ceil(len(ordered) / max_entries))
-        bounds = [len(ordered) * i // count for i in range(count + 1)]
-        shards[split] = [ordered[begin:end] for begin, end in itertools.pairwise(bounds)]
-    return shards
+
+    def __init__(self, modality: str):
+        self._max_entries = get_modality(modality).shard_entries
+        # Rows of (hash, the entry's row).
+        self._entries: dict[str, SortedRows] = {split: SortedRows() for split in SPLITS}
+        self._bytes: dict[str, int] = dict.fromkeys(SPLITS, 0)
+
+    def add(self, entry: Entry, size: int):
+        """size: bytes of the entry's media."""
+        self._entries[entry.split].add((hashlib.sha256(entry.id.encode()).hexdigest(), entry.to_row()))
+        self._bytes[entry.split] += max(size, 0)
+
+    def __iter__(self) -> Iterator[Shard]:
+        for split, rows in self._entries.items():
+            count = max(1, math.ceil(self._bytes[split] / SHARD_BYTES), math.ceil(len(rows) / self._max_entries))
+            entries = (Entry.from_row(row) for _, row in rows)
+            for i in range(count):
+                length = len(rows) * (i + 1) // count - len(rows) * i // count
+                yield Shard(split, i, count, pack(list(itertools.islice(entries, length))))

@@ -98,7 +98,7 @@ def media_bytes(config) -> int | None:
         if not in_reach(task):
             return None
         entries = listing.list_media(task.source).entries
-        total += sum(max(stat.size, 0) for stat in listing.file_stats(task.source, entries))
+        total += sum(max(stat.size, 0) for _, stat in listing.with_stats(task.source, entries))
     return total
 
 
@@ -148,7 +148,8 @@ def _add_task(data: DataSummary, task):
     data.classes[task.name] = checked.classes
     data.fingerprints[task.name] = checked.media_fingerprint
     data.counts[task.name] = {split: counts[split] for split in SPLITS}
-    files = [e for e in entries if not e.member and not is_url(task.data.folder)]
-    if files:
-        sample = min(files, key=lambda e: e.split != 'eval')  # the first of the eval split, or else the first
+    files = (e for e in entries if not e.member and not is_url(task.data.folder))
+    # The first of the eval split, or else the first.
+    sample = min(files, key=lambda e: e.split != 'eval', default=None)
+    if sample:
         data.samples[task.name] = os.path.join(task.data.folder, sample.path)

@@ -2,7 +2,10 @@
 
 import collections
 import itertools
+import json
 import math
+import os
+from collections.abc import Iterator
 
 import apache_beam as beam
 from apache_beam.utils import shared
@@ -14,14 +17,15 @@ from tfx.types import artifact_utils
 from components import tf_records
 from components.artifacts import read_findings, write_rejected_media
 from components.classes import TaskClasses, write_classes
-from media import listing, reading
-from media.entries import SPLITS, Entry, Listing, pack, unpack
+from components.media_example_gen import plan_files
+from media import listing, reading, rejections, rows
+from media.entries import SPLITS, Entry, Listing, unpack
 from media.findings import Findings, first_rejected
 from media.listing.files import FileStat
 from media.rejections import Rejection
 from media.sandbox.parent import Decoder
-from media.shards import plan_shards
-from model_code import job_progress, remote_files, words
+from media.shards import ShardPlan
+from model_code import file_io, job_progress, remote_files, words
 from model_code.data import Source
 from model_code.errors import PipelineStop
 from model_code.logger import logger
@@ -50,14 +54,18 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if is_url(source.data.folder):
             remote_files.use_options(beam_args)
         listed = listing.list_media(source)
-        stats = listing.file_stats(source, listed.entries)
-        check_unchanged(media_fingerprint, source, listed, stats)
+        plan = plan_shards(source, listed, media_fingerprint)
         write_classes(artifact_utils.get_single_uri(output_dict['classes']),
                       TaskClasses(listing.classes_of(source, listed), media_fingerprint))
-        with (job_progress.expected(len(listed.entries), 'file', lambda text, extra: logger.info(
-                '%s: read %s', source.name, text, extra=extra)), self._make_beam_pipeline() as pipeline):
-            read_media(pipeline, source, spec, listed, [stat.size for stat in stats], examples.uri, rejected.uri,
-                       beam_args)
+        try:
+            paths = plan_files.write(plan, examples.uri)
+            with (job_progress.expected(len(listed.entries), 'file', lambda text, extra: logger.info(
+                    '%s: read %s', source.name, text, extra=extra)), self._make_beam_pipeline() as pipeline):
+                read_media(pipeline, source, spec, paths, len(listed.entries), examples.uri, rejected.uri, beam_args)
+            write_rejected_media(rejected.uri, *merge_parts(rejected.uri, listed.rejected))
+        finally:
+            file_io.remove_leftovers(examples.uri)
+            file_io.remove_leftovers(rejected.uri)
 
         # Later components expect these properties from any ExampleGen.
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
@@ -69,7 +77,24 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         log_summary(source.name, read_findings(rejected.uri))
 
 
-def check_unchanged(media_fingerprint: str, source: Source, listed: Listing, stats: list[FileStat]):
+def plan_shards(source: Source, listed: Listing, media_fingerprint: str) -> ShardPlan:
+    """Plans the output files. Each media file is looked at only once, because millions take minutes.
+
+    Raises PipelineStop if the media are not those of media_fingerprint.
+    """
+    plan = ShardPlan(source.modality)
+
+    def planned():
+        for entry, stat in listing.with_stats(source, listed.entries):
+            plan.add(entry, stat.size)
+            yield entry, stat
+
+    check_unchanged(media_fingerprint, source, listed, planned())
+    return plan
+
+
+def check_unchanged(media_fingerprint: str, source: Source, listed: Listing,
+                    stats: Iterator[tuple[Entry, FileStat]]):
     """Raises PipelineStop if the media are not those that were listed when the run was started: the cache's key is
     that of that listing.
     """
@@ -78,47 +103,44 @@ def check_unchanged(media_fingerprint: str, source: Source, listed: Listing, sta
                            'run had checked them. Run again, and do not change them until they have been read.')
 
 
-def read_media(pipeline: beam.Pipeline, source: Source, spec, listed: Listing, sizes: list[int], examples_uri: str,
+def read_media(pipeline: beam.Pipeline, source: Source, spec, plan: list[str], total: int, examples_uri: str,
                rejected_uri: str, beam_args: tuple[str, ...] = ()):
     """Adds the reading of a task's media to `pipeline`.
 
-    It writes Split-<split>/data_tfrecord-*.gz under examples_uri, rejected.jsonl and findings.json under rejected_uri.
-    sizes: bytes of each entry's media.
+    It writes Split-<split>/data_tfrecord-*.gz under examples_uri, and temporary files for `merge_parts` under
+    rejected_uri. plan: the paths from plan_files.write, which hold `total` entries.
 
-    Media never pass between Beam steps: a worker reads the files of one shard and writes that shard. So it holds one
-    example in memory, and no runner shuffles or stores the data set. Nor is each file an element of its own, because a
-    small image is decoded in less time than Beam needs to pass on an element.
+    Neither media nor lists of entries pass between Beam steps, but for the shards' entries after they are spread: a
+    worker reads the files of one shard and writes that shard. So it holds one example in memory, and no runner
+    shuffles or stores the data set. Nor is each file an element of its own, because a small image is decoded in less
+    time than Beam needs to pass on an element.
     """
-    shards = plan_shards(listed.entries, sizes, source.modality)
-    elements = [(split, index, len(parts), pack(entries)) for split, parts in shards.items()
-                for index, entries in enumerate(parts)]
-    buckets = math.ceil(len(listed.entries) / BUCKET_EXAMPLES)
+    buckets = math.ceil(total / BUCKET_EXAMPLES)
     read = (pipeline
-            | 'Shards' >> beam.Create(elements)
+            | 'Plan' >> beam.Create(plan)
+            | 'Shards' >> beam.FlatMap(plan_files.read)
             | 'Spread' >> beam.Reshuffle()
-            | 'Read' >> beam.ParDo(_WriteShard(source, spec, examples_uri, len(listed.entries), buckets,
-                                                beam_args)).with_outputs('rejected', 'digests', main='findings'))
+            | 'Read' >> beam.ParDo(_WriteShard(source, spec, examples_uri, rejected_uri, total, buckets, beam_args))
+            .with_outputs('digests', main='findings'))
     equal_media = read.digests | 'ByDigest' >> beam.GroupByKey() | 'Equal' >> beam.Map(_equal_media)
-    listed_rejected = pipeline | 'ListedRejected' >> beam.Create(listed.rejected)
-    rejected = (read.rejected, listed_rejected) | 'Rejected' >> beam.Flatten()
-    findings = ((read.findings, equal_media, rejected | 'Count' >> beam.Map(_rejection_findings))
-                | 'AllFindings' >> beam.Flatten()
-                | 'Merge' >> beam.CombineGlobally(_Merge()))
-    _ = (findings | 'WriteRejectedMedia' >> beam.Map(
-        lambda values, rejected: write_rejected_media(rejected_uri, Findings.from_dict(values), rejected),
-        beam.pvalue.AsList(rejected)))
+    _ = ((read.findings, equal_media)
+         | 'AllFindings' >> beam.Flatten()
+         # There is a shard at least. A default value for none would cost a stage and a side input.
+         | 'Merge' >> beam.CombineGlobally(_Merge()).without_defaults()
+         | 'WriteFindings' >> beam.Map(write_findings, rejected_uri))
 
 
 class _WriteShard(beam.DoFn):
-    """Takes (split, index, number of shards, packed entries), writes that shard, yields its findings.
+    """Takes a Shard, writes its file and the part of rejected.jsonl, yields its findings.
 
-    It also yields each Rejection (tagged 'rejected') and (bucket, copies) for finding equal media (tagged 'digests').
-    An element that Beam retries replaces only its own file.
+    It also yields (bucket, packed rows for Findings.add_copies), tagged 'digests', for finding equal media. An element
+    that Beam retries replaces only its own files.
     """
 
-    def __init__(self, source: Source, spec, examples_uri: str, total: int, buckets: int,
+    def __init__(self, source: Source, spec, examples_uri: str, rejected_uri: str, total: int, buckets: int,
                  beam_args: tuple[str, ...]):
         self._source, self._spec, self._uri, self._total = source, spec, examples_uri, total
+        self._rejected_uri = rejected_uri
         self._buckets, self._beam_args = buckets, beam_args
         self._decoder = self._progress = None
         self._shared_progress = shared.Shared()
@@ -143,13 +165,14 @@ class _WriteShard(beam.DoFn):
                 gathered.add(decoded)
                 if not decoded.rejection:
                     file.write(make_example(decoded.entry, decoded.features))
-        yield gathered.findings.to_dict()
         for rejection in gathered.rejected:
-            yield beam.pvalue.TaggedOutput('rejected', rejection)
-        for copy in gathered.copies:
-            buckets[int.from_bytes(copy[0][:4], 'big') % self._buckets].append(copy)
-        for pair in buckets.items():
-            yield beam.pvalue.TaggedOutput('digests', pair)
+            gathered.findings.add_rejected(rejection)
+        write_rejected(self._rejected_uri, f'{split}-{index}', gathered.rejected)
+        yield gathered.findings.to_dict()
+        for row in gathered.copies:
+            buckets[int(row[0][:8], 16) % self._buckets].append(row)
+        for bucket, copies in buckets.items():
+            yield beam.pvalue.TaggedOutput('digests', (bucket, rows.pack(copies)))
 
 
 def _make_progress(task: str, total: int) -> Progress:
@@ -163,15 +186,9 @@ def shard_name(index: int, count: int) -> str:
 
 
 def _equal_media(bucket) -> dict:
-    """The findings about equal media in one bucket, (number, iterable of lists of copies)."""
+    """The findings about equal media in one bucket, (number, iterable of packed rows)."""
     findings = Findings()
-    findings.add_copies(itertools.chain.from_iterable(bucket[1]))
-    return findings.to_dict()
-
-
-def _rejection_findings(rejection: Rejection) -> dict:
-    findings = Findings()
-    findings.add_rejected(rejection)
+    findings.add_copies(itertools.chain.from_iterable(map(rows.unpack, bucket[1])))
     return findings.to_dict()
 
 
@@ -192,6 +209,35 @@ class _Merge(beam.CombineFn):
 
     def extract_output(self, accumulator):
         return accumulator
+
+
+# What workers leave under the uri of RejectedMedia: the findings about all files that were read, and for each shard its
+# rejections.
+_FINDINGS, _REJECTED = file_io.TEMPORARY + 'findings', file_io.TEMPORARY + 'rejected-'
+
+
+def write_findings(findings: dict, uri: str):
+    """Keeps the findings, as a dict, for `merge_parts`."""
+    file_io.write(os.path.join(uri, _FINDINGS), json.dumps(findings))
+
+
+def write_rejected(uri: str, shard: str, rejected: list[Rejection]):
+    """Keeps a shard's rejections for `merge_parts`, in place of those of an earlier attempt."""
+    path = os.path.join(uri, _REJECTED + shard)
+    if rejected:
+        file_io.write(path, ''.join(rejections.to_lines(rejected)))
+    else:
+        file_io.remove(path)  # this time all files could be read
+
+
+def merge_parts(uri: str, listed: list[Rejection]) -> tuple[Findings, Iterator[Rejection]]:
+    """All findings and all rejections: those of the listing, and those that the workers wrote."""
+    findings = Findings.from_dict(json.loads(file_io.read_text(os.path.join(uri, _FINDINGS))))
+    for rejection in listed:
+        findings.add_rejected(rejection)
+    parts = (name for name in file_io.list_folder(uri) if name.startswith(_REJECTED))
+    read = (rejections.from_lines(file_io.read_text(os.path.join(uri, name))) for name in parts)
+    return findings, itertools.chain(listed, itertools.chain.from_iterable(read))
 
 
 def make_example(entry: Entry, features: dict) -> bytes:

@@ -31,7 +31,7 @@ def add_all(collector: Collector):
     folder = collector.data.folder
     splits, names_file, _ = _FORMATS[collector.data.format]
     walked = files.walk(folder, ('.bin', names_file))
-    paths = {posixpath.basename(path): path for path in reversed(walked.files)}
+    paths = {posixpath.basename(path): path for path in reversed([*walked.files])}
     if names_file not in paths or not splits.keys() & paths.keys():
         raise ConfigError(f'Task {collector.source.name}: {folder} needs {names_file} and {", ".join(splits)}, the '
                           'files of the binary version of the data set.')

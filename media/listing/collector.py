@@ -1,11 +1,15 @@
 """Collects the entries of a listing, row by row. Checks labels, splits and seconds, and that no example comes twice."""
 
 import hashlib
+import itertools
 import math
+import operator
+from collections.abc import Callable, Iterator
 
-from media.entries import Entry, Listing
+from media.entries import Entry, Listing, stored
 from media.listing import files, paths
 from media.rejections import Rejection
+from media.rows import SortedRows
 from model_code.data import Source
 from model_code.errors import ConfigError
 from model_code.modalities import get_modality
@@ -30,38 +34,21 @@ class Collector:
 
     def __init__(self, source: Source):
         self.source, self.data = source, source.data
-        self._entries: list[Entry] = []
-        self._index: dict[str, int] = {}  # id -> index in _entries
-        self._contradicted: set[int] = set()  # such indices
+        # [id, number, `where` of `add`, the entry's row]: equal ids come one after the other, the first one first.
+        self._added = SortedRows()
         self._rejected: list[tuple[Rejection, str]] = []  # with `where` of `reject`
-        # Text of a row -> its labels, and labels -> the same labels: equal rows share one tuple.
-        self._labels_of, self._shared_labels = {}, {}
+        # Text of a row -> its labels.
+        self._labels_of = {}
 
     def add(self, entry: Entry, where: str):
         """Adds an entry. One that comes twice is kept once; entries that contradict each other are all rejected.
 
         where: the row that names it, for messages; '' if no row does.
         """
-        entry_id = entry.id
-        index = self._index.setdefault(entry_id, len(self._entries))
-        if index == len(self._entries):
-            if index >= files.MAX_FILES:
-                raise ConfigError(f'Task {self.source.name}: {where} is beyond the {files.MAX_FILES:,} examples that '
-                                  'one task may have. Split it into several tasks.')
-            self._entries.append(entry)
-            return
-        first = self._entries[index]
-        if first == entry:
-            detail = f'{paths.shown(entry_id)} is named again in the same way. It is kept once.'
-            self.reject(Rejection('duplicate', detail, entry_id), where)
-            return
-        if index not in self._contradicted:
-            self._contradicted.add(index)
-            detail = (f'It is named twice, in different ways: as {_words(first)}, and as {_words(entry)} in '
-                      f'{where or "another place"}. Neither is kept.')
-            self.reject(Rejection('duplicate', detail, entry_id))
-        detail = f'{paths.shown(entry_id)} is named again, as {_words(entry)}. This is not kept.'
-        self.reject(Rejection('duplicate', detail, entry_id), where)
+        if len(self._added) >= files.MAX_FILES:
+            raise ConfigError(f'Task {self.source.name}: {where} is beyond the {files.MAX_FILES:,} examples that '
+                              'one task may have. Split it into several tasks.')
+        self._added.add((entry.id, len(self._added), where, entry.to_row()))
 
     def reject(self, rejection: Rejection, where: str = ''):
         """Adds a rejection, with its path if that is known. where: the row that names it, or ''."""
@@ -70,18 +57,57 @@ class Collector:
             raise ConfigError(f'Task {self.source.name}: more than {MAX_REJECTED:,} rows or files are rejected, the '
                               f'last one being {where or paths.shown(rejection.path)}: {rejection.detail}')
 
-    def listing(self) -> Listing:
-        entries = [self._entries[index] for _, index in sorted(self._index.items())
-                   if index not in self._contradicted]
-        rejected = []
+    def listing(self, check: Callable[[str], None] = lambda path: None) -> Listing:
+        """All that was added. check: raises Rejection for the path of an entry that must not be read."""
+        kept_ids, late = set(), []
+        entries = stored(self._kept(check, kept_ids, late))
         for rejection, where in self._rejected:
             path, detail = rejection.path, rejection.detail
-            kept = path in self._index and self._index[path] not in self._contradicted
-            name = paths.shown(path, 1000) if path and not kept else where or f'{path} (again)'
+            name = paths.shown(path, 1000) if path and path not in kept_ids else where or f'{path} (again)'
             if where not in ('', name):
                 detail = f'{where[0].upper()}{where[1:]}: {detail}'
-            rejected.append(Rejection(rejection.reason, detail, name))
-        return Listing(entries, sorted(rejected))
+            late.append(Rejection(rejection.reason, detail, name))
+        return Listing(entries, sorted(late))
+
+    def _kept(self, check, kept_ids: set[str], late: list[Rejection]) -> Iterator[Entry]:
+        """Yields the entries to be kept. Rejects those that come twice, and adds to `late` those that `check` rejects.
+
+        kept_ids: is given the ids of kept entries that are also the path of a rejection.
+        """
+        rejected_paths = {rejection.path for rejection, _ in self._rejected}
+        for entry_id, group in itertools.groupby(self._added, key=operator.itemgetter(0)):
+            entry, again = self._only_one(group)
+            if not entry:
+                continue
+            if again or entry_id in rejected_paths:
+                kept_ids.add(entry_id)
+            try:
+                check(entry.path)
+            except Rejection as rejection:
+                late.append(rejection.at(entry_id))
+            else:
+                yield entry
+
+    def _only_one(self, group: Iterator) -> tuple[Entry | None, bool]:
+        """The one of some entries with the same id that is kept, and whether others were rejected.
+
+        None is kept if they differ. group: their rows in self._added.
+        """
+        first, again, contradicted = Entry.from_row(next(group)[3]), False, False
+        for _, _, where, row in group:
+            entry, again = Entry.from_row(row), True
+            if entry == first:
+                detail = f'{paths.shown(entry.id)} is named again in the same way. It is kept once.'
+                self.reject(Rejection('duplicate', detail, entry.id), where)
+                continue
+            if not contradicted:
+                contradicted = True
+                detail = (f'It is named twice, in different ways: as {_words(first)}, and as {_words(entry)} in '
+                          f'{where or "another place"}. Neither is kept.')
+                self.reject(Rejection('duplicate', detail, entry.id))
+            detail = f'{paths.shown(entry.id)} is named again, as {_words(entry)}. This is not kept.'
+            self.reject(Rejection('duplicate', detail, entry.id), where)
+        return None if contradicted else first, again
 
     # The parts of a row. Each raises Rejection if it is wrong.
 
@@ -104,7 +130,7 @@ class Collector:
                                          "example. Set label_kind='multi', or give one label.")
         if len(labels) > MAX_LABELS:
             raise Rejection('bad_label', f'It has {len(labels):,} labels; at most {MAX_LABELS:,} are allowed.')
-        return self._shared_labels.setdefault(labels, labels)
+        return labels
 
     def segment(self, start, end) -> tuple[float | None, float | None]:
         """The start and end of a row, in seconds; None for both if the modality has no time."""

@@ -9,11 +9,12 @@ from typing import BinaryIO, NamedTuple
 
 from media.listing import paths
 from media.rejections import Rejection
+from media.rows import SortedRows
 from model_code import remote_files
 from model_code.errors import ConfigError
 from model_code.urls import is_url
 
-MAX_FILES = 20_000_000  # of one task; their names and entries take about 6 GB
+MAX_FILES = 20_000_000  # of one task; their names and entries take about 4 GB of temporary files
 _MAX_DEPTH = 16  # folders below the data folder
 
 
@@ -29,7 +30,7 @@ NO_FILE = FileStat(-1, -1)
 @dataclasses.dataclass(frozen=True)
 class Walk:
     """What is below a folder: the sorted paths of files, and the rejected files and folders, path -> Rejection."""
-    files: list[str]
+    files: SortedRows
     rejected_files: dict[str, Rejection]
     rejected_folders: dict[str, Rejection]
 
@@ -39,15 +40,14 @@ def walk(root: str, endings: tuple[str, ...]) -> Walk:
 
     Raises ConfigError if the root cannot be listed or has more than MAX_FILES files.
     """
-    walked = Walk([], {}, {})
+    walked = Walk(SortedRows(), {}, {})
     for path in _remote_names(root, endings) if is_url(root) else _local_names(root, endings, walked):
         try:
-            walked.files.append(paths.safe_path(path))
+            walked.files.add(paths.safe_path(path))
         except Rejection as rejection:
             walked.rejected_files[path] = rejection
         if len(walked.files) + len(walked.rejected_files) > MAX_FILES:
             raise ConfigError(f'{root} has more than {MAX_FILES:,} files. Split it into several tasks.')
-    walked.files.sort()
     return walked
 
 

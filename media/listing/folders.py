@@ -35,21 +35,27 @@ def add_all(collector: Collector):
     has_splits = any(path.count('/') >= 2 and path.split('/', 1)[0].lower() in SPLITS for path in walked.files)
     layout = '<split>/<class>/<file>' if has_splits else '<class>/<file>'
     splits = f' Splits: {", ".join(SPLITS)}.' if has_splits else ''
-    misplaced = []
+    misplaced, first_misplaced = 0, ''
     for path in walked.files:
         parts = path.split('/')
         split = SPLITS.get(parts[0].lower()) if has_splits else None
-        if len(parts) != (3 if has_splits else 2) or (has_splits and split is None):
-            misplaced.append(path)
+        if not _fits(path, has_splits):
+            misplaced, first_misplaced = misplaced + 1, first_misplaced or path
             continue
         try:
             labels = collector.label_list(parts[-2:-1])
             collector.add(Entry(path, labels, split or hashed_split(path, source.data.eval_share)), '')
         except Rejection as rejection:
             collector.reject(rejection.at(path))
-    if misplaced and len(misplaced) == len(walked.files):
+    if misplaced and misplaced == len(walked.files):
         raise ConfigError(f'Task {source.name}: no file in {source.data.folder} is in a class folder, for example '
-                          f'{misplaced[0]}. Expected <class>/<file> or <split>/<class>/<file>, or a manifest.')
-    for path in misplaced:
-        collector.reject(Rejection('bad_path', f'It does not fit the layout {layout} of the other files. Move it, or '
-                                               f'write a manifest.{splits}', path))
+                          f'{first_misplaced}. Expected <class>/<file> or <split>/<class>/<file>, or a manifest.')
+    for path in walked.files if misplaced else ():
+        if not _fits(path, has_splits):
+            collector.reject(Rejection('bad_path', f'It does not fit the layout {layout} of the other files. Move it, '
+                                                   f'or write a manifest.{splits}', path))
+
+
+def _fits(path: str, has_splits: bool) -> bool:
+    parts = path.split('/')
+    return len(parts) == 3 and parts[0].lower() in SPLITS if has_splits else len(parts) == 2

@@ -11,10 +11,13 @@ from tfx.types import standard_artifacts
 
 from components.artifacts import RejectedMedia, read_findings, read_rejected
 from components.classes import Classes, read_classes
-from components.media_example_gen import executor
+from components.media_example_gen import executor, plan_files
 from components.media_example_gen.component import MediaExampleGen
 from media import listing, tf_check
-from media.findings import Tally
+from media.entries import Entry
+from media.findings import Findings, Tally
+from media.rejections import Rejection
+from media.shards import ShardPlan
 from model_code.errors import ConfigError, PipelineStop
 from model_code.modalities import MODALITIES
 from model_code.serialization import to_json
@@ -123,6 +126,61 @@ def test_too_many_rejected_files_are_listed_and_left_to_the_validator(tmp_path):
     examples, rejected, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path)
     assert len(rejected) == 12 and len(examples['train']) == 40
     assert read_findings(str(tmp_path / 'rejected')).rejected['unsupported'].count == 12
+
+
+def _contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+def test_what_does_not_fit_into_memory_is_ingested_to_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODALITIES, 'image', dataclasses.replace(MODALITIES['image'], shard_entries=3))
+    data = tmp_path / 'data'
+    tasks = {'folders': testing.image_task(data, max_rejected_share=1.0)}
+    good = (data / 'train/left/0.png').read_bytes()
+    for name in ('train/right/copy.png', 'eval/left/copy.png', 'loose.png', 'a/b/c/deep.png', 'train/left/b\x01d.png'):
+        testing.write(data, name, good)
+    testing.write(data, 'train/left/cut.png', good[:-20])
+    testing.write(data, 'train/left/plain.png', testing.plain_image_bytes())
+    (data / 'out.png').symlink_to(tmp_path / 'other.png')
+    rows = [(path.relative_to(data).as_posix(), path.parent.name, 'train') for path in sorted(data.glob('*/*/*.png'))]
+    testing.write_manifest(data, [*rows, rows[3], (rows[5][0], 'left', 'eval'), ('gone.png', 'left', 'train'),
+                                  ('../up.png', 'left', 'eval'), ('out.png', 'left', 'eval'), ('short',)])
+    tasks['manifest'] = testing.changed(tasks['folders'], manifest='manifest.csv')
+    fingerprints = {name: listing.media_fingerprint(task.source) for name, task in tasks.items()}
+    for name, task in tasks.items():
+        _ingest(task, testing.IMAGE_SPEC, tmp_path / 'before' / name)
+    monkeypatch.setattr('media.rows.MEMORY_ROWS', 4)
+    monkeypatch.setattr('media.rows._BLOCK_ROWS', 3)
+    monkeypatch.setattr(plan_files, 'FILE_SHARDS', 2)
+    for name, task in tasks.items():
+        assert not isinstance(listing.list_media(task.source).entries, list)
+        assert listing.media_fingerprint(task.source) == fingerprints[name]
+        _, rejected, names = _ingest(task, testing.IMAGE_SPEC, tmp_path / 'after' / name)
+        assert len(names['train']) >= 4 and len({rejection.reason for rejection in rejected}) >= 2
+    assert len(_contents(tmp_path / 'before')) > 10
+    assert _contents(tmp_path / 'after') == _contents(tmp_path / 'before')
+
+
+def test_a_plan_travels_in_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan_files, 'FILE_SHARDS', 2)
+    plan = ShardPlan('image')
+    for i in range(2_500):
+        plan.add(Entry(f'{i}', ('ä', 'b'), 'train', 0.1, extra=(('site', 'x'),)), 1)
+    paths = plan_files.write(plan, str(tmp_path))
+    assert len(paths) == 2 and all(path.startswith(f'{tmp_path}/.tmp-') for path in paths)
+    assert [shard for path in paths for shard in plan_files.read(path)] == list(plan) and len(list(plan)) == 4
+
+
+def test_a_shard_that_is_read_again_replaces_its_rejections(tmp_path):
+    rejected = [Rejection('unreadable', 'It is locked.', 'b.png'), Rejection('empty', 'It has no bytes.', 'a.png')]
+    listed = [Rejection('bad_path', 'It leads out.', 'aa.png')]
+    executor.write_rejected(str(tmp_path), 'train-0', rejected)
+    executor.write_rejected(str(tmp_path), 'eval-0', rejected[:1])
+    executor.write_rejected(str(tmp_path), 'eval-0', [])
+    executor.write_findings(Findings().to_dict(), str(tmp_path))
+    findings, merged = executor.merge_parts(str(tmp_path), listed)
+    assert sorted(merged) == [rejected[1], listed[0], rejected[0]]
+    assert findings.rejected == {'bad_path': Tally(1, [['aa.png', 'It leads out.']])}
 
 
 def test_a_split_without_examples_is_an_empty_file(tmp_path):

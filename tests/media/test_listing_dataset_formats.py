@@ -119,7 +119,7 @@ def test_published_files_are_read_as_they_are(tmp_path, kind):
     listed = listing.list_media(_task(tmp_path, kind))
     assert listed.entries == PUBLISHED[kind][3]
     assert [(line.path, line.reason) for line in listed.rejected] == PUBLISHED[kind][4]
-    assert all(size == 1 for size, _ in listing.file_stats(_task(tmp_path, kind), listed.entries))
+    assert all(stat.size == 1 for _, stat in listing.with_stats(_task(tmp_path, kind), listed.entries))
 
 
 def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path):
@@ -226,7 +226,7 @@ def test_cifar_records(tmp_path, kind, label_bytes):
                            length=3072, member='000001', record=kind)
     assert second.id == f'cifar-binary/{batches[0]}!000001'
     assert {e.path for e in listed.entries if e.split == 'eval'} == {f'cifar-binary/{batches[-1]}'}
-    assert {size for size, _ in listing.file_stats(_task(tmp_path, kind), listed.entries)} == {3072}
+    assert {stat.size for _, stat in listing.with_stats(_task(tmp_path, kind), listed.entries)} == {3072}
     assert listing.classes_of(_task(tmp_path, kind)) == ('airplane', 'automobile')
 
 

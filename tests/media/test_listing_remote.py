@@ -36,7 +36,7 @@ def test_class_folders(remote):
     assert [(e.path, e.split) for e in listed.entries] == [
         ('test/cat/2.png', 'eval'), ('train/cat/1.png', 'train'), ('train/cat/empty.png', 'train')]
     assert listed.rejected == [] and beam_file_systems.opened == []
-    stats = listing.file_stats(_task(data), listed.entries)
+    stats = [stat for _, stat in listing.with_stats(_task(data), listed.entries)]
     assert [size for size, _ in stats] == [1, 1, 0] and all(time > 0 for _, time in stats)
     fingerprint = listing.media_fingerprint(_task(data))
     os.utime(local / 'train/cat/1.png', (1, 1))
@@ -53,7 +53,7 @@ def test_manifest_and_missing_files(remote):
     listed = listing.list_media(task)
     assert [e.path for e in listed.entries] == ['a.png', 'gone.png']
     assert [line.reason for line in listed.rejected] == ['bad_path', 'bad_path']
-    assert [size for size, _ in listing.file_stats(task, listed.entries)] == [3, -1]
+    assert [stat.size for _, stat in listing.with_stats(task, listed.entries)] == [3, -1]
     with pytest.raises(ConfigError, match='other.csv in .* does not exist'):
         listing.list_media(_task(data, manifest='other.csv'))
     with pytest.raises(ConfigError, match='may lead out'):

@@ -60,7 +60,7 @@ def test_media_with_labels_beside_them(tmp_path, format):
         ('set-train-000.tar!deep/0003.input.JPG', ('cat',), 'train', b''),
         (f'set-train-000.tar!{long}.jpg', ('7',), 'train', b'four'),
         ('val/000.tar!0001.jpg', ('7',), 'eval', b'five')]
-    assert [size for size, _ in listing.file_stats(task, listed.entries)] == [3, 1200, 0, 4, 4]
+    assert [stat.size for _, stat in listing.with_stats(task, listed.entries)] == [3, 1200, 0, 4, 4]
 
 
 def test_names_in_other_scripts_and_sizes_in_binary(tmp_path):

@@ -37,7 +37,7 @@ def test_at_gives_a_raised_rejection_a_path_and_drops_its_traceback():
 
 def test_lines_are_written_in_order_and_read_back():
     rejected = [Rejection('empty', 'caf\u00e9', 'b\udcff.png'), Rejection('missing', 'There is no such file.', 'a.png')]
-    text = rejections.to_lines(rejected)
+    text = ''.join(rejections.to_lines(rejected))
     assert text.isascii()
     assert [json.loads(line) for line in text.splitlines()] == [
         {'path': 'a.png', 'reason': 'missing', 'detail': 'There is no such file.'},
