@@ -118,12 +118,14 @@ def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipelin
         blessing=gate.outputs['blessing'], infra_blessing=serving_check.outputs['infra_blessing'],
         rejected=of_lanes('MediaExampleGen', 'rejected'), statistics=of_lanes('StatisticsGen', 'statistics'),
         code_version=component_version('Report'))
-    verdict = Verdict(blessing=gate.outputs['blessing'], code_version=component_version('Verdict'))
-    # No artifact goes from the report to the verdict, but the page must be there when the run fails.
-    verdict.add_upstream_node(report)
 
     components = [*(c for lane in lanes.values() for c in lane.values()), trainer, *lookup, baseline,
-                  *evaluators.values(), serving_check, gate, pusher, report, *([verdict] if fail_if_rejected else [])]
+                  *evaluators.values(), serving_check, gate, pusher, report]
+    if fail_if_rejected:
+        verdict = Verdict(blessing=gate.outputs['blessing'], code_version=component_version('Verdict'))
+        # No artifact goes from the report to the verdict, but the page must be there when the run fails.
+        verdict.add_upstream_node(report)
+        components.append(verdict)
     for component in components:
         if isinstance(component, base_beam_component.BaseBeamComponent):
             component.with_beam_pipeline_args(config.beam.arguments(component.id.partition('_')[0]))

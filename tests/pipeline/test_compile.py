@@ -21,9 +21,10 @@ from pipeline import arguments, cli
 from pipeline.beam.settings import COMPONENTS, Beam
 from pipeline.config import PipelineConfig, config_names, load_config
 from pipeline.fingerprints import component_version
+from pipeline.kubeflow import compiled as compiled_form
 from pipeline.kubeflow import compiler, containers, entry_point, targets
 from pipeline.kubeflow import spec as additions
-from tests import testing
+from tests import kubeflow_backend, testing
 
 LANE = ('MediaListing', 'MediaExampleGen', 'StatisticsGen', 'TaskSchemaGen', 'TaskValidator', 'Transform',
         'TaskEvaluator')
@@ -94,6 +95,32 @@ def test_a_spec_knows_nothing_of_the_data(tmp_path):
     assert compiled() == in_reach and 'left-hand' not in in_reach
 
 
+UNCACHED = {'MediaListing-digits', 'MediaListing-sounds', 'BaselineLookup', 'AtomicPusher'}
+
+
+def _run(spec, cache: dict[str, str], parameters=None, found=None) -> set[str]:
+    """The tasks that Kubeflow would execute, by its cache key; an artifact's id is made of its task and a counter.
+
+    cache: key -> id of the outputs, which the run adds to. found: what the tasks say that look around, else 'same'.
+    """
+    values, executions, executed = kubeflow_backend.root_parameters(spec, parameters or {}), {}, set()
+    for name in compiled_form.steps(spec):
+        task, component = spec['root']['dag']['tasks'][name], spec['components'][name]
+        container = spec['deploymentSpec']['executors'][component['executorLabel']]['container']
+        executor_input = {'inputs': kubeflow_backend.resolve_inputs(task, component, values, executions, False),
+                          'outputs': kubeflow_backend.provision_outputs(component, 's3://b/x', pathlib.Path('/tmp'))}
+        key = kubeflow_backend.fingerprint(kubeflow_backend.cache_key(executor_input, component, container))
+        if not task['cachingOptions'].get('enableCache') or key not in cache:
+            cache[key] = f'{name} {len(cache)} {len(executed)}'
+            executed.add(name)
+        outputs = {output: {'name': f'{cache[key]} {output}', 'uri': '', 'metadata': {}}
+                   for output in component.get('outputDefinitions', {}).get('artifacts', {})}
+        said = {output: (found or {}).get(name, 'same')
+                for output in component.get('outputDefinitions', {}).get('parameters', {})}
+        executions[name] = kubeflow_backend.Execution(name, 'COMPLETE', outputs=outputs, parameters=said)
+    return executed
+
+
 class TestRunParameters:
     """What a run may be given: where it goes, and what it is without."""
 
@@ -137,6 +164,29 @@ class TestRunParameters:
     def test_without_a_place_for_it_there_is_no_data_version(self, compiled):
         declared = compiled['demo']['root']['inputDefinitions']['parameters']
         assert 'seed' in declared and 'data_version' not in declared
+
+    @pytest.mark.parametrize('changes, expected', [
+        ({}, set()),
+        ({'floor_digits': 0.9}, {'BlessingGate', 'Report'}),
+        ({'seed': 4}, {'CoTrainer', 'TaskEvaluator-digits', 'TaskEvaluator-sounds', 'ServingCheck', 'BlessingGate',
+                       'Report'}),
+        ({'steps_digits': 600, 'floor_digits': 0.8, 'seed': 3, 'data_version': 'monday'}, set()),
+    ])
+    def test_the_cache_runs_again_what_a_parameter_changes(self, spec, changes, expected):
+        cache: dict[str, str] = {}
+        everything = _run(spec, cache)
+        assert everything == set(spec['root']['dag']['tasks'])
+        assert _run(spec, cache, changes) == expected | UNCACHED
+
+    def test_the_cache_runs_again_what_new_media_or_another_baseline_change(self, spec):
+        join = {'CoTrainer', 'TaskEvaluator-digits', 'TaskEvaluator-sounds', 'ServingCheck', 'BlessingGate', 'Report'}
+        cache: dict[str, str] = {}
+        _run(spec, cache)
+        after = _run(spec, cache, found={'MediaListing-digits': 'new media'})
+        assert after == UNCACHED | join | {f'{component}-digits' for component in LANE}
+        after = _run(spec, cache, found={'MediaListing-digits': 'new media', 'BaselineLookup': '7'})
+        assert after == UNCACHED | {'ServingBaseline', 'TaskEvaluator-digits', 'TaskEvaluator-sounds', 'BlessingGate',
+                                    'Report'}
 
     def test_a_component_has_their_types(self, spec):
         declared = spec['components']['CoTrainer']['inputDefinitions']['parameters']
