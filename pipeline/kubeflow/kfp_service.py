@@ -8,17 +8,18 @@ import contextlib
 import datetime
 import io
 import json
+import logging
 import os
 import re
 import time
-import typing
 import warnings
 
 from model_code.errors import ConfigError, PipelineStop
 from pipeline.kubeflow import compiled
 from pipeline.kubeflow.following import NoAnswer, Run, Step
 
-TIMEOUT = (5, 60)  # seconds to connect, of which the client makes four attempts, and to answer
+# Seconds to connect, and to answer. The client asks four times, but for what changes something.
+TIMEOUT, CHANGE_TIMEOUT = (5, 15), (5, 60)
 _EQUALS = 1  # the number of an operation in the filters of the API
 
 
@@ -36,99 +37,69 @@ class Service:
 
     def start(self, path: str, name: str, parameters: dict[str, object], experiment: str = '') -> str:
         """Uploads a compiled pipeline and starts a run of it; returns the run's id. name: the pipeline's."""
-        from kfp_server_api import V2beta1Run
-        made = self._version(path, name)
+        version = self._version(path, name)
         with self._spoken('starting the run'):
-            return self._client.runs.create_run(body=V2beta1Run(
-                display_name=f'{name} {datetime.datetime.now():%Y-%m-%d %H:%M:%S}',
-                experiment_id=self._experiment(experiment), pipeline_version_reference=made,
-                runtime_config=_runtime(path, parameters)), _request_timeout=TIMEOUT).run_id
+            return self._client.run_pipeline(
+                self._experiment(experiment), f'{name} {datetime.datetime.now():%Y-%m-%d %H:%M:%S}',
+                **version, **_settings(path, parameters)).run_id
 
     def schedule(self, path: str, name: str, parameters: dict[str, object], cron: str, experiment: str = '') -> str:
         """Uploads a compiled pipeline and makes the recurring run `name`, in place of those of that name.
 
         cron: five fields. Returns the address of the recurring run's page, or its id.
         """
-        import kfp_server_api as api
-        made = self._version(path, name)
-        recurring = self._client.recurring_runs
+        version = self._version(path, name)
         with self._spoken('making the recurring run'):
-            before = self._named(recurring.list_recurring_runs, 'recurring_runs', name)
-            new = recurring.create_recurring_run(body=api.V2beta1RecurringRun(
-                display_name=name, experiment_id=self._experiment(experiment), pipeline_version_reference=made,
-                runtime_config=_runtime(path, parameters), mode=api.RecurringRunMode.ENABLE, max_concurrency='1',
-                no_catchup=True,
-                # Kubeflow's expressions begin with the second.
-                trigger=api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=f'0 {cron}'))),
-                _request_timeout=TIMEOUT)
-            for old in before:
-                recurring.delete_recurring_run(old.recurring_run_id, _request_timeout=TIMEOUT)
+            before = self._named(self._client.list_recurring_runs, name, namespace=self._namespace).recurring_runs
+            new = self._client.create_recurring_run(
+                self._experiment(experiment), name, cron_expression=f'0 {cron}',  # Kubeflow's begin with the second
+                no_catchup=True, **version, **_settings(path, parameters))
+            for old in before or ():
+                self._client.delete_recurring_run(old.recurring_run_id)
         return self._page(f'recurringrun/details/{new.recurring_run_id}') or new.recurring_run_id
 
     def read(self, run_id: str) -> Run:
         """What a run is doing."""
         with self._spoken(f'reading the run {run_id}'):
-            # The JSON, because this release of the client drops the fields of newer services.
-            answer = self._client.runs.get_run(run_id, _preload_content=False, _request_timeout=TIMEOUT)
-            run = _object(answer.data)
-        spec = self._spec(run)
-        return _run(run, spec, self._page(f'runs/details/{run_id}'), self._namespace or 'kubeflow')
+            run = self._client.get_run(run_id).to_dict()
+        return _run(run, self._spec(run), self._page(f'runs/details/{run_id}'), self._namespace or 'kubeflow')
 
     def _connect(self, namespace: str):
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        logging.getLogger('urllib3.connectionpool').setLevel(logging.ERROR)  # it warns of each attempt
+        with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            import kfp.client
-            import kfp_server_api
-
-            class Client(kfp.client.Client):
-                """It asks once, and waits for a bounded time."""
-
-                def get_kfp_healthz(self, sleep_duration: int = 0):
-                    answer = self._healthz_api.get_healthz(_preload_content=False, _request_timeout=TIMEOUT)
-                    return kfp_server_api.V2beta1GetHealthzResponse(bool(_object(answer.data).get('multi_user')))
-            credentials = (kfp.client.ServiceAccountTokenVolumeCredentials()
-                           if os.environ.get('KF_PIPELINES_SA_TOKEN_PATH') else None)
             with self._spoken('asking whether it is there'):
-                client: typing.Any = Client(self._host or None, namespace=namespace or 'kubeflow',
-                                            credentials=credentials)
+                client = _client_class()(
+                    self._host or None, namespace=namespace or 'kubeflow',
+                    credentials=_token_file_credentials() if os.environ.get('KF_PIPELINES_SA_TOKEN_PATH') else None)
                 several_users = client.get_kfp_healthz().multi_user
         if several_users and not (namespace or client.get_user_namespace()):
             raise ConfigError(f'{self._host} serves several users. Name your namespace with --namespace.')
         return client
 
-    def _version(self, path: str, name: str):
-        """A reference to the version of the pipeline that is this file; it is uploaded if it is not there."""
-        from kfp_server_api import V2beta1PipelineVersionReference
+    def _version(self, path: str, name: str) -> dict[str, str]:
+        """The version of the pipeline that is this file, as arguments; it is uploaded if it is not there."""
         client, version = self._client, compiled.digest(path)
         with self._spoken('uploading the pipeline'):
-            found = self._named(client.pipelines.list_pipelines, 'pipelines', name)
+            found = self._named(client.list_pipelines, name, namespace=self._namespace).pipelines
             if found:
                 pipeline_id = found[0].pipeline_id
-                versions = self._named(client.pipelines.list_pipeline_versions, 'pipeline_versions', version,
-                                       pipeline_id=pipeline_id)
-                made = versions[0] if versions else client.pipeline_uploads.upload_pipeline_version(
-                    path, name=version, pipelineid=pipeline_id, _request_timeout=TIMEOUT)
+                versions = self._named(client.list_pipeline_versions, version, pipeline_id=pipeline_id)
+                made, *_ = versions.pipeline_versions or [
+                    client.upload_pipeline_version(path, version, pipeline_id=pipeline_id)]
             else:
-                pipeline_id = client.pipeline_uploads.upload_pipeline(
-                    path, name=name, namespace=self._namespace, _request_timeout=TIMEOUT).pipeline_id
-                made, = client.pipelines.list_pipeline_versions(
-                    pipeline_id, _request_timeout=TIMEOUT).pipeline_versions
-        return V2beta1PipelineVersionReference(pipeline_id, made.pipeline_version_id)
+                pipeline_id = client.upload_pipeline(path, name, namespace=self._namespace).pipeline_id
+                made, = client.list_pipeline_versions(pipeline_id).pipeline_versions
+        return {'pipeline_id': pipeline_id, 'version_id': made.pipeline_version_id}
 
     def _experiment(self, name: str) -> str:
-        from kfp_server_api import V2beta1Experiment
         name = name or os.environ.get('KF_PIPELINES_DEFAULT_EXPERIMENT_NAME', 'Default')
-        experiments = self._client.experiments
-        found = self._named(experiments.list_experiments, 'experiments', name)
-        made = found[0] if found else experiments.create_experiment(
-            body=V2beta1Experiment(display_name=name, namespace=self._namespace), _request_timeout=TIMEOUT)
-        return made.experiment_id
+        return self._client.create_experiment(name, namespace=self._namespace).experiment_id  # which may be there
 
-    def _named(self, list_all, field: str, name: str, **where) -> list:
-        """What a list of the API has under this name. where: what to list in, by default the namespace."""
-        wanted = json.dumps({'predicates': [{'operation': _EQUALS, 'key': 'display_name', 'stringValue': name}]})
-        where = where or ({'namespace': self._namespace} if self._namespace else {})
-        return getattr(list_all(filter=wanted, page_size=100, _request_timeout=TIMEOUT, **where), field) or []
+    def _named(self, list_all, name: str, **where):
+        """What a list of the service has under this name. where: what to list in."""
+        wanted = {'predicates': [{'operation': _EQUALS, 'key': 'display_name', 'stringValue': name}]}
+        return list_all(filter=json.dumps(wanted), page_size=100, **where)
 
     def _spec(self, run: dict) -> dict:
         """The pipeline of a run: its own, or that of its version."""
@@ -138,7 +109,7 @@ class Service:
         key = made.get('pipeline_id', ''), made.get('pipeline_version_id', '')
         if self._read_spec[0] != key:
             with self._spoken('reading the pipeline of the run'):
-                version = self._client.pipelines.get_pipeline_version(*key, _request_timeout=TIMEOUT)
+                version = self._client.get_pipeline_version(*key)
             self._read_spec = key, version.pipeline_spec
         return self._read_spec[1]
 
@@ -151,12 +122,13 @@ class Service:
 
     @contextlib.contextmanager
     def _spoken(self, doing: str):
-        """Turns the errors of the client into sentences. doing: what is done in the block."""
+        """A block in which the client prints nothing and its errors become sentences. doing: what is done there."""
         import urllib3
         from kfp_server_api import ApiException
         host = self._host or 'Kubeflow Pipelines (no --host was given)'
         try:
-            yield
+            with contextlib.redirect_stdout(io.StringIO()):  # the client prints addresses
+                yield
         except ConfigError:  # a ValueError that is a sentence already
             raise
         except ApiException as error:
@@ -173,10 +145,40 @@ class Service:
                               'a token.') from error
 
 
-def _runtime(path: str, parameters: dict[str, object]):
-    """The root is sent too: of the spec's, Kubeflow Pipelines only fills in the form of its web page."""
-    from kfp_server_api import V2beta1RuntimeConfig
-    return V2beta1RuntimeConfig(parameters=parameters, pipeline_root=compiled.root(compiled.read(path)))
+def _client_class():
+    import kfp.client
+    import kfp_server_api
+
+    class Client(kfp.client.Client):
+        """kfp's client, which waits for an answer for a bounded time."""
+
+        def get_kfp_healthz(self, sleep_duration: int = 0):
+            """Whether the service is there. The constructor asks this before anything else."""
+            self._limit_time()
+            api = self._healthz_api  # newer releases have other names
+            ask = getattr(api, 'get_healthz', None) or api.healthz_service_get_healthz
+            answer = _object(ask(_preload_content=False).data)
+            return kfp_server_api.V2beta1GetHealthzResponse(bool(answer.get('multi_user')))
+
+        def _limit_time(self):
+            rest = self._healthz_api.api_client.rest_client  # that of all requests
+            request = type(rest).request
+
+            def limited(method, *args, **options):
+                options['_request_timeout'] = TIMEOUT if method == 'GET' else CHANGE_TIMEOUT
+                return request(rest, method, *args, **options)
+            rest.request = limited
+    return Client
+
+
+def _token_file_credentials():
+    import kfp.client
+    return kfp.client.ServiceAccountTokenVolumeCredentials()
+
+
+def _settings(path: str, parameters: dict[str, object]) -> dict:
+    """The root is sent too: that of the specification only fills in the form of the web page."""
+    return {'params': parameters, 'pipeline_root': compiled.root(compiled.read(path))}
 
 
 def _object(content: bytes) -> dict:
@@ -254,7 +256,7 @@ def _below(node: dict, details: list[dict]) -> list[dict]:
     children = {_number(child.get('pod_name')) for child in node.get('child_tasks') or ()} - {''}
     found = [detail for detail in details if _number(detail.get('pod_name')) in children
              and re.fullmatch(r'executor(\(\d+\))?', detail.get('display_name') or '')]
-    return [below for child in sorted(found, key=lambda d: d.get('create_time') or '')
+    return [below for child in sorted(found, key=lambda d: _time(d.get('create_time')))
             for below in (child, *_below(child, details))]
 
 
@@ -262,8 +264,6 @@ def _number(pod_name: str | None) -> str:
     return (pod_name or '').rpartition('-')[2]
 
 
-def _time(text: str | None) -> float:
-    """The seconds since 1970 of a time of the API; 0 for none, which it may write as the year 1 or 1970."""
-    if not text:
-        return 0.0
-    return max(0.0, datetime.datetime.fromisoformat(text[:19] + '+00:00').timestamp())
+def _time(time_: datetime.datetime | None) -> float:
+    """The seconds since 1970; 0 for none, which the service may write as the year 1 or 1970."""
+    return max(0.0, time_.timestamp()) if time_ and time_.year > 1 else 0.0
