@@ -143,7 +143,8 @@ def end_lines(run: Run, columns: int | None = None) -> list[str]:
     failed = [step for step in run.steps if step.state == 'failed']
     names = ', '.join(step.name for step in failed)
     if run.outcome == 'done':
-        lines = ['The run is done: the gate accepted the model.']
+        judged = any(step.name == VERDICT for step in run.steps)  # by other clients it may have been left out
+        lines = ['The run is done: the gate accepted the model.' if judged else 'The run is done.']
     elif rejected(run):
         lines = ['The gate rejected the model; nothing was pushed. The reasons are in its report and its log.']
     elif run.outcome == 'stopped':

@@ -5,6 +5,7 @@ Project, region and credentials are the SDK's own: GOOGLE_CLOUD_PROJECT, GOOGLE_
 """
 
 import contextlib
+import logging
 import os
 import time
 import warnings
@@ -79,9 +80,10 @@ class Service:
 
     @contextlib.contextmanager
     def _spoken(self, doing: str):
-        """Turns the errors of the SDK into sentences. doing: what is done in the block."""
+        """A block in which the SDK logs nothing and its errors become sentences. doing: what is done there."""
         from google.api_core import exceptions
         from google.auth import exceptions as login
+        logging.disable(logging.ERROR)  # it writes its progress, and tracebacks, to standard output
         try:
             yield
         except login.GoogleAuthError as error:
@@ -95,6 +97,8 @@ class Service:
                               f'{error.message}') from error
         except exceptions.GoogleAPIError as error:
             raise PipelineStop(f'Vertex AI failed, {doing}: {error}') from error
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def _step(name: str, detail, region: str) -> Step:

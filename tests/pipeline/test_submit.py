@@ -432,16 +432,43 @@ class TestVertex:
         assert self.submit() == 2 and 'pip install google-cloud-aiplatform' in capsys.readouterr().err
 
 
+PARAMETERS = ('--parameter', 'seed=3', '--parameter', 'steps_digits=7', '--parameter', 'floor_digits=0.5')
+
+
 @pytest.mark.slow
 def test_what_the_compiler_makes_is_submitted(api, submit, monkeypatch):
     monkeypatch.setattr(compiler, 'compile_pipeline', compile_pipeline)
-    code, out, err = submit('--no-follow')
+    code, out, err = submit('--no-follow', *PARAMETERS)
     assert (code, err) == (0, '') and 'Started polyvit-demo' in out
     spec = api.versions[0]['pipeline_spec']
     names = compiled.steps(spec)
     assert names[-1] == following.VERDICT and 'MediaExampleGen-digits' in names
-    assert api.runs[0]['runtime_config']['pipeline_root'] == 's3://bucket/p/polyvit-demo/pipeline'
+    assert api.runs[0]['runtime_config'] == {'parameters': {'seed': 3, 'steps_digits': 7, 'floor_digits': 0.5},
+                                             'pipeline_root': 's3://bucket/p/polyvit-demo/pipeline'}
     assert compiled.serving_folder(spec) == 's3://bucket/p/polyvit-demo/serving/polyvit'
+
+
+@pytest.mark.slow
+def test_what_the_compiler_makes_is_a_job_of_vertex_ai(monkeypatch):
+    from google.auth import credentials
+    from google.cloud import aiplatform
+    monkeypatch.setenv('GOOGLE_CLOUD_PROJECT', 'project')
+    monkeypatch.setenv('GOOGLE_CLOUD_REGION', 'europe-west4')
+    aiplatform.init(credentials=credentials.AnonymousCredentials())
+    jobs = []
+    monkeypatch.setattr(aiplatform.PipelineJob, 'submit', lambda self, **_: jobs.append(self))
+    monkeypatch.setattr(aiplatform.PipelineJob, 'resource_name', 'job')
+    assert cli.main(['submit', 'demo', '--target', 'vertex', '--root', 'gs://bucket/p', '--image', 'x', '--no-follow',
+                     *PARAMETERS]) == 0
+    config, = (job.runtime_config for job in jobs)
+    assert config.gcs_output_directory == 'gs://bucket/p/polyvit-demo/pipeline'
+    assert dict(config.parameter_values) == {'seed': 3, 'steps_digits': 7, 'floor_digits': 0.5}
+
+
+def test_only_a_run_with_a_verdict_says_that_the_model_was_accepted():
+    steps = [following.Step(name, 'done') for name in ('Report', 'Verdict')]
+    said = [following.end_lines(following.Run(tuple(steps[:count]), 'done'))[1] for count in (1, 2)]
+    assert said == ['The run is done.', 'The run is done: the gate accepted the model.']
 
 
 def test_steps_are_in_the_order_in_which_they_can_run():
