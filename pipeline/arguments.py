@@ -194,6 +194,9 @@ def _add_other_commands(commands):
     doctor = _add(commands, 'doctor', 'look at the machine and what is installed; say what is wrong and how to fix it')
     doctor.add_argument('--root', metavar='DIR', default='runs',
                         help='the folder where runs go, whose disk it looks at (default: %(default)s)')
+    doctor.add_argument('--beam', metavar='CONFIG',
+                        help="in place of this machine: send one element through the config's Beam runner, and say "
+                             'what its workers lack')
     _add_json(doctor)
     completion = _add(commands, 'completion', 'print a script with which a shell completes the arguments of polyvit')
     completion.add_argument('shell', metavar='SHELL', choices=('bash', 'zsh', 'tcsh'), help='bash, zsh or tcsh')

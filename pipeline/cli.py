@@ -195,7 +195,11 @@ def _clean(parsed):
 
 def _doctor(parsed) -> int:
     from pipeline import doctor
-    return DONE if doctor.report(parsed.root, parsed.json) else FAILED
+    if parsed.beam:
+        ok = doctor.report(doctor.beam_checks(parsed.beam), parsed.json, doctor.BEAM_SECONDS)
+    else:
+        ok = doctor.report(doctor.checks(parsed.root), parsed.json)
+    return DONE if ok else FAILED
 
 
 def _completion(parsed):

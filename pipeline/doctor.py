@@ -14,6 +14,7 @@ from pipeline import doctor_checks, layout
 from pipeline.doctor_checks import PROBLEM, WARNING, Finding
 
 LIMIT_SECONDS = 10.0  # for all checks together
+BEAM_SECONDS = 70.0  # for an element that goes through a runner
 
 Check = Callable[[], list[Finding]]
 
@@ -62,15 +63,22 @@ def works(findings: list[Finding]) -> bool:
     return all(finding.state != PROBLEM for finding in findings)
 
 
-def report(root: str, as_json: bool = False) -> bool:
+def beam_checks(config: str) -> dict[str, Check]:
+    """One element through the Beam runner of a config. config: its name or path."""
+    from pipeline.beam import trial
+    from pipeline.config import load_config
+    loaded = load_config(config)
+    return {f'the Beam runner {loaded.beam.runner}': lambda: trial.findings(config, loaded)}
+
+
+def report(table: dict[str, Check], as_json: bool = False, seconds: float = LIMIT_SECONDS) -> bool:
     """Looks at everything, prints each finding as soon as it is there, and returns whether a run can work."""
-    table = checks(root)
     # On a terminal a line says what is being looked at; elsewhere rich leaves it out.
     console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True, emoji=False)
     columns = layout.columns()
     findings = []
     with console.status(_looking_at(list(table))) as status:
-        for number, (_, found) in enumerate(examine(table), start=1):
+        for number, (_, found) in enumerate(examine(table, seconds), start=1):
             findings += found
             if not as_json:
                 console.print('\n'.join(render(finding, columns) for finding in found))

@@ -172,9 +172,8 @@ def _reason(failure: tuple[str, BaseException]) -> str:
 def error_sentence(error: BaseException) -> str:
     """What an error that is no stop means, in one line: in words if it is a known one of Beam's workers."""
     text = str(error).strip()
-    known = failures.meaning(text) if failures.is_from_beam(text) else None
     first_line = (text.splitlines() or [''])[0]
-    return known or failures.last_error(text)[:400] or f'{type(error).__name__}: {first_line[:400]}'
+    return failures.reason(text) or f'{type(error).__name__}: {first_line[:400]}'
 
 
 def _explain(failure: tuple[str, BaseException], screen: terminal.Screen, record: run_record.Record, debug: bool):

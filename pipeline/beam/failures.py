@@ -19,7 +19,7 @@ _MEANINGS = (
     (r"No module named '([\w.]+)'",
      "The Beam workers lack a package (No module named '{0}'). Install requirements.lock where they run, or give them "
      f'the image of this project ({_DOCS}, "Workers").'),
-    (r"(Can't get attribute '\w+' on <module '[\w.]+'|cannot import name '\w+' from '[\w.]+')",
+    (r"(Can't get attribute '\w+' on <module '[\w.]+'[^>]*>|cannot import name '\w+' from '[\w.]+')",
      'The Beam workers have other versions of this project or of its packages ({0}). Install the same ones there, or '
      f'build their image anew ({_DOCS}, "Workers").'),
     (r'(?s)UNAVAILABLE.*?(?:ipv[46]:|/)([\w.:\[\]%-]+:\d+)\b.*?(?:[Cc]onnection refused|refused|unreachable)',
@@ -44,24 +44,16 @@ _MEANINGS = (
 )
 
 
-def is_from_beam(text: str) -> bool:
-    """Whether an error's text is one that a runner made of a worker's or a job's error."""
-    return _START in text or re.match(r'Pipeline \S+ failed in state|Error received from SDK harness', text) is not None
-
-
-def meaning(text: str) -> str | None:
-    """The sentence for a text of a runner; None if its reason is not known here."""
+def reason(text: str) -> str | None:
+    """Why a job failed, of the text of the exception: what is known of it, or else the last error in it, such as
+    'ValueError: bad'. None if it is not the text of a runner, or has no reason.
+    """
+    if not re.search(rf'{re.escape(_START)}|^Pipeline \S+ failed in state|Error received from SDK harness', text):
+        return None
     for pattern, sentence in _MEANINGS:
         found = re.search(pattern, text)
         if found:
             return sentence.format(*found.groups())
-    return None
-
-
-def last_error(text: str) -> str:
-    """The exception at the end of the last traceback in a text, such as 'ValueError: bad'; '' if there is none."""
-    lines = text[text.rfind(_START):].splitlines()[1:] if _START in text else []
-    for line in lines:
-        if line and not line[0].isspace():
-            return re.sub(r" \[while running '.*$", '', line)
-    return ''
+    lines = text[text.rfind(_START):].splitlines()[1:] if _START in text else text.splitlines()
+    last = next((line for line in lines if line and not line[0].isspace()), '')
+    return re.sub(r" \[while running '.*$", '', last)[:400] or None

@@ -77,8 +77,8 @@ class Job(PipelineResult):
 
     def wait_until_finish(self, duration=None):
         """Waits for the job's end. If a signal or Ctrl-C ends the waiting, the job is cancelled."""
-        logger.info('%s has started.', self._name.capitalize())
         with interruption.cancelling(self._cancel_in_time), self._progress():
+            logger.info('%s has started.', self._name.capitalize())
             return self._result.wait_until_finish(duration)
 
     def _cancel_in_time(self) -> str:

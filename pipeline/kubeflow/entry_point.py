@@ -27,6 +27,7 @@ from collections.abc import Iterator
 
 from model_code import file_io, interruption, remote_files
 from model_code.errors import ConfigError
+from pipeline.beam import failures
 from pipeline.exit_codes import DONE, FAILED, WRONG
 from pipeline.kubeflow import containers, executor_io
 
@@ -246,6 +247,7 @@ def _explain(error: Exception) -> int:
     sentence = stop_sentence(error)
     if sentence is None:
         traceback.print_exception(error)
+        print(failures.reason(str(error)) or '', file=sys.stderr, flush=True)
         return FAILED
     print(sentence, file=sys.stderr, flush=True)
     return WRONG if isinstance(error, ConfigError) else FAILED

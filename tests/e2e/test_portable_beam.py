@@ -8,11 +8,17 @@ this machine; the workers are still those of the pool.
 import hashlib
 import os
 import pathlib
+import re
+import signal
+import subprocess
+import sys
 
+import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_beam_executor
@@ -27,7 +33,7 @@ from components.transform import executor as transform
 from media import listing, shards
 from model_code.errors import PipelineStop
 from model_code.serialization import to_json
-from pipeline import local_runner
+from pipeline import exit_codes, local_runner
 from pipeline.beam.settings import Beam
 from tests import artifacts, portable_beam, testing
 from tests.components import scoring_model
@@ -202,6 +208,35 @@ def test_workers_without_the_project_are_the_reason_that_is_given(data, endpoint
             lane.ingest(data.task, testing.IMAGE_SPEC)
     assert local_runner.error_sentence(error.value).startswith(
         'The Beam workers cannot import this project (No module named ')
+
+
+PROGRAM = '''
+import logging, sys, time
+import apache_beam
+from model_code import interruption
+from pipeline import ending
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+with ending.in_time(['run']), ending.telling(lambda _: print(interruption.cancel_elsewhere(), flush=True)):
+    with apache_beam.Pipeline(argv=sys.argv[1:]) as pipeline:
+        _ = pipeline | apache_beam.Create([600]) | apache_beam.Map(time.sleep)
+'''
+
+
+def test_an_interrupted_run_cancels_its_job(endpoint, tmp_path):
+    with portable_beam.worker_pool(tmp_path / 'pool') as pool:
+        arguments = Beam('portable', endpoint=endpoint, worker_pool=pool).arguments('Transform')
+        process = subprocess.Popen(
+            [sys.executable, '-c', PROGRAM, *arguments], stdout=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        started = next(filter(None, (re.search(r'Job (\S+) on \S+ has started', line) for line in process.stdout)))
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=60)[0]
+    assert process.returncode == exit_codes.INTERRUPTED
+    assert f'Job {started[1]} on {endpoint} was cancelled.' in output
+    with grpc.insecure_channel(endpoint) as channel:
+        states = beam_job_api_pb2_grpc.JobServiceStub(channel).GetStateStream(
+            beam_job_api_pb2.GetJobStateRequest(job_id=started[1]), timeout=60)
+        assert beam_job_api_pb2.JobState.CANCELLED in (state.state for state in states)
 
 
 def test_a_stop_in_a_worker_keeps_its_sentence(endpoint, tmp_path):
