@@ -415,6 +415,15 @@ class TestWhatALaneDependsOn:
         after = properties(floor=0.9, max_drop=0.5, dropped_classes=('0',))
         assert {name for name in before if before[name] != after[name]} == {'BlessingGate', 'Report'}
 
+    @pytest.mark.parametrize('beam', [
+        Beam(), Beam('multi_process'), Beam('flink', endpoint='h:1', worker_pool='h:2'),
+        Beam('portable', endpoint='h:1', worker_pool='loopback'), Beam('spark', endpoint='h:1', image='r/polyvit:1')])
+    def test_tfx_does_not_pack_itself_for_the_workers(self, beam, monkeypatch):
+        from tfx.utils import dependency_utils
+        monkeypatch.setattr(dependency_utils, 'build_ephemeral_package', lambda: pytest.fail('it packs itself'))
+        arguments = beam.arguments('Transform')
+        assert dependency_utils.make_beam_dependency_flags(arguments) == arguments
+
     def test_each_component_runs_where_the_config_says(self):
         from pipeline import pipeline as wiring
         config = dataclasses.replace(load_config('demo'), beam=Beam('multi_process', 3, components=('Transform',)))
