@@ -5,8 +5,10 @@ import logging
 import re
 import subprocess
 import sys
+import time
 
 from pipeline import terminal
+from pipeline.estimate import Estimate
 
 
 class TestScreen:
@@ -36,6 +38,24 @@ class TestScreen:
             screen._closed.wait(0.05)
         screen.close()
         assert 'still running' in file.getvalue()
+
+    def test_steps_that_run_at_once_are_still_running_until_they_are_done(self, monkeypatch):
+        monkeypatch.setattr(terminal.Screen, 'QUIET_SECONDS', 0)
+        file = io.StringIO()
+        screen = terminal.Screen(file)
+        screen.follow(Estimate([], {}), 2, 0.0)
+        now = time.monotonic()
+        screen.running([('Transform_digits', now - 90), ('Transform_sounds', now - 60)])
+        for _ in range(100):
+            if 'still running' in file.getvalue():
+                break
+            screen._closed.wait(0.05)
+        screen.step('Transform_digits', '2 minutes')
+        screen.close()
+        lines = file.getvalue().splitlines()
+        running = r' {8}still running: Transform_digits \(1 minute.*\), Transform_sounds \(1 minute.*\)'
+        assert re.fullmatch(running, lines[0])
+        assert f'[ 1/2] {"Transform":<16}{"digits":<24}2 minutes' in lines
 
     def test_only_whole_lines_and_no_control_characters(self):
         file = io.StringIO()
