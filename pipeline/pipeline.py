@@ -61,79 +61,42 @@ def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipelin
     model_key: fingerprints.model_key; it goes into the pushed model's card.
     fail_if_rejected: add Verdict, which fails the run if the gate rejects the model. For clusters.
     """
-    # Each component gets only those parts of the mixture that it uses, so that other parts do not re-run it.
-    trained = to_json(trained_tasks(config.mixture))
-    judged = to_json(dataclasses.replace(config.mixture, tasks=tuple(map(_without_checks, config.mixture.tasks))))
-    training = config.training
-    if data is not None:  # on a cluster the run decides the steps, and so the warm-up
-        training = dataclasses.replace(training, warmup_steps=training.warmup(config.mixture.total_steps))
     parameters = {} if data is not None else _runtime_parameters(config)
     lanes = {task.name: _lane(task, config, data, parameters) for task in config.mixture.tasks}
-
-    def of_lanes(component: str, output: str) -> dict:
-        return {name: lane[component].outputs[output] for name, lane in lanes.items()}
-
-    def parameters_named(*names: str) -> dict:
-        return {name: parameters[name] for name in names if name in parameters}
-
-    examples, classes = of_lanes('MediaExampleGen', 'examples'), of_lanes('MediaExampleGen', 'classes')
-
-    trainer = CoTrainer(
-        mixture=trained, model=to_json(config.model),
-        training=to_json(training), name=config.name, examples=of_lanes('Transform', 'transformed_examples'),
-        transform_graphs=of_lanes('Transform', 'transform_graph'), classes=classes,
-        run_parameters=parameters_named(SEED, *map(steps, lanes)),
-        code_version=component_version('CoTrainer'))
-    lookup = [] if data is not None else [BaselineLookup(
-        candidate=trainer.outputs['model'], serving_dir=serving_dir, code_version=component_version('BaselineLookup'))]
-    chosen = ({'version': lookup[0].outputs['version'].future()[0].value} if lookup else
-              {'candidate': trainer.outputs['model'], 'served_version': served_version})
-    baseline = ServingBaseline(serving_dir=serving_dir, code_version=component_version('ServingBaseline'), **chosen)
-    evaluators = {
-        task.name: TaskEvaluator(
-            source=to_json(task.source), classes=classes[task.name], examples=examples[task.name],
-            model=trainer.outputs['model'], baseline_model=baseline.outputs['model'],
-            code_version=component_version('TaskEvaluator')).with_id(node_id('TaskEvaluator', task.name))
-        for task in config.mixture.tasks}
+    trainer = _trainer(config, lanes, parameters)
+    model, examples = trainer.outputs['model'], _outputs(lanes, 'MediaExampleGen', 'examples')
+    *lookup, baseline = _baseline(model, serving_dir, None if data is None else served_version)
+    evaluators = _evaluators(config, lanes, model, baseline.outputs['model'])
     serving_check = ServingCheck(
-        mixture=trained, model=trainer.outputs['model'], examples=examples,
+        mixture=to_json(trained_tasks(config.mixture)), model=model, examples=examples,
         code_version=component_version('ServingCheck'))
     gate = BlessingGate(
-        mixture=judged, model=trainer.outputs['model'], baseline_model=baseline.outputs['model'],
+        mixture=to_json(judged_tasks(config.mixture)), model=model, baseline_model=baseline.outputs['model'],
         evaluations={name: e.outputs['evaluation'] for name, e in evaluators.items()},
-        infra_blessing=serving_check.outputs['infra_blessing'], run_parameters=parameters_named(*map(floor, lanes)),
-        code_version=component_version('BlessingGate'))
-    pusher = AtomicPusher(
-        model=trainer.outputs['model'], model_blessing=gate.outputs['blessing'],
         infra_blessing=serving_check.outputs['infra_blessing'],
+        run_parameters=_named(parameters, *map(floor, lanes)), code_version=component_version('BlessingGate'))
+    card = {} if data is None else {'model_key': model_key, 'push_nonce': push_nonce, 'served_version': served_version}
+    pusher = AtomicPusher(
+        model=model, model_blessing=gate.outputs['blessing'], infra_blessing=serving_check.outputs['infra_blessing'],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)),
-        custom_config={
-            **({'model_key': model_key, 'push_nonce': push_nonce, 'served_version': served_version}
-               if data is not None else {}),
-            **({'overrides': list(config.overrides)} if config.overrides else {})},
+        custom_config={**card, **({'overrides': list(config.overrides)} if config.overrides else {})},
         code_version=component_version('AtomicPusher'))
     report = Report(
-        mixture=to_json(config.mixture), model=trainer.outputs['model'], model_run=trainer.outputs['model_run'],
+        mixture=to_json(config.mixture), model=model, model_run=trainer.outputs['model_run'],
         blessing=gate.outputs['blessing'], infra_blessing=serving_check.outputs['infra_blessing'],
-        rejected=of_lanes('MediaExampleGen', 'rejected'), statistics=of_lanes('StatisticsGen', 'statistics'),
-        code_version=component_version('Report'))
+        rejected=_outputs(lanes, 'MediaExampleGen', 'rejected'),
+        statistics=_outputs(lanes, 'StatisticsGen', 'statistics'), code_version=component_version('Report'))
 
     components = [*(c for lane in lanes.values() for c in lane.values()), trainer, *lookup, baseline,
                   *evaluators.values(), serving_check, gate, pusher, report]
     if fail_if_rejected:
-        verdict = Verdict(blessing=gate.outputs['blessing'], code_version=component_version('Verdict'))
-        # No artifact goes from the report to the verdict, but the page must be there when the run fails.
-        verdict.add_upstream_node(report)
-        components.append(verdict)
+        components.append(_verdict(gate, report))
     for component in components:
         if isinstance(component, base_beam_component.BaseBeamComponent):
             component.with_beam_pipeline_args(config.beam.arguments(component.id.partition('_')[0]))
     return tfx_pipeline.Pipeline(
-        pipeline_name=pipeline_name(config),
-        pipeline_root=pipeline_root,
-        components=components,
-        enable_cache=True,
+        pipeline_name=pipeline_name(config), pipeline_root=pipeline_root, components=components, enable_cache=True,
         metadata_connection_config=metadata_connection_config)
 
 
@@ -151,6 +114,8 @@ def new_nonce() -> str:
     return uuid.uuid4().hex
 
 
+# Each component gets only those parts of the config that it uses, so that other parts do not re-run it.
+
 def trained_tasks(mixture: Mixture) -> Mixture:
     """The mixture for the trainer: of the data only the kind of label, and neither checks nor gate.
 
@@ -161,8 +126,9 @@ def trained_tasks(mixture: Mixture) -> Mixture:
              data=Data(label_kind=t.data.label_kind, label_groups=t.data.label_groups)) for t in mixture.tasks))
 
 
-def _without_checks(task: Task) -> Task:
-    return dataclasses.replace(task, checks=Checks())
+def judged_tasks(mixture: Mixture) -> Mixture:
+    """The mixture for the gate, which has nothing to do with the checks of the data."""
+    return dataclasses.replace(mixture, tasks=tuple(dataclasses.replace(t, checks=Checks()) for t in mixture.tasks))
 
 
 def reader_spec(spec: Input) -> Input:
@@ -176,6 +142,16 @@ def reader_spec(spec: Input) -> Input:
 def _runtime_parameters(config: PipelineConfig) -> dict[str, data_types.RuntimeParameter]:
     return {name: data_types.RuntimeParameter(name, type(parameter.default), parameter.default)
             for name, parameter in run_parameters.of_config(config).items()}
+
+
+def _named(parameters: dict, *names: str) -> dict:
+    """Those of a run's parameters that have these names; {} on one machine, where there are none."""
+    return {name: parameters[name] for name in names if name in parameters}
+
+
+def _outputs(lanes: dict[str, dict], component: str, output: str) -> dict:
+    """Task name -> an output of one of its components."""
+    return {name: lane[component].outputs[output] for name, lane in lanes.items()}
 
 
 def _lane(task: Task, config: PipelineConfig, data: DataSummary | None, parameters: dict) -> dict:
@@ -214,3 +190,41 @@ def _lane(task: Task, config: PipelineConfig, data: DataSummary | None, paramete
     # No artifact goes from the validator to Transform, but an anomaly must stop the lane.
     transform.add_upstream_node(validator)
     return lane
+
+
+def _trainer(config: PipelineConfig, lanes: dict[str, dict], parameters: dict) -> CoTrainer:
+    training = config.training
+    if not parameters:  # on a cluster the run decides the steps, and so the warm-up
+        training = dataclasses.replace(training, warmup_steps=training.warmup(config.mixture.total_steps))
+    return CoTrainer(
+        mixture=to_json(trained_tasks(config.mixture)), model=to_json(config.model), training=to_json(training),
+        name=config.name, examples=_outputs(lanes, 'Transform', 'transformed_examples'),
+        transform_graphs=_outputs(lanes, 'Transform', 'transform_graph'),
+        classes=_outputs(lanes, 'MediaExampleGen', 'classes'),
+        run_parameters=_named(parameters, SEED, *map(steps, lanes)), code_version=component_version('CoTrainer'))
+
+
+def _baseline(model, serving_dir: str, served_version: str | None) -> list:
+    """ServingBaseline; before it BaselineLookup if nobody knows the version that is served (None)."""
+    version = component_version('ServingBaseline')
+    if served_version is not None:
+        return [ServingBaseline(serving_dir, candidate=model, served_version=served_version, code_version=version)]
+    lookup = BaselineLookup(candidate=model, serving_dir=serving_dir, code_version=component_version('BaselineLookup'))
+    return [lookup, ServingBaseline(serving_dir, version=lookup.outputs['version'].future()[0].value,
+                                    code_version=version)]
+
+
+def _evaluators(config: PipelineConfig, lanes: dict[str, dict], model, baseline_model) -> dict[str, TaskEvaluator]:
+    """Task name -> its TaskEvaluator."""
+    examples, classes = (_outputs(lanes, 'MediaExampleGen', name) for name in ('examples', 'classes'))
+    return {task.name: TaskEvaluator(
+        source=to_json(task.source), classes=classes[task.name], examples=examples[task.name], model=model,
+        baseline_model=baseline_model, code_version=component_version('TaskEvaluator')
+        ).with_id(node_id('TaskEvaluator', task.name)) for task in config.mixture.tasks}
+
+
+def _verdict(gate: BlessingGate, report: Report) -> Verdict:
+    verdict = Verdict(blessing=gate.outputs['blessing'], code_version=component_version('Verdict'))
+    # No artifact goes from the report to the verdict, but the page must be there when the run fails.
+    verdict.add_upstream_node(report)
+    return verdict
