@@ -41,6 +41,10 @@ def check(config) -> DataSummary:
         raise ConfigError(f'The root is {config.run_root}, but TensorFlow takes a path with [ ] * ? for a pattern, and '
                           'a run would not find its own files. Give another --root.')
     check_workers(config)
+    if config.beam.components and config.beam.runner == 'dataflow':
+        raise ConfigError("Beam: the workers of Dataflow do not reach this machine's folders, to which a run here "
+                          'writes. Compile the config for Vertex AI (polyvit compile CONFIG -o FILE.json --target '
+                          'vertex), or choose another runner.')
     beam_checks.check(config.beam)
     use_file_systems(config)
     check_initial_checkpoint(config)

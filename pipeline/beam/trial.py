@@ -11,7 +11,6 @@ is a process of its own, which can be ended in time. It prints the findings as J
 import dataclasses
 import json
 import os
-import pathlib
 import platform
 import signal
 import socket
@@ -110,27 +109,36 @@ def send(config) -> list[Finding]:
     """Sends the element and judges what the worker said."""
     import apache_beam
     component = next(iter(config.beam.components), COMPONENTS[0])
-    folder = config.run_root
-    while not folder.is_dir():
-        folder = folder.parent
-    token = folder / f'{file_io.TEMPORARY}{uuid.uuid4().hex}'
-    element = {'token': str(token), 'folders': sorted({task.data.folder for task in config.mixture.tasks} - {''})}
-    file_io.write(str(token), token.name)
+    folder = _folder(config)
+    name = f'{file_io.TEMPORARY}{uuid.uuid4().hex}'
+    token = f'{folder}/{name}'
+    element = {'token': token, 'folders': sorted({task.data.folder for task in config.mixture.tasks} - {''})}
+    file_io.write(token, name)
     try:
         pipeline = apache_beam.Pipeline(argv=config.beam.arguments(component))
         _ = pipeline | apache_beam.Create([element]) | apache_beam.Map(look)
         result = pipeline.run()
         result.wait_until_finish()
-        answered = (file_io.read_text(f'{token}.answer') == token.name) if file_io.exists(f'{token}.answer') else False
+        answered = file_io.exists(f'{token}.answer') and file_io.read_text(f'{token}.answer') == name
     except Exception as error:
         reason = failures.reason(str(error)) or f'{type(error).__name__}: {error}'
         return [Finding('workers', PROBLEM, reason, 'See docs/beam.md.')]
     finally:
-        for path in (token, pathlib.Path(f'{token}.answer')):
-            path.unlink(missing_ok=True)
+        for path in (token, f'{token}.answer'):
+            file_io.remove(path)
     counters = result.metrics().query(apache_beam.metrics.MetricsFilter().with_namespace(_NAMESPACE))['counters']
     said = [counter.key.metric.name.partition('=')[::2] for counter in counters]
-    return judge(said, answered, str(folder))
+    return judge(said, answered, folder)
+
+
+def _folder(config) -> str:
+    """The root, or the nearest folder above it that exists: a trial makes none."""
+    if is_url(config.root):
+        return config.root.rstrip('/')
+    folder = config.run_root
+    while not folder.is_dir():
+        folder = folder.parent
+    return str(folder)
 
 
 def judge(said: list[tuple[str, str]], answered: bool, folder: str) -> list[Finding]:
