@@ -133,7 +133,8 @@ def _add_model_commands(commands):
     _add_json(report)
 
     serve = _add(commands, 'serve', 'serve models over REST and gRPC, as TensorFlow Serving does')
-    serve.add_argument('dir', metavar='DIR', nargs='?', help='the folder of the version directories')
+    serve.add_argument('dir', metavar='DIR', nargs='?',
+                       help='the folder of the version directories; may be a URL, such as s3://BUCKET/serving/polyvit')
     serve.add_argument('--model-name', metavar='NAME', default='polyvit',
                        help='the name by which clients ask for the model (default: %(default)s)')
     serve.add_argument('--model-config', metavar='FILE',
@@ -142,6 +143,13 @@ def _add_model_commands(commands):
     serve.add_argument('--port', type=int, default=8501, help='for REST; 0 takes a free one (default: %(default)s)')
     serve.add_argument('--grpc-port', metavar='PORT', type=int, default=8500,
                        help='for gRPC; 0 takes a free one (default: %(default)s)')
+
+    sync = _add(commands, 'sync', 'copy the versions in an object store to a folder, for TensorFlow Serving')
+    sync.add_argument('url', metavar='URL', help='the folder of the version directories, such as '
+                                                 's3://BUCKET/serving/polyvit or gs://BUCKET/serving/polyvit')
+    sync.add_argument('dir', metavar='DIR', help='the folder that gets the two newest versions')
+    sync.add_argument('--every', metavar='SECONDS', type=float,
+                      help='go on: look for new and removed versions after so many seconds')
 
     predict = _add(commands, 'predict', 'print the labels of files, or write the scores of all files in a folder')
     predict.add_argument('task', metavar='TASK', help="the task's name")
@@ -154,7 +162,7 @@ def _add_model_commands(commands):
     server_or_model = predict.add_mutually_exclusive_group()
     server_or_model.add_argument('--url', help='the server to ask (default: http://127.0.0.1:8501)')
     server_or_model.add_argument('--model', metavar='DIR',
-                                 help='in place of a server: a version directory, or the folder of them')
+                                 help='in place of a server: a version directory, or the folder of them; may be a URL')
     predict.add_argument('--wait', metavar='SECONDS', type=float, nargs='?', const=120.0,
                          help='wait for a server that is starting or loading (without a number: %(const)g seconds)')
     predict.add_argument('--model-name', metavar='NAME', default='polyvit',
@@ -163,7 +171,7 @@ def _add_model_commands(commands):
     _add_json(predict)
 
     export = _add(commands, 'export', 'convert a pushed version to TensorFlow Lite, for devices')
-    export.add_argument('dir', metavar='DIR', help='a version directory, or the folder of them')
+    export.add_argument('dir', metavar='DIR', help='a version directory, or the folder of them; may be a URL')
     export.add_argument('-o', '--output', metavar='FILE', required=True,
                         help='the .tflite file to write; a .json file beside it gets the labels')
 

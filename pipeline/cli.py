@@ -144,9 +144,25 @@ def _report(parsed) -> int:
 
 def _serve(parsed):
     from pipeline import summary
-    from serving import server
-    server.serve(parsed.dir, parsed.model_name, parsed.port, parsed.grpc_port, parsed.host, parsed.model_config,
-                 summary.command(), _samples(parsed.dir))
+    from serving import foreground
+    foreground.serve(parsed.dir, parsed.model_name, parsed.port, parsed.grpc_port, parsed.host, parsed.model_config,
+                     summary.command(), _samples(parsed.dir))
+
+
+def _sync(parsed):
+    import threading
+
+    from serving import sync
+    if parsed.every is not None and not parsed.every > 0:
+        raise ConfigError(f'--every is {parsed.every:g}; it must be more than 0 seconds.')
+    mirror = sync.Mirror(parsed.url, parsed.dir, _print_now)
+    mirror.update()
+    if parsed.every is not None:
+        sync.keep_up(mirror, parsed.every, threading.Event(), _print_now)
+
+
+def _print_now(text: str):
+    print(text, flush=True)
 
 
 def _samples(serving_dir: str | None) -> dict[str, str]:
@@ -217,6 +233,7 @@ COMMANDS = {
     'submit': _submit,
     'report': _report,
     'serve': _serve,
+    'sync': _sync,
     'predict': _predict,
     'export': _export,
     'runs': _runs,

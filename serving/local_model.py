@@ -5,8 +5,9 @@ import os
 
 import numpy as np
 
-from model_code import model_directory
+from model_code import file_io, model_directory
 from model_code.errors import ConfigError
+from model_code.urls import is_url
 from serving import version_directories
 from serving.errors import ServingError
 from serving.predictor import PredictionFailed, Predictor
@@ -19,8 +20,9 @@ class LocalModel(Predictor):
             model.predict('digits', ['photo.png'])   # [{'path', 'labels', 'scores'}]
             model.embed('digits', ['photo.png'])     # [1, width]
 
-    directory: a version directory, or the folder of them, whose newest version is taken. `directory` and `card` say
-    which model it is. Raises ConfigError if there is no model, PredictionFailed if it cannot be loaded.
+    directory: a version directory, or the folder of them, whose newest version is taken; also behind a URL.
+    `directory` and `card` say which model it is. Raises ConfigError if there is no model, PredictionFailed if it cannot
+    be loaded.
     """
 
     def __init__(self, directory: str | os.PathLike):
@@ -28,7 +30,8 @@ class LocalModel(Predictor):
         os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # errors come as exceptions
         from serving.saved_model import SavedModel
         try:
-            self._model = SavedModel(self.directory, warm_up=False)
+            with file_io.local_copy(self.directory) as local:
+                self._model = SavedModel(local, warm_up=False)
         except ServingError as error:
             raise PredictionFailed(f'{self} cannot be loaded: {error.message}') from None
 
@@ -39,7 +42,7 @@ class LocalModel(Predictor):
         self._model.close()
 
     def pin(self) -> str:
-        return os.path.realpath(self.directory)
+        return self.directory if is_url(self.directory) else os.path.realpath(self.directory)
 
     @functools.cached_property
     def signature_inputs(self) -> dict[str, list[str]]:

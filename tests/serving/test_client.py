@@ -12,10 +12,10 @@ import pytest
 
 from model_code.errors import ConfigError
 from pipeline import cli
-from serving import client
+from serving import client, foreground
 from serving.errors import ServingError
 from serving.saved_model import SavedModel
-from serving.server import ModelServer, ready_text
+from serving.server import ModelServer
 from serving.versions import ModelVersions
 from tests import testing
 from tests.serving import models
@@ -198,7 +198,7 @@ def test_waiting_ends_at_once_for_a_model_that_cannot_be_loaded(tmp_path):
 
 @pytest.mark.parametrize('samples', [{}, {'shade': 'my photos/dim.png'}])
 def test_a_server_says_what_to_try(samples, server, media, tmp_path, capsys, monkeypatch):
-    text = ready_text(server, 'polyvit', 'polyvit', samples).splitlines()
+    text = foreground.ready_text(server, 'polyvit', 'polyvit', samples).splitlines()
     assert text[0] == (f'Model polyvit, version 4, is served at {server.url}/v1/models/polyvit. Tasks: film, shade, '
                        'volume.')
     assert text[1] == 'Try:' and len(text) == 6

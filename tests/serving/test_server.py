@@ -22,7 +22,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from model_code.errors import ConfigError
-from serving import server as server_module
+from serving import foreground
 from serving.errors import ServingError
 from serving.rest import Limits
 from serving.saved_model import SavedModel
@@ -403,7 +403,7 @@ def test_warm_up_requests_are_replayed(tmp_path, half_plus_two):
 def test_an_empty_directory_answers_404_until_a_version_appears(tmp_path, half_plus_two):
     with ModelServer(tmp_path, port=0, poll_seconds=0.1) as server:
         assert ask(server, 'GET', '/v1/models/polyvit/metadata')[0] == 404
-        assert 'has no version to serve yet' in server_module.ready_text(server, 'polyvit')
+        assert 'has no version to serve yet' in foreground.ready_text(server, 'polyvit')
         push(half_plus_two, tmp_path, 1)
         until(lambda: ask(server, 'GET', '/v1/models/polyvit/metadata')[0] == 200)
 
@@ -424,23 +424,23 @@ def test_model_config(tmp_path, half_plus_two):
       name: "half" base_path: "BASE" model_platform: "tensorflow"
       model_version_policy { specific { versions: 3 } } version_labels { key: "stable" value: 3 } } }'''
     config.write_text(text.replace('BASE', str(tmp_path / 'base')))
-    with ModelServer(models=server_module.read_model_config(config), port=0) as server:
+    with ModelServer(models=foreground.read_model_config(config), port=0) as server:
         status, _, body = ask(server, 'POST', '/v1/models/half/labels/stable:predict', '{"instances": [2.0]}')
         assert (status, json.loads(body)) == (200, {'predictions': [3.0]})
     config.write_text(text)
     with pytest.raises(ConfigError, match='There is no directory BASE'):
-        server_module.read_model_config(config)
+        foreground.read_model_config(config)
     for content, message in (('nonsense', 'is not a valid ModelServerConfig'), ('', 'has no model'),
                              ('model_config_list { config { name: "x" } }', 'without name or base_path')):
         config.write_text(content)
         with pytest.raises(ConfigError, match=message):
-            server_module.read_model_config(config)
+            foreground.read_model_config(config)
     with pytest.raises(ConfigError, match='There is no directory'):
-        server_module.serve(str(tmp_path / 'nowhere'), port=0)
+        foreground.serve(str(tmp_path / 'nowhere'), port=0)
 
 
 def _serve_in_a_process(directory):
-    code = ('import sys; from serving.server import serve; '
+    code = ('import sys; from serving.foreground import serve; '
             'serve(sys.argv[1], model_name="half", port=0, grpc_port=None)')
     return subprocess.Popen([sys.executable, '-c', code, str(directory)], stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': os.getcwd()})

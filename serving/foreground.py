@@ -1,0 +1,154 @@
+"""`polyvit serve`: a ModelServer until a signal, for a folder of version directories, its URL, or several models."""
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import sys
+import threading
+
+from model_code.errors import ConfigError
+from model_code.urls import is_url
+from serving import api, sync, version_directories
+from serving.errors import ServingError
+from serving.saved_model import SavedModel, task_names
+from serving.server import ModelServer
+from serving.versions import ModelVersions, Policy
+
+
+def read_model_config(path: str | os.PathLike) -> list[ModelVersions]:
+    """The models of a TensorFlow Serving model config file (a ModelServerConfig as text). Raises ConfigError."""
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
+    try:
+        with open(path, encoding='utf-8') as file:
+            config = text_format.Parse(file.read(), model_server_config_pb2.ModelServerConfig())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f'The model config file {path} cannot be read: {error}. Give a text file with a '
+                          'model_config_list.') from None
+    except text_format.ParseError as error:
+        raise ConfigError(f'The model config file {path} is not a valid ModelServerConfig: {error}. See TensorFlow '
+                          "Serving's --model_config_file.") from None
+    models = []
+    for model in config.model_config_list.config:
+        if not model.name or not model.base_path:
+            raise ConfigError(f'The model config file {path} has a model without name or base_path. Each needs both.')
+        if any(model.name == other.name for other in models):
+            raise ConfigError(f'The model config file {path} names {model.name!r} twice. Names must differ.')
+        _check_directory(model.base_path)
+        policy = model.model_version_policy
+        choice = policy.WhichOneof('policy_choice')
+        models.append(ModelVersions(
+            model.name, model.base_path, SavedModel,
+            Policy(latest=policy.latest.num_versions or 1 if choice == 'latest' else 1,
+                   specific=tuple(policy.specific.versions) if choice == 'specific' else (), every=choice == 'all'),
+            dict(model.version_labels)))
+    if not models:
+        raise ConfigError(f'The model config file {path} has no model. Its model_config_list needs one or more.')
+    return models
+
+
+def _check_directory(path: str):
+    if is_url(path):
+        raise ConfigError(f'{path} is a URL; a model config names folders of this machine. `polyvit sync {path} DIR '
+                          '--every 10` keeps one up to date.')
+    if not os.path.isdir(path):
+        raise ConfigError(f'There is no directory {path} to serve from. Give the folder of version directories (1, 2, '
+                          '...) that `polyvit run` pushes to.')
+
+
+def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = 8500,
+          host: str = '127.0.0.1', model_config: str | None = None, program: str = 'polyvit',
+          samples: dict[str, str] | None = None):
+    """Serves the versions in `directory`, or the models of `model_config`, until SIGTERM or SIGINT (Ctrl-C).
+
+    Running requests then finish. A second signal ends the process at once, as does the first while models are loaded.
+    directory: may be behind a URL; then it is copied to a temporary folder, which follows it (see sync.py).
+
+    Says at once what it loads, and once it is ready what it serves, with commands to try. program: how the command line
+    is called here. samples: task -> a file to try it with.
+
+    Raises ConfigError if the directory does not exist, the model config is wrong, or a port is taken.
+    """
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # errors come as exceptions
+    models, copied = None, ''
+    if model_config is not None:
+        models = read_model_config(model_config)
+    elif directory is None:
+        raise ConfigError('There is nothing to serve. Give the folder of version directories, or --model-config.')
+    elif not is_url(directory):
+        _check_directory(directory)
+    copying = models is None and is_url(str(directory))
+    ready, ended, copies = threading.Event(), threading.Event(), contextlib.ExitStack()
+
+    def end(number, _):
+        if copying:
+            sys.exit(128 + number)  # which removes the copy
+        if ended.is_set() or not ready.is_set():
+            shutil.rmtree(copied, ignore_errors=True)
+            os._exit(128 + number)
+        ended.set()
+
+    handlers = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        if copying:
+            print(f'Copying the newest versions from {directory}', flush=True)
+            directory = copied = copies.enter_context(sync.mirrored(str(directory), _say))
+            copying = False
+        server = ModelServer(directory, models, model_name, port, grpc_port, host)
+        _serve_until(ended, server, ready, program, samples or {})
+    finally:
+        copies.close()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _serve_until(ended: threading.Event, server: ModelServer, ready: threading.Event, program: str,
+                 samples: dict[str, str]):
+    """Sets `ready` once the models are loaded, and says so."""
+    for model in server.models:
+        print(loading_text(model), flush=True)
+    with server:
+        ready.set()
+        for model in server.models:
+            print(ready_text(server, model.name, program, samples), flush=True)
+        ended.wait()
+        print('Stopping. Running requests finish first.', file=sys.stderr, flush=True)
+
+
+def _say(text: str):
+    print(text, flush=True)
+
+
+def loading_text(model: ModelVersions) -> str:
+    """What to tell people before the server loads a model, which may take a minute."""
+    newest = max(version_directories.list_models(model.base_path), default=None)
+    return (f'There is no version of model {model.name} in {model.base_path} yet.' if newest is None else
+            f'Loading version {newest} of model {model.name} from {model.base_path}')
+
+
+def ready_text(server: ModelServer, name: str, program: str = 'polyvit', samples: dict[str, str] | None = None) -> str:
+    """What to tell people once the server runs: a model's URL, version and tasks, and commands to try.
+
+    program, samples: as in `serve`.
+    """
+    url = f'{server.url}/v1/models/{name}'
+    try:
+        with server.models.acquire(name) as (version, model):
+            signatures = model.signatures
+    except ServingError:
+        return (f'Model {name}, at {url}, has no version to serve yet. The server looks for one every second; this '
+                'URL shows why.')
+    tasks = task_names(signatures)
+    grpc_part = f' (gRPC {server.host}:{server.grpc_port})' if server.grpc_port is not None else ''
+    lines = [f'Model {name}, version {version}, is served at {url}{grpc_part}. Tasks: {", ".join(tasks)}.', 'Try:']
+    options = ([] if server.url == api.DEFAULT_URL else ['--url', server.url]) + (
+        [] if name == 'polyvit' else ['--model-name', name])
+    tried = {}  # the inputs of a task, which tell its modality -> the first task that has them, one with a file if any
+    for task in sorted(tasks, key=lambda task: task not in (samples or {})):
+        if f'{task}_scores' in signatures:
+            tried.setdefault(tuple(signatures[task].inputs), task)
+    for task in tried.values():
+        lines.append(f'  {program} {shlex.join(["predict", task, (samples or {}).get(task, "FILE"), *options])}')
+    return '\n'.join([*lines, f'  curl {url}'])

@@ -1,0 +1,123 @@
+"""Copies what an object store serves to a folder of this machine, for servers that read files: this package's, and
+TensorFlow Serving, of which only some builds read s3:// and gs://.
+
+The folder has whole versions only: each is copied under a temporary name, compared with the digest in its card, and
+renamed. It has the newest ones, so its size is bounded. What is removed from the store, as a roll-back does, is removed
+here. A store out of reach changes nothing.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+import typing
+
+from model_code import file_io, model_directory, remote_files
+from model_code.errors import ConfigError
+from model_code.urls import is_url
+from serving import served, version_directories
+
+# The newest version, and the one before it: a server serves that one if the newest does not load, and after a roll-back
+# it is there at once. While a new version is copied, there is one more.
+KEPT = 2
+EVERY_SECONDS = 10.0
+
+_Say = typing.Callable[[str], None]
+
+
+class Mirror:
+    """A local folder with the newest versions of a base directory behind a URL. One Mirror at a time per folder.
+
+    say: is told what was copied and removed. Raises ConfigError if `source` is no URL.
+    """
+
+    def __init__(self, source: str, folder: str, say: _Say = print):
+        if not is_url(source):
+            raise ConfigError(f'{source} is a folder of this machine, which servers read as it is. Give a URL, such as '
+                              's3://BUCKET/polyvit/serving/polyvit.')
+        self.source = source.rstrip('/')
+        self.folder = folder
+        self._say = say
+        self._damaged: dict[int, list] = {}  # a version -> its files; it is tried again if they change
+        os.makedirs(folder, exist_ok=True)
+        for name in os.listdir(folder):
+            if name.startswith(file_io.TEMPORARY):  # of a process that was killed
+                shutil.rmtree(os.path.join(folder, name))
+
+    def update(self):
+        """Looks at the source once: copies what is new, newest first, then removes what is no longer wanted.
+
+        Raises OSError, as remote_files does, if the source cannot be read; nothing is removed then.
+        """
+        versions = version_directories.list_versions(self.source)
+        here, kept = version_directories.list_models(self.folder), set()
+        for number in reversed(versions):
+            if len(kept) == KEPT:
+                break
+            if model_directory.has_model(versions[number]) and (number in here or self._copy(number, versions[number])):
+                kept.add(number)
+        for number, path in version_directories.list_versions(self.folder).items():
+            if number not in kept:
+                self._remove(path)
+                self._say(f'Removed version {number} from {self.folder}.')
+
+    def _copy(self, number: int, source: str) -> bool:
+        """Whether the version was copied: it is whole, and nobody is removing it."""
+        files = sorted(remote_files.list_files(source))
+        if self._damaged.get(number) == files:
+            return False
+        with file_io.temporary_folder(self.folder) as temporary:
+            try:
+                file_io.copy_folder(source, temporary)
+            except FileNotFoundError:
+                return False
+            if not model_directory.has_model(source):
+                return False
+            if not _is_whole(temporary):
+                self._damaged[number] = files
+                self._say(f'Version {number} in {self.source} is not what was pushed: its files do not have the digest '
+                          'in its card. It is not copied. Remove it, and push it again.')
+                return False
+            os.rename(temporary, os.path.join(self.folder, str(number)))
+        self._say(f'Copied version {number} from {self.source}.')
+        return True
+
+    def _remove(self, path: str):
+        with file_io.temporary_folder(self.folder) as temporary:  # no server sees half a version
+            os.rename(path, os.path.join(temporary, 'removed'))
+
+
+def _is_whole(model_dir: str) -> bool:
+    try:
+        card = model_directory.read_card(model_dir)
+        return not card.get('model_digest') or served.digest(model_dir) == card['model_digest']
+    except (ValueError, AttributeError):
+        return False
+
+
+def keep_up(mirror: Mirror, every: float, ended: threading.Event, say: _Say = print):
+    """Updates a mirror every so many seconds until `ended`. Errors are told and tried again."""
+    while not ended.wait(every):
+        try:
+            mirror.update()
+        except Exception as error:
+            say(f'{error} Trying again every {every:g} seconds.')
+
+
+@contextlib.contextmanager
+def mirrored(source: str, say: _Say = print) -> typing.Iterator[str]:
+    """A context that gives a temporary folder with the newest versions of a base directory behind a URL, kept up to
+    date. Raises OSError if the source cannot be read at first."""
+    ended = threading.Event()
+    with tempfile.TemporaryDirectory(prefix='polyvit-', ignore_cleanup_errors=True) as folder:
+        mirror = Mirror(source, folder, say)
+        mirror.update()
+        thread = threading.Thread(target=keep_up, args=(mirror, EVERY_SECONDS, ended, say), name='serving-sync',
+                                  daemon=True)
+        thread.start()
+        try:
+            yield folder
+        finally:
+            ended.set()
+            thread.join(1.0)  # it may be copying

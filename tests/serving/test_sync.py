@@ -1,0 +1,254 @@
+"""From a push to an object store to answers: the newest versions are copied whole, followed, and served."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+
+from components.atomic_pusher.executor import push
+from model_code import file_io, model_directory
+from model_code.errors import ConfigError, StoreError
+from pipeline import cli
+from serving import client, served, sync
+from serving.server import ModelServer
+from tests import object_stores
+from tests.serving import models
+
+
+@pytest.fixture(scope='module')
+def half_plus(tmp_path_factory):
+    """Model directories to push: offset -> that of y = x / 2 + offset, with a card and a digest."""
+    folder, made = tmp_path_factory.mktemp('half_plus'), {}
+    for offset in (2, 3):
+        made[offset] = os.path.join(folder, str(offset))
+        models.save_affine(made[offset], offset=float(offset))
+        model_directory.write_card(made[offset], {'name': f'plus {offset}'})
+    return made
+
+
+@pytest.fixture(params=['s3', 'gcs'])
+def store(request):
+    return f'{request.getfixturevalue(request.param)}/polyvit/serving/polyvit'
+
+
+def _push(model_dir, url):
+    return int(push(model_dir, url, {'model_digest': served.digest(model_dir)}))
+
+
+def _plain(url, *numbers):
+    """Versions without a card, which are copied and never loaded."""
+    for number in numbers:
+        file_io.write(f'{url}/{number}/variables/v', str(number))
+        file_io.write(f'{url}/{number}/saved_model.pb', 'graph')
+
+
+def test_the_newest_versions_are_copied_and_followed(store, tmp_path, half_plus):
+    folder, said = str(tmp_path / 'models'), []
+    _plain(store, 1, 2, 3)
+    file_io.write(f'{store}/4/variables/v', 'of a killed push')
+    object_stores.put_object(f'{store}/5/')
+    mirror = sync.Mirror(store, folder, said.append)
+    mirror.update()
+    assert file_io.list_files(folder) == ['2/saved_model.pb', '2/variables/v', '3/saved_model.pb', '3/variables/v']
+    assert said == [f'Copied version 3 from {store}.', f'Copied version 2 from {store}.']
+    mirror.update()
+    assert len(said) == 2, 'nothing changed'
+    version = _push(half_plus[2], store)
+    mirror.update()
+    assert set(os.listdir(folder)) == {'3', str(version)}, 'two versions, however many there are'
+    assert served.digest(f'{folder}/{version}') == served.digest(half_plus[2])
+    object_stores.remove_objects(f'{store}/{version}/')
+    mirror.update()
+    assert sorted(os.listdir(folder)) == ['2', '3'], 'rolled back'
+    object_stores.remove_objects(store)
+    mirror.update()
+    assert os.listdir(folder) == []
+
+
+def test_no_half_version_is_seen_and_what_a_killed_process_left_is_removed(s3, tmp_path, monkeypatch):
+    _plain(f'{s3}/models', 7)
+    copy, folder = file_io.copy, str(tmp_path)
+
+    def watch(source, target):
+        assert [name for name in os.listdir(folder) if not name.startswith(file_io.TEMPORARY)] == []
+        copy(source, target)
+        if source.endswith('/saved_model.pb'):
+            raise KeyboardInterrupt
+    monkeypatch.setattr(file_io, 'copy', watch)
+    monkeypatch.setattr(file_io.shutil, 'rmtree', lambda *_, **__: None)  # as if it were killed
+    with pytest.raises(KeyboardInterrupt):
+        sync.Mirror(f'{s3}/models', folder).update()
+    assert [name.startswith(file_io.TEMPORARY) for name in os.listdir(folder)] == [True]
+    monkeypatch.undo()
+    sync.Mirror(f'{s3}/models', folder).update()
+    assert os.listdir(folder) == ['7']
+
+
+def test_a_version_that_is_removed_while_it_is_copied_does_not_appear(s3, tmp_path, monkeypatch):
+    _plain(f'{s3}/models', 7, 8)
+    copy = file_io.copy
+
+    def remove_meanwhile(source, target):
+        copy(source, target)
+        if '/8/' in source:
+            object_stores.remove_objects(f'{s3}/models/8/')
+    monkeypatch.setattr(file_io, 'copy', remove_meanwhile)
+    sync.Mirror(f'{s3}/models', str(tmp_path)).update()
+    assert os.listdir(tmp_path) == ['7']
+
+
+def test_a_version_with_other_files_than_were_pushed_is_told_once_and_not_copied(s3, tmp_path, half_plus):
+    url, said = f'{s3}/models', []
+    _plain(url, 7)
+    version = _push(half_plus[2], url)
+    file_io.write(f'{url}/{version}/variables/variables.index', 'cut')
+    mirror = sync.Mirror(url, str(tmp_path), said.append)
+    mirror.update()
+    mirror.update()
+    assert os.listdir(tmp_path) == ['7']
+    assert len(said) == 2 and 'is not what was pushed' in said[0] and said[1].startswith('Copied version 7')
+    file_io.copy(f'{half_plus[2]}/variables/variables.index', f'{url}/{version}/variables/variables.index')
+    mirror.update()
+    assert sorted(os.listdir(tmp_path)) == [str(version), '7'], 'tried again, as its files have changed'
+
+
+def test_a_store_out_of_reach_changes_nothing(s3, tmp_path, monkeypatch):
+    _plain(f'{s3}/models', 7)
+    mirror = sync.Mirror(f'{s3}/models', str(tmp_path / 'models'))
+    mirror.update()
+    said, ended = [], threading.Event()
+    with object_stores.answering(403, '<Error><Code>AccessDenied</Code></Error>') as endpoint:
+        monkeypatch.setenv('AWS_ENDPOINT_URL', endpoint)
+        with pytest.raises(StoreError, match='denies the access'):
+            mirror.update()
+
+        def say(text):
+            said.append(text)
+            ended.set()
+        sync.keep_up(mirror, 0.01, ended, say)
+    assert os.listdir(tmp_path / 'models') == ['7'] and said[0].endswith('Trying again every 0.01 seconds.')
+
+
+def test_the_command_copies_once_or_goes_on(store, tmp_path, capsys):
+    _plain(store, 1)
+    assert cli.main(['sync', store, str(tmp_path / 'models')]) == 0
+    assert capsys.readouterr().out == f'Copied version 1 from {store}.\n' and os.listdir(tmp_path / 'models') == ['1']
+    assert cli.main(['sync', str(tmp_path), str(tmp_path / 'models')]) == 2
+    assert 'a folder of this machine' in capsys.readouterr().err
+    assert cli.main(['sync', store, str(tmp_path / 'models'), '--every', '0']) == 2
+    assert cli.main(['sync', store.replace('://', '://no-'), str(tmp_path / 'models')]) == 1
+    errors = capsys.readouterr().err
+    assert 'there is no bucket no-' in errors and 'Traceback' not in errors
+    process = subprocess.Popen([sys.executable, '-m', 'polyvit', 'sync', store, str(tmp_path / 'models'), '--every',
+                                '0.2'], stdout=subprocess.PIPE, text=True)
+    try:
+        _plain(store, 2)
+        assert process.stdout.readline() == f'Copied version 2 from {store}.\n'
+        object_stores.remove_objects(f'{store}/2/')
+        assert process.stdout.readline() == f'Removed version 2 from {tmp_path}/models.\n'
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 143
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _ask(url: str) -> float:
+    request = urllib.request.Request(f'{url}:predict', b'{"instances": [2.0]}')
+    with urllib.request.urlopen(request, timeout=20) as reply:
+        return json.load(reply)['predictions'][0]
+
+
+def _versions(url: str) -> dict[str, str]:
+    with urllib.request.urlopen(url, timeout=20) as reply:
+        return {v['version']: v['state'] for v in json.load(reply)['model_version_status']}
+
+
+def _until(condition, seconds=60):
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, f'The condition is still false after {seconds} s.'
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_from_push_to_answers_and_no_request_fails(store, half_plus):
+    """Push, serve, ask, push another version, ask meanwhile, remove it, and the first one answers again."""
+    first = _push(half_plus[2], store)
+    code = ('import sys; from serving import foreground, sync; sync.EVERY_SECONDS = 0.2; '
+            'foreground.serve(sys.argv[1], model_name="half", port=0, grpc_port=None)')
+    process = subprocess.Popen([sys.executable, '-c', code, store], stdout=subprocess.PIPE, text=True)
+    try:
+        lines = [process.stdout.readline() for _ in range(4)]
+        assert lines[:2] == [f'Copying the newest versions from {store}\n', f'Copied version {first} from {store}.\n']
+        folder = re.fullmatch(rf'Loading version {first} of model half from (\S+)\n', lines[2])[1]
+        url = re.search(r'http://\S+/v1/models/half', lines[3])[0]
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        assert _ask(url) == 3.0
+        answers, failures, stop = [], [], threading.Event()
+
+        def keep_asking():
+            while not stop.is_set():
+                try:
+                    answers.append(_ask(url))
+                except Exception as error:
+                    failures.append(error)
+        asking = threading.Thread(target=keep_asking)
+        asking.start()
+        second = _push(half_plus[3], store)
+        _until(lambda: answers[-1:] == [4.0])
+        object_stores.remove_objects(f'{store}/{second}/')
+        _until(lambda: _versions(url).get(str(first)) == 'AVAILABLE' and answers[-1] == 3.0)
+        stop.set()
+        asking.join()
+        assert failures == [] and set(answers) == {3.0, 4.0}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert not os.path.exists(folder), 'the copy is removed'
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_signal_while_versions_are_copied_leaves_nothing(s3, tmp_path, half_plus):
+    _push(half_plus[2], f'{s3}/models')
+    code = ('import os, signal, sys; from model_code import file_io; from serving import foreground\n'
+            'file_io.copy = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n'
+            'foreground.serve(sys.argv[1], port=0, grpc_port=None)')
+    done = subprocess.run([sys.executable, '-c', code, f'{s3}/models'], env={**os.environ, 'TMPDIR': str(tmp_path)},
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 143 and 'Traceback' not in done.stderr, done.stderr
+    assert [name for name in os.listdir(tmp_path) if name.startswith('polyvit')] == []
+
+
+def test_a_model_config_names_no_urls(tmp_path):
+    from serving import foreground
+    config = tmp_path / 'models.config'
+    config.write_text('model_config_list { config { name: "a" base_path: "s3://bucket/a" } }')
+    with pytest.raises(ConfigError, match='`polyvit sync s3://bucket/a DIR --every 10`'):
+        foreground.read_model_config(config)
+
+
+def test_a_model_behind_a_url_predicts_in_this_process(store, half_plus):
+    with pytest.raises(ConfigError, match='There is no model in'):
+        client.LocalModel(store)
+    version = _push(half_plus[2], store)
+    file_io.write(f'{store}/{version + 1}/variables/v', 'of a killed push')
+    with client.LocalModel(store) as model:
+        assert model.directory == model.pin() == f'{store}/{version}' and model.card['name'] == 'plus 2'
+        assert model._model.run('serving_default', {'x': np.float32([2])})['y'].tolist() == [3.0]
+
+
+def test_a_served_copy_answers_as_the_pushed_model(s3, half_plus):
+    _push(half_plus[3], f'{s3}/models')
+    with sync.mirrored(f'{s3}/models', lambda _: None) as folder, ModelServer(folder, port=0) as server:
+        assert _ask(f'{server.url}/v1/models/polyvit') == 4.0
+    assert not os.path.exists(folder)
