@@ -136,7 +136,10 @@ def answering(status: int, body: str) -> typing.Iterator[str]:
             self.send_response(status)
             self.send_header('Content-Length', str(len(body)))
             self.end_headers()
-            self.wfile.write(body.encode())
+            if self.command != 'HEAD':
+                self.wfile.write(body.encode())
+
+        do_HEAD = do_GET
 
         def log_message(self, *_):
             pass

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from media.rejections import Rejection, too_large
 from model_code import remote_files, words
+from model_code.errors import StoreError
 from model_code.modalities import Limits
 from model_code.urls import is_url
 
@@ -67,6 +68,8 @@ def _open_remote(path: str):
         file = remote_files.open_file(path)
     except FileNotFoundError as error:
         raise Rejection('missing', 'There is no such file.') from error
+    except StoreError as error:
+        raise Rejection('unreadable', str(error)) from error
     except Exception as error:  # Each file system has its own errors. A missing file must not end the run.
         raise Rejection('unreadable', f'{type(error).__name__}: {error}') from error
     try:

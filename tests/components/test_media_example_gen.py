@@ -4,6 +4,8 @@ import dataclasses
 import json
 import logging
 import os
+import shutil
+import tarfile
 
 import pytest
 import tensorflow as tf
@@ -18,6 +20,7 @@ from media.entries import Entry
 from media.findings import Findings, Tally
 from media.rejections import Rejection
 from media.shards import ShardPlan
+from model_code import file_io
 from model_code.errors import ConfigError, PipelineStop
 from model_code.modalities import MODALITIES
 from model_code.serialization import to_json
@@ -247,3 +250,41 @@ def test_the_component_declares_what_the_pipeline_wires():
         'examples': 'Examples', 'rejected': RejectedMedia.TYPE_NAME, 'classes': Classes.TYPE_NAME}
     assert component.exec_properties == {
         'source': '{}', 'spec': '{}', 'media_fingerprint': 'f', 'code_version': 'v'}
+
+
+def _on_disk(tmp_path, kind):
+    """A task of this kind of data with a broken file, and its spec."""
+    if kind == 'folders':
+        task = testing.image_task(tmp_path, max_rejected_share=0.5)
+        testing.write(tmp_path, 'train/left/cut.png', testing.image_bytes()[:-20])
+        return task, testing.IMAGE_SPEC
+    if kind == 'manifest':
+        task = testing.audio_task(tmp_path, max_rejected_share=0.5)
+        (tmp_path / 'wav/train_low_0.wav').unlink()  # missing
+        return task, testing.AUDIO_SPEC
+    if kind == 'video':
+        return testing.video_task(tmp_path), testing.VIDEO_SPEC
+    for name, content in {'0.png': testing.image_bytes(), '0.cls': b'cat', '1.png': testing.image_bytes(seed=1)[:-20],
+                          '1.cls': b'dog', '2.png': testing.image_bytes(seed=2), '2.cls': b'dog'}.items():
+        testing.write(tmp_path / 'members', name, content)
+    with tarfile.open(testing.write(tmp_path, 'train-0.tar', b''), 'w') as archive:
+        for path in sorted((tmp_path / 'members').iterdir()):
+            archive.add(path, path.name)
+    shutil.rmtree(tmp_path / 'members')
+    return testing.task('shapes', 'image', folder=str(tmp_path), format='tar',
+                        max_rejected_share=0.5), testing.IMAGE_SPEC
+
+
+@pytest.mark.parametrize('store, kind', [('s3', 'folders'), ('s3', 'manifest'), ('s3', 'video'), ('s3', 'tar'),
+                                         ('gcs', 'manifest'), ('gcs', 'tar')])
+def test_media_in_an_object_store_become_the_examples_of_the_same_media_on_disk(store, kind, request, tmp_path):
+    """By the same executor, and so by the decoder's child process, from a bucket as from a folder."""
+    task, spec = _on_disk(tmp_path / 'data', kind)
+    url = f'{request.getfixturevalue(store)}/media'
+    file_io.copy_folder(str(tmp_path / 'data'), url)
+    local = _ingest(task, spec, tmp_path / 'local')
+    remote = _ingest(testing.changed(task, folder=url), spec, tmp_path / 'remote')
+    assert [e.SerializeToString(deterministic=True) for split in remote[0].values() for e in split] == [
+        e.SerializeToString(deterministic=True) for split in local[0].values() for e in split]
+    assert [(r.path, r.reason) for r in remote[1]] == [(r.path, r.reason) for r in local[1]]
+    assert bool(remote[1]) == (kind != 'video') and remote[2] == local[2]
