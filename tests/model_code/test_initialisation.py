@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from components.co_trainer import executor
-from model_code import export, initialisation, model_directory, polyvit, tokenizers, training
+from model_code import export, file_io, initialisation, model_directory, polyvit, tokenizers, training
 from model_code.checkpoints import Checkpoints
 from model_code.errors import PipelineStop
 from model_code.modalities import AudioInput, ImageInput, VideoInput
@@ -326,3 +326,18 @@ def test_co_training_starts_from_the_checkpoint_that_its_config_names(tmp_path, 
             export_dir=str(tmp_path / 'e'), card={})
     kernel = reached.value.args[0].tokenizers['video'].embedding.kernel.numpy()
     np.testing.assert_allclose(kernel, np.repeat(arrays['embedding/kernel'][None] / 4, 4, axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize('store', ['s3', 'gcs'])
+def test_a_model_starts_from_what_is_in_an_object_store(tmp_path, store, request):
+    url, model = request.getfixturevalue(store), scramble(make_model())
+    file_io.copy_folder(save_model(tmp_path, model), f'{url}/model')
+    new = make_model()
+    initialisation.initialise(new, f'{url}/model')
+    for name, variable in initialisation.named_variables(new).items():
+        np.testing.assert_array_equal(variable, initialisation.named_variables(model)[name])
+    with pytest.raises(PipelineStop, match=f'initial_checkpoint is {url}/nothing, which does not exist'):
+        initialisation.initialise(new, f'{url}/nothing')
+    file_io.write(f'{url}/vit.npz', 'no archive')
+    with pytest.raises(PipelineStop, match=f'^{url}/vit.npz is not a NumPy .npz file'):
+        initialisation.initialise(new, f'{url}/vit.npz')
