@@ -18,6 +18,7 @@ from model_code.polyvit import PolyViT
 from model_code.progress import Progress
 from model_code.selection import Evaluations
 from model_code.settings import TrainingConfig
+from model_code.snapshots import NO_SNAPSHOTS, Snapshots
 from model_code.strategy import is_chief, workers
 from model_code.summaries import Summaries
 from model_code.tasks import Mixture
@@ -71,13 +72,14 @@ class StepProgress:
 
 def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, datasets: dict[str, Callable],
           config: TrainingConfig, checkpoint_dir: str, evaluate: Callable | None = None,
-          first_inputs: Callable | None = None) -> dict:
+          first_inputs: Callable | None = None, snapshots: Snapshots = NO_SNAPSHOTS) -> dict:
     """Trains `model` in place by the mixture's schedule, from the newest checkpoint in checkpoint_dir if there is one.
 
     datasets: task name -> a function (number of batches to skip, tf.distribute.InputContext) -> endless batches of one
     replica. evaluate: a function () -> {name: value} (`evaluation.make_evaluate`), called as config.eval_every says. It
     may return None if the process is interrupted.
     first_inputs: a function of a task -> some of its inputs [n, *input shape], to be shown in TensorBoard.
+    snapshots: where the chief copies checkpoint_dir after each checkpoint. All copies have ended when this returns.
 
     The model has the weights of the last step, or, in the chief, the best ones if config.keep_best says so.
 
@@ -90,16 +92,17 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
     Raises PipelineStop if a loss or gradient is not finite, if the disk is full, or if the process gets SIGTERM or
     SIGINT (Ctrl-C); then the steps done so far are saved first.
     """
-    with stop_if_disk_full(checkpoint_dir), training.without_graph_optimizer():
-        return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs).run()
+    with stop_if_disk_full(checkpoint_dir), training.without_graph_optimizer(), snapshots.completed():
+        return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs,
+                         snapshots).run()
 
 
 class _Training:
     """One call of `train`, which describes the arguments."""
 
-    def __init__(self, strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs):
+    def __init__(self, strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs, snapshots):
         self._mixture, self._config, self._directory = mixture, config, checkpoint_dir
-        self._evaluate = evaluate
+        self._evaluate, self._snapshots = evaluate, snapshots
         self._accumulated = mixture.schedule == 'accumulated'
         self._sequence = schedules.task_sequence(mixture)
         self._total = len(self._sequence)
@@ -145,7 +148,8 @@ class _Training:
         if self._first:
             logger.info('training: resumes at step %s of %s, from the checkpoint %s', f'{self._first:,}',
                         f'{self._total:,}', self._checkpoints.latest)
-        logger.info('training: while it runs: tensorboard --logdir %s', os.path.join(self._directory, SUMMARIES_DIR))
+        logger.info('training: while it runs: tensorboard --logdir %s',
+                    os.path.join(self._snapshots.folder or self._directory, SUMMARIES_DIR))
         self._progress = StepProgress(self._total, self._first)
         self._start = self._saved = time.monotonic()
         self._saved_step = self._first
@@ -162,9 +166,10 @@ class _Training:
                 self._between_calls(step, best, stopping)
             if self._ends_early:
                 self._progress.finish()
+            self._snapshots.wait()
             if stopping or interruption.requested():
-                raise PipelineStop(f'Training was stopped by {_reason()} after {step} of {self._total} steps. They are '
-                                   'saved. Run the same command again to resume from there.')
+                raise PipelineStop(f'Training was stopped by {_reason()} after {step} of {self._total} steps. '
+                                   f'{self._what_is_saved(step)} Run the same command again to resume from there.')
         self._summaries.close()
         return self._history | {'total_steps': self._total, 'exported': self._choose_weights(step)}
 
@@ -268,7 +273,9 @@ class _Training:
         self._summaries.flush()
         write_history(self._directory, self._history)
         best = self._evaluations.best if self._config.keep_best else None
+        self._snapshots.wait()  # saving removes old files
         self._checkpoints.save(done, best['step'] + 1 if best else None)
+        self._snapshots.keep(self._directory, done)
         self._saved, self._saved_step = time.monotonic(), done
 
     def _interrupted(self) -> bool:
@@ -279,14 +286,20 @@ class _Training:
         asked = interruption.requested() is not None
         return asked if self._one_worker else self._sum(float(asked)) > 0
 
+    def _what_is_saved(self, done: int) -> str:
+        if self._chief and self._snapshots.steps < done:  # the log says why
+            return f'Only {self._snapshots.steps} of them are saved, in {self._snapshots.folder}.'
+        return 'They are saved.'
+
     def _kept(self) -> str:
         """What an interruption leaves of the training."""
-        if not self._saved_step:
+        step = self._snapshots.steps if self._snapshots.folder else self._saved_step
+        if not step:
             return 'training has saved no step yet'
         when = 'before this run'
-        if self._saved_step != self._first:
+        if step != self._first:
             when = f'{words.duration(time.monotonic() - self._saved)} ago'
-        return f'training is saved at step {self._saved_step:,} of {self._total:,}, {when}'
+        return f'training is saved at step {step:,} of {self._total:,}, {when}'
 
 
 def _sum_over_replicas(strategy) -> Callable[[float], float]:

@@ -47,13 +47,14 @@ from pipeline.fingerprints import component_version
 
 
 def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipeline_root: str, serving_dir: str,
-                    served_version: str = '', push_nonce: str = '', model_key: str = '', fail_if_rejected: bool = False,
-                    metadata_connection_config=None) -> tfx_pipeline.Pipeline:
+                    served_version: str = '', push_nonce: str = '', model_key: str = '', unfinished_dir: str = '',
+                    fail_if_rejected: bool = False, metadata_connection_config=None) -> tfx_pipeline.Pipeline:
     """The pipeline of one config.
 
     data: checks.check(config); None for a pipeline that finds out itself when it runs, on a cluster. There the cache of
       the components that look must be switched off (kubeflow/compiler.py: UNCACHED).
     pipeline_root: the folder for artifacts. serving_dir: the folder in which AtomicPusher puts version directories.
+    unfinished_dir: see CoTrainer; on a cluster each run has other output folders, so it must be given.
 
     On one machine only:
     served_version, push_nonce: another value makes ServingBaseline, or the pusher, run again although nothing else
@@ -63,7 +64,7 @@ def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipelin
     """
     parameters = {} if data is not None else _runtime_parameters(config)
     lanes = {task.name: _lane(task, config, data, parameters) for task in config.mixture.tasks}
-    trainer = _trainer(config, lanes, parameters)
+    trainer = _trainer(config, lanes, parameters, unfinished_dir)
     model, examples = trainer.outputs['model'], _outputs(lanes, 'MediaExampleGen', 'examples')
     *lookup, baseline = _baseline(model, serving_dir, None if data is None else served_version)
     evaluators = _evaluators(config, lanes, model, baseline.outputs['model'])
@@ -192,7 +193,7 @@ def _lane(task: Task, config: PipelineConfig, data: DataSummary | None, paramete
     return lane
 
 
-def _trainer(config: PipelineConfig, lanes: dict[str, dict], parameters: dict) -> CoTrainer:
+def _trainer(config: PipelineConfig, lanes: dict[str, dict], parameters: dict, unfinished_dir: str) -> CoTrainer:
     training = config.training
     if not parameters:  # on a cluster the run decides the steps, and so the warm-up
         training = dataclasses.replace(training, warmup_steps=training.warmup(config.mixture.total_steps))
@@ -201,7 +202,8 @@ def _trainer(config: PipelineConfig, lanes: dict[str, dict], parameters: dict) -
         name=config.name, examples=_outputs(lanes, 'Transform', 'transformed_examples'),
         transform_graphs=_outputs(lanes, 'Transform', 'transform_graph'),
         classes=_outputs(lanes, 'MediaExampleGen', 'classes'),
-        run_parameters=_named(parameters, SEED, *map(steps, lanes)), code_version=component_version('CoTrainer'))
+        run_parameters=_named(parameters, SEED, *map(steps, lanes)), unfinished_dir=unfinished_dir,
+        code_version=component_version('CoTrainer'))
 
 
 def _baseline(model, serving_dir: str, served_version: str | None) -> list:

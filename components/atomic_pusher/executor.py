@@ -1,6 +1,7 @@
 """AtomicPusher's executor: the checks and properties of the stock Pusher, but another way of writing a version."""
 
 import errno
+import hashlib
 import json
 import os
 import random
@@ -17,6 +18,8 @@ from model_code.errors import PipelineStop
 from model_code.logger import logger
 from model_code.urls import is_url
 from serving import served, version_directories
+
+_LONGEST_PUSH_S = 3600.0
 
 
 class Executor(tfx_pusher.Executor):
@@ -38,14 +41,20 @@ class Executor(tfx_pusher.Executor):
                                'filesystem with a base_directory.')
         model_dir, serving_dir = self.GetModelPath(input_dict), destination.filesystem.base_directory
         digest, newest = served.digest(model_dir), served.newest(serving_dir)
+        # A cluster starts a step that was killed again, with the same outputs. No other push has them.
+        own = hashlib.sha256(pushed.uri.encode()).hexdigest()[:16]
         if newest and newest.digest == digest:
-            logger.info('Nothing is pushed: version %d is this model already.', newest.number)
-            self._MarkNotPushed(pushed)
-            return
-        blessing = artifact_utils.get_single_instance(input_dict['model_blessing'])
-        version = push(model_dir, serving_dir, {
-            **json.loads(exec_properties.get('custom_config') or '{}'), **read_decision(blessing.uri),
-            'model_digest': digest})
+            if newest.card.get('push') != own:
+                logger.info('Nothing is pushed: version %d is this model already.', newest.number)
+                self._MarkNotPushed(pushed)
+                return
+            version = str(newest.number)
+            logger.info('This step was started before, and was ended after it had pushed version %s.', version)
+        else:
+            blessing = artifact_utils.get_single_instance(input_dict['model_blessing'])
+            version = push(model_dir, serving_dir, {
+                **json.loads(exec_properties.get('custom_config') or '{}'), **read_decision(blessing.uri),
+                'model_digest': digest, 'push': own})
         path = os.path.join(serving_dir, version)
         file_io.copy_folder(path, pushed.uri)
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=version)
@@ -69,6 +78,7 @@ def push(model_dir: str, serving_dir: str, card_additions: dict) -> str:
     if is_url(serving_dir):
         version = claim_version(serving_dir)
         _write(model_dir, os.path.join(serving_dir, version), card_additions)
+        remove_half_pushed(serving_dir)
         return version
     os.makedirs(serving_dir, exist_ok=True)
     with file_io.temporary_folder(serving_dir) as temporary:
@@ -102,6 +112,14 @@ def claim_version(serving_dir: str) -> str:
             return version
         file_io.remove(os.path.join(folder, claim))
         time.sleep(random.uniform(0, 2))  # two that meet should not meet again
+
+
+def remove_half_pushed(serving_dir: str):
+    """Removes what pushes that were killed left behind a URL: versions without a model, too old to be written now."""
+    for number, path in version_directories.list_versions(serving_dir).items():
+        if number < time.time() - _LONGEST_PUSH_S and not model_directory.has_model(path):
+            logger.info('Removing %s, which a push that was ended left half written.', path)
+            file_io.remove_folder(path)
 
 
 def next_version(serving_dir: str) -> str:

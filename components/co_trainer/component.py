@@ -16,6 +16,8 @@ class CoTrainer(base_component.BaseComponent):
     classes: task name -> the Classes of MediaExampleGen, for the card. As inputs they are named `examples_<task>`,
     `transform_graph_<task>` and `classes_<task>` (components.specs). run_parameters: those that change the mixture and
     the training (components.run_parameters).
+    unfinished_dir: the folder or URL in which trainings that do not finish leave their checkpoints, for the next run of
+    the same to go on; '' for a folder beside the output, which suits a single machine.
 
     Outputs: `model` (SavedModel at <uri>/Format-Serving), `model_run` (history.json, checkpoints/, tensorboard/).
     """
@@ -25,10 +27,10 @@ class CoTrainer(base_component.BaseComponent):
     def __init__(self, mixture: str, model: str, training: str, name: str,
                  examples: dict[str, channel.BaseChannel], transform_graphs: dict[str, channel.BaseChannel],
                  classes: dict[str, channel.BaseChannel], run_parameters: dict[str, specs.Property] | None = None,
-                 code_version: str = ''):
+                 unfinished_dir: str = '', code_version: str = ''):
         super().__init__(specs.make_spec(
             parameters={'mixture': mixture, 'model_config': model, 'training': training, 'name': name,
-                        **(run_parameters or {}), 'code_version': code_version},
+                        **(run_parameters or {}), 'unfinished_dir': unfinished_dir, 'code_version': code_version},
             task_inputs={'examples': (examples, standard_artifacts.Examples),
                          'transform_graph': (transform_graphs, standard_artifacts.TransformGraph),
                          'classes': (classes, Classes)},

@@ -1,9 +1,11 @@
 """CoTrainer's executor: parses TFX's arguments, trains and exports. model_code does the work."""
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -35,6 +37,7 @@ from model_code.errors import PipelineStop
 from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
+from model_code.snapshots import NO_SNAPSHOTS, Snapshots, unfinished
 from model_code.tasks import Mixture, Task
 
 
@@ -56,24 +59,22 @@ class Executor(base_executor.BaseExecutor):
             classes = artifact_utils.get_single_uri(input_dict[task_input('classes', task.name)])
             media_fingerprints[task.name] = read_classes(classes).media_fingerprint
 
-        # Checkpoints are kept beside the run's own output, under a name that depends on what is trained. So the same
-        # training finds them again after an interruption.
+        key = work_key(exec_properties, train_files, eval_files, vocabularies)
         model_run = artifact_utils.get_single_instance(output_dict['model_run']).uri
-        unfinished = os.path.join(os.path.dirname(model_run.rstrip('/')), 'unfinished')
-        key = work_key(exec_properties, train_files)
-        _report_other_trainings(unfinished, key)
-        co_train(
-            mixture=mixture,
-            model_config=from_json(ModelConfig, exec_properties['model_config']),
-            config=from_json(TrainingConfig, exec_properties['training']),
-            train_files=train_files,
-            eval_files=eval_files,
-            vocabularies=vocabularies,
-            checkpoint_dir=os.path.join(unfinished, key),
-            model_run_dir=model_run,
-            export_dir=path_utils.serving_model_dir(
-                artifact_utils.get_single_instance(output_dict['model']).uri),
-            card=model_card(exec_properties, media_fingerprints))
+        with checkpoints_kept(exec_properties['unfinished_dir'], key, model_run) as (checkpoint_dir, kept):
+            co_train(
+                mixture=mixture,
+                model_config=from_json(ModelConfig, exec_properties['model_config']),
+                config=from_json(TrainingConfig, exec_properties['training']),
+                train_files=train_files,
+                eval_files=eval_files,
+                vocabularies=vocabularies,
+                checkpoint_dir=checkpoint_dir,
+                model_run_dir=model_run,
+                export_dir=path_utils.serving_model_dir(
+                    artifact_utils.get_single_instance(output_dict['model']).uri),
+                card=model_card(exec_properties, media_fingerprints),
+                snapshots=kept)
 
 
 def read_vocabulary(task: Task, transform_graph_uri: str) -> list[str]:
@@ -89,28 +90,58 @@ def model_card(exec_properties: dict[str, Any], media_fingerprints: dict[str, st
             'code_version': exec_properties['code_version']}
 
 
-def work_key(exec_properties: dict[str, Any], train_files: dict[str, list[str]]) -> str:
-    """A hash that is the same only for the same training of the same examples by the same code."""
+def work_key(exec_properties: dict[str, Any], train_files: dict[str, list[str]], eval_files: dict[str, list[str]],
+             vocabularies: dict[str, list[str]]) -> str:
+    """A hash that is the same only for the same training of the same examples by the same code.
+
+    It does not depend on where the examples lie: on a cluster this is another place in every run, and in every pod.
+    files: task name -> paths; vocabularies: task name -> labels.
+    """
     settings = [exec_properties[name] for name in ('mixture', 'model_config', 'training', 'code_version')]
-    return hashlib.sha256(json.dumps([settings, sorted(train_files.items())]).encode()).hexdigest()[:16]
+    content = [{name: input_pipeline.fingerprint(paths) for name, paths in files.items()}
+               for files in (train_files, eval_files)]
+    return hashlib.sha256(json.dumps([settings, content, vocabularies], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _report_other_trainings(unfinished: str, key: str):
+@contextlib.contextmanager
+def checkpoints_kept(unfinished_dir: str, key: str, model_run_dir: str) -> Iterator[tuple[str, Snapshots]]:
+    """A context that gives the folder for the checkpoints of a training, and the place of its snapshots.
+
+    Without unfinished_dir the folder is beside the run's own output, under the key, where the same training finds it
+    again after an interruption. With it, it is a new one on this machine, filled from the newest snapshot.
+    """
+    beside = os.path.dirname(model_run_dir.rstrip('/'))
+    directory = unfinished_dir or os.path.join(beside, 'unfinished')
+    _report_other_trainings(directory, key)
+    if not unfinished_dir:
+        yield os.path.join(directory, key), NO_SNAPSHOTS
+        return
+    os.makedirs(beside, exist_ok=True)
+    with file_io.temporary_folder(beside) as folder:
+        kept = Snapshots(os.path.join(directory, key))
+        kept.fetch(folder)
+        yield folder, kept
+
+
+def _report_other_trainings(directory: str, key: str):
     """Logs which other trainings did not finish. They are kept, because only the user knows if one is still running."""
-    others = [name for name in file_io.list_folder(unfinished) if name != key]
+    others = [name for name in unfinished(directory) if name != key]
     if others:
         logger.info('training: %s has %s that did not finish: %s. Those that are not running can be deleted.',
-                    unfinished, words.count(len(others), 'other training'), ', '.join(others))
+                    directory, words.count(len(others), 'other training'), ', '.join(others))
 
 
 def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingConfig,
              train_files: dict[str, list[str]], eval_files: dict[str, list[str]], vocabularies: dict[str, list[str]],
-             checkpoint_dir: str, model_run_dir: str, export_dir: str, card: dict) -> dict:
+             checkpoint_dir: str, model_run_dir: str, export_dir: str, card: dict,
+             snapshots: Snapshots = NO_SNAPSHOTS) -> dict:
     """Trains from the newest checkpoint in checkpoint_dir, exports to export_dir, and keeps the run in model_run_dir.
 
     Returns the history (loop.train). The exported model computes in float32, whatever config.precision is. Of several
     workers only the chief exports and moves the checkpoints. Raises PipelineStop as loop.train does, and if the disk is
     full.
+
+    snapshots: of checkpoint_dir, which has the newest already; they are finished once the run is in model_run_dir.
     """
     distribution = strategy.make_strategy(config)  # must come before TensorFlow's first operation, see there
     check_batches(mixture.tasks, distribution.num_replicas_in_sync)
@@ -143,7 +174,8 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
         # What is decided by the metrics is decided by those of all examples, as the gate measures them.
         batches = -1 if config.keep_best or config.patience else evaluation.BATCHES
         evaluate = evaluation.make_evaluate(model, model_config, classes, eval_files, config.eval_batch_size, batches)
-    history = loop.train(distribution, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs)
+    history = loop.train(distribution, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs,
+                         snapshots)
     if strategy.is_chief(distribution):
         if config.precision != 'float32':
             trained, model = model, polyvit.PolyViT(mixture, classes, model_config, groups)
@@ -152,6 +184,7 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
         card = card | {'exported': history['exported'] | {'total_steps': history['total_steps']}}
         _export(model, mixture, vocabularies, first_examples, export_dir, card)
         _keep_run(history, export_dir, checkpoint_dir, model_run_dir)
+        snapshots.finish()
     return history
 
 
@@ -185,10 +218,18 @@ def _keep_run(history: dict, export_dir: str, checkpoint_dir: str, model_run_dir
         # The card goes beside the checkpoints, so that a model that starts from them knows their classes and inputs.
         tf.io.gfile.copy(model_directory.card_path(export_dir), os.path.join(model_run_dir, model_directory.CARD_FILE),
                          overwrite=True)
-        # The checkpoints are moved last: if anything above fails, the same training finds them again.
-        tf.io.gfile.rename(os.path.join(checkpoint_dir, loop.SUMMARIES_DIR),
-                           os.path.join(model_run_dir, loop.SUMMARIES_DIR), overwrite=True)
-        tf.io.gfile.rename(checkpoint_dir, os.path.join(model_run_dir, 'checkpoints'), overwrite=True)
+        # The checkpoints are moved last, in one step: if the process ends before, the same training finds all of them
+        # again, and the summaries too, which are therefore copied.
+        checkpoints = os.path.join(model_run_dir, 'checkpoints')
+        _copy_folder(os.path.join(checkpoint_dir, loop.SUMMARIES_DIR), os.path.join(model_run_dir, loop.SUMMARIES_DIR))
+        tf.io.gfile.rename(checkpoint_dir, checkpoints, overwrite=True)
+        tf.io.gfile.rmtree(os.path.join(checkpoints, loop.SUMMARIES_DIR))
+
+
+def _copy_folder(source: str, target: str):
+    tf.io.gfile.makedirs(target)
+    for name in tf.io.gfile.listdir(source):
+        tf.io.gfile.copy(os.path.join(source, name), os.path.join(target, name), overwrite=True)
 
 
 def _media(task: Task, features: dict[str, tf.Tensor]) -> list[bytes]:

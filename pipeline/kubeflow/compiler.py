@@ -67,7 +67,7 @@ def _compile(config, base: str, image: str, fail_if_rejected: bool) -> dict:
     config = dataclasses.replace(config, root=base)
     pipeline = wiring.create_pipeline(
         config, None, pipeline_root=f'{base}/pipeline', serving_dir=targets.store_url(f'{base}/serving/polyvit'),
-        fail_if_rejected=fail_if_rejected)
+        unfinished_dir=targets.store_url(f'{base}/unfinished'), fail_if_rejected=fail_if_rejected)
     runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
         default_image=image, default_commands=list(containers.COMMAND), use_pipeline_spec_2_1=True))
     return runner.run(pipeline, write_out=False)

@@ -1,6 +1,7 @@
 """Pushing: whole or not at all, once, under the next number, with metrics in the card, only with both blessings."""
 
 import concurrent.futures
+import hashlib
 import json
 import os
 import shutil
@@ -30,7 +31,8 @@ def model(tmp_path):
     return artifact
 
 
-def run_pusher(tmp_path, model, blessed=1, infra_blessed=1, serving_dir=None):
+def run_pusher(tmp_path, model, blessed=1, infra_blessed=1, serving_dir=None, output=None):
+    """output: the name of the output's folder; by default a new one, as in a new run."""
     blessing, infra = standard_artifacts.ModelBlessing(), standard_artifacts.InfraBlessing()
     blessing.uri, infra.uri = str(tmp_path / 'blessing'), str(tmp_path / 'infra')
     os.makedirs(blessing.uri, exist_ok=True)
@@ -39,7 +41,7 @@ def run_pusher(tmp_path, model, blessed=1, infra_blessed=1, serving_dir=None):
     blessing.set_int_custom_property('blessed', blessed)
     infra.set_int_custom_property('blessed', infra_blessed)
     pushed = standard_artifacts.PushedModel()
-    pushed.uri = str(tmp_path / 'pushed')
+    pushed.uri = str(tmp_path / (output or f'pushed{len([*tmp_path.glob("pushed*")]) or ""}'))
     destination = pusher_pb2.PushDestination(
         filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir or str(tmp_path / 'serving')))
     executor.Executor().Do(
@@ -63,7 +65,7 @@ def test_a_push_is_a_greater_version_with_its_metrics(tmp_path, model):
     assert json.loads((version / 'assets.extra' / 'model_card.json').read_text()) == {
         'name': 'm', 'model_key': 'new', 'served_version': '1', 'baseline_version': '2',
         'metrics': {'digits': {'accuracy': 0.75}},
-        'model_digest': served.digest(str(tmp_path / 'model/Format-Serving'))}
+        'model_digest': served.digest(str(tmp_path / 'model/Format-Serving')), 'push': _push_id(pushed.uri)}
     assert (version / 'saved_model.pb').read_text() == 'graph'
     assert (version / 'variables' / 'variables.index').read_text() == 'v'
     assert pushed.get_int_custom_property('pushed') == 1
@@ -72,6 +74,10 @@ def test_a_push_is_a_greater_version_with_its_metrics(tmp_path, model):
     assert (tmp_path / 'pushed' / 'saved_model.pb').exists()
     card = tmp_path / 'model/Format-Serving/assets.extra/model_card.json'
     assert json.loads(card.read_text())['model_key'] == 'old'
+
+
+def _push_id(uri):
+    return hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 
 def _train_another(tmp_path):
@@ -152,6 +158,22 @@ def test_a_number_taken_by_another_push_is_left_alone(tmp_path, model, monkeypat
     assert (taken / 'saved_model.pb').read_text() == 'the other'
 
 
+def test_a_push_that_was_killed_after_its_version_appeared_is_reported_and_not_repeated(tmp_path, model, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(executor.Executor, '_MarkPushed', _die)
+        with pytest.raises(KeyboardInterrupt):
+            run_pusher(tmp_path, model, output='of_this_run')
+    again = run_pusher(tmp_path, model, output='of_this_run')
+    assert again.get_int_custom_property('pushed') == 1
+    assert again.get_string_custom_property('pushed_version') == '100' and os.listdir(tmp_path / 'serving') == ['100']
+    assert (tmp_path / 'of_this_run/saved_model.pb').read_text() == 'graph'
+    assert run_pusher(tmp_path, model, output='of_another').get_int_custom_property('pushed') == 0
+
+
+def _die(*_, **__):
+    raise KeyboardInterrupt
+
+
 @pytest.fixture(params=['s3', 'gcs'])
 def store(request):
     return f'{request.getfixturevalue(request.param)}/serving/polyvit'
@@ -187,6 +209,14 @@ def test_the_version_of_a_killed_push_is_ignored_and_its_number_not_used_again(t
     assert [*version_directories.list_versions(store)] == [100, 101]
     assert [*version_directories.list_models(store)] == [100] and served.newest(store).number == 100
     assert run_pusher(tmp_path, model, serving_dir=store).get_string_custom_property('pushed_version') == '102'
+
+
+def test_what_a_killed_push_left_is_removed_once_no_push_can_be_writing_it(tmp_path, model, store, monkeypatch):
+    for name in ('50/variables/variables.index', '90/assets.extra/model_card.json', '60/saved_model.pb'):
+        file_io.write(f'{store}/{name}', '')
+    monkeypatch.setattr(executor.time, 'time', lambda: 3650.5 + 10)
+    run_pusher(tmp_path, model, serving_dir=store)
+    assert [*version_directories.list_versions(store)] == [60, 90, 3660], '90 may still be written'
 
 
 def test_a_push_takes_another_number_when_it_meets_one(tmp_path, model, store, monkeypatch):

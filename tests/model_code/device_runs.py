@@ -19,6 +19,7 @@ import numpy as np
 from model_code import loop
 from model_code import strategy as strategies
 from model_code.errors import PipelineStop
+from model_code.snapshots import NO_SNAPSHOTS, Snapshots
 from tests import testing
 from tests.model_code import tiny_training  # first: it sets the environment that TensorFlow reads
 
@@ -33,10 +34,11 @@ SAME_CONFIG = dataclasses.replace(tiny_training.CONFIG, warmup_steps=4, checkpoi
 
 
 def train_same(folder: str, checkpoints: str, strategy: str = 'one_device', evaluate=None, eval_every: int = 0,
-               **options):
+               snapshots: Snapshots = NO_SNAPSHOTS, **options):
     """tiny_training.train with the tasks, model and settings that are the same on all devices."""
     config = dataclasses.replace(SAME_CONFIG, strategy=strategy, eval_every=eval_every, **options)
-    return tiny_training.train(folder, checkpoints, config, SAME_TASKS, model_config=SAME_MODEL, evaluate=evaluate)
+    return tiny_training.train(folder, checkpoints, config, SAME_TASKS, model_config=SAME_MODEL, evaluate=evaluate,
+                               snapshots=snapshots)
 
 
 def mirrored(folder: str) -> dict:
@@ -56,7 +58,7 @@ def mirrored(folder: str) -> dict:
 
 
 def worker(folder: str, name: str) -> dict:
-    """One of several workers (TF_CONFIG). Trains in FOLDER/NAME, then in FOLDER/shared, where it does not end."""
+    """One of several workers (TF_CONFIG). Trains in FOLDER/NAME, then with snapshots in FOLDER/shared, without end."""
     history, weights = train_same(folder, name, 'auto', eval_every=5)
     np.savez(os.path.join(folder, f'{name}.npz'), *weights)
     # Every evaluation is as good as the one before, so the second ends the training in both workers.
@@ -71,7 +73,8 @@ def worker(folder: str, name: str) -> dict:
                       'stopped': len(stopped['steps']), 'at_different_steps': message,
                       'interrupted': _interrupted(folder, name == 'worker_1')}), flush=True)
     # The evaluation after the first checkpoint does not return in the chief, so the training is killed before its end.
-    train_same(folder, 'shared', 'auto', evaluate=lambda: time.sleep(600), eval_every=SAME_CONFIG.checkpoint_every + 2)
+    train_same(folder, f'{name}_killed', 'auto', evaluate=lambda: time.sleep(600),
+               eval_every=SAME_CONFIG.checkpoint_every + 2, snapshots=Snapshots(os.path.join(folder, 'shared')))
 
 
 def _interrupted(folder: str, by_signal: bool) -> str:
@@ -94,8 +97,9 @@ def _interrupted(folder: str, by_signal: bool) -> str:
 
 
 def resumed_worker(folder: str, name: str) -> dict:
-    """A worker that resumes the training in FOLDER/shared."""
-    history, weights = train_same(folder, 'shared', 'auto')
+    """A worker that resumes the training of FOLDER/shared, in a folder of its own as on another machine."""
+    kept = Snapshots(os.path.join(folder, 'shared'))
+    history, weights = train_same(folder, f'{name}_resumed', 'auto', snapshots=kept)
     np.savez(os.path.join(folder, f'{name}_resumed.npz'), *weights)
     return {'steps': [s['step'] for s in history['steps']]}
 

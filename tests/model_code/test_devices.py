@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import glob
 import itertools
 import json
 import math
@@ -18,7 +19,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from model_code import input_pipeline, loop, polyvit, strategy, training
+from model_code import file_io, input_pipeline, loop, polyvit, snapshots, strategy, training
 from model_code.errors import PipelineStop
 from model_code.settings import TrainingConfig
 from model_code.tasks import Mixture
@@ -386,10 +387,9 @@ def test_two_logical_cpus_give_the_single_device_weights(same):
 
 def test_two_workers_give_the_single_device_weights_and_resume_after_a_kill(same):
     folder, weights, _ = same
-    checkpoint = f'ckpt-{device_runs.SAME_CONFIG.checkpoint_every}'
     with two_workers('worker', folder) as workers:
         results = [worker.results() for worker in workers]
-        while not os.path.exists(f'{folder}/shared/{checkpoint}.index'):
+        while not glob.glob(f'{folder}/shared/*/{snapshots.MARKER}'):
             for worker in workers:
                 worker.check_running()
             time.sleep(0.02)
@@ -409,7 +409,8 @@ def test_two_workers_give_the_single_device_weights_and_resume_after_a_kill(same
         assert f'stopped by {who} after 5 of {device_runs.SAME_STEPS} steps' in result['interrupted']
     assert os.path.exists(f'{folder}/interrupted/ckpt-5.index')
 
-    assert not os.path.exists(f'{folder}/shared/ckpt-{device_runs.SAME_STEPS}.index')
+    assert os.listdir(f'{folder}/worker_1_killed') == [], 'only the chief saves and copies'
+    assert file_io.read_json(glob.glob(f'{folder}/shared/*/{snapshots.MARKER}')[0])['steps'] == 6
     with two_workers('resumed_worker', folder) as workers:
         for result in [worker.results() for worker in workers]:
             assert result['steps'] == list(range(device_runs.SAME_STEPS))

@@ -257,7 +257,7 @@ def test_event_files_are_whole_after_a_kill_while_they_were_rewritten(tmp_path, 
     write(0, range(4))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(os, 'replace', _interrupted)
-        patch.setattr(file_io, '_remove', lambda path: None)  # a killed process does not clean up
+        patch.setattr(file_io, 'remove', lambda path: None)  # a killed process does not clean up
         write(2, ())
     assert glob.glob(f'{tmp_path}/tensorboard/{file_io.TEMPORARY}*')
     write(2, range(2, 5))

@@ -1,9 +1,11 @@
 """A tiny co-training of three modalities, for tests: `python -m tests.model_code.tiny_training FOLDER` runs it.
+With OUTPUT UNFINISHED_DIR it runs `co_train`.
 
 FOLDER/data holds the examples (`write_examples`), FOLDER/checkpoints the results. Everything that draws at random is
 switched on.
 """
 
+import dataclasses
 import functools
 import hashlib
 import os
@@ -18,7 +20,9 @@ import tensorflow as tf
 import tf_keras
 
 from model_code import evaluation, input_pipeline, loop, polyvit, strategy
+from model_code.serialization import to_json
 from model_code.settings import ModelConfig, TrainingConfig
+from model_code.snapshots import NO_SNAPSHOTS, Snapshots
 from model_code.tasks import Mixture, Task
 from tests import testing
 
@@ -72,9 +76,9 @@ def files_of(folder: str, task: Task) -> list[str]:
 
 
 def train(folder: str, checkpoints: str = 'checkpoints', config: TrainingConfig = CONFIG, tasks=TASKS,
-          schedule: str = 'weighted', model_config: ModelConfig = MODEL,
-          evaluate=None) -> tuple[dict, list[np.ndarray]]:
-    """Trains in FOLDER/checkpoints; returns (history, the weights)."""
+          schedule: str = 'weighted', model_config: ModelConfig = MODEL, evaluate=None,
+          snapshots: Snapshots = NO_SNAPSHOTS) -> tuple[dict, list[np.ndarray]]:
+    """Trains in FOLDER/checkpoints, from the newest snapshot if there is one; returns (history, the weights)."""
     mixture = Mixture(tasks, schedule)
     directory = os.path.join(folder, checkpoints)
     tf_keras.utils.set_random_seed(config.seed)
@@ -87,13 +91,29 @@ def train(folder: str, checkpoints: str = 'checkpoints', config: TrainingConfig 
     datasets = {t.name: functools.partial(input_pipeline.train_dataset, t, CLASSES, model_config, files_of(folder, t),
                                           i, counts_dir=directory) for i, t in enumerate(tasks)}
     os.makedirs(directory, exist_ok=True)
+    snapshots.fetch(directory)
     if config.eval_every and evaluate is None:
         files = {t.name: files_of(folder, t) for t in tasks}
         evaluate = evaluation.make_evaluate(model, model_config, {t.name: CLASSES for t in tasks}, files, 4)
     history = loop.train(
         placed, model, mixture, datasets, config, directory, evaluate,
-        lambda task: input_pipeline.first_inputs(task, CLASSES, model_config, files_of(folder, task)))
+        lambda task: input_pipeline.first_inputs(task, CLASSES, model_config, files_of(folder, task)), snapshots)
     return history, [v.numpy() for v in model.trainable_variables]
+
+
+def co_train(folder: str, output: str, unfinished_dir: str, steps: int = 600) -> dict:
+    """Trains `shapes` by CoTrainer's functions. OUTPUT/model_run and OUTPUT/model are its outputs."""
+    from components.co_trainer import executor
+    mixture = Mixture((testing.changed(TASKS[0], steps=steps),))
+    config = dataclasses.replace(CONFIG, checkpoint_every=100)
+    files, labels = {'shapes': files_of(folder, TASKS[0])}, {'shapes': ['a', 'b']}
+    key = executor.work_key({'mixture': to_json(mixture), 'model_config': to_json(MODEL), 'training': to_json(config),
+                             'code_version': ''}, files, {}, labels)
+    with executor.checkpoints_kept(unfinished_dir, key, f'{output}/model_run') as (checkpoint_dir, snapshots):
+        return executor.co_train(
+            mixture=mixture, model_config=MODEL, config=config, train_files=files, eval_files={}, vocabularies=labels,
+            checkpoint_dir=checkpoint_dir, model_run_dir=f'{output}/model_run', export_dir=f'{output}/model', card={},
+            snapshots=snapshots)
 
 
 def digest(weights: list[np.ndarray]) -> str:
@@ -102,4 +122,7 @@ def digest(weights: list[np.ndarray]) -> str:
 
 
 if __name__ == '__main__':
-    print(digest(train(sys.argv[1])[1]))
+    if sys.argv[2:]:
+        co_train(*sys.argv[1:])
+    else:
+        print(digest(train(sys.argv[1])[1]))
