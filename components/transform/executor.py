@@ -97,6 +97,7 @@ class _TransformFile(beam.DoFn):
                 for features in graph.transformed(batch):
                     file.write(tf_records.serialize(features))
         self._files.inc()
+        return ()  # Beam warns of a function that gives it nothing
 
 
 class _Graph:
