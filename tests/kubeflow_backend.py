@@ -34,14 +34,14 @@ _NUMBERS = ('NUMBER_INTEGER', 'NUMBER_DOUBLE')
 
 
 class BackendError(Exception):
-    """The backend refuses what a real one refuses: an input that is not there, an argument that is too long."""
+    """The backend rejects what a real one rejects: an input that is not there, an argument that is too long."""
 
 
 @dataclasses.dataclass
 class Execution:
     """What happened to one task. seconds: of the container. outputs: name -> artifact, with its id as `name`."""
     task: str
-    state: str  # COMPLETE, CACHED or FAILED
+    state: str  # PENDING, then COMPLETE, CACHED, FAILED, or OMITTED because another failed
     seconds: float = 0.0
     attempts: int = 0
     kills: int = 0
@@ -53,7 +53,7 @@ class Execution:
 
 @dataclasses.dataclass
 class Run:
-    """id: part of all URIs of the run. executions: task -> Execution, of all tasks that were started."""
+    """id: part of all URIs of the run. executions: task -> Execution, of all tasks whose turn it was."""
     id: str
     executions: dict[str, Execution]
 
@@ -75,8 +75,8 @@ class Run:
 class Backend:
     """One installation: its records of artifacts, its cache, and the environment of its pods.
 
-    folder: for pods. secrets: those of Kubernetes, name -> key -> value. environment: of all pods; it
-    prevails over what the pipeline says, because the names of a cluster's services lead nowhere here.
+    folder: for pods. secrets: those of Kubernetes, name -> key -> value. environment: of all pods; it prevails over
+    what the pipeline says, because the names of a cluster's services lead nowhere here.
     keep_types: whether inputs have their types, as on Vertex AI; open-source Kubeflow Pipelines drops them.
     """
 
@@ -106,9 +106,10 @@ class Backend:
         running = {}
         with concurrent.futures.ThreadPoolExecutor(self._workers) as pool, self._processes_killed():
             while running or waiting and not run.failed:
-                done = {e.task for e in run.executions.values() if e.state not in ('RUNNING', 'FAILED')}
+                done = run.of_state('COMPLETE') | run.of_state('CACHED')
                 for task in [t for t, needed in waiting.items() if needed <= done and not run.failed]:
                     del waiting[task]
+                    run.executions[task] = Execution(task, 'PENDING')
                     running[pool.submit(self._task, spec, platform, task, root, values, run, task in kill)] = task
                 if not running:
                     raise BackendError(f'Tasks wait for others that do not exist: {waiting}')
@@ -129,17 +130,20 @@ class Backend:
 
     def _task(self, spec: dict, platform: dict, task: str, root: str, values: dict, run: Run, kill: bool):
         """Drives and launches one task (driver/container.go, component/launcher_v2.go)."""
+        execution = run.executions[task]
+        if run.failed:
+            execution.state = 'OMITTED'
+            return
         body = spec['root']['dag']['tasks'][task]
         component = spec['components'][body['componentRef']['name']]
         container = spec['deploymentSpec']['executors'][component['executorLabel']]['container']
         pod = Pod(self._folder / 'pods' / f'{task}-{run.id}', {
             **secret_variables(platform.get(component['executorLabel'], {}), self._secrets), **self._environment},
             self._processes)
-        executor_input = {
+        execution.executor_input = executor_input = {
             'inputs': resolve_inputs(body, component, values, run.executions, self._keep_types),
             'outputs': provision_outputs(component, f"{root}/{body['taskInfo']['name']}/{uuid.uuid4()}",
                                          pod.folder / 'tmp')}
-        execution = run.executions[task] = Execution(task, 'RUNNING', executor_input=executor_input)
         caching = body.get('cachingOptions', {}).get('enableCache', False)
         key = spec['pipelineInfo']['name'], fingerprint(cache_key(executor_input, component, container))
         with self._lock:

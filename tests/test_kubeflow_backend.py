@@ -118,7 +118,7 @@ def test_a_mounted_bucket(tmp_path):
     assert len(list((tmp_path / 'cluster/gcs/bucket/root').rglob('*.txt'))) == 1
 
 
-def test_what_it_refuses(tmp_path):
+def test_what_it_rejects(tmp_path):
     backend = Backend(tmp_path / 'cluster')
     for parameters, words in (({'stesp': 1}, 'no parameter'), ({'steps': 'many'}, 'type mismatch')):
         with pytest.raises(BackendError, match=words):
