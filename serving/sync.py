@@ -23,13 +23,17 @@ from serving import served, version_directories
 KEPT = 2
 EVERY_SECONDS = 10.0
 
+# The file in the folder that says from where its versions are: no others may be removed.
+_SOURCE = '.copied_from'
+
 _Say = typing.Callable[[str], None]
 
 
 class Mirror:
     """A local folder with the newest versions of a base directory behind a URL. One Mirror at a time per folder.
 
-    say: is told what was copied and removed. Raises ConfigError if `source` is no URL.
+    say: is told what was copied and removed. Raises ConfigError if `source` is no URL, or if the folder has versions
+    from elsewhere, which would be removed.
     """
 
     def __init__(self, source: str, folder: str, say: _Say = print):
@@ -41,6 +45,12 @@ class Mirror:
         self._say = say
         self._damaged: dict[int, list] = {}  # a version -> its files; it is tried again if they change
         os.makedirs(folder, exist_ok=True)
+        marker = os.path.join(folder, _SOURCE)
+        known = file_io.read_text(marker) if file_io.exists(marker) else ''
+        if known != self.source and version_directories.list_versions(folder):
+            raise ConfigError(f'{folder} has versions that were not copied from {self.source}, and would be removed. '
+                              'Give a folder of its own.')
+        file_io.write(marker, self.source)
         for name in os.listdir(folder):
             if name.startswith(file_io.TEMPORARY):  # of a process that was killed
                 shutil.rmtree(os.path.join(folder, name))

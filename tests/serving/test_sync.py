@@ -43,6 +43,10 @@ def _push(model_dir, url):
     return int(push(model_dir, url, {'model_digest': served.digest(model_dir)}))
 
 
+def _copied(folder):
+    return {name for name in os.listdir(folder) if not name.startswith('.')}
+
+
 def _plain(url, *numbers):
     """Versions without a card, which are copied and never loaded."""
     for number in numbers:
@@ -57,20 +61,20 @@ def test_the_newest_versions_are_copied_and_followed(store, tmp_path, half_plus)
     object_stores.put_object(f'{store}/5/')
     mirror = sync.Mirror(store, folder, said.append)
     mirror.update()
-    assert file_io.list_files(folder) == ['2/saved_model.pb', '2/variables/v', '3/saved_model.pb', '3/variables/v']
+    assert file_io.list_files(folder)[1:] == ['2/saved_model.pb', '2/variables/v', '3/saved_model.pb', '3/variables/v']
     assert said == [f'Copied version 3 from {store}.', f'Copied version 2 from {store}.']
     mirror.update()
     assert len(said) == 2, 'nothing changed'
     version = _push(half_plus[2], store)
     mirror.update()
-    assert set(os.listdir(folder)) == {'3', str(version)}, 'two versions, however many there are'
+    assert _copied(folder) == {'3', str(version)}, 'two versions, however many there are'
     assert served.digest(f'{folder}/{version}') == served.digest(half_plus[2])
     object_stores.remove_objects(f'{store}/{version}/')
     mirror.update()
-    assert sorted(os.listdir(folder)) == ['2', '3'], 'rolled back'
+    assert _copied(folder) == {'2', '3'}, 'rolled back'
     object_stores.remove_objects(store)
     mirror.update()
-    assert os.listdir(folder) == []
+    assert _copied(folder) == set()
 
 
 def test_no_half_version_is_seen_and_what_a_killed_process_left_is_removed(s3, tmp_path, monkeypatch):
@@ -78,7 +82,7 @@ def test_no_half_version_is_seen_and_what_a_killed_process_left_is_removed(s3, t
     copy, folder = file_io.copy, str(tmp_path)
 
     def watch(source, target):
-        assert [name for name in os.listdir(folder) if not name.startswith(file_io.TEMPORARY)] == []
+        assert _copied(folder) == set()
         copy(source, target)
         if source.endswith('/saved_model.pb'):
             raise KeyboardInterrupt
@@ -86,10 +90,10 @@ def test_no_half_version_is_seen_and_what_a_killed_process_left_is_removed(s3, t
     monkeypatch.setattr(file_io.shutil, 'rmtree', lambda *_, **__: None)  # as if it were killed
     with pytest.raises(KeyboardInterrupt):
         sync.Mirror(f'{s3}/models', folder).update()
-    assert [name.startswith(file_io.TEMPORARY) for name in os.listdir(folder)] == [True]
+    assert any(name.startswith(file_io.TEMPORARY) for name in os.listdir(folder))
     monkeypatch.undo()
     sync.Mirror(f'{s3}/models', folder).update()
-    assert os.listdir(folder) == ['7']
+    assert _copied(folder) == {'7'} and not any(name.startswith(file_io.TEMPORARY) for name in os.listdir(folder))
 
 
 def test_a_version_that_is_removed_while_it_is_copied_does_not_appear(s3, tmp_path, monkeypatch):
@@ -102,7 +106,7 @@ def test_a_version_that_is_removed_while_it_is_copied_does_not_appear(s3, tmp_pa
             object_stores.remove_objects(f'{s3}/models/8/')
     monkeypatch.setattr(file_io, 'copy', remove_meanwhile)
     sync.Mirror(f'{s3}/models', str(tmp_path)).update()
-    assert os.listdir(tmp_path) == ['7']
+    assert _copied(tmp_path) == {'7'}
 
 
 def test_a_version_with_other_files_than_were_pushed_is_told_once_and_not_copied(s3, tmp_path, half_plus):
@@ -113,11 +117,11 @@ def test_a_version_with_other_files_than_were_pushed_is_told_once_and_not_copied
     mirror = sync.Mirror(url, str(tmp_path), said.append)
     mirror.update()
     mirror.update()
-    assert os.listdir(tmp_path) == ['7']
+    assert _copied(tmp_path) == {'7'}
     assert len(said) == 2 and 'is not what was pushed' in said[0] and said[1].startswith('Copied version 7')
     file_io.copy(f'{half_plus[2]}/variables/variables.index', f'{url}/{version}/variables/variables.index')
     mirror.update()
-    assert sorted(os.listdir(tmp_path)) == [str(version), '7'], 'tried again, as its files have changed'
+    assert _copied(tmp_path) == {str(version), '7'}, 'tried again, as its files have changed'
 
 
 def test_a_store_out_of_reach_changes_nothing(s3, tmp_path, monkeypatch):
@@ -134,17 +138,30 @@ def test_a_store_out_of_reach_changes_nothing(s3, tmp_path, monkeypatch):
             said.append(text)
             ended.set()
         sync.keep_up(mirror, 0.01, ended, say)
-    assert os.listdir(tmp_path / 'models') == ['7'] and said[0].endswith('Trying again every 0.01 seconds.')
+    assert _copied(tmp_path / 'models') == {'7'} and said[0].endswith('Trying again every 0.01 seconds.')
+
+
+def test_versions_from_elsewhere_are_not_removed(s3, tmp_path):
+    _plain(f'{s3}/models', 7)
+    _plain(str(tmp_path), 3)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match='has versions that were not copied from .*models, and would be removed'):
+            sync.Mirror(f'{s3}/models', str(tmp_path))
+    assert _copied(tmp_path) == {'3'}
+    sync.Mirror(f'{s3}/models', str(tmp_path / 'new')).update()
+    with pytest.raises(ConfigError, match='not copied from .*others'):
+        sync.Mirror(f'{s3}/others', str(tmp_path / 'new'))
+    assert _copied(tmp_path / 'new') == {'7'}
 
 
 def test_the_command_copies_once_or_goes_on(store, tmp_path, capsys):
     _plain(store, 1)
     assert cli.main(['sync', store, str(tmp_path / 'models')]) == 0
-    assert capsys.readouterr().out == f'Copied version 1 from {store}.\n' and os.listdir(tmp_path / 'models') == ['1']
+    assert capsys.readouterr().out == f'Copied version 1 from {store}.\n' and _copied(tmp_path / 'models') == {'1'}
     assert cli.main(['sync', str(tmp_path), str(tmp_path / 'models')]) == 2
     assert 'a folder of this machine' in capsys.readouterr().err
     assert cli.main(['sync', store, str(tmp_path / 'models'), '--every', '0']) == 2
-    assert cli.main(['sync', store.replace('://', '://no-'), str(tmp_path / 'models')]) == 1
+    assert cli.main(['sync', store.replace('://', '://no-'), str(tmp_path / 'others')]) == 1
     errors = capsys.readouterr().err
     assert 'there is no bucket no-' in errors and 'Traceback' not in errors
     process = subprocess.Popen([sys.executable, '-m', 'polyvit', 'sync', store, str(tmp_path / 'models'), '--every',
