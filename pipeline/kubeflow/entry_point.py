@@ -17,6 +17,7 @@ with a traceback.
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -131,15 +132,31 @@ def _working_paths(arguments: argparse.Namespace, scratch: str) -> Iterator[tupl
         yield inputs, outputs
         return
     local_inputs = {name: os.path.join(scratch, 'inputs', name) for name in inputs}
-    local_outputs = {name: os.path.join(scratch, 'outputs', name) for name in outputs}
-    for folder in ('inputs', 'outputs'):
-        os.makedirs(os.path.join(scratch, folder))
+    os.makedirs(os.path.join(scratch, 'inputs'))
     for name, path in inputs.items():
         if not copy(path, local_inputs[name]):
             os.makedirs(local_inputs[name])
-    yield local_inputs, local_outputs
-    for name, path in outputs.items():
-        copy(local_outputs[name], path)
+    with _output_folder(outputs) as folder:
+        local_outputs = {name: os.path.join(folder, name) for name in outputs}
+        yield local_inputs, local_outputs
+        for name, path in outputs.items():
+            copy(local_outputs[name], path)
+
+
+@contextlib.contextmanager
+def _output_folder(outputs: dict[str, str]) -> Iterator[str]:
+    """A context that gives an empty folder of this machine, the same in every try of a step.
+
+    By the path of its output AtomicPusher tells its own push in an earlier try from that of another run.
+    """
+    key = hashlib.sha256(json.dumps(outputs, sort_keys=True).encode()).hexdigest()[:16]
+    folder = os.path.join(tempfile.gettempdir(), f'polyvit-outputs-{key}')
+    remove(folder)
+    os.makedirs(folder)
+    try:
+        yield folder
+    finally:
+        remove(folder)
 
 
 def remove(path: str):
@@ -247,7 +264,9 @@ def _explain(error: Exception) -> int:
     sentence = stop_sentence(error)
     if sentence is None:
         traceback.print_exception(error)
-        print(failures.reason(str(error)) or '', file=sys.stderr, flush=True)
+        reason = failures.reason(str(error))
+        if reason:
+            print(reason, file=sys.stderr, flush=True)
         return FAILED
     print(sentence, file=sys.stderr, flush=True)
     return WRONG if isinstance(error, ConfigError) else FAILED
