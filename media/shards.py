@@ -6,8 +6,8 @@ import math
 import typing
 from collections.abc import Iterator
 
-from media.entries import SPLITS, Entry, pack
-from media.rows import SortedRows
+from media.entries import SPLITS, Entry
+from media.rows import SortedRows, pack
 from model_code.modalities import get_modality
 
 # The limit on an output file, beside its modality's `shard_entries`. A file is also one element of MediaExampleGen's
@@ -45,7 +45,7 @@ class ShardPlan:
     def __iter__(self) -> Iterator[Shard]:
         for split, rows in self._entries.items():
             count = max(1, math.ceil(self._bytes[split] / SHARD_BYTES), math.ceil(len(rows) / self._max_entries))
-            entries = (Entry.from_row(row) for _, row in rows)
+            entries = (row for _, row in rows)
             for i in range(count):
                 length = len(rows) * (i + 1) // count - len(rows) * i // count
                 yield Shard(split, i, count, pack(list(itertools.islice(entries, length))))

@@ -73,7 +73,7 @@ def transform(pipeline: beam.Pipeline, preprocess: Callable[[dict], dict], schem
         written = graph | 'WriteGraph' >> tft_beam.WriteTransformFn(graph_uri)
     inputs = sorted(tft.get_transform_input_columns(preprocess, specs))
     _ = (pipeline
-         | 'Files' >> beam.Create(files)
+         | 'Files' >> beam.Create(files, reshuffle=False)
          | 'Spread' >> beam.Reshuffle()
          | 'Transform' >> beam.ParDo(_TransformFile(examples_uri, graph_uri, transformed_uri, inputs),
                                      beam.pvalue.AsSingleton(written)))

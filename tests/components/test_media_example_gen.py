@@ -5,6 +5,8 @@ import json
 import logging
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -13,7 +15,7 @@ from tfx.types import standard_artifacts
 
 from components.artifacts import RejectedMedia, read_findings, read_rejected
 from components.classes import Classes, read_classes
-from components.media_example_gen import executor, plan_files
+from components.media_example_gen import beam_steps, executor, plan_files
 from components.media_example_gen.component import MediaExampleGen
 from media import listing, tf_check
 from media.entries import Entry
@@ -177,11 +179,11 @@ def test_a_plan_travels_in_files(tmp_path, monkeypatch):
 def test_a_shard_that_is_read_again_replaces_its_rejections(tmp_path):
     rejected = [Rejection('unreadable', 'It is locked.', 'b.png'), Rejection('empty', 'It has no bytes.', 'a.png')]
     listed = [Rejection('bad_path', 'It leads out.', 'aa.png')]
-    executor.write_rejected(str(tmp_path), 'train-0', rejected)
-    executor.write_rejected(str(tmp_path), 'eval-0', rejected[:1])
-    executor.write_rejected(str(tmp_path), 'eval-0', [])
-    executor.write_findings(Findings().to_dict(), str(tmp_path))
-    findings, merged = executor.merge_parts(str(tmp_path), listed)
+    beam_steps.write_rejected(str(tmp_path), 'train-0', rejected)
+    beam_steps.write_rejected(str(tmp_path), 'eval-0', rejected[:1])
+    beam_steps.write_rejected(str(tmp_path), 'eval-0', [])
+    beam_steps.write_findings(Findings().to_dict(), str(tmp_path))
+    findings, merged = beam_steps.merge_parts(str(tmp_path), listed)
     assert sorted(merged) == [rejected[1], listed[0], rejected[0]]
     assert findings.rejected == {'bad_path': Tally(1, [['aa.png', 'It leads out.']])}
 
@@ -227,6 +229,13 @@ def test_odd_media_are_kept_and_reported(tmp_path):
     examples, rejected, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path)
     assert rejected == [] and 'train/left/plain.png' in _ids(examples['train'])
     assert read_findings(str(tmp_path / 'rejected')).notes == {'one_colour': Tally(1, ['train/left/plain.png'])}
+
+
+def test_workers_import_no_tfx():
+    """It would take a third of their start, which each Beam job waits for."""
+    code = 'import sys, components.media_example_gen.beam_steps; print([m for m in sys.modules if "tfx." in m])'
+    answer = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert answer.stdout == '[]\n', answer.stderr
 
 
 def test_data_that_cannot_be_listed_starts_nothing(tmp_path):
