@@ -4,9 +4,10 @@ Run: .venv/bin/python -m benchmarks.compiled_pipeline [CONFIG] [--folder DIR]
 It takes about ten minutes. Exit code 1 if a target is missed.
 
 The config (by default the demo, whose media are made in DIR) is compiled, and executed twice by tests/kubeflow_backend,
-with an S3 server of this machine for artifacts and versions, artifact types dropped, and every step in a process of its
-own. Then it is run on this machine, from the same media. Targets: all steps pass; the second time nothing runs but the
-components that look at the world, and nothing is pushed; the weights are those of the local run, bit for bit.
+with an S3 server of this machine for media, artifacts and versions, artifact types dropped, and every step in a process
+of its own. Then it is run on this machine, from a copy of the media on its disk. Targets: all steps pass; the second
+time nothing runs but the components that look at the world, and nothing is pushed; the weights are those of the local
+run, bit for bit.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import tempfile
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from benchmarks.report import Report
+from model_code import file_io
 from pipeline.kubeflow.compiler import UNCACHED
 from pipeline.kubeflow.containers import component_of
 from tests import kubeflow_backend, object_stores
@@ -44,11 +46,13 @@ def differing(first: dict, second: dict) -> list[str]:
 
 
 def measure(report: Report, config: str, folder: pathlib.Path):
-    os.environ.setdefault('POLYVIT_DEMO_DATA', str(folder / 'media'))
+    media = folder / 'media'
     if config == 'demo':
-        polyvit('data', 'demo', os.environ['POLYVIT_DEMO_DATA'])
+        polyvit('data', 'demo', media)
     with object_stores.s3_bucket() as url:
-        polyvit('compile', config, '-o', folder / 'pipeline.yaml', '--root', f'{url}/polyvit')
+        file_io.copy_folder(str(media), f'{url}/media')
+        polyvit('compile', config, '--data', f'{url}/media', '-o', folder / 'pipeline.yaml', '--root', f'{url}/polyvit',
+                '--image', 'none/polyvit-pipeline:1')
         backend = kubeflow_backend.Backend(folder / 'cluster', environment={
             name: value for name, value in os.environ.items() if name.startswith('AWS_')})
         runs = [backend.run(folder / 'pipeline.yaml') for _ in range(2)]
@@ -63,7 +67,7 @@ def measure(report: Report, config: str, folder: pathlib.Path):
     looking = [name for name in runs[0].executions if component_of(name) in UNCACHED]
     report('steps that ran again', len(again), len(looking), False, ', '.join(again))
     report('pushes of the second run', sum(p['metadata']['pushed'] for p in pushed[1:]), 0, False, 'AtomicPusher')
-    polyvit('run', config, '--root', folder / 'local')
+    polyvit('run', config, '--data', media, '--root', folder / 'local')
     local = max((folder / 'local/serving/polyvit').iterdir())
     expected = weights(local)
     report('weights that differ from a local run', len(differing(weights(compiled), expected)), 0, False,
@@ -72,7 +76,7 @@ def measure(report: Report, config: str, folder: pathlib.Path):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', nargs='?', default='demo')
+    parser.add_argument('config', nargs='?', default='demo', help='reads its media from --data, DIR/media here')
     parser.add_argument('--folder', type=pathlib.Path, help='for all that is written; by default a temporary one')
     arguments = parser.parse_args()
     report = Report()

@@ -14,7 +14,7 @@ from tfx.utils import io_utils
 
 from components.artifacts import RejectedMedia, write_rejected_media
 from components.classes import Classes
-from components.media_example_gen import executor as ingest
+from components.media_example_gen import beam_steps
 from components.task_schema_gen import executor as schema_executor
 from components.task_schema_gen.component import TaskSchemaGen
 from components.task_validator import executor as validator
@@ -58,7 +58,7 @@ def _check(directory, task, classes, labels, change=lambda features: features, e
         with tf.io.TFRecordWriter(str(folder / 'data_tfrecord-00000-of-00001.gz'), 'GZIP') as writer:
             for i, row in enumerate(rows):
                 entry = Entry(f'{split}/{i}', row if isinstance(row, tuple) else (row,), split, extra=extra(i))
-                writer.write(ingest.make_example(entry, change(dict(FEATURES[task.modality]))))
+                writer.write(beam_steps.make_example(entry, change(dict(FEATURES[task.modality]))))
                 findings.add_example(entry)
     add_findings(findings)
     rejected = _artifact(RejectedMedia, directory / 'rejected')
@@ -134,7 +134,7 @@ def test_the_real_readers_pass_the_schema(tmp_path):
     """The schema has exactly the features that MediaExampleGen writes."""
     for modality, features in FEATURES.items():
         task = testing.source('t', modality)
-        example = tf.train.Example.FromString(ingest.make_example(Entry('p', ('a',), 'train'), features))
+        example = tf.train.Example.FromString(beam_steps.make_example(Entry('p', ('a',), 'train'), features))
         schema = schema_executor.task_schema(task, ('a',))
         assert {f.name for f in schema.feature} == set(example.features.feature)
 

@@ -11,6 +11,17 @@ from model_code import interruption
 BOTH = pytest.mark.parametrize('number', interruption.SIGNALS)
 
 
+@pytest.fixture(autouse=True)
+def nothing_ignored():
+    """A test that is started with nohup, or in the background of a script, inherits that some signals are ignored."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL,
+                signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def send(number):
     os.kill(os.getpid(), number)
 
