@@ -119,7 +119,7 @@ def _add_submit(commands):
     submit.add_argument('--parameter', metavar='NAME=VALUE', action='append', default=[],
                         help='a parameter of the run, such as data_version=2026-11-26; may be given several times')
     when = submit.add_mutually_exclusive_group()
-    when.add_argument('--recurring', metavar='CRON', default='',
+    when.add_argument('--recurring', metavar='CRON',
                       help="start it again and again, such as '0 3 * * *', each day at 3:00 UTC, in place of the "
                            'recurring run of this pipeline')
     when.add_argument('--no-follow', action='store_true', help='start the run and return')

@@ -112,16 +112,19 @@ def _plan(parsed):
 def _compile(parsed):
     config = _load(parsed)
     from model_code import words
+    from pipeline import terminal
     from pipeline.kubeflow import compiler
-    path = compiler.compile_pipeline(config, parsed.output, root=parsed.root, image=parsed.image,
-                                     target=parsed.target, fail_if_rejected=parsed.fail_if_rejected)
+    with terminal.working(f'Compiling the pipeline of {config.name} ...'):
+        path = compiler.compile_pipeline(config, parsed.output, root=parsed.root, image=parsed.image,
+                                         target=parsed.target, fail_if_rejected=parsed.fail_if_rejected)
     print(f'Wrote {path}: the pipeline of {config.name}, {words.count(len(config.mixture.tasks), "lane")}.')
 
 
 def _submit(parsed) -> int:
     from pipeline.kubeflow import submit
     service = {'target': parsed.target, 'host': parsed.host, 'namespace': parsed.namespace}
-    if parsed.follow:
+    if parsed.follow is not None:
+        _check_follow(parsed)
         return submit.follow(parsed.follow, **service)
     missing = [name for name in ('config', 'root', 'image') if not getattr(parsed, name)]
     if missing:
@@ -129,6 +132,16 @@ def _submit(parsed) -> int:
         raise ConfigError(f'{names} must be given, or --follow RUN. `polyvit submit --help` explains its arguments.')
     return submit.run(_load(parsed), root=parsed.root, image=parsed.image, experiment=parsed.experiment,
                       parameters=parsed.parameter, recurring=parsed.recurring, wait=not parsed.no_follow, **service)
+
+
+def _check_follow(parsed):
+    if not parsed.follow:
+        raise ConfigError('--follow is empty; it must be the id of a run.')
+    given = ['CONFIG'] * bool(parsed.config) + [
+        f'--{name}' for name in ('root', 'image', 'data', 'set', 'experiment', 'parameter') if getattr(parsed, name)]
+    if given:
+        raise ConfigError(f'--follow {parsed.follow} follows a run that was started before, so it takes no '
+                          f'{" and no ".join(given)}. Leave that out, or leave out --follow to start another run.')
 
 
 def _report(parsed) -> int:

@@ -16,6 +16,7 @@ import soundfile
 from PIL import Image
 
 from model_code import file_io, words
+from model_code.errors import ConfigError
 from pipeline.run_record import create_folder
 
 CLASS_NAMES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
@@ -38,12 +39,17 @@ def make_demo_data(directory) -> dict[str, int]:
     """Makes digits/, motion/ and sounds/ in `directory`; returns the number of media files of each.
 
     A complete folder is left as it is: its files keep their times, so the pipeline's cache stays valid. A new folder
-    appears whole or not at all; an incomplete one is renamed. Raises ConfigError if `directory` cannot be created.
+    appears whole or not at all; an incomplete one is renamed. Raises ConfigError if `directory` cannot be created, or
+    has anything else in it, such as sources, which an image would be built from.
     """
     root = pathlib.Path(directory).absolute()
     create_folder(root)
+    other = sorted(path.name for path in root.iterdir() if path.name.partition('.')[0] not in ('', *_FOLDERS))
+    if other:
+        raise ConfigError(f'{directory} has other files in it, such as {other[0]}. Name a new folder for the demo '
+                          'media, or one that they were made in before.')
     counts = {}
-    for name, make in (('digits', _make_digits), ('motion', _make_motion), ('sounds', _make_sounds)):
+    for name, make in _FOLDERS.items():
         folder = root / name
         counts[name] = _complete_count(folder)
         if counts[name]:
@@ -186,3 +192,6 @@ def _write_manifest(folder: pathlib.Path, rows):
         writer = csv.writer(file)
         writer.writerow(('path', 'label', 'split'))
         writer.writerows(rows)
+
+
+_FOLDERS = {'digits': _make_digits, 'motion': _make_motion, 'sounds': _make_sounds}

@@ -1,9 +1,12 @@
 """The parameters that a run of a compiled pipeline may be given. What they do: components/run_parameters.py."""
 
 import typing
+from collections.abc import Sequence
 
-from components.run_parameters import DATA_VERSION, SEED, floor, steps
+from components.run_parameters import DATA_VERSION, SEED, apply, floor, steps
 from model_code.data import VERSION_PLACE
+from model_code.errors import ConfigError, unknown
+from model_code.serialization import to_json
 
 
 class Parameter(typing.NamedTuple):
@@ -23,3 +26,34 @@ def of_config(config) -> dict[str, Parameter]:
         found[floor(task.name)] = Parameter(
             task.gate.floor, f'The least {task.primary_metric} of task {task.name} that the gate accepts.')
     return found
+
+
+def values(words: Sequence[str], config) -> dict[str, str | int | float]:
+    """The values of a run's parameters, of 'NAME=VALUE' as they are typed.
+
+    Raises ConfigError for a parameter that the config does not have, and for a value that a component would reject.
+    """
+    known, found = of_config(config), {}
+    for word in words:
+        name, equals, text = word.partition('=')
+        where = f'--parameter {word}: '
+        if not equals:
+            raise ConfigError(f'{where}write NAME=VALUE, such as --parameter seed=1.')
+        if name not in known:
+            raise unknown('parameter', name, known, where)
+        found[name] = _value(text, type(known[name].default), where)
+    try:
+        apply({'mixture': to_json(config.mixture), 'training': to_json(config.training), **found})
+        if DATA_VERSION in found:
+            for task in config.mixture.tasks:
+                task.source.at_version(found[DATA_VERSION])
+    except ConfigError as error:
+        raise ConfigError(f'{" ".join(f"--parameter {word}" for word in words)}: {error}') from error
+    return found
+
+
+def _value(text: str, kind: type, where: str):
+    try:
+        return kind(text)
+    except ValueError:
+        raise ConfigError(f'{where}it must be a {"whole " if kind is int else ""}number.') from None

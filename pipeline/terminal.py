@@ -277,6 +277,11 @@ class Screen:
         return f': {", ".join(f"{node} ({words.duration(now - started)})" for node, started in self._running)}'
 
 
+def working(text: str) -> contextlib.AbstractContextManager:
+    """While it is open, a terminal shows this line on standard error. Elsewhere nothing is shown."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False).status(text)
+
+
 class _ScreenHandler(logging.Handler):
     """Shows log records, indented below their component. Paths under the current directory are shortened.
 

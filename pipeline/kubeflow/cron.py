@@ -2,6 +2,7 @@
 
 import re
 
+from model_code import words
 from model_code.errors import ConfigError
 
 _MONTHS = ('jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec')
@@ -21,8 +22,8 @@ def checked(expression: str) -> str:
     fields = expression.split()
     if len(fields) != len(_FIELDS):
         raise ConfigError(
-            f'--recurring {expression!r} has {len(fields)} fields; a cron expression has five: minute, hour, day of '
-            "the month, month and day of the week, such as '0 3 * * *' for each day at 3:00 (UTC).")
+            f'--recurring {expression!r} has {words.count(len(fields), "field")}; a cron expression has five: minute, '
+            "hour, day of the month, month and day of the week, such as '0 3 * * *' for each day at 3:00 (UTC).")
     for text, (name, least, greatest, names) in zip(fields, _FIELDS, strict=True):
         for part in text.split(','):
             _check(part, f'--recurring {expression!r}: the {name} is {text!r}; ', least, greatest, names)

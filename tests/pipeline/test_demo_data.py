@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from model_code.errors import ConfigError
 from pipeline import demo_data
 
 
@@ -79,6 +80,13 @@ def test_the_same_bytes_again_and_a_complete_folder_is_left_alone(demo, tmp_path
     assert demo_data.make_demo_data(directory)['digits'] == 600
     assert {p: p.stat().st_mtime_ns for p in directory.rglob('*')} == before
     added.unlink()
+
+
+def test_a_folder_with_other_files_is_rejected(tmp_path):
+    (tmp_path / '__init__.py').touch()
+    with pytest.raises(ConfigError, match='has other files in it, such as __init__.py'):
+        demo_data.make_demo_data(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ['__init__.py']
 
 
 def test_an_incomplete_folder_is_renamed_and_made_anew(tmp_path):

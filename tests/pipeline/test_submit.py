@@ -150,10 +150,11 @@ class TestWhatIsUploaded:
         assert api.versions[0]['pipeline_spec']['platform_spec'] == PLATFORM
 
     def test_parameters_have_the_types_of_the_spec(self, api, submit):
-        submit('--no-follow', '--parameter', 'data_version=2026-11-26', '--parameter', 'seed=3',
-               '--parameter', 'floor_shapes=0.7')
+        submit('--no-follow', '--set', 'tasks.digits.data.folder=s3://media/{data_version}',
+               '--parameter', 'data_version=2026-11-26', '--parameter', 'seed=3',
+               '--parameter', 'floor_digits=0.7')
         assert api.runs[0]['runtime_config'] == {
-            'parameters': {'data_version': '2026-11-26', 'seed': 3, 'floor_shapes': 0.7},
+            'parameters': {'data_version': '2026-11-26', 'seed': 3, 'floor_digits': 0.7},
             'pipeline_root': SPEC['defaultPipelineRoot']}
 
     def test_the_experiment_is_made_once(self, api, submit):
@@ -193,7 +194,7 @@ class TestRecurringRuns:
         assert cron.checked(expression).split(' ') == expression.split()
 
     @pytest.mark.parametrize('expression, said', [
-        ('0 0 3 * * *', 'has 6 fields'), ('@daily', 'has 1 fields'), ('60 * * * *', 'the minute'),
+        ('0 0 3 * * *', 'has 6 fields'), ('@daily', 'has 1 field;'), ('60 * * * *', 'the minute'),
         ('* * 0 * *', 'the day of the month'), ('* * * 13 *', 'the month'), ('* * * * 7', 'the day of the week'),
         ('* * * * funday', 'sun to sat'), ('* 5-3 * * *', 'runs backwards'), ('*/0 * * * *', 'at least 1'),
         ('* * L * *', 'the day of the month'), ('1, * * * *', 'the minute'), ('-1 * * * *', 'the minute')])
@@ -207,10 +208,19 @@ class TestErrors:
         (('--parameter', 'sead=1'), "There is no parameter named 'sead'. Did you mean seed? Known: "),
         (('--parameter', 'seed'), 'write NAME=VALUE'),
         (('--parameter', 'seed=1.5'), 'it must be a whole number'),
-        (('--parameter', 'floor_shapes=high'), 'it must be a number')])
-    def test_parameters(self, api, submit, arguments, said):
+        (('--parameter', 'floor_digits=high'), 'it must be a number'),
+        (('--parameter', 'steps_digits=-5'), 'Task digits: steps is -5; it must be at least 1.'),
+        (('--parameter', 'floor_digits=7'), 'Task digits: floor is 7.0; it must be from 0 to 1.'),
+        (('--parameter', 'floor_digits=nan'), 'it must be a finite number'),
+        (('--parameter', 'seed=-1'), 'seed is -1; it must be at least 0'),
+        (('--recurring', ''), "--recurring '' has 0 fields"),
+        (('--target', 'vertex'), '--host is for Kubeflow Pipelines'),
+        (('--follow', ''), '--follow is empty'),
+        (('--follow', 'run-0', '--parameter', 'seed=1'),
+         'takes no CONFIG and no --root and no --image and no --parameter.')])
+    def test_wrong_arguments_end_before_anything_is_asked(self, api, submit, arguments, said):
         code, _, err = submit(*arguments)
-        assert code == 2 and said in err and not api.runs and not api.pipelines
+        assert code == 2 and said in ' '.join(err.split()) and not api.requests
 
     def test_what_must_be_given(self, capsys):
         assert cli.main(['submit', 'demo', '--image', 'x']) == 2
@@ -305,6 +315,7 @@ class TestOnATerminal:
         seen = self.run(tmp_path, 'ends')
         assert seen.exit_code == 0, seen.text
         screen = seen.raw.decode()
+        assert 'Compiling the pipeline of demo' in screen and 'Compiling' not in seen.text
         assert '0 of 6' in screen and '1 of 6' in screen and '1 running' in screen
         assert re.search(rf'{" " * 8}CoTrainer {" " * 30}', screen)  # while it runs; it has no number yet
         assert seen.widest() <= 80 or all(len(line) <= 80 for line in seen.lines if '://' not in line)
