@@ -4,8 +4,9 @@ An object appears by its one upload, whole or not at all. A store has names, no 
 objects begin with, and it appears and goes with them. Some tools leave an empty object in its place, whose name ends in
 a slash. It counts as no file.
 
-The clients come with bounds for connecting and trying again, so that a store out of reach is an error within half a
-minute. Errors are OSErrors: FileNotFoundError where there is no such object, else StoreError, with a sentence.
+A client's first question is a small one with tight bounds, so that a store out of reach, or one that never answers, is
+an error within half a minute. Once there was an answer, it has more patience. Errors are sentences: ConfigError for a
+URL that can name nothing, else OSErrors: FileNotFoundError where there is no such object, or StoreError.
 """
 
 import abc
@@ -13,12 +14,14 @@ import contextlib
 import errno
 import io
 import os
+import re
 import typing
 
-from model_code.errors import StoreError
+from model_code.errors import ConfigError, StoreError
 
 _BUFFER = 1 << 20  # bytes that are read ahead
 _CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS, _RETRY_SECONDS = 5, 60, 4, 20
+_FIRST_READ_SECONDS, _FIRST_ATTEMPTS = 10, 2  # of the first question
 
 
 class Object(typing.NamedTuple):
@@ -31,9 +34,11 @@ class Object(typing.NamedTuple):
 class ObjectStore(abc.ABC):
     """What S3 and Google Cloud Storage have in common. URLs are scheme://bucket/name."""
 
+    _answered = False
+
     def files(self, folder: str) -> typing.Iterator[Object]:
         """All objects below a folder, in the order of their names. Raises StoreError if there is no such bucket."""
-        bucket, prefix = _split(_as_folder(folder))
+        bucket, prefix = split_folder(folder)
         with self._sentences(folder):
             for found in self._list(bucket, prefix):
                 if not found.name.endswith('/'):
@@ -41,7 +46,7 @@ class ObjectStore(abc.ABC):
 
     def names(self, folder: str) -> list[str]:
         """The names of the files and folders in a folder, sorted."""
-        bucket, prefix = _split(_as_folder(folder))
+        bucket, prefix = split_folder(folder)
         with self._sentences(folder):
             names = {name[len(prefix):].rstrip('/') for name in self._list_names(bucket, prefix)}
         return sorted(names - {''})
@@ -81,7 +86,7 @@ class ObjectStore(abc.ABC):
 
     def remove_marks(self, folder: str):
         """Removes the objects that stand for a folder and those below it (TensorFlow leaves some), but no file."""
-        bucket, prefix = _split(_as_folder(folder))
+        bucket, prefix = split_folder(folder)
         with self._sentences(folder):
             for found in list(self._list(bucket, prefix)):
                 if found.name.endswith('/'):
@@ -91,13 +96,22 @@ class ObjectStore(abc.ABC):
     def _sentences(self, url: str) -> typing.Iterator[None]:
         """Raises the errors of the store's own client as FileNotFoundError or StoreError."""
         try:
+            if not self._answered:
+                self._ask_first(_split(url)[0])
+                self._answered = True
             yield
+        except ConfigError:
+            raise
         except OSError as error:
             if type(error).__module__ == 'builtins' or isinstance(error, StoreError):
                 raise
             raise self._explained(error, url) from error
         except Exception as error:
             raise self._explained(error, url) from error
+
+    @abc.abstractmethod
+    def _ask_first(self, bucket: str):
+        """Raises an error of the store's own client if the store does not answer. An answer may be an error."""
 
     @abc.abstractmethod
     def _explained(self, error: Exception, url: str) -> Exception: ...
@@ -127,12 +141,21 @@ class S3(ObjectStore):
 
     def __init__(self, options: dict[str, typing.Any]):
         import boto3.session
+        self._session, self._options = boto3.session.Session(), options
+        self._client = self._new_client(_READ_SECONDS, _ATTEMPTS)
+
+    def _new_client(self, read_seconds: int, attempts: int):
         from botocore.config import Config
-        config = Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS,
-                        retries={'mode': 'standard', 'total_max_attempts': _ATTEMPTS},
+        config = Config(connect_timeout=_CONNECT_SECONDS, read_timeout=read_seconds,
+                        retries={'mode': 'standard', 'total_max_attempts': attempts},
                         # Older MinIOs, such as that of Kubeflow Pipelines, do not know the newer checksums.
                         request_checksum_calculation='when_required', response_checksum_validation='when_required')
-        self._client = boto3.session.Session().client('s3', config=config, **options)
+        return self._session.client('s3', config=config, **self._options)
+
+    def _ask_first(self, bucket):
+        from botocore.exceptions import ClientError
+        with contextlib.suppress(ClientError):
+            self._new_client(_FIRST_READ_SECONDS, _FIRST_ATTEMPTS).head_bucket(Bucket=bucket)
 
     def _list(self, bucket, prefix):
         for page in self._client.get_paginator('list_objects_v2').paginate(Bucket=bucket, Prefix=prefix):
@@ -187,6 +210,12 @@ class Gcs(ObjectStore):
         self._options: dict[str, typing.Any] = {
             'retry': typing.cast(Retry, DEFAULT_RETRY).with_timeout(_RETRY_SECONDS),
             'timeout': (_CONNECT_SECONDS, _READ_SECONDS)}
+
+    def _ask_first(self, bucket):
+        from google.api_core.exceptions import GoogleAPICallError
+        with contextlib.suppress(GoogleAPICallError):
+            self._client.bucket(bucket).exists(
+                **{**self._options, 'timeout': (_CONNECT_SECONDS, _FIRST_READ_SECONDS)})
 
     def _list(self, bucket, prefix):
         for blob in self._client.list_blobs(bucket, prefix=prefix, **self._options):
@@ -265,16 +294,20 @@ class _Reader(io.RawIOBase):
         return content
 
 
+def split_folder(url: str) -> tuple[str, str]:
+    """(bucket, what the names of the objects in the folder begin with). Raises ConfigError if it can be no folder."""
+    bucket, name = _split(url)
+    if {'.', '..'} & set(name.split('/')):
+        raise ConfigError(f'{url} has . or .. in it, but a bucket has no folders to go up from. Write the whole name.')
+    return bucket, name if name.endswith('/') or not name else f'{name}/'
+
+
 def _split(url: str) -> tuple[str, str]:
     """(bucket, name)."""
     bucket, _, name = url.partition('://')[2].partition('/')
-    if not bucket:
-        raise StoreError(f'{url} names no bucket. Write {url.partition("://")[0]}://BUCKET/NAME.')
+    if not re.fullmatch(r'[\w.:-]*\w[\w.:-]*', bucket):
+        raise ConfigError(f'{url} names no bucket. Write {url.partition("://")[0]}://BUCKET/NAME.')
     return bucket, name
-
-
-def _as_folder(url: str) -> str:
-    return url if url.endswith('/') else f'{url}/'
 
 
 def _no_file(url: str) -> FileNotFoundError:
@@ -286,7 +319,7 @@ def _no_bucket(url: str, where: str) -> StoreError:
 
 
 def _no_route(url: str, endpoint: str, variable: str) -> StoreError:
-    return StoreError(f'{url}: {endpoint} cannot be reached. Check the network and {variable}.')
+    return StoreError(f'{url}: {endpoint} cannot be reached or does not answer. Check the network and {variable}.')
 
 
 def _first_line(error: Exception) -> str:

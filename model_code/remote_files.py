@@ -29,22 +29,30 @@ def use_options(arguments: Iterable[str]):
     _arguments = tuple(arguments)
 
 
+def check_folder(url: str):
+    """Raises ConfigError if no file system has such a URL. Asks no store."""
+    if _store(url):
+        object_stores.split_folder(url)
+    else:
+        _file_systems(url)
+
+
 def has_folders(url: str) -> bool:
     """Whether folders are more than the names of files, and files can be renamed."""
-    return not _store(url) and _file_systems().get_filesystem(url).has_dirs()
+    return not _store(url) and _file_systems(url).get_filesystem(url).has_dirs()
 
 
 def exists(url: str) -> bool:
     """Whether there is a file. A folder is none."""
     store = _store(url)
     return store.exists(url) if store else (
-        _file_systems().exists(url) and not (has_folders(url) and _is_folder(url)))
+        _file_systems(url).exists(url) and not (has_folders(url) and _is_folder(url)))
 
 
 def size(url: str) -> int:
     """Bytes of a file."""
     store = _store(url)
-    return store.size(url) if store else _file_systems().get_filesystem(url).size(url)
+    return store.size(url) if store else _file_systems(url).get_filesystem(url).size(url)
 
 
 def open_file(url: str) -> BinaryIO:
@@ -55,7 +63,7 @@ def open_file(url: str) -> BinaryIO:
     if not exists(url):
         raise FileNotFoundError(f'There is no file {url}.')
     from apache_beam.io.filesystem import CompressionTypes
-    return _file_systems().open(url, compression_type=CompressionTypes.UNCOMPRESSED)
+    return _file_systems(url).open(url, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def upload(path: str, url: str):
@@ -65,7 +73,7 @@ def upload(path: str, url: str):
         store.upload(path, url)
         return
     from apache_beam.io.filesystem import CompressionTypes
-    systems, folder = _file_systems(), os.path.dirname(url)
+    systems, folder = _file_systems(url), os.path.dirname(url)
     if has_folders(url) and not systems.exists(folder):
         systems.mkdirs(folder)
     target = f'{folder}/{TEMPORARY}{os.urandom(8).hex()}' if has_folders(url) else url
@@ -83,7 +91,7 @@ def remove(url: str):
     if store:
         store.remove(url)
     elif exists(url):
-        _file_systems().delete([url])
+        _file_systems(url).delete([url])
 
 
 def remove_folder(url: str):
@@ -91,8 +99,8 @@ def remove_folder(url: str):
     if not has_folders(url):
         for name, _, _ in list(list_files(url)):
             remove(f'{url.rstrip("/")}/{name}')
-    elif _file_systems().exists(url):
-        _file_systems().delete([url])
+    elif _file_systems(url).exists(url):
+        _file_systems(url).delete([url])
 
 
 def remove_marks(url: str):
@@ -152,7 +160,7 @@ def _list(folder: str, with_folders: bool) -> Iterator[tuple[str, int, int]]:
     pattern = re.sub(r'[*?[]', '?', folder)
     if with_folders and pattern != folder:
         raise ConfigError(f'{folder} has *, ? or [ in its name. Beam cannot list such a folder. Rename it.')
-    for metadata in _file_systems().match([pattern + '**'])[0].metadata_list:
+    for metadata in _file_systems(folder).match([pattern + '**'])[0].metadata_list:
         yield metadata.path, metadata.size_in_bytes, int((metadata.last_updated_in_seconds or 0) * 1e9)
 
 
@@ -165,10 +173,19 @@ def _is_folder(path: str) -> bool:
         return False
 
 
-def _file_systems():
-    """Beam's FileSystems, with the options of `use_options`."""
+def _file_systems(url: str):
+    """Beam's FileSystems, with the options of `use_options`. Raises ConfigError if none of them has the URL."""
+    scheme = url.partition('://')[0]
+    if scheme == 'minio':
+        raise ConfigError(f'{url}: only Kubeflow Pipelines knows minio://, as a --root. Write s3:// in '
+                          'its place, and set AWS_ENDPOINT_URL in the environment to the server.')
     from apache_beam.io.filesystems import FileSystems
     FileSystems.set_options(_options(_arguments))
+    try:
+        FileSystems.get_filesystem(url)
+    except ValueError:
+        raise ConfigError(f'{url}: there is no file system for {scheme}://. Write a URL with s3://, gs:// or hdfs://, '
+                          'or the path of a folder of this machine.') from None
     return FileSystems
 
 

@@ -169,8 +169,14 @@ def _sync(parsed):
     if parsed.every is not None and not parsed.every > 0:
         raise ConfigError(f'--every is {parsed.every:g}; it must be more than 0 seconds.')
     mirror = sync.Mirror(parsed.url, parsed.dir, _print_now)
-    mirror.update()
+    found = mirror.update()
+    if parsed.every is None and not found:
+        raise PipelineStop(f'There is no whole version in {parsed.url}, so {parsed.dir} has none. Give the folder of '
+                           'version directories that a run pushes to; --every SECONDS waits for one.')
     if parsed.every is not None:
+        if not found:
+            _print_now(f'There is no whole version in {parsed.url} yet. Looking for one every {parsed.every:g} '
+                       'seconds.')
         sync.keep_up(mirror, parsed.every, threading.Event(), _print_now)
 
 

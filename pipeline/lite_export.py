@@ -6,16 +6,15 @@ import tempfile
 
 from humanize import naturalsize
 
-from model_code import file_io
 from pipeline import terminal
-from serving.local_model import find_model
+from serving.local_model import fetched, find_model
 
 
 def run(directory: str, path: str) -> list[str]:
     """Converts the newest version in a directory; returns what to print. Raises as serving.lite.convert does."""
     version_dir = find_model(directory)
     print(f'Converting {version_dir} ...', flush=True)
-    with tempfile.TemporaryDirectory() as folder, file_io.local_copy(version_dir) as local:
+    with tempfile.TemporaryDirectory() as folder, fetched(version_dir) as local:
         # The converter writes to descriptor 2 about every task that it cannot translate.
         with terminal.quiet(pathlib.Path(folder, 'converter.log')):
             from serving import lite

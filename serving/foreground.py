@@ -16,6 +16,8 @@ from serving.saved_model import SavedModel, task_names
 from serving.server import ModelServer
 from serving.versions import ModelVersions, Policy
 
+_LOOK_SECONDS = 1.0  # between two looks at what is served
+
 
 def read_model_config(path: str | os.PathLike) -> list[ModelVersions]:
     """The models of a TensorFlow Serving model config file (a ModelServerConfig as text). Raises ConfigError."""
@@ -72,14 +74,16 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
     Raises ConfigError if the directory does not exist, the model config is wrong, or a port is taken.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # errors come as exceptions
-    models, copied = None, ''
+    models, copied, source = None, '', ''
     if model_config is not None:
         models = read_model_config(model_config)
     elif directory is None:
         raise ConfigError('There is nothing to serve. Give the folder of version directories, or --model-config.')
-    elif not is_url(directory):
+    elif is_url(directory):
+        source = directory
+    else:
         _check_directory(directory)
-    copying = models is None and is_url(str(directory))
+    copying = bool(source)
     ready, ended, copies = threading.Event(), threading.Event(), contextlib.ExitStack()
 
     def end(number, _):
@@ -93,11 +97,11 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
     handlers = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         if copying:
-            print(f'Copying the newest versions from {directory}', flush=True)
-            directory = copied = copies.enter_context(sync.mirrored(str(directory), _say))
+            _say(f'Copying the newest versions from {source}')
+            directory = copied = copies.enter_context(sync.mirrored(source, _say))
             copying = False
         server = ModelServer(directory, models, model_name, port, grpc_port, host)
-        _serve_until(ended, server, ready, program, samples or {})
+        _serve_until(ended, server, ready, program, samples or {}, source)
     finally:
         copies.close()
         for number, handler in handlers.items():
@@ -105,15 +109,22 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
 
 
 def _serve_until(ended: threading.Event, server: ModelServer, ready: threading.Event, program: str,
-                 samples: dict[str, str]):
-    """Sets `ready` once the models are loaded, and says so."""
+                 samples: dict[str, str], source: str):
+    """Sets `ready` once the models are loaded, and says so. source: the URL of which the base path is a copy, or ''."""
     for model in server.models:
-        print(loading_text(model), flush=True)
+        _say(loading_text(model, source))
     with server:
         ready.set()
+        said = {}
         for model in server.models:
-            print(ready_text(server, model.name, program, samples), flush=True)
-        ended.wait()
+            said[model.name] = serving_text(model, source)
+            _say(ready_text(server, model.name, program, samples, source))
+        while not ended.wait(_LOOK_SECONDS):
+            for model in server.models:
+                text = serving_text(model, source)
+                if text != said[model.name]:
+                    said[model.name] = text
+                    _say(text)
         print('Stopping. Running requests finish first.', file=sys.stderr, flush=True)
 
 
@@ -121,25 +132,40 @@ def _say(text: str):
     print(text, flush=True)
 
 
-def loading_text(model: ModelVersions) -> str:
-    """What to tell people before the server loads a model, which may take a minute."""
+def loading_text(model: ModelVersions, source: str = '') -> str:
+    """What to tell people before the server loads a model, which may take a minute. source: as in _serve_until."""
     newest = max(version_directories.list_models(model.base_path), default=None)
-    return (f'There is no version of model {model.name} in {model.base_path} yet.' if newest is None else
-            f'Loading version {newest} of model {model.name} from {model.base_path}')
+    where = source or model.base_path
+    return (f'There is no version of model {model.name} in {where} yet.' if newest is None else
+            f'Loading version {newest} of model {model.name} from {where}')
 
 
-def ready_text(server: ModelServer, name: str, program: str = 'polyvit', samples: dict[str, str] | None = None) -> str:
+def serving_text(model: ModelVersions, source: str = '') -> str:
+    """Which version is served, for people who wait for another one. source: as in _serve_until."""
+    try:
+        with model.acquire() as (version, _):
+            pass
+    except ServingError:
+        return f'No version of model {model.name} is served.'
+    if version_directories.list_versions(model.base_path):
+        return f'Serving version {version} of model {model.name}.'
+    return (f'There is no version of model {model.name} in {source or model.base_path} any more. Version {version} is '
+            'still served until the server ends.')
+
+
+def ready_text(server: ModelServer, name: str, program: str = 'polyvit', samples: dict[str, str] | None = None,
+               source: str = '') -> str:
     """What to tell people once the server runs: a model's URL, version and tasks, and commands to try.
 
-    program, samples: as in `serve`.
+    program, samples: as in `serve`. source: as in _serve_until.
     """
     url = f'{server.url}/v1/models/{name}'
     try:
         with server.models.acquire(name) as (version, model):
             signatures = model.signatures
     except ServingError:
-        return (f'Model {name}, at {url}, has no version to serve yet. The server looks for one every second; this '
-                'URL shows why.')
+        looks = f'in {source} every {sync.EVERY_SECONDS:g} seconds' if source else 'every second'
+        return f'Model {name} has no version to serve yet. The server looks for one {looks}; {url} shows why.'
     tasks = task_names(signatures)
     grpc_part = f' (gRPC {server.host}:{server.grpc_port})' if server.grpc_port is not None else ''
     lines = [f'Model {name}, version {version}, is served at {url}{grpc_part}. Tasks: {", ".join(tasks)}.', 'Try:']

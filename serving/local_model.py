@@ -1,14 +1,16 @@
 """A model that this process loads from its version directory. TensorFlow is imported only when one is loaded."""
 
+import contextlib
 import functools
 import os
+import typing
 
 import numpy as np
 
 from model_code import file_io, model_directory
 from model_code.errors import ConfigError
 from model_code.urls import is_url
-from serving import version_directories
+from serving import served, version_directories
 from serving.errors import ServingError
 from serving.predictor import PredictionFailed, Predictor
 
@@ -30,7 +32,7 @@ class LocalModel(Predictor):
         os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # errors come as exceptions
         from serving.saved_model import SavedModel
         try:
-            with file_io.local_copy(self.directory) as local:
+            with fetched(self.directory) as local:
                 self._model = SavedModel(local, warm_up=False)
         except ServingError as error:
             raise PredictionFailed(f'{self} cannot be loaded: {error.message}') from None
@@ -71,6 +73,19 @@ def find_model(directory: str | os.PathLike) -> str:
         raise ConfigError(f'There is no model in {directory}. Give a version directory (with saved_model.pb), or the '
                           'folder of version directories that `polyvit run` pushes to.')
     return models[max(models)]
+
+
+@contextlib.contextmanager
+def fetched(version_dir: str) -> typing.Iterator[str]:
+    """A context that gives a version directory on this machine: a copy of one behind a URL, which must be whole.
+
+    Raises PredictionFailed if it is not what was pushed.
+    """
+    with file_io.local_copy(version_dir) as local:
+        if is_url(version_dir) and not served.is_whole(local):
+            raise PredictionFailed(f'{version_dir} is not what was pushed: its files do not have the digest in its '
+                                   'card. Remove it, and push it again, or give the directory of another version.')
+        yield local
 
 
 def _as_array(media) -> np.ndarray:

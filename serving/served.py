@@ -38,6 +38,15 @@ def newest(base_path: str) -> Served | None:
     return Served(number, versions[number], card if isinstance(card, dict) else {})
 
 
+def is_whole(model_dir: str) -> bool:
+    """Whether the files are those that were pushed: they have the digest in the card, if there is one."""
+    try:
+        card = model_directory.read_card(model_dir)
+        return not card.get('model_digest') or digest(model_dir) == card['model_digest']
+    except (ValueError, AttributeError):
+        return False
+
+
 def digest(model_dir: str) -> str:
     """A hash of what a model computes. It is the same for every copy of a model, wherever it is.
 

@@ -32,33 +32,35 @@ _Say = typing.Callable[[str], None]
 class Mirror:
     """A local folder with the newest versions of a base directory behind a URL. One Mirror at a time per folder.
 
-    say: is told what was copied and removed. Raises ConfigError if `source` is no URL, or if the folder has versions
-    from elsewhere, which would be removed.
+    say: is told what was copied and removed. The folder is made when there is something to copy. Raises ConfigError if
+    `source` is no URL of a folder, if `folder` is a file, or if it has versions from elsewhere, which would be removed.
     """
 
     def __init__(self, source: str, folder: str, say: _Say = print):
         if not is_url(source):
             raise ConfigError(f'{source} is a folder of this machine, which servers read as it is. Give a URL, such as '
                               's3://BUCKET/polyvit/serving/polyvit.')
+        remote_files.check_folder(source)
         self.source = source.rstrip('/')
         self.folder = folder
         self._say = say
         self._damaged: dict[int, list] = {}  # a version -> its files; it is tried again if they change
-        os.makedirs(folder, exist_ok=True)
+        if os.path.exists(folder) and not os.path.isdir(folder):
+            raise ConfigError(f'{folder} is a file. Give a folder for the versions, or a path where one can be made.')
         marker = os.path.join(folder, _SOURCE)
         known = file_io.read_text(marker) if file_io.exists(marker) else ''
         if known != self.source and version_directories.list_versions(folder):
             raise ConfigError(f'{folder} has versions that were not copied from {self.source}, and would be removed. '
                               'Give a folder of its own.')
-        file_io.write(marker, self.source)
-        for name in os.listdir(folder):
+        for name in file_io.list_folder(folder):
             if name.startswith(file_io.TEMPORARY):  # of a process that was killed
                 shutil.rmtree(os.path.join(folder, name))
 
-    def update(self):
+    def update(self) -> bool:
         """Looks at the source once: copies what is new, newest first, then removes what is no longer wanted.
 
-        Raises OSError, as remote_files does, if the source cannot be read; nothing is removed then.
+        Returns whether the folder has a version now. Raises OSError, as remote_files does, if the source cannot be
+        read; nothing is removed then. Raises ConfigError if the folder cannot be written to.
         """
         versions = version_directories.list_versions(self.source)
         here, kept = version_directories.list_models(self.folder), set()
@@ -71,12 +73,22 @@ class Mirror:
             if number not in kept:
                 self._remove(path)
                 self._say(f'Removed version {number} from {self.folder}.')
+        return bool(kept)
+
+    def _make_folder(self):
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            file_io.write(os.path.join(self.folder, _SOURCE), self.source)
+        except OSError as error:
+            raise ConfigError(f'{self.folder} cannot be written to: {error.strerror}. Give a folder that can, or a '
+                              'path where one can be made.') from None
 
     def _copy(self, number: int, source: str) -> bool:
         """Whether the version was copied: it is whole, and nobody is removing it."""
         files = sorted(remote_files.list_files(source))
         if self._damaged.get(number) == files:
             return False
+        self._make_folder()
         with file_io.temporary_folder(self.folder) as temporary:
             try:
                 file_io.copy_folder(source, temporary)
@@ -84,7 +96,7 @@ class Mirror:
                 return False
             if not model_directory.has_model(source):
                 return False
-            if not _is_whole(temporary):
+            if not served.is_whole(temporary):
                 self._damaged[number] = files
                 self._say(f'Version {number} in {self.source} is not what was pushed: its files do not have the digest '
                           'in its card. It is not copied. Remove it, and push it again.')
@@ -96,14 +108,6 @@ class Mirror:
     def _remove(self, path: str):
         with file_io.temporary_folder(self.folder) as temporary:  # no server sees half a version
             os.rename(path, os.path.join(temporary, 'removed'))
-
-
-def _is_whole(model_dir: str) -> bool:
-    try:
-        card = model_directory.read_card(model_dir)
-        return not card.get('model_digest') or served.digest(model_dir) == card['model_digest']
-    except (ValueError, AttributeError):
-        return False
 
 
 def keep_up(mirror: Mirror, every: float, ended: threading.Event, say: _Say = print):

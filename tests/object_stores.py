@@ -9,6 +9,7 @@ import contextlib
 import http.server
 import logging
 import os
+import socket
 import threading
 import typing
 import uuid
@@ -153,3 +154,10 @@ def answering(status: int, body: str) -> typing.Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextlib.contextmanager
+def silent() -> typing.Iterator[str]:
+    """A context that gives the endpoint of a server that accepts connections and never answers."""
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        yield f'http://127.0.0.1:{server.getsockname()[1]}'

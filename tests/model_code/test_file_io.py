@@ -8,8 +8,9 @@ import threading
 
 import pytest
 
+from media.listing import files as listing_files
 from model_code import file_io, remote_files
-from model_code.errors import StoreError
+from model_code.errors import ConfigError, StoreError
 from tests import beam_file_systems, object_stores
 
 
@@ -230,8 +231,17 @@ def test_a_missing_bucket_is_a_sentence(store, request):
                    lambda: file_io.write(f'{url}/a', '')):
         with pytest.raises(StoreError, match=r'folder(/a)?: there is no bucket .*-of-nobody at http://127'):
             action()
-    with pytest.raises(StoreError, match='names no bucket. Write s3://BUCKET/NAME'):
-        file_io.list_folder('s3://')
+
+
+@pytest.mark.parametrize('url, match', [
+    ('s3://', 'names no bucket. Write s3://BUCKET/NAME'), ('gs:///folder', 'names no bucket. Write gs://BUCKET/NAME'),
+    ('s3://../folder', 'names no bucket'), ('s3://bucket/../folder', 'has . or .. in it'),
+    ('minio://bucket/folder', 'Write s3:// in its place, and set AWS_ENDPOINT_URL'),
+    ('ftp://host/folder', 'there is no file system for ftp://. Write a URL with s3://, gs:// or hdfs://')])
+def test_a_url_that_no_file_system_has_is_a_sentence(url, match, s3, gcs):
+    for action in (remote_files.check_folder, file_io.list_folder, file_io.list_files, listing_files.remote_stats):
+        with pytest.raises(ConfigError, match=match):
+            action(url)
 
 
 @pytest.mark.parametrize('store', ['s3', 'gcs'])
@@ -242,9 +252,26 @@ def test_a_store_out_of_reach_is_a_sentence_after_a_few_tries(store, request, mo
     url = request.getfixturevalue(store)
     for name in ('AWS_ENDPOINT_URL', 'STORAGE_EMULATOR_HOST'):
         monkeypatch.setenv(name, 'http://127.0.0.1:9')  # nobody listens there
-    with pytest.raises(StoreError, match='http://127.0.0.1:9 cannot be reached. Check the network and '
-                                         '(AWS_ENDPOINT_URL|STORAGE_EMULATOR_HOST)'):
+    with pytest.raises(StoreError, match='http://127.0.0.1:9 cannot be reached or does not answer. Check the network '
+                                         'and (AWS_ENDPOINT_URL|STORAGE_EMULATOR_HOST)'):
         file_io.list_folder(f'{url}/folder')
+
+
+@pytest.mark.parametrize('store', ['s3', 'gcs'])
+def test_a_store_that_never_answers_is_a_sentence(store, request, monkeypatch):
+    from model_code import object_stores as clients
+    assert (clients._CONNECT_SECONDS + clients._FIRST_READ_SECONDS) * clients._FIRST_ATTEMPTS <= 30
+    monkeypatch.setattr(clients, '_FIRST_READ_SECONDS', 0.2)
+    monkeypatch.setattr(clients, '_RETRY_SECONDS', 0.5)
+    monkeypatch.setattr(clients, '_READ_SECONDS', 3600)
+    url = request.getfixturevalue(store)
+    with object_stores.silent() as endpoint:
+        for name in ('AWS_ENDPOINT_URL', 'STORAGE_EMULATOR_HOST'):
+            monkeypatch.setenv(name, endpoint)
+        for action in (lambda: file_io.list_folder(url), lambda: file_io.write(f'{url}/a', 'a'),
+                       lambda: file_io.read_text(f'{url}/a')):
+            with pytest.raises(StoreError, match=f'{endpoint} cannot be reached or does not answer'):
+                action()
 
 
 def test_missing_credentials_are_a_sentence(s3, monkeypatch):

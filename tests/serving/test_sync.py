@@ -17,7 +17,7 @@ from components.atomic_pusher.executor import push
 from model_code import file_io, model_directory
 from model_code.errors import ConfigError, StoreError
 from pipeline import cli
-from serving import client, served, sync
+from serving import client, foreground, served, sync
 from serving.server import ModelServer
 from tests import object_stores
 from tests.serving import models
@@ -164,6 +164,7 @@ def test_the_command_copies_once_or_goes_on(store, tmp_path, capsys):
     assert cli.main(['sync', store.replace('://', '://no-'), str(tmp_path / 'others')]) == 1
     errors = capsys.readouterr().err
     assert 'there is no bucket no-' in errors and 'Traceback' not in errors
+    assert not (tmp_path / 'others').exists(), 'nothing was copied'
     process = subprocess.Popen([sys.executable, '-m', 'polyvit', 'sync', store, str(tmp_path / 'models'), '--every',
                                 '0.2'], stdout=subprocess.PIPE, text=True)
     try:
@@ -176,6 +177,64 @@ def test_the_command_copies_once_or_goes_on(store, tmp_path, capsys):
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.parametrize('url, folder, code, message', [
+    ('s3://', 'new', 2, 'names no bucket'), ('{s3}/../x', 'new', 2, 'has . or .. in it'),
+    ('minio://bucket/x', 'new', 2, 'AWS_ENDPOINT_URL'), ('ftp://host/x', 'new', 2, 'no file system for ftp://'),
+    ('{s3}/models', 'file', 2, 'is a file'), ('{s3}/models', 'file/below', 2, 'cannot be written to'),
+    ('{s3}/nothing', 'new', 1, 'There is no whole version in'),
+    ('{s3}/damaged', 'new', 1, 'There is no whole version in')])
+def test_what_cannot_be_copied_is_a_sentence_and_leaves_nothing(url, folder, code, message, s3, tmp_path, capsys):
+    _plain(f'{s3}/models', 7)
+    _damaged(f'{s3}/damaged', 7)
+    (tmp_path / 'file').write_text('mine')
+    assert cli.main(['sync', url.format(s3=s3), str(tmp_path / folder)]) == code
+    errors = ' '.join(capsys.readouterr().err.split())
+    assert message in errors and '(--debug' not in errors
+    assert (tmp_path / 'file').read_text() == 'mine'
+    assert not (tmp_path / 'new').exists() or _copied(tmp_path / 'new') == set()
+
+
+def test_a_damaged_newest_version_is_told_and_the_one_before_it_is_copied(s3, tmp_path, capsys):
+    _plain(f'{s3}/models', 7)
+    _damaged(f'{s3}/models', 8)
+    assert cli.main(['sync', f'{s3}/models', str(tmp_path)]) == 0
+    assert 'Version 8 in' in capsys.readouterr().out and _copied(tmp_path) == {'7'}
+    with pytest.raises(client.PredictionFailed, match='models/8 is not what was pushed'):
+        client.LocalModel(f'{s3}/models')
+    assert cli.main(['export', f'{s3}/models', '-o', str(tmp_path / 'a.tflite')]) == 1
+    assert 'is not what was pushed' in ' '.join(capsys.readouterr().err.split())
+
+
+def test_without_a_version_the_command_waits_and_says_so_once(s3, tmp_path):
+    process = subprocess.Popen([sys.executable, '-m', 'polyvit', 'sync', f'{s3}/models', str(tmp_path / 'models'),
+                                '--every', '0.2'], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == (f'There is no whole version in {s3}/models yet. Looking for one every 0.2 '
+                                             'seconds.\n')
+        _plain(f'{s3}/models', 7)
+        assert process.stdout.readline() == f'Copied version 7 from {s3}/models.\n'
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_server_without_a_version_names_the_url_and_how_often_it_looks(s3, tmp_path):
+    source = f'{s3}/models'
+    with ModelServer(tmp_path, port=0) as server:
+        model, = server.models
+        assert foreground.loading_text(model, source) == f'There is no version of model polyvit in {source} yet.'
+        text = foreground.ready_text(server, 'polyvit', source=source)
+        assert f'looks for one in {source} every 10 seconds' in text and str(tmp_path) not in text
+        assert 'looks for one every second' in foreground.ready_text(server, 'polyvit')
+    with pytest.raises(ConfigError, match='names no bucket'):
+        foreground.serve('s3://', port=0, grpc_port=None)
+
+
+def _damaged(url, number):
+    _plain(url, number)
+    model_directory.write_card(f'{url}/{number}', {'model_digest': 'of other files'})
 
 
 def _ask(url: str) -> float:
@@ -197,18 +256,20 @@ def _until(condition, seconds=60):
 
 
 @pytest.mark.slow
-def test_from_push_to_answers_and_no_request_fails(store, half_plus):
+def test_from_push_to_answers_and_no_request_fails(store, tmp_path, half_plus):
     """Push, serve, ask, push another version, ask meanwhile, remove it, and the first one answers again."""
     first = _push(half_plus[2], store)
     code = ('import sys; from serving import foreground, sync; sync.EVERY_SECONDS = 0.2; '
             'foreground.serve(sys.argv[1], model_name="half", port=0, grpc_port=None)')
-    process = subprocess.Popen([sys.executable, '-c', code, store], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, '-c', code, store], stdout=subprocess.PIPE, text=True,
+                               env={**os.environ, 'TMPDIR': str(tmp_path)})
     try:
         lines = [process.stdout.readline() for _ in range(4)]
         assert lines[:2] == [f'Copying the newest versions from {store}\n', f'Copied version {first} from {store}.\n']
-        folder = re.fullmatch(rf'Loading version {first} of model half from (\S+)\n', lines[2])[1]
+        assert lines[2] == f'Loading version {first} of model half from {store}\n'
         url = re.search(r'http://\S+/v1/models/half', lines[3])[0]
-        threading.Thread(target=process.stdout.read, daemon=True).start()
+        said = []
+        threading.Thread(target=lambda: said.extend(process.stdout), daemon=True).start()
         assert _ask(url) == 3.0
         answers, failures, stop = [], [], threading.Event()
 
@@ -221,15 +282,20 @@ def test_from_push_to_answers_and_no_request_fails(store, half_plus):
         asking = threading.Thread(target=keep_asking)
         asking.start()
         second = _push(half_plus[3], store)
-        _until(lambda: answers[-1:] == [4.0])
+        _until(lambda: answers[-1:] == [4.0] and f'Serving version {second} of model half.\n' in said)
         object_stores.remove_objects(f'{store}/{second}/')
         _until(lambda: _versions(url).get(str(first)) == 'AVAILABLE' and answers[-1] == 3.0)
         stop.set()
         asking.join()
         assert failures == [] and set(answers) == {3.0, 4.0}
+        _until(lambda: f'Serving version {first} of model half.\n' in said)
+        object_stores.remove_objects(store)
+        _until(lambda: said[-1:] == [f'There is no version of model half in {store} any more. Version {first} is still '
+                                     'served until the server ends.\n'])
+        assert _ask(url) == 3.0
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-        assert not os.path.exists(folder), 'the copy is removed'
+        assert not [name for name in os.listdir(tmp_path) if name.startswith('polyvit')], 'the copy is removed'
     finally:
         process.kill()
         process.wait()
@@ -247,7 +313,6 @@ def test_a_signal_while_versions_are_copied_leaves_nothing(s3, tmp_path, half_pl
 
 
 def test_a_model_config_names_no_urls(tmp_path):
-    from serving import foreground
     config = tmp_path / 'models.config'
     config.write_text('model_config_list { config { name: "a" base_path: "s3://bucket/a" } }')
     with pytest.raises(ConfigError, match='`polyvit sync s3://bucket/a DIR --every 10`'):
