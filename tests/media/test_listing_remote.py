@@ -145,7 +145,7 @@ def test_a_file_that_has_gone_or_is_denied_is_rejected(s3, monkeypatch):
 def test_a_file_system_that_beam_does_not_know():
     with pytest.raises(ConfigError, match='Task t: nowhere://data/: there is no file system for nowhere://'):
         listing.list_media(_task('nowhere://data'))
-    with pytest.raises(ConfigError, match='Task t: m.csv in nowhere://data'):
+    with pytest.raises(ConfigError, match='Task t: nowhere://data/m.csv: there is no file system'):
         listing.list_media(_task('nowhere://data', manifest='m.csv'))
 
 
