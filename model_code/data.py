@@ -9,7 +9,7 @@ import re
 from typing import Literal, get_args
 
 from model_code import label_groups, label_kinds, modalities
-from model_code.errors import ConfigError
+from model_code.errors import ConfigError, unknown
 from model_code.fields import FilePath, check_fields, check_least
 from model_code.modalities import Limits
 
@@ -107,6 +107,10 @@ class Data:
                 f'{where}format {self.format!r} reads annotation files; name them in `manifest`, relative to `folder`.'
                 if not self.manifest else
                 f'{where}format {self.format!r} takes no manifest; leave `manifest` out.')
+        for path in (self.folder, *self.manifest):
+            for place in re.findall(r'\{[^{}/]*\}', path):
+                if place != VERSION_PLACE:
+                    raise unknown('placeholder', place, (VERSION_PLACE,), f'{where}{path}: ')
         if self.columns.extra and not self.manifest and self.format not in ('tar', 'imagenet'):
             raise ConfigError(f'{where}columns.extra is {self.columns.extra}, but no manifest has these columns. '
                               'Name one in `manifest`, or leave `extra` out.')

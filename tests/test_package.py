@@ -78,7 +78,8 @@ class TestTheInstalledCommand:
         assert json.loads(out) == {n: fingerprints.component_version(n) for n in fingerprints.COMPONENT_CODE}
 
     def test_compile(self, polyvit):
-        code, out, err = polyvit('compile', 'demo', '-o', 'demo.yaml', '--root', 'gs://bucket')
+        code, out, err = polyvit('compile', 'demo', '-o', 'demo.yaml', '--root', 'gs://bucket', '--image',
+                                 'r/polyvit:1', '--data', 's3://bucket/media')
         assert code == 0, err
         assert 'MediaExampleGen_digits' in (polyvit.folder / 'demo.yaml').read_text()
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from model_code.errors import ConfigError, unknown
 from model_code.fields import check_fields, check_least
+from pipeline.images import check_image
 
 Runner = Literal['in_process', 'multi_process', 'flink', 'spark', 'portable', 'dataflow']
 
@@ -87,6 +88,8 @@ class Beam:
         if self.image and self.runner in ('in_process', 'multi_process'):
             raise ConfigError(f'Beam: image is {self.image!r}, but the runner {self.runner} starts no containers. '
                               'Leave it out.')
+        if self.image:
+            check_image(self.image, 'Beam: image')
 
     def _check_job_server(self):
         _check_address('endpoint', self.endpoint, f'the job server of {self.runner}')

@@ -1,7 +1,7 @@
 """The nine data sets of PolyViT (TMLR 2023, arXiv 2111.12993, table 9 of the appendix), trained together.
 
-Commands: polyvit plan nine; polyvit compile nine -o nine.yaml; polyvit run nine, with the data sets as published under
-$POLYVIT_DATA/<task> (docs/your_data.md lists their files).
+Commands: polyvit plan nine; polyvit run nine, with the data sets as published under $POLYVIT_DATA/<task>
+(docs/your_data.md lists their files); polyvit submit nine, with $POLYVIT_DATA in a bucket (docs/kubeflow.md).
 Cost: 417,920 optimiser steps of a ViT-B, for accelerators; `polyvit plan nine` counts FLOPs and hours.
 Start: $POLYVIT_VIT, the .npz file of a ViT-B/16 trained on ImageNet-21k (docs/recipes.md). Without it the weights start
 at random.

@@ -26,10 +26,10 @@ from polyvit import (
 
 
 def get_config() -> PipelineConfig:
-    data = os.environ.get('POLYVIT_DATA', '')
+    data = os.environ.get('POLYVIT_DATA', '')  # a folder or a URL
 
     def path(name: str) -> str:
-        return os.path.join(os.path.abspath(data), name) if data else ''
+        return os.path.join(data, name) if data else ''
 
     tasks = (
         Task('cifar10', 'image', data=Data(path('cifar10')),

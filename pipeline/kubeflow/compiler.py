@@ -11,10 +11,10 @@ import pathlib
 from model_code import file_io
 from model_code.errors import ConfigError
 from pipeline import environment, run_parameters
-from pipeline.kubeflow import containers, targets
+from pipeline.images import check_image
+from pipeline.kubeflow import containers, folders, targets
 from pipeline.kubeflow import spec as additions
 
-DEFAULT_IMAGE = 'polyvit-pipeline:latest'
 # Components that look at the media, or at what is being served, which their inputs and properties do not show.
 UNCACHED = ('MediaListing', 'BaselineLookup', 'AtomicPusher')
 
@@ -30,17 +30,25 @@ def compile_pipeline(config, output: str, root: str | None = None, image: str | 
     <root>/<name>/serving/polyvit. image: built from kubeflow/Dockerfile. target: 'kfp' or 'vertex'; by default as the
     ending says. fail_if_rejected: a last step fails the run if the gate rejects the model.
 
-    Raises ConfigError for an output, a root or resources that the target does not take, and for a root that Beam's
-    workers do not reach.
+    Raises ConfigError for an output, a root, an image or resources that the target does not take, for data that
+    containers do not see, and for what Beam's workers do not reach.
     """
     path = pathlib.Path(output)
     target = targets.find(output, target)
     root = targets.check_root(root, target)
+    if not image:
+        raise ConfigError('A compiled pipeline needs --image: the image of its steps, built from kubeflow/Dockerfile '
+                          'and pushed to a registry that the cluster can pull from.')
+    check_image(image, '--image')
     if not path.absolute().parent.is_dir():
         raise ConfigError(f'{output}: there is no folder {path.absolute().parent}. Create it first.')
+    folders.check(config, target)
+    if config.data_version:
+        config.with_data()  # a version that no run would take
+    containers.check_beam(config.beam)
     from pipeline import pipeline as wiring
     base = f'{root}/{wiring.pipeline_name(config)}'
-    job = _compile(config, base, image or DEFAULT_IMAGE, fail_if_rejected)
+    job = _compile(config, base, image, fail_if_rejected)
     spec = job['pipelineSpec']
     spec['defaultPipelineRoot'] = job['runtimeConfig']['gcsOutputDirectory']
     additions.rename_tasks(spec)

@@ -9,6 +9,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 from model_code.errors import ConfigError
+from pipeline.beam.checks import is_here
+from pipeline.beam.settings import LOOPBACK, Beam
 from pipeline.kubeflow.targets import TARGETS
 
 COMMAND = ('python', '-m', 'pipeline.kubeflow.entry_point')
@@ -27,6 +29,19 @@ def add_arguments(spec: dict, target: str):
         component = spec['components'][task['componentRef']['name']]
         container = spec['deploymentSpec']['executors'][component['executorLabel']]['container']
         container['args'] = [*container['args'], f'--node={node}', f'--target={target}', *_path_arguments(component)]
+
+
+def check_beam(beam: Beam):
+    """Raises ConfigError if Beam is to be on one machine with the step, which is a pod of its own."""
+    if not beam.is_remote:
+        return
+    instead = 'Let Beam run in the process of the step, Beam(), or name a cluster elsewhere, with a root in gs://.'
+    if beam.worker_pool == LOOPBACK:
+        raise ConfigError("Beam: worker_pool is 'loopback', threads of the step, which a cluster on another machine "
+                          f'does not reach. {instead}')
+    if is_here(beam.endpoint):
+        raise ConfigError(f'Beam: endpoint is {beam.endpoint!r}, which is the pod of a step itself in a compiled '
+                          f'pipeline. {instead}')
 
 
 def check_beam_workers(spec: dict):
@@ -51,7 +66,7 @@ def check_reached_by_workers(node: str, uri: str):
     if not uri.startswith('gs://'):
         raise ConfigError(
             f"{node}: Beam's workers are on other machines, where TensorFlow reads and writes gs:// but not {uri}. "
-            'Choose a root in gs://, or let Beam run in the step: in process, or with workers of its own (LOOPBACK).')
+            'Choose a root in gs://, or let Beam run in the process of the step: Beam().')
 
 
 def component_of(node: str) -> str:

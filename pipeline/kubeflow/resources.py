@@ -7,6 +7,8 @@ import re
 from model_code.errors import ConfigError, unknown
 from model_code.fields import check_fields, check_least
 from pipeline.fingerprints import COMPONENT_CODE
+from pipeline.images import check_image
+from pipeline.kubeflow import names
 
 TPU = 'google.com/tpu'
 TPU_KIND, TPU_TOPOLOGY = 'cloud.google.com/gke-tpu-accelerator', 'cloud.google.com/gke-tpu-topology'
@@ -39,7 +41,7 @@ class Resources:
     """Taints of nodes that it tolerates, as kubectl writes them: 'key=value:NoSchedule' or 'key:NoSchedule'. They need
     Kubeflow Pipelines 2.2 or newer."""
     env: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Environment variables."""
+    """Environment variables. Not for secrets: the compiled pipeline shows them."""
     env_from_secret: dict[str, str] = dataclasses.field(default_factory=dict)
     """Environment variables from Kubernetes secrets: {'VARIABLE': 'secret/key'}."""
     volumes: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -60,16 +62,21 @@ class Resources:
             raise ConfigError(f'{where}count is {self.count} without an accelerator. Name one, or leave out count.')
         if self.accelerator == TPU:
             _check_tpu(self, where)
+        if self.image:
+            check_image(self.image, f'{where}image')
+        for key, value in self.node_selector.items():
+            names.check_label(key, value, f'{where}node_selector')
         for text in self.tolerations:
             toleration(text)
+        for variable, value in self.env.items():
+            names.check_variable(variable, f'{where}env')
+            names.check_plain(variable, value, f'{where}env')
         for variable, source in self.env_from_secret.items():
-            if not re.fullmatch(r'[^/]+/[^/]+', source):
-                raise ConfigError(f"{where}env_from_secret has {variable!r}: {source!r}. Write 'secret/key'.")
+            names.check_variable(variable, f'{where}env_from_secret')
+            names.check_secret(source, f'{where}env_from_secret has {variable!r}')
             if variable in self.env:
                 raise ConfigError(f'{where}{variable} is in env and in env_from_secret. Keep one of them.')
-        for claim, folder in self.volumes.items():
-            if not folder.startswith('/'):
-                raise ConfigError(f'{where}volumes has {claim!r}: {folder!r}. The folder must begin with a slash.')
+        names.check_volumes(self.volumes, f'{where}volumes')
 
 
 def memory_bytes(text: str) -> int:
@@ -99,6 +106,7 @@ def toleration(text: str) -> dict[str, str]:
     key, value, effect = match.groups()
     if effect not in _EFFECTS:
         raise unknown('effect', effect, _EFFECTS, f'Resources: tolerations has {text!r}. ')
+    names.check_label(key, value or '', f'Resources: tolerations: {text!r}')
     if value is None:
         return {'key': key, 'operator': 'Exists', 'effect': effect}
     return {'key': key, 'operator': 'Equal', 'value': value, 'effect': effect}
@@ -125,7 +133,7 @@ class Cluster:
     resources: dict[str, Resources] = dataclasses.field(default_factory=dict)
     """A component's name, such as 'CoTrainer' or 'MediaExampleGen' -> its resources, for the lanes of all tasks."""
     retries: int = 2
-    """How often a component that failed runs again before the run fails."""
+    """How often a component that failed runs again before the run fails; at most 10."""
     s3_endpoint: str | None = None
     """Where the S3 of roots and media is, such as 'http://minio.storage:9000'. '' is AWS. None is AWS for a root s3://...,
     and for minio://... the service that Kubeflow Pipelines comes with, http://minio-service.kubeflow:9000."""
@@ -137,8 +145,16 @@ class Cluster:
     def __post_init__(self):
         check_fields(self, 'Cluster: ')
         check_least(self, 'Cluster: ', retries=0)
+        if self.retries > 10:
+            raise ConfigError(f'Cluster: retries is {self.retries}; it must be at most 10. Each waits twice as long.')
         for name in self.resources:
             if name not in COMPONENT_CODE:
                 raise unknown('component', name, COMPONENT_CODE, 'Cluster: resources: ')
+        if names.has_password(self.s3_endpoint or ''):
+            raise ConfigError('Cluster: s3_endpoint has a password in it, which everybody could read in the compiled '
+                              'pipeline. Put the keys into a secret of Kubernetes and name it in s3_secret.')
+        if self.s3_secret and not names.is_subdomain(self.s3_secret):
+            raise ConfigError(f'Cluster: s3_secret is {self.s3_secret!r}; the name of a secret has lower-case letters, '
+                              'digits, hyphens and dots.')
         if self.s3_endpoint and not re.match(r'https?://.', self.s3_endpoint):
             raise ConfigError(f'Cluster: s3_endpoint is {self.s3_endpoint!r}; it must begin with http:// or https://.')

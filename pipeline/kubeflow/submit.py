@@ -19,6 +19,8 @@ def run(config, *, root: str, image: str, target: str = 'kfp', host: str = '', n
     """
     expression = cron.checked(recurring) if recurring is not None else ''
     values = run_parameters.values(parameters, config)
+    if run_parameters.DATA_VERSION not in values:
+        config.with_data()  # without a version of the data where one belongs, every run would fail
     checks.check_workers(config)
     with tempfile.TemporaryDirectory() as folder, terminal.working(f'Compiling the pipeline of {config.name} ...'):
         service = _service(target, host, namespace)  # first, because compiling takes a while

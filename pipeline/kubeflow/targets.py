@@ -10,6 +10,9 @@ TARGETS: tuple[Target, ...] = ('kfp', 'vertex')
 NAMES = {'kfp': 'Kubeflow Pipelines', 'vertex': 'Vertex AI'}
 _ENDINGS = {'kfp': ('.yaml', '.yml'), 'vertex': ('.json',)}
 _SCHEMES = {'kfp': ('gs', 's3', 'minio'), 'vertex': ('gs',)}
+# Names of buckets, as S3 and MinIO have them and Google Cloud Storage does.
+_S3_BUCKET = r'[a-z0-9](?!.*\.\.)[a-z0-9.-]{1,61}[a-z0-9]'
+_BUCKETS = {'gs': r'[a-z0-9](?!.*\.\.)[a-z0-9._-]{1,61}[a-z0-9]'}
 
 
 def find(output: str, target: str | None = None) -> Target:
@@ -37,7 +40,15 @@ def check_root(root: str | None, target: Target) -> str:
         raise ConfigError(f'--root {root}: {NAMES[target]} keeps artifacts only under '
                           f'{", ".join(f"{scheme}://" for scheme in _SCHEMES[target])} and the name of a bucket. '
                           f'Such as {examples}.')
-    return root.rstrip('/')
+    scheme, bucket, path = match[1], match[2], (match[3] or '').removesuffix('/')
+    if not re.fullmatch(_BUCKETS.get(scheme, _S3_BUCKET), bucket):
+        underscores = ', or underscores' if scheme in _BUCKETS else ''
+        raise ConfigError(f'--root {root}: no bucket can be named {bucket}. Its name has 3 to 63 lower-case letters, '
+                          f'digits, dots and hyphens{underscores}. Such as {examples}, with the name of your bucket.')
+    if not re.fullmatch(r'(/[A-Za-z0-9._-]+)*', path) or {'.', '..'} & set(path.split('/')):
+        raise ConfigError(f'--root {root}: after the bucket come folders, each of letters, digits and . _ -, none of '
+                          f'them empty, "." or "..". Such as {examples}.')
+    return root.removesuffix('/')
 
 
 def store_url(url: str) -> str:

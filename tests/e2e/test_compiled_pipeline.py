@@ -61,7 +61,7 @@ class Cluster:
         (folder / 'config.py').write_text(CONFIG.format(media=f'{url}/media'))
         self._pipeline = folder / 'pipeline.yaml'
         subprocess.run([sys.executable, '-m', 'polyvit', 'compile', folder / 'config.py', '-o', self._pipeline,
-                        '--root', self.root], check=True)
+                        '--root', self.root, '--image', 'r/polyvit:1'], check=True)
         self._backend = kubeflow_backend.Backend(folder / 'cluster', environment={
             name: value for name, value in os.environ.items() if name.startswith('AWS_')})
 

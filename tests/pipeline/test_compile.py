@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from components.blessing_gate import executor as blessing_gate
+from model_code.errors import ConfigError
 from model_code.serialization import to_json
 from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture
@@ -22,8 +23,9 @@ from pipeline.beam.settings import COMPONENTS, Beam
 from pipeline.config import PipelineConfig, config_names, load_config
 from pipeline.fingerprints import component_version
 from pipeline.kubeflow import compiled as compiled_form
-from pipeline.kubeflow import compiler, containers, entry_point, targets
+from pipeline.kubeflow import compiler, containers, entry_point, folders, names, targets
 from pipeline.kubeflow import spec as additions
+from pipeline.kubeflow.resources import Cluster, Resources
 from tests import kubeflow_backend, testing
 
 LANE = ('MediaListing', 'MediaExampleGen', 'StatisticsGen', 'TaskSchemaGen', 'TaskValidator', 'Transform',
@@ -31,16 +33,24 @@ LANE = ('MediaListing', 'MediaExampleGen', 'StatisticsGen', 'TaskSchemaGen', 'Ta
 JOIN = ('CoTrainer', 'BaselineLookup', 'ServingBaseline', 'ServingCheck', 'BlessingGate', 'AtomicPusher', 'Report')
 
 
+IMAGE = 'registry/polyvit-pipeline:1'
+
+
+def _data_in_a_bucket(patch: pytest.MonkeyPatch):
+    for name in ('POLYVIT_DATA', 'POLYVIT_DEMO_DATA'):
+        patch.setenv(name, 's3://bucket/media')
+
+
 @pytest.fixture(scope='module')
 def compiled(tmp_path_factory):
     """The PipelineSpec of each config, without its data."""
     folder = tmp_path_factory.mktemp('compiled')
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv('POLYVIT_DATA', raising=False)
-        patch.setenv('POLYVIT_DEMO_DATA', str(folder / 'none'))
+        _data_in_a_bucket(patch)
         specs = {}
         for name in config_names():
-            assert cli.main(['compile', name, '-o', str(folder / f'{name}.yaml'), '--root', 'gs://bucket/p']) == 0
+            assert cli.main(['compile', name, '-o', str(folder / f'{name}.yaml'), '--root', 'gs://bucket/p',
+                             '--image', IMAGE]) == 0
             [specs[name]] = yaml.safe_load_all((folder / f'{name}.yaml').read_text())
         assert sorted(p.name for p in folder.iterdir()) == sorted(f'{name}.yaml' for name in specs)
     return specs
@@ -82,13 +92,16 @@ def test_what_they_find_is_a_parameter_by_which_the_next_component_is_cached(com
     assert name not in steps[taker]['inputs'].get('artifacts', {}) and maker in steps[taker]['dependentTasks']
 
 
-def test_a_spec_knows_nothing_of_the_data(tmp_path):
+def test_a_spec_knows_nothing_of_the_data(tmp_path, monkeypatch):
     """It is the same whether they are in reach or not, byte for byte."""
     task = testing.image_task(tmp_path / 'media', classes=('left-hand', 'right-hand'))
-    config = PipelineConfig('mine', Mixture((task,)), ModelConfig())
+    monkeypatch.setattr(names, '_SYSTEM', ())  # temporary files may be in any folder
+    mounted = Resources(volumes={'media': str(tmp_path)})
+    config = PipelineConfig('mine', Mixture((task,)), ModelConfig(),
+                            cluster=Cluster({'MediaListing': mounted, 'MediaExampleGen': mounted}))
 
     def compiled() -> str:
-        compiler.compile_pipeline(config, str(tmp_path / 'mine.yaml'), root='gs://bucket/p')
+        compiler.compile_pipeline(config, str(tmp_path / 'mine.yaml'), root='gs://bucket/p', image=IMAGE)
         return (tmp_path / 'mine.yaml').read_text()
     in_reach = compiled()
     shutil.rmtree(tmp_path / 'media')
@@ -132,7 +145,7 @@ class TestRunParameters:
         tasks = (testing.task('digits', 'image', steps=600, floor=0.8, folder='s3://bucket/{data_version}/digits'),
                  testing.task('sounds', 'audio', steps=300, folder='s3://bucket/sounds'))
         config = PipelineConfig('mine', Mixture(tasks), ModelConfig(), TrainingConfig(seed=3), data_version='monday')
-        compiler.compile_pipeline(config, str(folder / 'mine.yaml'), root='gs://bucket/p')
+        compiler.compile_pipeline(config, str(folder / 'mine.yaml'), root='gs://bucket/p', image=IMAGE)
         return yaml.safe_load((folder / 'mine.yaml').read_text())
 
     def test_their_defaults_are_the_values_of_the_config(self, spec):
@@ -209,10 +222,10 @@ def test_the_version_of_every_component_is_in_its_properties(compiled):
 
 
 def test_what_set_changed_is_recorded_by_the_pusher_and_trains_nothing_anew(compiled, tmp_path, monkeypatch):
-    monkeypatch.setenv('POLYVIT_DEMO_DATA', str(tmp_path / 'none'))
+    _data_in_a_bucket(monkeypatch)
     settings = ['tasks.digits.gate.floor=0.9', 'tasks.digits.checks.allow_leaks=true']
     path = tmp_path / 'demo.yaml'
-    assert cli.main(['compile', 'demo', '-o', str(path), '--root', 'gs://bucket/p',
+    assert cli.main(['compile', 'demo', '-o', str(path), '--root', 'gs://bucket/p', '--image', IMAGE,
                      *(word for setting in settings for word in ('--set', setting))]) == 0
     steps = yaml.safe_load(path.read_text())['root']['dag']['tasks']
     parameters = {name: step['inputs']['parameters'] for name, step in steps.items()}
@@ -234,8 +247,8 @@ def compile_demo(folder: pathlib.Path, *words: str, root: str = 'gs://bucket/p')
     """The documents of the demo, compiled with more arguments; without its data."""
     name = 'demo.json' if 'vertex' in words else 'demo.yaml'
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('POLYVIT_DEMO_DATA', str(folder / 'none'))
-        assert cli.main(['compile', 'demo', '-o', str(folder / name), '--root', root, *words]) == 0
+        _data_in_a_bucket(patch)
+        assert cli.main(['compile', 'demo', '-o', str(folder / name), '--root', root, '--image', IMAGE, *words]) == 0
     return list(yaml.safe_load_all((folder / name).read_text()))
 
 
@@ -251,20 +264,28 @@ class TestTargets:
         assert set(job['pipelineSpec']['root']['dag']['tasks']) == set(compiled['demo']['root']['dag']['tasks'])
 
     @pytest.mark.parametrize('words, message', [
-        (['-o', 'demo.txt', '--root', 'gs://b/p'], 'must end in .yaml or .yml for Kubeflow Pipelines or in .json'),
-        (['-o', 'demo.yaml', '--root', 'gs://b/p', '--target', 'vertex'], 'what Vertex AI runs must end in .json'),
-        (['-o', 'demo.json', '--root', 'gs://b/p', '--target', 'kfp'], 'must end in .yaml or .yml'),
+        (['-o', 'demo.txt', '--root', 'gs://bucket/p'], 'must end in .yaml or .yml for Kubeflow Pipelines or in .json'),
+        (['-o', 'demo.yaml', '--root', 'gs://bucket/p', '--target', 'vertex'], 'what Vertex AI runs must end in .json'),
+        (['-o', 'demo.json', '--root', 'gs://bucket/p', '--target', 'kfp'], 'must end in .yaml or .yml'),
         (['-o', 'demo.yaml'], 'needs --root'),
         (['-o', 'demo.yaml', '--root', '/mnt/volume'], 'only under gs://, s3://, minio://'),
         (['-o', 'demo.yaml', '--root', 'gs://'], 'the name of a bucket'),
-        (['-o', 'demo.yaml', '--root', 's3://b/p?endpoint=x'], 'the name of a bucket'),
-        (['-o', 'demo.json', '--root', 's3://b/p'], 'Vertex AI keeps artifacts only under gs://'),
-        (['-o', 'none/demo.yaml', '--root', 'gs://b/p'], 'there is no folder'),
+        (['-o', 'demo.yaml', '--root', 's3://bucket/p?endpoint=x'], 'the name of a bucket'),
+        (['-o', 'demo.json', '--root', 's3://bucket/p'], 'Vertex AI keeps artifacts only under gs://'),
+        (['-o', 'demo.json', '--root', 'gs://BUCKET/p'], 'no bucket can be named BUCKET.'),
+        (['-o', 'demo.yaml', '--root', 's3://my_bucket/p'], 'no bucket can be named my_bucket.'),
+        (['-o', 'demo.yaml', '--root', 'minio://b'], '3 to 63 lower-case letters'),
+        (['-o', 'demo.yaml', '--root', 'gs://bucket/../p'], 'none of them empty, "." or ".."'),
+        (['-o', 'demo.yaml', '--root', 'gs://bucket//p'], 'none of them empty'),
+        (['-o', 'demo.yaml', '--root', 'gs://bucket/a folder'], 'each of letters, digits and . _ -'),
+        (['-o', 'none/demo.yaml', '--root', 'gs://bucket/p'], 'there is no folder'),
+        (['-o', 'demo.yaml', '--root', 'gs://bucket/p', '--image', ''], 'needs --image'),
+        (['-o', 'demo.yaml', '--root', 'gs://bucket/p', '--image', 'registry/a b:1'], 'no name of an image'),
     ])
     def test_what_a_target_does_not_take_is_a_sentence(self, words, message, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv('POLYVIT_DEMO_DATA', str(tmp_path / 'none'))
-        assert cli.main(['compile', 'demo', *words]) == 2
+        _data_in_a_bucket(monkeypatch)
+        assert cli.main(['compile', 'demo', '--image', IMAGE, *words]) == 2
         assert message in ' '.join(capsys.readouterr().err.split())
         assert list(tmp_path.iterdir()) == []
 
@@ -274,6 +295,61 @@ class TestTargets:
         baseline = spec['root']['dag']['tasks']['ServingBaseline']['inputs']['parameters']
         assert baseline['serving_dir']['runtimeValue']['constant'] == 's3://mlpipeline/p/polyvit-demo/serving/polyvit'
         assert targets.store_url('gs://bucket/minio://x') == 'gs://bucket/minio://x'
+
+
+def _config(folder: str = 's3://bucket/a', manifest=(), volumes=None, **fields) -> PipelineConfig:
+    """With one task, and these volumes where the media are read."""
+    mounted = Resources(volumes=volumes or {})
+    task = testing.task('a', 'image', folder=folder, manifest=manifest)
+    return PipelineConfig('mine', Mixture((task,)), ModelConfig(),
+                          **{'cluster': Cluster({'MediaListing': mounted, 'MediaExampleGen': mounted}), **fields})
+
+
+class TestWhatContainersSee:
+    """Not the files of the machine that compiles."""
+
+    @pytest.mark.parametrize('config, target', [
+        (_config(), 'kfp'), (_config('gs://bucket/a', 'b.csv'), 'vertex'), (_config('/gcs/bucket/a'), 'vertex'),
+        (_config('/media/a', volumes={'claim': '/media'}), 'kfp'),
+        (_config('/media', 'b.csv', volumes={'claim': '/media/'}), 'kfp'),
+        (_config(training=TrainingConfig(initial_checkpoint='gs://bucket/vit.npz')), 'kfp'),
+        (_config(training=TrainingConfig(initial_checkpoint='/start/vit.npz'),
+                 cluster=Cluster({'CoTrainer': Resources(volumes={'claim': '/start'})})), 'kfp'),
+    ])
+    def test_urls_and_volumes(self, config, target):
+        folders.check(config, target)
+
+    @pytest.mark.parametrize('config, target, message', [
+        (_config('/data/a'), 'kfp', 'Task a: its data are in /data/a, on this machine'),
+        (_config('/data/a'), 'vertex', 'name it there: gs://BUCKET/FOLDER (or /gcs/BUCKET/FOLDER).'),
+        (_config('file:///data/a'), 'kfp', 'Task a: its data are in file:///data/a, on this machine'),
+        (_config('/gcs/bucket/a'), 'kfp', 'Cluster.resources of MediaListing and MediaExampleGen.'),
+        (_config('/gcs'), 'vertex', 'in /gcs, on'),
+        (_config('/media2/a', volumes={'claim': '/media'}), 'kfp', 'in /media2/a, on'),
+        (_config('/media/../a', volumes={'claim': '/media'}), 'kfp', 'in /a, on'),
+        (_config('s3://bucket/a', '/lists/b.csv'), 'kfp', 'in /lists/b.csv, on'),
+        (_config('/media/a', cluster=Cluster({'MediaListing': Resources(volumes={'claim': '/media'})})), 'kfp',
+         'in /media/a, on'),
+        (_config('minio://bucket/a'), 'kfp', 'Write s3://'),
+        (_config(''), 'kfp', 'Task a: it has no data folder'),
+        (_config(training=TrainingConfig(initial_checkpoint='/start/vit.npz')), 'kfp',
+         'training.initial_checkpoint is /start/vit.npz, on this machine'),
+    ])
+    def test_folders_of_this_machine_are_a_sentence(self, config, target, message):
+        with pytest.raises(ConfigError) as error:
+            folders.check(config, target)
+        assert message in str(error.value)
+
+    @pytest.mark.parametrize('config, message', [
+        (_config('/data/a'), 'on this machine'),
+        (_config('s3://bucket/{data_version}', data_version='../..'), "data_version is '../..'"),
+        (_config(beam=Beam('flink', endpoint='flink:8099', worker_pool='loopback')), "worker_pool is 'loopback'"),
+        (_config(beam=Beam('flink', endpoint='localhost:8099', worker_pool='pool:1')), "endpoint is 'localhost:8099'"),
+    ])
+    def test_nothing_is_written_for_them(self, config, message, tmp_path):
+        with pytest.raises(ConfigError, match=message):
+            compiler.compile_pipeline(config, str(tmp_path / 'x.yaml'), root='gs://bucket/p', image=IMAGE)
+        assert list(tmp_path.iterdir()) == []
 
 
 class TestTasks:
@@ -315,16 +391,17 @@ class TestTasks:
 
     def test_an_argument_that_linux_would_not_take_is_found(self, tmp_path, monkeypatch, capsys):
         config = tmp_path / 'many.py'
-        config.write_text(f"""
+        config.write_text("""
 from polyvit import Data, ImageInput, Mixture, ModelConfig, PipelineConfig, Recipe, Task
 
 def get_config():
-    classes = tuple(f'class number {{i:05d}} of a long list' for i in range(4000))
+    classes = tuple(f'class number {i:05d} of a long list' for i in range(4000))
     return PipelineConfig('many', Mixture((Task(
-        'birds', 'image', data=Data({str(tmp_path / 'none')!r}, classes=classes, num_train_examples=9),
+        'birds', 'image', data=Data('s3://bucket/birds', classes=classes, num_train_examples=9),
         recipe=Recipe(steps=1, batch_size=1)),)), ModelConfig(inputs=(ImageInput(32, 32, patch=(16, 16)),)))
 """)
-        assert cli.main(['compile', str(config), '-o', str(tmp_path / 'many.yaml'), '--root', 'gs://b/p']) == 2
+        assert cli.main(['compile', str(config), '-o', str(tmp_path / 'many.yaml'), '--root', 'gs://bucket/p',
+                         '--image', IMAGE]) == 2
         error = ' '.join(capsys.readouterr().err.split())
         assert re.search(r'polyvit: \w+(-birds)?: its \w+ would take \d+ KiB in one argument', error)
         assert 'Linux takes at most 128 KiB' in error

@@ -108,6 +108,13 @@ class TestDataVersion:
         with pytest.raises(ConfigError, match='Task a: data_version is .* it must be a part of a path'):
             self._config(version).with_data()
 
+    @pytest.mark.parametrize('fields, place', [
+        ({'folder': 's3://bucket/{dataversion}/a'}, '{dataversion}'),
+        ({'manifest': '{data-version}.csv'}, '{data-version}')])
+    def test_another_word_in_its_place(self, fields, place):
+        with pytest.raises(ConfigError, match=f"no placeholder named '{place}'. Did you mean {{data_version}}"):
+            self._config(**fields)
+
     def test_has_no_place(self):
         config = self._config('monday').with_data()
         with pytest.raises(ConfigError, match="data_version is 'monday', but no folder or manifest .* has"):

@@ -29,8 +29,8 @@ def compiled(tmp_path_factory) -> pathlib.Path:
     """A folder with every config, and the demo with all that can be said of a cluster, for both targets."""
     folder = tmp_path_factory.mktemp('compiled')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('POLYVIT_DEMO_DATA', str(folder / 'none'))
-        patch.delenv('POLYVIT_DATA', raising=False)
+        patch.setenv('POLYVIT_DEMO_DATA', 's3://bucket/media')
+        patch.setenv('POLYVIT_DATA', 's3://bucket/media')
         for name in config_names():
             _compile(name, folder / f'{name}.yaml', 'gs://bucket')
             _compile(name, folder / f'{name}.json', 'gs://bucket')
@@ -44,7 +44,7 @@ def tolerant(tmp_path_factory) -> pathlib.Path:
     """A folder with the demo and tolerations."""
     folder = tmp_path_factory.mktemp('tolerant')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('POLYVIT_DEMO_DATA', str(folder / 'none'))
+        patch.setenv('POLYVIT_DEMO_DATA', 's3://bucket/media')
         _compile('demo', folder / 'tolerant.yaml', 'gs://bucket', Cluster({'CoTrainer': TOLERANT}))
     return folder
 
@@ -63,7 +63,7 @@ def newest(tmp_path_factory) -> pathlib.Path:
 
 def _compile(name: str, path: pathlib.Path, root: str, cluster: Cluster | None = None):
     config = dataclasses.replace(load_config(name), cluster=cluster or Cluster())
-    compiler.compile_pipeline(config, str(path), root=root, fail_if_rejected=True)
+    compiler.compile_pipeline(config, str(path), root=root, image='registry/polyvit:1', fail_if_rejected=True)
 
 
 def _parse(python, folder: pathlib.Path) -> subprocess.CompletedProcess:

@@ -10,7 +10,7 @@ from pipeline import fingerprints, overrides
 from pipeline.config import load_config
 from pipeline.kubeflow import compiler, pods
 from pipeline.kubeflow.resources import Cluster, Resources, memory_bytes
-from tests.pipeline.test_compile import compile_demo
+from tests.pipeline.test_compile import IMAGE, compile_demo
 
 TPU = {'cloud.google.com/gke-tpu-accelerator': 'tpu-v5-lite-podslice', 'cloud.google.com/gke-tpu-topology': '2x4'}
 GPU = Resources(cpu=8, memory='32Gi', accelerator='nvidia.com/gpu', count=2, image='registry/polyvit:gpu',
@@ -37,6 +37,24 @@ GPU = Resources(cpu=8, memory='32Gi', accelerator='nvidia.com/gpu', count=2, ima
     (dict(env_from_secret={'A': 'secret'}), "env_from_secret has 'A': 'secret'. Write 'secret/key'"),
     (dict(env={'A': 'b'}, env_from_secret={'A': 'secret/key'}), 'A is in env and in env_from_secret'),
     (dict(volumes={'claim': 'media'}), "volumes has 'claim': 'media'. The folder must begin with a slash"),
+    (dict(volumes={'My_Claim': '/media'}), 'the name of a PersistentVolumeClaim has lower-case letters'),
+    (dict(volumes={'a': '/media', 'b': '/media/'}), "'a' and 'b' are both on /media"),
+    *((dict(volumes={'a': folder}), 'It would hide /') for folder in (
+        '/', '//', '/usr', '/usr/share/media', '/etc', '/tmp', '/opt', '/opt/polyvit/x', '/var', '/home/../etc')),
+    (dict(volumes={'a': '/a/../b'}), 'It must have no ":" and no ".."'),
+    (dict(image='Registry/polyvit:1'), "Resources: image 'Registry/polyvit:1' is no name of an image"),
+    (dict(env={'1A': 'b'}), "env has '1A'; the name of a variable has"),
+    (dict(env_from_secret={'a b': 'secret/key'}), "env_from_secret has 'a b'; the name of a variable"),
+    (dict(env_from_secret={'A': 'My_Secret/key'}), "env_from_secret has 'A': 'My_Secret/key'. Write 'secret/key'"),
+    (dict(env_from_secret={'A': 'secret/a/b'}), "Write 'secret/key'"),
+    (dict(node_selector={'a key': 'b'}), "node_selector has 'a key'; a label's key is"),
+    (dict(node_selector={'Domain/key': 'b'}), "a label's key is"),
+    (dict(node_selector={'key': 'b c'}), "node_selector has 'key': 'b c'; a label's value has"),
+    (dict(tolerations=('a key:NoSchedule',)), "a label's key is"),
+    *((dict(env={name: 'x'}), f'env has {name}, a secret that everybody could read') for name in (
+        'AWS_SECRET_ACCESS_KEY', 'AWS_ACCESS_KEY_ID', 'AWS_SESSION_TOKEN', 'PGPASSWORD', 'HF_TOKEN', 'client_secret',
+        'WANDB_API_KEY', 'SECRET_OF_MINE')),
+    (dict(env={'HTTP_PROXY': 'http://me:word@proxy'}), "write env_from_secret={'HTTP_PROXY': 'SECRET/KEY'}"),
 ])
 def test_wrong_resources_are_a_sentence(fields, message):
     with pytest.raises(ConfigError) as error:
@@ -49,12 +67,22 @@ def test_wrong_resources_are_a_sentence(fields, message):
     (dict(resources={'Trainer': Resources()}), 'Did you mean CoTrainer?'),
     (dict(resources={'CoTrainer': {'cpu': 4}}), "is {'cpu': 4} (a dict); it must be a Resources(...)"),
     (dict(retries=-1), 'retries is -1; it must be at least 0'),
+    (dict(retries=11), 'retries is 11; it must be at most 10'),
     (dict(s3_endpoint='minio:9000'), 's3_endpoint is'),
+    (dict(s3_endpoint='http://me:word@minio:9000'), 's3_endpoint has a password in it'),
+    (dict(s3_secret='my secret'), "s3_secret is 'my secret'"),
 ])
 def test_a_wrong_cluster_is_a_sentence(fields, message):
     with pytest.raises(ConfigError) as error:
         Cluster(**fields)
     assert message in str(error.value)
+
+
+def test_what_only_looks_like_a_secret_is_taken():
+    names = ('GOOGLE_APPLICATION_CREDENTIALS', 'AWS_WEB_IDENTITY_TOKEN_FILE', 'TOKENIZERS_PARALLELISM', 'KEYS',
+             'DB_SECRET_NAME', 'AWS_ENDPOINT_URL')
+    env = dict.fromkeys(names, 'http://minio:9000/a@b')
+    assert Resources(env=env).env == env
 
 
 def test_memory_is_read_as_kubernetes_reads_it():
@@ -64,13 +92,13 @@ def test_memory_is_read_as_kubernetes_reads_it():
 
 def _compiled(tmp_path, cluster: Cluster, root='gs://bucket/p', output='demo.yaml') -> list[dict]:
     config = dataclasses.replace(load_config('demo'), cluster=cluster)
-    compiler.compile_pipeline(config, str(tmp_path / output), root=root)
+    compiler.compile_pipeline(config, str(tmp_path / output), root=root, image=IMAGE)
     return list(yaml.safe_load_all((tmp_path / output).read_text()))
 
 
 class TestKubeflow:
     def test_a_container_and_its_pod_get_what_the_config_says(self, tmp_path, monkeypatch):
-        monkeypatch.setenv('POLYVIT_DEMO_DATA', str(tmp_path / 'none'))
+        monkeypatch.setenv('POLYVIT_DEMO_DATA', 's3://bucket/media')
         spec, platform = _compiled(tmp_path, Cluster({'CoTrainer': GPU}))
         containers = {label: executor['container'] for label, executor in spec['deploymentSpec']['executors'].items()}
         trainer = containers.pop('CoTrainer_executor')
@@ -79,7 +107,7 @@ class TestKubeflow:
         assert trainer['env'] == [{'name': 'NCCL_DEBUG', 'value': 'INFO'}]
         assert trainer['image'] == 'registry/polyvit:gpu'
         assert not any('resources' in container or 'env' in container for container in containers.values())
-        assert {container['image'] for container in containers.values()} == {compiler.DEFAULT_IMAGE}
+        assert {container['image'] for container in containers.values()} == {IMAGE}
         assert platform == {'platforms': {'kubernetes': {'deploymentSpec': {'executors': {'CoTrainer_executor': {
             'nodeSelector': {'labels': {'cloud.google.com/gke-accelerator': 'nvidia-l4'}},
             'tolerations': [{'key': 'gpu', 'operator': 'Equal', 'value': 'yes', 'effect': 'NoSchedule'}],
@@ -87,7 +115,7 @@ class TestKubeflow:
             'pvcMount': [{'constant': 'media-claim', 'mountPath': '/media'}]}}}}}}
 
     def test_the_lanes_of_all_tasks_share_their_entry(self, tmp_path, monkeypatch):
-        monkeypatch.setenv('POLYVIT_DEMO_DATA', str(tmp_path / 'none'))
+        monkeypatch.setenv('POLYVIT_DEMO_DATA', 's3://bucket/media')
         [spec] = _compiled(tmp_path, Cluster({'MediaExampleGen': Resources(cpu=2)}))
         limited = {label for label, executor in spec['deploymentSpec']['executors'].items()
                    if executor['container'].get('resources') == {'cpuLimit': 2.0}}
@@ -99,7 +127,7 @@ class TestKubeflow:
         assert pods.kubernetes_config(tpu) == {'nodeSelector': {'labels': TPU}}
 
     def test_a_type_of_vertex_is_a_sentence(self, tmp_path, monkeypatch):
-        monkeypatch.setenv('POLYVIT_DEMO_DATA', str(tmp_path / 'none'))
+        monkeypatch.setenv('POLYVIT_DEMO_DATA', 's3://bucket/media')
         with pytest.raises(ConfigError, match="CoTrainer: accelerator is 'NVIDIA_L4', a type of Vertex AI"):
             _compiled(tmp_path, Cluster({'CoTrainer': Resources(accelerator='NVIDIA_L4')}))
         assert not (tmp_path / 'demo.yaml').exists()
@@ -126,15 +154,16 @@ class TestKubeflow:
         assert secrets == {'mlpipeline-minio-artifact'}
 
     def test_what_a_component_says_of_s3_counts_more(self):
-        own = Resources(env={'AWS_ACCESS_KEY_ID': 'me', 'AWS_ENDPOINT_URL': 'http://own'})
+        own = Resources(env={'AWS_ENDPOINT_URL': 'http://own'}, env_from_secret={'AWS_ACCESS_KEY_ID': 'mine/id'})
         resources = pods.resources_of('Report', Cluster({'Report': own}), 'minio://b')
         assert resources.env == own.env
-        assert resources.env_from_secret == {'AWS_SECRET_ACCESS_KEY': 'mlpipeline-minio-artifact/secretkey'}
+        assert resources.env_from_secret == {
+            'AWS_ACCESS_KEY_ID': 'mine/id', 'AWS_SECRET_ACCESS_KEY': 'mlpipeline-minio-artifact/secretkey'}
 
 
 class TestVertex:
     def test_a_container_gets_what_chooses_the_machine_type(self, tmp_path, monkeypatch):
-        monkeypatch.setenv('POLYVIT_DEMO_DATA', str(tmp_path / 'none'))
+        monkeypatch.setenv('POLYVIT_DEMO_DATA', 's3://bucket/media')
         trainer = Resources(cpu=8, memory='32G', accelerator='NVIDIA_L4', env={'A': 'b'})
         [job] = _compiled(tmp_path, Cluster({'CoTrainer': trainer}), output='demo.json')
         container = job['pipelineSpec']['deploymentSpec']['executors']['CoTrainer_executor']['container']

@@ -185,6 +185,16 @@ class TestRecurringRuns:
         assert made['mode'] == 'ENABLE' and made['no_catchup'] is True and made['display_name'] == 'polyvit-demo'
         assert made['runtime_config'] == {'parameters': {'seed': 1}, 'pipeline_root': SPEC['defaultPipelineRoot']}
 
+    @pytest.mark.parametrize('arguments, said', [
+        ((), 'has a place for the version of the data, but none is given'),
+        (('--recurring', '0 3 * * *'), 'has a place for the version of the data, but none is given'),
+        (('--parameter', 'data_version=../x'), "data_version is '../x'")])
+    def test_a_version_that_no_run_would_take_starts_nothing(self, api, submit, arguments, said, monkeypatch):
+        monkeypatch.setenv('POLYVIT_DEMO_DATA', 's3://bucket/{data_version}')
+        code, _, err = submit(*arguments)
+        assert code == 2 and said in ' '.join(err.split()) and not api.runs and not api.recurring_runs
+        assert submit('--no-follow', '--parameter', 'data_version=monday')[0] == 0
+
     def test_a_wrong_expression_starts_nothing(self, api, submit):
         code, _, err = submit('--recurring', '0 25 * * *')
         assert code == 2 and "the hour is '25'; it must be *, or numbers from 0 to 23" in err and not api.requests
@@ -449,6 +459,7 @@ PARAMETERS = ('--parameter', 'seed=3', '--parameter', 'steps_digits=7', '--param
 @pytest.mark.slow
 def test_what_the_compiler_makes_is_submitted(api, submit, monkeypatch):
     monkeypatch.setattr(compiler, 'compile_pipeline', compile_pipeline)
+    monkeypatch.setenv('POLYVIT_DEMO_DATA', 's3://bucket/media')
     code, out, err = submit('--no-follow', *PARAMETERS)
     assert (code, err) == (0, '') and 'Started polyvit-demo' in out
     spec = api.versions[0]['pipeline_spec']
@@ -465,6 +476,7 @@ def test_what_the_compiler_makes_is_a_job_of_vertex_ai(monkeypatch):
     from google.cloud import aiplatform
     monkeypatch.setenv('GOOGLE_CLOUD_PROJECT', 'project')
     monkeypatch.setenv('GOOGLE_CLOUD_REGION', 'europe-west4')
+    monkeypatch.setenv('POLYVIT_DEMO_DATA', 'gs://bucket/media')
     aiplatform.init(credentials=credentials.AnonymousCredentials())
     jobs = []
     monkeypatch.setattr(aiplatform.PipelineJob, 'submit', lambda self, **_: jobs.append(self))
