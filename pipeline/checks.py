@@ -43,8 +43,8 @@ def check(config) -> DataSummary:
     check_workers(config)
     if config.beam.components and config.beam.runner == 'dataflow':
         raise ConfigError("Beam: the workers of Dataflow do not reach this machine's folders, to which a run here "
-                          'writes. Compile the config for Vertex AI (polyvit compile CONFIG -o FILE.json --target '
-                          'vertex), or choose another runner.')
+                          'writes. Compile the config for Vertex AI (polyvit compile CONFIG -o FILE.json --root '
+                          'gs://BUCKET/polyvit --image IMAGE), or choose another runner.')
     beam_checks.check(config.beam)
     use_file_systems(config)
     check_initial_checkpoint(config)

@@ -274,7 +274,8 @@ class Screen:
         now = time.monotonic()
         if self._title:
             return f', {words.duration(now - self._started)}'
-        return f': {", ".join(f"{node} ({words.duration(now - started)})" for node, started in self._running)}'
+        steps = [f'{node.replace("_", " ", 1)} ({words.duration(now - started)})' for node, started in self._running]
+        return f': {", ".join(steps)}'
 
 
 def working(text: str) -> contextlib.AbstractContextManager:

@@ -19,7 +19,11 @@ _POOL = 'a worker pool: python -m apache_beam.runners.worker.worker_pool_main --
 
 
 def check(beam: Beam):
-    """Raises ConfigError if the job server or the worker pool that a config names does not answer."""
+    """Raises ConfigError if the job server or the worker pool that a config names does not answer, or no
+    credentials for Dataflow are found.
+    """
+    if beam.components and beam.runner == 'dataflow':
+        _check_login()
     if not beam.components or beam.runner not in JOB_SERVERS:
         return
     server = f'{_SERVERS[beam.runner]} (docs/beam.md)'
@@ -28,6 +32,17 @@ def check(beam: Beam):
     # A pool's address is how the cluster reaches it. Only a cluster on this machine reaches it as this process does.
     if beam.worker_pool not in ('', LOOPBACK) and is_here(beam.endpoint) and is_here(beam.worker_pool):
         check_port('worker_pool', beam.worker_pool, f'{_POOL} (docs/beam.md)')
+
+
+def _check_login():
+    import google.auth
+    from google.auth.exceptions import DefaultCredentialsError
+    try:
+        google.auth.default()
+    except DefaultCredentialsError as error:
+        raise ConfigError(f'Beam: no credentials for Dataflow ({str(error).splitlines()[0]}) Run `gcloud auth '
+                          'application-default login`, or name the key of a service account in '
+                          'GOOGLE_APPLICATION_CREDENTIALS.') from None
 
 
 def is_here(address: str) -> bool:

@@ -41,7 +41,7 @@ def findings(name: str, config) -> list[Finding]:
     try:
         checks.check(beam)
     except ConfigError as error:
-        return [Finding('endpoint', PROBLEM, str(error).removeprefix('Beam: '), 'See docs/beam.md.')]
+        return [_problem('endpoint', str(error).removeprefix('Beam: '))]
     answers = [Finding('endpoint', OK, beam.endpoint)] if beam.endpoint else []
     started = time.monotonic()
     process = subprocess.Popen([sys.executable, '-m', __name__, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -59,11 +59,23 @@ def findings(name: str, config) -> list[Finding]:
                                   _why_no_worker(beam))]
     if process.returncode:
         last = (log.strip().splitlines() or ['no message'])[-1]
-        return [*answers, Finding('workers', PROBLEM, last[:400], 'See docs/beam.md.')]
+        return [*answers, _problem('workers', last[:400])]
     found = [Finding(**finding) for finding in json.loads(printed.splitlines()[-1])]
     took = f'{time.monotonic() - started:.0f} seconds for one element'
     return [*answers, *(dataclasses.replace(f, text=f'{f.text}; {took}') if f.name == 'workers' and f.state == OK else f
                         for f in found)]
+
+
+def _problem(name: str, text: str) -> Finding:
+    return Finding(name, PROBLEM, text, '' if 'docs/beam.md' in text else 'See docs/beam.md.')
+
+
+def _why(error: Exception) -> str:
+    """Why the element did not come through, in one line."""
+    rejected = str(error).partition('Pipeline has validations errors:')[2].split()  # Dataflow looks at its options
+    if rejected:
+        return f'Beam rejects options of the config: {" ".join(rejected)}'
+    return failures.reason(str(error)) or f'{type(error).__name__}: {" ".join(str(error).split())}'
 
 
 def _why_no_worker(beam: Beam) -> str:
@@ -121,8 +133,7 @@ def send(config) -> list[Finding]:
         result.wait_until_finish()
         answered = file_io.exists(f'{token}.answer') and file_io.read_text(f'{token}.answer') == name
     except Exception as error:
-        reason = failures.reason(str(error)) or f'{type(error).__name__}: {error}'
-        return [Finding('workers', PROBLEM, reason, 'See docs/beam.md.')]
+        return [_problem('workers', _why(error))]
     finally:
         for path in (token, f'{token}.answer'):
             file_io.remove(path)

@@ -46,7 +46,7 @@ def get_config() -> PipelineConfig:
              gate=Gate(floor=0.58, max_drop=0.05)),
     )
     return PipelineConfig(
-        name='real_small',
+        name='real-small',
         mixture=Mixture(tasks),
         # Patches of 8 x 8 on 32 x 32 pixels. Patches of 4 x 4 would make a step four times as expensive, and the floors
         # do not need them.

@@ -30,7 +30,7 @@ def compile_pipeline(config, output: str, root: str | None = None, image: str | 
     <root>/<name>/serving/polyvit. image: built from kubeflow/Dockerfile. target: 'kfp' or 'vertex'; by default as the
     ending says. fail_if_rejected: a last step fails the run if the gate rejects the model.
 
-    Raises ConfigError for an output, a root, an image or resources that the target does not take, for data that
+    Raises ConfigError for an output, a name, a root, an image or resources that the target does not take, for data that
     containers do not see, and for what Beam's workers do not reach.
     """
     path = pathlib.Path(output)
@@ -42,6 +42,7 @@ def compile_pipeline(config, output: str, root: str | None = None, image: str | 
     check_image(image, '--image')
     if not path.absolute().parent.is_dir():
         raise ConfigError(f'{output}: there is no folder {path.absolute().parent}. Create it first.')
+    _check_name(config.name)
     folders.check(config, target)
     if config.data_version:
         config.with_data()  # a version that no run would take
@@ -62,6 +63,14 @@ def compile_pipeline(config, output: str, root: str | None = None, image: str | 
     additions.check_lengths(spec)
     file_io.write(str(path.absolute()), _text(job, platform, target))
     return output
+
+
+def _check_name(name: str):
+    """Raises ConfigError unless the name of the config is that of its pipeline: two names must not become one."""
+    right = name.lower().replace('_', '-')
+    if name != right:
+        raise ConfigError(f'Config name {name!r}: on a cluster a name has lower-case letters, digits and hyphens only. '
+                          f'Name it {right!r}, in the config or by --set name={right}.')
 
 
 def _compile(config, base: str, image: str, fail_if_rejected: bool) -> dict:

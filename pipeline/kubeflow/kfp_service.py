@@ -31,6 +31,7 @@ class Service:
     """
 
     def __init__(self, host: str = '', namespace: str = ''):
+        _check_no_password(host)
         self._host = host or os.environ.get('KF_PIPELINES_ENDPOINT', '')
         self._client = self._connect(namespace)
         self._namespace = namespace or self._client.get_user_namespace() or None
@@ -127,7 +128,8 @@ class Service:
         from kfp_server_api import ApiException
         host = self._host or 'Kubeflow Pipelines (no --host was given)'
         try:
-            with contextlib.redirect_stdout(io.StringIO()):  # the client prints addresses
+            logging.disable(logging.ERROR)  # the client logs what it then raises
+            with contextlib.redirect_stdout(io.StringIO()):  # and prints addresses
                 yield
         except ConfigError:  # a ValueError that is a sentence already
             raise
@@ -143,6 +145,18 @@ class Service:
         except OSError as error:  # the file of a token
             raise ConfigError(f'{error.filename}: {error.strerror}. KF_PIPELINES_SA_TOKEN_PATH must name a file with '
                               'a token.') from error
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+def _check_no_password(host: str):
+    """Raises ConfigError for an address with a user and password, without showing it: messages show addresses."""
+    addresses = {'--host': host} | {
+        name: os.environ.get(name, '') for name in ('KF_PIPELINES_ENDPOINT', 'KF_PIPELINES_UI_ENDPOINT')}
+    for name, address in addresses.items():
+        if '@' in address:
+            raise ConfigError(f'{name} has an @, as an address with a user and a password. Give the address alone, and '
+                              'write a token to a file that KF_PIPELINES_SA_TOKEN_PATH names.')
 
 
 def _client_class():

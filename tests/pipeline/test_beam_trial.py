@@ -67,6 +67,24 @@ def test_the_command(tmp_path, capsys):
     assert code == 1 and 'nothing answers at localhost:1' in found['endpoint']['text']
 
 
+def test_options_that_dataflow_rejects():
+    error = ValueError('Pipeline has validations errors: \nInvalid GCS path (b), given for the option: temp_location.')
+    assert trial._why(error) == ('Beam rejects options of the config: Invalid GCS path (b), given for the option: '
+                                 'temp_location.')
+
+
+def test_no_credentials_for_dataflow(tmp_path, monkeypatch, capsys):
+    for name in ('HOME', 'CLOUDSDK_CONFIG'):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv('NO_GCE_CHECK', 'true')
+    monkeypatch.delenv('GOOGLE_APPLICATION_CREDENTIALS', raising=False)
+    config = tmp_path / 'mine.py'
+    beam = "Beam('dataflow', image='i', options=('--project=p', '--region=r', '--temp_location=gs://b/t'))"
+    config.write_text(CONFIG.format(media=str(tmp_path), root=str(tmp_path / 'root'), beam=beam))
+    assert cli.main(['doctor', '--beam', str(config)]) == 1
+    assert 'no credentials for Dataflow' in ' '.join(capsys.readouterr().out.split())
+
+
 def test_an_element_that_takes_too_long(tmp_path, monkeypatch):
     monkeypatch.setattr(trial, 'SECONDS', 0.5)
     from pipeline.config import load_config

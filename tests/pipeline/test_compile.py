@@ -281,6 +281,7 @@ class TestTargets:
         (['-o', 'none/demo.yaml', '--root', 'gs://bucket/p'], 'there is no folder'),
         (['-o', 'demo.yaml', '--root', 'gs://bucket/p', '--image', ''], 'needs --image'),
         (['-o', 'demo.yaml', '--root', 'gs://bucket/p', '--image', 'registry/a b:1'], 'no name of an image'),
+        (['-o', 'demo.yaml', '--root', 'gs://bucket/p', '--set', 'name=My_Config'], 'by --set name=my-config.'),
     ])
     def test_what_a_target_does_not_take_is_a_sentence(self, words, message, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)

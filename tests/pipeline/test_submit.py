@@ -232,6 +232,19 @@ class TestErrors:
         code, _, err = submit(*arguments)
         assert code == 2 and said in ' '.join(err.split()) and not api.requests
 
+    @pytest.mark.parametrize('name', ['--host', 'KF_PIPELINES_ENDPOINT'])
+    def test_a_password_in_an_address_is_not_shown(self, submit, monkeypatch, name):
+        address = 'http://me:secret@localhost:1'
+        if name != '--host':
+            monkeypatch.setenv(name, address)
+        code, out, err = submit(*(['--host', address] if name == '--host' else []))
+        assert code == 2 and f'{name} has an @' in err and 'secret' not in out + err
+
+    def test_a_token_file_that_is_not_there(self, submit, monkeypatch, tmp_path, caplog):
+        monkeypatch.setenv('KF_PIPELINES_SA_TOKEN_PATH', str(tmp_path / 'none'))
+        code, _, err = submit()
+        assert code == 2 and 'must name a file with a token' in ' '.join(err.split()) and not caplog.records
+
     def test_what_must_be_given(self, capsys):
         assert cli.main(['submit', 'demo', '--image', 'x']) == 2
         assert '--root must be given, or --follow RUN.' in capsys.readouterr().err

@@ -53,7 +53,7 @@ class TestScreen:
         screen.step('Transform_digits', '2 minutes')
         screen.close()
         lines = file.getvalue().splitlines()
-        running = r' {8}still running: Transform_digits \(1 minute.*\), Transform_sounds \(1 minute.*\)'
+        running = r' {8}still running: Transform digits \(1 minute.*\), Transform sounds \(1 minute.*\)'
         assert re.fullmatch(running, lines[0])
         assert f'[ 1/2] {"Transform":<16}{"digits":<24}2 minutes' in lines
 
