@@ -17,6 +17,7 @@ import os
 import re
 import typing
 
+from model_code import ranges
 from model_code.errors import ConfigError, StoreError
 
 _BUFFER = 1 << 20  # bytes that are read ahead
@@ -67,7 +68,8 @@ class ObjectStore(abc.ABC):
     def open(self, url: str) -> io.BufferedReader:
         """Opens an object to read it. Raises FileNotFoundError."""
         size = self.size(url)
-        return io.BufferedReader(_Reader(self, url, size), min(_BUFFER, max(1, size)))
+        file = ranges.RangeFile(size, lambda start, end: self.read(url, start, end))
+        return io.BufferedReader(file, min(_BUFFER, max(1, size)))
 
     def read(self, url: str, start: int, end: int) -> bytes:
         """The bytes from `start` on, up to but without `end`."""
@@ -255,43 +257,6 @@ class Gcs(ObjectStore):
         if isinstance(error, (exceptions.RetryError, RequestException)):
             return _no_route(url, endpoint, 'STORAGE_EMULATOR_HOST, if it is set')
         return StoreError(f'{url}: {_first_line(error)}')
-
-
-class _Reader(io.RawIOBase):
-    """An object as a file to be read and sought."""
-
-    def __init__(self, store: ObjectStore, url: str, size: int):
-        self._store, self._url, self._size, self._position = store, url, size, 0
-
-    def readable(self):
-        return True
-
-    def seekable(self):
-        return True
-
-    def tell(self):
-        return self._position
-
-    def seek(self, position, whence=os.SEEK_SET):
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        if base + position < 0:
-            raise OSError(errno.EINVAL, 'Negative seek position')
-        self._position = base + position
-        return self._position
-
-    def readinto(self, buffer):
-        end = min(self._position + len(buffer), self._size)
-        if end <= self._position:
-            return 0
-        content = self._store.read(self._url, self._position, end)
-        buffer[:len(content)] = content
-        self._position += len(content)
-        return len(content)
-
-    def readall(self):  # else read() would ask for 8 KiB at a time
-        content = self._store.read(self._url, self._position, self._size) if self._position < self._size else b''
-        self._position += len(content)
-        return content
 
 
 def split_folder(url: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from media.rejections import Rejection, too_large
 from model_code import remote_files, words
 from model_code.errors import StoreError
 from model_code.modalities import Limits
+from model_code.ranges import RangeFile
 from model_code.urls import is_url
 
 _SMALL = 1 << 18  # bytes; up to here it is cheaper to read all than to buffer the file
@@ -94,35 +95,16 @@ def _buffered(file) -> BinaryIO:
     return io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file
 
 
-class _Range(io.RawIOBase):
-    """The `length` bytes of a file from `offset` on, as a file."""
+class _Range(RangeFile):
+    """The `length` bytes of a file from `offset` on, as a file. Closing it closes the whole."""
 
     def __init__(self, file, offset: int, length: int):
-        self._file, self._offset, self._length, self._position = file, offset, length, 0
+        self._file, self._offset = file, offset
+        super().__init__(length, self._read)
 
-    def readable(self):
-        return True
-
-    def seekable(self):
-        return True
-
-    def tell(self):
-        return self._position
-
-    def seek(self, position, whence=os.SEEK_SET):
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
-        if base + position < 0:
-            raise OSError(errno.EINVAL, 'Negative seek position')
-        self._position = base + position
-        return self._position
-
-    def readinto(self, buffer):
-        count = min(len(buffer), max(0, self._length - self._position))
-        self._file.seek(self._offset + self._position)
-        content = self._file.read(count) if count else b''
-        buffer[:len(content)] = content
-        self._position += len(content)
-        return len(content)
+    def _read(self, start: int, end: int) -> bytes:
+        self._file.seek(self._offset + start)
+        return self._file.read(end - start)
 
     def close(self):
         self._file.close()
