@@ -25,7 +25,8 @@ def _own_files() -> set[str]:
 
 
 # Where 'image' is the image of a container.
-CONTAINERS = ('pipeline/beam/settings.py', 'pipeline/cli.py', 'pipeline/kubeflow/pods.py')
+CONTAINERS = ('pipeline/beam/settings.py', 'pipeline/cli.py', 'pipeline/kubeflow/pods.py',
+              'pipeline/kubeflow/resources.py')
 
 
 def _names(tree: ast.Module) -> list[tuple[int, str]]:
