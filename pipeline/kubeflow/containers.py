@@ -19,16 +19,25 @@ HTML, METRICS = 'system.HTML', 'system.Metrics'
 UI_TYPES = (HTML, METRICS)
 
 
+def tasks(spec: dict) -> dict[str, dict]:
+    return spec['root']['dag']['tasks']
+
+
+def containers_of(spec: dict) -> Iterator[tuple[str, str, dict]]:
+    """(task, label of its executor, container) of each task; the container may be changed."""
+    for name in tasks(spec):
+        label = spec['components'][name]['executorLabel']
+        yield name, label, spec['deploymentSpec']['executors'][label]['container']
+
+
 def add_arguments(spec: dict, target: str):
     """Adds our arguments to every container of a compiled PipelineSpec. Call it once, when all outputs are declared.
 
     Artifacts of a UI type are declared in the spec by others: {'artifactType': {'schemaTitle': HTML}} among a
     component's output definitions, and `html_argument` or `metrics_argument` among its container's arguments.
     """
-    for node, task in spec['root']['dag']['tasks'].items():
-        component = spec['components'][task['componentRef']['name']]
-        container = spec['deploymentSpec']['executors'][component['executorLabel']]['container']
-        container['args'] = [*container['args'], f'--node={node}', f'--target={target}', *_path_arguments(component)]
+    for node, _, container in containers_of(spec):
+        container['args'] += [f'--node={node}', f'--target={target}', *_path_arguments(spec['components'][node])]
 
 
 def check_beam(beam: Beam):
@@ -47,9 +56,7 @@ def check_beam(beam: Beam):
 def check_beam_workers(spec: dict):
     """Raises ConfigError if Beam's workers are on other machines and cannot reach the root."""
     root = spec['defaultPipelineRoot']
-    for node, task in spec['root']['dag']['tasks'].items():
-        component = spec['components'][task['componentRef']['name']]
-        container = spec['deploymentSpec']['executors'][component['executorLabel']]['container']
+    for node, _, container in containers_of(spec):
         if workers_elsewhere(container['args']):
             check_reached_by_workers(node, root)
 

@@ -1,11 +1,11 @@
 """What is added to the PipelineSpec that TFX compiles: plain functions over the parsed specification."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from model_code.errors import ConfigError
 from pipeline.kubeflow import containers, pods
-from pipeline.kubeflow.containers import component_of
+from pipeline.kubeflow.containers import component_of, containers_of, tasks
 from pipeline.kubeflow.resources import Cluster
 from pipeline.kubeflow.targets import Target
 from pipeline.run_parameters import Parameter
@@ -24,17 +24,6 @@ SHOWN = {
     'Report': ('page', containers.HTML, containers.html_argument('report/report.html', 'page')),
     'BlessingGate': ('metrics', containers.METRICS, containers.metrics_argument('blessing/metrics.json', 'metrics')),
 }
-
-
-def tasks(spec: dict) -> dict[str, dict]:
-    return spec['root']['dag']['tasks']
-
-
-def containers_of(spec: dict) -> Iterator[tuple[str, str, dict]]:
-    """(task, label of its executor, container) of each task; the container may be changed."""
-    for name in tasks(spec):
-        label = spec['components'][name]['executorLabel']
-        yield name, label, spec['deploymentSpec']['executors'][label]['container']
 
 
 def rename_tasks(spec: dict):
