@@ -59,6 +59,7 @@ def name_findings(listed: Listing) -> Findings:
     findings = Findings()
     for entry in listed.entries:
         findings.add_example(entry)
+    findings.add_torn_groups(listed.entries)
     for rejection in listed.rejected:
         findings.add_rejected(rejection)
     return findings

@@ -46,6 +46,7 @@ def gather(listed: Listing, decoded: Iterator[Decoded]) -> tuple[Findings, list[
     for rejection in rejected:
         findings.add_rejected(rejection)
     findings.add_copies(gathered.copies)
+    findings.add_torn_groups(listed.entries)
     return findings, rejected
 
 

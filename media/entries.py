@@ -20,6 +20,7 @@ class Entry:
     offset, length: the bytes of the file that hold the media (a member of a tar, a record); length -1: up to its end.
     member: the name within the archive, or the number of the record; '' for a plain file.
     record: 'cifar10' or 'cifar100' if these bytes are a record of raw pixels; '' if they are a media file.
+    group: the name of what the example belongs to, such as a speaker or a scene (Data.groups); '' if nothing says so.
     extra: (column, value) pairs, by which the evaluation is sliced.
     """
     path: str
@@ -31,6 +32,7 @@ class Entry:
     length: int = -1
     member: str = ''
     record: str = ''
+    group: str = ''
     extra: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -44,7 +46,7 @@ class Entry:
     def to_row(self) -> tuple:
         """The entry as JSON values."""
         return (self.path, self.labels, self.split, self.start, self.end, self.offset, self.length, self.member,
-                self.record, self.extra)
+                self.record, self.group, self.extra)
 
     @classmethod
     def from_row(cls, row) -> 'Entry':

@@ -41,6 +41,7 @@ class Findings:
     rejected: reason -> Tally of [path, detail].
     duplicates, leaks, contradictions: groups of ids with the same media: in one split, in both splits, and with
     different labels. A group may be more than one of these.
+    torn_groups: groups (Entry.group) that are in both splits: [group, an id in eval, an id in train].
     notes: word of readers.NOTES -> Tally of ids.
     """
     examples: dict = dataclasses.field(default_factory=dict)
@@ -49,6 +50,7 @@ class Findings:
     duplicates: Tally = dataclasses.field(default_factory=Tally)
     leaks: Tally = dataclasses.field(default_factory=Tally)
     contradictions: Tally = dataclasses.field(default_factory=Tally)
+    torn_groups: Tally = dataclasses.field(default_factory=Tally)
     notes: dict = dataclasses.field(default_factory=dict)
 
     def add_example(self, entry: Entry, notes: tuple[str, ...] = ()):
@@ -61,6 +63,19 @@ class Findings:
 
     def add_rejected(self, rejection: Rejection):
         self.rejected.setdefault(rejection.reason, Tally()).add([rejection.path, rejection.detail])
+
+    def add_torn_groups(self, entries: Iterable[Entry]):
+        """Finds groups that are in both splits. entries: all of the task."""
+        rows = SortedRows()
+        for entry in entries:
+            if entry.group:
+                rows.add((entry.group, entry.split, entry.id))
+        for group, members in itertools.groupby(rows, operator.itemgetter(0)):
+            first_of = {}
+            for _, split, example_id in members:
+                first_of.setdefault(split, example_id)
+            if len(first_of) > 1:
+                self.torn_groups.add([group, *first_of.values()])
 
     def add_copies(self, examples: Iterable[Iterable]):
         """Finds examples with the same media. examples: (digest, id, split, labels) of all that have these digests."""
@@ -91,11 +106,12 @@ class Findings:
         for label, counts in other.classes.items():
             for split, count in counts.items():
                 _count(self.classes.setdefault(label, {}), split, count)
-        for mine, theirs in ((self.rejected, other.rejected), (self.notes, other.notes)):
-            for key, tally in theirs.items():
-                mine.setdefault(key, Tally()).merge(tally)
-        for name in ('duplicates', 'leaks', 'contradictions'):
+        for name in _tallies(self):
             getattr(self, name).merge(getattr(other, name))
+        for name in _TALLIES_BY_WORD:
+            mine = getattr(self, name)
+            for word, tally in getattr(other, name).items():
+                mine.setdefault(word, Tally()).merge(tally)
         return self
 
     @property
@@ -114,10 +130,21 @@ class Findings:
     def from_dict(cls, values: dict) -> 'Findings':
         def tally(value):
             return Tally(value['count'], [list(item) if isinstance(item, tuple) else item for item in value['first']])
-        return cls(values['examples'], values['classes'],
-                   {reason: tally(value) for reason, value in values['rejected'].items()},
-                   tally(values['duplicates']), tally(values['leaks']), tally(values['contradictions']),
-                   {word: tally(value) for word, value in values['notes'].items()})
+        findings = cls(values['examples'], values['classes'])
+        for name in _tallies(findings):
+            setattr(findings, name, tally(values[name]))
+        for name in _TALLIES_BY_WORD:
+            setattr(findings, name, {word: tally(value) for word, value in values[name].items()})
+        return findings
+
+
+# The fields of Findings that have a Tally for each of some words.
+_TALLIES_BY_WORD = ('rejected', 'notes')
+
+
+def _tallies(findings: Findings) -> list[str]:
+    """The names of the fields that are one Tally."""
+    return [field.name for field in dataclasses.fields(findings) if isinstance(getattr(findings, field.name), Tally)]
 
 
 def _count(counts: dict, key: str, number: int):

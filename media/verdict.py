@@ -39,6 +39,14 @@ def stops(task: str, checks: Checks, findings: Findings, classes: Iterable[str] 
             f'Task {task}: equal media are both in train and in eval ({words.count(findings.leaks.count, "group")}), '
             f'so the evaluation would flatter the model{_first(findings.leaks)}: {pairs}. Take them out of one split, '
             'or set allow_leaks=True.')
+    if findings.torn_groups.count and not checks.allow_leaks:
+        named = '; '.join(f'{group} ({eval_id} and {train_id})' for group, eval_id, train_id in
+                          findings.torn_groups.first)
+        reasons.append(
+            f'Task {task}: {words.count(findings.torn_groups.count, "group")} of examples that belong together '
+            f'{"is" if findings.torn_groups.count == 1 else "are"} both in train and in eval, so the evaluation would '
+            f'flatter the model{_first(findings.torn_groups)}: {named}. Move each into one split, drop the given '
+            'splits, or set allow_leaks=True.')
     absent = [label for label, count in rare_classes(checks, findings, classes).items() if not count]
     if absent and findings.examples.get('train'):
         more = f' and {len(absent) - NAMED:,} more' if len(absent) > NAMED else ''
@@ -64,6 +72,10 @@ def remarks(checks: Checks, findings: Findings) -> list[str]:
         if tally.count:
             groups = '; '.join(' = '.join(group) for group in tally.first)
             lines.append(f'{words.count(tally.count, "group")} of equal media {what}{_first(tally)}: {groups}')
+    if findings.torn_groups.count:
+        lines.append(f'{words.count(findings.torn_groups.count, "group")} of examples that belong together both in '
+                     f'train and in eval{_first(findings.torn_groups)}: '
+                     + '; '.join(group for group, *_ in findings.torn_groups.first))
     for group in itertools.islice(spelling_variants(findings.classes), NAMED):
         lines.append('labels that differ only by case, space or Unicode form: ' + ', '.join(map(repr, group)))
     rare = {label: count for label, count in rare_classes(checks, findings).items() if count}

@@ -77,6 +77,9 @@ class Data:
     label_groups: tuple[str, ...] = ()
     """The questions asked about one example, such as ('verb', 'noun'), for label kind 'groups'. Labels are then
     written 'verb:cut' and 'noun:onion'."""
+    allow_unlabelled: bool = False
+    """Whether an example may have no label, for label kind 'multi': none of the classes is right. Otherwise it is
+    rejected."""
     label_separator: str = '|'
     """The text between two labels in the manifest's labels column, for label kind 'multi'."""
     classes: tuple[str, ...] = ()
@@ -88,7 +91,11 @@ class Data:
     limits: Limits = Limits()
     """How large a file may be."""
     eval_share: float = 0.2
-    """The share of examples in eval if neither manifest nor folders name splits. A hash of the id decides."""
+    """The share of examples in eval if neither manifest nor folders name splits. A hash of the id decides, or of the
+    group."""
+    groups: str = ''
+    """What belongs together and must not be in both splits, such as the clips of a scene or the sounds of a speaker: a
+    manifest's column, or a regular expression over the path, whose first (group) is the name: r'^(cam\\d+)_'."""
 
     def __post_init__(self):
         if isinstance(self.manifest, (str, os.PathLike)):  # one manifest is the usual case, so it needs no tuple
@@ -116,6 +123,10 @@ class Data:
                               'Name one in `manifest`, or leave `extra` out.')
         if len(set(self.manifest)) != len(self.manifest):
             raise ConfigError(f'{where}a manifest is named twice in {self.manifest}.')
+        if self.groups:
+            self._check_groups(where)
+        if self.allow_unlabelled and not self.kind.several:
+            raise ConfigError(f"{where}allow_unlabelled is for label_kind='multi', not {self.label_kind!r}.")
         if not self.label_separator:
             raise ConfigError(f'{where}label_separator is empty; give the text between two labels, such as "|".')
         if not 0 <= self.eval_share <= 1:
@@ -133,10 +144,27 @@ class Data:
         if self.classes:
             label_groups.class_ids(where, self.label_groups, self.classes)
 
+    def _check_groups(self, where: str):
+        """Raises ConfigError if `groups` is the name of a column that nothing can have, or a wrong pattern."""
+        if self.has_group_pattern:
+            try:
+                re.compile(self.groups)
+            except re.error as error:
+                raise ConfigError(f'{where}groups {self.groups!r} is no regular expression: {error}.') from error
+        elif self.format not in ('', 'csv', 'jsonl', 'tar') or not self.manifest and self.format != 'tar':
+            raise ConfigError(f'{where}groups is {self.groups!r}, the name of a column, but no manifest of csv or '
+                              'jsonl has it. Name one in `manifest`, or write a regular expression over the path, like '
+                              r"groups=r'^(cam\d+)_'.")
+
     @property
     def has_version(self) -> bool:
         """Whether the folder or a manifest has a place for the version of the data."""
         return any(VERSION_PLACE in path for path in (self.folder, *self.manifest))
+
+    @property
+    def has_group_pattern(self) -> bool:
+        """Whether `groups` is a regular expression over the path, and not the name of a column."""
+        return bool(self.groups) and not re.fullmatch(r'[\w -]+', self.groups)
 
     @property
     def kind(self) -> label_kinds.LabelKind:

@@ -270,7 +270,7 @@ MODALITIES = {m.name: m for m in (
 
 def example_features() -> tuple[str, ...]:
     """The features that examples have anyway. An extra column may not have their names."""
-    return tuple(dict.fromkeys(('id', 'label', 'labels', *(
+    return tuple(dict.fromkeys(('id', 'label', 'labels', 'group', *(
         name for row in MODALITIES.values() for name in (row.feature, *row.sizes, *row.statistics)))))
 
 

@@ -135,8 +135,10 @@ class _Merge(beam.CombineFn):
 
 
 def make_example(entry: Entry, features: dict) -> bytes:
-    """A serialized tf.Example: the id, one or more labels, the extra columns by name, and the reader's features."""
+    """A serialized tf.Example: id, labels, the group if it has one, the extra columns, and the reader's features."""
     values = {'id': [entry.id.encode()], 'label': [label.encode() for label in entry.labels]}
+    if entry.group:
+        values['group'] = [entry.group.encode()]
     values.update({name: [value.encode()] for name, value in entry.extra})
     values.update({name: value if isinstance(value, list) else [value] for name, value in features.items()})
     return tf_records.serialize(values)

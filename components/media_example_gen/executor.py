@@ -49,7 +49,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             with (job_progress.expected(len(listed.entries), 'file', lambda text, extra: logger.info(
                     '%s: read %s', source.name, text, extra=extra)), self._make_beam_pipeline() as pipeline):
                 read_media(pipeline, source, spec, paths, len(listed.entries), examples.uri, rejected.uri, beam_args)
-            write_rejected_media(rejected.uri, *merge_parts(rejected.uri, listed.rejected))
+            findings, rejections = merge_parts(rejected.uri, listed.rejected)
+            findings.add_torn_groups(listed.entries)
+            write_rejected_media(rejected.uri, findings, rejections)
         finally:
             file_io.remove_leftovers(examples.uri)
             file_io.remove_leftovers(rejected.uri)

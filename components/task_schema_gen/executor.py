@@ -33,8 +33,8 @@ class Executor(base_executor.BaseExecutor):
 def task_schema(source: Source, classes: tuple[str, ...]) -> schema_pb2.Schema:
     """The modality's schema of schemas/, with the labels `classes` and the columns source.data.columns.extra.
 
-    An example must have as many labels as its label kind says: one, at least one, or one of each group. Each extra
-    column is a text that an example may have. Raises ConfigError for a class in no group.
+    An example must have as many labels as its label kind says: one, at least one (or none, if that is allowed), or one
+    of each group. Each extra column is a text that an example may have. Raises ConfigError for a class in no group.
     """
     text = (pathlib.Path(schemas.__file__).parent / get_modality(source.modality).schema).read_text()
     schema = text_format.Parse(text, schema_pb2.Schema())
@@ -43,12 +43,18 @@ def task_schema(source: Source, classes: tuple[str, ...]) -> schema_pb2.Schema:
     label.domain = DOMAIN
     label.distribution_constraints.min_domain_mass = 1.0  # no example may have another label
     if source.data.kind.several:
-        label.value_count.min = 1
+        label.value_count.min = 0 if source.data.allow_unlabelled else 1
+        if source.data.allow_unlabelled:
+            label.presence.Clear()  # an example without a label lacks the feature
     elif source.data.kind.grouped:
         source.group_ids(classes)  # raises if a class is in no group, or a group is empty
         label.value_count.min = label.value_count.max = len(source.data.label_groups)
     else:
         label.shape.SetInParent()  # a scalar
+    if source.data.groups:
+        group = schema.feature.add(name='group', type=schema_pb2.BYTES)
+        group.presence.min_fraction, group.presence.min_count = 1.0, 1
+        group.shape.SetInParent()
     for name in source.data.columns.extra:
         schema.feature.add(name=name, type=schema_pb2.BYTES).value_count.max = 1
     return schema

@@ -1,9 +1,11 @@
 """Collects the entries of a listing, row by row. Checks labels, splits and seconds, and that no example comes twice."""
 
+import dataclasses
 import hashlib
 import itertools
 import math
 import operator
+import re
 from collections.abc import Callable, Iterator
 
 from media.entries import Entry, Listing, stored
@@ -24,7 +26,7 @@ MAX_REJECTED = 1_000_000  # rows of one task
 
 
 def hashed_split(name: str, eval_share: float) -> str:
-    """The split of an example that has none: by a hash of its id, so it is the same in every run."""
+    """The split of an example that has none: by a hash of its group or id, so it is the same in every run."""
     position = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], 'big') / 2 ** 64
     return 'eval' if position < eval_share else 'train'
 
@@ -39,16 +41,43 @@ class Collector:
         self._rejected: list[tuple[Rejection, str]] = []  # with `where` of `reject`
         # Text of a row -> its labels.
         self._labels_of = {}
+        self._group_pattern = re.compile(self.data.groups) if self.data.has_group_pattern else None
 
     def add(self, entry: Entry, where: str):
         """Adds an entry. One that comes twice is kept once; entries that contradict each other are all rejected.
+
+        An entry with the split '' gets one by a hash: of its group, so that a group stays together, or else of its id.
 
         where: the row that names it, for messages; '' if no row does.
         """
         if len(self._added) >= files.MAX_FILES:
             raise ConfigError(f'Task {self.source.name}: {where} is beyond the {files.MAX_FILES:,} examples that '
                               'one task may have. Split it into several tasks.')
-        self._added.add((entry.id, len(self._added), where, entry.to_row()))
+        try:
+            entry = self._placed(entry)
+        except Rejection as rejection:
+            self.reject(rejection.at(entry.id), where)
+        else:
+            self._added.add((entry.id, len(self._added), where, entry.to_row()))
+
+    def _placed(self, entry: Entry) -> Entry:
+        """The entry with its group, if a pattern over the path says it, and its split, if nothing has said that.
+
+        Raises Rejection if the task has groups, but this entry has none.
+        """
+        if self._group_pattern:
+            name = f'{entry.path}!{entry.member}' if entry.member else entry.path
+            match = self._group_pattern.search(name)
+            group = (match[1] if match.groups() else match[0]) if match else ''
+            if not group:
+                raise Rejection('bad_row', f'Its path does not fit groups={self.data.groups!r}, so nothing says to '
+                                           'which group it belongs.')
+            entry = dataclasses.replace(entry, group=group)
+        elif self.data.groups and not entry.group:
+            raise Rejection('bad_row', f'It has no {self.data.groups}, so nothing says to which group it belongs.')
+        if not entry.split:
+            entry = dataclasses.replace(entry, split=hashed_split(entry.group or entry.id, self.data.eval_share))
+        return entry
 
     def reject(self, rejection: Rejection, where: str = ''):
         """Adds a rejection, with its path if that is known. where: the row that names it, or ''."""
@@ -120,10 +149,12 @@ class Collector:
         return labels
 
     def label_list(self, texts) -> tuple[str, ...]:
-        """The labels without empty and repeated ones. At least one; exactly one unless the task is multi-label."""
+        """The labels without empty and repeated ones. Exactly one, unless the task is multi-label; then at least one,
+        or none with `allow_unlabelled`."""
         labels = tuple(dict.fromkeys(label for label in map(clean_label, texts) if label))
-        if not labels:
-            raise Rejection('bad_label', 'It has no label.')
+        if not labels and not self.data.allow_unlabelled:
+            cure = ' If that means that no class is right, set allow_unlabelled=True.' if self.data.kind.several else ''
+            raise Rejection('bad_label', f'It has no label.{cure}')
         if len(labels) > 1 and not self.data.kind.several:
             first = ' and '.join(map(paths.shown, labels[:3])) + (', ...' if len(labels) > 3 else '')
             raise Rejection('bad_label', f'It has {len(labels):,} labels, {first}, but the task has one label per '

@@ -18,7 +18,6 @@ from media.listing import files, paths
 from media.listing.collector import (
     Collector,
     clean_extra,
-    hashed_split,
     split_of,
     split_of_name,
 )
@@ -241,7 +240,7 @@ def add_vggsound(collector: Collector):
 
 def add_imagenet(collector: Collector):
     """ILSVRC: synset folders (n01440764) in train and val, or a flat val with LOC_val_solution.csv."""
-    source, walked = collector.source, walk_media(collector)
+    walked = walk_media(collector)
     _check_extra(collector, ('synset',))
     names, solution = _synset_names(collector), _val_solution(collector)
     for path in [*walked.files, *walked.rejected_files]:
@@ -259,8 +258,7 @@ def add_imagenet(collector: Collector):
             split = next(filter(None, (split_of_name(folder) for folder in reversed(folders))), None)
             if name.startswith('ILSVRC2012_val_'):
                 split = 'eval'
-            split = split or hashed_split(path, source.data.eval_share)
-            collector.add(Entry(path, collector.label_list([names.get(synset, synset)]), split,
+            collector.add(Entry(path, collector.label_list([names.get(synset, synset)]), split or '',
                                 extra=_extra(collector, {'synset': synset})), '')
         except Rejection as rejection:
             collector.reject(rejection.at(path))

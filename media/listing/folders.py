@@ -2,7 +2,7 @@
 
 from media.entries import Entry
 from media.listing import files
-from media.listing.collector import SPLITS, Collector, hashed_split
+from media.listing.collector import SPLITS, Collector
 from media.rejections import Rejection
 from model_code.errors import ConfigError
 from model_code.modalities import get_modality
@@ -44,7 +44,7 @@ def add_all(collector: Collector):
             continue
         try:
             labels = collector.label_list(parts[-2:-1])
-            collector.add(Entry(path, labels, split or hashed_split(path, source.data.eval_share)), '')
+            collector.add(Entry(path, labels, split or ''), '')
         except Rejection as rejection:
             collector.reject(rejection.at(path))
     if misplaced and misplaced == len(walked.files):

@@ -2,7 +2,6 @@
 
 import collections
 import csv
-import dataclasses
 import json
 
 from media.entries import Entry
@@ -11,7 +10,6 @@ from media.listing.collector import (
     Collector,
     clean_extra,
     clean_label,
-    hashed_split,
     split_of,
 )
 from media.rejections import Rejection
@@ -127,11 +125,12 @@ class _Header:
         usual = ['labels', 'label'] if data.kind.several else ['label', 'labels']
         possible = [names.label] if names.label else usual
         labels = list(data.label_groups) or [column for column in possible if column in columns][:1]
-        for needed in (names.path, *(labels or [names.label or 'label']), *names.extra):
+        groups = [data.groups] if data.groups and not data.has_group_pattern else []
+        for needed in (names.path, *(labels or [names.label or 'label']), *names.extra, *groups):
             if columns.count(needed) != 1:
                 shown = ', '.join(paths.shown(column, 40) for column in columns[:20] if column)
                 raise ConfigError(f'{self._where} needs the columns {self.wanted()}'
-                                  f'{", and " + ", ".join(names.extra) if names.extra else ""}, each once; its first '
+                                  f'{"".join(f", {name}" for name in (*names.extra, *groups))}, each once; its first '
                                   f'line has: {shown or "nothing"}.')
 
         def index(name: str) -> int | None:
@@ -141,6 +140,7 @@ class _Header:
         self._labels = [columns.index(name) for name in labels]
         self._split, self._start, self._end = index(names.split), index(names.start), index(names.end)
         self._extra = [(name, columns.index(name)) for name in names.extra]
+        self._group = columns.index(data.groups) if groups else None
         self._label_names, self._groups = labels, bool(data.label_groups)
         # A column `labels` may hold several, so a row with several is rejected in a single-label task.
         self._may_be_several = labels == ['labels'] and not data.kind.several
@@ -161,7 +161,8 @@ class _Header:
             entry = make_entry(collector, path, labels, None if self._split is None else fields[self._split],
                                None if self._start is None else fields[self._start],
                                None if self._end is None else fields[self._end],
-                               [(name, fields[i]) for name, i in self._extra] if self._extra else ())
+                               [(name, fields[i]) for name, i in self._extra] if self._extra else (),
+                               None if self._group is None else fields[self._group])
         except Rejection as rejection:
             collector.reject(rejection.at(path), where)
         else:
@@ -199,14 +200,15 @@ def grouped_labels(columns) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def make_entry(collector: Collector, path: str, labels, split, start, end, extra, **location) -> Entry:
-    """The Entry of a row. split None: by a hash of the id. location: offset, length and member in an archive."""
+def make_entry(collector: Collector, path: str, labels, split, start, end, extra, group=None, **location) -> Entry:
+    """The Entry of a row. split None: the Collector chooses it. group: the value of the column that `groups` names, or
+    None. location: offset, length and member in an archive."""
     start, end = collector.segment(start, end)
     if extra:
         extra = [(name, clean_extra(name, value)) for name, value in extra]
-    entry = Entry(path, labels, '' if split is None else split_of(split), start, end,
+    group = '' if group is None else clean_extra(collector.data.groups, str(group))
+    return Entry(path, labels, '' if split is None else split_of(split), start, end, group=group,
                   extra=tuple(pair for pair in extra if pair[1]) if extra else (), **location)
-    return entry if entry.split else dataclasses.replace(entry, split=hashed_split(entry.id, collector.data.eval_share))
 
 
 # JSON lines.
@@ -235,7 +237,8 @@ def _add_json(collector: Collector, where: str, line: str):
             raise Rejection('bad_path', f'It has no text under {names.path}.')
         path = paths.safe_path(text.strip())
         entry = make_entry(collector, path, json_labels(collector, row), _text_or_none(row, names.split),
-                           row.get(names.start), row.get(names.end), json_extra(collector, row))
+                           row.get(names.start), row.get(names.end), json_extra(collector, row),
+                           json_group(collector, row))
     except Rejection as rejection:
         collector.reject(rejection.at(path), where)
     else:
@@ -278,6 +281,13 @@ def json_extra(collector: Collector, row: dict) -> list[tuple[str, str]]:
     pairs = ((name, row.get(name)) for name in collector.data.columns.extra)
     return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in pairs
             if value is not None]
+
+
+def json_group(collector: Collector, row: dict) -> str | None:
+    """The value of the key that `groups` names, as text; None without one."""
+    data = collector.data
+    value = row.get(data.groups) if data.groups and not data.has_group_pattern else None
+    return None if value is None else _label_text(value)
 
 
 def _text_or_none(row: dict, key: str) -> str | None:

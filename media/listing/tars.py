@@ -14,7 +14,7 @@ from media.entries import Entry
 from media.listing import files, paths
 from media.listing.collector import SPLITS, Collector
 from media.listing.folders import media_endings
-from media.listing.manifests import json_extra, json_labels, json_object, make_entry
+from media.listing.manifests import json_extra, json_group, json_labels, json_object, make_entry
 from media.rejections import Rejection
 from model_code import words
 from model_code.errors import ConfigError
@@ -152,7 +152,8 @@ class _Shard:
         if split is not None and not isinstance(split, str):
             raise Rejection('bad_row', f'Its {names.split} {paths.shown(json.dumps(split), 40)} is not text.')
         return make_entry(collector, self._path, labels, split or self._split, row.get(names.start), row.get(names.end),
-                          json_extra(collector, row), offset=member.offset, length=member.size, member=name)
+                          json_extra(collector, row), json_group(collector, row), offset=member.offset,
+                          length=member.size, member=name)
 
 
 def _split_of_path(path: str) -> str | None:

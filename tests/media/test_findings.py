@@ -104,6 +104,7 @@ def test_parts_merge_to_the_whole():
 
 
 def test_entries_survive_packing():
-    entries = [Entry('a/b.tar', ('x', 'y'), 'train', 1.5, None, 512, 20, 'm.jpg', '', (('speaker', 'caf\u00e9'),)),
+    entries = [Entry('a/b.tar', ('x', 'y'), 'train', 1.5, None, 512, 20, 'm.jpg', '', 'cam1',
+                      (('speaker', 'caf\u00e9'),)),
                Entry('c.jpg', ('x',), 'eval')]
     assert entries_module.unpack(entries_module.pack(entries)) == entries
