@@ -169,7 +169,7 @@ def run(stage: str, folder: pathlib.Path, count: int, arguments: list[str]) -> d
     """What `child` returns, from a process of its own."""
     job = dict(stage=stage, folder=str(folder), count=count, arguments=arguments)
     process = subprocess.run([sys.executable, '-m', 'benchmarks.growth', '--child', json.dumps(job)],
-                             capture_output=True, text=True)
+                             capture_output=True, encoding='utf-8')
     if process.returncode:
         sys.exit(f'{stage} of {count:,} examples failed:\n{process.stderr[-4000:]}')
     return json.loads(process.stdout.splitlines()[-1])

@@ -36,9 +36,7 @@ from benchmarks.report import Report, chosen
 from model_code.data import Data, Source
 from model_code.modalities import MODALITIES, Limits, VideoInput
 from model_code.serialization import from_json, to_json
-
-IN_PROCESS = ('--runner=DirectRunner', '--direct_running_mode=in_memory')
-WORKERS = ('--runner=DirectRunner', '--direct_running_mode=multi_processing', '--direct_num_workers={}')
+from pipeline.beam.settings import Beam
 
 Row = collections.namedtuple('Row', 'path label split')
 
@@ -160,15 +158,17 @@ def child(job: dict) -> None:
 
 # What the parent does.
 
-def run(side: str, source: Source, spec, pin: bool = True, beam_args=IN_PROCESS) -> dict:
+def run(side: str, source: Source, spec, pin: bool = True, workers: int = 0) -> dict:
     """Runs a side in a process of its own: {'seconds', 'peak_mb', 'stored' (bytes), and the side's own figures}.
 
-    pin: run on a single core.
+    pin: run on a single core. workers: processes of Beam; 0 is in process.
     """
+    beam = Beam('multi_process', workers) if workers else Beam()
     with tempfile.TemporaryDirectory() as out:
-        job = dict(side=side, source=to_json(source), spec=to_json(spec), out=out, pin=pin, beam_args=beam_args)
+        job = dict(side=side, source=to_json(source), spec=to_json(spec), out=out, pin=pin,
+                   beam_args=beam.arguments('MediaExampleGen'))
         process = subprocess.run([sys.executable, '-m', 'benchmarks.ingest', '--child', json.dumps(job)],
-                                 capture_output=True, text=True)
+                                 capture_output=True, encoding='utf-8')
     if process.returncode:
         sys.exit(f'{side} of {source.name} failed:\n{process.stderr[-4000:]}')
     lines = [json.loads(line) for line in process.stdout.splitlines() if line.startswith('{')]
@@ -222,9 +222,8 @@ def report_workers(report: Report, files, folder: pathlib.Path, count: int, repe
     difference = len(_rows(long.data.folder)) - len(_rows(short.data.folder))
     rates = {}
     for workers in (1, 2):
-        args = [arg.format(workers) for arg in WORKERS]
-        rates[workers] = [difference / (run('ours', long, spec, workers == 1, args)['seconds'] -
-                                        run('ours', short, spec, workers == 1, args)['seconds'])
+        rates[workers] = [difference / (run('ours', long, spec, workers == 1, workers)['seconds'] -
+                                        run('ours', short, spec, workers == 1, workers)['seconds'])
                           for _ in range(repeats)]
     ratio = statistics.median(two / one for one, two in zip(rates[1], rates[2], strict=True))
     report('images, speed, 2 workers / 1', ratio, 1.6, True,
@@ -317,14 +316,14 @@ def _row(number: int, suffix: str) -> Row:
 
 def _source(name: str, modality: str, root: pathlib.Path, rows, manifest: str = 'manifest.csv',
             limits: Limits = Limits()) -> Source:
-    with open(root / manifest, 'w', newline='') as file:
+    with open(root / manifest, 'w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerows([Row._fields, *rows])
     return Source(name, modality, Data(str(root), manifest=manifest, limits=limits))
 
 
 def _rows(folder: str) -> list[Row]:
-    with open(os.path.join(folder, 'manifest.csv'), newline='') as file:
+    with open(os.path.join(folder, 'manifest.csv'), newline='', encoding='utf-8') as file:
         return [Row(**row) for row in csv.DictReader(file)]
 
 

@@ -140,7 +140,7 @@ def accumulated(tasks: int, jit: bool) -> dict:
 
 
 def resident_mb() -> float:
-    with open('/proc/self/statm') as file:
+    with open('/proc/self/statm', 'rb') as file:
         return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / (1 << 20)
 
 
@@ -152,7 +152,7 @@ CHILDREN = {'tracing': tracing, 'start': start, 'memory': memory, 'accumulated':
 def run(name: str, **arguments) -> dict:
     """Calls the function of this name in CHILDREN, in a process of its own."""
     process = subprocess.run([sys.executable, '-m', 'benchmarks.many_tasks', '--child', json.dumps([name, arguments])],
-                             capture_output=True, text=True)
+                             capture_output=True, encoding='utf-8')
     if process.returncode:
         sys.exit(f'{name} {arguments} failed:\n{process.stderr[-4000:]}')
     return json.loads(process.stdout.splitlines()[-1])

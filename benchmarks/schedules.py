@@ -87,7 +87,7 @@ def main():
     for number, schedule in enumerate(chosen(parser, args.schedules, SCHEDULES)):
         process = subprocess.run(
             [sys.executable, '-m', 'benchmarks.schedules', '--child', schedule, '--root', args.root, '--config',
-             args.config, '--share', str(args.share)], stdout=subprocess.PIPE, text=True, check=True)
+             args.config, '--share', str(args.share)], stdout=subprocess.PIPE, encoding='utf-8', check=True)
         result = json.loads(process.stdout.splitlines()[-1])
         values = {name.removeprefix('eval/'): value for name, value in result['metrics'].items()
                   if not name.endswith('/loss')}

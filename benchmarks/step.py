@@ -85,7 +85,7 @@ def measure(modality: str, times: int, jit: bool) -> dict:
 
 
 def child(command: list[str]) -> dict:
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = subprocess.run(command, capture_output=True, encoding='utf-8')
     if result.returncode:
         sys.exit(f'{" ".join(command)} failed:\n{result.stderr[-4000:]}')
     return json.loads(result.stdout.splitlines()[-1])

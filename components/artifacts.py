@@ -34,7 +34,8 @@ class EvaluationReport(artifact.Artifact):
 
 def write_rejected_media(uri: str, findings: Findings, rejected: Iterable[Rejection]):
     """Writes the files of a RejectedMedia artifact."""
-    with file_io.replacing(os.path.join(uri, _REJECTED)) as temporary, open(temporary, 'w') as file:
+    with file_io.replacing(os.path.join(uri, _REJECTED)) as temporary, open(
+            temporary, 'w', encoding='utf-8') as file:
         file.writelines(rejections.to_lines(rejected))
     file_io.write(os.path.join(uri, _FINDINGS), json.dumps(findings.to_dict(), indent=1, sort_keys=True))
 

@@ -5,6 +5,7 @@ import os
 import pathlib
 import sys
 
+from model_code import isolated
 from model_code.errors import ConfigError, PipelineStop
 from pipeline import arguments, ending, environment, layout
 from pipeline.exit_codes import DONE, FAILED, INTERRUPTED, WRONG
@@ -15,7 +16,9 @@ def main(words=None) -> int:
 
     words: the command line after `polyvit`, by default that of this process.
     """
-    words = sys.argv[1:] if words is None else words
+    if words is None:
+        words = sys.argv[1:]
+        isolated.leave_current_folder()
     try:
         parsed = arguments.build_parser().parse_args(words)
     except ConfigError as error:

@@ -1,6 +1,5 @@
 """PipelineConfig, and loading one by name or path. Imports nothing heavy."""
 
-import contextlib
 import dataclasses
 import importlib.util
 import inspect
@@ -9,7 +8,7 @@ import pathlib
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from model_code.data import VERSION_PLACE, Columns, Data
 from model_code.errors import ConfigError, unknown
@@ -17,10 +16,9 @@ from model_code.fields import FilePath, check_fields
 from model_code.modalities import MODALITIES, Limits
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
 from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
-from pipeline import config_errors, roots
+from pipeline import config_errors, config_imports, roots
 from pipeline.beam import settings
 from pipeline.beam.settings import Beam
-from pipeline.fingerprints import PROJECT
 from pipeline.kubeflow.resources import Cluster, Resources
 
 
@@ -112,7 +110,7 @@ def load_config(name_or_path: str | os.PathLike) -> PipelineConfig:
     else:
         raise unknown('config', name, config_names())
     try:
-        with _importable(path.absolute().parent):
+        with config_imports.importable(path.absolute()):
             get_config = _get_config(name, module_name, path)
             config = get_config()
     except (Exception, SystemExit) as error:  # a config is the user's code and may raise anything
@@ -122,32 +120,6 @@ def load_config(name_or_path: str | os.PathLike) -> PipelineConfig:
         raise ConfigError(f'{_defined_at(get_config, path)}get_config() returns {kind}; it must return one '
                           'polyvit.PipelineConfig.')
     return config
-
-
-@contextlib.contextmanager
-def _importable(folder: pathlib.Path) -> Iterator[None]:
-    """While it is open, modules in the folder can be imported, as by a script that lies there.
-
-    Afterwards they are forgotten, and no byte code is kept: another config may have modules of the same names, and
-    these may be edited twice in one second, which is as fine as the times of byte code are.
-    """
-    known, wrote_none = set(sys.modules), sys.dont_write_bytecode
-    sys.path.insert(0, str(folder))
-    sys.dont_write_bytecode = True
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-        sys.dont_write_bytecode = wrote_none
-        new = sys.modules.keys() - known if folder != PROJECT else ()  # beside this package nothing is the config's own
-        for name in [name for name in new if _lies_in(folder, sys.modules.get(name.partition('.')[0]))]:
-            del sys.modules[name]
-
-
-def _lies_in(folder: pathlib.Path, module) -> bool:
-    """Whether it is a module or package directly in the folder."""
-    file = pathlib.Path(getattr(module, '__file__', None) or '/')
-    return folder in (file.parent, file.parent.parent if file.name == '__init__.py' else None)
 
 
 def _get_config(name: str, module_name: str, path: pathlib.Path) -> Callable[[], object]:

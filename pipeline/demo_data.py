@@ -57,7 +57,7 @@ def make_demo_data(directory) -> dict[str, int]:
         with file_io.temporary_folder(str(root)) as temporary:
             made = pathlib.Path(temporary)
             counts[name] = make(made)
-            (made / _DONE).write_text(json.dumps({'version': _VERSION, 'files': counts[name]}))
+            (made / _DONE).write_text(json.dumps({'version': _VERSION, 'files': counts[name]}), encoding='utf-8')
             if folder.exists():
                 os.rename(folder, root / f'{name}.incomplete-{os.getpid()}')
             os.rename(made, folder)
@@ -72,7 +72,7 @@ def describe(counts: dict[str, int]) -> str:
 def _complete_count(folder: pathlib.Path) -> int:
     """How many media files a complete folder has; 0 if it is incomplete or of another version."""
     try:
-        done = json.loads((folder / _DONE).read_text())
+        done = json.loads((folder / _DONE).read_text(encoding='utf-8'))
     except (OSError, ValueError):
         return 0
     return done.get('files', 0) if done.get('version') == _VERSION else 0
@@ -188,7 +188,7 @@ def _rows(counts: tuple[int, int], labels: tuple[str, ...], path: str) -> list[t
 
 
 def _write_manifest(folder: pathlib.Path, rows):
-    with open(folder / 'manifest.csv', 'w', newline='') as file:
+    with open(folder / 'manifest.csv', 'w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerow(('path', 'label', 'split'))
         writer.writerows(rows)

@@ -24,7 +24,7 @@ from importlib import metadata
 import humanize
 import psutil
 
-from model_code import words
+from model_code import isolated, words
 from pipeline import fingerprints
 from pipeline.machine import processor, read, usable_cores
 
@@ -100,27 +100,19 @@ def needs() -> list[tuple[str, typing.Any]]:
 def differing_packages() -> list[str]:
     """'numpy 2.0.0 (tested: 1.26.4)' for each installed package that is not of the tested version."""
     if LOCK.is_file():
-        locked = re.findall(r'^([\w.-]+)==([^\s;\\]+)', LOCK.read_text(), re.MULTILINE)
+        locked = re.findall(r'^([\w.-]+)==([^\s;\\]+)', LOCK.read_text(encoding='utf-8'), re.MULTILINE)
         found = [(name, fingerprints.library_version(name), tested) for name, tested in locked]
         return [f'{name} {here} (tested: {tested})' for name, here, tested in found if here and here != tested]
     found = [(name, fingerprints.library_version(name), tested) for name, tested in needs()]
     return [f'{name} {here} (tested: {tested})' for name, here, tested in found if not tested.contains(here)]
 
 
-_LIST_DEVICES = '''
-import json
-import tensorflow as tf
-found = [(d.device_type, tf.config.experimental.get_device_details(d).get('device_name', ''))
-         for d in tf.config.list_physical_devices() if d.device_type != 'CPU']
-print('DEVICES', json.dumps({'found': found, 'cuda': tf.test.is_built_with_cuda()}))
-'''
-
-
 def accelerators() -> list[Finding]:
     """What TensorFlow sees, in a process of its own: its import is slow, and a broken driver can end or hang it."""
     try:
-        done = subprocess.run([sys.executable, '-c', _LIST_DEVICES], capture_output=True, text=True,
-                              timeout=DEVICES_SECONDS, env=os.environ | {'TF_CPP_MIN_LOG_LEVEL': '3'})
+        done = subprocess.run(isolated.python('-m', 'pipeline.devices'), capture_output=True,
+                              encoding='utf-8', errors='replace', timeout=DEVICES_SECONDS,
+                              env=os.environ | {'TF_CPP_MIN_LOG_LEVEL': '3'})
     except subprocess.TimeoutExpired:
         return [Finding('accelerators', WARNING, f'TensorFlow did not start within {DEVICES_SECONDS:g} seconds',
                         'Try again when the machine is idle. If it is always slow, compile the byte code: '

@@ -12,7 +12,7 @@ def process_start() -> float:
     """
     try:
         # Fields after the command's name, which is in brackets; the 22nd is the start in clock ticks after the boot.
-        fields = pathlib.Path('/proc/self/stat').read_text().rpartition(')')[2].split()
+        fields = pathlib.Path('/proc/self/stat').read_bytes().rpartition(b')')[2].split()
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf('SC_CLK_TCK')
     except (OSError, ValueError, IndexError, AttributeError):
         age = 0.0

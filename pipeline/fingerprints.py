@@ -19,11 +19,9 @@ import json
 import pathlib
 from collections.abc import Iterable, Iterator
 
+from model_code.isolated import PACKAGES, PROJECT
 from model_code.modalities import MODALITIES
 
-PROJECT = pathlib.Path(__file__).resolve().parent.parent
-# The project's own packages. Once installed, they share the folder PROJECT with the libraries.
-PACKAGES = ('components', 'media', 'model_code', 'pipeline', 'polyvit', 'schemas', 'serving')
 # The endings of files that decide results: sources, schemas, the report's template.
 SOURCES = ('.py', '.pbtxt', '.html')
 
@@ -193,7 +191,7 @@ def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, ...]]:
     """Every import in a module of `package`, as dotted names; the first of them that is a module is what is imported.
 
     `import a.b` gives ('a.b',), `from a import b` gives ('a.b', 'a'). A module that is started, as in
-    (sys.executable, '-m', 'a.b'), counts as imported.
+    isolated.python('-m', 'a.b'), counts as imported.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -201,8 +199,8 @@ def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom):
             module = importlib.util.resolve_name('.' * node.level + (node.module or ''), package)
             yield from ((f'{module}.{alias.name}', module) for alias in node.names)
-        elif isinstance(node, (ast.Tuple, ast.List)):
-            values = [item.value if isinstance(item, ast.Constant) else None for item in node.elts]
+        elif isinstance(node, ast.Call):
+            values = [item.value if isinstance(item, ast.Constant) else None for item in node.args]
             yield from ((module,) for option, module in itertools.pairwise(values)
                         if option == '-m' and isinstance(module, str))
 

@@ -94,6 +94,6 @@ def measured_rate(seconds: float = 1.0) -> float:
 def read(path: str | os.PathLike) -> str:
     """The text of a file; '' if it cannot be read."""
     try:
-        return pathlib.Path(path).read_text()
+        return pathlib.Path(path).read_text(encoding='utf-8')
     except OSError:
         return ''

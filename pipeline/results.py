@@ -52,7 +52,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         # A page of its own in a frame, because its styles would change those of the notebook. Sandboxed: no scripts.
-        page = html.escape(pathlib.Path(self.path).read_text(), quote=True)
+        page = html.escape(pathlib.Path(self.path).read_text(encoding='utf-8'), quote=True)
         return f'<iframe sandbox srcdoc="{page}" width="100%" height="700" style="border:0"></iframe>'
 
 

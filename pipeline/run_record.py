@@ -93,7 +93,7 @@ def one_run_at_a_time(root: pathlib.Path):
     Raises ConfigError if another run holds it, or if the root cannot be created.
     """
     create_folder(root)
-    with open(root / '.lock', 'w') as lock:
+    with open(root / '.lock', 'wb') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -152,7 +152,7 @@ def _write(path: pathlib.Path, record: Record):
 
 def _read(path: pathlib.Path) -> Record:
     """Raises OSError or ValueError if the file cannot be read or is no record."""
-    values = json.loads(path.read_text())
+    values = json.loads(path.read_text(encoding='utf-8'))
     known = {field.name for field in dataclasses.fields(Record)}
     if not isinstance(values, dict) or not {'config', 'log'} <= values.keys():
         raise ValueError(f'{path} is no record of a run')
@@ -182,7 +182,7 @@ def records(root: str | os.PathLike) -> list[Record]:
 
 def _is_locked(root: pathlib.Path) -> bool:
     try:
-        with open(root / '.lock') as lock:
+        with open(root / '.lock', 'rb') as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

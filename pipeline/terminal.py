@@ -370,7 +370,7 @@ def quiet(log_path: pathlib.Path, dumps: bool = False):
     os.dup2(log, 2)
     os.close(log)
     # A new Python stream, because sys.stdout may be replaced by a test, or be block-buffered.
-    stream = open(log_path, 'a', buffering=1, errors='replace')
+    stream = open(log_path, 'a', buffering=1, encoding='utf-8', errors='backslashreplace')
     streams = sys.stdout, sys.stderr
     sys.stdout = sys.stderr = stream
     handler = logging.StreamHandler(stream)

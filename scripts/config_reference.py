@@ -38,7 +38,10 @@ A field of the type `path` takes a string or a `pathlib.Path`. `~` is the home f
 folder in which `polyvit` was called, as everywhere in a shell, and not from the config's; one beside the config is
 `pathlib.Path(__file__).parent / 'photos'`. URLs stay as they are.
 
-A config may import modules that lie beside it.
+A config may import what is installed, and modules that lie beside it and have no name of those. So a `random.py` or a
+folder `numpy/` beside a config, as a downloaded data set may have, is never run; nor is one in the folder in which
+`polyvit` is called, by no process that a command starts, unless PYTHONPATH names that folder. (`python -m polyvit`
+itself begins its imports there.)
 
 `run`, `plan`, `data check` and `compile` take `--set PATH=VALUE`, any number of times, and check the result:
 
@@ -69,7 +72,7 @@ def reference() -> str:
     """The text of docs/configuration.md."""
     parts = [HEADER]
     for file, names in CLASSES:
-        module = ast.parse((PROJECT / file).read_text()).body
+        module = ast.parse((PROJECT / file).read_text(encoding='utf-8')).body
         classes = {node.name: node for node in module if isinstance(node, ast.ClassDef)}
         # For a type such as Format = Literal[...] the page shows the choices, not the name.
         choices = {node.targets[0].id: ast.unparse(node.value) for node in module
@@ -120,5 +123,5 @@ def _cell(text: str) -> str:
 
 
 if __name__ == '__main__':
-    PATH.write_text(reference())
+    PATH.write_text(reference(), encoding='utf-8')
     sys.stdout.write(f'{PATH.relative_to(PROJECT)}\n')

@@ -113,7 +113,7 @@ def open_parts(output: str, job: dict) -> Iterator[Parts]:
         raise ConfigError(_difference(folder, found, job))
     if found is None:
         file_io.write(job_path, json.dumps(job))
-    with open(job_path) as file:
+    with open(job_path, encoding='utf-8') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

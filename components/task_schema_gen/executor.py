@@ -36,7 +36,8 @@ def task_schema(source: Source, classes: tuple[str, ...]) -> schema_pb2.Schema:
     An example must have as many labels as its label kind says: one, at least one (or none, if that is allowed), or one
     of each group. Each extra column is a text that an example may have. Raises ConfigError for a class in no group.
     """
-    text = (pathlib.Path(schemas.__file__).parent / get_modality(source.modality).schema).read_text()
+    text = (pathlib.Path(schemas.__file__).parent / get_modality(source.modality).schema).read_text(
+        encoding='utf-8')
     schema = text_format.Parse(text, schema_pb2.Schema())
     schema.string_domain.add(name=DOMAIN, value=classes)
     label = next(feature for feature in schema.feature if feature.name == 'label')

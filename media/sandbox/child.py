@@ -1,4 +1,4 @@
-"""The child: decodes the entries that it reads from standard input. `python -m media.sandbox.child`."""
+"""The child: decodes the entries that it reads from standard input."""
 
 import json
 import os

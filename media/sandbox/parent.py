@@ -9,22 +9,18 @@ import dataclasses
 import json
 import logging
 import os
-import pathlib
 import selectors
 import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from media.entries import Entry
 from media.rejections import Rejection
 from media.sandbox import protocol
+from model_code import isolated
 from model_code.modalities import Limits, get_modality
-
-COMMAND = (sys.executable, '-m', 'media.sandbox.child')
-_PROJECT = pathlib.Path(__file__).resolve().parents[2]
 
 _GRACE_SECONDS = 1.0  # readers also check the time, and give better messages than a killed process
 _START_SECONDS = 60.0
@@ -55,14 +51,14 @@ class Decoder:
     """Reads entries of one task in a child process. Not thread-safe. `close` ends the child.
 
     root: the task's data folder. spec: the modality's input settings. beam_args: options of remote file systems.
-    command: started in place of media.sandbox.child, by tests.
+    command: started in place of media.sandbox.child, by tests. The child imports readers and input classes by name.
     """
 
     def __init__(self, root: str, modality: str, spec, limits: Limits, beam_args: tuple[str, ...] = (),
-                 command: tuple[str, ...] = COMMAND):
+                 command: Sequence[str] = ()):
         self._limits = limits.for_modality(modality)
         self._start = protocol.Start.of(root, get_modality(modality).reader_module, spec, self._limits, beam_args)
-        self._command = command
+        self._command = command or isolated.python('-m', 'media.sandbox.child')
         self._child: _Child | None = None
 
     def read(self, entries: Iterable[Entry]) -> Iterator[Decoded]:
@@ -146,13 +142,11 @@ class Decoder:
 class _Child:
     """A running child: its pipes, and the end of its error output."""
 
-    def __init__(self, command: tuple[str, ...], start: protocol.Start):
+    def __init__(self, command: Sequence[str], start: protocol.Start):
         self._stderr = tempfile.TemporaryFile()
-        # The child can import what we can, because it finds readers and input classes by their names.
-        path = os.pathsep.join([str(_PROJECT), *(folder or os.getcwd() for folder in sys.path)])
         # In a session of its own it does not get the terminal's Ctrl-C: the parent ends it.
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,
-                                         env=os.environ | {'PYTHONPATH': path}, bufsize=0, start_new_session=True)
+                                         bufsize=0, start_new_session=True)
         assert self._process.stdin and self._process.stdout
         self._requests, self._answers = self._process.stdin, self._process.stdout
         self._selector = selectors.DefaultSelector()

@@ -6,7 +6,7 @@ The reason stands at the end of the last traceback, and the first line never has
 
 import re
 
-from pipeline.fingerprints import PACKAGES
+from model_code.isolated import PACKAGES
 
 _START = 'Traceback (most recent call last):'
 _DOCS = 'docs/beam.md'

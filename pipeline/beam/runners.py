@@ -1,26 +1,42 @@
-"""Beam's runners of jobs on other machines, with what a run needs beside them.
+"""Beam's runners, with what a run needs beside them.
 
-A job is named on the screen, reports its progress by its own metrics, and is cancelled when the run is interrupted.
+A job on other machines is named on the screen, reports its progress by its own metrics, and is cancelled when the run
+is interrupted. Processes of this machine import nothing from the current folder.
+
 `Beam.arguments` names these classes to Beam, which takes any runner by its import path.
 """
 
 import contextlib
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 
 import grpc
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PortableOptions
+from apache_beam.portability import python_urns
 from apache_beam.runners.dataflow import dataflow_runner
 from apache_beam.runners.portability import portable_runner
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
 
-from model_code import interruption, job_progress
+from model_code import interruption, isolated, job_progress
 from model_code.errors import PipelineStop
 from model_code.logger import logger
 
 CANCEL_SECONDS = 5.0
 METRICS_SECONDS = 5.0  # between two questions for a job's metrics
+
+
+class ProcessesDirectRunner(FnApiRunner):
+    """Runs a pipeline in processes of this machine. DirectRunner would start them by `python -m`."""
+
+    def run_via_runner_api(self, pipeline_proto, options):
+        worker = shlex.join(isolated.python('-m', 'apache_beam.runners.worker.sdk_worker_main'))
+        for environment in pipeline_proto.components.environments.values():
+            if environment.urn == python_urns.SUBPROCESS_SDK:
+                environment.payload = worker.encode()
+        return super().run_via_runner_api(pipeline_proto, options)
 
 
 class PortableRunner(portable_runner.PortableRunner):

@@ -17,7 +17,8 @@ LOOPBACK = 'loopback'
 
 # Beam's default runner depends on its version and on what the network can reach, so it is named.
 _DIRECT = ('--runner=DirectRunner', '--direct_running_mode=in_memory')
-# Runners with a class of ours over Beam's, which cancels a job and reports on it.
+# Runners with a class of ours over Beam's.
+_PROCESSES = '--runner=pipeline.beam.runners.ProcessesDirectRunner'
 _PORTABLE = '--runner=pipeline.beam.runners.PortableRunner'
 _DATAFLOW = '--runner=pipeline.beam.runners.DataflowRunner'
 # Options that say where remote workers get their packages from. Without any, TFX packs its own sources for every Beam
@@ -146,7 +147,7 @@ def _dataflow(beam: Beam) -> list[str]:
 
 _RUNNER_ARGUMENTS = {
     'in_process': lambda beam: list(_DIRECT),
-    'multi_process': lambda beam: ['--runner=DirectRunner', '--direct_running_mode=multi_processing',
+    'multi_process': lambda beam: [_PROCESSES, '--direct_running_mode=multi_processing',
                                    f'--direct_num_workers={beam.workers}'],
     **{runner: _job_server for runner in JOB_SERVERS},
     'dataflow': _dataflow,

@@ -19,7 +19,7 @@ import sys
 import time
 import uuid
 
-from model_code import file_io, interruption
+from model_code import file_io, interruption, isolated
 from model_code.errors import ConfigError
 from model_code.urls import is_url
 from pipeline import fingerprints
@@ -44,8 +44,8 @@ def findings(name: str, config) -> list[Finding]:
         return [_problem('endpoint', str(error).removeprefix('Beam: '))]
     answers = [Finding('endpoint', OK, beam.endpoint)] if beam.endpoint else []
     started = time.monotonic()
-    process = subprocess.Popen([sys.executable, '-m', __name__, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True)
+    process = subprocess.Popen(isolated.python('-m', 'pipeline.beam.trial', name), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, encoding='utf-8', errors='replace')
     try:
         printed, log = process.communicate(timeout=SECONDS)
     except subprocess.TimeoutExpired:

@@ -11,7 +11,7 @@ from pipeline.kubeflow import targets
 def read(path: str) -> dict:
     """The pipeline spec in a compiled file, of whichever target."""
     import yaml
-    text = pathlib.Path(path).read_text()
+    text = pathlib.Path(path).read_text(encoding='utf-8')
     return inner(json.loads(text) if path.endswith('.json') else next(yaml.safe_load_all(text)))
 
 

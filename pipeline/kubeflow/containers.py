@@ -13,7 +13,9 @@ from pipeline.beam.checks import is_here
 from pipeline.beam.settings import LOOPBACK, Beam
 from pipeline.kubeflow.targets import TARGETS
 
-COMMAND = ('python', '-m', 'pipeline.kubeflow.entry_point')
+# `python -m` would look into the current folder first (model_code/isolated.py, whose path only the image knows).
+COMMAND = ('python', '-c', 'import sys; sys.path = [folder for folder in sys.path if folder]; '
+           'from pipeline.kubeflow.entry_point import main; sys.exit(main())')
 # Types of artifacts that only the backend's UI reads. TFX knows no such types.
 HTML, METRICS = 'system.HTML', 'system.Metrics'
 UI_TYPES = (HTML, METRICS)

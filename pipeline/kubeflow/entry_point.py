@@ -1,7 +1,5 @@
 """What every container of a compiled pipeline runs: TFX's entry point, made to work where the pipeline is to run.
 
-    python -m pipeline.kubeflow.entry_point --executor_class_path ... --json_serialized_invocation_args {{$}} ...
-
 Kubeflow Pipelines (target kfp): its launcher has put the inputs at local paths, and takes the outputs from others. The
 executor works on these; TensorFlow never sees s3:// or minio://. Vertex AI (target vertex): the paths are a mounted
 bucket, which renames no folder and reads badly here and there. The executor works in a scratch folder, and whole files

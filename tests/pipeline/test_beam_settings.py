@@ -17,7 +17,8 @@ GOOGLE = ('--project=p', '--region=r', '--temp_location=gs://b/t')
 @pytest.mark.parametrize('beam, arguments', [
     (Beam(), IN_PROCESS),
     (Beam('multi_process', 4, options=('--hdfs_host=h',)),
-     ['--runner=DirectRunner', '--direct_running_mode=multi_processing', '--direct_num_workers=4', '--hdfs_host=h',
+     ['--runner=pipeline.beam.runners.ProcessesDirectRunner', '--direct_running_mode=multi_processing',
+      '--direct_num_workers=4', '--hdfs_host=h',
       '--sdk_container_image=none']),
     (Beam('flink', 8, 'flink:8099', worker_pool='localhost:50000'),
      [PORTABLE, '--job_endpoint=flink:8099', '--environment_type=EXTERNAL', '--environment_config=localhost:50000',

@@ -6,11 +6,13 @@ import os
 import pathlib
 import shutil
 import socket
+import sys
 import threading
 import types
 
 import pytest
 
+from model_code import isolated
 from pipeline import cli, doctor, doctor_checks, fingerprints
 from pipeline.doctor_checks import OK, PROBLEM, WARNING, Finding
 
@@ -71,14 +73,14 @@ class TestAccelerators:
         ('import nothing_of_that_name', PROBLEM, "No module named 'nothing_of_that_name'"),
     ])
     def test_a_tensorflow_that_does_not_start(self, monkeypatch, code, state, words):
-        monkeypatch.setattr(doctor_checks, '_LIST_DEVICES', code)
+        monkeypatch.setattr(isolated, 'python', lambda *_: [sys.executable, '-c', code])
         monkeypatch.setattr(doctor_checks, 'DEVICES_SECONDS', 1.0 if state == WARNING else 60.0)
         finding = _one(doctor_checks.accelerators(), 'accelerators')
         assert finding.state == state and words in finding.text
 
     def test_what_was_found(self, monkeypatch):
         code = '''import json; print('DEVICES', json.dumps({'found': [('GPU', 'H100'), ('TPU', '')], 'cuda': True}))'''
-        monkeypatch.setattr(doctor_checks, '_LIST_DEVICES', code)
+        monkeypatch.setattr(isolated, 'python', lambda *_: [sys.executable, '-c', code])
         monkeypatch.setattr(doctor_checks, 'DEVICES_SECONDS', 60.0)
         assert doctor_checks.accelerators() == [Finding('accelerators', OK, 'GPU H100, TPU')]
 

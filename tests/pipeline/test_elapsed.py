@@ -21,6 +21,6 @@ def test_the_start_of_python_counts():
 def test_without_proc_it_is_now(monkeypatch):
     def no_proc(path):
         raise FileNotFoundError(path)
-    monkeypatch.setattr(pathlib.Path, 'read_text', no_proc)
+    monkeypatch.setattr(pathlib.Path, 'read_bytes', no_proc)
     before = time.monotonic()
     assert before <= elapsed.process_start() <= time.monotonic()

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from model_code import isolated
 from model_code.label_kinds import LABEL_KINDS
 from model_code.modalities import MODALITIES
 from pipeline import fingerprints
@@ -83,7 +84,7 @@ DISTRIBUTIONS = {'PIL': 'pillow', 'google': 'protobuf', 'grpc': 'grpcio',
                  'tensorflow_serving': 'tensorflow-serving-api'}
 
 
-def _versions(root=fingerprints.PROJECT):
+def _versions(root=isolated.PROJECT):
     fingerprints.component_version.cache_clear()
     return {component: fingerprints.component_version(component, root) for component in ALL}
 
@@ -110,8 +111,8 @@ def installed():
 def tree(tmp_path_factory):
     """A copy of the project's sources. A test that changes a file must restore it."""
     folder = tmp_path_factory.mktemp('tree')
-    for name in fingerprints.PACKAGES:
-        shutil.copytree(fingerprints.PROJECT / name, folder / name, ignore=shutil.ignore_patterns('__pycache__'))
+    for name in isolated.PACKAGES:
+        shutil.copytree(isolated.PROJECT / name, folder / name, ignore=shutil.ignore_patterns('__pycache__'))
     return folder
 
 
@@ -212,7 +213,7 @@ def project(tmp_path):
             'components/a/component.py': 'import os\nimport numpy\n\ndef f():\n    from model_code import shared\n',
             'components/b/component.py': 'X = 1\n', 'components/b/page.html': '<p>',
             'model_code/__init__.py': '', 'model_code/shared.py': 'import model_code.deep\nfrom . import near\n',
-            'model_code/deep.py': "COMMAND = ('python', '-m', 'model_code.started')\n", 'model_code/near.py': '',
+            'model_code/deep.py': "isolated.python('-m', 'model_code.started')\n", 'model_code/near.py': '',
             'model_code/started.py': '', 'model_code/other.py': 'Z = 1\n', 'numpy/__init__.py': ''}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -288,7 +289,7 @@ def test_a_missing_package_is_an_error(project):
 
 
 def _files(component) -> set[str]:
-    return {path.relative_to(fingerprints.PROJECT).as_posix()
+    return {path.relative_to(isolated.PROJECT).as_posix()
             for path in fingerprints.source_files(*fingerprints.COMPONENT_CODE[component])}
 
 
@@ -299,7 +300,7 @@ def test_every_component_has_a_version_of_its_own(installed):
 
 def test_what_is_imported_by_a_name_made_at_run_time_counts():
     made = {file for component in ALL for file in _files(component) if file.endswith('.py')
-            and 'import_module(' in (fingerprints.PROJECT / file).read_text()}
+            and 'import_module(' in (isolated.PROJECT / file).read_text()}
     assert made == {'media/sandbox/protocol.py', 'media/readers/__init__.py', 'model_code/modalities.py',
                     'model_code/label_kinds/__init__.py', 'components/task_evaluator/metrics.py'}, (
         'Parsing cannot tell what these import: COMPONENT_CODE must name it, and this test check it.')
@@ -321,15 +322,15 @@ def _file(module: str) -> str:
 def test_a_package_that_does_not_count_does_nothing_when_it_is_imported():
     counted = set().union(*map(_files, ALL))
     for package in ('components', 'media', 'model_code', 'serving'):
-        for path in (fingerprints.PROJECT / package).rglob('__init__.py'):
-            if path.relative_to(fingerprints.PROJECT).as_posix() not in counted:
+        for path in (isolated.PROJECT / package).rglob('__init__.py'):
+            if path.relative_to(isolated.PROJECT).as_posix() not in counted:
                 body = ast.parse(path.read_bytes()).body
                 assert all(isinstance(node, (ast.Expr, ast.FunctionDef)) for node in body), path
 
 
 def test_docstrings_are_not_read_by_what_counts_without_them():
     files = {file for component in ALL for file in _files(component) if file.endswith('.py')}
-    assert [file for file in files if '__doc__' in (fingerprints.PROJECT / file).read_text()] == []
+    assert [file for file in files if '__doc__' in (isolated.PROJECT / file).read_text()] == []
 
 
 @pytest.mark.parametrize('library, components', [
@@ -356,12 +357,12 @@ def _replace_version(monkeypatch, library: str):
 
 
 def test_every_library_that_a_component_imports_is_in_its_key_or_decides_nothing():
-    ours = set(fingerprints.PACKAGES)
+    ours = set(isolated.PACKAGES)
     for component in ALL:
         imported = set()
         for file in _files(component):
             if file.endswith('.py') and file not in FILE_SYSTEMS:
-                imported |= _third_party(ast.parse((fingerprints.PROJECT / file).read_bytes()), ours)
+                imported |= _third_party(ast.parse((isolated.PROJECT / file).read_bytes()), ours)
         named = {_normal(name) for name in fingerprints.COMPONENT_LIBRARIES[component]}
         reads = {name for owner, name in READS_WITH if owner == component}
         assert imported <= named | CARRIERS | reads, component

@@ -12,7 +12,7 @@ import pytest
 
 from media.entries import Entry
 from media.rejections import Rejection
-from media.sandbox import parent, protocol
+from media.sandbox import protocol
 from media.sandbox.parent import Decoder
 from model_code import modalities
 from model_code.modalities import Limits
@@ -54,7 +54,7 @@ def _entries(folder, contents):
     return entries
 
 
-def _decoder(folder, limits=Limits(), command=parent.COMMAND):
+def _decoder(folder, limits=Limits(), command=()):
     return Decoder(str(folder), 'image', testing.IMAGE_SPEC, limits, command=command)
 
 
