@@ -16,6 +16,10 @@ from model_code.tasks import Checks
 # A note of the readers -> one example that has it, and several.
 _NOTES = {
     'silent': ('silent sound', 'silent sounds'), 'clipped': ('clipped sound', 'clipped sounds'),
+    'wrong_length': ('sound whose header gives no true length, read to its end',
+                     'sounds whose headers give no true length, read to their ends'),
+    'junk': ('sound with bytes that are no sound, which were skipped',
+             'sounds with bytes that are no sound, which were skipped'),
     'still': ('video that stands still', 'videos that stand still'), 'black': ('black video', 'black videos'),
     'one_colour': ('image of one colour', 'images of one colour'),
 }

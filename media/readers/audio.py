@@ -6,13 +6,14 @@ block of it and the result are in memory.
 Precision of times: WAV, AIFF, FLAC, Vorbis, Opus, and MP3 with a constant bit rate are exact to the sample. Elsewhere
 durations and segments are right within 30 ms (at 44.1 or 48 kHz, where a frame of the codec has about a thousand
 samples), and within 60 ms in raw AAC (.aac) and AVI files. Decoders remove the padding that encoders add before and
-after the sound, if the file says how long it is. Raw AAC and AVI files do not.
+after the sound, if the file says how long it is. Raw AAC and AVI files do not. What is no frame of an MP3 or AAC file
+is skipped: what comes before the first costs no precision, a damaged frame within counts as no time, and each file
+that was joined to another brings the padding of both, up to 0.1 s.
 
 A segment is reached by seeking. Raw AAC, and MP3 files that do not declare a constant bit rate, have no index: their
 frame headers are read up to the segment, without decoding.
 """
 
-import re
 import struct
 import time
 
@@ -22,7 +23,8 @@ import soundfile
 import soxr
 from av.error import FFmpegError, InvalidDataError
 
-from media.readers import demuxers, formats
+from media.readers import audio_files
+from media.readers.audio_frames import Spans
 from media.rejections import Rejection, too_large
 from model_code import words
 from model_code.modalities import Limits
@@ -36,10 +38,7 @@ _BLOCK = 1 << 16  # frames
 _LEAD = 0.25
 _MISSING = 0.5  # seconds that a file may be shorter than its header says, which may round or count a pause
 _GAP = 0.02  # seconds by which time stamps may differ from the count of samples; beyond it the time stamps count
-_FORMATS = 'WAV, FLAC, MP3, Ogg, AIFF, M4A, AAC, MP4, MOV, WebM, MKV, AVI and MPEG'
-_TARGET = 'WAV, FLAC or MP3'
 _DAMAGED = 'Its sound cannot be decoded: it is damaged, or of a rare kind.'
-_MAX_CHUNKS = 10_000
 
 _MAX_SILENT = 3  # -80 dBFS: 32768 * 10 ** (-80 / 20) = 3.3
 _FULL_SCALE, _CLIPPED_RUN, _CLIPPED_SHARE = 32_767, 3, 0.001
@@ -51,31 +50,52 @@ def read(file, size: int, spec, limits: Limits, start: float | None, end: float 
     file: seekable, of `size` bytes. spec: not used, because sounds keep their length until training crops them.
 
     Channels are averaged. A file that already is 16 kHz mono PCM16 keeps every sample. Time counts from the beginning
-    of the file; in a video, from its first frame or sound. Notes: 'silent' if no sample is above -80 dBFS; 'clipped' if
-    more than 0.1 % of the samples are in runs of three or more at full scale. Raises Rejection.
+    of the file; in a video, from its first frame or sound. Raises Rejection.
+
+    Notes: 'silent' if no sample is above -80 dBFS; 'clipped' if more than 0.1 % of the samples are in runs of three or
+    more at full scale; 'wrong_length' if the header gives no true length, and the sound was read to the file's end;
+    'junk' if bytes that are no sound were skipped.
     """
     del spec
     source = _Source(file, limits.decode_seconds)
     try:
-        demuxer, constant_rate = _identify(source, size)
-        source.seek(0)
-        if demuxer:
-            blocks = _by_ffmpeg(source, demuxer, constant_rate, limits, start or 0.0, end)
-        else:
-            blocks = _by_libsndfile(source, limits, start or 0.0, end)
-        samples = _resampled(blocks, source, limits)
+        found = audio_files.identify(source, size, start is None and end is None, source.check)
+        samples = _decoded(source, found, limits, start or 0.0, end)
     except Rejection:
         source.check()  # An error of the file itself may be the cause, so it comes first.
         raise
-    except (soundfile.LibsndfileError, FFmpegError) as error:
-        source.check()
-        raise _rejection(error, source) from error
     source.check()
     if not len(samples):
         if start:
             raise Rejection('out_of_range', f'The sound ends before the segment, which begins at {start:g} s.')
         raise Rejection('empty', 'It has no samples, or is shorter than one sample at 16 kHz.')
-    return {'audio': _wav(samples), 'duration_s': len(samples) / SAMPLE_RATE}, _notes(samples)
+    return {'audio': _wav(samples), 'duration_s': len(samples) / SAMPLE_RATE}, found.notes + _notes(samples)
+
+
+def _decoded(source: '_Source', found: audio_files.Found, limits: Limits, start: float, end: float | None):
+    """int16 [samples] at 16 kHz of a segment. Raises Rejection if no decoder reads it whole; it has what each says."""
+    first = _by_libsndfile if found.libsndfile == 'first' else _by_ffmpeg
+    refusals: list[tuple[str, Rejection]] = []
+    for decode in (first, _by_ffmpeg if first is _by_libsndfile else _by_libsndfile):
+        if decode is _by_libsndfile and not found.libsndfile:
+            continue
+        source.seek(0)
+        source.ended = False
+        try:
+            return _resampled(decode(source, found, limits, start, end, bool(refusals)), source, limits)
+        except (soundfile.LibsndfileError, FFmpegError) as error:
+            source.check()
+            refusals.append((_NAMES[decode], _rejection(error, source, found.demuxer == 'flac')))
+        except Rejection as rejection:
+            source.check()
+            if rejection.reason not in _OPINIONS:
+                raise
+            refusals.append((_NAMES[decode], rejection))
+    (_, rejection), *_ = refusals
+    if len(refusals) > 1:
+        said = ' '.join(f'{name}: {refusal.detail}' for name, refusal in refusals)
+        raise Rejection(rejection.reason, f'No decoder reads it whole. {said}')
+    raise rejection
 
 
 class _Source:
@@ -111,145 +131,23 @@ class _Source:
             raise Rejection('too_slow', f'Decoding it takes longer than {self._seconds:g} s.')
 
 
-def _rejection(error: soundfile.LibsndfileError | FFmpegError, source: _Source) -> Rejection:
+def _rejection(error: soundfile.LibsndfileError | FFmpegError, source: _Source, is_flac: bool) -> Rejection:
     if isinstance(error, FFmpegError):
         if isinstance(error, OSError) and source.ended:
             return Rejection('truncated', 'It ends within a frame of its sound.')
         return Rejection('undecodable', _DAMAGED)
     if error.code == 4:  # recognised, but with a codec that libsndfile lacks
-        return Rejection('unsupported', f'There is no decoder for its kind of samples. Convert it to {_TARGET}.')
-    if source.ended and _at(source, 0, 4) == b'fLaC':
+        return Rejection('undecodable', 'It has no decoder for this kind of samples.')
+    if source.ended and is_flac:
         return Rejection('truncated', 'It ends early, or is damaged near its end.')
     return Rejection('undecodable', _DAMAGED)
 
 
-# What the file is, and whether it is complete.
-
-def _identify(file, size: int) -> tuple[str, tuple | None]:
-    """(FFmpeg's demuxer, `_constant_rate` of an MP3), or ('', None) for libsndfile.
-
-    Raises Rejection if the file is truncated or of another format.
-    """
-    head = _at(file, 0, demuxers.HEAD)
-    if head[:4] in (b'RIFF', b'RIFX', b'RF64') and head[8:12] == b'WAVE':
-        if _check_chunks(file, size, '>' if head[:4] == b'RIFX' else '<', b'data'):
-            return 'wav', None
-    elif head[:4] == b'FORM' and head[8:12] in (b'AIFF', b'AIFC'):
-        _check_chunks(file, size, '>', b'SSND')
-    elif head[:4] == b'OggS':
-        _check_ogg(file, size)
-        if not _only_stream(file, size):
-            return 'ogg', None
-    elif demuxer := demuxers.demuxer_of(head):
-        demuxers.check_whole(demuxer, file, size)
-        return demuxer, None
-    elif head[:4] != b'fLaC':
-        return _identify_frames(file, size, head)
-    return '', None
-
-
-def _identify_frames(file, size: int, head: bytes) -> tuple[str, tuple | None]:
-    """`_identify` for files without a container, maybe after an ID3 tag: MP3, AAC, and tagged FLAC."""
-    first = 0
-    while head[:3] == b'ID3' and len(head) >= 10 and first < size:
-        a, b, c, d = (byte & 0x7F for byte in head[6:10])
-        first += 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if head[5] & 0x10 else 0)
-        head = _at(file, first, 16)
-    if first >= size:
-        raise Rejection('truncated', 'It ends within its ID3 tag.')
-    if not any(head):  # Some programs add padding after the tag.
-        padding = _at(file, first, 1 << 16)
-        first += len(padding) - len(padding.lstrip(b'\0'))
-        head = _at(file, first, 16)
-    if head[:4] == b'fLaC':
-        return '', None
-    if len(head) >= 4 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
-        return 'aac', None
-    if len(head) >= 4 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08 \
-            and head[1] & 0x06 and head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C:
-        return 'mp3', _constant_rate(file, size, first)
-    if _at(file, 0, 3) == b'ID3':
-        raise Rejection('unsupported', f'After its ID3 tag comes no MP3, AAC or FLAC. Convert it to {_TARGET}.')
-    raise formats.unsupported(_at(file, 0, formats.HEAD), 'a sound', ('video',), _FORMATS, _TARGET)
-
-
-def _at(file, position: int, count: int) -> bytes:
-    file.seek(position)
-    return file.read(count)
-
-
-def _truncated(missing: int) -> Rejection:
-    return Rejection('truncated', f'It ends {words.count(missing, "byte")} earlier than its header says.')
-
-
-def _check_chunks(file, size: int, order: str, wanted: bytes) -> bool:
-    """Whether the chunk of the sound has a length of 0 but content, of which libsndfile would read nothing.
-
-    Raises Rejection if its length exceeds the file, of which libsndfile would read what is left.
-    """
-    position, long_size = 12, None
-    for _ in range(_MAX_CHUNKS):
-        head = _at(file, position, 24)
-        if len(head) < 8:
-            raise Rejection('truncated', 'It ends before its sound.')
-        kind, length = struct.unpack_from(f'{order}4sI', head)
-        if kind == b'ds64' and len(head) == 24:  # RF64: the size in 64 bits
-            long_size, = struct.unpack_from('<Q', head, 16)
-        if kind == wanted:
-            # Programs that write to a pipe do not know the length. They leave 0, all ones, or, like SoX, other values.
-            if length in (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000):
-                length = long_size or 1
-            if position + 8 + length > size:
-                raise _truncated(position + 8 + length - size)
-            if length or position + 8 == size:
-                return False
-            # A chunk that really is empty may be followed by another chunk.
-            return position + 16 + struct.unpack_from(f'{order}4xI', head[8:16].ljust(8))[0] not in (size, size - 1)
-        position += 8 + length + length % 2
-    raise Rejection('undecodable', f'It has more than {_MAX_CHUNKS:,} chunks before its sound.')
-
-
-def _check_ogg(file, size: int):
-    tail = _at(file, max(0, size - (1 << 16)), 1 << 16)  # a page has fewer bytes
-    page = tail[max(0, tail.rfind(b'OggS')):]
-    segments = page[26] if len(page) > 26 else 0
-    missing = 27 + segments + sum(page[27:27 + segments]) - len(page)
-    if missing > 0:
-        raise Rejection('truncated', f'Its last page lacks {words.count(missing, "byte")} or more.')
-
-
-def _only_stream(file, size: int) -> bool:
-    """Whether an Ogg file has a single stream, with a codec that libsndfile reads."""
-    first, second = _at(file, 0, 128), b''
-    if len(first) > 27:
-        segments = first[26]
-        second = _at(file, 27 + segments + sum(first[27:27 + segments]), 6)
-        return (first[27 + segments:].startswith((b'\x01vorbis', b'OpusHead'))
-                and not (len(second) > 5 and second[5] & 2))  # all streams begin together
-    return False
-
-
-def _constant_rate(file, size: int, first: int) -> tuple[float, float] | None:
-    """(position of the first frame, bytes per frame) of an MP3 whose header declares a constant bit rate; or None.
-
-    Raises Rejection if the header's length exceeds the file. The Info or Xing header fills a frame of its own.
-    """
-    head = _at(file, first, 64)
-    tag = re.search(b'Xing|Info', head)
-    if not tag or len(head) < tag.end() + 12:
-        return None
-    flags, frames, length = struct.unpack_from('>III', head, tag.end())
-    if flags & 3 != 3:
-        return None
-    if first + length > size:
-        raise _truncated(first + length - size)
-    frame_bytes = length / (frames + 1)
-    return (first + frame_bytes, frame_bytes) if tag[0] == b'Info' else None
-
-
 # Decoding: generators of (Hz, float32 [samples], the mean of the channels).
 
-def _by_libsndfile(source: _Source, limits: Limits, start: float, end: float | None):
+def _by_libsndfile(source: _Source, found: audio_files.Found, limits: Limits, start: float, end: float | None,
+                   is_second: bool):
+    del is_second
     with soundfile.SoundFile(source) as sound:  # pyright: ignore[reportArgumentType]  it takes file objects, too
         rate, channels = sound.samplerate, sound.channels
         _check_rate_and_channels(rate, channels)
@@ -257,10 +155,13 @@ def _by_libsndfile(source: _Source, limits: Limits, start: float, end: float | N
         last = sound.frames  # about 2**63 if the header does not say
         if end is not None:
             last = min(last, round(end * rate))
-        if first >= sound.frames:
-            return
         if sound.frames < 1 << 62:
             _check_seconds((last - first) / rate, limits)
+        if sound.frames / rate < found.least_seconds - _MISSING:
+            raise Rejection('undecodable', f'Only {sound.frames / rate:.2f} s of at least {found.least_seconds:.2f} s '
+                                           'can be decoded: it is damaged.')
+        if first >= sound.frames:
+            return
         position = first
         if sound.format == 'OGG':  # In the last page, about a second, libsndfile's seek may be wrong by a block.
             position = max(0, min(first, sound.frames - 2 * rate))
@@ -280,18 +181,23 @@ def _by_libsndfile(source: _Source, limits: Limits, start: float, end: float | N
                 yield rate, _average(block[skipped:].T)
 
 
-def _by_ffmpeg(source: _Source, demuxer: str, constant_rate: tuple | None, limits: Limits, start: float,
-               end: float | None):
+def _by_ffmpeg(source: _Source, found: audio_files.Found, limits: Limits, start: float, end: float | None,
+               is_second: bool):
+    """is_second: whether another decoder has refused the file. Then nothing may be left out that FFmpeg forgives."""
+    constant_rate = found.constant_rate
     # With a constant bit rate FFmpeg jumps to the position of a time. Otherwise it reads all frame headers before it.
     options = {'fflags': 'fastseek'} if constant_rate else {}
     # With this demuxer and no other file. FFmpeg itself would try playlists and other formats that open further files.
-    with av.open(source, 'r', format=demuxer, container_options=options, metadata_errors='replace',
+    file = Spans(source, found.spans) if found.spans else source
+    with av.open(file, 'r', format=found.demuxer, container_options=options, metadata_errors='replace',
                  io_open=_no_other_file) as container:
         if not container.streams.audio:
             raise Rejection('no_stream', 'It has no sound.')
         stream = container.streams.audio[0]
         if stream.codec_context is None:
             raise Rejection('unsupported', 'There is no decoder for its sound.')
+        if is_second or len(found.spans) > 1:  # a file with some damage may have more, which FFmpeg would play over
+            stream.codec_context.options = {'err_detect': 'crccheck+bitstream+buffer+explode'}
         total = _header_seconds(container, stream, constant_rate)
         if constant_rate and total:  # After a jump FFmpeg does not remove the padding at the end.
             end = total if end is None else min(end, total)
@@ -303,12 +209,12 @@ def _by_ffmpeg(source: _Source, demuxer: str, constant_rate: tuple | None, limit
         origin = max(0, container.start_time or 0) / av.time_base
         # Ogg files that FFmpeg reads (FLAC, Speex, with video) are decoded from the beginning: after a jump their time
         # stamps are wrong.
-        jumps = start > _LEAD and demuxer != 'ogg'
+        jumps = start > _LEAD and found.demuxer != 'ogg'
         if jumps:
             assert stream.time_base  # every stream has one
             container.seek(int((start - _LEAD + origin) / stream.time_base), stream=stream)
         frames = _frames(container, stream, source, origin, start if jumps else 0.0, constant_rate)
-        yield from _joined(_cut(frames, start, end, total))
+        yield from _joined(_cut(frames, start, end, total, no_gaps=is_second))
 
 
 def _header_seconds(container, stream, constant_rate: tuple | None) -> float | None:
@@ -358,19 +264,24 @@ def _frames(container, stream, source: _Source, origin: float, start: float, con
         raise Rejection('truncated', 'It ends within a frame of its sound.')
 
 
-def _cut(frames, start: float, end: float | None, total: float | None):
-    """(Hz, [samples]) of the frames between start and end. Raises Rejection if they end before `total` seconds."""
+def _cut(frames, start: float, end: float | None, total: float | None, no_gaps: bool):
+    """(Hz, [samples]) of the frames between start and end.
+
+    Raises Rejection if they end before `total` seconds, and with `no_gaps` if some are missing before.
+    """
     rate, position = None, 0
     for now, frame in frames:
         if rate is None:
             rate = frame.sample_rate
             _check_rate_and_channels(rate, frame.layout.nb_channels)
-            position, first = round(now * rate), round(start * rate)
+            position, first = 0 if no_gaps and not start else round(now * rate), round(start * rate)
             last = None if end is None else round(end * rate)
         if frame.sample_rate != rate:
             raise Rejection('unsupported', f'Its rate changes from {rate} to {frame.sample_rate} Hz.')
         # Frames follow each other without gaps, although their time stamps may be rounded to 1 ms.
         if abs(now * rate - position) > _GAP * rate:
+            if no_gaps:
+                raise Rejection('undecodable', f'Its sound is damaged at {position / rate:.2f} s.')
             position = round(now * rate)
         if last is not None and position >= last:
             return
@@ -430,6 +341,10 @@ def _check_rate_and_channels(rate: int, channels: int):
 def _check_seconds(seconds: float, limits: Limits):
     if seconds > limits.seconds:
         raise too_large('seconds', round(seconds, 1), limits.seconds)
+
+
+_NAMES = {_by_libsndfile: 'libsndfile', _by_ffmpeg: 'FFmpeg'}
+_OPINIONS = ('truncated', 'undecodable')  # reasons for which the other decoder is asked
 
 
 # What is stored.

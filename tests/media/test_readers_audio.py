@@ -2,7 +2,9 @@
 
 import functools
 import io
+import pathlib
 import struct
+import sys
 import tracemalloc
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import soundfile
 
 from media import readers
-from media.readers import audio
+from media.readers import audio, audio_frames
 from media.rejections import Rejection
 from model_code.modalities import AudioInput, Limits
 from tests import testing
@@ -280,7 +282,11 @@ def test_truncated_and_damaged_files(name, capfd):
         damaged = bytearray(content)
         for at in np.random.default_rng(0).integers(len(content) // 4, len(content) * 3 // 4, 60):
             damaged[at] ^= 0xFF
-        assert _reason(bytes(damaged)) in ('undecodable', 'truncated')
+        try:
+            assert readers.read_with_notes('audio', bytes(damaged), SPEC)[1] == ('junk',)  # a frame that was skipped
+            assert name == 'mp3-constant'
+        except Rejection as rejection:
+            assert rejection.reason in ('undecodable', 'truncated')
     assert capfd.readouterr().err == ''  # the decoders print nothing
 
 
@@ -307,18 +313,20 @@ def test_false_wav_headers():
         changed = bytearray(wav)
         struct.pack_into(form, changed, offset, *values)
         return bytes(changed)
-    assert _reason(patched(40, '<I', 0x40000000)) == 'truncated'
+    with_length = bytearray(patched(40, '<I', 0x40000000))
+    struct.pack_into('<I', with_length, 4, 0x40000024)
+    assert _reason(bytes(with_length)) == 'truncated'
     for rate in (1, 999, 400_000, 0xFFFFFFFF):
         assert _reason(patched(24, '<I', rate)) in ('unsupported', 'undecodable')
     assert _reason(patched(22, '<H', 500)) == 'unsupported'
     assert _reason(patched(22, '<H', 0)) == 'undecodable'
-    assert _reason(patched(20, '<H', 0x2222)) in ('unsupported', 'undecodable')  # an unknown codec
+    assert _reason(patched(20, '<H', 0x7777)) in ('unsupported', 'undecodable')  # an unknown codec
     assert _reason(wav[:12] + b'JUNK\0\0\0\0' * 100_000 + wav[12:]) == 'undecodable'
     # Too long, although the file is small: 700 s at 1 kHz.
     assert _reason(testing.wav_bytes(700, rate=1000)) == 'too_large'
     # RF64 has two sizes. The one of 64 bits counts.
     rf64 = bytearray(testing.wav_bytes(0.5, kind='RF64'))
-    struct.pack_into('<Q', rf64, rf64.index(b'ds64') + 16, 1 << 40)
+    struct.pack_into('<QQ', rf64, rf64.index(b'ds64') + 8, (1 << 40) + 96, 1 << 40)
     assert _reason(bytes(rf64)) == 'truncated'
 
 
@@ -331,6 +339,183 @@ def test_a_wav_written_to_a_pipe_has_no_length_and_is_read_to_its_end():
         assert _read(bytes(wav), start=0.3, end=0.4)['duration_s'] == 0.1
     empty = testing.wav_bytes(0) + b'LIST' + struct.pack('<I', 12) + b'INFOISFT\0\0\0\0'
     assert _reason(empty) == 'empty'
+
+
+def _wav_with(data_size, riff_size=None, *, kind='WAV', order='<', cut=0):
+    """A sound of 2 s, 16 kHz, with these sizes in its header. Without its last `cut` bytes."""
+    content = bytearray(testing.wav_bytes(2.0, kind=kind))
+    at = content.index(b'data' if kind == 'WAV' else b'SSND') + 4
+    struct.pack_into(order + 'I', content, at, data_size)
+    if riff_size is not None:
+        struct.pack_into(order + 'I', content, 4, riff_size)
+    return bytes(content[:len(content) - cut])
+
+
+@pytest.mark.parametrize('kind, order, header', [('WAV', '<', 44), ('AIFF', '>', 54)])
+def test_a_length_in_the_header_that_cannot_be_true_is_no_truncation(kind, order, header):
+    data, options = 64000 if kind == 'WAV' else 64008, {'kind': kind, 'order': order}
+    whole = len(testing.wav_bytes(2.0, kind=kind))
+    placeholders = (2_000_000_000, 0x80000000, 0x7FFFFF00, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF - 36, 0)
+    wrong = [_wav_with(value, riff, **options) for value in placeholders for riff in (None, value, 0)]
+    wrong += [_wav_with(data + more, riff, **options) for more in (2, 8, 16, 36, 44)
+              for riff in (None, whole - 8 + more, whole, 0)]
+    wrong += [_wav_with(data + 400_000, **options)]  # the other size says that all is there
+    for content in wrong:
+        features, notes = readers.read_with_notes('audio', content, SPEC)
+        assert features['duration_s'] == 2 and 'wrong_length' in notes
+        assert _read(content, start=1.5, end=3.0)['duration_s'] == 0.5
+    assert readers.read_with_notes('audio', _wav_with(data, **options), SPEC)[1] == ()
+
+
+def test_a_file_that_was_cut_is_truncated_whatever_its_kind():
+    whole = len(testing.wav_bytes(2.0))
+    for cut in (1, 45, 1000, 25_600, 60_000):  # 45: more than the header
+        assert _reason(_wav_with(64_000, cut=cut)) == 'truncated'
+        assert _reason(_wav_with(64_000, cut=cut), start=0.0, end=0.01) == 'truncated'
+    for cut in (100, 25_600):
+        assert _reason(_wav_with(64_008, kind='AIFF', order='>', cut=cut)) == 'truncated'
+    # A size that may be true, of a file of which a sixth is there, and no size of the whole.
+    assert _reason(_wav_with(400_000, 0)) == 'truncated'
+    assert _reason(_wav_with(0x6FFFFFFF, 0)) == 'truncated'
+    # Within the samples of one moment.
+    assert _reason(_wav_with(64_000, whole - 8, cut=3)) == 'truncated'
+
+
+def test_bw64_is_read_and_its_length_is_checked():
+    content = testing.wav_bytes(2.0, kind='RF64').replace(b'RF64', b'BW64', 1)
+    assert _read(content)['duration_s'] == 2
+    assert _reason(content[:-20_000]) == 'truncated'
+
+
+# Frames without a container.
+
+def _mp3(seconds=3.0, info=True, rate=44100):
+    content = _by_ffmpeg('mp3', 'libmp3lame')(_sweep(rate, seconds), rate)
+    start = content.index(b'\xff\xfb' if rate > 24000 else b'\xff\xf3')
+    length = audio_frames.frame_length(content[start:])
+    assert content[start:start + length].count(b'Info') == 1
+    return content[start:] if info else content[start + length:]
+
+
+def _junk(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, count, np.uint8).tobytes()
+
+
+APE = b'APETAGEX' + struct.pack('<IIIQ', 2000, 32, 1, 1 << 31) + b'\x0a\0\0\0' + b'Title\0' * 330
+BEFORE = {
+    'zeros': bytes(5000), 'junk': _junk(300), 'much-junk': _junk(60_000), 'ape': APE,
+    'icy': b'ICY 200 OK\r\nicy-name: Radio\r\nicy-metaint: 0\r\n\r\n',
+    'http': b'HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\n\r\n',
+    'id3-and-junk': b'ID3\3\0\0\0\0\0\x0a' + bytes(10) + _junk(99),
+}
+
+
+@pytest.mark.parametrize('name', BEFORE)
+@pytest.mark.parametrize('make', [_mp3, lambda: _mp3(info=False), lambda: _example('aac')],
+                         ids=['info', 'plain', 'aac'])
+def test_the_first_frame_is_found_behind_what_is_no_frame(name, make):
+    clean, content = make(), BEFORE[name] + make()
+    features, notes = readers.read_with_notes('audio', content, SPEC)
+    assert notes == ('junk',) and features == _read(clean)
+    assert _read(content, start=0.5, end=1.5) == _read(clean, start=0.5, end=1.5)
+    assert readers.read_with_notes('audio', clean, SPEC)[1] == ()
+
+
+def test_a_recording_of_the_radio_begins_and_ends_within_a_frame():
+    clean = _mp3(info=False)
+    for name, content in (('mp3', clean), ('aac', _example('aac'))):
+        wave, whole = _wave(content[200:-150]), _wave(content)
+        lag, correlation = _lag(wave, whole)
+        assert -0.07 * 16000 < lag <= 0 and correlation > 0.9 and len(whole) - len(wave) < 0.15 * 16000, name
+        assert readers.read_with_notes('audio', content[200:-150], SPEC)[1] == ('junk',)
+        assert _reason(content[:-150]) == 'truncated'  # it begins with a frame, so it should end with one
+    assert _reason(_junk(200) + _mp3()[:-20_000]) == 'truncated'  # its header says how long it is
+
+
+def test_mp3s_that_were_joined_are_read_whole():
+    one, other = _mp3(3.0), _mp3(2.0)
+    id3 = b'ID3\x03\0\0' + bytes([0, 0, 7, 104]) + b'\0' * 1000
+    for joined in (one + other, id3 + one + id3 + other, one + b'TAG' + bytes(125) + other + b'TAG' + bytes(125),
+                   id3 + _mp3(3.0, info=False) + id3 + _mp3(2.0, info=False)):
+        features, notes = readers.read_with_notes('audio', joined, SPEC)
+        assert features['duration_s'] == pytest.approx(5, abs=0.2) and notes == ('junk',)
+        lag, correlation = _lag(_wave(joined, start=3.0, end=5.0), 32768 * _sweep(16000, 2.0))
+        assert 0 <= lag < 0.12 * 16000 and correlation > 0.85
+    assert _reason(one + other[:-9000]) == 'truncated'
+    assert _reason(one + _mp3(2.0, rate=32000)) == 'unsupported'  # the rate changes
+
+
+@pytest.mark.parametrize('kind', ['vorbis', 'opus', 'flac'])
+def test_ogg_files_that_were_joined_are_read_whole_and_damaged_pages_are_not_left_out(kind):
+    content = _example(f'ogg-{kind}')
+    features, notes = readers.read_with_notes('audio', content + content, SPEC)
+    assert features['duration_s'] == pytest.approx(8, abs=0.03) and notes == ()
+    middle = content.index(b'OggS', len(content) // 3)
+    assert readers.read_with_notes('audio', content[:middle] + _junk(99) + content[middle:], SPEC)[1] == ('junk',)
+    damaged = bytearray(content)
+    damaged[middle + 100] ^= 1
+    assert _reason(bytes(damaged)) == 'undecodable'
+    after = content.index(b'OggS', middle + 4)
+    assert _reason(content[:middle] + content[after:]) == 'undecodable'  # a page is missing
+
+
+def test_what_is_no_frame_within_an_mp3_is_skipped():
+    clean = _mp3(3.0)
+    middle = audio_frames.find(io.BytesIO(clean), len(clean) // 2)[1]
+    for content in (clean[:middle] + _junk(700) + clean[middle:], clean[:middle] + bytes(2000) + clean[middle:],
+                    clean[:middle] + b'\xff' * 5000 + clean[middle:],
+                    clean[:middle] + b'\x12' + clean[middle + 1:]):  # a damaged header
+        features, notes = readers.read_with_notes('audio', content, SPEC)
+        assert notes == ('junk',) and features['duration_s'] == pytest.approx(3, abs=0.03)
+    assert _reason(clean + _junk(2 * len(clean))) == 'undecodable'  # most of it is no sound
+
+
+def test_other_files_are_not_taken_for_mp3(tmp_path):
+    import zipfile
+    with zipfile.ZipFile(tmp_path / 'stored.zip', 'w') as archive:
+        archive.writestr('a.mp3', _mp3(1.0))
+    others = [(tmp_path / 'stored.zip').read_bytes(), open(sys.executable, 'rb').read(1 << 20), b'\xff' * 100_000,
+              *(testing.image_bytes(kind, size=(300, 300)) for kind in ('JPEG', 'PNG', 'TIFF', 'WEBP', 'BMP')),
+              b'a text about sounds\n' * 5000, _by_libsndfile('WAV', 'PCM_16')(_sweep(16000), 16000)[44:],
+              bytes(200_000), testing.track_bytes('flv', 'libmp3lame', 1)]
+    others += [_junk(80_000, seed) for seed in range(60)]
+    rng = np.random.default_rng(1)  # many bytes that look like the beginning of a frame
+    others += [rng.choice(np.array([0xFF, 0xFB, 0xF3, 0x90, 0x64, 0], np.uint8), 80_000).tobytes() for _ in range(5)]
+    for content in others:
+        assert _reason(content) == 'unsupported'
+
+
+# The second decoder.
+
+@pytest.mark.parametrize('codec', ['adpcm_yamaha', 'mp2', 'ac3', 'g726'])
+def test_what_libsndfile_does_not_read_ffmpeg_does(codec):
+    rate = 8000 if codec == 'g726' else 44100
+    content = testing.track_bytes('wav', codec, rate=rate, wave=_sweep(rate, 2.0))
+    with pytest.raises(soundfile.LibsndfileError):
+        soundfile.info(io.BytesIO(content))
+    lag, correlation = _lag(_wave(content), 32768 * _sweep(16000, 2.0))
+    assert 0 <= lag < 0.03 * 16000 and correlation > 0.85
+    assert _reason(content[:len(content) // 2]) == 'truncated'
+
+
+def test_a_rejection_says_what_both_decoders_say():
+    damaged = bytearray(_example('flac-16'))
+    damaged[len(damaged) // 2] ^= 0xFF
+    with pytest.raises(Rejection, match='^undecodable: No decoder reads it whole. libsndfile: .* FFmpeg: '):
+        _read(bytes(damaged))
+
+
+def _shared(folder):
+    files = sorted((pathlib.Path(__file__).parents[3] / 'shared/faults' / folder).glob('*.[wm][ap][v3]'))
+    return files or [pytest.param(None, marks=pytest.mark.skip(f'../shared/faults/{folder} is not here'))]
+
+
+@pytest.mark.parametrize('path', _shared('wav_header_sizes') + _shared('mp3_leading_and_inner_junk'), ids=str)
+def test_files_from_the_field(path):
+    features, notes = readers.read_with_notes('audio', path, SPEC)
+    assert notes == (('wrong_length',) if path.suffix == '.wav' else ('junk',))
+    expected = {'.wav': 2.0, '.mp3': 8.1 if 'cat' in path.name else 3.27 if 'rip' in path.name else 4.05}[path.suffix]
+    assert features['duration_s'] == pytest.approx(expected, abs=0.03)
 
 
 def test_false_durations_of_hours_are_rejected_before_decoding():
