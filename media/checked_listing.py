@@ -8,8 +8,7 @@ import dataclasses
 from media import listing
 from media.entries import Listing
 from media.findings import Findings
-from media.verdict import remarks, stops
-from model_code import words
+from media.verdict import reasons_to_stop, remarks
 from model_code.data import Source
 from model_code.errors import ConfigError
 from model_code.logger import logger
@@ -27,31 +26,17 @@ class CheckedListing:
 def list_checked(source: Source, checks: Checks) -> CheckedListing:
     """Lists a task's media, and logs what is odd about their names.
 
-    Raises ConfigError if they cannot be listed, if the labels are wrong or too few, and if a run is sure to stop.
+    Raises ConfigError if they cannot be listed, or if their names alone show that a run would stop.
     """
     listed = listing.list_media(source)
-    classes = listing.classes_of(source, listed)
-    least = source.data.kind.least_classes
-    if len(classes) < least:
-        labels = f'only the label {classes[0]}' if classes else 'no label'
-        raise ConfigError(f'Task {source.name}: its train split has {labels}, but a task needs at least '
-                          f'{words.count(least, "label")}. Add examples of other classes.')
-    if source.data.num_classes and source.data.num_classes != len(classes):
-        raise ConfigError(f'Task {source.name}: num_classes is {source.data.num_classes}, but its data have '
-                          f'{words.count(len(classes), "label")}. Leave num_classes out, or list the classes.')
-    _check_names(source, checks, listed, classes)
-    source.group_ids(classes)  # raises for a class that is in no label group
-    return CheckedListing(listed, tuple(classes), listing.media_fingerprint(source, listed))
-
-
-def _check_names(source: Source, checks: Checks, listed: Listing, classes: tuple[str, ...]):
-    """An early hint of TaskValidator's verdict. ConfigError if a run is sure to stop."""
     findings = name_findings(listed)
-    reasons = stops(source.name, checks, findings, classes)
+    classes = source.data.classes or sorted(listing.train_labels(listed))
+    reasons = reasons_to_stop(source, checks, findings, classes, listed.rejected_labels)
     if reasons:
         raise ConfigError(' '.join(reasons))
     for remark in remarks(checks, findings):
         logger.warning('%s: %s', source.name, remark)
+    return CheckedListing(listed, tuple(classes), listing.media_fingerprint(source, listed))
 
 
 def name_findings(listed: Listing) -> Findings:
@@ -59,7 +44,7 @@ def name_findings(listed: Listing) -> Findings:
     findings = Findings()
     for entry in listed.entries:
         findings.add_example(entry)
-    findings.add_torn_groups(listed.entries)
+    findings.add_listing(listed)
     for rejection in listed.rejected:
         findings.add_rejected(rejection)
     return findings

@@ -7,7 +7,7 @@ from media.entries import Entry, Listing, StoredEntries
 from media.findings import Findings
 from media.rejections import Rejection
 from media.sandbox.parent import Decoded, Decoder
-from media.verdict import rare_classes, remarks, spelling_variants, stops
+from media.verdict import rare_classes, reasons_to_stop, remarks, spelling_variants
 from model_code.data import Source
 from model_code.modalities import get_modality
 from model_code.tasks import Checks
@@ -26,8 +26,8 @@ def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...]
     """
     listed = listing.list_media(source)
     findings, rejected = gather(listed, _read(source, spec, beam_args, listed.entries, workers, progress))
-    classes = source.data.classes or listing.train_labels(listed)
-    reasons = stops(source.name, checks, findings, classes)
+    classes = source.data.classes or sorted(listing.train_labels(listed))
+    reasons = reasons_to_stop(source, checks, findings, classes, listed.rejected_labels)
     return {'name': source.name, 'modality': source.modality, 'data': source.data.folder, 'ok': not reasons,
             'stops': reasons, 'remarks': remarks(checks, findings), 'spelling': spelling_variants(findings.classes),
             'few': rare_classes(checks, findings, classes), **findings.to_dict(),
@@ -46,7 +46,7 @@ def gather(listed: Listing, decoded: Iterator[Decoded]) -> tuple[Findings, list[
     for rejection in rejected:
         findings.add_rejected(rejection)
     findings.add_copies(gathered.copies)
-    findings.add_torn_groups(listed.entries)
+    findings.add_listing(listed)
     return findings, rejected
 
 

@@ -2,10 +2,14 @@
 
 import dataclasses
 import itertools
+import typing
 from collections.abc import Iterable, Iterator
 
 from media import rows
 from media.rejections import Rejection
+
+if typing.TYPE_CHECKING:
+    from media.findings import Tally
 
 SPLITS = ('train', 'eval')
 
@@ -84,9 +88,16 @@ class Listing:
     Many entries are not in memory, but are read from a temporary file each time that they are iterated over. Together
     they are all that the data folder or the manifest names. No rejection has the id of an entry as its path: if a row
     is rejected but its file is not, the path is 'line 12 of manifest.csv'.
+
+    left_out: ending -> Tally of the paths of files that are of no interest by their names (files.Walk).
+    lost_folders: (folder, what is wrong) of folders whose examples are unknown, and of class folders without any.
+    rejected_labels: the labels of rejected rows, where they are known.
     """
     entries: list[Entry] | StoredEntries
     rejected: list[Rejection]
+    left_out: dict[str, 'Tally'] = dataclasses.field(default_factory=dict)
+    lost_folders: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    rejected_labels: set[str] = dataclasses.field(default_factory=set)
 
 
 def pack(entries: list[Entry]) -> bytes:

@@ -9,7 +9,7 @@ import itertools
 import operator
 from collections.abc import Iterable
 
-from media.entries import Entry
+from media.entries import Entry, Listing
 from media.rejections import Rejection
 from media.rows import SortedRows
 
@@ -43,6 +43,9 @@ class Findings:
     different labels. A group may be more than one of these.
     torn_groups: groups (Entry.group) that are in both splits: [group, an id in eval, an id in train].
     notes: word of readers.NOTES -> Tally of ids.
+    left_out: ending -> Tally of the paths of files that nothing was made of, because of their names (files.Walk).
+    lost_folders: [folder, what is wrong], of folders whose examples are unknown and class folders without any.
+    unlabelled: the ids of examples without a label.
     """
     examples: dict = dataclasses.field(default_factory=dict)
     classes: dict = dataclasses.field(default_factory=dict)
@@ -52,17 +55,30 @@ class Findings:
     contradictions: Tally = dataclasses.field(default_factory=Tally)
     torn_groups: Tally = dataclasses.field(default_factory=Tally)
     notes: dict = dataclasses.field(default_factory=dict)
+    left_out: dict = dataclasses.field(default_factory=dict)
+    lost_folders: Tally = dataclasses.field(default_factory=Tally)
+    unlabelled: Tally = dataclasses.field(default_factory=Tally)
 
     def add_example(self, entry: Entry, notes: tuple[str, ...] = ()):
         """Counts an entry that became an example. notes: words of readers.NOTES."""
         _count(self.examples, entry.split, 1)
         for label in entry.labels:
             _count(self.classes.setdefault(label, {}), entry.split, 1)
+        if not entry.labels:
+            self.unlabelled.add(entry.id)
         for word in notes:
             self.notes.setdefault(word, Tally()).add(entry.id)
 
     def add_rejected(self, rejection: Rejection):
         self.rejected.setdefault(rejection.reason, Tally()).add([rejection.path, rejection.detail])
+
+    def add_listing(self, listed: Listing):
+        """Adds what the names of all of a task's media show, beside its entries and rejections."""
+        self.add_torn_groups(listed.entries)
+        for ending, tally in listed.left_out.items():
+            self.left_out.setdefault(ending, Tally()).merge(tally)
+        for folder in listed.lost_folders:
+            self.lost_folders.add(list(folder))
 
     def add_torn_groups(self, entries: Iterable[Entry]):
         """Finds groups that are in both splits. entries: all of the task."""
@@ -139,7 +155,7 @@ class Findings:
 
 
 # The fields of Findings that have a Tally for each of some words.
-_TALLIES_BY_WORD = ('rejected', 'notes')
+_TALLIES_BY_WORD = ('rejected', 'notes', 'left_out')
 
 
 def _tallies(findings: Findings) -> list[str]:

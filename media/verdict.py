@@ -1,16 +1,19 @@
 """Judges the findings in a task's media: some stop a run, others are only reported.
 
 TaskValidator judges the findings of MediaExampleGen, `polyvit data check` its own, and the check before a run those
-from the names alone.
+from the names alone. All call `reasons_to_stop`, so that they say the same.
 """
 
 import collections
 import itertools
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+from media.entries import SPLITS
 from media.findings import NAMED, Findings, Tally, first_rejected
 from model_code import words
+from model_code.data import Source
+from model_code.errors import ConfigError
 from model_code.tasks import Checks
 
 # A note of the readers -> one example that has it, and several.
@@ -25,12 +28,56 @@ _NOTES = {
 }
 
 
-def stops(task: str, checks: Checks, findings: Findings, classes: Iterable[str] = ()) -> list[str]:
+def reasons_to_stop(source: Source, checks: Checks, findings: Findings, classes: Collection[str],
+                    rejected_labels: Iterable[str] = ()) -> list[str]:
     """The reasons why a run must stop, one sentence each; [] if it may go on.
+
+    classes: the labels to learn, source.data.classes or those of the train split. rejected_labels: Listing's.
+    """
+    task, kind = f'Task {source.name}', source.data.kind
+    reasons = stops(source.name, checks, findings, {*classes, *rejected_labels})
+    for split in SPLITS:
+        if not findings.examples.get(split):
+            reasons.append(f'{task}, split {split}: it is empty. Put files into it, or change how files are split '
+                           "(eval_share, the manifest's split column, the split folders).")
+    if len(classes) < kind.least_classes and (findings.examples.get('train') or source.data.classes):
+        labels = f'only the label {next(iter(classes))}' if classes else 'no label'
+        reasons.append(f'{task}: its train split has {labels}, but a task needs at least '
+                       f'{words.count(kind.least_classes, "label")}. Add examples of other classes.')
+    if source.data.num_classes and classes and source.data.num_classes != len(classes):
+        reasons.append(f'{task}: num_classes is {source.data.num_classes}, but its data have '
+                       f'{words.count(len(classes), "label")}. Leave num_classes out, or list the classes.')
+    unknown = sorted(findings.classes.keys() - set(classes)) if source.data.classes else []
+    if unknown:
+        named = ', '.join(f'{label} ({words.count(sum(findings.classes[label].values()), "example")})'
+                          for label in unknown[:NAMED])
+        reasons.append(f'{task}: {words.count(len(unknown), "label")} of its data that `classes` does not name: '
+                       f'{named}{_more(unknown)}. Add them to `classes`, or take their examples out.')
+    if classes:
+        try:
+            source.group_ids(classes)  # raises for a class that is in no label group
+        except ConfigError as error:
+            reasons.append(str(error))
+    return reasons
+
+
+def _more(names: list) -> str:
+    return f' and {len(names) - NAMED:,} more' if len(names) > NAMED else ''
+
+
+def stops(task: str, checks: Checks, findings: Findings, classes: Iterable[str] = ()) -> list[str]:
+    """Those of `reasons_to_stop` that the findings alone show, whatever the task's settings.
 
     task: its name. classes: the labels that it should learn, if they are known beside those of its examples.
     """
     reasons = []
+    lost = findings.lost_folders
+    if lost.count:
+        named = '; '.join(f'{folder} ({why})' for folder, why in lost.first)
+        reasons.append(
+            f'Task {task}: the examples of {words.count(lost.count, "folder")} would be lost{_first(lost)}: {named}. '
+            'Put media of a kind that is read into each class folder, <class>/<file> or <split>/<class>/<file>, and '
+            'move what is no class out of the data folder.')
     rejected = {reason: tally for reason, tally in findings.rejected.items() if reason != 'missing'}
     reasons += _too_many(task, findings.total, rejected, checks.max_rejected_share, 'could not be read',
                          'Fix or remove them, or raise max_rejected_share')
@@ -53,9 +100,8 @@ def stops(task: str, checks: Checks, findings: Findings, classes: Iterable[str] 
             'splits, or set allow_leaks=True.')
     absent = [label for label, count in rare_classes(checks, findings, classes).items() if not count]
     if absent and findings.examples.get('train'):
-        more = f' and {len(absent) - NAMED:,} more' if len(absent) > NAMED else ''
         reasons.append(f'Task {task}: {words.count(len(absent), "class", "classes")} without a train example: '
-                       f'{", ".join(absent[:NAMED])}{more}. Add examples, or remove the classes.')
+                       f'{", ".join(absent[:NAMED])}{_more(absent)}. Add examples, or remove the classes.')
     return reasons
 
 
@@ -87,9 +133,22 @@ def remarks(checks: Checks, findings: Findings) -> list[str]:
         named = ', '.join(f'{label} ({count})' for label, count in itertools.islice(rare.items(), NAMED))
         lines.append(f'{words.count(len(rare), "class", "classes")} with fewer than {checks.min_class_examples} train '
                      f'examples: {named}')
+    if findings.left_out:
+        lines.append(_left_out(findings.left_out))
+    if findings.unlabelled.count:
+        lines.append(f'{words.count(findings.unlabelled.count, "example")} without a label, for which no class is right'
+                     f'{_first(findings.unlabelled)}: ' + ', '.join(findings.unlabelled.first))
     for word, tally in sorted(findings.notes.items()):
         lines.append(f'{words.count(tally.count, *_NOTES[word])}{_first(tally)}: ' + ', '.join(tally.first))
     return lines
+
+
+def _left_out(left_out: dict[str, Tally]) -> str:
+    count = sum(tally.count for tally in left_out.values())
+    named = [f'{tally.count:,} {ending or "without an ending"} ({", ".join(tally.first[:3])}'
+             f'{", ..." if tally.count > 3 else ""})' for ending, tally in sorted(left_out.items())]
+    return (f'{words.count(count, "file")} left out by {"its name" if count == 1 else "their names"}: '
+            + ', '.join(named))
 
 
 def _first(tally: Tally) -> str:

@@ -196,8 +196,10 @@ class Modality:
     endings: tuple[str, ...] = ()
     """The usual endings of file names, in lower case."""
     other_endings: tuple[str, ...] = ()
-    """Endings of other files that may hold this modality. A file with neither (notes.txt, Thumbs.db) is skipped.
-    All others are listed, and read by their content."""
+    """Endings of other files of the formats that the reader reads. It goes by the content, whatever the ending."""
+    unread_endings: tuple[str, ...] = ()
+    """Endings of files of this modality that the reader does not read: in class folders they are rejected, not left
+    out as those of other kinds are (notes.txt, Thumbs.db)."""
     timed: bool = False
     """Whether an example may be a segment of a file, from one second to another."""
     reader_fields: tuple[str, ...] = ()
@@ -230,7 +232,8 @@ class Modality:
 
 
 _VIDEO_ENDINGS = ('.mp4',)
-_OTHER_VIDEO_ENDINGS = ('.mov', '.m4v', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv', '.flv', '.3gp', '.gif')
+_OTHER_VIDEO_ENDINGS = ('.mov', '.qt', '.m4v', '.f4v', '.3gp', '.3g2', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.mpe',
+                        '.vob', '.ts', '.mts', '.m2ts', '.m2t')
 
 MODALITIES = {m.name: m for m in (
     Modality(
@@ -239,7 +242,10 @@ MODALITIES = {m.name: m for m in (
         tokenizer='model_code.tokenizers.ImageTokenizer', schema='image.pbtxt',
         limits=Limits(bytes=64 << 20, pixels=64_000_000, decode_seconds=20.0),
         endings=('.jpg', '.jpeg', '.png'),
-        other_endings=('.jfif', '.gif', '.bmp', '.webp', '.tif', '.tiff', '.heic', '.avif'),
+        other_endings=('.jpe', '.jfif', '.mpo', '.apng', '.gif', '.bmp', '.dib', '.webp', '.tif', '.tiff', '.heic',
+                       '.heif', '.hif', '.avif'),
+        unread_endings=('.ppm', '.pgm', '.pbm', '.pnm', '.jp2', '.j2k', '.jxl', '.psd', '.tga', '.exr', '.svg', '.dcm',
+                        '.dng', '.cr2', '.cr3', '.nef', '.arw', '.raf', '.orf', '.rw2'),
         # Pillow accepts damaged images that TensorFlow, which decodes them in training and serving, does not.
         tf_check_module='media.tf_check',
         augmentations=('flip', 'shift', 'inception_crop')),
@@ -249,8 +255,11 @@ MODALITIES = {m.name: m for m in (
         tokenizer='model_code.tokenizers.AudioTokenizer', schema='audio.pbtxt',
         limits=Limits(bytes=1 << 30, seconds=600.0, decode_seconds=60.0),
         endings=('.wav',),
-        other_endings=('.flac', '.mp3', '.ogg', '.oga', '.opus', '.m4a', '.aac', '.wma', '.aif', '.aiff',
+        other_endings=('.flac', '.mp3', '.mp2', '.ogg', '.oga', '.ogv', '.opus', '.m4a', '.m4b', '.mka', '.weba',
+                       '.aac', '.aif', '.aiff', '.aifc',
                        *_VIDEO_ENDINGS, *_OTHER_VIDEO_ENDINGS),  # the sound of a video
+        unread_endings=('.wma', '.caf', '.amr', '.au', '.ape', '.wv', '.mpc', '.ac3', '.dts', '.ra', '.mid', '.midi',
+                        '.wmv', '.flv', '.mxf'),
         timed=True,
         augmentations=('spec_augment', 'time_shift'), mixup=True,
         statistics=('log_mel_mean', 'log_mel_stddev'),
@@ -261,7 +270,8 @@ MODALITIES = {m.name: m for m in (
         reader_module='media.readers.video', preprocessing_module='model_code.preprocessing.video',
         tokenizer='model_code.tokenizers.VideoTokenizer', schema='video.pbtxt',
         limits=Limits(bytes=64 << 30, pixels=16_000_000, seconds=300.0, frames=10_000, decode_seconds=300.0),
-        endings=_VIDEO_ENDINGS, other_endings=_OTHER_VIDEO_ENDINGS,
+        endings=_VIDEO_ENDINGS, other_endings=(*_OTHER_VIDEO_ENDINGS, '.gif'),
+        unread_endings=('.wmv', '.asf', '.flv', '.rm', '.rmvb', '.mxf', '.ogv', '.m2v', '.h264', '.h265', '.ivf'),
         timed=True, reader_fields=('frame_rate', 'short_side'),
         augmentations=('flip', 'shift', 'scale_jitter', 'colour_jitter', 'temporal_crop'),
         shard_entries=32, shuffle_buffer=128),  # an example has about 1 MB (10 s)

@@ -254,17 +254,17 @@ def _flat_clip(level: int) -> bytes:
 
 
 def track_bytes(container: str, codec: str, seconds: float = 1.0, rate: int = 48000, channels: int = 1,
-                frequency: float = 440.0, picture: bool = False, wave: np.ndarray | None = None) -> bytes:
+                frequency: float = 440.0, picture: str = '', wave: np.ndarray | None = None) -> bytes:
     """A sine tone of amplitude 0.5 as the sound track of a container that FFmpeg writes ('mp4', 'matroska', ...).
 
-    wave: float samples to write in its place, the same in every channel.
+    picture: the codec of a video beside it. wave: float samples to write in its place, the same in every channel.
     """
     if wave is None:
         wave = 0.5 * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)
     wave, seconds = np.asarray(wave, np.float32), len(wave) / rate
     out = io.BytesIO()
     with av.open(out, 'w', format=container) as file:
-        film = file.add_stream('mpeg4', rate=10) if picture else None
+        film = file.add_stream(picture, rate=10) if picture else None
         track = file.add_stream(codec, rate=rate, layout='mono' if channels == 1 else 'stereo')
         if film is not None:
             film.width, film.height, film.pix_fmt = 32, 32, 'yuv420p'

@@ -50,7 +50,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     '%s: read %s', source.name, text, extra=extra)), self._make_beam_pipeline() as pipeline):
                 read_media(pipeline, source, spec, paths, len(listed.entries), examples.uri, rejected.uri, beam_args)
             findings, rejections = merge_parts(rejected.uri, listed.rejected)
-            findings.add_torn_groups(listed.entries)
+            findings.add_listing(listed)
             write_rejected_media(rejected.uri, findings, rejections)
         finally:
             file_io.remove_leftovers(examples.uri)

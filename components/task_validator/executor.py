@@ -1,7 +1,7 @@
 """TaskValidator's executor: the stock ExampleValidator's, and then the verdict on its anomalies and the findings."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.components.example_validator import executor as stock
@@ -46,17 +46,18 @@ class Executor(stock.Executor):
         for split in artifact_utils.decode_split_names(statistics.split_names):
             described += describe(split, stats_artifact_utils.load_statistics(statistics, split).proto(),
                                   _read_anomalies(artifact_utils.get_split_uri([anomalies], split)))
-        judge(from_json(Source, exec_properties['source']).name, from_json(Checks, exec_properties['checks']),
+        judge(from_json(Source, exec_properties['source']), from_json(Checks, exec_properties['checks']),
               read_findings(artifact_utils.get_single_uri(input_dict['rejected'])), labels_of(schema), described)
         return result
 
 
-def judge(task: str, checks: Checks, findings: Findings, classes: Iterable[str], anomalies: list[str]):
+def judge(source: Source, checks: Checks, findings: Findings, classes: Collection[str], anomalies: list[str]):
     """Raises PipelineStop with every reason to stop; if there is none, logs what is worth knowing.
 
-    task: its name. classes: those of the schema. anomalies: sentences of `describe`.
+    classes: those of the schema. anomalies: sentences of `describe`.
     """
-    reasons = verdict.stops(task, checks, findings, classes)
+    task = source.name
+    reasons = verdict.reasons_to_stop(source, checks, findings, classes)
     if anomalies:
         more = f' And {len(anomalies) - _NAMED} more.' if len(anomalies) > _NAMED else ''
         reasons.append(f'Task {task}: the examples do not match their schema, so training was not started. '
@@ -74,10 +75,9 @@ def _read_anomalies(split_uri: str) -> anomalies_pb2.Anomalies:
 
 def describe(split: str, statistics: statistics_pb2.DatasetFeatureStatisticsList,
              anomalies: anomalies_pb2.Anomalies) -> list[str]:
-    """What is wrong with a split, one sentence each: 'split S, feature F: what'. [] if nothing is."""
+    """What is wrong with the examples of a split, one sentence each: 'split S, feature F: what'. [] if nothing is."""
     if not sum(dataset.num_examples for dataset in statistics.datasets):
-        return [f'split {split}: it is empty. Put files into it, or change how files are split (eval_share, the '
-                "manifest's split column, the split folders)."]
+        return []  # the verdict says so
     sentences = []
     for feature, info in sorted(anomalies.anomaly_info.items()):
         name = '.'.join(info.path.step) or feature

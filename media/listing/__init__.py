@@ -69,6 +69,9 @@ def list_media(source: Source) -> Listing:
                         f'({rejection.reason}). {rejection.detail}' for rejection in listing.rejected[:1])
         where = f'the manifest {", ".join(source.data.manifest)} names none' if source.data.manifest else (
             f'none of its files ends in {", ".join(folders.media_endings(source.modality))}')
+        if listing.left_out:
+            where += '; it has ' + ', '.join(f'{tally.count:,} {ending or "without an ending"}'
+                                             for ending, tally in sorted(listing.left_out.items()))
         raise ConfigError(f'Task {source.name}: {source.data.folder} has no {source.modality} files ({where}).{first}')
     return listing
 

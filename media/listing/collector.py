@@ -9,16 +9,23 @@ import re
 from collections.abc import Callable, Iterator
 
 from media.entries import Entry, Listing, stored
+from media.findings import NAMED, Tally
 from media.listing import files, paths
 from media.rejections import Rejection
 from media.rows import SortedRows
+from model_code import words
 from model_code.data import Source
 from model_code.errors import ConfigError
 from model_code.modalities import get_modality
 
-# A split's name in a folder or manifest -> the split in the pipeline.
-SPLITS = {'train': 'train', 'training': 'train', 'eval': 'eval', 'test': 'eval', 'testing': 'eval', 'val': 'eval',
-          'validate': 'eval', 'validation': 'eval'}
+# A split's name, in lower case, in a folder, the name of an archive or a manifest -> the split in the pipeline.
+SPLITS = {'train': 'train', 'training': 'train', 'trainval': 'train',
+          'eval': 'eval', 'evaluation': 'eval', 'test': 'eval', 'testing': 'eval', 'val': 'eval', 'valid': 'eval',
+          'validate': 'eval', 'validation': 'eval', 'dev': 'eval', 'development': 'eval', 'holdout': 'eval',
+          'hold-out': 'eval', 'hold_out': 'eval'}
+# One of these names as a word of a longer name: validationSet, train2017. A letter beside it makes it another word.
+_SPLIT_WORD = re.compile(
+    rf'(?<![a-z])({"|".join(sorted(SPLITS, key=len, reverse=True))})(?:set|split|data)?(?![a-z])')
 
 MAX_LABEL = 1000  # characters of a label, and of an extra column's value
 MAX_LABELS = 1000  # of one example
@@ -39,26 +46,38 @@ class Collector:
         # [id, number, `where` of `add`, the entry's row]: equal ids come one after the other, the first one first.
         self._added = SortedRows()
         self._rejected: list[tuple[Rejection, str]] = []  # with `where` of `reject`
+        # Whether something names their split -> how many entries there are, and where the first ones are.
+        self._split_counts, self._split_places = {True: 0, False: 0}, {True: {}, False: {}}
+        self._lost_folders: list[tuple[str, str]] = []
+        self.left_out: dict[str, Tally] = {}  # files.Walk.left_out, if folders are walked
+        self._rejected_labels: set[str] = set()
         # Text of a row -> its labels.
         self._labels_of = {}
         self._group_pattern = re.compile(self.data.groups) if self.data.has_group_pattern else None
 
-    def add(self, entry: Entry, where: str):
-        """Adds an entry. One that comes twice is kept once; entries that contradict each other are all rejected.
+    def add(self, entry: Entry, where: str) -> bool:
+        """Adds an entry; False if it is rejected at once. One that comes twice is kept once; entries that contradict
+        each other are all rejected.
 
         An entry with the split '' gets one by a hash: of its group, so that a group stays together, or else of its id.
+        `listing` raises ConfigError if only some have ''.
 
         where: the row that names it, for messages; '' if no row does.
         """
         if len(self._added) >= files.MAX_FILES:
             raise ConfigError(f'Task {self.source.name}: {where} is beyond the {files.MAX_FILES:,} examples that '
                               'one task may have. Split it into several tasks.')
+        is_named = bool(entry.split)
+        self._split_counts[is_named] += 1
+        if len(self._split_places[is_named]) < NAMED:
+            self._split_places[is_named].setdefault(where or entry.path)
         try:
             entry = self._placed(entry)
         except Rejection as rejection:
-            self.reject(rejection.at(entry.id), where)
-        else:
-            self._added.add((entry.id, len(self._added), where, entry.to_row()))
+            self.reject(rejection.at(entry.id), where, entry.labels)
+            return False
+        self._added.add((entry.id, len(self._added), where, entry.to_row()))
+        return True
 
     def _placed(self, entry: Entry) -> Entry:
         """The entry with its group, if a pattern over the path says it, and its split, if nothing has said that.
@@ -79,15 +98,26 @@ class Collector:
             entry = dataclasses.replace(entry, split=hashed_split(entry.group or entry.id, self.data.eval_share))
         return entry
 
-    def reject(self, rejection: Rejection, where: str = ''):
-        """Adds a rejection, with its path if that is known. where: the row that names it, or ''."""
+    def lose(self, folder: str, why: str):
+        """Notes a folder whose examples cannot be known, or a class folder without any. why: what is wrong with it."""
+        self._lost_folders.append((paths.shown(folder), why.rstrip('.')))
+
+    def reject(self, rejection: Rejection, where: str = '', labels: tuple[str, ...] = ()):
+        """Adds a rejection, with its path if that is known. where: the row that names it, or ''. labels: its own."""
         self._rejected.append((rejection, where))
+        self._rejected_labels.update(labels)
         if len(self._rejected) > MAX_REJECTED:
             raise ConfigError(f'Task {self.source.name}: more than {MAX_REJECTED:,} rows or files are rejected, the '
                               f'last one being {where or paths.shown(rejection.path)}: {rejection.detail}')
 
     def listing(self, check: Callable[[str], None] = lambda path: None) -> Listing:
-        """All that was added. check: raises Rejection for the path of an entry that must not be read."""
+        """All that was added. check: raises Rejection for the path of an entry that must not be read.
+
+        Raises ConfigError if some of the entries name a split and others do not: a hash would put most of them into
+        training.
+        """
+        if all(self._split_counts.values()):
+            raise ConfigError(self._unnamed_splits())
         kept_ids, late = set(), []
         entries = stored(self._kept(check, kept_ids, late))
         for rejection, where in self._rejected:
@@ -96,7 +126,21 @@ class Collector:
             if where not in ('', name):
                 detail = f'{where[0].upper()}{where[1:]}: {detail}'
             late.append(Rejection(rejection.reason, detail, name))
-        return Listing(entries, sorted(late))
+        return Listing(entries, sorted(late), self.left_out, sorted(self._lost_folders), self._rejected_labels)
+
+    def _unnamed_splits(self) -> str:
+        unnamed, named = (self._split_counts[is_named] for is_named in (False, True))
+        first, others = (', '.join(paths.shown(place) for place in self._split_places[is_named])
+                         + (', ...' if len(self._split_places[is_named]) == NAMED else '')
+                         for is_named in (False, True))
+        names = ', '.join(SPLITS)
+        remedy = (f"Fill the column {self.data.columns.split} in every row of every manifest with one of {names}; or "
+                  "ignore it, with Columns(split='')." if self.data.manifest else
+                  'Write the split into the name of each archive or of a folder that holds it, as in train-0000.tar or '
+                  f'val/0000.tar. Names of splits: {names}.')
+        return (f'Task {self.source.name}: {words.count(unnamed, "example")} of {unnamed + named:,} '
+                f'{"names" if unnamed == 1 else "name"} no split ({first}), though the others do ({others}), so '
+                f'nothing says what is for training and what for eval. {remedy}')
 
     def _kept(self, check, kept_ids: set[str], late: list[Rejection]) -> Iterator[Entry]:
         """Yields the entries to be kept. Rejects those that come twice, and adds to `late` those that `check` rejects.
@@ -114,6 +158,7 @@ class Collector:
                 check(entry.path)
             except Rejection as rejection:
                 late.append(rejection.at(entry_id))
+                self._rejected_labels.update(entry.labels)
             else:
                 yield entry
 
@@ -133,9 +178,9 @@ class Collector:
                 contradicted = True
                 detail = (f'It is named twice, in different ways: as {_words(first)}, and as {_words(entry)} in '
                           f'{where or "another place"}. Neither is kept.')
-                self.reject(Rejection('duplicate', detail, entry.id))
+                self.reject(Rejection('duplicate', detail, entry.id), labels=first.labels)
             detail = f'{paths.shown(entry.id)} is named again, as {_words(entry)}. This is not kept.'
-            self.reject(Rejection('duplicate', detail, entry.id), where)
+            self.reject(Rejection('duplicate', detail, entry.id), where, entry.labels)
         return None if contradicted else first, again
 
     # The parts of a row. Each raises Rejection if it is wrong.
@@ -148,13 +193,17 @@ class Collector:
             labels = self._labels_of[text] = self.label_list(parts)
         return labels
 
+    @property
+    def cure_of_no_label(self) -> str:
+        """What a config can say so that an example without a label is not rejected; '' if it cannot."""
+        return ' If that means that no class is right, set allow_unlabelled=True.' if self.data.kind.several else ''
+
     def label_list(self, texts) -> tuple[str, ...]:
         """The labels without empty and repeated ones. Exactly one, unless the task is multi-label; then at least one,
         or none with `allow_unlabelled`."""
         labels = tuple(dict.fromkeys(label for label in map(clean_label, texts) if label))
         if not labels and not self.data.allow_unlabelled:
-            cure = ' If that means that no class is right, set allow_unlabelled=True.' if self.data.kind.several else ''
-            raise Rejection('bad_label', f'It has no label.{cure}')
+            raise Rejection('bad_label', f'It has no label.{self.cure_of_no_label}')
         if len(labels) > 1 and not self.data.kind.several:
             first = ' and '.join(map(paths.shown, labels[:3])) + (', ...' if len(labels) > 3 else '')
             raise Rejection('bad_label', f'It has {len(labels):,} labels, {first}, but the task has one label per '
@@ -195,11 +244,21 @@ def split_of(text: str) -> str:
 
 
 def split_of_name(name: str) -> str | None:
-    """The split by the words in the name of a file or folder (trainval.txt, eval_segments.csv), or None."""
-    name = name.lower()
-    if 'train' in name:
-        return 'train'
-    return 'eval' if any(word in name for word in ('test', 'val')) else None
+    """The split by a word in the name of a file or folder (trainval.txt, validationSet.csv), or None.
+
+    Raises ConfigError if its words name both splits.
+    """
+    found = _SPLIT_WORD.findall(re.sub('(?<=[a-z0-9])(?=[A-Z])', '-', name).lower())
+    splits = {SPLITS[word] for word in found}
+    if len(splits) > 1:
+        raise ConfigError(f'The name {paths.shown(name)} has words of both splits, {" and ".join(found)}, so nothing '
+                          'says which one it is of. Rename it.')
+    return splits.pop() if splits else None
+
+
+def split_of_path(path: str) -> str | None:
+    """`split_of_name` of the last part of a path that names a split, or None."""
+    return next(filter(None, map(split_of_name, reversed(path.split('/')))), None)
 
 
 def clean_extra(column: str, text: str) -> str:

@@ -20,6 +20,7 @@ from media.listing.collector import (
     clean_extra,
     split_of,
     split_of_name,
+    split_of_path,
 )
 from media.listing.folders import walk_media
 from media.listing.manifests import MAX_BYTES, Lines, csv_rows, where_is
@@ -117,8 +118,8 @@ def _split(collector: Collector, name: str) -> str:
     """The split of a published file, by its name."""
     split = split_of_name(posixpath.basename(name))
     if split is None:
-        raise ConfigError(f'{where_is(collector, name)}: its name has neither train nor test, val or eval in it. Keep '
-                          'the published name.')
+        raise ConfigError(f'{where_is(collector, name)}: its name names no split (train, test, val, ...). '
+                          'Keep the published name.')
     return split
 
 
@@ -137,7 +138,7 @@ def _add_clip(collector: Collector, media: _Media, row, where, labels, split, st
     file = media.find(*cut_names, name)
     if file is None:
         collector.reject(Rejection('missing', f'No file below the data folder is named {cut_names[0]}.* or '
-                                              f'{paths.shown(name, 40)}.*.', cut_names[0]), where)
+                                              f'{paths.shown(name, 40)}.*.', cut_names[0]), where, labels)
         return
     path, index = file
     columns = collector.data.columns
@@ -169,10 +170,11 @@ def add_moments(collector: Collector):
     def add_row(row, where, name):
         path = paths.safe_path(row['path'])
         file = media.find('/'.join(_stem(path if '/' in path else f'{row["label"]}/{path}').split('/')[-2:]))
+        labels = collector.label_list([row['label']])
         if file is None:
-            collector.reject(Rejection('missing', f'No file below the data folder ends in {path}.', path), where)
+            collector.reject(Rejection('missing', f'No file below the data folder ends in {path}.', path), where,
+                             labels)
         else:
-            labels = collector.label_list([row['label']])
             collector.add(Entry(file[0], labels, _split(collector, name), extra=_extra(collector, row)), where)
 
     _add_csv(collector, ('path', 'label', 'agreeing', 'disagreeing'), 2, False, add_row)
@@ -255,7 +257,7 @@ def add_imagenet(collector: Collector):
             if synset is None:
                 raise Rejection('bad_label', 'It is not in a synset folder (such as n01440764), and no '
                                              'LOC_val_solution.csv names it.')
-            split = next(filter(None, (split_of_name(folder) for folder in reversed(folders))), None)
+            split = split_of_path('/'.join(folders))
             if name.startswith('ILSVRC2012_val_'):
                 split = 'eval'
             collector.add(Entry(path, collector.label_list([names.get(synset, synset)]), split or '',
@@ -322,15 +324,15 @@ def add_pets(collector: Collector):
 
 
 def _add_pet(collector: Collector, media: _Media, row, where, split):
-    file = media.find(row['name'])
-    if file is None:
-        collector.reject(Rejection('missing', 'No file below the data folder has this name.', f'{row["name"]}.jpg'),
-                         where)
-        return
     breed, _, number = row['name'].rpartition('_')
     if not breed or not number.isdigit():
         raise Rejection('bad_row', f'{paths.shown(row["name"], 40)} is not a breed, "_" and a number.')
-    collector.add(Entry(file[0], collector.label_list([breed]), split, extra=_extra(collector, row)), where)
+    labels, file = collector.label_list([breed]), media.find(row['name'])
+    if file is None:
+        missing = Rejection('missing', 'No file below the data folder has this name.', f'{row["name"]}.jpg')
+        collector.reject(missing, where, labels)
+    else:
+        collector.add(Entry(file[0], labels, split, extra=_extra(collector, row)), where)
 
 
 def _beside(collector: Collector, names: tuple[str, ...]) -> str:

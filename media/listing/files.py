@@ -5,8 +5,11 @@ import io
 import os
 import posixpath
 import stat
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
+from media.findings import Tally
 from media.listing import paths
 from media.rejections import Rejection
 from media.rows import SortedRows
@@ -27,34 +30,108 @@ class FileStat(NamedTuple):
 NO_FILE = FileStat(-1, -1)
 
 
+# Beside media there are descriptions of them, and what operating systems leave behind. They are no lost media.
+_SIDE_ENDINGS = frozenset((
+    '.txt', '.md', '.rst', '.json', '.jsonl', '.ndjson', '.csv', '.tsv', '.xml', '.yaml', '.yml', '.toml', '.html',
+    '.pdf', '.log', '.ini', '.srt', '.vtt', '.lab', '.textgrid', '.md5', '.sha256', '.py', '.ipynb', '.sh'))
+_SIDE_NAMES = frozenset(('thumbs.db', 'license', 'readme', 'copying', 'notice', 'icon\r'))
+_SIDE_FOLDERS = frozenset(('__MACOSX', '@eaDir', '__pycache__', '$RECYCLE.BIN', 'System Volume Information',
+                           'lost+found'))
+
+_MAX_ENDINGS = 20  # that are told apart
+OTHERS = 'other'  # in place of the others
+_MAX_ENDING = 12  # characters
+_MAX_REJECTED = 1_000_000  # files, by their names
+
+
+@dataclasses.dataclass
+class Contents:
+    """What is in a folder itself: how many of its files are in Walk.files, and how many others there are by ending."""
+    media: int = 0
+    others: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
 @dataclasses.dataclass(frozen=True)
 class Walk:
-    """What is below a folder: the sorted paths of files, and the rejected files and folders, path -> Rejection."""
-    files: SortedRows
-    rejected_files: dict[str, Rejection]
-    rejected_folders: dict[str, Rejection]
+    """What is below a folder. Hidden files and folders count nowhere.
 
-
-def walk(root: str, endings: tuple[str, ...]) -> Walk:
-    """The files below `root` whose name has one of the (lower-case) endings, in any case. Hidden names are left out.
-
-    Raises ConfigError if the root cannot be listed or has more than MAX_FILES files.
+    files: the sorted paths of those with one of the endings. rejected_files: path -> Rejection, also of links to a
+    folder above, by which nothing is lost. rejected_folders: path -> Rejection of folders whose files are not known.
+    left_out: ending -> Tally of the paths of other files, but for usual side files (notes.txt). The ending is '' for
+    files without one, and OTHERS if there are too many.
+    folders: the folders in the root and in those -> Contents. An object store has no empty folders.
     """
-    walked = Walk(SortedRows(), {}, {})
-    for path in _remote_names(root, endings) if is_url(root) else _local_names(root, endings, walked):
-        try:
-            walked.files.add(paths.safe_path(path))
-        except Rejection as rejection:
+    files: SortedRows = dataclasses.field(default_factory=SortedRows)
+    rejected_files: dict[str, Rejection] = dataclasses.field(default_factory=dict)
+    rejected_folders: dict[str, Rejection] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, Tally] = dataclasses.field(default_factory=dict)
+    folders: dict[str, Contents] = dataclasses.field(default_factory=dict)
+
+    def add(self, path: str, is_media: bool):
+        """Counts a file in its folder. Its name decides where it belongs."""
+        folder, _, name = path.rpartition('/')
+        contents = self.folders.setdefault(folder, Contents()) if folder.count('/') < 2 else None
+        if is_media:
+            try:
+                self.files.add(paths.safe_path(path))
+            except Rejection as rejection:
+                self.rejected_files[path] = rejection
+            else:
+                if contents:
+                    contents.media += 1
+            return
+        if contents:
+            ending = ending_of(name)
+            key = _told_apart(ending, contents.others)
+            contents.others[key] = contents.others.get(key, 0) + 1
+        leave_out(self.left_out, path)
+
+
+def leave_out(left_out: dict[str, Tally], path: str):
+    """Counts a file that is not read in Walk.left_out, unless it is a usual side file."""
+    name = path.rpartition('/')[2]
+    ending = ending_of(name)
+    if ending not in _SIDE_ENDINGS and name.lower() not in _SIDE_NAMES:
+        left_out.setdefault(_told_apart(ending, left_out), Tally()).add(paths.shown(path))
+
+
+def _told_apart(ending: str, known: Collection[str]) -> str:
+    return ending if ending in known or len(known) < _MAX_ENDINGS else OTHERS
+
+
+def ending_of(name: str) -> str:
+    """The ending of a file's name, in lower case; '' if it has none."""
+    _, dot, ending = name.rpartition('.')
+    return f'.{ending.lower()}' if dot and ending.isalnum() and ending.isascii() and len(ending) <= _MAX_ENDING else ''
+
+
+def walk(root: str, endings: tuple[str, ...], unread: Mapping[str, Rejection] = MappingProxyType({})) -> Walk:
+    """What is below `root`: the files whose name has one of the (lower-case) endings, in any case, and what else is.
+
+    unread: ending -> why files with it are rejected. Raises ConfigError if the root cannot be listed or has more than
+    MAX_FILES files.
+    """
+    walked = Walk()
+    for path in _remote_names(root) if is_url(root) else _local_names(root, endings, walked):
+        name = path.rpartition('/')[2].lower()
+        rejection = unread.get(ending_of(name))
+        if rejection:
             walked.rejected_files[path] = rejection
-        if len(walked.files) + len(walked.rejected_files) > MAX_FILES:
-            raise ConfigError(f'{root} has more than {MAX_FILES:,} files. Split it into several tasks.')
+        else:
+            walked.add(path, name.endswith(endings))
+        if len(walked.files) > MAX_FILES or len(walked.rejected_files) > _MAX_REJECTED:
+            raise ConfigError(f'{root} has more than {MAX_FILES:,} files, or {_MAX_REJECTED:,} that are rejected. '
+                              'Split it into several tasks.')
     return walked
 
 
-def _remote_names(root: str, endings: tuple[str, ...]):
+def _is_hidden(name: str) -> bool:
+    return name.startswith('.') or name in _SIDE_FOLDERS
+
+
+def _remote_names(root: str):
     for path in remote_stats(root):
-        parts = path.split('/')
-        if parts[-1].lower().endswith(endings) and not any(part.startswith('.') for part in parts):
+        if not any(map(_is_hidden, path.split('/'))):
             yield path
 
 
@@ -71,29 +148,30 @@ def _local_names(root: str, endings: tuple[str, ...], walked: Walk):
                 raise ConfigError(f'{root} cannot be listed ({error.strerror}).') from error
             walked.rejected_folders[prefix[:-1]] = Rejection('unreadable', f'It cannot be listed: {error.strerror}.')
             continue
+        if prefix and prefix.count('/') <= 2:
+            walked.folders.setdefault(prefix[:-1], Contents())
         with items:
             for item in items:
                 name = item.name
-                if name.startswith('.'):
+                if _is_hidden(name):
                     continue
                 path, is_link, is_media = prefix + name, item.is_symlink(), name.lower().endswith(endings)
                 is_folder = _is_folder(item)
                 if is_folder and is_media:
-                    walked.rejected_files[path] = Rejection('not_a_file', "It is a folder with a media file's name.")
-                    continue
-                if not is_folder and not is_media:
+                    walked.rejected_folders[path] = Rejection('not_a_file', "It is a folder with a media file's name.")
                     continue
                 target = os.path.realpath(item.path) if is_link else f'{real}/{name}'
                 rejection = paths.link_out(path, target) if is_link and not paths.is_inside(target, real_root) else None
                 if not is_folder:
-                    if rejection:
+                    if rejection and is_media:
                         walked.rejected_files[path] = rejection
                     else:
                         yield path
                     continue
                 if is_link and not rejection and any(paths.is_inside(folder, target) for folder in (*left, real)):
                     detail = f'It is a link to a folder that contains it, {paths.shown(target)}.'
-                    rejection = Rejection('bad_path', detail)
+                    walked.rejected_files[path] = Rejection('bad_path', detail)
+                    continue
                 if not rejection and path.count('/') >= _MAX_DEPTH:
                     rejection = Rejection('bad_path', f'It is more than {_MAX_DEPTH} folders deep.')
                 if rejection:

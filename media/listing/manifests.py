@@ -3,6 +3,7 @@
 import collections
 import csv
 import json
+from collections.abc import Callable
 
 from media.entries import Entry
 from media.listing import files, paths
@@ -152,21 +153,24 @@ class _Header:
                 raise Rejection('bad_row', f'It has {words.count(len(fields), "field")}, but the first line has '
                                            f'{len(self.columns):,}.')
             path = paths.safe_path(fields[self._path].strip())
-            if self._groups:
-                labels = grouped_labels(zip(self._label_names, (fields[i] for i in self._labels), strict=True))
-            elif self._may_be_several:
-                labels = collector.label_list(fields[self._labels[0]].split(collector.data.label_separator))
-            else:
-                labels = collector.labels(fields[self._labels[0]])
-            entry = make_entry(collector, path, labels, None if self._split is None else fields[self._split],
+            entry = make_entry(collector, path, self._labels_in(fields),
+                               None if self._split is None else fields[self._split],
                                None if self._start is None else fields[self._start],
                                None if self._end is None else fields[self._end],
                                [(name, fields[i]) for name, i in self._extra] if self._extra else (),
                                None if self._group is None else fields[self._group])
         except Rejection as rejection:
-            collector.reject(rejection.at(path), where)
+            labels = labels_if_known(lambda: self._labels_in(fields)) if len(fields) == len(self.columns) else ()
+            collector.reject(rejection.at(path), where, labels)
         else:
             collector.add(entry, where)
+
+    def _labels_in(self, fields: list[str]) -> tuple[str, ...]:
+        if self._groups:
+            return grouped_labels(zip(self._label_names, (fields[i] for i in self._labels), strict=True))
+        if self._may_be_several:
+            return self._collector.label_list(fields[self._labels[0]].split(self._collector.data.label_separator))
+        return self._collector.labels(fields[self._labels[0]])
 
     def reject_line(self, where: str, what: str, line: str):
         """Rejects a line that is not valid CSV. If a field is too long, names its column, and the path of the row."""
@@ -186,6 +190,14 @@ class _Header:
         self._collector.reject(Rejection(reason, detail, path), where)
 
 
+def labels_if_known(read: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+    """The labels of a row that is rejected for something else; () if they are wrong as well."""
+    try:
+        return read()
+    except Rejection:
+        return ()
+
+
 def grouped_labels(columns) -> tuple[str, ...]:
     """(group, text) pairs -> one label per group, with the group as a prefix: 'verb:cut', 'noun:onion'.
 
@@ -201,13 +213,13 @@ def grouped_labels(columns) -> tuple[str, ...]:
 
 
 def make_entry(collector: Collector, path: str, labels, split, start, end, extra, group=None, **location) -> Entry:
-    """The Entry of a row. split None: the Collector chooses it. group: the value of the column that `groups` names, or
-    None. location: offset, length and member in an archive."""
+    """The Entry of a row. split: None, or spaces, if the row names none. group: the value of the column that `groups`
+    names, or None. location: offset, length and member in an archive."""
     start, end = collector.segment(start, end)
     if extra:
         extra = [(name, clean_extra(name, value)) for name, value in extra]
     group = '' if group is None else clean_extra(collector.data.groups, str(group))
-    return Entry(path, labels, '' if split is None else split_of(split), start, end, group=group,
+    return Entry(path, labels, split_of(split) if split and not split.isspace() else '', start, end, group=group,
                   extra=tuple(pair for pair in extra if pair[1]) if extra else (), **location)
 
 
@@ -227,7 +239,7 @@ def _add_jsonl(collector: Collector, name: str):
 
 
 def _add_json(collector: Collector, where: str, line: str):
-    names, path = collector.data.columns, ''
+    names, path, row = collector.data.columns, '', {}
     try:
         if len(line) >= _MAX_LINE:
             raise Rejection('bad_row', f'The line has more than {_MAX_LINE:,} characters.')
@@ -240,7 +252,7 @@ def _add_json(collector: Collector, where: str, line: str):
                            row.get(names.start), row.get(names.end), json_extra(collector, row),
                            json_group(collector, row))
     except Rejection as rejection:
-        collector.reject(rejection.at(path), where)
+        collector.reject(rejection.at(path), where, labels_if_known(lambda: json_labels(collector, row)))
     else:
         collector.add(entry, where)
 

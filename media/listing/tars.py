@@ -12,9 +12,16 @@ import re
 
 from media.entries import Entry
 from media.listing import files, paths
-from media.listing.collector import SPLITS, Collector
+from media.listing.collector import Collector, split_of_path
 from media.listing.folders import media_endings
-from media.listing.manifests import json_extra, json_group, json_labels, json_object, make_entry
+from media.listing.manifests import (
+    json_extra,
+    json_group,
+    json_labels,
+    json_object,
+    labels_if_known,
+    make_entry,
+)
 from media.rejections import Rejection
 from model_code import words
 from model_code.errors import ConfigError
@@ -47,8 +54,11 @@ def add_all(collector: Collector):
     """
     source = collector.source
     walked = files.walk(source.data.folder, ('.tar', *_COMPRESSED))
+    collector.left_out = walked.left_out
     for path, rejection in {**walked.rejected_folders, **walked.rejected_files}.items():
         collector.reject(rejection.at(path))
+    for path, rejection in walked.rejected_folders.items():
+        collector.lose(path, rejection.detail)
     if not walked.files:
         raise ConfigError(f'Task {source.name}: {source.data.folder} has no .tar file.')
     for path in walked.files:
@@ -66,7 +76,7 @@ class _Shard:
     def __init__(self, collector: Collector, path: str, file):
         self._collector, self._path, self._file = collector, path, file
         self._endings = media_endings(collector.source.modality)
-        self._split = _split_of_path(path)
+        self._split = split_of_path(path)
 
     def add_all(self):
         key, parts, done = None, {}, set()
@@ -102,8 +112,8 @@ class _Shard:
             self._collector.reject(Rejection(rejection.reason, detail, self._path))
         self._add_example(key, parts)
 
-    def _reject(self, name: str, rejection: Rejection):
-        self._collector.reject(rejection.at(f'{self._path}!{name}'))
+    def _reject(self, name: str, rejection: Rejection, labels: tuple[str, ...] = ()):
+        self._collector.reject(rejection.at(f'{self._path}!{name}'), labels=labels)
 
     def _content(self, ending: str, member: Member):
         """The text of a member that is a label; a Rejection if it is too long; None for other members."""
@@ -122,7 +132,13 @@ class _Shard:
         if not media:
             if labels:
                 modality = self._collector.source.modality
-                self._reject(key, Rejection('missing', f'It has a label, but no {modality} file beside it.'))
+                others = sorted(f'.{ending}' for ending in parts.keys() - set(_LABEL_ENDINGS))
+                beside = f', only {paths.shown(", ".join(others))}' if others else ''
+                self._reject(key, Rejection('missing', f'It has a label, but no {modality} file beside it{beside}.'),
+                             labels_if_known(lambda: self._labels(parts)))
+            elif parts:
+                for name, _, _ in parts.values():
+                    files.leave_out(self._collector.left_out, f'{self._path}!{name}')
             return
         try:
             if len(media) > 1:
@@ -130,39 +146,41 @@ class _Shard:
                                            'which has one media file.')
             entry = self._entry(media[0][0], media[0][1], parts)
         except Rejection as rejection:
-            self._reject(media[0][0], rejection)
+            self._reject(media[0][0], rejection, labels_if_known(lambda: self._labels(parts)))
         else:
             self._collector.add(entry, '')
 
-    def _entry(self, name: str, member: Member, parts: dict) -> Entry:
-        collector, names = self._collector, self._collector.data.columns
+    def _texts(self, parts: dict) -> dict[str, str]:
+        """The contents of the members that hold labels. Raises Rejection for one that is too long."""
         texts = {ending: parts[ending][2] for ending in _LABEL_ENDINGS if ending in parts}
         for text in texts.values():
             if isinstance(text, Rejection):
                 raise text
+        return texts
+
+    def _labels(self, parts: dict) -> tuple[str, ...]:
+        collector, texts = self._collector, self._texts(parts)
         row = json_object(texts['json']) if 'json' in texts else {}
-        keys = [names.label] if names.label else ['label', 'labels']
-        if collector.data.label_groups or any(key in row for key in keys):
-            labels = json_labels(collector, row)
-        elif 'cls' in texts or 'txt' in texts:
-            labels = collector.labels(texts['cls' if 'cls' in texts else 'txt'].strip())
-        else:
-            raise Rejection('bad_label', 'It has no label beside it: a .cls, .txt or .json with "label" or "labels".')
+        label = collector.data.columns.label
+        if collector.data.label_groups or any(key in row for key in ([label] if label else ['label', 'labels'])):
+            return json_labels(collector, row)
+        if 'cls' in texts or 'txt' in texts:
+            return collector.labels(texts['cls' if 'cls' in texts else 'txt'].strip())
+        if collector.data.allow_unlabelled:
+            return ()
+        raise Rejection('bad_label', 'It has no label beside it: a .cls, .txt or .json with "label" or "labels".'
+                        + collector.cure_of_no_label)
+
+    def _entry(self, name: str, member: Member, parts: dict) -> Entry:
+        collector, names, texts = self._collector, self._collector.data.columns, self._texts(parts)
+        labels = self._labels(parts)
+        row = json_object(texts['json']) if 'json' in texts else {}
         split = row.get(names.split) if names.split else None
         if split is not None and not isinstance(split, str):
             raise Rejection('bad_row', f'Its {names.split} {paths.shown(json.dumps(split), 40)} is not text.')
-        return make_entry(collector, self._path, labels, split or self._split, row.get(names.start), row.get(names.end),
-                          json_extra(collector, row), json_group(collector, row), offset=member.offset,
-                          length=member.size, member=name)
-
-
-def _split_of_path(path: str) -> str | None:
-    """The first name of a split among the words of the file's name, then of its folders' names; None without one."""
-    for part in reversed(path.lower().split('/')):
-        for word in re.split('[^a-z]+', part):
-            if word in SPLITS:
-                return word
-    return None
+        return make_entry(collector, self._path, labels, (split or '').strip() or self._split, row.get(names.start),
+                          row.get(names.end), json_extra(collector, row), json_group(collector, row),
+                          offset=member.offset, length=member.size, member=name)
 
 
 # The format.

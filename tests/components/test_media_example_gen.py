@@ -142,7 +142,8 @@ def test_what_does_not_fit_into_memory_is_ingested_to_the_same_bytes(tmp_path, m
     data = tmp_path / 'data'
     tasks = {'folders': testing.image_task(data, max_rejected_share=1.0)}
     good = (data / 'train/left/0.png').read_bytes()
-    for name in ('train/right/copy.png', 'eval/left/copy.png', 'loose.png', 'a/b/c/deep.png', 'train/left/b\x01d.png'):
+    for name in ('train/right/copy.png', 'eval/left/copy.png', 'loose.png', 'train/left/c/deep.png',
+                 'train/left/b\x01d.png'):
         testing.write(data, name, good)
     testing.write(data, 'train/left/cut.png', good[:-20])
     testing.write(data, 'train/left/plain.png', testing.plain_image_bytes())

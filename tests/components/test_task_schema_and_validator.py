@@ -190,15 +190,16 @@ def test_media_in_train_and_eval_stop_the_run_unless_leaks_are_allowed(tmp_path)
 
 
 def test_all_reasons_are_named_and_what_stops_nothing_is_logged(caplog):
-    findings = Findings(examples={'train': 5, 'eval': 0}, classes={'Cat': {'train': 2}, 'cat': {'train': 3}})
+    findings = Findings(examples={'train': 5, 'eval': 1}, classes={'Cat': {'train': 2}, 'cat': {'train': 3}})
     _rejected(1)(findings)
     with pytest.raises(PipelineStop) as caught:
-        validator.judge('pets', Checks(), findings, ['Cat', 'cat', 'owl'], [f'split eval: {i}.' for i in range(12)])
+        validator.judge(IMAGE.source, Checks(), findings, ['Cat', 'cat', 'owl'],
+                        [f'split eval: {i}.' for i in range(12)])
     first, second, third = str(caught.value).split('Task pets: ')[1:]
     assert 'could not be read' in first and 'without a train example: owl' in second
     assert 'Task pets, split eval: 0. Task pets, split eval: 1.' in third and third.endswith('eval: 9. And 2 more.')
     with caplog.at_level(logging.INFO, 'polyvit'):
-        validator.judge('pets', Checks(max_rejected_share=0.5), findings, ['Cat', 'cat'], [])
+        validator.judge(IMAGE.source, Checks(max_rejected_share=0.5), findings, ['Cat', 'cat'], [])
     assert [r.getMessage() for r in caplog.records] == [
         "pets: labels that differ only by case, space or Unicode form: 'Cat', 'cat'"]
 

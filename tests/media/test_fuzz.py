@@ -85,9 +85,9 @@ FORMATS = {
         'aiff': _sound('AIFF', 'PCM_16', 22050, 1),
         'vorbis': _sound('OGG', 'VORBIS', 44100, 1), 'opus': _sound('OGG', 'OPUS', 48000, 1),
         'mp3': _sound('MP3', 'MPEG_LAYER_III', 44100, 1), 'm4a': _track('ipod', 'aac'), 'aac': _track('adts', 'aac'),
-        'mp4-sound': _track('mp4', 'aac', picture=True), 'mov-pcm': _track('mov', 'pcm_s16le'),
+        'mp4-sound': _track('mp4', 'aac', picture='mpeg4'), 'mov-pcm': _track('mov', 'pcm_s16le'),
         'webm-opus': _track('webm', 'libopus'), 'mkv-flac': _track('matroska', 'flac'),
-        'avi-mp3': _track('avi', 'libmp3lame', picture=True), 'ts-sound': _track('mpegts', 'aac', picture=True),
+        'avi-mp3': _track('avi', 'libmp3lame', picture='mpeg4'), 'ts-sound': _track('mpegts', 'aac', picture=True),
     },
     'video': {
         'mp4-h264': _clip('mp4', 'libx264'), 'mp4-h265': _clip('mp4', 'libx265'), 'mp4-mpeg4': _clip('mp4', 'mpeg4'),

@@ -92,16 +92,16 @@ FORMATS = {
     'aac': (_by_ffmpeg('adts', 'aac', 2), 44100, DELAY),
     'm4a-aac': (_by_ffmpeg('ipod', 'aac', 2), 44100, FRAME),
     'm4a-alac': (_by_ffmpeg('ipod', 'alac'), 44100, 0),
-    'mp4': (_by_ffmpeg('mp4', 'aac', picture=True), 48000, FRAME),
-    'mov': (_by_ffmpeg('mov', 'pcm_s16le', 2, picture=True), 44100, 0),
+    'mp4': (_by_ffmpeg('mp4', 'aac', picture='mpeg4'), 48000, FRAME),
+    'mov': (_by_ffmpeg('mov', 'pcm_s16le', 2, picture='mpeg4'), 44100, 0),
     'webm-opus': (_by_ffmpeg('webm', 'libopus'), 48000, FRAME),
     'webm-vorbis': (_by_ffmpeg('webm', 'libvorbis'), 44100, FRAME),
-    'mkv-aac': (_by_ffmpeg('matroska', 'aac', picture=True), 44100, FRAME),
+    'mkv-aac': (_by_ffmpeg('matroska', 'aac', picture='mpeg4'), 44100, FRAME),
     'mkv-flac': (_by_ffmpeg('matroska', 'flac'), 44100, FRAME),
     'mkv-ac3': (_by_ffmpeg('matroska', 'ac3', 2), 48000, FRAME),
-    'mpeg-ts': (_by_ffmpeg('mpegts', 'aac', picture=True), 48000, DELAY),
-    'avi-pcm': (_by_ffmpeg('avi', 'pcm_s16le', picture=True), 44100, 0),
-    'avi-mp3': (_by_ffmpeg('avi', 'libmp3lame', picture=True), 44100, DELAY),
+    'mpeg-ts': (_by_ffmpeg('mpegts', 'aac', picture='mpeg4'), 48000, DELAY),
+    'avi-pcm': (_by_ffmpeg('avi', 'pcm_s16le', picture='mpeg4'), 44100, 0),
+    'avi-mp3': (_by_ffmpeg('avi', 'libmp3lame', picture='mpeg4'), 44100, DELAY),
 }
 # Formats whose headers say how long the file must be.
 LENGTH_IN_HEADER = {'wav-u8', 'wav-24', 'rf64', 'aiff', 'ogg-vorbis', 'ogg-opus', 'ogg-flac', 'mp3-constant', 'm4a-aac',
@@ -570,7 +570,7 @@ def test_the_name_of_a_file_does_not_matter(tmp_path):
     for name in ('a.raw', 'a.mp3', 'a'):
         path = testing.write(tmp_path, name, testing.wav_bytes(20, 16000))  # too large to be read at once
         assert _read(path)['duration_s'] == 20
-    path = testing.write(tmp_path, 'b.wav', testing.track_bytes('mp4', 'aac', 30, picture=True))
+    path = testing.write(tmp_path, 'b.wav', testing.track_bytes('mp4', 'aac', 30, picture='mpeg4'))
     assert _read(path)['duration_s'] == pytest.approx(30, abs=FRAME)
 
 

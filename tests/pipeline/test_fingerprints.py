@@ -64,11 +64,11 @@ EDITS = [
     ('model_code/tasks.py', "'Task {", "'The task {",
      {'MediaListing', 'TaskValidator', 'CoTrainer', 'ServingCheck', 'BlessingGate', 'Report'}),
     ('model_code/data.py', "'Task {", "'The task {", ALL - NO_READERS_OF_TASKS),
-    ('model_code/modalities.py', "'.gif'", "'.giff'", ALL - NO_READERS_OF_TASKS),
+    ('model_code/modalities.py', "'.jfif'", "'.jff'", ALL - NO_READERS_OF_TASKS),
     ('model_code/errors.py', 'import difflib', 'import difflib as d',
      ALL - {'StatisticsGen'}),
     ('media/checks.py', '// 4', '// 2', set()),
-    ('media/checked_listing.py', 'Add examples of', 'Add files of', {'MediaListing'}),
+    ('media/checked_listing.py', "' '.join(reasons)", "'; '.join(reasons)", {'MediaListing'}),
     ('serving/client.py', 'import json', 'import json as j', set()),
     ('pipeline/summary.py', 'import shutil', 'import shutil as s', set()),
 ]
