@@ -1,8 +1,9 @@
 """Checks a task's media without a pipeline, by reading every file as the pipeline does."""
 
+import typing
 from collections.abc import Callable, Iterator
 
-from media import listing, parallel, reading
+from media import listing, parallel, reading, scene_names, scenes
 from media.entries import Entry, Listing, StoredEntries
 from media.findings import Findings
 from media.rejections import Rejection
@@ -11,6 +12,8 @@ from media.verdict import rare_classes, reasons_to_stop, remarks, spelling_varia
 from model_code.data import Source
 from model_code.modalities import get_modality
 from model_code.tasks import Checks
+
+_Seen = typing.TypeVar('_Seen')
 
 
 def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...] = (), workers: int = 0,
@@ -25,13 +28,25 @@ def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...]
     not stop because of these media. Raises ConfigError if the media cannot be listed.
     """
     listed = listing.list_media(source)
-    findings, rejected = gather(listed, _read(source, spec, beam_args, listed.entries, workers, progress))
+    clips = scenes.Scenes() if scenes.has_scenes(source.modality) and len(listed.entries) <= scenes.MAX_CLIPS else None
+
+    def look(decoded: Decoded):
+        return None if clips is None or decoded.features is None else scenes.views(
+            decoded.features[get_modality(source.modality).feature])
+
+    def all_decoded() -> Iterator[Decoded]:
+        for decoded, views in read_all(source, spec, beam_args, listed.entries, workers, progress, look):
+            if clips is not None and views is not None:
+                clips.add(decoded.entry, views)
+            yield decoded
+
+    findings, rejected = gather(listed, all_decoded())
     classes = source.data.classes or sorted(listing.train_labels(listed))
     reasons = reasons_to_stop(source, checks, findings, classes, listed.rejected_labels)
     return {'name': source.name, 'modality': source.modality, 'data': source.data.folder, 'ok': not reasons,
-            'stops': reasons, 'remarks': remarks(checks, findings), 'spelling': spelling_variants(findings.classes),
-            'few': rare_classes(checks, findings, classes), **findings.to_dict(),
-            'rejected_lines': [rejection.to_dict() for rejection in rejected]}
+            'stops': reasons, 'remarks': remarks(checks, findings) + _scene_remarks(source, listed, clips),
+            'spelling': spelling_variants(findings.classes), 'few': rare_classes(checks, findings, classes),
+            **findings.to_dict(), 'rejected_lines': [rejection.to_dict() for rejection in rejected]}
 
 
 def gather(listed: Listing, decoded: Iterator[Decoded]) -> tuple[Findings, list[Rejection]]:
@@ -50,19 +65,39 @@ def gather(listed: Listing, decoded: Iterator[Decoded]) -> tuple[Findings, list[
     return findings, rejected
 
 
-def _read(source: Source, spec, beam_args, entries: list[Entry] | StoredEntries, workers: int,
-          progress) -> Iterator[Decoded]:
-    """Decodes the entries in several processes. Yields them in order, without their features."""
+def _scene_remarks(source: Source, listed: Listing, clips: scenes.Scenes | None) -> list[str]:
+    """Lines about eval examples that seem to share their scene with train, by their names or backgrounds."""
+    lines = []
+    named = None if source.data.groups else scene_names.suggest(listed.entries)
+    if named and named.shared:
+        lines.append(named.remark())
+    found = clips.find() if clips else []
+    if scenes.shared_with_train(found):
+        lines.append(scenes.remark(source.name, found))
+    return lines
+
+
+def read_all(source: Source, spec, beam_args: tuple[str, ...], entries: list[Entry] | StoredEntries, workers: int,
+             progress: Callable[[str, int, int], None], look: Callable[[Decoded], _Seen]
+             ) -> Iterator[tuple[Decoded, _Seen]]:
+    """Decodes the entries in several processes. Yields them in order: without their features, and with what
+    look(decoded) has returned, which sees the features.
+
+    The other arguments are those of `check_media`.
+    """
+    total = len(entries)
+
     def make_decoder():
         return Decoder(source.data.folder, source.modality, spec, source.data.limits, beam_args)
 
     def read(decoder: Decoder, chunk: list[Entry]):
-        return [decoded.without_features() for decoded in reading.decode(decoder, chunk, source.modality)]
+        return [(decoded.without_features(), look(decoded))
+                for decoded in reading.decode(decoder, chunk, source.modality)]
 
     done = 0
-    progress(source.name, done, len(entries))
+    progress(source.name, done, total)
     chunk_entries = max(1, get_modality(source.modality).shard_entries // 4)
     for results in parallel.read_chunks(make_decoder, read, entries, chunk_entries, workers):
         yield from results
         done += len(results)
-        progress(source.name, done, len(entries))
+        progress(source.name, done, total)

@@ -41,7 +41,8 @@ class Findings:
     rejected: reason -> Tally of [path, detail].
     duplicates, leaks, contradictions: groups of ids with the same media: in one split, in both splits, and with
     different labels. A group may be more than one of these.
-    torn_groups: groups (Entry.group) that are in both splits: [group, an id in eval, an id in train].
+    groups: split -> number of groups (Entry.group) that have an example in it.
+    torn_groups: groups that are in both splits: [group, an id in eval, an id in train].
     notes: word of readers.NOTES -> Tally of ids.
     left_out: ending -> Tally of the paths of files that nothing was made of, because of their names (files.Walk).
     lost_folders: [folder, what is wrong], of folders whose examples are unknown and class folders without any.
@@ -49,6 +50,7 @@ class Findings:
     """
     examples: dict = dataclasses.field(default_factory=dict)
     classes: dict = dataclasses.field(default_factory=dict)
+    groups: dict = dataclasses.field(default_factory=dict)
     rejected: dict = dataclasses.field(default_factory=dict)
     duplicates: Tally = dataclasses.field(default_factory=Tally)
     leaks: Tally = dataclasses.field(default_factory=Tally)
@@ -74,14 +76,14 @@ class Findings:
 
     def add_listing(self, listed: Listing):
         """Adds what the names of all of a task's media show, beside its entries and rejections."""
-        self.add_torn_groups(listed.entries)
+        self.add_groups(listed.entries)
         for ending, tally in listed.left_out.items():
             self.left_out.setdefault(ending, Tally()).merge(tally)
         for folder in listed.lost_folders:
             self.lost_folders.add(list(folder))
 
-    def add_torn_groups(self, entries: Iterable[Entry]):
-        """Finds groups that are in both splits. entries: all of the task."""
+    def add_groups(self, entries: Iterable[Entry]):
+        """Counts the groups, and finds those that are in both splits. entries: all of the task."""
         rows = SortedRows()
         for entry in entries:
             if entry.group:
@@ -90,6 +92,8 @@ class Findings:
             first_of = {}
             for _, split, example_id in members:
                 first_of.setdefault(split, example_id)
+            for split in first_of:
+                _count(self.groups, split, 1)
             if len(first_of) > 1:
                 self.torn_groups.add([group, *first_of.values()])
 
@@ -117,8 +121,9 @@ class Findings:
             self.contradictions.add(ids)
 
     def merge(self, other: 'Findings') -> 'Findings':
-        for split, count in other.examples.items():
-            _count(self.examples, split, count)
+        for mine, theirs in ((self.examples, other.examples), (self.groups, other.groups)):
+            for split, count in theirs.items():
+                _count(mine, split, count)
         for label, counts in other.classes.items():
             for split, count in counts.items():
                 _count(self.classes.setdefault(label, {}), split, count)
@@ -146,7 +151,7 @@ class Findings:
     def from_dict(cls, values: dict) -> 'Findings':
         def tally(value):
             return Tally(value['count'], [list(item) if isinstance(item, tuple) else item for item in value['first']])
-        findings = cls(values['examples'], values['classes'])
+        findings = cls(values['examples'], values['classes'], values['groups'])
         for name in _tallies(findings):
             setattr(findings, name, tally(values[name]))
         for name in _TALLIES_BY_WORD:

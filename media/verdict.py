@@ -16,6 +16,8 @@ from model_code.data import Source
 from model_code.errors import ConfigError
 from model_code.tasks import Checks
 
+_FEW_GROUPS = 5  # with fewer, the luck of the draw outweighs most differences between models
+
 # A note of the readers -> one example that has it, and several.
 _NOTES = {
     'silent': ('silent sound', 'silent sounds'), 'clipped': ('clipped sound', 'clipped sounds'),
@@ -126,6 +128,9 @@ def remarks(checks: Checks, findings: Findings) -> list[str]:
         lines.append(f'{words.count(findings.torn_groups.count, "group")} of examples that belong together both in '
                      f'train and in eval{_first(findings.torn_groups)}: '
                      + '; '.join(group for group, *_ in findings.torn_groups.first))
+    if 0 < findings.groups.get('eval', 0) < _FEW_GROUPS:
+        lines.append(f'eval has examples of only {words.count(findings.groups["eval"], "group")}, so its metrics say '
+                     'little about new ones (scenes, speakers, recordings)')
     for group in itertools.islice(spelling_variants(findings.classes), NAMED):
         lines.append('labels that differ only by case, space or Unicode form: ' + ', '.join(map(repr, group)))
     rare = {label: count for label, count in rare_classes(checks, findings).items() if count}

@@ -95,7 +95,9 @@ class Data:
     group."""
     groups: str = ''
     """What belongs together and must not be in both splits, such as the clips of a scene or the sounds of a speaker: a
-    manifest's column, or a regular expression over the path, whose first (group) is the name: r'^(cam\\d+)_'."""
+    manifest's column; or a regular expression over the path, whose first (group) is the name: r'^(cam\\d+)_'; or a CSV
+    file with the columns path and group, relative to `folder`, absolute or a URL: 'scenes.csv'. '' leaves only the
+    segments of one file together."""
 
     def __post_init__(self):
         if isinstance(self.manifest, (str, os.PathLike)):  # one manifest is the usual case, so it needs no tuple
@@ -114,7 +116,7 @@ class Data:
                 f'{where}format {self.format!r} reads annotation files; name them in `manifest`, relative to `folder`.'
                 if not self.manifest else
                 f'{where}format {self.format!r} takes no manifest; leave `manifest` out.')
-        for path in (self.folder, *self.manifest):
+        for path in (self.folder, *self.files):
             for place in re.findall(r'\{[^{}/]*\}', path):
                 if place != VERSION_PLACE:
                     raise unknown('placeholder', place, (VERSION_PLACE,), f'{where}{path}: ')
@@ -146,25 +148,41 @@ class Data:
 
     def _check_groups(self, where: str):
         """Raises ConfigError if `groups` is the name of a column that nothing can have, or a wrong pattern."""
-        if self.has_group_pattern:
+        if self.group_pattern:
             try:
                 re.compile(self.groups)
             except re.error as error:
                 raise ConfigError(f'{where}groups {self.groups!r} is no regular expression: {error}.') from error
-        elif self.format not in ('', 'csv', 'jsonl', 'tar') or not self.manifest and self.format != 'tar':
+        elif self.group_column and (self.format not in ('', 'csv', 'jsonl', 'tar')
+                                    or not self.manifest and self.format != 'tar'):
             raise ConfigError(f'{where}groups is {self.groups!r}, the name of a column, but no manifest of csv or '
                               'jsonl has it. Name one in `manifest`, or write a regular expression over the path, like '
-                              r"groups=r'^(cam\d+)_'.")
+                              r"groups=r'^(cam\d+)_', or name a CSV file with the columns path and group.")
 
     @property
     def has_version(self) -> bool:
         """Whether the folder or a manifest has a place for the version of the data."""
-        return any(VERSION_PLACE in path for path in (self.folder, *self.manifest))
+        return any(VERSION_PLACE in path for path in (self.folder, *self.files))
 
     @property
-    def has_group_pattern(self) -> bool:
-        """Whether `groups` is a regular expression over the path, and not the name of a column."""
-        return bool(self.groups) and not re.fullmatch(r'[\w -]+', self.groups)
+    def files(self) -> tuple[str, ...]:
+        """The files that the fields name: manifests and the file of groups."""
+        return (*self.manifest, self.group_file) if self.group_file else self.manifest
+
+    @property
+    def group_file(self) -> str:
+        """`groups` if it is the path of a CSV file with groups, else ''."""
+        return self.groups if self.groups.lower().endswith('.csv') else ''
+
+    @property
+    def group_column(self) -> str:
+        """`groups` if it is the name of a manifest's column, else ''."""
+        return self.groups if re.fullmatch(r'[\w -]+', self.groups) else ''
+
+    @property
+    def group_pattern(self) -> str:
+        """`groups` if it is a regular expression over the path, else ''."""
+        return '' if self.group_file or self.group_column else self.groups
 
     @property
     def kind(self) -> label_kinds.LabelKind:
@@ -194,15 +212,17 @@ class Source:
         """
         if not self.data.has_version:
             return self
-        place = next(path for path in (self.data.folder, *self.data.manifest) if VERSION_PLACE in path)
+        place = next(path for path in (self.data.folder, *self.data.files) if VERSION_PLACE in path)
         if not version:
             raise ConfigError(f'Task {self.name}: {place} has a place for the version of the data, but none is given. '
                               'Give it: `data_version` of the config (--set data_version=...), or of the run.')
         if not re.fullmatch(r'[\w.=+-]+(/[\w.=+-]+)*', version, re.ASCII) or '..' in version:
             raise ConfigError(f'Task {self.name}: data_version is {version!r}; in {place} it must be a part of a path: '
                               'letters, digits and _ . = + - /, without "..".')
-        folder, *manifest = (path.replace(VERSION_PLACE, version) for path in (self.data.folder, *self.data.manifest))
-        return dataclasses.replace(self, data=dataclasses.replace(self.data, folder=folder, manifest=tuple(manifest)))
+        folder, groups, *manifest = (path.replace(VERSION_PLACE, version) for path in
+                                     (self.data.folder, self.data.groups, *self.data.manifest))
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, folder=folder, manifest=tuple(manifest),
+                                                                  groups=groups))
 
     def group_ids(self, labels) -> tuple[tuple[int, ...], ...]:
         """`label_groups.class_ids` of a vocabulary; () without label groups. Errors name the task."""

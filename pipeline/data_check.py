@@ -56,6 +56,9 @@ def render(result: dict, columns: int | None = None) -> str:
         lines += ['', f'{heading}{layout.cut(task["data"], columns and columns - len(heading) - 1)})',
                   f'  {words.count(task["total"], "file")}: {counts} examples, {rejected:,} rejected',
                   f'  {_classes(task)}']
+        if task['groups']:
+            lines.append('  groups: ' + ', '.join(f'{task["groups"].get(split, 0):,} in {split}'
+                                                  for split in ('train', 'eval')))
         for reason, tally in sorted(task['rejected'].items(), key=lambda item: -item[1]['count']):
             lines.append(f'  rejected, {reason}: {tally["count"]:,}')
             lines += [f'    {layout.cut(path, columns and columns - 5)}: {detail}' for path, detail in tally['first']]

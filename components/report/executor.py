@@ -31,7 +31,7 @@ class Executor(base_executor.BaseExecutor):
             splits, labels = sources.read_statistics(uri(task_input('statistics', task.name)))
             data.append({'name': task.name, 'modality': task.modality, 'splits': splits, 'labels': labels,
                          'rejected': artifacts.read_rejected(uri(task_input('rejected', task.name))),
-                         'remarks': sources.read_remarks(task, uri(task_input('rejected', task.name)))})
+                         **sources.read_findings(task, uri(task_input('rejected', task.name)))})
         card = sources.read_card(path_utils.serving_model_path(uri('model')))
         card['written'] = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
         page = render(file_io.read_json(os.path.join(uri('blessing'), 'decision.json')),

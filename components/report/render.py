@@ -31,7 +31,7 @@ def render(decision: dict, history: dict, card: dict, data: list[dict]) -> str:
       {'total': n, part: n or {name: n}}; inputs, {modality: spec}; signatures,
       {name: {'inputs': {name: 'dtype [shape]'}, 'outputs'}}; model and training, the settings; written, a date as text.
     data: one dict per task: {'name', 'modality', 'splits': {split: examples}, 'labels': [{'label', split: count, ...}]
-      most frequent first, 'rejected': [Rejection], 'remarks': [line]}.
+      most frequent first, 'rejected': [Rejection], 'remarks': [line], 'groups': {split: groups}}.
     """
     names = [task['name'] for task in decision['tasks']]
     colours = {name: f'c{i % COLOURS}' for i, name in enumerate(names)}

@@ -73,6 +73,7 @@ def read_statistics(statistics_dir: str) -> tuple[dict[str, int], list[dict]]:
     return splits, sorted(labels.values(), key=lambda row: (-sum(row.get(s, 0) for s in SPLITS), row['label']))
 
 
-def read_remarks(task: Task, rejected_dir: str) -> list[str]:
-    """What is worth knowing about the task's media, one line each (media.verdict.remarks)."""
-    return remarks(task.checks, artifacts.read_findings(rejected_dir))
+def read_findings(task: Task, rejected_dir: str) -> dict:
+    """{'remarks': [line] on the task's media (media.verdict.remarks), 'groups': {split: number of groups}}."""
+    findings = artifacts.read_findings(rejected_dir)
+    return {'remarks': remarks(task.checks, findings), 'groups': findings.groups}

@@ -56,6 +56,8 @@ def task_schema(source: Source, classes: tuple[str, ...]) -> schema_pb2.Schema:
         group = schema.feature.add(name='group', type=schema_pb2.BYTES)
         group.presence.min_fraction, group.presence.min_count = 1.0, 1
         group.shape.SetInParent()
+    elif get_modality(source.modality).timed:  # segments of one recording have a group
+        schema.feature.add(name='group', type=schema_pb2.BYTES).value_count.max = 1
     for name in source.data.columns.extra:
         schema.feature.add(name=name, type=schema_pb2.BYTES).value_count.max = 1
     return schema

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from media.entries import Entry, Listing, stored
 from media.findings import NAMED, Tally
-from media.listing import files, paths
+from media.listing import files, group_files, paths
 from media.rejections import Rejection
 from media.rows import SortedRows
 from model_code import words
@@ -53,7 +53,8 @@ class Collector:
         self._rejected_labels: set[str] = set()
         # Text of a row -> its labels.
         self._labels_of = {}
-        self._group_pattern = re.compile(self.data.groups) if self.data.has_group_pattern else None
+        self._group_pattern = re.compile(self.data.group_pattern) if self.data.group_pattern else None
+        self._group_of: dict[str, str] | None = None  # from the file of groups
 
     def add(self, entry: Entry, where: str) -> bool:
         """Adds an entry; False if it is rejected at once. One that comes twice is kept once; entries that contradict
@@ -80,23 +81,39 @@ class Collector:
         return True
 
     def _placed(self, entry: Entry) -> Entry:
-        """The entry with its group, if a pattern over the path says it, and its split, if nothing has said that.
+        """The entry with its group, if its path says that, and its split, if nothing has said that.
 
         Raises Rejection if the task has groups, but this entry has none.
         """
+        group = entry.group or self._group(f'{entry.path}!{entry.member}' if entry.member else entry.path,
+                                           entry.start is not None or entry.end is not None)
+        split = entry.split or hashed_split(group or entry.id, self.data.eval_share)
+        if (group, split) == (entry.group, entry.split):
+            return entry
+        return dataclasses.replace(entry, group=group, split=split)
+
+    def _group(self, name: str, is_segment: bool) -> str:
+        """The group of a path, or of `archive!member`: by the pattern, or by the file of groups.
+
+        Without either, the segments of a file are a group: they are parts of one recording. Raises Rejection.
+        """
         if self._group_pattern:
-            name = f'{entry.path}!{entry.member}' if entry.member else entry.path
             match = self._group_pattern.search(name)
             group = (match[1] if match.groups() else match[0]) if match else ''
             if not group:
                 raise Rejection('bad_row', f'Its path does not fit groups={self.data.groups!r}, so nothing says to '
                                            'which group it belongs.')
-            entry = dataclasses.replace(entry, group=group)
-        elif self.data.groups and not entry.group:
+            return group
+        if self.data.group_file:
+            if self._group_of is None:
+                self._group_of = group_files.read(self.data.folder, self.data.group_file)
+            if name not in self._group_of:
+                raise Rejection('bad_row', f'{self.data.group_file} has no row for it, so nothing says to which group '
+                                           'it belongs.')
+            return self._group_of[name]
+        if self.data.groups:
             raise Rejection('bad_row', f'It has no {self.data.groups}, so nothing says to which group it belongs.')
-        if not entry.split:
-            entry = dataclasses.replace(entry, split=hashed_split(entry.group or entry.id, self.data.eval_share))
-        return entry
+        return name if is_segment else ''
 
     def lose(self, folder: str, why: str):
         """Notes a folder whose examples cannot be known, or a class folder without any. why: what is wrong with it."""

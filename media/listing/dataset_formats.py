@@ -132,6 +132,7 @@ def _whole_seconds(seconds: float | None) -> int:
 def _add_clip(collector: Collector, media: _Media, row, where, labels, split, start, end, name: str,
               cut_names: list[str]):
     """Adds a clip of a longer recording: its own file, if one of `cut_names` exists, else a segment of the recording.
+    Clips of one recording are a group, unless the task has other ones.
 
     name: that of the recording. cut_names: possible names of the clip's own file.
     """
@@ -144,7 +145,8 @@ def _add_clip(collector: Collector, media: _Media, row, where, labels, split, st
     columns = collector.data.columns
     if index < len(cut_names) or not (columns.start and columns.end):  # without these columns, every file is a clip
         start = end = None
-    collector.add(Entry(path, labels, split, start, end, extra=_extra(collector, row)), where)
+    group = '' if collector.data.groups else name
+    collector.add(Entry(path, labels, split, start, end, group=group, extra=_extra(collector, row)), where)
 
 
 # Video and sound.

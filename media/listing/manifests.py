@@ -126,7 +126,7 @@ class _Header:
         usual = ['labels', 'label'] if data.kind.several else ['label', 'labels']
         possible = [names.label] if names.label else usual
         labels = list(data.label_groups) or [column for column in possible if column in columns][:1]
-        groups = [data.groups] if data.groups and not data.has_group_pattern else []
+        groups = [data.group_column] if data.group_column else []
         for needed in (names.path, *(labels or [names.label or 'label']), *names.extra, *groups):
             if columns.count(needed) != 1:
                 shown = ', '.join(paths.shown(column, 40) for column in columns[:20] if column)
@@ -141,7 +141,7 @@ class _Header:
         self._labels = [columns.index(name) for name in labels]
         self._split, self._start, self._end = index(names.split), index(names.start), index(names.end)
         self._extra = [(name, columns.index(name)) for name in names.extra]
-        self._group = columns.index(data.groups) if groups else None
+        self._group = columns.index(data.group_column) if groups else None
         self._label_names, self._groups = labels, bool(data.label_groups)
         # A column `labels` may hold several, so a row with several is rejected in a single-label task.
         self._may_be_several = labels == ['labels'] and not data.kind.several
@@ -298,7 +298,7 @@ def json_extra(collector: Collector, row: dict) -> list[tuple[str, str]]:
 def json_group(collector: Collector, row: dict) -> str | None:
     """The value of the key that `groups` names, as text; None without one."""
     data = collector.data
-    value = row.get(data.groups) if data.groups and not data.has_group_pattern else None
+    value = row.get(data.group_column) if data.group_column else None
     return None if value is None else _label_text(value)
 
 

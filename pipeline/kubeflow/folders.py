@@ -18,7 +18,7 @@ def check(config, target: Target):
         if not folder:
             raise ConfigError(f'{where}it has no data folder, so there is nothing to run. Give it one, Data(...), such '
                               'as s3://BUCKET/FOLDER, or --data if the config takes that.')
-        for path in (folder, *(posixpath.join(folder, manifest) for manifest in task.data.manifest)):
+        for path in (folder, *(posixpath.join(folder, name) for name in task.data.files)):
             _check(path, f'{where}its data are in', _MEDIA, config.cluster, target)
     start = config.training.initial_checkpoint
     if start:

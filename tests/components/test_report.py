@@ -50,9 +50,10 @@ def test_lost_tasks_and_remarks_are_shown():
 def data(label='zero', path='a.png', detail=''):
     return [{'name': 'digits', 'modality': 'image', 'splits': {'train': 1000, 'eval': 200},
              'labels': [{'label': label, 'train': 600, 'eval': 100}, {'label': 'one', 'train': 400}],
-             'rejected': [Rejection('truncated', detail, path)], 'remarks': []},
+             'rejected': [Rejection('truncated', detail, path)], 'remarks': [],
+             'groups': {'train': 12, 'eval': 1}},
             {'name': 'tags', 'modality': 'audio', 'splits': {'train': 10, 'eval': 30}, 'labels': [], 'rejected': [],
-             'remarks': []}]
+             'remarks': [], 'groups': {}}]
 
 
 def text_of(page: str) -> str:
@@ -86,7 +87,8 @@ def test_an_accepted_model():
     assert ('The gate accepted this model. Both tasks meet their floors, none fell too far below version 3, and the '
             'serving check passed.') in text
     for shown in ('0.900', '−0.010', '0.700', '0.910 v3', 'mean average precision', '1,200 examples', '1,234,567',
-                  '40 steps in 1 minute and 1 second', '1,000 train · 200 eval', '600 · 100', '400 · 0',
+                  '40 steps in 1 minute and 1 second', '1,000 train in 12 groups · 200 eval in 1 group',
+                  '10 train · 30 eval', '600 · 100', '400 · 0',
                   '1 rejected file: 1 truncated', 'No file was rejected.', 'digits loss', 'tags loss'):
         assert shown in text, shown
 

@@ -24,6 +24,7 @@ from media.findings import Findings
 from media.rejections import Rejection
 from model_code.data import Columns
 from model_code.errors import ConfigError, PipelineStop
+from model_code.modalities import get_modality
 from model_code.serialization import to_json
 from model_code.tasks import Checks
 from tests import artifacts, testing
@@ -133,10 +134,16 @@ def test_an_empty_split_stops(tmp_path):
 def test_the_real_readers_pass_the_schema(tmp_path):
     """The schema has exactly the features that MediaExampleGen writes."""
     for modality, features in FEATURES.items():
-        task = testing.source('t', modality)
-        example = tf.train.Example.FromString(beam_steps.make_example(Entry('p', ('a',), 'train'), features))
-        schema = schema_executor.task_schema(task, ('a',))
-        assert {f.name for f in schema.feature} == set(example.features.feature)
+        for groups in ('', r'(\d)_'):
+            task = testing.source('t', modality, groups=groups)
+            entry = Entry('p', ('a',), 'train', group='7' if groups else '')
+            example = tf.train.Example.FromString(beam_steps.make_example(entry, features))
+            schema = schema_executor.task_schema(task, ('a',))
+            # A timed task without groups may have segments, which have a group.
+            optional = {'group'} if get_modality(modality).timed and not groups else set()
+            assert {f.name for f in schema.feature} == {*example.features.feature} | optional
+            required = {f.name for f in schema.feature if f.presence.min_fraction == 1}
+            assert required == set(example.features.feature)
 
 
 def test_the_schema_has_the_labels_domain_and_how_many_there_may_be(tmp_path):

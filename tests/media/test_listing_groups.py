@@ -1,6 +1,8 @@
 """Groups of examples that belong together: hashed splits keep them, given splits that tear them apart are a leak."""
 
+import io
 import os
+import tarfile
 
 import pytest
 
@@ -95,3 +97,134 @@ def test_an_example_without_a_label_is_allowed_or_rejected_with_the_cure(tmp_pat
     assert [entry.labels for entry in listed.entries] == [('red', 'round'), ()] and not listed.rejected
     with pytest.raises(ConfigError, match='allow_unlabelled is for'):
         _source(tmp_path, manifest='m.csv', allow_unlabelled=True)
+
+
+# A file of groups.
+
+def test_a_file_names_the_groups_of_folders_and_members_of_archives(tmp_path):
+    for path in ('cat/1.png', 'cat/2.png', 'dog/3.png', 'dog/4.png'):
+        testing.write(tmp_path / 'media', path, b'x')
+    rows = 'path,label,group\ncat/1.png,cat,yard\ncat/2.png,cat,"lane, north"\ndog/3.png,dog,yard\n\n'
+    testing.write(tmp_path, 'media/scenes.csv', rows + 'not/there.png,,yard\n')
+    testing.write(tmp_path, 'elsewhere.csv', rows)
+    for name in ('scenes.csv', os.fspath(tmp_path / 'elsewhere.csv')):
+        source = _source(tmp_path / 'media', groups=name)
+        groups = _groups(source)
+        assert {path: group for path, (group, _) in groups.items()} == {
+            'cat/1.png': 'yard', 'cat/2.png': 'lane, north', 'dog/3.png': 'yard'}
+        assert groups['cat/1.png'][1] == groups['dog/3.png'][1] == listing.hashed_split('yard', 0.2)
+        rejected, = listing.list_media(source).rejected
+        assert (rejected.path, rejected.reason) == ('dog/4.png', 'bad_row') and f'{name} has no row' in rejected.detail
+    before = listing.media_fingerprint(source)
+    testing.write(tmp_path, 'elsewhere.csv', rows.replace('yard', 'lawn'))
+    assert listing.media_fingerprint(source) != before
+
+
+@pytest.mark.parametrize('text, message', [
+    ('path,scene\na.png,x\n', 'needs the columns path and group, each once; its first line has: path, scene'),
+    ('', 'its first line has: nothing'),
+    ('path,group\na.png\n', 'line 2: It has 1 fields, but the first line has 2'),
+    ('path,group\na.png,x\na.png,y\n', 'line 3: a.png is in another group in an earlier line'),
+    ('path,group\na.png, \n', 'line 2: The group .* is not a name'),
+    ('path,group\n../a.png,x\n', 'line 2: The path ../a.png may lead out'),
+    ('path,group\n"a.png,x\n', 'is not valid CSV'),
+    ('path,group\r\na.png,a\0b\r\n', 'line 2: ')])
+def test_a_wrong_file_of_groups(tmp_path, text, message):
+    testing.write(tmp_path, 'cat/1.png', b'x')
+    testing.write(tmp_path, 'g.csv', text)
+    with pytest.raises(ConfigError, match=f'Task pets: The file of groups g.csv in .*{message}'):
+        listing.list_media(_source(tmp_path, groups='g.csv'))
+
+
+def test_a_missing_file_of_groups(tmp_path):
+    testing.write(tmp_path, 'cat/1.png', b'x')
+    for name in ('g.csv', os.fspath(tmp_path / 'g.csv'), '../g.csv'):
+        with pytest.raises(ConfigError, match='Task pets: .*g.csv in .* (does not exist|may lead out)'):
+            listing.list_media(_source(tmp_path, groups=name))
+
+
+def test_a_file_of_groups_comes_with_the_version_of_the_data(tmp_path):
+    testing.write(tmp_path, 'cat/1.png', b'x')
+    testing.write(tmp_path, 'groups-v2.csv', 'path,group\ncat/1.png,yard\n')
+    source = _source(tmp_path, groups='groups-{data_version}.csv')
+    assert source.data.has_version
+    assert _groups(source.at_version('v2'))['cat/1.png'][0] == 'yard'
+    with pytest.raises(ConfigError, match=r'groups-\{data_version\}.csv has a place for the version'):
+        source.at_version('')
+    assert not _source(tmp_path, groups=r'(\d{2})').data.has_version, 'the braces of a pattern are no place'
+
+
+# Groups in archives, and of segments.
+
+def test_groups_in_archives(tmp_path):
+    members = {}
+    for camera in range(6):
+        for number in range(2):
+            key = f'cam{camera}_{number}'
+            members |= {f'{key}.png': b'x', f'{key}.json': f'{{"label": "cat", "site": "s{camera % 3}"}}'.encode()}
+    with tarfile.open(tmp_path / 'shard.tar', 'w') as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    by_pattern = listing.list_media(_source(tmp_path, format='tar', groups=r'!(cam\d)_')).entries
+    assert [entry.group for entry in by_pattern] == [f'cam{camera}' for camera in range(6) for _ in range(2)]
+    assert all(entry.split == listing.hashed_split(entry.group, 0.2) for entry in by_pattern)
+    by_key = listing.list_media(_source(tmp_path, format='tar', groups='site')).entries
+    assert [entry.group for entry in by_key] == [f's{camera % 3}' for camera in range(6) for _ in range(2)]
+    rows = ''.join(f'shard.tar!cam{camera}_{number}.png,g{camera % 2}\n' for camera in range(6) for number in range(2))
+    testing.write(tmp_path, 'g.csv', 'path,group\n' + rows)
+    by_file = listing.list_media(_source(tmp_path, format='tar', groups='g.csv')).entries
+    assert [entry.group for entry in by_file] == [f'g{camera % 2}' for camera in range(6) for _ in range(2)]
+
+
+def test_segments_of_a_recording_stay_together(tmp_path):
+    rows = [(f'night{night}.wav', 'ab'[at % 2], at, at + 1) for night in range(30) for at in range(4)]
+    testing.write_manifest(tmp_path, rows, columns=('path', 'label', 'start', 'end'))
+    source = testing.source('calls', 'audio', folder=os.fspath(tmp_path), manifest='manifest.csv')
+    splits = {}
+    for entry in listing.list_media(source).entries:
+        assert entry.group == entry.path
+        splits.setdefault(entry.path, set()).add(entry.split)
+    assert len(splits) == 30 and all(len(some) == 1 for some in splits.values())
+    assert set.union(*splits.values()) == {'train', 'eval'}
+
+
+def test_a_given_split_that_tears_a_recording_apart_is_a_leak(tmp_path):
+    rows = [('a.wav', 'x', 0, 1, 'train'), ('a.wav', 'x', 1, 2, 'test'), ('b.wav', 'y', 0, 1, 'train'),
+            ('b.wav', 'y', 1, '', 'train'), ('c.wav', 'y', '', '', 'test')]
+    testing.write_manifest(tmp_path, rows, columns=('path', 'label', 'start', 'end', 'split'))
+    source = testing.source('calls', 'audio', folder=os.fspath(tmp_path), manifest='manifest.csv')
+    findings = name_findings(listing.list_media(source))
+    assert findings.torn_groups.first == [['a.wav', 'a.wav#t=1,2', 'a.wav#t=0,1']]
+    assert findings.groups == {'train': 2, 'eval': 1}
+    with pytest.raises(ConfigError, match='1 group of examples that belong together is both in train and in eval'):
+        list_checked(source, Checks())
+    list_checked(source, Checks(allow_leaks=True))
+
+
+def test_clips_of_one_recording_in_a_published_data_set_are_a_group(tmp_path):
+    testing.write(tmp_path, 'train.csv', 'label,youtube_id,time_start,time_end,split\nrun,abc,10,20,train\n'
+                                         'jump,def,0,10,train\n')
+    testing.write(tmp_path, 'val.csv', 'label,youtube_id,time_start,time_end,split\nrun,abc,40,50,val\n')
+    for path in ('abc_000010_000020.mp4', 'def_000000_000010.mp4', 'abc_000040_000050.mp4'):
+        testing.write(tmp_path, path, b'x')
+    source = testing.source('kinetics', 'video', folder=os.fspath(tmp_path), format='kinetics',
+                            manifest=('train.csv', 'val.csv'))
+    findings = name_findings(listing.list_media(source))
+    assert findings.torn_groups.first == [['abc', 'abc_000040_000050.mp4', 'abc_000010_000020.mp4']]
+    by_pattern = testing.source('kinetics', 'video', folder=os.fspath(tmp_path), format='kinetics',
+                                manifest=('train.csv', 'val.csv'), groups=r'_(\d+)\.')
+    assert {entry.group for entry in listing.list_media(by_pattern).entries} == {'000020', '000010', '000050'}
+
+
+def test_an_eval_split_of_few_groups_has_a_remark(tmp_path):
+    for camera in range(9):
+        for number in range(2):
+            testing.write(tmp_path, f'{"eval" if camera < 4 else "train"}/cat/cam{camera}_{number}.png', b'x')
+    findings = name_findings(listing.list_media(_source(tmp_path, groups=r'(cam\d)_')))
+    assert findings.groups == {'train': 5, 'eval': 4}
+    assert [line for line in verdict.remarks(Checks(), findings) if line.startswith(
+        'eval has examples of only 4 groups')]
+    findings.groups['eval'] = 5
+    assert not [line for line in verdict.remarks(Checks(), findings) if 'groups' in line]
