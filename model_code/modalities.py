@@ -8,6 +8,8 @@ costs planned without it.
 import abc
 import dataclasses
 import importlib
+import math
+import statistics
 import typing
 
 from model_code.errors import ConfigError, unknown
@@ -39,6 +41,16 @@ class Input(abc.ABC):
         """The number of patches along each axis."""
         return tuple(size // patch for size, patch in zip(self.shape, self.patch, strict=False))
 
+    @classmethod
+    def suggested(cls, sizes: list[dict], large: bool) -> 'Input':
+        """An input for media of these sizes, which a new config starts with.
+
+        sizes: of each of some examples, the features in `Modality.sizes`. large: for training on an accelerator, rather
+        than on a CPU in minutes.
+        """
+        del sizes, large
+        return cls()
+
     def check_divides(self, field: str, patch: int):
         """Raises ConfigError if the patch does not divide the size that the field gives, or one is not positive."""
         check_least(self, f'{self.modality}: ', **{field: 1})
@@ -48,6 +60,12 @@ class Input(abc.ABC):
         if size % patch:
             raise ConfigError(f'{self.modality}: {field} is {size}, which the patch of {patch} does not divide. '
                               f'Choose a {field} that is a multiple of {patch}, or another patch.')
+
+
+def _side_and_patch(sizes: list[dict], table: tuple[tuple[float, int, int], ...]) -> tuple[int, int]:
+    """(side, patch) of the first row of (the largest side that it is for, side, patch) that fits the median side."""
+    median = statistics.median(min(size['height'], size['width']) for size in sizes)
+    return next((side, patch) for largest, side, patch in table if median <= largest)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +83,13 @@ class ImageInput(Input):
         super().__post_init__()
         self.check_divides('height', self.patch[0])
         self.check_divides('width', self.patch[1])
+
+    @classmethod
+    def suggested(cls, sizes: list[dict], large: bool) -> 'ImageInput':
+        """A square about as large as the median short side, within what the machine trains soon."""
+        side, patch = _side_and_patch(sizes, ((40, 32, 8), (80, 64, 8), (math.inf, 96, 16)) if not large else
+                                      ((40, 32, 4), (80, 64, 8), (160, 128, 16), (math.inf, 224, 16)))
+        return cls(side, side, (patch, patch))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -98,6 +123,13 @@ class AudioInput(Input):
             if getattr(self, field) <= 0:
                 raise ConfigError(f'audio: {field} is {getattr(self, field)}; it must be more than 0.')
 
+    @classmethod
+    def suggested(cls, sizes: list[dict], large: bool) -> 'AudioInput':
+        """As long as nine tenths of the sounds, up to 8 seconds, or 4 on a CPU."""
+        seconds = sorted(size['duration_s'] for size in sizes)
+        frames = 16 * math.ceil(seconds[int(0.9 * (len(seconds) - 1))] / cls.hop_s / 16)
+        return cls(min(max(frames, 32), 800 if large else 400), 128 if large else 64)
+
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.frames, self.mel_bins, self.channels)
@@ -128,6 +160,16 @@ class VideoInput(Input):
         check_least(self, 'video: ', short_side=1)
         if self.frame_rate <= 0:
             raise ConfigError(f'video: frame_rate is {self.frame_rate}; it must be more than 0.')
+
+    @classmethod
+    def suggested(cls, sizes: list[dict], large: bool) -> 'VideoInput':
+        """Frames as large as an image's input would be, and stored at a rate that gives twice as many as it takes."""
+        side, patch = _side_and_patch(sizes, ((40, 32, 8), (math.inf, 64, 16)) if not large else
+                                      ((40, 32, 8), (80, 64, 8), (160, 128, 16), (math.inf, 224, 16)))
+        frames, tubelet = (32, 4) if large else (8, 2)
+        rate = 2 * frames / max(statistics.median(size['duration_s'] for size in sizes), 0.1)
+        return cls(frames, side, side, (tubelet, patch, patch), min(max(round(rate, 1), 1.0), cls.frame_rate),
+                   side + side // 8)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -29,6 +29,11 @@ def build_parser() -> Parser:
     demo = _add(commands, 'demo', 'make the demo media, run the pipeline, serve and query the model')
     demo.add_argument('--root', metavar='DIR', default='runs/demo',
                       help='the folder for everything that it writes (default: %(default)s)')
+    init = _add(commands, 'init', 'look at a folder of your media, guess its tasks, and write a config for them')
+    init.add_argument('dir', metavar='DIR', help='the folder of your media')
+    init.add_argument('-o', '--output', metavar='FILE',
+                      help="the Python file to write (default: the folder's name, in the current folder)")
+    init.add_argument('--force', action='store_true', help='replace the file if it exists')
     _add_data_commands(commands)
     _add_config_commands(commands)
     _add_submit(commands)

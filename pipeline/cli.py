@@ -85,6 +85,11 @@ def _demo(parsed) -> int:
     return demo.run(pathlib.Path(parsed.root), debug=parsed.debug, argv=parsed.argv)
 
 
+def _init(parsed):
+    from pipeline.init import command
+    print('\n'.join(command.run(parsed.dir, parsed.output, parsed.force)))
+
+
 def _data_demo(parsed):
     from pipeline import demo_data
     print(f'{parsed.dir}: {demo_data.describe(demo_data.make_demo_data(parsed.dir))}')
@@ -247,6 +252,7 @@ def _completion(parsed):
 
 COMMANDS = {
     'demo': _demo,
+    'init': _init,
     'data demo': _data_demo,
     'data check': _data_check,
     'plan': _plan,

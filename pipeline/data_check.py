@@ -31,6 +31,7 @@ class ProgressLine:
         if task != self._task:
             self._task = task
             self._progress = Progress(total, 'file', self._print, 0.2 if self._terminal else 10.0)
+        self._progress.total = total  # it is less than at first where only a part is read
         self._progress.add(done - self._progress.done)
         if done == total:
             self._progress.finish()

@@ -1,0 +1,496 @@
+"""Which tasks a folder seems to hold: candidates by names and manifests, of which those stay that can be listed."""
+
+import collections
+import dataclasses
+import itertools
+import os
+import re
+import unicodedata
+
+from media import listing
+from media.entries import Entry, Listing
+from media.listing import tars
+from media.listing.collector import SPLITS
+from media.rejections import Rejection
+from model_code import words
+from model_code.data import MODALITIES_OF, Data, Format, Source
+from model_code.errors import ConfigError
+from model_code.modalities import get_modality
+from pipeline.init import tables
+from pipeline.init.look import Folder, Look, join, modalities
+
+# Of a task's files, the share that another modality must have to be a task of its own.
+_OTHER_SHARE = 0.05
+_MAX_DEPTH = 4  # folders below the first in which data sets are looked for
+_MAX_TASKS = 100
+_MAX_TABLES = 60  # manifests that are read
+_MAX_TABLE_BYTES = 256 << 20  # of a manifest whose rows are all listed
+_TAR_MEMBERS = 1_000  # whose names are read
+_SYNSET = re.compile(r'n\d{8}')
+_ARCHIVES = ('.zip', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.7z', '.rar', '.gz')
+
+
+@dataclasses.dataclass
+class Guess:
+    """A task that the folder seems to hold.
+
+    place: its folder, relative to the first one. evidence: sentences that say what the guess is by. unsure: what may
+    well be wrong. listed: all its media, or None if they are too many to be listed now; then `some` has a few.
+    """
+    name: str
+    modality: str
+    data: Data
+    place: str
+    evidence: list[str]
+    unsure: list[str] = dataclasses.field(default_factory=list)
+    listed: Listing | None = None
+    some: list[Entry] = dataclasses.field(default_factory=list)
+    classes: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> Source:
+        return Source(self.name, self.modality, self.data)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Split -> number of examples."""
+        return dict(collections.Counter(entry.split for entry in self.entries))
+
+    @property
+    def entries(self):
+        return self.listed.entries if self.listed else self.some
+
+
+class Guesses:
+    """All guesses about what a Look has seen. problems: sentences about what was not understood."""
+
+    def __init__(self, look: Look):
+        self._look, self._tables = look, 0
+        self.tasks: list[Guess] = []
+        self.problems: list[str] = []
+        self._find('', 0)
+        self._name_tasks()
+
+    # What a folder is.
+
+    def _find(self, path: str, depth: int) -> bool:
+        """Adds the tasks of a folder and those below it. Whether there is one."""
+        folder = self._look.folders.get(path)
+        if folder is None or len(self.tasks) >= _MAX_TASKS:
+            return False
+        before = len(self.tasks)
+        found = (self._published(folder) or self._manifests(folder) or self._archives(folder)
+                 or not self._any_below(folder) and self._class_folders(folder))
+        if found:
+            return True
+        if depth < _MAX_DEPTH:
+            for name in folder.folders:
+                self._find(join(path, name), depth + 1)
+        joined = self._check_siblings(self.tasks[before:], path)
+        if len(self.tasks) == before and not joined and not self._class_folders(folder):
+            self._say_what_is_missing(folder)
+        return len(self.tasks) > before
+
+    def _any_below(self, folder: Folder) -> bool:
+        """Whether a folder below this one has a manifest or archives of its own."""
+        for below in itertools.islice(self._look.below(folder.path), 1, None):
+            if any(name.lower().endswith('.tar') for name in below.others) or self._meanings(below):
+                return True
+        return False
+
+    def _add(self, place: str, modality: str, data: Data, evidence: list[str], unsure: list[str] = [],  # noqa: B006
+             some: list[Entry] = []) -> bool:  # noqa: B006
+        """Adds a candidate if it can be listed. Whether it was. some: a few entries, if all are too many."""
+        guess = Guess('task', modality, data, place, list(evidence), list(unsure), some=list(some))
+        try:
+            if some:
+                guess.classes = tuple(sorted({label for entry in some for label in entry.labels}))
+            else:
+                guess.listed = listing.list_media(guess.source)
+                if len(guess.listed.rejected) > len(guess.listed.entries):
+                    first = guess.listed.rejected[0]
+                    raise ConfigError(f'{words.count(len(guess.listed.rejected), "file or row", "files or rows")} '
+                                      f'cannot be used, such as {first.path}: {first.detail}')
+                guess.classes = data.classes or tuple(sorted(listing.train_labels(guess.listed)))
+        except ConfigError as error:
+            text = str(error).removeprefix('Task task: ')
+            self.problems.append(f'{self._shown(place)}: {text}')
+            return False
+        self.tasks.append(guess)
+        return True
+
+    def _shown(self, place: str) -> str:
+        return place or os.path.basename(self._look.root.rstrip('/')) or '/'
+
+    def _path(self, place: str) -> str:
+        return os.path.join(self._look.root, place) if place else self._look.root
+
+    # Published data sets, by the names of their files.
+
+    def _published(self, folder: Folder) -> bool:
+        files = {*folder.others, *folder.names}
+        for name in folder.folders:
+            below = self._look.folders.get(join(folder.path, name))
+            files |= {f'{name}/{other}' for other in below.others} if below else set()
+        found = _published_format(files, self._synsets(folder))
+        if not found:
+            return False
+        form, manifests, kind = found
+        endings = self._look.endings(folder.path)
+        fitting = [name for name in modalities(endings) if name in MODALITIES_OF[form]] or list(MODALITIES_OF[form][:1])
+        count = len(self.problems)
+        added = self._add(folder.path, fitting[0], Data(self._path(folder.path), tuple(manifests), form,
+                                                        label_kind=kind),
+                          [f'The files are named as those of the published data set {form}.'])
+        if not added:
+            del self.problems[count:]  # only the names are alike
+        return added
+
+    def _synsets(self, folder: Folder) -> bool:
+        below = list(itertools.islice(self._look.below(folder.path), 3_000))
+        named = sum(bool(_SYNSET.fullmatch(f.path.rpartition('/')[2])) for f in below)
+        return named > 1 and named > len(below) / 2
+
+    # Manifests.
+
+    def _meanings(self, folder: Folder) -> list[tables.Meaning]:
+        """The manifests in a folder that name media."""
+        return [found for found in self._table_meanings(folder) if isinstance(found, tables.Meaning)]
+
+    def _table_meanings(self, folder: Folder) -> list[tables.Meaning | str]:
+        cached = self.__dict__.setdefault('_cache', {})
+        if folder.path not in cached:
+            found = []
+            for name in folder.others:
+                if not name.lower().endswith(tables.ENDINGS) or self._tables >= _MAX_TABLES:
+                    continue
+                self._tables += 1
+                table = tables.read(self._look.root, join(folder.path, name))
+                if table:
+                    found.append(tables.meaning(self._look.root, table))
+            cached[folder.path] = found
+        return cached[folder.path]
+
+    def _manifests(self, folder: Folder) -> bool:
+        found = self._meanings(folder)
+        for name in folder.folders:  # manifests in a folder of their own: annotations/train.csv
+            below = self._look.folders.get(join(folder.path, name))
+            if below and not below.names and not below.folders:
+                found += [guess for guess in self._meanings(below) if guess.folder == folder.path]
+        groups: list[list[tables.Meaning]] = []
+        for one in sorted(found, key=lambda guess: guess.table.name):
+            for group in groups:
+                if all(tables.parts_of_one(one, other) for other in group):
+                    group.append(one)
+                    break
+            else:
+                groups.append([one])
+        return any([self._add_manifest(group) for group in groups])
+
+    def _add_manifest(self, parts: list[tables.Meaning]) -> bool:
+        """Adds the task of a manifest, or of several that are parts of one data set."""
+        first = parts[0]
+        endings = collections.Counter(os.path.splitext(path)[1].lower() for part in parts for path in part.paths())
+        by_modality = modalities(endings)
+        if not by_modality:
+            self.problems.append(f'{first.table.name}: no file of its column {first.path} has an ending of media.')
+            return False
+        modality = next(iter(by_modality))
+        evidence, unsure = _about_columns(parts, get_modality(modality).timed)
+        if len(by_modality) > 1:
+            others = {name: count for name, count in by_modality.items() if name != modality}
+            unsure.append(f'Its files are {_shares(by_modality)}. One task reads one modality; write a manifest for '
+                          f'{" and ".join(others)}.')
+        names = tuple(os.path.relpath(part.table.name, first.folder or '.') for part in parts)
+        several = any(part.several for part in parts)
+        fields = {}
+        if len(first.labels) > 1:
+            fields |= {'label_kind': 'groups', 'label_groups': tuple(first.labels)}
+        elif several:
+            separator = next((part.separator for part in parts if part.separator), '')
+            fields |= {'label_kind': 'multi', 'label_separator': separator or Data.label_separator}
+        data = Data(self._path(first.folder), names, columns=first.columns(get_modality(modality).timed), **fields)
+        size = sum(os.path.getsize(os.path.join(data.folder, name)) for name in names)
+        some = _some_of_rows(parts) if size > _MAX_TABLE_BYTES else []
+        if some:
+            unsure.append(f'The manifest has {size >> 20:,} MiB: only its first rows were looked at.')
+        if not self._add(first.folder, modality, data, evidence, unsure, some):
+            return False
+        self._add_groups(self.tasks[-1], first)
+        return True
+
+    def _add_groups(self, guess: Guess, first: tables.Meaning):
+        """Sets `groups` to a column that keeps together what belongs together; a remark if given splits tear it."""
+        for column in first.groups[:1]:
+            groups = dataclasses.replace(guess.data, groups=column)
+            splits = collections.defaultdict(set)
+            for row in first.table.rows:
+                splits[row[column]].add(SPLITS.get(row.get(first.split, '').strip().lower(), ''))
+            torn = sum(len(found) > 1 for found in splits.values())
+            if first.split and torn:
+                guess.unsure.append(
+                    f'The column {column} may say what belongs together, but {torn:,} of its {len(splits):,} values '
+                    f'are in both splits. If so, groups={column!r} says it, and a run stops until no value is in both.')
+                return
+            try:
+                listed = listing.list_media(Source('task', guess.modality, groups)) if guess.listed else None
+            except ConfigError:
+                return
+            guess.data, guess.listed = groups, listed
+            guess.evidence.append(f'The column {column} has {words.count(len(splits), "value")}: what has the same one '
+                                  'stays in one split.')
+
+    # Archives.
+
+    def _archives(self, folder: Folder) -> bool:
+        """Adds the task of the .tar files in a folder, or in the folders of its splits."""
+        names = [join(folder.path, name) for name in folder.others if name.lower().endswith('.tar')]
+        for name in folder.folders:
+            below = self._look.folders.get(join(folder.path, name))
+            if below and name.lower() in SPLITS:
+                names += [join(below.path, other) for other in below.others if other.lower().endswith('.tar')]
+        if not names:
+            return False
+        endings, kind = self._members(names[0])
+        by_modality = modalities(endings)
+        if not by_modality:
+            self.problems.append(f'{names[0]}: its first {_TAR_MEMBERS:,} members are no media with labels beside '
+                                 'them (0001.jpg and 0001.cls). Unpack it.')
+            return False
+        evidence = [f'{words.count(len(names), "archive")}, with media and labels side by side.']
+        return self._add(folder.path, next(iter(by_modality)),
+                         Data(self._path(folder.path), format='tar', label_kind=kind), evidence)
+
+    def _members(self, path: str) -> tuple[collections.Counter, str]:
+        """(endings of the first members, label kind)."""
+        endings, kind, texts = collections.Counter(), 'single', 0
+        with open(os.path.join(self._look.root, path), 'rb') as file:
+            try:
+                for member in itertools.islice(tars.members(file), _TAR_MEMBERS):
+                    ending = os.path.splitext(member.name)[1].lower()
+                    endings[ending] += 1
+                    if ending == '.json' and texts < 50:
+                        texts += 1
+                        position = file.tell()
+                        file.seek(member.offset)
+                        kind = 'multi' if _has_list(file.read(min(member.size, 1 << 16))) else kind
+                        file.seek(position)
+            except Rejection:
+                pass
+        return endings, kind
+
+    # Class folders.
+
+    def _class_folders(self, folder: Folder) -> bool:
+        """Adds a task for each modality whose files are in folders named by their classes. Whether there are such."""
+        by_modality = modalities(self._look.endings(folder.path))
+        total, found = sum(by_modality.values()), False
+        for modality, count in by_modality.items():
+            if count < _OTHER_SHARE * total:
+                self.problems.append(f'{self._shown(folder.path)}: {words.count(count, "file")} of another modality, '
+                                     f'{modality}, {"is" if count == 1 else "are"} left out.')
+                continue
+            by_class, has_splits = self._classes(folder, modality)
+            if len(by_class) < 2 or not has_splits and all(name.lower() in SPLITS for name in by_class):
+                continue
+            found = True
+            evidence = [f'{words.count(len(by_class), "folder")} named by '
+                        f'{"classes, below folders named by splits" if has_splits else "classes"}.']
+            unsure = []
+            if not has_splits:
+                evidence.append('Nothing names a split, so a hash of the path puts a fifth of the files into eval.')
+            if len(by_modality) > 1 and sum(c >= _OTHER_SHARE * total for c in by_modality.values()) > 1:
+                unsure.append(f'The folders have {_shares(by_modality)}: each modality is a task of its own.')
+            some = [] if self._look.whole else self._some_of_folders(folder, modality, has_splits)
+            if some:
+                unsure.append('There are too many files to list them now, so counts and classes are those of a part.')
+            self._add(folder.path, modality, Data(self._path(folder.path)), evidence, unsure, some)
+        return found
+
+    def _classes(self, folder: Folder, modality: str) -> tuple[dict[str, int], bool]:
+        """(class -> number of files, whether class folders are below folders of splits)."""
+        counts, split_counts = collections.Counter(), collections.Counter()
+        for below in self._look.below(folder.path):
+            parts = below.path[len(folder.path):].strip('/').split('/')
+            number = modalities(below.endings).get(modality, 0)
+            if number and len(parts) == 1 and parts[0]:
+                counts[parts[0]] += number
+            elif number and len(parts) == 2 and parts[0].lower() in SPLITS:
+                split_counts[parts[1]] += number
+        return (dict(split_counts), True) if split_counts else (dict(counts), False)
+
+    def _some_of_folders(self, folder: Folder, modality: str, has_splits: bool) -> list[Entry]:
+        row, some = get_modality(modality), []
+        for below in self._look.below(folder.path):
+            path = below.path[len(folder.path):].strip('/')
+            parts = path.split('/')
+            if len(parts) == 1 + has_splits and path:
+                split = SPLITS.get(parts[0].lower(), 'train') if has_splits else ''
+                some += [Entry(f'{path}/{name}', (parts[-1],), split or 'train') for name in below.names
+                         if name.lower().endswith(row.endings + row.other_endings)]
+        return some
+
+    # What is not understood.
+
+    def _check_siblings(self, found: list[Guess], path: str) -> bool:
+        """Says so if the tasks in folders side by side may be parts of one. Whether that is sure: none stays."""
+        for one, other in itertools.combinations(found[:20], 2):
+            if one.place == other.place or one.modality != other.modality:
+                continue
+            same = {*one.classes} & {*other.classes}
+            if len(same) > 0.8 * max(len(one.classes), len(other.classes)) and os.path.dirname(one.place) == path:
+                names = {os.path.basename(guess.place) for guess in (one, other)}
+                other.unsure.append(f'{" and ".join(sorted(names))} have the same classes. If they are splits of one '
+                                    f'data set, name the folders train and eval, and make one task of {path or "all"}.')
+                break
+        named = [os.path.basename(guess.place) for guess in found]
+        if found and all(name.lower() in SPLITS for name in named) and len({*named}) > 1:
+            self.tasks = [guess for guess in self.tasks if guess not in found]
+            self.problems.append(
+                f'{self._shown(path)}: {" and ".join(sorted({*named}))} each have a manifest of their own. Are they '
+                'splits of one data set? Join the manifests to one beside these folders, with a column split.')
+            return True
+        return False
+
+    def _say_what_is_missing(self, folder: Folder):
+        """A question about the files of a folder that nothing labels. Of folders below it, only the first is asked."""
+        endings = self._look.endings(folder.path)
+        by_modality = modalities(endings)
+        where = self._shown(folder.path)
+        told = [problem for problem in self.problems if problem.startswith(where)]
+        tables_ = [found for found in self._table_meanings(folder) if isinstance(found, str)]
+        self.problems += [text for text in tables_ if text not in self.problems]
+        if by_modality and not told and not tables_:
+            by_class = self._classes(folder, next(iter(by_modality)))[0]
+            if len(by_class) == 1:
+                self.problems.append(
+                    f'{where}: all its {_shares(by_modality)} are in one folder, {next(iter(by_class))}. Which other '
+                    'classes are there? A task needs two folders, each named by its class, or a manifest with the '
+                    'columns path and label.')
+            elif folder.endings and modalities(folder.endings):
+                self.problems.append(
+                    f'{where}: {_shares(by_modality)}, but nothing says what is in them. Which labels do they have? '
+                    'Put each file into a folder named by its label, or write manifest.csv beside them, with the '
+                    'columns path and label.')
+        packed = {name: count for name, count in folder.endings.items() if name in _ARCHIVES}
+        if packed and not told:
+            self.problems.append(f'{where}: {_listed(packed)} {"is" if sum(packed.values()) == 1 else "are"} packed. '
+                                 'Unpack them, and call init again.')
+
+    def _name_tasks(self):
+        """Gives each task a name of its own, by its folder and, where there are several of a folder, its manifest."""
+        places = collections.Counter(guess.place for guess in self.tasks)
+        modalities_of = collections.defaultdict(set)
+        for guess in self.tasks:
+            modalities_of[guess.place].add(guess.modality)
+        taken = set()
+        for guess in self.tasks:
+            parts = [os.path.basename(guess.place or self._look.root.rstrip('/'))]
+            if places[guess.place] > 1 and guess.data.manifest:
+                parts.append(os.path.splitext(os.path.basename(guess.data.manifest[0]))[0])
+            elif places[guess.place] > 1 and len(modalities_of[guess.place]) > 1:
+                parts.append(guess.modality)
+            name = base = task_name('_'.join(parts))
+            for number in itertools.count(2):
+                if name not in taken:
+                    break
+                name = f'{base}_{number}'
+            taken.add(name)
+            guess.name = name
+
+
+def task_name(text: str) -> str:
+    """A name that a Task may have, made of any text; 'task' if it has no letter."""
+    plain = unicodedata.normalize('NFKD', text).encode('ascii', 'ignore').decode().lower()
+    plain = re.sub('[^a-z0-9]+', '_', plain).strip('_')[:60].strip('_')
+    if not re.search('[a-z]', plain):
+        return f'task_{plain}'.rstrip('_')
+    # Such names would be those of other signatures of the served model.
+    plain = re.sub(r'_(scores|examples|label|embedding|all)$', r'_\1s', plain)
+    return plain if plain[0].isalpha() else f'task_{plain}'
+
+
+def _published_format(files: set[str], synsets: bool) -> tuple[Format, list[str], str] | None:
+    """(format, manifests, label kind) by the names of files in a folder and in those directly below it."""
+    base = {name.rpartition('/')[2]: name for name in sorted(files, reverse=True)}
+
+    def named(*names: str) -> list[str]:
+        return [base[name] for name in names if name in base]
+
+    if named('data_batch_1.bin'):
+        return 'cifar10', [], 'single'
+    if len(named('train.bin', 'fine_label_names.txt')) == 2:
+        return 'cifar100', [], 'single'
+    if synsets:
+        return 'imagenet', [], 'single'
+    if {'annotations/trainval.txt', 'annotations/test.txt'} <= files:
+        return 'pets', ['annotations/trainval.txt', 'annotations/test.txt'], 'single'
+    if named('vggsound.csv'):
+        return 'vggsound', named('vggsound.csv'), 'single'
+    if len(named('trainingSet.csv', 'validationSet.csv')) == 2:
+        return 'moments', named('trainingSet.csv', 'validationSet.csv'), 'single'
+    segments = named('balanced_train_segments.csv', 'unbalanced_train_segments.csv', 'eval_segments.csv')
+    if segments:
+        return 'audioset', segments, 'multi'
+    kinetics = sorted(name for name in files if re.fullmatch(r'(.*/)?(kinetics\w*_)?(train|val|test)\w*\.csv', name))
+    return ('kinetics', kinetics, 'single') if kinetics else None
+
+
+def _has_list(text: bytes) -> bool:
+    return re.search(rb'"labels?"\s*:\s*\[[^\]]*,', text) is not None
+
+
+def _about_columns(parts: list[tables.Meaning], timed: bool) -> tuple[list[str], list[str]]:
+    """(evidence, what is unsure) of a manifest's columns."""
+    first, rows = parts[0], sum(len(part.table.rows) for part in parts)
+    looked_up, found = sum(part.looked_up for part in parts), sum(part.found for part in parts)
+    evidence = [f'{" and ".join(part.table.name for part in parts)}: {found:,} of {looked_up:,} values of the column '
+                f'{first.path} that were looked up are files; labels are in {" and ".join(first.labels)}.']
+    unsure = [remark for part in parts for remark in part.remarks]
+    if not first.sure:
+        unsure.append(f'No column is called label; {first.labels[0]} has the fewest values. '
+                      + (f'Other columns: {", ".join([*first.others, *first.groups][:8])}.'
+                         if first.others or first.groups else ''))
+    if first.several and len(first.labels) == 1:
+        mark = f'joined by {first.separator!r}' if first.separator else 'in lists'
+        evidence.append(f'A row may have several labels, {mark}.')
+    empty = sum(map(tables.unlabelled, parts))
+    if empty:
+        unsure.append(f'{empty:,} of the {rows:,} rows that were looked at have no label, and are rejected.'
+                      + (' If that means that no class is right, set allow_unlabelled=True.' if first.several else ''))
+    distinct = {value for part in parts for value in part.table.values(first.labels[0])}
+    if len(distinct) > rows / 2 and not first.several and rows > 10:
+        unsure.append(f'{first.labels[0]} has {len(distinct):,} values in {rows:,} rows: is it a class?')
+    if not first.split:
+        unsure += [f'{" and ".join(part.table.name for part in parts)} have no column with a split, so a hash decides, '
+                   'whatever the files are called. Add a column split.'] if len(parts) > 1 else []
+        evidence.append('No column names a split, so a hash puts a fifth of the examples into eval.')
+    if timed and (first.start or first.end):
+        evidence.append(f'Segments: {" and ".join(filter(None, (first.start, first.end)))} are numbers, taken for '
+                        'seconds.')
+    if first.others and first.sure:
+        evidence.append(f'Not used: the column{"s" if len(first.others) > 1 else ""} {", ".join(first.others[:8])}. '
+                        'Columns(extra=(...)) keeps some, for metrics by their values.')
+    return evidence, unsure
+
+
+def _some_of_rows(parts: list[tables.Meaning]) -> list[Entry]:
+    """Entries of the rows that were read."""
+    some = []
+    for part in parts:
+        for row, path in zip(part.table.rows, part.paths(), strict=True):
+            texts = re.split(r'\n' if not part.separator else re.escape(part.separator), row.get(part.labels[0], ''))
+            if path and any(texts):
+                path = path[len(part.folder):].lstrip('/') if part.folder else path
+                split = SPLITS.get(row.get(part.split, '').strip().lower(), 'train')
+                some.append(Entry(path, tuple(filter(None, map(str.strip, texts))), split))
+    return some
+
+
+def _shares(by_modality: dict[str, int]) -> str:
+    """'120 image files and 3 audio files'."""
+    return ' and '.join(words.count(count, f'{name} file') for name, count in by_modality.items())
+
+
+def _listed(endings: dict[str, int]) -> str:
+    return ' and '.join(words.count(count, f'{name} file') for name, count in endings.items())

@@ -1,0 +1,280 @@
+"""The first rows of a manifest, and what its columns seem to mean."""
+
+import collections
+import dataclasses
+import os
+import re
+
+from media.listing import files, manifests, paths
+from media.listing.collector import SPLITS
+from media.rejections import Rejection
+from model_code.data import Columns, Data
+from model_code.errors import ConfigError
+from pipeline.init.look import join
+
+ENDINGS = ('.csv', '.jsonl', '.ndjson')
+HEAD_ROWS = 5_000
+_HEAD_BYTES = 8 << 20
+_LOOKED_UP = 60  # paths of a column that are looked for on the disk
+_MOST_CLASSES = 2_000  # a column with more values is no label, unless it is called so
+
+# Names of columns that usually mean this, the most usual first. They are compared without case and underscores.
+_PATHS = ('path', 'filepath', 'filename', 'file', 'image', 'img', 'audio', 'video', 'clip', 'media', 'name')
+_LABELS = ('label', 'labels', 'class', 'category', 'target', 'classname', 'labelname', 'species', 'tags', 'tag', 'y',
+           'emotion', 'genre', 'breed', 'action', 'event')
+_SPLITS = ('split', 'subset', 'partition', 'set', 'phase', 'fold', 'usage')
+_STARTS = ('start', 'starttime', 'starts', 'begin', 'onset', 'from', 'startseconds')
+_ENDS = ('end', 'endtime', 'ends', 'stop', 'offset', 'to', 'endseconds')
+_GROUPS = ('speaker', 'speakerid', 'scene', 'sceneid', 'subject', 'subjectid', 'patient', 'patientid', 'session',
+           'sessionid', 'user', 'userid', 'participant', 'person', 'camera', 'cameraid', 'location', 'site',
+           'recording', 'recordingid', 'source', 'sourceid', 'videoid', 'clientid', 'group', 'identity',
+           'individual', 'plant')
+_QUESTIONS = (('verb', 'noun'),)
+_SEPARATORS = ('|', ';', ',')
+_LIST = '\n'  # between the items of a list of JSON: no label has a line break
+
+
+@dataclasses.dataclass
+class Table:
+    """The head of a manifest: at most HEAD_ROWS rows, column -> text. whole: whether these are all of its rows."""
+    name: str
+    columns: list[str]
+    rows: list[dict[str, str]]
+    whole: bool
+    lists: frozenset[str] = frozenset()
+
+    def values(self, column: str) -> list[str]:
+        return [row.get(column, '') for row in self.rows]
+
+
+def read(root: str, name: str) -> Table | None:
+    """The head of a CSV or JSON-lines file; None if it is not such a file, or cannot be read."""
+    table = Table(name, [], [], whole=True)
+    add_rows = _add_csv if name.lower().endswith('.csv') else _add_jsonl
+    try:
+        with files.open_text(root, name, _HEAD_BYTES) as text:
+            table.whole = add_rows(table, text)
+    except ConfigError:  # it ends at _HEAD_BYTES, unless it could not be opened
+        table.whole = False
+    return table if table.rows else None
+
+
+def _add_csv(table: Table, text) -> bool:
+    """Adds the rows, HEAD_ROWS at most. Whether these are all."""
+    for _, fields in manifests.csv_rows(text, lambda *unused: None):
+        if not table.columns:
+            table.columns = list(dict.fromkeys(field.strip() for field in fields))
+        elif len(table.rows) >= HEAD_ROWS:
+            return False
+        else:
+            table.rows.append(dict(zip(table.columns, fields, strict=False)))
+    return True
+
+
+def _add_jsonl(table: Table, text) -> bool:
+    columns, bad = {}, 0
+    for line in text:
+        if len(table.rows) >= HEAD_ROWS or bad > 100:
+            return False
+        try:
+            row = manifests.json_object(line) if line.strip() else {}
+        except Rejection:
+            bad += 1
+            continue
+        columns.update(dict.fromkeys(row))
+        table.columns = list(columns)
+        table.lists |= {key for key, value in row.items() if isinstance(value, list)}
+        table.rows += [{key: _text(value) for key, value in row.items()}] if row else []
+    return True
+
+
+def _text(value) -> str:
+    if isinstance(value, list):
+        return _LIST.join(str(item) for item in value)
+    return '' if value is None or isinstance(value, dict) else str(value)
+
+
+@dataclasses.dataclass
+class Meaning:
+    """What a manifest's columns seem to mean.
+
+    folder: what the paths are relative to, itself relative to the first folder. path: their column. found: how many of
+    `looked_up` paths are files. labels: the columns with labels: one, or one for each question. separator: between two
+    labels in it, '' if each row has one. split, start, end: columns, '' for none. groups: columns that may say what
+    belongs together. others: all other columns. sure: whether the label's column is called so. remarks: sentences.
+    """
+    table: Table
+    folder: str
+    path: str
+    found: int
+    looked_up: int
+    labels: list[str]
+    separator: str = ''
+    split: str = ''
+    start: str = ''
+    end: str = ''
+    groups: list[str] = dataclasses.field(default_factory=list)
+    others: list[str] = dataclasses.field(default_factory=list)
+    sure: bool = True
+    remarks: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def several(self) -> bool:
+        """Whether an example may have several labels."""
+        return bool(self.separator) or any(column in self.table.lists for column in self.labels)
+
+    def columns(self, timed: bool) -> Columns:
+        """The Columns of the task's Data. timed: whether the modality has segments."""
+        names = {'label', 'labels'} & {*self.table.columns}
+        label = '' if len(self.labels) > 1 or names == {self.labels[0]} else self.labels[0]
+        usual = Columns()
+        start, end = (self.start or usual.start, self.end or usual.end) if timed else (usual.start, usual.end)
+        return Columns(path=self.path, label=label, split=self.split or usual.split, start=start, end=end)
+
+    def paths(self) -> list[str]:
+        return [_joined(self.folder, value) for value in self.table.values(self.path)]
+
+
+def meaning(root: str, table: Table) -> Meaning | str:
+    """What the columns mean; a sentence that says what is wrong if the table names no media or no label."""
+    if len(table.columns) == 1 and re.search('[;\t]', table.columns[0]):
+        return (f'{table.name}: its fields are not separated by commas. Write it with commas, or as JSON lines.')
+    path = _path_column(root, table)
+    if path is None:
+        return (f'{table.name}: no column of {_named(table.columns)} has the paths of files. Write a column `path`, '
+                'relative to the folder of the manifest.')
+    column, folder, found, looked_up = path
+    guess = Meaning(table, folder, column, found, looked_up, [])
+    left = [name for name in table.columns if name != column]
+    guess.split = _split_column(table, left, guess.remarks)
+    left = [name for name in left if name != guess.split]
+    guess.start, guess.end = (next((name for name in left if _plain(name) in names and _numbers(table, name)), '')
+                              for names in (_STARTS, _ENDS))
+    left = [name for name in left if name not in (guess.start, guess.end)]
+    if not _find_labels(guess, left):
+        return (f'{table.name}: no column of {_named(left) or "it"} looks like a label. Write a column `label`.')
+    left = [name for name in left if name not in guess.labels]
+    guess.groups = [name for names in _GROUPS for name in left if _plain(name) == names and _repeats(table, name)]
+    guess.others = [name for name in left if name not in guess.groups]
+    return guess
+
+
+def _plain(name: str) -> str:
+    return re.sub('[ _-]', '', name).lower()
+
+
+def _named(columns: list[str]) -> str:
+    return ', '.join(paths.shown(name, 40) for name in columns[:12]) + (', ...' if len(columns) > 12 else '')
+
+
+def _joined(folder: str, value: str) -> str:
+    try:
+        return join(folder, paths.safe_path(value.strip()))
+    except Rejection:
+        return ''
+
+
+def _path_column(root: str, table: Table) -> tuple[str, str, int, int] | None:
+    """(column, folder, files found, paths looked up) of the column whose values are most often files.
+
+    They may be relative to the folder of the table, or to one above it.
+    """
+    parts = table.name.split('/')[:-1]
+    folders = ['/'.join(parts[:count]) for count in range(len(parts), -1, -1)]
+    best = None
+    for column in sorted(table.columns, key=lambda name: _rank(_PATHS, name)):
+        values = [value for value in table.values(column) if value]
+        values = values[::max(1, len(values) // _LOOKED_UP)][:_LOOKED_UP]
+        for folder in folders:
+            names = [_joined(folder, value) for value in values]
+            found = sum(bool(name) and os.path.isfile(os.path.join(root, name)) for name in names)
+            if found and (best is None or found > best[2]):
+                best = column, folder, found, len(values)
+    return best
+
+
+def _rank(names: tuple[str, ...], column: str) -> int:
+    plain = _plain(column)
+    return names.index(plain) if plain in names else len(names)
+
+
+def _split_column(table: Table, columns: list[str], remarks: list[str]) -> str:
+    for column in sorted(columns, key=lambda name: _rank(_SPLITS, name)):
+        if _rank(_SPLITS, column) == len(_SPLITS):
+            break
+        values = collections.Counter(value.strip().lower() for value in table.values(column))
+        known = sum(count for value, count in values.items() if value in SPLITS)
+        if known > 0.9 * len(table.rows):
+            return column
+        if len(values) <= 20:
+            remarks.append(f'The column {paths.shown(column, 40)} has {_named(list(values))}, which are no names of '
+                           f'splits ({", ".join(SPLITS)}), so it is not used.')
+    return ''
+
+
+def _numbers(table: Table, column: str) -> bool:
+    values = [value for value in table.values(column) if value.strip()]
+    return bool(values) and all(re.fullmatch(r'\d+(\.\d*)?([eE][-+]?\d+)?', value.strip()) for value in values)
+
+
+def _repeats(table: Table, column: str) -> bool:
+    """Whether every row has a value, and there are fewer values than rows, but more than one."""
+    values = table.values(column)
+    return all(value.strip() for value in values) and 1 < len(set(values)) <= 0.7 * len(values)
+
+
+def _find_labels(guess: Meaning, columns: list[str]) -> bool:
+    """Sets the columns with labels and the separator in them. Whether there is one."""
+    table = guess.table
+    for question in _QUESTIONS:
+        named = [next((name for name in columns if _plain(name) == word), '') for word in question]
+        if all(named):
+            guess.labels = named
+            return True
+    named = sorted((name for name in columns if _rank(_LABELS, name) < len(_LABELS)),
+                   key=lambda name: _rank(_LABELS, name))
+    possible = named[:1]
+    if not possible:
+        guess.sure = False
+        possible = [name for name in columns if 1 < len(set(table.values(name))) <= min(
+            _MOST_CLASSES, len(table.rows) // 2) and not re.search(r'^(index|id)$|_id$', name.lower())]
+        # What says who or where is seldom what is asked for.
+        possible.sort(key=lambda name: (_plain(name) in _GROUPS, len(set(table.values(name)))))
+    if not possible:
+        return False
+    guess.labels = possible[:1]
+    guess.separator = _separator(table, possible[0])
+    return True
+
+
+def _separator(table: Table, column: str) -> str:
+    """The text between two labels in a column; '' if each row has one.
+
+    It is one if labels on its sides come again in other company: 'rain, heavy' is one label.
+    """
+    values = {value for value in table.values(column) if value}
+    if column in table.lists:
+        return ''
+    for separator in _SEPARATORS:
+        joined = [value for value in values if separator in value]
+        company = collections.defaultdict(set)
+        for value in values:
+            for part in value.split(separator):
+                company[part.strip()].add(value)
+        parts = {part.strip() for value in joined for part in value.split(separator)}
+        again = sum(len(company[part]) > 1 for part in parts)
+        # A bar is hardly ever part of a label.
+        if joined and again + (separator == Data.label_separator) > len(parts) / 2:
+            return separator
+    return ''
+
+
+def unlabelled(guess: Meaning) -> int:
+    """How many of the table's rows have no label."""
+    return sum(not any(row.get(column, '').strip() for column in guess.labels) for row in guess.table.rows)
+
+
+def parts_of_one(first: Meaning, second: Meaning) -> bool:
+    """Whether two manifests are parts of one data set: the same columns, and none of the same files."""
+    return (first.folder == second.folder and first.table.columns == second.table.columns
+            and not set(first.paths()) & set(second.paths()))

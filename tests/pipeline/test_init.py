@@ -1,0 +1,380 @@
+"""`polyvit init`: what it guesses of folders of many kinds, the config that it writes, what it prints."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+
+import pytest
+
+from media import listing
+from pipeline import cli, plan
+from pipeline.config import load_config
+from pipeline.init import command, look, tables
+from pipeline.init.guess import Guesses, task_name
+from pipeline.init.write import comment, printable
+from tests import terminals, testing
+
+SHARED = pathlib.Path(__file__).resolve().parents[3] / 'shared' / 'data'
+
+
+def _guesses(folder) -> Guesses:
+    return Guesses(look.walk(str(folder)))
+
+
+def _task(folder):
+    """The only guess."""
+    guesses = _guesses(folder)
+    assert guesses.problems == []
+    guess, = guesses.tasks
+    return guess
+
+
+def _init(tmp_path, capsys, folder, *options):
+    """(exit code, standard output, errors, the config or None) of `polyvit init`."""
+    path = tmp_path / 'made.py'
+    code = cli.main(['init', str(folder), '-o', str(path), *options])
+    out, err = capsys.readouterr()
+    return code, out, err, load_config(path) if path.exists() else None
+
+
+def _images(folder, *names, seed=0):
+    for number, name in enumerate(names):
+        testing.write(folder, name, testing.image_bytes(seed=seed + number))
+
+
+def _class_folders(folder, classes=('cat', 'dog'), count=10, ending='png', content=None):
+    for c, label in enumerate(classes):
+        for i in range(count):
+            testing.write(folder, f'{label}/{i}.{ending}', content or testing.image_bytes(seed=100 * c + i))
+
+
+class TestTasks:
+    def test_class_folders(self, tmp_path):
+        _class_folders(tmp_path / 'My Pets')
+        guess = _task(tmp_path / 'My Pets')
+        assert (guess.name, guess.modality, guess.classes) == ('my_pets', 'image', ('cat', 'dog'))
+        assert guess.data.manifest == () and sum(guess.counts.values()) == 20
+
+    def test_folders_of_splits(self, tmp_path):
+        testing.image_task(tmp_path / 'shapes')
+        guess = _task(tmp_path / 'shapes')
+        assert guess.counts == {'train': 8, 'eval': 4} and guess.classes == ('left', 'right')
+
+    def test_a_folder_of_several_data_sets(self, tmp_path):
+        testing.image_task(tmp_path / 'shapes')
+        testing.audio_task(tmp_path / 'tones')
+        testing.video_task(tmp_path / 'deep' / 'walks')
+        _class_folders(tmp_path / 'pets')
+        found = {guess.name: (guess.modality, guess.place) for guess in _guesses(tmp_path).tasks}
+        assert found == {'shapes': ('image', 'shapes'), 'tones': ('audio', 'tones'), 'pets': ('image', 'pets'),
+                         'walks': ('video', 'deep/walks')}
+
+    def test_several_manifests_over_the_same_files(self, tmp_path):
+        testing.tags_task(tmp_path / 'calls')
+        first, second = _guesses(tmp_path / 'calls').tasks
+        assert (first.name, first.data.manifest) == ('calls_manifest', ('manifest.csv',))
+        assert first.data.label_kind == 'single'
+        assert (second.name, second.data.label_kind) == ('calls_tags', 'multi')
+        assert second.classes == ('even', 'high', 'low', 'odd')
+
+    def test_manifests_that_are_parts_of_one(self, tmp_path):
+        for part in ('2024', '2025'):
+            rows = [(f'{part}/{i}.png', 'ab'[i % 2]) for i in range(8)]
+            _images(tmp_path, *(path for path, _ in rows))
+            testing.write_manifest(tmp_path, rows, ('path', 'label'), f'{part}.csv')
+        guess = _task(tmp_path)
+        assert guess.data.manifest == ('2024.csv', '2025.csv') and sum(guess.counts.values()) == 16
+        assert any('no column with a split' in text for text in guess.unsure)
+
+    def test_mixed_modalities_in_class_folders_become_a_task_each(self, tmp_path):
+        _class_folders(tmp_path / 'm')
+        _class_folders(tmp_path / 'm', ending='wav', content=testing.wav_bytes())
+        guesses = _guesses(tmp_path / 'm').tasks
+        assert [(guess.name, len(guess.entries)) for guess in guesses] == [('m_audio', 20), ('m_image', 20)]
+
+    def test_folders_with_the_same_classes_may_be_splits(self, tmp_path):
+        for fold in ('fold1', 'fold2'):
+            _class_folders(tmp_path / fold)
+        guesses = _guesses(tmp_path)
+        assert len(guesses.tasks) == 2
+        assert any('have the same classes' in text for guess in guesses.tasks for text in guess.unsure)
+
+    def test_archives(self, tmp_path):
+        for split, numbers in (('train', range(6)), ('test', range(6, 9))):
+            with tarfile.open(tmp_path / f'{split}-000.tar', 'w') as tar:
+                for i in numbers:
+                    for name, content in ((f'{i:04}.png', testing.image_bytes(seed=i)),
+                                          (f'{i:04}.json', json.dumps({'labels': ['ab'[i % 2], 'x']}).encode())):
+                        path = testing.write(tmp_path / 'loose', name, content)
+                        tar.add(path, name)
+        shutil.rmtree(tmp_path / 'loose')
+        guess = _task(tmp_path)
+        assert (guess.data.format, guess.data.label_kind) == ('tar', 'multi')
+        assert guess.counts == {'train': 6, 'eval': 3} and guess.classes == ('a', 'b', 'x')
+
+    def test_published_layouts(self, tmp_path):
+        _images(tmp_path, 'images/Abyssinian_1.jpg', 'images/pug_1.jpg', 'images/pug_2.jpg')
+        testing.write(tmp_path, 'annotations/trainval.txt', 'Abyssinian_1 1 1 1\npug_1 2 2 1\n')
+        testing.write(tmp_path, 'annotations/test.txt', 'pug_2 2 2 1\n')
+        guess = _task(tmp_path)
+        assert guess.data.format == 'pets' and guess.classes == ('Abyssinian', 'pug')
+
+    def test_names_of_tasks(self):
+        names = [task_name(text) for text in ('Ünder wäter', '2024-data', '猫', "a'; import os", 'birds_label')]
+        assert names == ['under_water', 'task_2024_data', 'task', 'a_import_os', 'birds_labels']
+
+
+class TestManifests:
+    def _write(self, folder, rows, columns, name='meta.csv'):
+        _images(folder, *dict.fromkeys(row[0] for row in rows))
+        testing.write_manifest(folder, rows, columns, name)
+
+    def test_columns_of_other_names(self, tmp_path):
+        rows = [(f'img/{i}.png', str(i), 'cat dog'.split()[i % 2], ('train', 'val')[i % 4 == 3]) for i in range(20)]
+        self._write(tmp_path, rows, ('File Name', 'id', 'Category', 'subset'))
+        guess = _task(tmp_path)
+        columns = guess.data.columns
+        assert (columns.path, columns.label, columns.split) == ('File Name', 'Category', 'subset')
+        assert guess.counts == {'train': 15, 'eval': 5}
+
+    def test_a_label_without_its_name_is_unsure(self, tmp_path):
+        self._write(tmp_path, [(f'{i}.png', f'note {i}', 'xyz'[i % 3]) for i in range(20)], ('path', 'note', 'kind'))
+        guess = _task(tmp_path)
+        assert guess.data.columns.label == 'kind' and any('kind has the fewest values' in t for t in guess.unsure)
+
+    def test_a_manifest_in_a_folder_of_its_own(self, tmp_path):
+        _images(tmp_path, *(f'images/{i}.png' for i in range(8)))
+        testing.write_manifest(tmp_path / 'meta', [(f'images/{i}.png', 'ab'[i % 2]) for i in range(8)],
+                               ('path', 'label'), 'all.csv')
+        guess = _task(tmp_path)
+        assert guess.data.manifest == ('meta/all.csv',) and guess.data.folder == str(tmp_path)
+
+    def test_several_questions(self, tmp_path):
+        self._write(tmp_path, [(f'{i}.png', 'cut wash'.split()[i % 2], 'onion pan cup'.split()[i % 3])
+                               for i in range(20)], ('path', 'verb', 'noun'))
+        assert _task(tmp_path).data.label_groups == ('verb', 'noun')
+
+    def test_segments_of_sounds(self, tmp_path):
+        testing.write(tmp_path, 'night.wav', testing.wav_bytes(2.0))
+        testing.write_manifest(tmp_path, [('night.wav', 'ab'[i % 2], i / 10, i / 10 + 0.1) for i in range(10)],
+                               ('file', 'label', 'from', 'to'))
+        guess = _task(tmp_path)
+        assert (guess.data.columns.start, guess.data.columns.end) == ('from', 'to') and len(guess.entries) == 10
+
+    @pytest.mark.parametrize('text, separator', [
+        (['a|b', 'b|c', 'a', 'c|a'], '|'), (['a; b', 'b', 'a; c', 'c'], ';'), (['rain, heavy', 'wind'], ''),
+        (['a/b', 'b'], '')])
+    def test_separators(self, tmp_path, text, separator):
+        self._write(tmp_path, [(f'{i}.png', text[i % len(text)]) for i in range(12)], ('path', 'label'))
+        guess = _task(tmp_path)
+        assert guess.data.label_kind == ('multi' if separator else 'single')
+        if separator:
+            assert guess.data.label_separator == separator and set(guess.classes) <= set('abc')
+
+    def test_json_lines_with_lists(self, tmp_path):
+        _images(tmp_path, *(f'{i}.png' for i in range(6)))
+        lines = [json.dumps({'path': f'{i}.png', 'labels': ['a', 'b'][:1 + i % 2]}) for i in range(6)]
+        testing.write(tmp_path, 'all.jsonl', '\n'.join(lines))
+        guess = _task(tmp_path)
+        assert guess.data.label_kind == 'multi' and guess.classes == ('a', 'b')
+
+    def _speakers(self, folder, split):
+        rows = [(f'{i}.png', 'ab'[i % 2], f's{i // 4}', split(i)) for i in range(40)]
+        self._write(folder, rows, ('path', 'label', 'speaker_id', 'split' if split(0) else 'nothing'))
+        return _task(folder)
+
+    def test_groups_stay_in_one_split(self, tmp_path):
+        guess = self._speakers(tmp_path / 'hashed', lambda i: '')
+        assert guess.data.groups == 'speaker_id'
+        splits = {}
+        for entry in guess.entries:
+            splits.setdefault(entry.group, set()).add(entry.split)
+        assert len(splits) == 10 and all(len(found) == 1 for found in splits.values())
+        whole = self._speakers(tmp_path / 'whole', lambda i: 'test' if i < 8 else 'train')
+        assert whole.data.groups == 'speaker_id'
+
+    def test_groups_that_given_splits_tear_are_only_named(self, tmp_path):
+        guess = self._speakers(tmp_path, lambda i: ('train', 'test')[i // 2 % 2])
+        assert guess.data.groups == '' and any("groups='speaker_id'" in text for text in guess.unsure)
+
+    def test_rows_without_labels_are_counted(self, tmp_path):
+        self._write(tmp_path, [(f'{i}.png', ('a|b', 'b', '')[i % 3]) for i in range(12)], ('path', 'labels'))
+        assert any('4 of the 12 rows' in text and 'allow_unlabelled=True' in text for text in _task(tmp_path).unsure)
+
+    def test_a_large_manifest_is_read_in_part(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(tables, 'HEAD_ROWS', 10)
+        self._write(tmp_path, [(f'{i}.png', 'ab'[i % 2]) for i in range(30)], ('path', 'label'))
+        table = tables.read(str(tmp_path), 'meta.csv')
+        assert len(table.rows) == 10 and not table.whole
+        monkeypatch.setattr('pipeline.init.guess._MAX_TABLE_BYTES', 10)
+        guess = _task(tmp_path)
+        assert guess.listed is None and len(guess.entries) == 10 and guess.classes == ('a', 'b')
+
+
+class TestNothing:
+    @pytest.mark.parametrize('files, sentence', [
+        ([], 'has no images, sounds or videos; its files are: none'),
+        (['a.pdf', 'b.pdf'], 'its files are: 2 .pdf'),
+        (['a.png', 'b.png'], '2 image files, but nothing says what is in them. Which labels do they have?'),
+        (['cat/a.png', 'cat/b.png'], 'image files'),
+        (['a.zip', 'b.zip'], '2 .zip files are packed. Unpack them'),
+        (['train/metadata.csv', 'test/metadata.csv'], 'Are they splits of one data set?'),
+    ])
+    def test_a_question_is_asked(self, tmp_path, capsys, files, sentence):
+        folder = tmp_path / 'some'
+        folder.mkdir()
+        for name in files:
+            content = testing.image_bytes() if name.endswith('.png') else 'x.png,cat\n'
+            testing.write(folder, name, content)
+            if name.endswith('.csv'):
+                rows = [(f'{i}.png', 'ab'[i % 2]) for i in range(6)]
+                _images((folder / name).parent, *(path for path, _ in rows))
+                testing.write_manifest((folder / name).parent, rows, ('file_name', 'label'), 'metadata.csv')
+        code, out, err, config = _init(tmp_path, capsys, folder)
+        assert (code, out, config) == (2, '', None)
+        assert err.startswith('polyvit: ') and sentence in err and err.count('\n') == 1
+
+    @pytest.mark.parametrize('folder, sentence', [
+        ('/nowhere/at/all', 'There is no folder /nowhere/at/all.'), ('s3://bucket/x', 's3://bucket/x is a URL')])
+    def test_no_folder(self, tmp_path, capsys, folder, sentence):
+        assert cli.main(['init', folder]) == 2
+        assert sentence in capsys.readouterr().err
+
+    def test_columns_with_semicolons(self, tmp_path, capsys):
+        _images(tmp_path / 'd', 'a.png')
+        testing.write(tmp_path / 'd', 'm.csv', 'path;label\na.png;x\n')
+        code, _, err, _ = _init(tmp_path, capsys, tmp_path / 'd')
+        assert code == 2 and 'm.csv: its fields are not separated by commas.' in err
+
+
+class TestConfig:
+    def test_it_is_the_guess_and_can_be_planned_and_checked(self, tmp_path, capsys):
+        testing.image_task(tmp_path / 'data' / 'shapes', per_class=20, eval_per_class=5)
+        testing.tags_task(tmp_path / 'data' / 'calls')
+        code, out, err, config = _init(tmp_path, capsys, tmp_path / 'data')
+        assert code == 0 and config.name == 'data'
+        assert [task.name for task in config.mixture.tasks] == ['calls_manifest', 'calls_tags', 'shapes']
+        assert config.model.input('image').height == 32 and config.model.input('audio').frames == 32
+        assert '3 tasks in ' in out and 'shapes: height 16, width 16' in out and 'Wrote ' in out
+        assert 'shapes: 50 of 50 files (100%)' in err
+        assert plan.make_plan(config).total_steps == sum(task.recipe.steps for task in config.mixture.tasks)
+        assert cli.main(['data', 'check', str(tmp_path / 'made.py')]) == 0
+        text = (tmp_path / 'made.py').read_text()
+        assert "os.path.join(DATA, 'calls')" in text and max(map(len, text.splitlines())) <= 120
+
+    def test_what_a_run_would_stop_for_is_said(self, tmp_path, capsys):
+        testing.image_task(tmp_path / 'shapes', per_class=20)
+        for split in ('train', 'eval'):
+            testing.write(tmp_path / 'shapes', f'{split}/left/same.png', testing.image_bytes(seed=77))
+        testing.write(tmp_path / 'shapes', 'train/left/broken.png', b'no picture')
+        testing.write(tmp_path / 'shapes', 'eval/other/x.png', testing.image_bytes(seed=78))
+        code, out, _, _ = _init(tmp_path, capsys, tmp_path / 'shapes')
+        assert code == 0
+        assert 'a run would stop: Task shapes: 1 class without a train example: other.' in out
+        assert 'train/left/broken.png: unsupported' in out
+        assert 'going by what was read, a run would stop: Task shapes: equal media are both in train and in eval' in out
+
+    def test_names_of_files_do_not_become_code(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        code = '__import__("os").mkdir("executed")'
+        folder = tmp_path / f"q'; {code} #[a]"
+        _class_folders(folder / f"a'''; {code} #", (f"x'); {code} #", f'y"""; {code}', 'z \u202e'))
+        rows = [(f'{i}.png', (f"l'; {code}", 'm')[i % 2]) for i in range(12)]
+        _images(folder / f'b"); {code} #', *(path for path, _ in rows))
+        testing.write_manifest(folder / f'b"); {code} #', rows, ('path', f"la'bel #{code}"), "x'; y.csv")
+        code, out, err, config = _init(tmp_path, capsys, folder)
+        assert code == 0, err
+        assert not (tmp_path / 'executed').exists() and len(config.mixture.tasks) == 2
+        assert config.mixture.tasks[1].data.columns.label.startswith("la'bel #") and '\u202e' not in out
+
+    @pytest.mark.parametrize('text', ['a\nb', 'a\rb', 'a\x0cb', 'a\u2028b', 'a\u202eb', 'a\udcffb', 'a\x85b'])
+    def test_comments_stay_on_their_lines(self, text):
+        lines = comment(f'{text} is a name', '  ')
+        assert len(lines) == 1 and lines[0].startswith('  # a') and lines[0].isprintable()
+        assert printable('ä 猫') == 'ä 猫'
+
+    def test_a_file_is_replaced_only_by_force(self, tmp_path, capsys):
+        testing.image_task(tmp_path / 'shapes')
+        (tmp_path / 'made.py').write_text('mine = True')
+        assert cli.main(['init', str(tmp_path / 'shapes'), '-o', str(tmp_path / 'made.py')]) == 2
+        assert 'exists already' in capsys.readouterr().err and (tmp_path / 'made.py').read_text() == 'mine = True'
+        code, *_, config = _init(tmp_path, capsys, tmp_path / 'shapes', '--force')
+        assert code == 0 and config.name == 'shapes'
+
+    @pytest.mark.parametrize('output, sentence', [('made.txt', 'it must be the name of a Python file'),
+                                                  ('file/made.py', 'cannot be written')])
+    def test_where_nothing_can_be_written(self, tmp_path, capsys, output, sentence):
+        testing.image_task(tmp_path / 'shapes')
+        (tmp_path / 'file').write_text('')
+        assert cli.main(['init', str(tmp_path / 'shapes'), '-o', str(tmp_path / output)]) == 2
+        assert sentence in capsys.readouterr().err
+
+    def test_the_default_file_hides_no_module(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / 'photos').mkdir()
+        assert [command._default_path(name) for name in ('photos', 'random', 'numpy')] == [
+            'photos.py', 'random_config.py', 'numpy_config.py']
+
+    def test_a_name_of_another_config_is_not_taken(self, tmp_path, capsys):
+        testing.image_task(tmp_path / 'demo')
+        assert _init(tmp_path, capsys, tmp_path / 'demo')[3].name == 'demo_data'
+
+    def test_files_of_another_modality_than_their_ending_says(self, tmp_path, capsys):
+        _class_folders(tmp_path / 'talk', ending='mp4', content=testing.sound_only_mp4_bytes())
+        config = _init(tmp_path, capsys, tmp_path / 'talk')[3]
+        assert config.mixture['talk'].modality == 'audio'
+        assert 'Most files cannot be read as video, but as audio.' in (tmp_path / 'made.py').read_text()
+
+
+class TestBounds:
+    def test_a_huge_folder_is_looked_at_in_part(self, tmp_path, capsys, monkeypatch):
+        _class_folders(tmp_path / 'many', [f'c{i}' for i in range(20)], count=10)
+        monkeypatch.setattr(command.look.walk, '__defaults__', (60, 5, 10.0))
+        code, out, _, config = _init(tmp_path, capsys, tmp_path / 'many')
+        assert code == 0 and 'only a part was looked at' in out and 'too many files' in out
+        assert '+ ' in out
+        assert len(listing.list_media(config.mixture['many'].source).entries) == 200
+
+    def test_the_walk_ends_in_time(self, tmp_path):
+        _class_folders(tmp_path, [f'c{i}' for i in range(30)], count=2)
+        begun = time.monotonic()
+        seen = look.walk(str(tmp_path), max_seconds=0.0)
+        assert not seen.whole and time.monotonic() - begun < 5 and len(seen.folders) < 30
+
+    def test_links_are_not_followed(self, tmp_path):
+        _class_folders(tmp_path / 'data')
+        (tmp_path / 'data' / 'loop').symlink_to(tmp_path / 'data')
+        seen = look.walk(str(tmp_path / 'data'))
+        assert seen.links == ['loop'] and set(seen.folders) == {'', 'cat', 'dog'}
+
+
+def test_on_a_narrow_terminal(tmp_path):
+    testing.image_task(tmp_path / 'shapes', per_class=10)
+    seen = terminals.run([sys.executable, '-m', 'polyvit', 'init', 'shapes'], columns=80, cwd=tmp_path,
+                         env={'PYTHONPATH': str(pathlib.Path(__file__).parents[2])})
+    assert seen.exit_code == 0 and (tmp_path / 'shapes.py').exists()
+    assert seen.widest() <= 80 and any('data check shapes.py' in line for line in seen.lines)
+
+
+def test_help_imports_nothing_heavy():
+    code = ("import sys; from pipeline import arguments; arguments.build_parser();"
+            "print({'numpy', 'av', 'tensorflow', 'jinja2'} & sys.modules.keys())")
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == 'set()\n'
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason='needs ../shared/data')
+def test_real_data():
+    guesses = _guesses(SHARED)
+    assert guesses.problems == []
+    assert {guess.name: (guess.modality, guess.data.label_kind, guess.counts, len(guess.classes))
+            for guess in guesses.tasks} == {
+        'cifar10': ('image', 'single', {'train': 10_000, 'eval': 2_000}, 10),
+        'fsdd_digit': ('audio', 'single', {'train': 2_250, 'eval': 250}, 10),
+        'fsdd_speaker': ('audio', 'single', {'train': 2_250, 'eval': 250}, 5),
+        'fsdd_tags': ('audio', 'multi', {'train': 2_250, 'eval': 250}, 21),
+        'mnist': ('image', 'single', {'train': 3_000, 'eval': 600}, 10),
+        'surveillance': ('video', 'single', {'train': 192, 'eval': 48}, 2)}
