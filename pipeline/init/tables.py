@@ -10,6 +10,7 @@ from media.listing.collector import SPLITS
 from media.rejections import Rejection
 from model_code.data import Columns, Data
 from model_code.errors import ConfigError
+from model_code.modalities import MODALITIES
 from pipeline.init.look import join
 
 ENDINGS = ('.csv', '.jsonl', '.ndjson')
@@ -19,7 +20,7 @@ _LOOKED_UP = 60  # paths of a column that are looked for on the disk
 _MOST_CLASSES = 2_000  # a column with more values is no label, unless it is called so
 
 # Names of columns that usually mean this, the most usual first. They are compared without case and underscores.
-_PATHS = ('path', 'filepath', 'filename', 'file', 'image', 'img', 'audio', 'video', 'clip', 'media', 'name')
+_PATHS = ('path', 'filepath', 'filename', 'file', *MODALITIES, 'img', 'clip', 'media', 'name')
 _LABELS = ('label', 'labels', 'class', 'category', 'target', 'classname', 'labelname', 'species', 'tags', 'tag', 'y',
            'emotion', 'genre', 'breed', 'action', 'event')
 _SPLITS = ('split', 'subset', 'partition', 'set', 'phase', 'fold', 'usage')
