@@ -214,7 +214,8 @@ def _findings(guess: Guess, some: sample.Sample, task: Task) -> list[str]:
     if guess.listed:
         found = checked_listing.name_findings(guess.listed)
         lines += [f'  a run would stop: {_short(text)}' for text in
-                  [*_too_few(guess), *verdict.stops(guess.name, task.checks, found, guess.classes)]]
+                  verdict.reasons_to_stop(guess.source, task.checks, found, guess.classes,
+                                          guess.listed.rejected_labels)]
         lines += [f'  {_short(text)}' for text in verdict.remarks(task.checks, found)[:_NAMED]]
     # Of classes a sample tells nothing: which are absent from it is chance.
     read = dataclasses.replace(some.findings, classes={})
@@ -235,12 +236,6 @@ def _sizes(guess: Guess, some: sample.Sample) -> str:
     row = get_modality(guess.modality)
     text = sample.sizes_in_words(some.sizes, row.sizes)
     return f'{text}, as stored for {row.input_class.__name__}()' if text and row.reader_fields else text
-
-
-def _too_few(guess: Guess) -> list[str]:
-    least = guess.data.kind.least_classes
-    return [] if len(guess.classes) >= least else [
-        f'its train split has {words.count(len(guess.classes), "label")}, but a task needs at least {least}.']
 
 
 def _cost(made, tasks: list[Guess], here) -> list[str]:
