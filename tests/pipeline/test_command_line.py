@@ -15,8 +15,8 @@ from tests import terminals
 
 
 @pytest.mark.parametrize('line, sentence', [
-    ('rnu', "There is no command 'rnu'. Did you mean 'run'? Commands: demo, data, "),
-    ('xyzzy', "There is no command 'xyzzy'. Commands: demo, data, "),
+    ('rnu', "There is no command 'rnu'. Did you mean 'run'? Commands: demo, init, data, "),
+    ('xyzzy', "There is no command 'xyzzy'. Commands: demo, init, data, "),
     ('data chekc demo', "There is no command 'chekc' of polyvit data. Did you mean 'check'? Commands: demo, check."),
     ('run', 'CONFIG must be given. `polyvit run --help` explains its arguments.'),
     ('predict', 'TASK and FILE must be given. `polyvit predict --help`'),
