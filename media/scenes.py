@@ -159,4 +159,4 @@ def remark(task: str, found: list[list[Entry]]) -> str:
     in_eval = sum(entry.split == 'eval' for scene in found for entry in scene)
     return (f'by their backgrounds, the clips are of {len(found):,} scenes, and {shared_with_train(found):,} of '
             f'{in_eval:,} eval clips share theirs with train, so the evaluation says little about new scenes: '
-            f'`polyvit data scenes CONFIG {task}` writes the scenes to a file for `groups`')
+            f'`polyvit data scenes CONFIG {task} -o scenes.csv` writes the scenes to a file for `groups`')

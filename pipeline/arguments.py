@@ -71,6 +71,12 @@ def _add_data_commands(commands):
                  'read every file as a run would; print what is rejected, duplicates, and leaks between splits', 'data')
     _add_config(check)
     _add_json(check)
+    scenes = _add(data_commands, 'scenes', 'find the clips of a video task that are of one scene, and write them down '
+                  'for its `groups`', 'data')
+    _add_config(scenes)
+    scenes.add_argument('task', metavar='TASK', help='the name of the task')
+    scenes.add_argument('-o', '--output', metavar='FILE', required=True,
+                        help='the CSV file to write, such as scenes.csv; a page with pictures is written beside it')
 
 
 def _add_config_commands(commands):

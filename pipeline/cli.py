@@ -104,6 +104,12 @@ def _data_check(parsed) -> int:
     return DONE if result['ok'] else FAILED
 
 
+def _data_scenes(parsed):
+    config = _load(parsed).with_data()
+    from pipeline import data_check, data_scenes
+    print(data_scenes.write_scenes(config, parsed.task, parsed.output, data_check.ProgressLine()))
+
+
 def _plan(parsed):
     import dataclasses
     import json
@@ -255,6 +261,7 @@ COMMANDS = {
     'init': _init,
     'data demo': _data_demo,
     'data check': _data_check,
+    'data scenes': _data_scenes,
     'plan': _plan,
     'run': _run,
     'compile': _compile,

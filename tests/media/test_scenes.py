@@ -105,7 +105,8 @@ def test_there_is_a_limit(monkeypatch):
         found.add(Entry('b', ('x',), 'train'), views)
 
 
-def _mp4(seed: int, scene: int) -> bytes:
+def mp4_of_scene(seed: int, scene: int) -> bytes:
+    """A clip in which two people walk before the background of a scene."""
     import av
     out = io.BytesIO()
     with av.open(out, 'w', format='mp4') as container:
@@ -123,7 +124,7 @@ def test_a_check_says_how_many_clips_share_their_scene(tmp_path):
     for scene in range(3):
         for clip in range(3):
             path = f'{scene}{clip}.mp4'
-            testing.write(tmp_path, path, _mp4(10 * scene + clip, scene))
+            testing.write(tmp_path, path, mp4_of_scene(10 * scene + clip, scene))
             rows.append((path, 'ab'[clip % 2], 'test' if (scene, clip) in ((0, 0), (1, 2)) else 'train'))
     testing.write_manifest(tmp_path, rows)
     source = testing.source('walks', 'video', folder=os.fspath(tmp_path), manifest='manifest.csv')
