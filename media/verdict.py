@@ -27,6 +27,8 @@ _NOTES = {
              'sounds with bytes that are no sound, which were skipped'),
     'still': ('video that stands still', 'videos that stand still'), 'black': ('black video', 'black videos'),
     'one_colour': ('image of one colour', 'images of one colour'),
+    'first_picture': ('image file with several pictures, of which the first is used',
+                      'image files with several pictures, of which the first is used'),
 }
 
 

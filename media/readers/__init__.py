@@ -16,7 +16,7 @@ from media.rejections import Rejection, too_large
 from model_code.modalities import Limits, get_modality
 
 # Remarks on files that are odd, but not rejected.
-NOTES = ('silent', 'clipped', 'wrong_length', 'junk', 'still', 'black', 'one_colour')
+NOTES = ('silent', 'clipped', 'wrong_length', 'junk', 'still', 'black', 'one_colour', 'first_picture')
 
 
 def read(modality: str, source, spec, limits: Limits | None = None, start: float | None = None,

@@ -1,9 +1,10 @@
-"""Images: PNG, JPEG, GIF, BMP, WebP, TIFF -> bytes that core TensorFlow decodes, and their size.
+"""Images: PNG, JPEG, GIF, BMP, WebP, TIFF, HEIC, AVIF -> bytes that core TensorFlow decodes, and their size.
 
 PNG of up to 8 bits and grey or RGB JPEG are stored byte for byte, if they are upright and opaque. Everything else
-becomes an upright 8-bit grey or RGB PNG, with no other loss: 16-bit values keep their high byte, CMYK becomes RGB, and
-the first of several pictures is used. Transparent pixels are blended with white, as most programs show them.
-TensorFlow's decoder would drop alpha, and training would see the colour beneath, which is often black.
+becomes an upright 8-bit grey or RGB PNG, with no other loss: 16-bit values keep their high byte, CMYK becomes RGB, a
+high dynamic range the standard one (media.readers.hdr), and the first of several pictures is used. Transparent pixels
+are blended with white, as most programs show them. TensorFlow's decoder would drop alpha, and training would see the
+colour beneath, which is often black.
 """
 
 import io
@@ -14,6 +15,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from media.readers import heif
 from media.readers.formats import unsupported
 from media.rejections import Rejection, too_large
 from model_code.modalities import Limits
@@ -23,13 +25,14 @@ from model_code.modalities import Limits
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings('ignore', module=r'PIL\.')
 
-_FORMATS = 'PNG, JPEG, GIF, BMP, WebP and TIFF'
+_FORMATS = 'PNG, JPEG, GIF, BMP, WebP, TIFF, HEIC and AVIF'
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _BMP_HEADERS = tuple(struct.pack('<I', size) for size in (12, 16, 40, 52, 56, 64, 108, 124))
 _ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262  # EXIF and TIFF tags
 _SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
 # A scan of some hundred bytes in a JPEG, or a chunk of twelve in a PNG, can cost as much time as a whole picture.
 _MAX_SCANS, _MAX_CHUNKS = 200, 100_000
+_BOXED, _HDR_TRANSFERS = ('AVIF', 'HEIF'), (16, 18)  # media.readers.hdr
 _EXIF = ('exif', 'xmp', 'XML:com.adobe.xmp', 'Raw profile type exif')  # keys of Image.info that may hold an orientation
 _TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
           5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
@@ -39,7 +42,7 @@ _TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: 
 def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) -> tuple[dict, tuple[str, ...]]:
     """({'image': bytes, 'height', 'width'}, notes). The image is upright, and keeps its size, whatever `spec` says.
 
-    Notes: 'one_colour' if all pixels are the same. Raises Rejection.
+    Notes: 'one_colour' if all pixels are the same, 'first_picture' if the file has several. Raises Rejection.
     """
     del size, spec
     if start is not None or end is not None:
@@ -49,11 +52,13 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
     bit_depth = _check_png(content, limits) if kind == 'PNG' else 8
     if kind == 'WEBP':
         _check_webp(content, limits)
+    if kind in _BOXED:
+        heif.check(content, limits.pixels)
     buffer, scan = io.BytesIO(content), 0
     try:
-        image = Image.open(buffer, formats=(kind,))
+        image = heif.opened(kind, content) if kind in _BOXED else Image.open(buffer, formats=(kind,))
         # Only the header is read so far; in a JPEG all up to the first scan.
-        scan = buffer.tell()
+        scan = len(content) if kind in _BOXED else buffer.tell()
         _check_size(image.width, image.height, limits)
         if kind == 'TIFF':
             _check_tiff(image, len(content))
@@ -61,8 +66,12 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
             scans = 1 + content.count(b'\xff\xda', scan, content.find(b'\xff\xd9', scan))
             if scans > _MAX_SCANS:
                 raise too_large('scans', scans, _MAX_SCANS)
-        image.load()
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        several = kind != 'JPEG' and _has_several(image)  # phones put previews after a JPEG
+        if isinstance(image, Image.Image):
+            image.load()
+        else:
+            image = image.decoded()
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
         raise _rejection(error, kind, content, scan) from error
     if kind == 'JPEG' and not _has_end(content, scan):
         raise Rejection('truncated', 'The JPEG ends without its EOI marker.')
@@ -70,6 +79,8 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
 
     if bit_depth != 8 and 'transparency' in image.info:
         _scale_transparency(image, bit_depth)
+    if kind in _BOXED:
+        image = _standard(image, content)
     turn = _turn(image)
     flat = _over_white(image)
     unchanged = kind == 'PNG' and bit_depth <= 8 or kind == 'JPEG' and image.mode in ('L', 'RGB')
@@ -81,7 +92,9 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
         image.info.clear()  # only pixels: no transparency of a palette, no metadata
         image.save(out, 'PNG')
         content = out.getvalue()
-    return {'image': content, 'height': image.height, 'width': image.width}, _notes(image)
+    notes = _notes(image)
+    return {'image': content, 'height': image.height, 'width': image.width}, (
+        ('first_picture', *notes) if several else notes)
 
 
 def _format(content: bytes) -> str:
@@ -98,6 +111,8 @@ def _format(content: bytes) -> str:
         return 'TIFF'
     if content.startswith(b'BM') and content[14:18] in _BMP_HEADERS:
         return 'BMP'
+    if boxed := heif.kind_of(content):
+        return boxed
     raise unsupported(content, 'an image', ('drawing',), _FORMATS, 'JPEG or PNG')
 
 
@@ -229,6 +244,30 @@ def _to_8_bit(image: Image.Image, kind: str) -> Image.Image:
         raise Rejection('unsupported', f'Its pixels have the mode {image.mode}; grey, RGB, CMYK and palettes of up to '
                                        '16 bits are supported.')
     return image.convert('L' if image.mode in ('1', 'L', 'LA') else 'RGB')
+
+
+def _has_several(image) -> bool:
+    """Whether the file has further pictures, which are not used."""
+    try:
+        return bool(getattr(image, 'is_animated', False))
+    except Exception:  # It is further on that the file is damaged.
+        return False
+
+
+def _standard(image: Image.Image, content: bytes) -> Image.Image:
+    """A HEIC or AVIF picture in the standard dynamic range."""
+    primaries, transfer = heif.colours(content)
+    if transfer not in _HDR_TRANSFERS or image.mode not in ('RGB', 'RGBA'):
+        return image
+    import numpy as np  # few pictures need it, and it takes long to import
+
+    from media.readers import hdr
+    codes = np.asarray(image.convert('RGB')).astype(np.uint16) * 257
+    standard = Image.fromarray(hdr.to_sdr(codes, transfer, primaries))
+    if image.mode == 'RGBA':
+        standard.putalpha(image.getchannel('A'))
+    standard.info = image.info
+    return standard
 
 
 def _notes(image: Image.Image) -> tuple[str, ...]:

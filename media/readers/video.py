@@ -8,6 +8,7 @@ import itertools
 import math
 import struct
 import time
+import typing
 from typing import BinaryIO
 
 import av
@@ -18,7 +19,7 @@ from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from PIL import Image
 
-from media.readers import demuxers, formats
+from media.readers import demuxers, formats, hdr
 from media.rejections import Rejection, too_large
 from model_code.modalities import Limits, VideoInput
 
@@ -38,6 +39,9 @@ _SEEK_BACK = (0.0, 1.0, 4.0, 16.0, 64.0)
 # still video no block changes by more than _STILL.
 _BLOCK = 8
 _BLACK, _STILL = 16, 4
+
+_WITH_ALPHA = {'vp8': 'libvpx', 'vp9': 'libvpx-vp9'}
+_NO_MATRIX, _HD_WIDTH, _SD_HEIGHT = (2, 3), 1280, 576  # of ITU-T H.273: unspecified, reserved
 
 # Maps 16 to 235 to the full range, in three channels.
 _FULL_RANGE = [min(255, max(0, round((value - 16) * 255 / 219))) for value in range(256)] * 3
@@ -64,8 +68,9 @@ def read(file, size: int, spec: VideoInput, limits: Limits, start: float | None 
 
     Stored frame number k is the one on display at k / spec.frame_rate seconds. So files of 24 and 30 frames per second,
     or with a varying rate, give the same. Frames are stored as they are displayed: turned or mirrored if the file says
-    so, with square pixels (one side is scaled down), with the file's colour matrix and range. Interlaced fields are
-    left as they are, and transparency is dropped. The short side is scaled down to spec.short_side pixels, never up.
+    so, with square pixels (one side is scaled down), with the file's colour matrix and range, in the standard dynamic
+    range (media.readers.hdr), and what is transparent over white. Interlaced fields are left as they are. The short
+    side is scaled down to spec.short_side pixels, never up.
     All frames have the size of the first.
 
     Notes: 'black' if all frames are nearly black, 'still' if no frame differs from the first. Raises Rejection.
@@ -86,7 +91,7 @@ def _read(frames: '_Frames', spec: VideoInput, limits: Limits, start, end):
     begin = frames.first_time() if start is None else frames.origin + start
     stop = math.inf if end is None else frames.origin + end
     _check_length(min(stop, frames.origin + (frames.seconds or 0)) - begin, spec, limits)
-    pictures, jpegs, last = _Pictures(spec.short_side, frames.sample_aspect_ratio), [], None
+    pictures, jpegs, last = _Pictures(spec.short_side, frames), [], None
     for number in itertools.count():
         now = begin + number / spec.frame_rate
         frame = frames.at(now) if now < stop - _EPSILON else None
@@ -148,9 +153,10 @@ class _Frames:
         assert stream.time_base  # every stream has one
         self._stream, self._time_base = stream, stream.time_base
         self._check_size(stream.width, stream.height)
-        stream.codec_context.options = pixel_limit
+        self._decoder = _decoder_of(stream)
+        self._decoder.options = pixel_limit
         # One thread, because Beam's workers already read files in parallel.
-        stream.codec_context.thread_count = 1
+        self._decoder.thread_count = 1
         self.sample_aspect_ratio = float(stream.sample_aspect_ratio or 1)
         self.seconds, self.says_seconds = _header_seconds(self._container, stream)
         began = self._container.start_time
@@ -172,8 +178,15 @@ class _Frames:
                 return container, stream
         raise Rejection('no_stream', 'The file has no video stream.')
 
+    @property
+    def colours(self) -> tuple[int, int]:
+        """(primaries, transfer characteristics) of ITU-T H.273, once a frame was decoded."""
+        return int(self._decoder.color_primaries), int(self._decoder.color_trc)
+
     def _restart(self, from_key: bool = False):
         """Continues from where the container is now; after a seek (from_key), from the next key frame."""
+        if from_key:
+            self._decoder.flush_buffers()
         self._source = self._decode(from_key)
         self._shown = self._ahead = None
         self.ended, self.finish = False, self.origin
@@ -191,7 +204,7 @@ class _Frames:
                 shown_at = packet.dts if packet.pts is None else packet.pts
                 valid_from = -math.inf if shown_at is None else float(shown_at * self._time_base)
                 from_key = False
-            for frame in self._stream.decode(packet):
+            for frame in self._decoder.decode(packet):
                 self._check_size(frame.width, frame.height)
                 stamp = frame.dts if frame.pts is None else frame.pts
                 shown = self._next_time(now) if stamp is None else float(stamp * self._time_base)
@@ -267,8 +280,8 @@ class _Frames:
 class _Pictures:
     """Turns frames into JPEGs of one size, and watches for the notes. size: (width, height), from the first frame."""
 
-    def __init__(self, short_side: int, sample_aspect_ratio: float):
-        self._short_side, self._aspect = short_side, sample_aspect_ratio
+    def __init__(self, short_side: int, frames: _Frames):
+        self._short_side, self._aspect, self._frames = short_side, frames.sample_aspect_ratio, frames
         self._scaler, self._converter = VideoReformatter(), VideoReformatter()
         self._turn, self.size, self._scaled = None, (0, 0), (0, 0)
         self._first, self._count, self._black, self._still = None, 0, True, True
@@ -289,14 +302,25 @@ class _Pictures:
 
     def _rgb(self, frame) -> Image.Image:
         width, height = self._scaled
-        colours = dict(src_colorspace=frame.colorspace, src_color_range=frame.color_range)
+        if frame.format.name == 'pal8' or any(component.is_alpha for component in frame.format.components):
+            picture = self._over_white(frame)
+            if picture is not None:
+                return picture.resize((width, height), Image.Resampling.BOX)
+        primaries, transfer = self._frames.colours
+        matrix = _matrix(frame)
+        colours = dict(src_colorspace=matrix, src_color_range=frame.color_range)
+        if hdr.is_hdr(transfer):
+            frame = self._converter.reformat(
+                frame, width, height, 'rgb48le', interpolation='AREA', dst_colorspace=Colorspace.ITU601,
+                dst_color_range=ColorRange.JPEG, **colours)
+            return Image.fromarray(hdr.to_sdr(frame.to_ndarray(), transfer, primaries))
         full = frame.format.name.startswith('yuvj')
         # FFmpeg converts grey as if it had full range, whatever the frame says.
         grey = frame.format.name.startswith('gray') and frame.color_range == 1
         if (width, height) != (frame.width, frame.height) and not frame.format.is_rgb:
             # Scaled as YUV with half the colour resolution, which is all that JPEG keeps: a third faster than RGB.
             frame = self._scaler.reformat(frame, width, height, 'yuvj420p' if full else 'yuv420p', interpolation='AREA',
-                                          dst_colorspace=frame.colorspace, dst_color_range=frame.color_range, **colours)
+                                          dst_colorspace=matrix, dst_color_range=frame.color_range, **colours)
         # RGB has no colour space and range, but PyAV uses those of the source only if the destination has some.
         frame = self._converter.reformat(frame, width, height, 'rgb24', interpolation='AREA',
                                          dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.JPEG, **colours)
@@ -304,6 +328,18 @@ class _Pictures:
         image = Image.frombuffer('RGB', (width, height), plane,  # pyright: ignore[reportArgumentType]  it takes any buffer
                                  'raw', 'RGB', plane.line_size, 1)
         return image.point(_FULL_RANGE) if grey else image
+
+    def _over_white(self, frame) -> Image.Image | None:
+        """A frame with transparency over white, not scaled; None if all of it is opaque."""
+        frame = self._converter.reformat(frame, frame.width, frame.height, 'rgba', src_colorspace=_matrix(frame),
+                                         src_color_range=frame.color_range, dst_colorspace=Colorspace.ITU601,
+                                         dst_color_range=ColorRange.JPEG)
+        plane = frame.planes[0]
+        picture = Image.frombuffer('RGBA', (frame.width, frame.height), plane,  # pyright: ignore[reportArgumentType]
+                                   'raw', 'RGBA', plane.line_size, 1)
+        if picture.getchannel('A').getextrema()[0] == 255:
+            return None
+        return Image.alpha_composite(Image.new('RGBA', picture.size, 'white'), picture).convert('RGB')
 
     def _watch(self, image: Image.Image):
         small = np.asarray(image.reduce((min(_BLOCK, image.width), min(_BLOCK, image.height))), np.int16)
@@ -316,6 +352,22 @@ class _Pictures:
     def notes(self) -> tuple[str, ...]:
         odd = {'black': self._black, 'still': self._still and self._count > 1}
         return tuple(word for word, is_so in odd.items() if is_so)
+
+
+def _decoder_of(stream: av.VideoStream) -> av.VideoCodecContext:
+    """The decoder of a stream. FFmpeg's own for VP8 and VP9 leave out the transparency, which libvpx decodes."""
+    decoder = _WITH_ALPHA.get(stream.codec_context.name) if stream.metadata.get('alpha_mode') == '1' else None
+    if not decoder:
+        return stream.codec_context
+    return typing.cast(av.VideoCodecContext, av.CodecContext.create(decoder, 'r'))
+
+
+def _matrix(frame) -> int:
+    """The colour matrix of a frame. Of files that name none players take BT.709 for those in HD, else BT.601."""
+    named = frame.colorspace not in _NO_MATRIX
+    if named or frame.format.is_rgb or frame.format.name.startswith('yuvj'):  # which is that of JPEG
+        return frame.colorspace
+    return Colorspace.ITU709 if frame.width >= _HD_WIDTH or frame.height > _SD_HEIGHT else Colorspace.ITU601
 
 
 def _displayed_size(width: int, height: int, aspect: float, short_side: int) -> tuple[int, int]:

@@ -51,6 +51,13 @@ def _frames(kind, **options):
     return out.getvalue()
 
 
+def _heic():
+    import pillow_heif
+    out = io.BytesIO()
+    pillow_heif.from_pillow(Image.open(io.BytesIO(testing.image_bytes(size=(40, 32))))).save(out)
+    return out.getvalue()
+
+
 def _sound(kind, subtype, rate, channels):
     return lambda: testing.wav_bytes(0.2, rate, channels, subtype=subtype, kind=kind)
 
@@ -74,6 +81,7 @@ FORMATS = {
         'bmp': _image('BMP'), 'bmp-palette': _image('BMP', 'P'),
         'webp': _image('WEBP'), 'webp-lossless': _image('WEBP', lossless=True), 'webp-alpha': _image('WEBP', 'RGBA'),
         'webp-frames': lambda: _frames('WEBP'),
+        'heic': _heic, 'avif': _image('AVIF'), 'avif-alpha': _image('AVIF', 'RGBA'),
         'tiff': _image('TIFF'), 'tiff-lzw': _image('TIFF', compression='tiff_lzw'),
         'tiff-deflate': _image('TIFF', compression='tiff_adobe_deflate'), 'tiff-16': _image('TIFF', 'I;16'),
         'tiff-jpeg': _image('TIFF', compression='jpeg'), 'tiff-fax': _image('TIFF', '1', compression='group4'),
@@ -92,7 +100,8 @@ FORMATS = {
     'video': {
         'mp4-h264': _clip('mp4', 'libx264'), 'mp4-h265': _clip('mp4', 'libx265'), 'mp4-mpeg4': _clip('mp4', 'mpeg4'),
         'mov-prores': _clip('mov', 'prores_ks', 'yuv422p10le'), 'webm-vp8': _clip('webm', 'libvpx'),
-        'webm-vp9': _clip('webm', 'libvpx-vp9'), 'mkv-h264': _clip('matroska', 'libx264'),
+        'webm-vp9': _clip('webm', 'libvpx-vp9'), 'webm-alpha': _clip('webm', 'libvpx-vp9', 'yuva420p'),
+        'mkv-h264': _clip('matroska', 'libx264'),
         'avi-mjpeg': _clip('avi', 'mjpeg', 'yuvj420p'), 'gif-video': _clip('gif', 'gif', 'rgb8', 10),
         'ts-h264': _clip('mpegts', 'libx264'), 'ps-mpeg2': _clip('dvd', 'mpeg2video', rate=25),
     },

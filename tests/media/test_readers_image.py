@@ -194,6 +194,13 @@ def test_broken_exif_does_not_reject_the_image():
     assert _read(content)['image'] == content
 
 
+def test_files_of_several_pictures_are_noted():
+    several = [name for name, (content, _) in {**CONVERTED, **{name: (content, None) for name, content in
+                                                               UNCHANGED.items()}}.items()
+               if 'first_picture' in readers.read_with_notes('image', content, SPEC)[1]]
+    assert sorted(several) == ['gif-frames', 'png-frames', 'tiff-pages', 'webp-frames']
+
+
 def test_one_colour_is_noted():
     flat = _saved(Image.new('RGB', (20, 16), (9, 8, 7)), 'PNG')
     assert readers.read_with_notes('image', flat, SPEC)[1] == ('one_colour',)

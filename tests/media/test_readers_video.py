@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from media import readers
-from media.readers import video
+from media.readers import hdr, video
 from media.rejections import Rejection
 from model_code.modalities import MODALITIES, VideoInput
 from tests import testing
@@ -133,6 +133,128 @@ def test_the_colour_matrix_that_a_file_names(matrix):
     for short_side in (48, 24):
         frame, = _read(out.getvalue(), short_side=short_side)[0]['frames']
         assert np.abs(_middles(frame)[:3] - testing.QUADRANTS).max() < 8
+
+
+@pytest.mark.parametrize('size, matrix', [((1280, 720), 'ITU709'), ((720, 576), 'ITU601'), ((640, 640), 'ITU709')])
+def test_without_a_matrix_hd_has_that_of_bt_709(size, matrix):
+    out = io.BytesIO()
+    with av.open(out, 'w', format='mp4') as file:
+        stream = file.add_stream('libx264', rate=8)
+        (stream.width, stream.height), stream.pix_fmt = size, 'yuv420p'
+        frame = av.VideoFrame.from_ndarray(testing.numbered_frame(3, size), format='rgb24')
+        frame = frame.reformat(format='yuv420p', dst_color_range='MPEG', src_color_range='JPEG', dst_colorspace=matrix)
+        frame.colorspace = 2  # unspecified
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    frame, = _read(out.getvalue(), short_side=96)[0]['frames']
+    assert np.abs(_middles(frame)[:3] - testing.QUADRANTS).max() < 8
+
+
+# Nits -> what a screen of 203 shows (BT.1886): the darker half as it is, the rest compressed into what is left.
+NITS = np.array([0, 1, 5, 26, 94, 203, 400, 1000])
+SHOWN = 255 * np.minimum(NITS[:5] / 203, 1) ** (1 / 2.4)
+
+
+def _hdr_clip(transfer, codes, size=(320, 96), chroma=512):
+    """A 10-bit clip of BT.2020 with a column of each code, in [0, 1]."""
+    luma = np.rint(64 + 876 * np.asarray(codes)).astype(np.uint16)
+    luma = luma[None].repeat(size[1], 0).repeat(size[0] // luma.size, 1)
+    out = io.BytesIO()
+    with av.open(out, 'w', format='mp4') as file:
+        stream = file.add_stream('libx265', rate=8, options={'crf': '4', 'x265-params': (
+            f'log-level=none:colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc:range=limited')})
+        (stream.width, stream.height), stream.pix_fmt = size, 'yuv420p10le'
+        for number in range(2):
+            frame = av.VideoFrame(*size, 'yuv420p10le')
+            half = np.full((size[1] // 2, size[0] // 2), chroma, np.uint16)
+            for plane, values in zip(frame.planes, (luma, half, half), strict=True):
+                rows = np.zeros((plane.height, plane.line_size // 2), np.uint16)
+                rows[:, :values.shape[1]] = values
+                plane.update(rows.tobytes())
+            frame.pts = number
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return out.getvalue()
+
+
+@pytest.mark.parametrize('short_side', [96, 48])
+def test_a_high_dynamic_range_becomes_the_standard_one(short_side):
+    frame = _pixels(_read(_hdr_clip('smpte2084', hdr._light_to_pq(NITS)), short_side=short_side)[0]['frames'][0])
+    columns = frame[short_side // 2, short_side // 5::short_side // 12 * 5][:8].mean(-1)
+    assert np.abs(columns[:5] - SHOWN).max() < 5 and (np.diff(columns) > 0).all() and columns[7] > 250
+    codes = np.linspace(0, 1, 8)
+    frame = _pixels(_read(_hdr_clip('arib-std-b67', codes), short_side=short_side)[0]['frames'][0])
+    columns = frame[short_side // 2, short_side // 5::short_side // 12 * 5][:8].mean(-1)
+    scene = codes[:3] ** 2 / 3  # below half, HLG is a square root
+    assert np.abs(columns[:3] - 255 * np.minimum(1000 * scene ** 1.2 / 203, 1) ** (1 / 2.4)).max() < 5
+    assert (np.diff(columns) > 0).all() and columns[7] > 250
+    plain = _pixels(_read(_hdr_clip('bt709', codes), short_side=short_side)[0]['frames'][0])
+    assert np.abs(plain[short_side // 2, short_side // 5::short_side // 12 * 5][:8].mean(-1) - 255 * codes).max() < 5
+
+
+def test_tone_mapping_keeps_grey_and_hues_and_clips_no_dark_colour():
+    grey = np.arange(0, 65536, 97, np.uint16)[None, :, None].repeat(3, 2)
+    for transfer in (hdr.PQ, hdr.HLG):
+        mapped = hdr.to_sdr(grey, transfer).astype(int)
+        assert np.ptp(mapped, axis=-1).max() <= 1 and (np.diff(mapped[0, :, 0]) >= 0).all()
+        assert mapped[0, 0].max() == 0 and mapped[0, -1].min() >= 254
+    for primaries, to_709 in ((9, hdr._TO_709[False]), (12, hdr._TO_709[True])):
+        inside = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.2], [0.2, 0.3, 0.7]]) * 60  # nits, in BT.709
+        light = inside @ np.linalg.inv(np.array(to_709)).T
+        codes = np.rint(65535 * hdr._light_to_pq(light)).astype(np.uint16)[None]
+        np.testing.assert_allclose(hdr.to_sdr(codes, hdr.PQ, primaries)[0], 255 * (inside / 203) ** (1 / 2.4), atol=1.5)
+
+
+def test_a_turned_clip_of_high_dynamic_range_becomes_upright():
+    clip = _hdr_clip('smpte2084', hdr._light_to_pq(NITS))
+    upright = _pixels(_read(clip)[0]['frames'][0])
+    turned = _pixels(_read(_with_matrix(clip, 0, 1, -1, 0))[0]['frames'][0])
+    assert np.abs(turned - np.rot90(upright, -1)).mean() < 3
+
+
+TRANSPARENT = {
+    'webm-vp9': ('webm', 'libvpx-vp9', 'yuva420p', {'lossless': '1'}),
+    'webm-vp8': ('webm', 'libvpx', 'yuva420p', {'auto-alt-ref': '0', 'b:v': '2M'}),
+    'mov-prores-4444': ('mov', 'prores_ks', 'yuva444p10le', {'profile': '4444'}),
+    'mov-png': ('mov', 'png', 'rgba', {}), 'mov-rle': ('mov', 'qtrle', 'argb', {}),
+    'mkv-ffv1': ('matroska', 'ffv1', 'yuva420p', {}),
+}
+
+
+@pytest.mark.parametrize('name', TRANSPARENT)
+def test_transparent_parts_of_a_clip_are_laid_over_white(name):
+    container, codec, pix_fmt, options = TRANSPARENT[name]
+    pixels = np.zeros((48, 64, 4), np.uint8)
+    pixels[..., 0], pixels[:, :32, 3], pixels[:, 32:48, 3] = 200, 255, 128
+    out = io.BytesIO()
+    with av.open(out, 'w', format=container) as file:
+        stream = file.add_stream(codec, rate=8, options={**options, 'g': '4'})
+        (stream.width, stream.height), stream.pix_fmt = (64, 48), pix_fmt
+        for number in range(24):
+            frame = av.VideoFrame.from_ndarray(pixels, format='rgba').reformat(format=pix_fmt)
+            frame.pts = number
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    for arguments in ({}, {'short_side': 24}, {'start': 2.5, 'end': 2.75}):
+        features, _ = _read(out.getvalue(), **arguments)
+        frame = _pixels(features['frames'][1])
+        scale = frame.shape[0] / 48
+        for x, colour in ((10, (200, 0, 0)), (40, (227, 127, 127)), (60, (255, 255, 255))):
+            assert np.abs(frame[int(20 * scale), int(x * scale)] - colour).max() < 8
+
+
+def test_a_transparent_palette_is_laid_over_white():
+    frames = []
+    for colour in ((200, 0, 0), (0, 0, 200)):
+        image = Image.new('P', (64, 48), 0)
+        image.putpalette([0, 0, 0, *colour])
+        image.paste(1, (0, 0, 32, 48))
+        frames.append(image)
+    out = io.BytesIO()
+    frames[0].save(out, 'GIF', save_all=True, append_images=frames[1:], duration=500, disposal=2, transparency=0)
+    pictures = [_pixels(jpeg) for jpeg in _read(out.getvalue(), 2.0)[0]['frames']]
+    for picture, colour in zip(pictures, ((200, 0, 0), (0, 0, 200)), strict=True):
+        assert np.abs(picture[24, 10] - colour).max() < 8 and picture[:, 40:].min() > 245
 
 
 def test_grey_of_limited_range_becomes_full_range():
