@@ -44,6 +44,10 @@ def reasons_to_stop(source: Source, checks: Checks, findings: Findings, classes:
         if not findings.examples.get(split):
             reasons.append(f'{task}, split {split}: it is empty. Put files into it, or change how files are split '
                            "(eval_share, the manifest's split column, the split folders).")
+    if kind.several and classes and findings.examples.get('eval') and not any(
+            counts.get('eval') for counts in findings.classes.values()):
+        reasons.append(f'{task}: no example of its eval split has a label, so {kind.primary_metric} could not be '
+                       'measured. Put some that have one there.')
     if len(classes) < kind.least_classes and (findings.examples.get('train') or source.data.classes):
         labels = f'only the label {next(iter(classes))}' if classes else 'no label'
         reasons.append(f'{task}: its train split has {labels}, but a task needs at least '

@@ -104,7 +104,9 @@ def _named(folders: list[str]) -> str:
 
 def _lose_empty(collector: Collector, walked: files.Walk, depth: int, not_empty: set[str]):
     """Loses the folders of classes, and of splits, without a file that is kept."""
-    rejected_in = collections.Counter(path.rpartition('/')[0] for path in walked.rejected_files)
+    rejected_in = collections.defaultdict(collections.Counter)  # folder -> ending -> files
+    for path in walked.rejected_files:
+        rejected_in[path.rpartition('/')[0]][files.ending_of(path)] += 1
     split_folders = {folder.rpartition('/')[0] for folder in walked.folders if folder.count('/') == 1}
     for folder, contents in walked.folders.items():
         if not folder or folder in not_empty or depth == 2 and _top(folder).lower() not in SPLITS:
@@ -115,9 +117,11 @@ def _lose_empty(collector: Collector, walked: files.Walk, depth: int, not_empty:
             collector.lose(folder, 'no class folder in it')
 
 
-def _emptiness(collector: Collector, contents: files.Contents, rejected: int) -> str:
-    """What is in a class folder without media."""
-    found = [f'{count:,} {ending or "without an ending"}' for ending, count in sorted(contents.others.items())]
-    if contents.media + rejected:
-        found.insert(0, f'{contents.media + rejected:,} rejected by name')
-    return f'no {collector.source.modality} file that is read in it, but {", ".join(found)}' if found else 'it is empty'
+def _emptiness(collector: Collector, contents: files.Contents, rejected: collections.Counter) -> str:
+    """What is in a class folder without media. rejected: its rejected files by ending."""
+    found = {**contents.others, **{ending: contents.others.get(ending, 0) + count for ending, count in
+                                   rejected.most_common(NAMED)}}
+    if contents.media:
+        found['rejected by name'] = contents.media
+    names = ', '.join(f'{count:,} {ending or "without an ending"}' for ending, count in sorted(found.items()))
+    return f'no {collector.source.modality} file that is read in it, but {names}' if found else 'it is empty'

@@ -45,7 +45,7 @@ def test_a_class_folder_of_an_ending_that_is_not_read_stops_the_run(tmp_path):
     _good(tmp_path)
     list_checked(_source(tmp_path), Checks())
     _files(tmp_path, *(f'bird/{i}.ppm' for i in range(3)))
-    assert '1 folder would be lost: bird (no image file that is read in it, but 3 rejected by name)' in _stopped(
+    assert '1 folder would be lost: bird (no image file that is read in it, but 3 .ppm)' in _stopped(
         _source(tmp_path))
     assert {(r.path, r.reason) for r in listing.list_media(_source(tmp_path)).rejected} == {
         (f'bird/{i}.ppm', 'unsupported') for i in range(3)}
@@ -60,7 +60,7 @@ def test_a_class_folder_of_an_ending_that_is_not_read_stops_the_run(tmp_path):
     (('bird/1.xyz', 'bird/2.XYZ', 'bird/plain'), 'no image file that is read in it, but 1 without an ending, 2 .xyz'),
     (('bird/1.txt', 'bird/1.json'), 'no image file that is read in it, but 1 .json, 1 .txt'),
     (('bird/.1.png',), 'it is empty'),
-    (('bird/a\nb.png',), '1 rejected by name'),
+    (('bird/a\nb.png',), 'but 1 .png'),
     (('bird/deep/1.png', 'bird/deep/more/2.png'), 'bird/deep (2 files below it, but a class folder has only files)'),
     (('cat/deep/1.png',), 'cat/deep (1 file below it'),
     ((' /1.png',), '1 rejected by name'),

@@ -48,6 +48,10 @@ STOPS = {
     'no class': (lambda d: _manifest(d, [(path, '', split) for path, _, split in TRAIN_AND_EVAL]),
                  {'manifest': 'manifest.csv', 'label_kind': 'multi', 'allow_unlabelled': True},
                  ['its train split has no label']),
+    'no label in eval': (lambda d: _manifest(d, [(path, label if split == 'train' else '', split)
+                                                 for path, label, split in TRAIN_AND_EVAL]),
+                         {'manifest': 'manifest.csv', 'label_kind': 'multi', 'allow_unlabelled': True},
+                         ['no example of its eval split has a label']),
     'a folder that is no class': (lambda d: _hashed(d, (*LABELS, 'bird')), {'classes': LABELS},
                                   ['`classes` does not name: bird (20 examples)']),
     'a label that is no class': (
