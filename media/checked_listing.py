@@ -34,7 +34,7 @@ def list_checked(source: Source, checks: Checks) -> CheckedListing:
     reasons = reasons_to_stop(source, checks, findings, classes, listed.rejected_labels)
     if reasons:
         raise ConfigError(' '.join(reasons))
-    for remark in remarks(checks, findings):
+    for remark in (*listed.remarks, *remarks(checks, findings)):
         logger.warning('%s: %s', source.name, remark)
     return CheckedListing(listed, tuple(classes), listing.media_fingerprint(source, listed))
 

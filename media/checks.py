@@ -44,7 +44,8 @@ def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...]
     classes = source.data.classes or sorted(listing.train_labels(listed))
     reasons = reasons_to_stop(source, checks, findings, classes, listed.rejected_labels)
     return {'name': source.name, 'modality': source.modality, 'data': source.data.folder, 'ok': not reasons,
-            'stops': reasons, 'remarks': remarks(checks, findings) + _scene_remarks(source, listed, clips),
+            'stops': reasons,
+            'remarks': [*listed.remarks, *remarks(checks, findings), *_scene_remarks(source, listed, clips)],
             'spelling': spelling_variants(findings.classes), 'few': rare_classes(checks, findings, classes),
             **findings.to_dict(), 'rejected_lines': [rejection.to_dict() for rejection in rejected]}
 

@@ -22,8 +22,9 @@ class Entry:
     split: 'train' or 'eval'.
     start, end: a segment of a longer sound or video, in seconds; None for the beginning or the end of the file.
     offset, length: the bytes of the file that hold the media (a member of a tar, a record); length -1: up to its end.
-    member: the name within the archive, or the number of the record; '' for a plain file.
-    record: 'cifar10' or 'cifar100' if these bytes are a record of raw pixels; '' if they are a media file.
+    member: the name within the archive, or the number of the record or row; '' for a plain file.
+    record: 'cifar10' or 'cifar100' if these bytes are a record of raw pixels; that of table_rows, as offset and length
+    then are, for a row of a Parquet file; '' if they are a media file.
     group: the name of what the example belongs to, such as a speaker or a scene (Data.groups); '' if nothing says so.
     extra: (column, value) pairs, by which the evaluation is sliced.
     """
@@ -92,12 +93,14 @@ class Listing:
     left_out: ending -> Tally of the paths of files that are of no interest by their names (files.Walk).
     lost_folders: (folder, what is wrong) of folders whose examples are unknown, and of class folders without any.
     rejected_labels: the labels of rejected rows, where they are known.
+    remarks: what was taken for granted, such as a file that says the labels although no config names it.
     """
     entries: list[Entry] | StoredEntries
     rejected: list[Rejection]
     left_out: dict[str, 'Tally'] = dataclasses.field(default_factory=dict)
     lost_folders: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     rejected_labels: set[str] = dataclasses.field(default_factory=set)
+    remarks: tuple[str, ...] = ()
 
 
 def pack(entries: list[Entry]) -> bytes:

@@ -14,9 +14,13 @@ from model_code.fields import FilePath, check_fields, check_least
 from model_code.modalities import Limits
 
 # How a task's files and labels are found. Names from "kinetics" on stand for the layouts of published data sets.
-Format = Literal['', 'folders', 'csv', 'jsonl', 'tar', 'kinetics', 'moments', 'audioset', 'vggsound', 'imagenet',
-                 'pets', 'cifar10', 'cifar100']
+Format = Literal['', 'folders', 'csv', 'jsonl', 'parquet', 'arrow', 'tar', 'kinetics', 'moments', 'audioset',
+                 'vggsound', 'imagenet', 'pets', 'cifar10', 'cifar100']
 FORMATS = get_args(Format)
+# Formats whose files are found in the data folder if `manifest` names none.
+OPTIONAL_MANIFEST = ('parquet', 'arrow')
+# Formats whose examples have the columns that the annotations name, such as that of the groups.
+WITH_COLUMNS = ('csv', 'jsonl', 'parquet', 'arrow', 'tar')
 # Formats that read annotation files, which `manifest` names.
 WITH_MANIFEST = ('csv', 'jsonl', 'kinetics', 'moments', 'audioset', 'vggsound', 'pets')
 # Formats that hold certain modalities only.
@@ -29,9 +33,9 @@ VERSION_PLACE = '{data_version}'
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """The names of a manifest's columns (CSV) or keys (JSON lines)."""
+    """The names of a manifest's columns (CSV, Parquet, Arrow) or keys (JSON lines)."""
     path: str = 'path'
-    """The media file, relative to the data folder."""
+    """The media file, relative to the data folder. In Parquet and Arrow it may hold the media themselves."""
     label: str = ''
     """The column with the label or labels; '' takes 'label' or 'labels', whichever is there."""
     split: str = 'split'
@@ -65,12 +69,14 @@ class Data:
     """The folder of the media: a path, or a URL that Beam's file systems open. '' is for a recipe that is only
     planned. {data_version} in it, or in a manifest, stands for the config's `data_version`."""
     manifest: tuple[str, ...] = ()
-    """One or several annotation files, relative to `folder`. () means that paths in folders or archives give the
-    labels: `<class>/<file>` or `<split>/<class>/<file>`."""
+    """One or several annotation files, relative to `folder`. () means that the folder says itself what it is: metadata
+    files and tables as Hugging Face names them, or else the class in the path: `<class>/<file>` or
+    `<split>/<class>/<file>`."""
     format: Format = ''
-    """How files and labels are found. '' goes by the manifest's ending, or takes folders if there is no manifest."""
+    """How files and labels are found. '' goes by the manifest's ending, or by what is in the folder if there is no
+    manifest; 'folders' are class folders, whatever else is in them."""
     columns: Columns = Columns()
-    """The names of the manifest's columns or keys, for csv and jsonl."""
+    """The names of the manifest's columns or keys."""
     label_kind: str = 'single'
     """A name of `label_kinds.LABEL_KINDS`: 'single' is one label per example (a softmax), 'multi' several (a sigmoid
     per class), 'groups' one label in each of `label_groups` (a softmax per group)."""
@@ -111,7 +117,8 @@ class Data:
         fitting = MODALITIES_OF.get(self.format, (modality,))
         if modality not in fitting:
             raise ConfigError(f'{where}format {self.format!r} holds {" or ".join(fitting)}, not {modality}.')
-        if self.format and bool(self.manifest) != (self.format in WITH_MANIFEST):
+        if self.format and self.format not in OPTIONAL_MANIFEST and (
+                bool(self.manifest) != (self.format in WITH_MANIFEST)):
             raise ConfigError(
                 f'{where}format {self.format!r} reads annotation files; name them in `manifest`, relative to `folder`.'
                 if not self.manifest else
@@ -120,9 +127,8 @@ class Data:
             for place in re.findall(r'\{[^{}/]*\}', path):
                 if place != VERSION_PLACE:
                     raise unknown('placeholder', place, (VERSION_PLACE,), f'{where}{path}: ')
-        if self.columns.extra and not self.manifest and self.format not in ('tar', 'imagenet'):
-            raise ConfigError(f'{where}columns.extra is {self.columns.extra}, but no manifest has these columns. '
-                              'Name one in `manifest`, or leave `extra` out.')
+        if not self.manifest and self.format not in ('', 'imagenet', *WITH_COLUMNS):
+            self.check_columns(where)
         if len(set(self.manifest)) != len(self.manifest):
             raise ConfigError(f'{where}a manifest is named twice in {self.manifest}.')
         if self.groups:
@@ -153,11 +159,22 @@ class Data:
                 re.compile(self.groups)
             except re.error as error:
                 raise ConfigError(f'{where}groups {self.groups!r} is no regular expression: {error}.') from error
-        elif self.group_column and (self.format not in ('', 'csv', 'jsonl', 'tar')
-                                    or not self.manifest and self.format != 'tar'):
-            raise ConfigError(f'{where}groups is {self.groups!r}, the name of a column, but no manifest of csv or '
-                              'jsonl has it. Name one in `manifest`, or write a regular expression over the path, like '
-                              r"groups=r'^(cam\d+)_', or name a CSV file with the columns path and group.")
+        elif self.group_column and self.format not in ('', *WITH_COLUMNS):
+            raise self._no_group_column(where)
+
+    def check_columns(self, where: str):
+        """Raises ConfigError if an extra column or that of the groups is named, for data that have no columns."""
+        if self.columns.extra:
+            raise ConfigError(f'{where}columns.extra is {self.columns.extra}, but no manifest has these columns. '
+                              'Name one in `manifest`, or leave `extra` out.')
+        if self.group_column:
+            raise self._no_group_column(where)
+
+    def _no_group_column(self, where: str) -> ConfigError:
+        return ConfigError(f'{where}groups is {self.groups!r}, the name of a column, but no manifest of '
+                           f'{", ".join(WITH_COLUMNS[:-1])} has it. Name one in `manifest`, or write a regular '
+                           r"expression over the path, like groups=r'^(cam\d+)_', or name a CSV file with the columns "
+                           'path and group.')
 
     @property
     def has_version(self) -> bool:

@@ -29,6 +29,11 @@ def use_options(arguments: Iterable[str]):
     _arguments = tuple(arguments)
 
 
+def options() -> tuple[str, ...]:
+    """The options that were given, for another process."""
+    return _arguments
+
+
 def check_folder(url: str):
     """Raises ConfigError if no file system has such a URL. Asks no store."""
     if _store(url):

@@ -57,9 +57,10 @@ COMPONENT_CODE = {
 # it only passes arguments. Left out are Python itself and libraries that pass data on unchanged (apache-beam, protobuf,
 # the message classes of tensorflow-metadata and tensorflow-serving-api).
 COMPONENT_LIBRARIES = {
-    'MediaListing': (),
+    # It reads Parquet and Arrow.
+    'MediaListing': ('pyarrow',),
     # They decode and resample; TensorFlow decides which images training can decode.
-    'MediaExampleGen': ('av', 'numpy', 'pillow', 'soundfile', 'soxr', 'tensorflow'),
+    'MediaExampleGen': ('av', 'numpy', 'pillow', 'pyarrow', 'soundfile', 'soxr', 'tensorflow'),
     'TaskSchemaGen': (),
     # A stock component.
     'StatisticsGen': ('tensorflow-data-validation', 'tfx'),

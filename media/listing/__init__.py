@@ -7,22 +7,24 @@ empty, corrupt) shows when the file is read. Nothing is left out silently.
 Names need not fit into memory: what is beyond media.rows.MEMORY_ROWS is in temporary files. docs/beam.md has figures.
 """
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
 
 from media.entries import Entry, Listing
-from media.listing import cifar, dataset_formats, files, folders, manifests, paths, tars
-from media.listing.collector import SPLITS, Collector, hashed_split  # noqa: F401
-from model_code.data import Source
+from media.listing import cifar, columnar, dataset_formats, files, folders, hugging_face, manifests, paths, tars
+from media.listing.annotations import Annotations
+from media.listing.collector import SPLITS, Collector, hashed_split, split_of_path  # noqa: F401
+from media.sandbox.tables import TableReader
+from model_code.data import OPTIONAL_MANIFEST, Source
 from model_code.errors import ConfigError
 from model_code.urls import is_url
 
-# A task's format -> the function that adds all its examples to a Collector.
+# A task's format -> the function that adds all its examples to a Collector. The others are formats of annotation files
+# (_add_all).
 _FORMATS = {
     'folders': folders.add_all,
-    'csv': manifests.add_all,
-    'jsonl': manifests.add_all,
     'tar': tars.add_all,
     'kinetics': dataset_formats.add_kinetics,
     'moments': dataset_formats.add_moments,
@@ -46,10 +48,9 @@ def list_media(source: Source) -> Listing:
     if not is_url(source.data.folder) and not os.path.isdir(source.data.folder):
         raise ConfigError(f'Task {source.name}: there is no folder {source.data.folder}. Set `folder` of its data to '
                           'the folder of its media.')
-    format_name = source.data.format or ('csv' if source.data.manifest else 'folders')
     collector = Collector(source)
     try:
-        _FORMATS[format_name](collector)
+        by_rows = _add_all(collector)
     except ConfigError as error:
         if f'Task {source.name}' in str(error):
             raise
@@ -60,20 +61,43 @@ def list_media(source: Source) -> Listing:
             raise
         raise ConfigError(
             f'Task {source.name}: {source.data.folder} cannot be read: {files.files_error(error)}.') from error
-    if source.data.manifest and not is_url(source.data.folder):
+    if by_rows and not is_url(source.data.folder):
         listing = collector.listing(paths.Links(source.data.folder).check)
     else:
         listing = collector.listing()
     if not listing.entries:
         first = ''.join(f' The first of {len(listing.rejected):,} rejected is {rejection.path} '
                         f'({rejection.reason}). {rejection.detail}' for rejection in listing.rejected[:1])
-        where = f'the manifest {", ".join(source.data.manifest)} names none' if source.data.manifest else (
-            f'none of its files ends in {", ".join(folders.media_endings(source.modality))}')
+        where = ((f'the manifest {", ".join(source.data.manifest)} names none' if source.data.manifest else
+                  'its annotation files name none') if by_rows else
+                 f'none of its files ends in {", ".join(folders.media_endings(source.modality))}')
         if listing.left_out:
             where += '; it has ' + ', '.join(f'{tally.count:,} {ending or "without an ending"}'
                                              for ending, tally in sorted(listing.left_out.items()))
         raise ConfigError(f'Task {source.name}: {source.data.folder} has no {source.modality} files ({where}).{first}')
     return listing
+
+
+def _add_all(collector: Collector) -> bool:
+    """Adds all that the task's data name, by their format. Returns whether rows of annotation files name the media."""
+    data = collector.data
+    if data.format in _FORMATS:
+        _FORMATS[data.format](collector)
+        return bool(data.manifest)
+    annotations = [Annotations(name) for name in data.manifest] or hugging_face.find(collector)
+    with TableReader(data.folder) as reader:
+        for file in annotations:
+            format_name = data.format or manifests.format_of(file.name)
+            if format_name in OPTIONAL_MANIFEST:
+                # train-00000-of-00002.parquet: a table with media inside has no other place for the split.
+                file = dataclasses.replace(file, split=file.split or split_of_path(file.name))
+                columnar.add_file(collector, file, reader)
+            else:
+                manifests.add_file(collector, file, format_name)
+    if not annotations:
+        data.check_columns(f'Task {collector.source.name}: ')
+        folders.add_all(collector)
+    return bool(annotations)
 
 
 def with_stats(source: Source, entries: Iterable[Entry]) -> Iterator[tuple[Entry, files.FileStat]]:

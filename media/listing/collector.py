@@ -53,6 +53,7 @@ class Collector:
         self._rejected_labels: set[str] = set()
         # Text of a row -> its labels.
         self._labels_of = {}
+        self._remarks: dict[str, None] = {}
         self._group_pattern = re.compile(self.data.group_pattern) if self.data.group_pattern else None
         self._group_of: dict[str, str] | None = None  # from the file of groups
 
@@ -119,6 +120,10 @@ class Collector:
         """Notes a folder whose examples cannot be known, or a class folder without any. why: what is wrong with it."""
         self._lost_folders.append((paths.shown(folder), why.rstrip('.')))
 
+    def remark(self, text: str):
+        """Adds a line that people should read: what was taken for granted."""
+        self._remarks[text] = None
+
     def reject(self, rejection: Rejection, where: str = '', labels: tuple[str, ...] = ()):
         """Adds a rejection, with its path if that is known. where: the row that names it, or ''. labels: its own."""
         self._rejected.append((rejection, where))
@@ -143,7 +148,8 @@ class Collector:
             if where not in ('', name):
                 detail = f'{where[0].upper()}{where[1:]}: {detail}'
             late.append(Rejection(rejection.reason, detail, name))
-        return Listing(entries, sorted(late), self.left_out, sorted(self._lost_folders), self._rejected_labels)
+        return Listing(entries, sorted(late), self.left_out, sorted(self._lost_folders), self._rejected_labels,
+                       tuple(self._remarks))
 
     def _unnamed_splits(self) -> str:
         unnamed, named = (self._split_counts[is_named] for is_named in (False, True))

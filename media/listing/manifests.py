@@ -3,11 +3,22 @@
 import collections
 import csv
 import json
-from collections.abc import Callable
+import posixpath
+from collections.abc import Callable, Mapping
 
 from media.entries import Entry
 from media.listing import files, paths
+from media.listing.annotations import (
+    Annotations,
+    add_remark,
+    label_columns,
+    named,
+    no_label,
+    path_column,
+    shown,
+)
 from media.listing.collector import (
+    SPLITS,
     Collector,
     clean_extra,
     clean_label,
@@ -22,12 +33,18 @@ _MAX_LINE = 16 << 20  # characters
 _MAX_ROW_LINES = 100  # of a CSV row with line breaks in quotes
 
 
-def add_all(collector: Collector):
-    """Adds the rows of each of the task's manifests."""
-    for name in collector.data.manifest:
-        format_name = collector.data.format or ('jsonl' if name.lower().endswith(('.jsonl', '.ndjson')) else 'csv')
-        add = _add_jsonl if format_name == 'jsonl' else _add_csv
-        add(collector, name)
+# The endings of annotation files -> their format.
+_FORMATS = {'.jsonl': 'jsonl', '.ndjson': 'jsonl', '.parquet': 'parquet', '.arrow': 'arrow'}
+
+
+def format_of(name: str) -> str:
+    """The format of an annotation file, by its name."""
+    return next((format_name for ending, format_name in _FORMATS.items() if name.lower().endswith(ending)), 'csv')
+
+
+def add_file(collector: Collector, annotations: Annotations, format_name: str):
+    """Adds the rows of an annotation file of format csv or jsonl."""
+    (_add_jsonl if format_name == 'jsonl' else _add_csv)(collector, annotations)
 
 
 def where_is(collector: Collector, name: str) -> str:
@@ -88,10 +105,10 @@ def csv_rows(text, on_error, **dialect):
 
 # CSV.
 
-def _add_csv(collector: Collector, name: str):
-    source, where = collector.source, where_is(collector, name)
+def _add_csv(collector: Collector, annotations: Annotations):
+    source, name, where = collector.source, annotations.name, where_is(collector, annotations.name)
     with files.open_text(source.data.folder, name, MAX_BYTES) as text:
-        header = _Header(collector, where)
+        header = _Header(collector, annotations, where)
 
         def on_error(line, what, content):
             if not header.columns:
@@ -110,8 +127,8 @@ def _add_csv(collector: Collector, name: str):
 class _Header:
     """The first line of a CSV manifest: which column is which field of a row."""
 
-    def __init__(self, collector: Collector, where: str):
-        self._collector, self._where = collector, where
+    def __init__(self, collector: Collector, annotations: Annotations, where: str):
+        self._collector, self._annotations, self._where = collector, annotations, where
         self.columns: list[str] = []  # until `read`
 
     def wanted(self) -> str:
@@ -122,22 +139,22 @@ class _Header:
 
     def read(self, fields: list[str]):
         data, columns = self._collector.data, [name.strip() for name in fields]
-        names = data.columns
-        usual = ['labels', 'label'] if data.kind.several else ['label', 'labels']
-        possible = [names.label] if names.label else usual
-        labels = list(data.label_groups) or [column for column in possible if column in columns][:1]
+        names, annotations = data.columns, self._annotations
+        path = path_column(self._collector, annotations, self._where, columns)
+        labels = label_columns(self._collector, columns)
         groups = [data.group_column] if data.group_column else []
-        for needed in (names.path, *(labels or [names.label or 'label']), *names.extra, *groups):
+        if annotations.hugging_face and not labels:
+            raise no_label(self._where, columns, annotations.hugging_face)
+        for needed in (path, *(labels or [names.label or 'label']), *names.extra, *groups):
             if columns.count(needed) != 1:
-                shown = ', '.join(paths.shown(column, 40) for column in columns[:20] if column)
                 raise ConfigError(f'{self._where} needs the columns {self.wanted()}'
                                   f'{"".join(f", {name}" for name in (*names.extra, *groups))}, each once; its first '
-                                  f'line has: {shown or "nothing"}.')
+                                  f'line has: {shown(columns)}.')
 
         def index(name: str) -> int | None:
             return columns.index(name) if name and name in columns else None
 
-        self.columns, self._path = columns, columns.index(names.path)
+        self.columns, self._path = columns, columns.index(path)
         self._labels = [columns.index(name) for name in labels]
         self._split, self._start, self._end = index(names.split), index(names.start), index(names.end)
         self._extra = [(name, columns.index(name)) for name in names.extra]
@@ -145,6 +162,10 @@ class _Header:
         self._label_names, self._groups = labels, bool(data.label_groups)
         # A column `labels` may hold several, so a row with several is rejected in a single-label task.
         self._may_be_several = labels == ['labels'] and not data.kind.several
+        self._class_names = annotations.names.get(labels[0], {}) if len(labels) == 1 else {}
+        if annotations.hugging_face:
+            optional = [name for name in (names.split, names.start, names.end) if name in columns]
+            add_remark(self._collector, annotations.name, [path, *labels, *optional, *names.extra, *groups], columns)
 
     def add(self, where: str, fields: list[str]):
         collector, path = self._collector, ''
@@ -152,9 +173,9 @@ class _Header:
             if len(fields) != len(self.columns):
                 raise Rejection('bad_row', f'It has {words.count(len(fields), "field")}, but the first line has '
                                            f'{len(self.columns):,}.')
-            path = paths.safe_path(fields[self._path].strip())
+            path = path_of(self._annotations, fields[self._path])
             entry = make_entry(collector, path, self._labels_in(fields),
-                               None if self._split is None else fields[self._split],
+                               split_in(self._annotations, path, None if self._split is None else fields[self._split]),
                                None if self._start is None else fields[self._start],
                                None if self._end is None else fields[self._end],
                                [(name, fields[i]) for name, i in self._extra] if self._extra else (),
@@ -167,10 +188,13 @@ class _Header:
 
     def _labels_in(self, fields: list[str]) -> tuple[str, ...]:
         if self._groups:
-            return grouped_labels(zip(self._label_names, (fields[i] for i in self._labels), strict=True))
+            return grouped_labels(zip(self._label_names, (fields[i] for i in self._labels), strict=True),
+                                  self._annotations.names)
         if self._may_be_several:
-            return self._collector.label_list(fields[self._labels[0]].split(self._collector.data.label_separator))
-        return self._collector.labels(fields[self._labels[0]])
+            labels = self._collector.label_list(fields[self._labels[0]].split(self._collector.data.label_separator))
+        else:
+            labels = self._collector.labels(fields[self._labels[0]])
+        return named(labels, self._class_names) if self._class_names else labels
 
     def reject_line(self, where: str, what: str, line: str):
         """Rejects a line that is not valid CSV. If a field is too long, names its column, and the path of the row."""
@@ -181,7 +205,7 @@ class _Header:
         path, column = '', len(fields) - 1
         if self._path < column:
             try:
-                path = paths.safe_path(fields[self._path].strip())
+                path = path_of(self._annotations, fields[self._path])
             except Rejection:
                 pass
         reason = 'bad_label' if column in self._labels else 'bad_row'
@@ -198,16 +222,37 @@ def labels_if_known(read: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
         return ()
 
 
-def grouped_labels(columns) -> tuple[str, ...]:
+def path_of(annotations: Annotations, text: str) -> str:
+    """The path of a row's media, relative to the data folder. Raises Rejection (bad_path)."""
+    path = text.strip()
+    if annotations.folder and path and not path.startswith('/'):
+        path = annotations.folder + path
+    if annotations.hugging_face and '..' in path:  # ../images/1.jpg, beside the folder of the annotations
+        path = posixpath.normpath(path)
+    return paths.safe_path(path)
+
+
+def split_in(annotations: Annotations, path: str, text: str | None) -> str | None:
+    """The split of a row: what it says itself, else that of its annotation file, else of a Hugging Face folder."""
+    if (text or '').strip():
+        return text
+    if annotations.split or not annotations.hugging_face:
+        return annotations.split
+    folder = path.partition('/')[0].lower()
+    return folder if folder in SPLITS else text
+
+
+def grouped_labels(columns, names: Mapping[str, Mapping[str, str]] | None = None) -> tuple[str, ...]:
     """(group, text) pairs -> one label per group, with the group as a prefix: 'verb:cut', 'noun:onion'.
 
-    Raises Rejection (bad_label) if a group has no label.
+    names: of class numbers, by group. Raises Rejection (bad_label) if a group has no label.
     """
     labels = []
     for group, text in columns:
         label = clean_label(text)
         if not label:
             raise Rejection('bad_label', f'It has no label in {group}.')
+        label, = named((label,), (names or {}).get(group, {}))
         labels.append(label_groups.grouped(group, label))
     return tuple(labels)
 
@@ -225,36 +270,76 @@ def make_entry(collector: Collector, path: str, labels, split, start, end, extra
 
 # JSON lines.
 
-def _add_jsonl(collector: Collector, name: str):
-    source = collector.source
+def _add_jsonl(collector: Collector, annotations: Annotations):
+    source, name = collector.source, annotations.name
+    rows = JsonRows(collector, annotations)
     with files.open_text(source.data.folder, name, MAX_BYTES) as text:
         lines = Lines(text)
         for line in lines:
             lines.next_row()
             if line.strip():
-                _add_json(collector, f'line {lines.number} of {name}', line)
+                rows.add_line(f'line {lines.number} of {name}', line)
     if not lines.number:
         raise ConfigError(f'{where_is(collector, name)} is empty. Each of its lines should be a JSON object with '
                           f'{source.data.columns.path} and {source.data.columns.label or "label"}.')
 
 
-def _add_json(collector: Collector, where: str, line: str):
-    names, path, row = collector.data.columns, '', {}
-    try:
-        if len(line) >= _MAX_LINE:
-            raise Rejection('bad_row', f'The line has more than {_MAX_LINE:,} characters.')
-        row = json_object(line)
-        text = row.get(names.path)
-        if not isinstance(text, str):
-            raise Rejection('bad_path', f'It has no text under {names.path}.')
-        path = paths.safe_path(text.strip())
-        entry = make_entry(collector, path, json_labels(collector, row), _text_or_none(row, names.split),
-                           row.get(names.start), row.get(names.end), json_extra(collector, row),
-                           json_group(collector, row))
-    except Rejection as rejection:
-        collector.reject(rejection.at(path), where, labels_if_known(lambda: json_labels(collector, row)))
-    else:
-        collector.add(entry, where)
+class JsonRows:
+    """Rows as JSON objects: of JSON lines, or of a table whose values are read as such."""
+
+    def __init__(self, collector: Collector, annotations: Annotations, path: str = ''):
+        """path: the column with the paths; '' if the first row is to say that, in Hugging Face's folders."""
+        self._collector, self._annotations = collector, annotations
+        self.path = path or ('' if annotations.hugging_face else collector.data.columns.path)
+
+    def add_line(self, where: str, line: str):
+        """Adds the entry of a line."""
+        try:
+            if len(line) >= _MAX_LINE:
+                raise Rejection('bad_row', f'The line has more than {_MAX_LINE:,} characters.')
+            row = json_object(line)
+        except Rejection as rejection:
+            self._collector.reject(rejection, where)
+            return
+        if not self.path:
+            self.path = self._choose(list(row))
+        self.add(where, row)
+
+    def _choose(self, columns: list[str]) -> str:
+        collector, annotations = self._collector, self._annotations
+        where, data = where_is(collector, annotations.name), collector.data
+        path, labels = path_column(collector, annotations, where, columns), label_columns(collector, columns)
+        if not labels and not data.allow_unlabelled:
+            raise no_label(where, columns, hugging_face=True)
+        used = [path, *labels, data.columns.split, data.columns.start, data.columns.end, *data.columns.extra,
+                data.group_column]
+        add_remark(collector, annotations.name, [name for name in used if name in columns], columns)
+        return path
+
+    def add(self, where: str, row: dict, path: str | None = None, **location):
+        """Adds the entry of a row. path, location: where its media are, if that is no column of paths."""
+        collector, names = self._collector, self._collector.data.columns
+        at = path or ''
+        try:
+            if path is None:
+                text = row.get(self.path)
+                if not isinstance(text, str):
+                    raise Rejection('bad_path', f'It has no text under {self.path}.')
+                at = path = path_of(self._annotations, text)
+            split = split_in(self._annotations, path, _text_or_none(row, names.split))
+            entry = make_entry(collector, path, json_labels(collector, row, self._annotations.names), split,
+                               row.get(names.start), row.get(names.end), json_extra(collector, row),
+                               json_group(collector, row), **location)
+        except Rejection as rejection:
+            member = location.get('member')
+            self.reject(rejection.at(f'{at}!{member}' if member and at else at), where, row)
+        else:
+            collector.add(entry, where)
+
+    def reject(self, rejection: Rejection, where: str, row: dict):
+        """Rejects a row."""
+        labels = labels_if_known(lambda: json_labels(self._collector, row, self._annotations.names))
+        self._collector.reject(rejection, where, labels)
 
 
 def json_object(text: str) -> dict:
@@ -268,16 +353,18 @@ def json_object(text: str) -> dict:
     return row
 
 
-def json_labels(collector: Collector, row: dict) -> tuple[str, ...]:
-    """The labels of a JSON object: a text, a whole number, or a list of these."""
+def json_labels(collector: Collector, row: dict,
+                class_names: Mapping[str, Mapping[str, str]] | None = None) -> tuple[str, ...]:
+    """The labels of a JSON object: a text, a whole number, or a list of these. class_names: Annotations.names."""
     names = collector.data.columns
     if collector.data.label_groups:
-        return grouped_labels((group, _label_text(row.get(group))) for group in collector.data.label_groups)
+        return grouped_labels(((group, _label_text(row.get(group))) for group in collector.data.label_groups),
+                              class_names)
     key = names.label or ('label' if 'label' in row else 'labels')
     value = row.get(key)
-    if isinstance(value, list):
-        return collector.label_list([_label_text(item) for item in value])
-    return collector.labels(_label_text(value))
+    labels = (collector.label_list([_label_text(item) for item in value]) if isinstance(value, list)
+              else collector.labels(_label_text(value)))
+    return named(labels, class_names.get(key, {})) if class_names else labels
 
 
 def _label_text(value) -> str:

@@ -31,13 +31,18 @@ def main():
         return
     start = protocol.Start(**first)
     _limit_resources()
-    read, spec, limits = readers.load(start.reader), start.load_spec(), start.load_limits()
+    read = readers.load(start.reader) if start.reader else None  # without a reader it lists tables
+    spec, limits = start.load_spec(), start.load_limits()
     if is_url(start.root):
         remote_files.use_options(start.beam_args)
     answers.write(protocol.frame({'ready': True}))
     answers.flush()
     flushed = time.monotonic()
     while (batch := requests.next(before_waiting=answers.flush)) is not None:
+        if read is None:
+            from media import tables  # pyarrow takes a third of a second
+            answers.writelines(map(protocol.frame, tables.answers(start.root, batch)))
+            continue
         for entry in protocol.entries_of(batch):
             try:
                 with open_entry.open_entry(start.root, entry, limits) as file:

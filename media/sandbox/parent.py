@@ -58,8 +58,8 @@ class Decoder:
                  command: Sequence[str] = ()):
         self._limits = limits.for_modality(modality)
         self._start = protocol.Start.of(root, get_modality(modality).reader_module, spec, self._limits, beam_args)
-        self._command = command or isolated.python('-m', 'media.sandbox.child')
-        self._child: _Child | None = None
+        self._command = command
+        self._child: Child | None = None
 
     def read(self, entries: Iterable[Entry]) -> Iterator[Decoded]:
         """One Decoded per entry, in order. Raises RuntimeError if no child can be started."""
@@ -110,7 +110,7 @@ class Decoder:
 
     def _send(self, entries: list[Entry]):
         if self._child is None:
-            self._child = _Child(self._command, self._start)
+            self._child = Child(self._start, self._command)
         self._child.send(protocol.entries_frame(entries))
 
     def _answer(self, entry: Entry) -> Decoded | None:
@@ -139,10 +139,11 @@ class Decoder:
         return Decoded(entry, rejection=Rejection('crashed', f'The decoder {child.ending()}.'))
 
 
-class _Child:
+class Child:
     """A running child: its pipes, and the end of its error output."""
 
-    def __init__(self, command: Sequence[str], start: protocol.Start):
+    def __init__(self, start: protocol.Start, command: Sequence[str] = ()):
+        command = command or isolated.python('-m', 'media.sandbox.child')
         self._stderr = tempfile.TemporaryFile()
         # In a session of its own it does not get the terminal's Ctrl-C: the parent ends it.
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,

@@ -251,7 +251,8 @@ def test_cifar_batches_that_are_cut_wrong_or_missing(tmp_path):
     (dict(format='kinetics'), 'holds video or audio'), (dict(format='pets'), 'annotation files'),
     (dict(format='cifar10', manifest='a.csv'), 'takes no manifest'), (dict(format='csv'), 'annotation files'),
     (dict(format='kinetix'), 'no format named'), (dict(label_separator=''), 'label_separator is empty'),
-    (dict(manifest=('a.csv', 'a.csv')), 'named twice'), (dict(columns=Columns(extra=('x',))), 'no manifest has'),
+    (dict(manifest=('a.csv', 'a.csv')), 'named twice'),
+    (dict(format='folders', columns=Columns(extra=('x',))), 'no manifest has'),
 ])
 def test_tasks_that_do_not_fit_their_format(overrides, message):
     with pytest.raises(ConfigError, match=message):

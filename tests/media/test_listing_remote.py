@@ -13,6 +13,7 @@ from model_code import file_io, remote_files
 from model_code.errors import ConfigError
 from model_code.modalities import Limits
 from tests import beam_file_systems, object_stores, testing
+from tests.media import tables
 
 
 @pytest.fixture(params=['bucket', 'cluster', 's3', 'gcs'])
@@ -101,6 +102,24 @@ def test_archives_and_records_are_listed_and_opened(remote):
     assert entry.labels == ('car',)
     with open_entry.open_entry(data, entry, Limits().for_modality('image')) as file:
         assert file.read(4) == b'\x89PNG'
+
+
+def test_tables_with_media_inside(remote, monkeypatch):
+    local, data, upload = remote
+    images = [testing.image_bytes(seed=i) for i in range(5)]
+    tables.write_parquet(local / 'data/train-00000-of-00001.parquet', tables.media_table(images), rows=2)
+    tables.write_arrow(local / 'other/train.arrow', tables.media_table(images))
+    upload()
+    if not data.startswith(('s3', 'gs')):  # file systems of the tests, which a child process does not have
+        tables.read_in_this_process(monkeypatch)
+    entries = listing.list_media(_task(data)).entries
+    contents = []
+    for entry in entries:
+        with open_entry.open_entry(data, entry, Limits().for_modality('image')) as file:
+            contents.append(file.read())
+    assert contents == images and entries[4].labels == ('cat',)
+    with pytest.raises(ConfigError, match='Arrow files are read from a folder of this machine only'):
+        listing.list_media(_task(data, manifest='other/train.arrow'))
 
 
 def test_a_folder_that_beam_cannot_list_is_an_error(tmp_path):

@@ -24,6 +24,7 @@ NO_READERS_OF_TASKS = {'StatisticsGen', 'BaselineLookup', 'ServingBaseline', 'At
 EDITS = [
     ('media/readers/video.py', 'JPEG_QUALITY = 90', 'JPEG_QUALITY = 91', {'MediaExampleGen'}),
     ('media/listing/folders.py', "count('/') >= 2", "count('/') > 1", {'MediaListing', 'MediaExampleGen'}),
+    ('media/tables.py', 'BATCH_ROWS = 1_000', 'BATCH_ROWS = 2_000', {'MediaListing', 'MediaExampleGen'}),
     ('media/tf_check.py', '_BATCH_IMAGES, _BATCH_BYTES = 64', '_BATCH_IMAGES, _BATCH_BYTES = 65', {'MediaExampleGen'}),
     ('media/findings.py', 'NAMED = 10', 'NAMED = 11',
      {'MediaListing', 'MediaExampleGen', 'TaskValidator', 'Report'}),
@@ -77,10 +78,11 @@ EDITS = [
 # executors, message classes, carriers of data, and (READS_WITH) what only reads a file of labels or of events.
 CARRIERS = {'apache-beam', 'protobuf', 'tensorflow-metadata', 'tensorflow-serving-api', 'markupsafe', 'grpcio', 'tfx',
             'tfx-bsl', 'humanize'}
-READS_WITH = {('CoTrainer', 'tensorflow-transform'), ('Report', 'tensorflow')}
+READS_WITH = {('CoTrainer', 'tensorflow-transform'), ('Report', 'tensorflow'), ('MediaListing', 'numpy'),
+              ('MediaListing', 'pillow'), ('MediaListing', 'pyyaml'), ('MediaExampleGen', 'pyyaml')}
 # They pass bytes to file systems and back.
 FILE_SYSTEMS = {'model_code/remote_files.py', 'model_code/object_stores.py'}
-DISTRIBUTIONS = {'PIL': 'pillow', 'google': 'protobuf', 'grpc': 'grpcio',
+DISTRIBUTIONS = {'PIL': 'pillow', 'yaml': 'pyyaml', 'google': 'protobuf', 'grpc': 'grpcio',
                  'tensorflow_serving': 'tensorflow-serving-api'}
 
 
@@ -343,6 +345,7 @@ def test_docstrings_are_not_read_by_what_counts_without_them():
     ('tensorflow-model-analysis', {'TaskEvaluator', 'BlessingGate'}),
     ('tfx', {'StatisticsGen', 'TaskValidator', 'TaskEvaluator', 'AtomicPusher'}),
     ('jinja2', {'Report'}),
+    ('pyarrow', {'MediaListing', 'MediaExampleGen'}),
     ('pytest', set()),
 ])
 def test_another_version_of_a_library_re_runs_what_it_decides(monkeypatch, installed, library, components):

@@ -1,0 +1,97 @@
+"""An annotation file: what is known of its rows beside their values, and which of its columns mean what."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+
+from media.listing import paths
+from media.listing.collector import Collector, clean_label
+from media.rejections import Rejection
+from model_code.errors import ConfigError
+from model_code.modalities import MODALITIES
+
+# How Hugging Face's folders name a column with paths; there may be a word before it: audio_file_name.
+FILE_NAME = 'file_name'
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotations:
+    """An annotation file below the data folder.
+
+    name: its path. folder: what its paths are relative to, with '/' at the end, or ''. split: that of rows which name
+    none; None for the Collector to choose. hugging_face: whether its column of paths is named as in Hugging Face's
+    folders. names: column -> number of a class, as text -> its name.
+    """
+    name: str
+    folder: str = ''
+    split: str | None = None
+    hugging_face: bool = False
+    names: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+
+
+def path_column(collector: Collector, annotations: Annotations, where: str, columns: Sequence[str]) -> str:
+    """The column with the paths of the media. Raises ConfigError if that cannot be told from the columns there are."""
+    named = collector.data.columns.path
+    if not annotations.hugging_face or named in columns:
+        return named
+    found = [name for name in columns if name == FILE_NAME or name.endswith(f'_{FILE_NAME}')]
+    modality = collector.source.modality
+    others = [f'{name}_{FILE_NAME}' for name in MODALITIES if name != modality]
+    fitting = [name for name in found if name not in others]
+    for name in (f'{modality}_{FILE_NAME}', FILE_NAME, *(fitting if len(fitting) == 1 else [])):
+        if name in found:
+            return name
+    if found:
+        raise ConfigError(f'{where}: no column is named {modality}_{FILE_NAME} or {FILE_NAME}; it has '
+                          f'{shown(found)}. Name the one with the media: columns=Columns(path={found[0]!r}).')
+    raise ConfigError(f'{where} needs a column {FILE_NAME} with the paths of the media; it has {shown(columns)}. Name '
+                      "another with columns=Columns(path=...), or set format='folders' to ignore this file.")
+
+
+def label_columns(collector: Collector, columns: Sequence[str]) -> list[str]:
+    """The columns with the labels: that of each label group, or one; [] if there is none."""
+    data = collector.data
+    if data.label_groups:
+        return list(data.label_groups)
+    usual = ['labels', 'label'] if data.kind.several else ['label', 'labels']
+    return [name for name in ([data.columns.label] if data.columns.label else usual) if name in columns][:1]
+
+
+def no_label(where: str, columns: Sequence[str], hugging_face: bool) -> ConfigError:
+    """The error of an annotation file without a label column."""
+    folders = ", or set format='folders' to take the labels from the names of folders" if hugging_face else ''
+    return ConfigError(f'{where} has no column label or labels; it has {shown(columns)}. Name the one with the labels: '
+                       f'columns=Columns(label=...){folders}.')
+
+
+def add_remark(collector: Collector, name: str, used: Sequence[str], columns: Sequence[str]):
+    """Says what is taken from an annotation file that no config has named, and what is not."""
+    ignored = [column for column in columns if column not in used]
+    rest = f'; not used: {shown(ignored)}' if ignored else ''
+    collector.remark(f'{paths.shown(name)} says which media there are (columns {shown(used)}{rest})')
+
+
+def shown(columns: Sequence[str]) -> str:
+    """The columns in a message; the first 20."""
+    names = [paths.shown(column, 40) for column in columns if column]
+    return ', '.join(names[:20]) + (', ...' if len(names) > 20 else '') or 'nothing'
+
+
+def number_names(where: str, names: Sequence[str]) -> dict[str, str]:
+    """Class names by their numbers, as text. Raises ConfigError if one cannot be a label."""
+    try:
+        return {str(i): clean_label(str(name)) for i, name in enumerate(names)}
+    except Rejection as rejection:
+        raise ConfigError(f'{where}: one of its class names cannot be used. {rejection.detail}') from rejection
+
+
+def named(labels: tuple[str, ...], names: Mapping[str, str]) -> tuple[str, ...]:
+    """The labels with the names of the classes in place of their numbers. Raises Rejection for other numbers."""
+    if not names:
+        return labels
+    for label in labels:
+        if label not in names and re.fullmatch(r'-?\d+', label):
+            raise Rejection('bad_label', f'The label {label} is not the number of a class; the {len(names):,} classes '
+                                         'have 0 and up. Test sets often come without labels: name the other files in '
+                                         '`manifest`.')
+    return tuple(dict.fromkeys(names.get(label, label) for label in labels))

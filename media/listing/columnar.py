@@ -1,0 +1,115 @@
+"""Parquet and Arrow manifests, which may also hold the media themselves. A child process reads them (media.tables)."""
+
+import posixpath
+
+from media.listing.annotations import (
+    FILE_NAME,
+    Annotations,
+    add_remark,
+    label_columns,
+    no_label,
+    number_names,
+    path_column,
+    shown,
+)
+from media.listing.collector import Collector
+from media.listing.manifests import JsonRows, where_is
+from media.rejections import Rejection
+from media.sandbox.tables import TableReader
+from model_code import words
+from model_code.errors import ConfigError
+from model_code.modalities import MODALITIES
+
+# Types of columns by what their values may be (media.tables.describe).
+_TEXTS, _LABELS = ('text', 'bytes'), ('text', 'bytes', 'scalar', 'list')
+
+
+def add_file(collector: Collector, annotations: Annotations, reader: TableReader):
+    """Adds the rows of a Parquet or Arrow file. Raises ConfigError if it cannot be read or lacks columns."""
+    where = where_is(collector, annotations.name)
+    try:
+        _add_rows(collector, annotations, reader, where)
+    except Rejection as rejection:
+        raise ConfigError(f'{where} cannot be used ({rejection.reason}): {rejection.detail}') from rejection
+
+
+def _add_rows(collector: Collector, annotations: Annotations, reader: TableReader, where: str):
+    described = reader.describe(annotations.name)
+    if not described['rows']:
+        raise ConfigError(f'{where} has no rows.')
+    columns = {name: (kind, type_) for name, kind, type_, _ in described['columns']}
+    twice = [name for name in columns if sum(other[0] == name for other in described['columns']) > 1]
+    data, names = collector.data, collector.data.columns
+    media = _media_column(collector, where, columns)
+    path = '' if media else path_column(collector, annotations, where, list(columns))
+    labels = label_columns(collector, list(columns))
+    groups = [data.group_column] if data.group_column else []
+    if not labels:
+        raise no_label(where, list(columns), annotations.hugging_face)
+    optional = [name for name in (names.split, names.start, names.end) if name in columns]
+    texts = [path] if path else []
+    wanted = list(dict.fromkeys([*texts, *labels, *optional, *names.extra, *groups]))
+    for name in wanted:
+        if name not in columns or name in twice:
+            raise ConfigError(f'{where} needs the columns {", ".join(wanted)}, each once; it has '
+                              f'{shown(list(columns))}.')
+        fitting = _TEXTS if name in texts or name == names.split else _LABELS
+        if columns[name][0] not in fitting:
+            raise ConfigError(f'{where}: the column {name} is {columns[name][1]}; it must be '
+                              f'{"text" if fitting is _TEXTS else "text, numbers or lists of these"}.')
+    if media or annotations.hugging_face:
+        add_remark(collector, annotations.name, [media or path, *[name for name in wanted if name != path]],
+                   list(columns))
+    class_names = {name: number_names(where, class_names) for name, _, _, class_names in described['columns']
+                   if name in labels and class_names}
+    rows = JsonRows(collector, Annotations(
+        annotations.name, annotations.folder, annotations.split, annotations.hugging_face,
+        {**annotations.names, **class_names}), path or names.path)
+    number = 0
+    for values, places in reader.rows(annotations.name, wanted, media):
+        for i in range(len(places) if places is not None else len(values[0])):
+            row = {name: column[i] for name, column in zip(wanted, values, strict=True)}
+            _add_row(rows, annotations, f'row {number} of {annotations.name}', row, number,
+                     places[i] if places is not None else '')
+            number += 1
+
+
+def _add_row(rows: JsonRows, annotations: Annotations, where: str, row: dict, number: int, place):
+    """place: where the media of the row are (ParquetTable.batches); '' if a column has their path."""
+    if place == '':
+        rows.add(where, row)
+    elif isinstance(place, list):
+        record, offset, length = place
+        # With zeros in front, rows that are sorted by id are in order, and so are read in order.
+        rows.add(where, row, annotations.name, record=record, offset=offset, length=length, member=f'{number:08d}')
+    elif place is None:
+        rows.reject(Rejection('empty', 'It has neither bytes nor a path.'), where, row)
+    else:
+        folder = posixpath.dirname(annotations.name)
+        rows.add(where, {**row, rows.path: place if not folder or place.startswith('/') else f'{folder}/{place}'})
+
+
+def _media_column(collector: Collector, where: str, columns: dict[str, tuple[str, str]]) -> str:
+    """The column that holds the media themselves; '' if there is only one with their paths.
+
+    Raises ConfigError if there are several, and none has the name of the modality.
+    """
+    named = collector.data.columns.path
+    modality = collector.source.modality
+    if named in columns and columns[named][0] in ('media', 'bytes'):
+        return named
+    if named in columns and named != type(collector.data.columns)().path:
+        return ''
+    found = [name for name, (kind, _) in columns.items() if kind == 'media']
+    others = [name for name in MODALITIES if name != modality]
+    fitting = [name for name in found if name not in others and columns[name][1].lower() not in others]
+    if not found and not any(name == named or name.endswith(FILE_NAME) for name in columns):
+        found = fitting = [name for name, (kind, _) in columns.items() if kind == 'bytes']
+    if modality in fitting:
+        return modality
+    if len(fitting) == 1:
+        return fitting[0]
+    if found:
+        raise ConfigError(f'{where} holds media in {words.count(len(found), "column")}, {shown(found)}, and none is '
+                          f'named {modality}. Name the one of the task: columns=Columns(path={found[0]!r}).')
+    return ''

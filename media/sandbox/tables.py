@@ -1,0 +1,71 @@
+"""The parent's side of a child that reads Parquet and Arrow files for the listing (media.tables)."""
+
+from collections.abc import Iterator
+
+from media.rejections import Rejection
+from media.sandbox import protocol
+from media.sandbox.parent import Child
+from model_code import remote_files
+from model_code.modalities import Limits
+
+_SECONDS = 120.0  # for one answer: a thousand rows
+
+
+class TableReader:
+    """Reads tables below a data folder in a child process, which is started when first needed. `close` ends it."""
+
+    def __init__(self, root: str):
+        self._start = protocol.Start.of(root, '', Limits(), Limits(), remote_files.options())
+        self._child: Child | None = None
+
+    def describe(self, path: str) -> dict:
+        """What media.tables.describe says of a file. Raises Rejection if it cannot be read."""
+        return next(self._answers({'path': path}))
+
+    def rows(self, path: str, columns: list[str], media: str = '') -> Iterator[tuple[list[list], list | None]]:
+        """(the values of each column, the places of the media) of each batch of rows, as from ParquetTable.batches.
+
+        media: the column that holds them, or ''. Raises Rejection if the file cannot be read on.
+        """
+        for answer in self._answers({'path': path, 'columns': columns, 'media': media}):
+            if 'end' in answer:
+                return
+            yield answer['values'], answer['places']
+
+    def _answers(self, request: dict) -> Iterator[dict]:
+        self._send(request)
+        while True:
+            answer = self._answer()
+            rejection = protocol.rejection_of(answer)
+            if rejection:
+                raise rejection
+            yield answer
+
+    def _send(self, request: dict):
+        if self._child is None:
+            self._child = Child(self._start)
+        self._child.send(protocol.frame(request))
+
+    def _answer(self) -> dict:
+        assert self._child is not None  # something was sent to it
+        try:
+            answer, _ = self._child.receive(_SECONDS)
+        except EOFError:
+            child, self._child = self._child, None
+            child.close()
+            raise Rejection('crashed', f'The process that reads it {child.ending()}.') from None
+        except TimeoutError:
+            self.close()
+            raise Rejection('too_slow', f'A thousand rows were not read within {_SECONDS:g} seconds.') from None
+        return answer
+
+    def close(self):
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()

@@ -1,0 +1,23 @@
+"""How an entry names media that are in a row of a Parquet file: what the listing, the plan of shards and readers share.
+
+Its record is 'parquet:<row group>:<column>', its offset the row in that group, its length about the bytes of the media.
+"""
+
+PARQUET = 'parquet:'
+# Media of about so many bytes are decoded at once and kept, so that the rows after each other cost no more.
+_BLOCK_BYTES = 16 << 20
+
+
+def record_of(group: int, column: str) -> str:
+    return f'{PARQUET}{group}:{column}'
+
+
+def parts_of(record: str) -> tuple[int, str]:
+    """The row group and the column of a record."""
+    group, _, column = record.removeprefix(PARQUET).partition(':')
+    return int(group), column
+
+
+def block_rows(length: int) -> int:
+    """How many rows of about `length` bytes of media are decoded at once."""
+    return max(1, _BLOCK_BYTES // max(1, length))
