@@ -9,4 +9,7 @@ def __getattr__(name):
     if name == 'Classes':
         from components import classes
         return classes.Classes
+    if name == 'DataStatistics':
+        from components import data_statistics
+        return data_statistics.DataStatistics
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

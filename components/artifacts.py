@@ -1,4 +1,4 @@
-"""The artifact types that this project adds to TFX's, but for Classes (classes.py).
+"""The artifact types that this project adds to TFX's, but for Classes (classes.py) and DataStatistics.
 
 Kubeflow imports a custom type by its TYPE_NAME, so this must be `<package>.<Class>`, with one dot: therefore
 components/__init__.py re-exports these classes. Kubeflow does not allow PROPERTIES.

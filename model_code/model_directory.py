@@ -3,6 +3,7 @@
     saved_model.pb                               the graph and its signatures; a push writes it last
     variables/                                   the weights
     assets.extra/model_card.json                 what the model is (`read_card`)
+    assets.extra/data_statistics/                statistics of the data that it was trained on; added by a push
     assets.extra/tf_serving_warmup_requests      requests that a server replays when it loads the model
 
 assets.extra is TensorFlow Serving's name for files that do not belong to the graph. The card is a JSON object. `export`
@@ -24,6 +25,10 @@ def graph_path(model_dir: str) -> str:
 
 def card_path(model_dir: str) -> str:
     return os.path.join(model_dir, 'assets.extra', CARD_FILE)
+
+
+def statistics_path(model_dir: str) -> str:
+    return os.path.join(model_dir, 'assets.extra', 'data_statistics')
 
 
 def warmup_path(model_dir: str) -> str:

@@ -75,14 +75,26 @@ class Checks:
     """Whether the same media in train and eval are only reported. Otherwise they stop the run."""
     min_class_examples: int = 1
     """A class with fewer train examples is reported. A class without any always stops the run."""
+    drift: Literal['remark', 'stop'] = 'remark'
+    """What happens if the data differ from those of the model being served by more than max_drift or max_label_drift,
+    are fewer than half, or if more of the files are rejected: a remark, or an end of the run before training."""
+    max_drift: float = 0.15
+    """How far the sizes, durations, brightness or loudness of the examples may be from those of the model being served:
+    the Jensen-Shannon divergence, from 0 (equal) to 1 (nothing in common). What may be chance is allowed too."""
+    max_label_drift: float = 0.05
+    """By how much the share of a label may differ from that in the data of the model being served, from 0 to 1. What
+    may be chance is allowed too. A share that fell below a fifth counts always."""
 
     def check(self, where: str):
         """Raises ConfigError if a field is wrong. where: such as 'Task digits: '."""
         check_fields(self, where)
         check_least(self, where, min_class_examples=0)
-        for field in ('max_rejected_share', 'max_missing_share'):
+        for field in ('max_rejected_share', 'max_missing_share', 'max_drift', 'max_label_drift'):
             if not 0 <= getattr(self, field) <= 1:
                 raise ConfigError(f'{where}{field} is {getattr(self, field)}; it must be from 0 to 1.')
+
+
+DRIFT_FIELDS = ('drift', 'max_drift', 'max_label_drift')  # of Checks: what compares data with other data
 
 
 @dataclasses.dataclass(frozen=True)

@@ -115,7 +115,7 @@ def check_initial_checkpoint(config):
 
 
 def check_served(config, data: DataSummary):
-    """An early hint of the gate's verdict: a task or class that the newest version knows must not be lost unnoticed."""
+    """An early hint of DataDrift's verdict: a task or class that the newest version knows must not be lost unseen."""
     newest = served.newest(str(config.serving_dir))
     if newest is None:
         return

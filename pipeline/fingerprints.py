@@ -39,6 +39,8 @@ COMPONENT_CODE = {
     'TaskValidator': ('components.task_validator',),
     'Transform': ('components.transform', 'model_code.label_kinds:transform',
                   *(f'{m.preprocessing_module}:moments,statistics' for m in _MODALITIES if m.statistics)),
+    'ServedDataLookup': ('components.served_data_lookup',),
+    'DataDrift': ('components.data_drift',),
     'CoTrainer': ('components.co_trainer',
                   'model_code.label_kinds:transform,loss,class_weights,scores,best,eval_label,quality',
                   *(m.preprocessing_module for m in _MODALITIES),
@@ -67,6 +69,8 @@ COMPONENT_LIBRARIES = {
     'TaskValidator': ('tensorflow-data-validation', 'tfx'),
     # They decide the vocabularies' order, the spectrograms' moments and the graph that is written.
     'Transform': ('tensorflow', 'tensorflow-io', 'tensorflow-transform'),
+    'ServedDataLookup': (),
+    'DataDrift': ('tensorflow-data-validation',),
     # Everything that computes weights. tensorflow-transform only reads the vocabulary's file here.
     'CoTrainer': ('numpy', 'tensorflow', 'tensorflow-io', 'tf_keras'),
     'BaselineLookup': (),

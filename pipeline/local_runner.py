@@ -8,6 +8,7 @@ import re
 import time
 import traceback
 
+from components.data_drift import served_data
 from model_code import interruption, words
 from model_code.errors import ConfigError, PipelineStop
 from pipeline import checks, ending, environment, fingerprints, run_record, show_run, summary, terminal, unchanged
@@ -107,9 +108,11 @@ def build(config, data):
     absl_logging.set_verbosity('info')
     model_key = fingerprints.model_key(config, data.fingerprints)
     version, nonce = baseline(config.serving_dir, model_key)
+    data_baseline = served_data.choose(str(config.serving_dir), data.fingerprints)
     return wiring.create_pipeline(
         config, data, pipeline_root=str(config.run_root / 'pipeline'), serving_dir=str(config.serving_dir),
-        served_version=version, push_nonce=nonce or wiring.new_nonce(), model_key=model_key,
+        served_version=version, data_baseline=data_baseline, push_nonce=nonce or wiring.new_nonce(),
+        model_key=model_key,
         # TFX's own function for this also creates the folder, but a dry run may write nothing.
         metadata_connection_config=lineage.connection(config.run_root, 'READWRITE_OPENCREATE'))
 
@@ -235,7 +238,8 @@ def _summarise(config, data, records, screen, record: run_record.Record, started
     screen.print()
     for line in summary.task_rows(decision, columns):
         screen.print_whole(line)
-    for line in ['', *summary.decision_lines(decision, version, pushed_now), '']:
+    for line in ['', *summary.decision_lines(decision, version, pushed_now),
+                 *summary.data_lines(run_record.data_lines(records)), '']:
         screen.print(line)
     model = str(config.serving_dir / version) if version else ''
     for line in [

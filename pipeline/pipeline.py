@@ -3,13 +3,15 @@
 One lane per task, then the join:
 
     MediaExampleGen -> TaskSchemaGen -> StatisticsGen -> TaskValidator -> Transform  (each named <component>_<task>)
-    CoTrainer -> ServingBaseline -> TaskEvaluator_<task>, ServingCheck -> BlessingGate -> AtomicPusher, Report
+    DataDrift -> CoTrainer -> ServingBaseline -> TaskEvaluator_<task>, ServingCheck -> BlessingGate
+    -> AtomicPusher, Report
 
 Every exec property follows from the config, the data, the code and what is being served. So when one of these changes,
 TFX's cache re-runs exactly what it affects.
 
-On one machine the data and what is being served are looked at before a run. On a cluster two more components do that
-when the run gets there: MediaListing, before each MediaExampleGen, and BaselineLookup, before ServingBaseline.
+On one machine the data and what is being served are looked at before a run. On a cluster three more components do that
+when the run gets there: MediaListing, before each MediaExampleGen, ServedDataLookup, before DataDrift, and
+BaselineLookup, before ServingBaseline.
 """
 
 import dataclasses
@@ -25,10 +27,12 @@ from components.atomic_pusher.component import AtomicPusher
 from components.baseline_lookup.component import BaselineLookup
 from components.blessing_gate.component import BlessingGate
 from components.co_trainer.component import CoTrainer
+from components.data_drift.component import DataDrift
 from components.media_example_gen.component import MediaExampleGen
 from components.media_listing.component import MediaListing
 from components.report.component import Report
 from components.run_parameters import DATA_VERSION, SEED, floor, steps
+from components.served_data_lookup.component import ServedDataLookup
 from components.serving_baseline.component import ServingBaseline
 from components.serving_check.component import ServingCheck
 from components.task_evaluator.component import TaskEvaluator
@@ -39,7 +43,7 @@ from components.verdict.component import Verdict
 from model_code.data import Data
 from model_code.modalities import Input, get_modality
 from model_code.serialization import to_json
-from model_code.tasks import Checks, Mixture, Task
+from model_code.tasks import DRIFT_FIELDS, Checks, Gate, Mixture, Recipe, Task
 from pipeline import run_parameters
 from pipeline.checks import DataSummary
 from pipeline.config import PipelineConfig
@@ -47,8 +51,9 @@ from pipeline.fingerprints import component_version
 
 
 def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipeline_root: str, serving_dir: str,
-                    served_version: str = '', push_nonce: str = '', model_key: str = '', unfinished_dir: str = '',
-                    fail_if_rejected: bool = False, metadata_connection_config=None) -> tfx_pipeline.Pipeline:
+                    served_version: str = '', data_baseline: str = '', push_nonce: str = '', model_key: str = '',
+                    unfinished_dir: str = '', fail_if_rejected: bool = False, metadata_connection_config=None
+                    ) -> tfx_pipeline.Pipeline:
     """The pipeline of one config.
 
     data: checks.check(config); None for a pipeline that finds out itself when it runs, on a cluster. There the cache of
@@ -59,12 +64,16 @@ def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipelin
     On one machine only:
     served_version, push_nonce: another value makes ServingBaseline, or the pusher, run again although nothing else
       changed (see local_runner.baseline).
+    data_baseline: the version with whose data these are compared (data_drift.served_data.choose), '' for none.
     model_key: fingerprints.model_key; it goes into the pushed model's card.
     fail_if_rejected: add Verdict, which fails the run if the gate rejects the model. For clusters.
     """
     parameters = {} if data is not None else _runtime_parameters(config)
     lanes = {task.name: _lane(task, config, data, parameters) for task in config.mixture.tasks}
+    *data_lookup, drift = _drift(config, lanes, serving_dir, None if data is None else data_baseline)
     trainer = _trainer(config, lanes, parameters, unfinished_dir)
+    # No artifact goes from it to the trainer, whose cache is its own, but what it finds may stop the run.
+    trainer.add_upstream_node(drift)
     model, examples = trainer.outputs['model'], _outputs(lanes, 'MediaExampleGen', 'examples')
     *lookup, baseline = _baseline(model, serving_dir, None if data is None else served_version)
     evaluators = _evaluators(config, lanes, model, baseline.outputs['model'])
@@ -79,7 +88,7 @@ def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipelin
     card = {} if data is None else {'model_key': model_key, 'push_nonce': push_nonce, 'served_version': served_version}
     pusher = AtomicPusher(
         model=model, model_blessing=gate.outputs['blessing'], infra_blessing=serving_check.outputs['infra_blessing'],
-        push_destination=pusher_pb2.PushDestination(
+        data_statistics=drift.outputs['data_statistics'], push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)),
         custom_config={**card, **({'overrides': list(config.overrides)} if config.overrides else {})},
         code_version=component_version('AtomicPusher'))
@@ -87,10 +96,11 @@ def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipelin
         mixture=to_json(config.mixture), model=model, model_run=trainer.outputs['model_run'],
         blessing=gate.outputs['blessing'], infra_blessing=serving_check.outputs['infra_blessing'],
         rejected=_outputs(lanes, 'MediaExampleGen', 'rejected'),
-        statistics=_outputs(lanes, 'StatisticsGen', 'statistics'), code_version=component_version('Report'))
+        statistics=_outputs(lanes, 'StatisticsGen', 'statistics'), data_statistics=drift.outputs['data_statistics'],
+        code_version=component_version('Report'))
 
-    components = [*(c for lane in lanes.values() for c in lane.values()), trainer, *lookup, baseline,
-                  *evaluators.values(), serving_check, gate, pusher, report]
+    components = [*(c for lane in lanes.values() for c in lane.values()), *data_lookup, drift, trainer, *lookup,
+                  baseline, *evaluators.values(), serving_check, gate, pusher, report]
     if fail_if_rejected:
         components.append(_verdict(gate, report))
     for component in components:
@@ -132,6 +142,20 @@ def judged_tasks(mixture: Mixture) -> Mixture:
     return dataclasses.replace(mixture, tasks=tuple(dataclasses.replace(t, checks=Checks()) for t in mixture.tasks))
 
 
+def compared_tasks(mixture: Mixture) -> Mixture:
+    """The mixture for DataDrift: of a task what tells its labels, and what its data may be, compared with others."""
+    return dataclasses.replace(mixture, schedule='weighted', seed=0, tasks=tuple(
+        Task(t.name, t.modality, recipe=Recipe(1, 1), gate=Gate(dropped_classes=t.gate.dropped_classes),
+             data=Data(label_kind=t.data.label_kind, label_groups=t.data.label_groups),
+             checks=Checks(**{name: getattr(t.checks, name) for name in DRIFT_FIELDS})) for t in mixture.tasks))
+
+
+def lane_checks(checks: Checks) -> Checks:
+    """The checks for a task's own lane, which has nothing to compare its data with."""
+    standard = Checks()
+    return dataclasses.replace(checks, **{name: getattr(standard, name) for name in DRIFT_FIELDS})
+
+
 def reader_spec(spec: Input) -> Input:
     """The modality's input with only those fields that its reader uses, such as a video's frame rate and short side.
 
@@ -158,7 +182,7 @@ def _outputs(lanes: dict[str, dict], component: str, output: str) -> dict:
 def _lane(task: Task, config: PipelineConfig, data: DataSummary | None, parameters: dict) -> dict:
     """One task's components, by component name. parameters: those of a compiled pipeline's runs."""
     spec = config.model.input(task.modality)
-    source, checks = to_json(task.source), to_json(task.checks)
+    source, checks = to_json(task.source), to_json(lane_checks(task.checks))
     data_version = parameters.get(DATA_VERSION) if task.data.has_version else None
     lane = {}
 
@@ -191,6 +215,21 @@ def _lane(task: Task, config: PipelineConfig, data: DataSummary | None, paramete
     # No artifact goes from the validator to Transform, but an anomaly must stop the lane.
     transform.add_upstream_node(validator)
     return lane
+
+
+def _drift(config: PipelineConfig, lanes: dict[str, dict], serving_dir: str, version: str | None) -> list:
+    """DataDrift; before it ServedDataLookup if nobody knows with which version it should compare (None)."""
+    classes, lookup = _outputs(lanes, 'MediaExampleGen', 'classes'), []
+    if version is None:
+        lookup = [ServedDataLookup(classes, serving_dir, code_version=component_version('ServedDataLookup'))]
+        version = lookup[0].outputs['version'].future()[0].value
+    drift = DataDrift(
+        mixture=to_json(compared_tasks(config.mixture)), serving_dir=serving_dir, served_version=version,
+        statistics=_outputs(lanes, 'StatisticsGen', 'statistics'), classes=classes,
+        rejected=_outputs(lanes, 'MediaExampleGen', 'rejected'), code_version=component_version('DataDrift'))
+    for lane in lanes.values():  # data that are not good enough in themselves need no comparison
+        drift.add_upstream_node(lane['TaskValidator'])
+    return [*lookup, drift]
 
 
 def _trainer(config: PipelineConfig, lanes: dict[str, dict], parameters: dict, unfinished_dir: str) -> CoTrainer:

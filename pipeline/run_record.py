@@ -206,6 +206,13 @@ def read_decision(blessing_dir: str) -> dict:
     return json.loads(file_io.read_text(os.path.join(blessing_dir, 'decision.json')))
 
 
+def data_lines(components: dict[str, NodeRecord]) -> list[str]:
+    """What DataDrift found in a run, the sentences of its drift.json; [] if it did not run, or found nothing."""
+    directories = components['DataDrift'].outputs.get('data_statistics', []) if 'DataDrift' in components else []
+    result = file_io.read_json(os.path.join(directories[0], 'drift.json')) if directories else None
+    return [finding['sentence'] for finding in result['findings']] if result else []
+
+
 def read(root: str | None = None) -> Record:
     """The record of the last run of a root that has ended, by default of the newest root under runs/.
 

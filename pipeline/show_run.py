@@ -19,7 +19,8 @@ def lines(record: run_record.Record, columns: int | None = None) -> list[str]:
     if not record.decision:
         reason = layout.wrap(record.reason or _UNFINISHED.get(record.state, 'It ended before the gate.'), columns)
         return [*head, '', *reason, '', *summary.path_lines({'log': record.log}, columns)]
-    decision = summary.decision_lines(record.decision, record.version, record.pushed)
+    decision = [*summary.decision_lines(record.decision, record.version, record.pushed),
+                *summary.data_lines(run_record.data_lines(record.components))]
     return [*head, '', *summary.task_rows(record.decision, columns), '',
             *(part for line in decision for part in layout.wrap(line, columns)), '',
             *path_lines(record.components, record.report, record.log, columns)]

@@ -81,6 +81,12 @@ def decision_lines(decision: dict, version: str, pushed_now: bool) -> list[str]:
     return lines
 
 
+def data_lines(findings: list[str]) -> list[str]:
+    """What is remarkable about a run's data beside those of the served model, one sentence per finding."""
+    return ['The data differ from those of the served model, or their splits from each other:',
+            *(f'  - {sentence}' for sentence in findings)] if findings else []
+
+
 def path_lines(paths: dict[str, str], columns: int | None = None) -> list[str]:
     """'name  path' for each path that is not ''; on a terminal of `columns` cut in the middle where it does not fit."""
     indent = max(map(len, paths)) + 2

@@ -9,6 +9,8 @@ from model_code import file_io, model_directory
 from model_code.errors import StoreError
 from serving import version_directories
 
+NO_VERSION = 'none'  # what a lookup on a cluster says if there is none: a parameter there must not be empty
+
 
 @dataclasses.dataclass(frozen=True)
 class Served:
@@ -50,13 +52,15 @@ def is_whole(model_dir: str) -> bool:
 def digest(model_dir: str) -> str:
     """A hash of what a model computes. It is the same for every copy of a model, wherever it is.
 
-    It is made of the weights and all other files but the graph and the card. TensorFlow numbers a graph's functions by
-    what the process did before, so equal models have unequal graphs. In its place counts what it is made from: the
-    tasks, the inputs, the sizes and the code that exported it, which are in the card.
+    It is made of the weights and all other files but the graph, the card, and the statistics of data that a push adds.
+    TensorFlow numbers a graph's functions by what the process did before, so equal models have unequal graphs. In its
+    place counts what it is made from: the tasks, the inputs, the sizes and the code that exported it, which are in the
+    card.
     """
     card = model_directory.read_card(model_dir)
     left_out = model_directory.card_path(''), model_directory.graph_path(''), 'fingerprint.pb'
-    hashes = {name: file_io.content_hash(os.path.join(model_dir, name))
-              for name in file_io.list_files(model_dir) if name not in left_out}
+    statistics = os.path.join(model_directory.statistics_path(''), '')
+    hashes = {name: file_io.content_hash(os.path.join(model_dir, name)) for name in file_io.list_files(model_dir)
+              if name not in left_out and not name.startswith(statistics)}
     made_from = {name: card.get(name) for name in ('tasks', 'inputs', 'model', 'code_version')}
     return hashlib.sha256(json.dumps([hashes, made_from], sort_keys=True).encode()).hexdigest()

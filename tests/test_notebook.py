@@ -34,7 +34,7 @@ def test_every_cell_shows_its_result(outputs):
 
 @pytest.mark.slow
 def test_nothing_but_a_run_is_shown(outputs):
-    assert '[ 1/18] ' in outputs and 'The gate accepted the model' in outputs
+    assert '[ 1/19] ' in outputs and 'The gate accepted the model' in outputs
     assert '\x1b' not in outputs, 'control characters of a terminal'
     assert 'jquery' not in outputs.lower(), 'scripts of a library'
 

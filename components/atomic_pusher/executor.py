@@ -13,6 +13,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
+from components.data_statistics import kept_statistics, read_drift
 from model_code import file_io, model_directory
 from model_code.errors import PipelineStop
 from model_code.logger import logger
@@ -51,10 +52,12 @@ class Executor(tfx_pusher.Executor):
             version = str(newest.number)
             logger.info('This step was started before, and was ended after it had pushed version %s.', version)
         else:
-            blessing = artifact_utils.get_single_instance(input_dict['model_blessing'])
+            blessing, data = (artifact_utils.get_single_uri(input_dict[name])
+                              for name in ('model_blessing', 'data_statistics'))
             version = push(model_dir, serving_dir, {
-                **json.loads(exec_properties.get('custom_config') or '{}'), **read_decision(blessing.uri),
-                'model_digest': digest, 'push': own})
+                **json.loads(exec_properties.get('custom_config') or '{}'), **read_decision(blessing),
+                'data_baseline_version': read_drift(data)['version'],
+                'model_digest': digest, 'push': own}, kept_statistics(data))
         path = os.path.join(serving_dir, version)
         file_io.copy_folder(path, pushed.uri)
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=version)
@@ -68,21 +71,21 @@ def read_decision(blessing_dir: str) -> dict:
             'baseline_version': decision['baseline_version']}
 
 
-def push(model_dir: str, serving_dir: str, card_additions: dict) -> str:
+def push(model_dir: str, serving_dir: str, card_additions: dict, statistics_dir: str) -> str:
     """Copies the SavedModel into serving_dir as a version greater than all that are there; returns the version.
 
     On a local file system it is written to a temporary directory, then renamed, so that a server that polls serving_dir
     sees the version whole or not at all. Behind a URL it is written in place, with saved_model.pb last, because a
-    version counts by that file. card_additions: added to the copy's model card.
+    version counts by that file. card_additions: added to the copy's model card. statistics_dir: of the data, added too.
     """
     if is_url(serving_dir):
         version = claim_version(serving_dir)
-        _write(model_dir, os.path.join(serving_dir, version), card_additions)
+        _write(model_dir, os.path.join(serving_dir, version), card_additions, statistics_dir)
         remove_half_pushed(serving_dir)
         return version
     os.makedirs(serving_dir, exist_ok=True)
     with file_io.temporary_folder(serving_dir) as temporary:
-        _write(model_dir, temporary, card_additions)
+        _write(model_dir, temporary, card_additions, statistics_dir)
         _flush(temporary)
         while True:
             version = next_version(serving_dir)
@@ -137,11 +140,12 @@ def next_version(serving_dir: str) -> str:
     return str(max(int(time.time()), newest + 1))
 
 
-def _write(model_dir: str, target: str, card_additions: dict):
-    """Writes the model with the additions to its card; saved_model.pb last."""
+def _write(model_dir: str, target: str, card_additions: dict, statistics_dir: str):
+    """Writes the model with the additions to its card, and the statistics of its data; saved_model.pb last."""
     graph, card = model_directory.graph_path(''), model_directory.card_path('')
     file_io.copy_folder(model_dir, target, leave_out=(graph, card))
     model_directory.write_card(target, model_directory.read_card(model_dir) | card_additions)
+    file_io.copy_folder(statistics_dir, model_directory.statistics_path(target))
     file_io.remove_leftovers(target)  # the claim: by now the other files claim the number
     file_io.copy(os.path.join(model_dir, graph), os.path.join(target, graph))
 

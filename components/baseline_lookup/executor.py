@@ -4,8 +4,9 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components.serving_baseline.executor import NO_VERSION, choose
+from components.serving_baseline.executor import choose
 from model_code.logger import logger
+from serving.served import NO_VERSION
 
 
 class Executor(base_executor.BaseExecutor):

@@ -8,6 +8,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components import artifacts
+from components.data_statistics import read_drift
 from components.report import sources
 from components.report.render import render
 from components.specs import task_input
@@ -35,7 +36,8 @@ class Executor(base_executor.BaseExecutor):
         card = sources.read_card(path_utils.serving_model_path(uri('model')))
         card['written'] = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
         page = render(file_io.read_json(os.path.join(uri('blessing'), 'decision.json')),
-                      file_io.read_json(os.path.join(uri('model_run'), 'history.json')) or {}, card, data)
+                      file_io.read_json(os.path.join(uri('model_run'), 'history.json')) or {}, card, data,
+                      read_drift(uri('data_statistics')))
         path = write(page, artifact_utils.get_single_uri(output_dict['report']))
         logger.info('Report: %s', path)
 

@@ -5,7 +5,7 @@ import os
 
 import jinja2
 
-from components.report import charts
+from components.report import charts, data_drift
 from model_code import words
 
 # Nobody reads more rows than these. The files that they come from have all of them.
@@ -22,7 +22,7 @@ _SETTINGS = {
 }
 
 
-def render(decision: dict, history: dict, card: dict, data: list[dict]) -> str:
+def render(decision: dict, history: dict, card: dict, data: list[dict], drift: dict | None = None) -> str:
     """The report as one self-contained HTML page: without scripts, fetching nothing, all text escaped.
 
     decision: that of the gate (components.blessing_gate.decision.decide).
@@ -32,6 +32,7 @@ def render(decision: dict, history: dict, card: dict, data: list[dict]) -> str:
       {name: {'inputs': {name: 'dtype [shape]'}, 'outputs'}}; model and training, the settings; written, a date as text.
     data: one dict per task: {'name', 'modality', 'splits': {split: examples}, 'labels': [{'label', split: count, ...}]
       most frequent first, 'rejected': [Rejection], 'remarks': [line], 'groups': {split: groups}}.
+    drift: what DataDrift found (components.data_drift.executor.judge); None leaves its section out.
     """
     names = [task['name'] for task in decision['tasks']]
     colours = {name: f'c{i % COLOURS}' for i, name in enumerate(names)}
@@ -46,6 +47,7 @@ def render(decision: dict, history: dict, card: dict, data: list[dict]) -> str:
         peak=words.short_number(max((s['learning_rate'] for s in history.get('steps', [])), default=0)),
         trained=trained(history),
         data=[_data_card(entry) for entry in data],
+        drift=drift and data_drift.section(drift, colours),
         parameters=_parameters(card.get('parameters')),
         settings=[(label, card_part[key]) for card_part in (card.get('model') or {}, card.get('training') or {})
                   for key, label in _SETTINGS.items() if key in card_part])

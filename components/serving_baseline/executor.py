@@ -11,8 +11,6 @@ from model_code.errors import PipelineStop
 from model_code.logger import logger
 from serving import served, version_directories
 
-NO_VERSION = 'none'  # what BaselineLookup says if there is nothing to compare with
-
 
 class Executor(base_executor.BaseExecutor):
     """See component.ServingBaseline for input, output and properties."""
@@ -37,8 +35,8 @@ class Executor(base_executor.BaseExecutor):
 
 
 def find(serving_dir: str, version: str) -> tuple[int, str] | None:
-    """The number and directory of a version; None of NO_VERSION. Raises PipelineStop if it is gone."""
-    if version == NO_VERSION:
+    """The number and directory of a version; None of served.NO_VERSION. Raises PipelineStop if it is gone."""
+    if version == served.NO_VERSION:
         return None
     models = version_directories.list_models(serving_dir)
     if int(version) not in models:

@@ -16,7 +16,7 @@ from pipeline.kubeflow import containers, folders, targets
 from pipeline.kubeflow import spec as additions
 
 # Components that look at the media, or at what is being served, which their inputs and properties do not show.
-UNCACHED = ('MediaListing', 'BaselineLookup', 'AtomicPusher')
+UNCACHED = ('MediaListing', 'ServedDataLookup', 'BaselineLookup', 'AtomicPusher')
 
 
 def compile_pipeline(config, output: str, root: str | None = None, image: str | None = None,

@@ -12,10 +12,14 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from components.atomic_pusher import executor
-from model_code import file_io, remote_files
+from components.data_drift import statistics
+from components.data_statistics import DataStatistics, kept_statistics, write_drift
+from model_code import file_io, model_directory, remote_files
 from model_code.errors import PipelineStop
 from serving import served, version_directories
 from tests import object_stores
+
+DATA = {'digits': statistics.TaskData({'train': 3}, {'one': {'train': 3}}, 4, {'empty': 1})}
 
 
 @pytest.fixture
@@ -40,12 +44,17 @@ def run_pusher(tmp_path, model, blessed=1, infra_blessed=1, serving_dir=None, ou
         json.dump({'baseline_version': '2', 'tasks': [{'name': 'digits', 'metrics': {'accuracy': 0.75}}]}, stream)
     blessing.set_int_custom_property('blessed', blessed)
     infra.set_int_custom_property('blessed', infra_blessed)
+    data = DataStatistics()
+    data.uri = str(tmp_path / 'data')
+    write_drift(data.uri, {'version': '1'})
+    statistics.write(kept_statistics(data.uri), DATA)
     pushed = standard_artifacts.PushedModel()
     pushed.uri = str(tmp_path / (output or f'pushed{len([*tmp_path.glob("pushed*")]) or ""}'))
     destination = pusher_pb2.PushDestination(
         filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir or str(tmp_path / 'serving')))
     executor.Executor().Do(
-        {'model': [model], 'model_blessing': [blessing], 'infra_blessing': [infra]}, {'pushed_model': [pushed]},
+        {'model': [model], 'model_blessing': [blessing], 'infra_blessing': [infra], 'data_statistics': [data]},
+        {'pushed_model': [pushed]},
         {'push_destination': proto_utils.proto_to_json(destination),
          'custom_config': json.dumps({'model_key': 'new', 'served_version': '1'})})
     return pushed
@@ -64,7 +73,7 @@ def test_a_push_is_a_greater_version_with_its_metrics(tmp_path, model):
     version = tmp_path / 'serving' / '101'
     assert json.loads((version / 'assets.extra' / 'model_card.json').read_text()) == {
         'name': 'm', 'model_key': 'new', 'served_version': '1', 'baseline_version': '2',
-        'metrics': {'digits': {'accuracy': 0.75}},
+        'data_baseline_version': '1', 'metrics': {'digits': {'accuracy': 0.75}},
         'model_digest': served.digest(str(tmp_path / 'model/Format-Serving')), 'push': _push_id(pushed.uri)}
     assert (version / 'saved_model.pb').read_text() == 'graph'
     assert (version / 'variables' / 'variables.index').read_text() == 'v'
@@ -74,6 +83,13 @@ def test_a_push_is_a_greater_version_with_its_metrics(tmp_path, model):
     assert (tmp_path / 'pushed' / 'saved_model.pb').exists()
     card = tmp_path / 'model/Format-Serving/assets.extra/model_card.json'
     assert json.loads(card.read_text())['model_key'] == 'old'
+
+
+def test_the_statistics_of_the_data_are_in_the_version_and_do_not_make_it_another_model(tmp_path, model):
+    version = run_pusher(tmp_path, model).get_string_custom_property('pushed_destination')
+    assert statistics.read(model_directory.statistics_path(version)) == DATA
+    assert served.is_whole(version) and served.digest(version) == served.digest(str(tmp_path / 'model/Format-Serving'))
+    assert run_pusher(tmp_path, model).get_int_custom_property('pushed') == 0
 
 
 def _push_id(uri):
@@ -184,7 +200,8 @@ def test_a_push_to_an_object_store_is_whole_by_its_last_file(tmp_path, model, st
     monkeypatch.setattr(remote_files, 'upload', lambda path, url: (order.append(url), upload(path, url)))
     pushed = run_pusher(tmp_path, model, serving_dir=store)
     assert [name.removeprefix('serving/polyvit/') for name in object_stores.object_names(store)] == [
-        '100/assets.extra/model_card.json', '100/saved_model.pb', '100/variables/variables.index'], 'and nothing else'
+        '100/assets.extra/data_statistics/data.json', '100/assets.extra/model_card.json', '100/saved_model.pb',
+        '100/variables/variables.index'], 'and nothing else'
     assert order[-1] == f'{store}/100/saved_model.pb'
     newest = served.newest(store)
     assert newest and newest.number == 100 and newest.card['metrics'] == {'digits': {'accuracy': 0.75}}
@@ -240,13 +257,15 @@ def test_pushes_at_once_are_versions_of_their_own(tmp_path, model, store):
         source = str(tmp_path / f'model_{number}')
         for name in ('saved_model.pb', 'variables/variables.index', 'variables/variables.data', 'assets.extra/warm'):
             file_io.write(os.path.join(source, name), str(number))
-        return executor.push(source, store, {'number': number})
+        file_io.write(str(tmp_path / f'data_{number}/data.json'), str(number))
+        return executor.push(source, store, {'number': number}, str(tmp_path / f'data_{number}'))
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         versions = list(pool.map(push, range(8)))
     assert len(set(versions)) == 8
     for number, version in enumerate(versions):
         path = f'{store}/{version}'
-        assert file_io.list_files(path) == ['assets.extra/model_card.json', 'assets.extra/warm', 'saved_model.pb',
+        assert file_io.list_files(path) == ['assets.extra/data_statistics/data.json',
+                                            'assets.extra/model_card.json', 'assets.extra/warm', 'saved_model.pb',
                                             'variables/variables.data', 'variables/variables.index']
         assert {file_io.read_text(f'{path}/{name}') for name in file_io.list_files(path)
                 if not name.endswith('card.json')} == {str(number)}

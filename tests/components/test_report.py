@@ -13,7 +13,8 @@ from tfx.types import channel, standard_artifacts
 from components.artifacts import EvaluationReport, RejectedMedia
 from components.blessing_gate.changes import Changes
 from components.blessing_gate.decision import Evaluation, decide
-from components.report import charts, component, executor, sources
+from components.data_statistics import DataStatistics
+from components.report import charts, component, data_drift, executor, sources
 from components.report.render import render, trained, verdict
 from media import findings
 from media.entries import Entry
@@ -165,6 +166,38 @@ def test_evaluations_are_dots_and_the_page_says_which_weights_the_model_has():
     assert 'Dots: on the eval split' in page and 'Dots: on' not in render(decision(), HISTORY, {}, data())
 
 
+DRIFT = {
+    'version': '3', 'status': 'The data were compared with those of version 3.', 'remarks': [],
+    'findings': [{'task': 'digits', 'split': 'train', 'feature': 'brightness', 'stops': False,
+                  'sentence': f'digits: darker {HOSTILE}.'}],
+    'tasks': [{'name': 'digits', 'modality': 'image', 'split': 'train', 'examples': {'train': [900, 1000]},
+               'features': [{'name': 'brightness', 'edges': [0.0, 0.5, 1.0], 'old': [0.2, 0.8], 'new': [1.0, 0.0],
+                             'old_mean': 0.65, 'new_mean': 0.25}],
+               'labels': [[HOSTILE, 0.5, 0.25], ['one', 0.5, 0.75]]}]}
+
+
+def test_the_data_beside_those_of_the_served_version():
+    page = render(decision(), HISTORY, {}, data(), DRIFT)
+    text = text_of(page)
+    for shown in ('Data over time', DRIFT['status'], f'digits: darker {HOSTILE}.', '1,000 train, was 900',
+                  'brightness mean 0.25, was 0.65', '25.0%, was 50.0%', '75.0%, was 50.0%'):
+        assert shown in text, shown
+    assert '<script' not in page and page.count('<span class="drifted">brightness</span>') == 1
+    assert 'Nothing remarkable was found' not in text
+    assert 'Nothing remarkable was found' in text_of(render(decision(), HISTORY, {}, data(), DRIFT | {'findings': []}))
+    assert 'Data over time' not in text_of(render(decision(), HISTORY, {}, data()))
+
+
+def test_a_paired_histogram_has_the_new_shares_as_bars_and_the_old_ones_as_a_line():
+    chart = data_drift.histogram(DRIFT['tasks'][0]['features'][0])
+    floor = data_drift.HEIGHT - data_drift.BOTTOM
+    assert chart.count('<rect') == 1, 'an empty bin has no bar'
+    assert f'<rect class="new" x="0.5" y="4.0" width="164.0" height="{floor - 4:.1f}"/>' in chart
+    heights = [round(floor - (floor - 4) * share, 1) for share in (0.2, 0.8)]
+    assert (f'points="0,{floor} 0.0,{heights[0]} 165.0,{heights[0]} 165.0,{heights[1]} 330.0,{heights[1]} 330,{floor}"'
+            in chart)
+
+
 def test_smooth_is_a_centred_mean_that_keeps_length_and_constants():
     assert charts.smooth([0, 3, 6, 3, 0], 3) == [1.5, 3, 4, 3, 1.5]
     assert charts.smooth([2.0] * 10, 4) == pytest.approx([2.0] * 10)
@@ -214,6 +247,7 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
         'rejected/findings.json': json.dumps(media_findings.to_dict()).encode(),
         'run/history.json': json.dumps({'steps': [{'step': 1, 'task': task.name, 'loss': 1.0, 'learning_rate': 0.1}],
                                         'seconds': 1, 'total_steps': 1}).encode(),
+        'drift/drift.json': json.dumps(DRIFT | {'version': '', 'tasks': [], 'findings': []}).encode(),
         'blessing/decision.json': json.dumps(decide([Evaluation(task, {'accuracy': 0.8})], True, [])).encode(),
     }
     for name, content in files.items():
@@ -229,6 +263,7 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
         'blessing': artifact(standard_artifacts.ModelBlessing, 'blessing'),
         'rejected_digits': artifact(RejectedMedia, 'rejected'),
         'statistics_digits': artifact(standard_artifacts.ExampleStatistics, 'statistics'),
+        'data_statistics': artifact(DataStatistics, 'drift'),
     }, {'report': artifact(EvaluationReport, 'report')}, {'mixture': serialization.to_json(Mixture((task,)))})
 
     assert [p.name for p in (tmp_path / 'report').iterdir()] == ['report.html']
@@ -237,7 +272,8 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
     assert '<script' not in page and HOSTILE in text
     for shown in ('12 train · 3 eval', '7 · 3', '5 · 0', r'bad\udcff.png', 'digits_examples',
                   'examples string [N]', 'scores float32 [N, 6]', 'height 32, patch 8 × 8', 'Parameters36',
-                  '1 step in 1 second', f'1 image of one colour: x/{HOSTILE}.png'):
+                  '1 step in 1 second', 'The data were compared with those of version 3.',
+                  f'1 image of one colour: x/{HOSTILE}.png'):
         assert shown in text, shown
 
 
@@ -252,6 +288,8 @@ def test_component_names_its_inputs_after_the_tasks():
     report = component.Report(
         mixture='{}', model=of(standard_artifacts.Model), model_run=of(standard_artifacts.ModelRun),
         blessing=of(standard_artifacts.ModelBlessing), infra_blessing=of(standard_artifacts.InfraBlessing),
-        rejected={'a': of(RejectedMedia)}, statistics={'a': of(standard_artifacts.ExampleStatistics)})
-    assert sorted(report.inputs) == ['blessing', 'infra_blessing', 'model', 'model_run', 'rejected_a', 'statistics_a']
+        data_statistics=of(DataStatistics), rejected={'a': of(RejectedMedia)},
+        statistics={'a': of(standard_artifacts.ExampleStatistics)})
+    assert sorted(report.inputs) == ['blessing', 'data_statistics', 'infra_blessing', 'model', 'model_run',
+                                     'rejected_a', 'statistics_a']
     assert report.outputs['report'].type is EvaluationReport

@@ -41,8 +41,9 @@ def get_config():
 TASKS = ('tags', 'walks')
 LANE = ('MediaListing', 'MediaExampleGen', 'TaskSchemaGen', 'StatisticsGen', 'TaskValidator', 'Transform')
 EVALUATORS = {f'TaskEvaluator-{task}' for task in TASKS}
-JOIN = {'CoTrainer', 'BaselineLookup', 'ServingBaseline', 'ServingCheck', 'BlessingGate', 'AtomicPusher', 'Report'}
-UNCACHED = {*(f'MediaListing-{task}' for task in TASKS), 'BaselineLookup', 'AtomicPusher'}
+JOIN = {'ServedDataLookup', 'DataDrift', 'CoTrainer', 'BaselineLookup', 'ServingBaseline', 'ServingCheck',
+        'BlessingGate', 'AtomicPusher', 'Report'}
+UNCACHED = {*(f'MediaListing-{task}' for task in TASKS), 'ServedDataLookup', 'BaselineLookup', 'AtomicPusher'}
 
 
 def _lane(task):
@@ -130,6 +131,7 @@ class TestCompiledPipeline:
         run = cluster.run(kill={'ServingBaseline'}, steps_walks=2)
         assert run.of_state('COMPLETE') == _lane('walks') | EVALUATORS | JOIN | UNCACHED
         assert run.executions['BaselineLookup'].parameters == {'version': first}
+        assert run.executions['ServedDataLookup'].parameters == {'version': first}
         assert run.executions['ServingBaseline'].attempts == 2
         _, second = cluster.versions()
         card = cluster.card(second)

@@ -81,7 +81,7 @@ class TestPipeline:
         assert done.returncode == 0, done.stdout + done.stderr
         version, = _versions(home)
         # Every component of every lane ran and was shown; the messages of the frameworks were not.
-        assert len(last['components']) == 3 * 6 + 6  # per lane five components and an evaluator; the join
+        assert len(last['components']) == 3 * 6 + 7  # per lane five components and an evaluator; the join
         assert not any(c['cached'] for c in last['components'].values())
         for words in ('MediaExampleGen', 'CoTrainer', 'shapes', 'accuracy', 'mAP', f'version {version}', 'serve'):
             assert words in done.stdout

@@ -33,7 +33,8 @@ def _run(config, steps: int) -> tuple[set[str], set[str]]:
 LANE = {f'{name}_shapes' for name in (
     'MediaExampleGen', 'TaskSchemaGen', 'StatisticsGen', 'TaskValidator', 'Transform')}
 JOIN = {
-    'CoTrainer', 'ServingBaseline', 'TaskEvaluator_shapes', 'ServingCheck', 'BlessingGate', 'AtomicPusher', 'Report'}
+    'DataDrift', 'CoTrainer', 'ServingBaseline', 'TaskEvaluator_shapes', 'ServingCheck', 'BlessingGate', 'AtomicPusher',
+    'Report'}
 
 
 def test_what_works_after_a_clean(config, capsys):

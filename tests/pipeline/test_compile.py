@@ -30,7 +30,8 @@ from tests import kubeflow_backend, testing
 
 LANE = ('MediaListing', 'MediaExampleGen', 'StatisticsGen', 'TaskSchemaGen', 'TaskValidator', 'Transform',
         'TaskEvaluator')
-JOIN = ('CoTrainer', 'BaselineLookup', 'ServingBaseline', 'ServingCheck', 'BlessingGate', 'AtomicPusher', 'Report')
+JOIN = ('ServedDataLookup', 'DataDrift', 'CoTrainer', 'BaselineLookup', 'ServingBaseline', 'ServingCheck',
+        'BlessingGate', 'AtomicPusher', 'Report')
 
 
 IMAGE = 'registry/polyvit-pipeline:1'
@@ -76,20 +77,30 @@ def test_lanes_depend_on_their_own_task_only(compiled):
 def test_what_looks_at_the_media_and_at_what_is_served_is_not_cached(compiled):
     steps = compiled['demo']['root']['dag']['tasks']
     uncached = {name for name, step in steps.items() if not step.get('cachingOptions', {}).get('enableCache')}
-    assert uncached == {'MediaListing-digits', 'MediaListing-sounds', 'MediaListing-motion', 'BaselineLookup',
-                        'AtomicPusher'}
+    assert uncached == {'MediaListing-digits', 'MediaListing-sounds', 'MediaListing-motion', 'ServedDataLookup',
+                        'BaselineLookup', 'AtomicPusher'}
 
 
-@pytest.mark.parametrize('maker, taker, name', [('MediaListing-digits', 'MediaExampleGen-digits', 'media_fingerprint'),
-                                                ('BaselineLookup', 'ServingBaseline', 'version')])
-def test_what_they_find_is_a_parameter_by_which_the_next_component_is_cached(compiled, maker, taker, name):
+@pytest.mark.parametrize('maker, name, taker, its_name', [
+    ('MediaListing-digits', 'media_fingerprint', 'MediaExampleGen-digits', 'media_fingerprint'),
+    ('ServedDataLookup', 'version', 'DataDrift', 'served_version'),
+    ('BaselineLookup', 'version', 'ServingBaseline', 'version')])
+def test_what_they_find_is_a_parameter_by_which_the_next_component_is_cached(compiled, maker, name, taker, its_name):
     spec = compiled['demo']
     steps = spec['root']['dag']['tasks']
     assert spec['components'][maker]['outputDefinitions']['parameters'] == {name: {'parameterType': 'STRING'}}
-    assert steps[taker]['inputs']['parameters'][name] == {
+    assert steps[taker]['inputs']['parameters'][its_name] == {
         'taskOutputParameter': {'producerTask': maker, 'outputParameterKey': name}}
     # As an artifact, which has another id in every run, it would defeat the cache.
-    assert name not in steps[taker]['inputs'].get('artifacts', {}) and maker in steps[taker]['dependentTasks']
+    assert its_name not in steps[taker]['inputs'].get('artifacts', {}) and maker in steps[taker]['dependentTasks']
+
+
+def test_nothing_is_trained_before_the_data_were_compared_and_the_comparison_is_no_input_of_the_training(compiled):
+    steps = compiled['demo']['root']['dag']['tasks']
+    assert 'DataDrift' in steps['CoTrainer']['dependentTasks']
+    assert not any('DataDrift' in json.dumps(source) for source in steps['CoTrainer']['inputs']['artifacts'].values())
+    assert {f'TaskValidator-{task}' for task in ('digits', 'sounds', 'motion')} <= set(
+        steps['DataDrift']['dependentTasks'])
 
 
 def test_a_spec_knows_nothing_of_the_data(tmp_path, monkeypatch):
@@ -108,7 +119,7 @@ def test_a_spec_knows_nothing_of_the_data(tmp_path, monkeypatch):
     assert compiled() == in_reach and 'left-hand' not in in_reach
 
 
-UNCACHED = {'MediaListing-digits', 'MediaListing-sounds', 'BaselineLookup', 'AtomicPusher'}
+UNCACHED = {'MediaListing-digits', 'MediaListing-sounds', 'ServedDataLookup', 'BaselineLookup', 'AtomicPusher'}
 
 
 def _run(spec, cache: dict[str, str], parameters=None, found=None) -> set[str]:
@@ -192,11 +203,14 @@ class TestRunParameters:
         assert _run(spec, cache, changes) == expected | UNCACHED
 
     def test_the_cache_runs_again_what_new_media_or_another_baseline_change(self, spec):
-        join = {'CoTrainer', 'TaskEvaluator-digits', 'TaskEvaluator-sounds', 'ServingCheck', 'BlessingGate', 'Report'}
+        join = {'DataDrift', 'CoTrainer', 'TaskEvaluator-digits', 'TaskEvaluator-sounds', 'ServingCheck',
+                'BlessingGate', 'Report'}
         cache: dict[str, str] = {}
         _run(spec, cache)
         after = _run(spec, cache, found={'MediaListing-digits': 'new media'})
         assert after == UNCACHED | join | {f'{component}-digits' for component in LANE}
+        after = _run(spec, cache, found={'MediaListing-digits': 'new media', 'ServedDataLookup': '7'})
+        assert after == UNCACHED | {'DataDrift', 'Report'}
         after = _run(spec, cache, found={'MediaListing-digits': 'new media', 'BaselineLookup': '7'})
         assert after == UNCACHED | {'ServingBaseline', 'TaskEvaluator-digits', 'TaskEvaluator-sounds', 'BlessingGate',
                                     'Report'}
@@ -490,8 +504,12 @@ class TestWhatALaneDependsOn:
             return {component.id: component.exec_properties for component in made.components}
         before, after = properties(), properties(max_rejected_share=0.5, allow_leaks=True)
         assert {name for name in before if before[name] != after[name]} == {'TaskValidator_digits', 'Report'}
-        after = properties(floor=0.9, max_drop=0.5, dropped_classes=('0',))
+        after = properties(floor=0.9, max_drop=0.5)
         assert {name for name in before if before[name] != after[name]} == {'BlessingGate', 'Report'}
+        after = properties(dropped_classes=('0',))
+        assert {name for name in before if before[name] != after[name]} == {'DataDrift', 'BlessingGate', 'Report'}
+        after = properties(drift='stop', max_drift=0.3, max_label_drift=0.3)
+        assert {name for name in before if before[name] != after[name]} == {'DataDrift', 'Report'}
 
     @pytest.mark.parametrize('beam', [
         Beam(), Beam('multi_process'), Beam('flink', endpoint='h:1', worker_pool='h:2'),

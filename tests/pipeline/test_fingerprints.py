@@ -17,7 +17,8 @@ from tests import testing
 
 ALL = frozenset(fingerprints.COMPONENT_CODE)
 
-NO_READERS_OF_TASKS = {'StatisticsGen', 'BaselineLookup', 'ServingBaseline', 'AtomicPusher', 'Verdict'}
+NO_READERS_OF_TASKS = {'StatisticsGen', 'ServedDataLookup', 'BaselineLookup', 'ServingBaseline', 'AtomicPusher',
+                       'Verdict'}
 
 # Edits of the project's own code (file, old, new), and the components that each re-runs. docs/architecture.md has the
 # same table.
@@ -27,14 +28,18 @@ EDITS = [
     ('media/tables.py', 'BATCH_ROWS = 1_000', 'BATCH_ROWS = 2_000', {'MediaListing', 'MediaExampleGen'}),
     ('media/tf_check.py', '_BATCH_IMAGES, _BATCH_BYTES = 64', '_BATCH_IMAGES, _BATCH_BYTES = 65', {'MediaExampleGen'}),
     ('media/findings.py', 'NAMED = 10', 'NAMED = 11',
-     {'MediaListing', 'MediaExampleGen', 'TaskValidator', 'Report'}),
+     {'MediaListing', 'MediaExampleGen', 'TaskValidator', 'DataDrift', 'Report'}),
     ('media/verdict.py', 'are missing', 'were missing', {'MediaListing', 'TaskValidator', 'Report'}),
     ('schemas/image.pbtxt', 'min_count: 1', 'min_count: 2', {'TaskSchemaGen'}),
+    ('components/data_drift/comparison.py', '_LEAST_EXAMPLES = 0.5', '_LEAST_EXAMPLES = 0.4', {'DataDrift'}),
+    ('components/data_drift/served_data.py', "'data_baseline_version', ''", "'data_baseline_version', '0'",
+     {'ServedDataLookup', 'DataDrift'}),
+    ('components/data_statistics.py', "'drift.json'", "'drifts.json'", {'DataDrift', 'AtomicPusher', 'Report'}),
     ('components/task_validator/executor.py', 'it is missing from every example', 'every example lacks it',
      {'TaskValidator'}),
     ('components/preprocessing_fns.py', 'default_value=-1', 'default_value=-2', {'Transform'}),
     ('components/classes.py', "'classes.json'", "'labels.json'",
-     {'MediaExampleGen', 'TaskSchemaGen', 'CoTrainer', 'TaskEvaluator'}),
+     {'MediaExampleGen', 'TaskSchemaGen', 'ServedDataLookup', 'DataDrift', 'CoTrainer', 'TaskEvaluator'}),
     ('components/run_parameters.py', "'steps_{task}'", "'steps_of_{task}'", {'CoTrainer', 'BlessingGate'}),
     ('components/schema_labels.py', "'label'", "'labels'", {'TaskSchemaGen', 'TaskValidator', 'Transform'}),
     ('model_code/preprocessing/audio.py', 'spec.frames // 4', 'spec.frames // 5', {'CoTrainer'}),
@@ -56,14 +61,16 @@ EDITS = [
     ('model_code/metrics.py', 'EPSILON = 1e-7', 'EPSILON = 1e-6', {'CoTrainer', 'TaskEvaluator'}),
     ('components/task_evaluator/metrics.py', 'if count else', 'if count > 1 else', {'TaskEvaluator'}),
     ('components/blessing_gate/decision.py', 'TOLERANCE = 1e-9', 'TOLERANCE = 1e-8', {'BlessingGate'}),
-    ('serving/served.py', "'model_digest'", "'digest'", {'BaselineLookup', 'ServingBaseline', 'AtomicPusher'}),
+    ('serving/served.py', "'model_digest'", "'digest'",
+     {'ServedDataLookup', 'DataDrift', 'BaselineLookup', 'ServingBaseline', 'AtomicPusher'}),
     ('serving/rest.py', "'Access-Control-Allow-Origin': '*'", "'Access-Control-Allow-Origin': 'x'", {'ServingCheck'}),
     ('serving/version_directories.py', '2 ** 63', '2 ** 62',
-     {'BaselineLookup', 'ServingBaseline', 'ServingCheck', 'AtomicPusher'}),
+     {'ServedDataLookup', 'DataDrift', 'BaselineLookup', 'ServingBaseline', 'ServingCheck', 'AtomicPusher'}),
     ('components/report/report.html', '<html lang="en">', '<html lang="de">', {'Report'}),
-    ('components/artifacts.py', 'RejectedMedia', 'Rejected', {'MediaExampleGen', 'TaskValidator', 'Report'}),
+    ('components/artifacts.py', 'RejectedMedia', 'Rejected',
+     {'MediaExampleGen', 'TaskValidator', 'DataDrift', 'Report'}),
     ('model_code/tasks.py', "'Task {", "'The task {",
-     {'MediaListing', 'TaskValidator', 'CoTrainer', 'ServingCheck', 'BlessingGate', 'Report'}),
+     {'MediaListing', 'TaskValidator', 'DataDrift', 'CoTrainer', 'ServingCheck', 'BlessingGate', 'Report'}),
     ('model_code/data.py', "'Task {", "'The task {", ALL - NO_READERS_OF_TASKS),
     ('model_code/modalities.py', "'.jfif'", "'.jff'", ALL - NO_READERS_OF_TASKS),
     ('model_code/errors.py', 'import difflib', 'import difflib as d',
@@ -337,7 +344,7 @@ def test_docstrings_are_not_read_by_what_counts_without_them():
 
 @pytest.mark.parametrize('library, components', [
     ('av', {'MediaExampleGen'}),
-    ('tensorflow-data-validation', {'StatisticsGen', 'TaskValidator'}),
+    ('tensorflow-data-validation', {'StatisticsGen', 'TaskValidator', 'DataDrift'}),
     ('tensorflow-transform', {'Transform'}),
     ('tensorflow-io', {'Transform', 'CoTrainer'}),
     ('tf_keras', {'CoTrainer'}),

@@ -81,12 +81,12 @@ def commands_print(home, *words) -> tuple[int, str]:
 def test_a_run_goes_on_after_interruptions_in_a_program_in_a_lane_and_in_training(home):
     code, output = signal_at('StatisticsGen', signal.SIGINT, '-c', PROGRAM, home / 'mine.py')
     assert output.endswith('Interrupted by Ctrl-C while StatisticsGen of shapes was running.\n'
-                           'Kept: 2 of 12 components.\nTo go on, run it again.\nThe program goes on.\n')
+                           'Kept: 2 of 13 components.\nTo go on, run it again.\nThe program goes on.\n')
     assert code == exit_codes.DONE and record(home)['state'] == 'interrupted'
 
     code, output = signal_at('Transform', signal.SIGTERM, '-m', 'polyvit', 'run', home / 'mine.py')
     assert code == exit_codes.TERMINATED and 'Ended by SIGTERM while Transform of shapes was running.' in output
-    assert f'Kept: 4 of 12 components.\nTo go on:\n  {sys.executable} -m polyvit run {home}/mine.py\n' in output
+    assert f'Kept: 5 of 13 components.\nTo go on:\n  {sys.executable} -m polyvit run {home}/mine.py\n' in output
     assert 'Traceback' not in output
     assert (record(home)['exit_code'], record(home)['state']) == (143, 'interrupted')
 
@@ -97,9 +97,9 @@ def test_a_run_goes_on_after_interruptions_in_a_program_in_a_lane_and_in_trainin
     # No traceback, no ^C, no line of the bar, and the line of the component is there once.
     assert re.fullmatch(r' +interrupted\n +training: .*?tensorboard --logdir\s.*?steps/s.*?\n\n'
                         r'Interrupted by Ctrl-C while CoTrainer was running\.\n'
-                        r'Kept: 5 of 12 components; training is saved at step [\d,]+ of 3,000,\s.*?\sago\.\n'
+                        r'Kept: 6 of 13 components; training is saved at step [\d,]+ of 3,000,\s.*?\sago\.\n'
                         r'To go on:\n.*', ending, re.DOTALL), seen.text
-    assert 'Traceback' not in seen.text and '^C' not in seen.text and seen.text.count('[ 6/12]') == 1
+    assert 'Traceback' not in seen.text and '^C' not in seen.text and seen.text.count('[ 7/13]') == 1
     assert seen.raw.rfind(b'\x1b[?25h') > seen.raw.rfind(b'\x1b[?25l')  # the cursor is visible
     step = int(re.search(r'saved at step ([\d,]+)', ending)[1].replace(',', ''))
     assert 0 < step < 3000
@@ -109,7 +109,8 @@ def test_a_run_goes_on_after_interruptions_in_a_program_in_a_lane_and_in_trainin
     assert f'training: resumes at step {step:,} of 3,000' in output
     lane = ('TaskSchemaGen', 'MediaExampleGen', 'StatisticsGen', 'TaskValidator', 'Transform')
     nodes = record(home)['components']
-    assert {name for name, node in nodes.items() if node['cached']} == {f'{name}_shapes' for name in lane}
+    assert {name for name, node in nodes.items() if node['cached']} == {
+        'DataDrift', *(f'{name}_shapes' for name in lane)}
 
     with sqlite3.connect(home / 'root/metadata.db') as database:
         states = {state for state, in database.execute('SELECT last_known_state FROM Execution')}

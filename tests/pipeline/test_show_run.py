@@ -2,12 +2,14 @@
 
 import json
 import pathlib
+import shutil
 import types
 
 import pytest
 
 from pipeline import cli, run_record
 from pipeline.beam.settings import Beam
+from tests import testing
 from tests.pipeline.test_summary import DECISION
 
 
@@ -33,10 +35,10 @@ def _end(root, exit_code, **more) -> run_record.Record:
     return run_record.end(config, record, exit_code, 74.0, **more)
 
 
-def _with_report(root, exit_code, **more) -> run_record.Record:
+def _with_report(root, exit_code, others=None, **more) -> run_record.Record:
     trained = run_record.NodeRecord(False, 60.0, {'model_run': [str(root / 'pipeline/CoTrainer/model_run/9')]})
-    return _end(root, exit_code, components={'CoTrainer': trained}, report=str(root / 'pipeline/Report/report.html'),
-                **more)
+    return _end(root, exit_code, components={'CoTrainer': trained, **(others or {})},
+                report=str(root / 'pipeline/Report/report.html'), **more)
 
 
 def _serve(root, version):
@@ -64,6 +66,16 @@ def test_a_pushed_model_and_what_became_of_it(root, report):
     assert 'The gate accepted the model: it is now version 3.' in text
     _serve(root, '4')
     assert 'version  3, pushed by this run; the newest is now 4' in report()[1]
+
+
+def test_what_is_remarkable_about_the_data_is_said_again(root, report):
+    folder = root / 'pipeline/DataDrift/data_statistics/7'
+    testing.write(folder, 'drift.json', json.dumps({'findings': [{'sentence': 'digits: 12 dB quieter.'}]}))
+    drift = run_record.NodeRecord(True, 0.1, {'data_statistics': [str(folder)]})
+    _with_report(root, 3, decision=DECISION, others={'DataDrift': drift})
+    assert '  - digits: 12 dB quieter.' in report()[1]
+    shutil.rmtree(folder)
+    assert 'The gate rejected the model' in report()[1], 'after `polyvit clean`'
 
 
 def test_a_run_that_failed_says_why(root, report):

@@ -39,6 +39,17 @@ def test_another_content_name_or_file_is_another_model(model, change):
     assert served.digest(str(model)) != digest
 
 
+def test_the_statistics_that_a_push_adds_make_no_other_model(model):
+    digest = served.digest(str(model))
+    for name in ('data.json', 'pets/Split-train/FeatureStats.pb'):
+        path = model / 'assets.extra/data_statistics' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('statistics')
+    assert served.digest(str(model)) == digest
+    (model / 'assets.extra/data_statistics_of_others').write_text('')
+    assert served.digest(str(model)) != digest
+
+
 def test_newest(model, tmp_path):
     assert served.newest(str(tmp_path / 'none')) is None
     for number, card in (('9', '{"model_digest": "a"}'), ('10', '{"model_digest": "b"}')):
