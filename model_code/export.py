@@ -11,12 +11,10 @@ import json
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from model_code import modalities, model_directory
+from model_code import modalities, model_directory, signature_names
 from model_code.input_pipeline import model_input
 from model_code.polyvit import PolyViT
 from model_code.tasks import Mixture, Task
-
-DEFAULT_SIGNATURE = 'serving_default'
 
 
 class ServedModel(tf.Module):
@@ -54,17 +52,17 @@ class ServedModel(tf.Module):
             examples = tf.TensorSpec([None], tf.string, name='examples')
             scores = tf.function(functools.partial(self._scores, task), input_signature=[media], autograph=False)
             result[name] = _named(row.feature, media, functools.partial(self._best, task, scores))
-            result[f'{name}_scores'] = _named(row.feature, media, lambda m, f=scores: {'scores': f(m)})
-            result[f'{name}_examples'] = _named(
+            result[signature_names.scores(name)] = _named(row.feature, media, lambda m, f=scores: {'scores': f(m)})
+            result[signature_names.examples(name)] = _named(
                 'examples', examples, lambda e, f=scores, r=row: {'scores': f(_parse_media(e, r))})
-            result[f'{name}_label'] = _named('examples', examples, functools.partial(self._label, task))
+            result[signature_names.label(name)] = _named('examples', examples, functools.partial(self._label, task))
         for name in {t.modality: None for t in self.mixture_tasks.values()}:
             row = modalities.get_modality(name)
-            result[f'{name}_embedding'] = _named(
+            result[signature_names.embedding(name)] = _named(
                 row.feature, _media_spec(row), functools.partial(self._embedding, name))
-        result['model_card'] = _named('request', tf.TensorSpec([None], tf.string, name='request'),
+        result[signature_names.MODEL_CARD] = _named('request', tf.TensorSpec([None], tf.string, name='request'),
                                       lambda request: {'card': tf.fill(tf.shape(request), card)})
-        result[DEFAULT_SIGNATURE] = result[next(iter(self.mixture_tasks))]
+        result[signature_names.DEFAULT] = result[next(iter(self.mixture_tasks))]
         return result
 
     def _inputs(self, task: Task, media: tf.Tensor) -> tf.Tensor:
@@ -172,7 +170,7 @@ def warmup_requests(served: ServedModel, samples: dict[str, list[bytes]]):
         message.inputs[name].CopyFrom(tf.make_tensor_proto(value))
         return message
 
-    yield request('model_card', 'request', [b''])
+    yield request(signature_names.MODEL_CARD, 'request', [b''])
     embedded = set()
     for index, (name, task) in enumerate(served.mixture_tasks.items()):
         row = modalities.get_modality(task.modality)
@@ -181,14 +179,14 @@ def warmup_requests(served: ServedModel, samples: dict[str, list[bytes]]):
             row.feature: _bytes_feature(samples[name]),
             'label': _bytes_feature([served.vocabularies[name][0].encode()])})).SerializeToString(deterministic=True)
         if index == 0:
-            yield request(DEFAULT_SIGNATURE, row.feature, media)
+            yield request(signature_names.DEFAULT, row.feature, media)
         yield request(name, row.feature, media)
-        yield request(f'{name}_scores', row.feature, media)
-        yield request(f'{name}_examples', 'examples', [example])
-        yield request(f'{name}_label', 'examples', [example])
+        yield request(signature_names.scores(name), row.feature, media)
+        yield request(signature_names.examples(name), 'examples', [example])
+        yield request(signature_names.label(name), 'examples', [example])
         if task.modality not in embedded:
             embedded.add(task.modality)
-            yield request(f'{task.modality}_embedding', row.feature, media)
+            yield request(signature_names.embedding(task.modality), row.feature, media)
 
 
 def _bytes_feature(values: list[bytes]) -> tf.train.Feature:

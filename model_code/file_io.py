@@ -11,6 +11,7 @@ TensorFlow is not needed, and nothing else is imported for local paths.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -20,7 +21,8 @@ import typing
 import uuid
 
 from model_code import remote_files
-from model_code.errors import StoreError
+from model_code.errors import ConfigError, StoreError
+from model_code.printable import printable
 from model_code.remote_files import BLOCK, TEMPORARY
 from model_code.urls import is_url
 
@@ -113,9 +115,59 @@ def replacing(path: str, temporary_folder: str = '') -> typing.Iterator[str]:
     try:
         yield temporary
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         remove(temporary)
+        if isinstance(error, OSError) and error.filename in (None, temporary):  # a failed write names no file
+            error.filename, error.filename2 = path, None
         raise
+
+
+def check_output(path: str):
+    """Raises ConfigError unless a file can be written at a path of this machine, whose folder must be there."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path):
+        raise ConfigError(f'{path} is a folder. Give the path of a file.')
+    if not os.path.isdir(folder):
+        raise ConfigError(f'{path} cannot be written: there is no folder {folder}. Create it first.')
+    if not _may_write(folder):
+        raise ConfigError(f'{path} cannot be written: {_why_not(folder)}. Give another path.')
+
+
+def check_folder(path: str):
+    """Raises ConfigError unless a path of this machine is a folder to write to, or one can be made there.
+
+    Makes nothing.
+    """
+    if printable(path, keep='') != path:
+        raise ConfigError(f'{path} has characters that cannot be shown, or that are not UTF-8. Give another folder.')
+    nearest = os.path.abspath(path)
+    while not os.path.lexists(nearest):
+        nearest = os.path.dirname(nearest)
+    if not os.path.isdir(nearest):
+        raise ConfigError(f'{path} must be a folder, but {nearest} is a file. Give another, or move that away.')
+    if not _may_write(nearest):
+        raise ConfigError(f'{path} cannot be written to: {_why_not(nearest)}. Give another.')
+
+
+def _may_write(folder: str) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def _why_not(folder: str) -> str:
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return f'{folder} is on a file system that is read-only'
+    return f'you have no permission to write to {folder}'
+
+
+def failure(error: OSError) -> str | None:
+    """A sentence about a file that could not be read or written; None if the error is not about one."""
+    where = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ''
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (f'{where or "A file"} cannot be written: {error.strerror}. Free some space (`polyvit clean` frees that '
+                'of old runs), or write elsewhere.')
+    if 'No usable temporary directory' in str(error):
+        return f'{error.strerror}. Set TMPDIR to a folder to which you may write.'
+    return f'{where} cannot be read or written: {error.strerror}.' if where and error.strerror else None
 
 
 def remove(path: str):

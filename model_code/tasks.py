@@ -9,7 +9,7 @@ import os
 import re
 from typing import Literal, get_args
 
-from model_code import modalities
+from model_code import modalities, signature_names
 from model_code.data import Data, Source
 from model_code.errors import ConfigError, unknown
 from model_code.fields import check_fields, check_least
@@ -222,6 +222,12 @@ class Mixture:
             if names.count(name) > 1:
                 raise ConfigError(f'Two tasks are named {name!r}. Served signatures have the names of tasks, so give '
                                   'each task its own.')
+        owners: dict[str, str] = {}
+        for signature, owner in signature_names.names((t.name, t.modality) for t in self.tasks):
+            if signature in owners:
+                raise ConfigError(f'The served model would have two signatures named {signature!r}: one of '
+                                  f'{owners[signature]}, one of {owner}. Give a task another name.')
+            owners[signature] = owner
 
     def __getitem__(self, name: str) -> Task:
         for task in self.tasks:

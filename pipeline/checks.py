@@ -12,6 +12,7 @@ from model_code import file_io, remote_files, settings
 from model_code.errors import ConfigError
 from model_code.logger import logger
 from model_code.urls import is_url
+from pipeline import roots
 from pipeline.beam import checks as beam_checks
 from serving import served
 
@@ -37,9 +38,10 @@ def check(config) -> DataSummary:
     """
     if is_url(config.root):
         raise ConfigError(f'The root is {config.root}, but a run on this machine writes to a folder. Give its path.')
-    if set('[]*?') & set(str(config.run_root)):
-        raise ConfigError(f'The root is {config.run_root}, but TensorFlow takes a path with [ ] * ? for a pattern, and '
-                          'a run would not find its own files. Give another --root.')
+    if set('[]*?\\') & set(str(config.run_root)):
+        raise ConfigError(f'The root is {config.run_root}, but TensorFlow takes a path with [ ] * ? \\ for a pattern, '
+                          'and a run would not find its own files. Give another --root.')
+    roots.check_writable(config.run_root)
     check_workers(config)
     if config.beam.components and config.beam.runner == 'dataflow':
         raise ConfigError("Beam: the workers of Dataflow do not reach this machine's folders, to which a run here "

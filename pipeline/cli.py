@@ -5,9 +5,10 @@ import os
 import pathlib
 import sys
 
-from model_code import isolated
+from model_code import file_io, isolated
 from model_code.errors import ConfigError, PipelineStop
-from pipeline import arguments, ending, environment, layout
+from model_code.printable import printable
+from pipeline import arguments, ending, environment, layout, printed
 from pipeline.exit_codes import DONE, FAILED, INTERRUPTED, WRONG
 
 
@@ -19,6 +20,7 @@ def main(words=None) -> int:
     if words is None:
         words = sys.argv[1:]
         isolated.leave_current_folder()
+        printed.protect()
     try:
         parsed = arguments.build_parser().parse_args(words)
     except ConfigError as error:
@@ -41,7 +43,9 @@ def main(words=None) -> int:
     try:
         # A server ends by signals, and has handlers of its own.
         with contextlib.nullcontext() if parsed.command == 'serve' else ending.in_time(parsed.argv):
-            return COMMANDS[parsed.command](parsed) or DONE
+            code = COMMANDS[parsed.command](parsed) or DONE
+            sys.stdout.flush()  # what cannot be written is an error here, not after the end
+            return code
     except ConfigError as error:
         return _say(error, WRONG, debug)
     except KeyboardInterrupt:  # a server that has no handlers yet
@@ -50,8 +54,15 @@ def main(words=None) -> int:
         os._exit(FAILED)
     except PipelineStop as error:
         return _say(error, FAILED, debug)
+    except OSError as error:
+        printed.end()
+        return _say(file_io.failure(error) or _unexpected(error), FAILED, debug)
     except Exception as error:
-        return _say(f'{type(error).__name__}: {error}. (--debug prints the traceback.)', FAILED, debug)
+        return _say(_unexpected(error), FAILED, debug)
+
+
+def _unexpected(error: Exception) -> str:
+    return f'{type(error).__name__}: {error}. (--debug prints the traceback.)'
 
 
 def _say(error, code: int, debug: bool) -> int:
@@ -59,7 +70,7 @@ def _say(error, code: int, debug: bool) -> int:
         import traceback
         traceback.print_exc()
     columns = layout.columns(sys.stderr)
-    for line in f'polyvit: {error}'.splitlines():
+    for line in printable(f'polyvit: {error}').splitlines():
         print('\n'.join(layout.wrap(line, columns)), file=sys.stderr)
     return code
 

@@ -55,8 +55,9 @@ class PipelineConfig:
 
     def __post_init__(self):
         check_fields(self, f'Config {self.name}: ')
-        if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_-]{0,99}', self.name):
-            raise ConfigError(f'Config name {self.name!r}: use at most 100 letters, digits, underscores and hyphens, '
+        # TFX takes at most 63, with polyvit- before it.
+        if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_-]{0,54}', self.name):
+            raise ConfigError(f'Config name {self.name!r}: use at most 55 letters, digits, underscores and hyphens, '
                               'and start with a letter or digit.')
         self.training.check_warmup(self.mixture.total_steps)
         if self.data_version and not any(task.data.has_version for task in self.mixture.tasks):

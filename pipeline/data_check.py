@@ -4,8 +4,9 @@ import sys
 
 from media import checks as media_checks
 from model_code import words
+from model_code.printable import printable
 from model_code.progress import Progress
-from pipeline import checks, layout
+from pipeline import checks, layout, printed
 
 
 def check_config(config, progress=lambda *unused: None) -> dict:
@@ -44,7 +45,7 @@ class ProgressLine:
             return
         finished = self._progress.done == self._progress.total
         line = layout.cut(line, columns - 1)
-        print(f'\r{line}\x1b[K', end='\n' if finished else '', file=self._stream, flush=True)
+        print(f'\r{printable(line)}\x1b[K', end='\n' if finished else '', file=printed.raw(self._stream), flush=True)
 
 
 def render(result: dict, columns: int | None = None) -> str:

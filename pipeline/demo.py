@@ -5,6 +5,7 @@ import os
 import pathlib
 
 from model_code.errors import PipelineStop
+from model_code.printable import printable
 from pipeline import demo_data, elapsed, local_runner, roots, summary, terminal
 from pipeline.config import load_config
 from pipeline.exit_codes import DONE
@@ -16,6 +17,7 @@ def run(root: pathlib.Path, debug: bool = False, argv: tuple[str, ...] = ()) -> 
     argv: what was typed after `polyvit`. Returns the run's exit code.
     """
     root = root.absolute()
+    roots.check_writable(root)
     media = root / 'media'
     counts = demo_data.make_demo_data(media)
     print(f'Demo media in {summary.short(media)}: {demo_data.describe(counts)}', flush=True)
@@ -26,7 +28,7 @@ def run(root: pathlib.Path, debug: bool = False, argv: tuple[str, ...] = ()) -> 
         return code
     with terminal.quiet(root / 'logs' / 'serving.log') as screen:
         for line in _serve_and_predict(config):
-            print(line, file=screen, flush=True)
+            print(printable(line), file=screen, flush=True)
     task, path, _ = _eval_files(config)[0]
     print('\n'.join(['', *next_lines(root, task.name, path)]))
     return DONE

@@ -6,6 +6,7 @@ sounds/  synthesised tones, chirps, noise and clicks: WAV files with a manifest
 """
 
 import csv
+import io
 import json
 import os
 import pathlib
@@ -151,7 +152,9 @@ def _make_sounds(folder: pathlib.Path) -> int:
         t = np.arange(int(seconds * SOUND_RATE)) / SOUND_RATE
         wave = SOUND_CLASSES[label](t, rng)
         wave = wave / max(np.abs(wave).max(), 1e-6) * rng.uniform(0.2, 0.8) + rng.normal(0, 0.003, len(t))
-        soundfile.write(folder / path, wave.clip(-1, 1), SOUND_RATE, subtype='PCM_16')
+        content = io.BytesIO()  # libsndfile does not say why it cannot write a file
+        soundfile.write(content, wave.clip(-1, 1), SOUND_RATE, subtype='PCM_16', format='WAV')
+        (folder / path).write_bytes(content.getvalue())
     _write_manifest(folder, rows)
     return len(rows)
 

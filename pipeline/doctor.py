@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,8 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 
 from model_code import words
-from pipeline import doctor_checks, layout
+from model_code.printable import printable
+from pipeline import doctor_checks, layout, printed
 from pipeline.doctor_checks import PROBLEM, WARNING, Finding
 
 LIMIT_SECONDS = 10.0  # for all checks together
@@ -74,14 +76,15 @@ def beam_checks(config: str) -> dict[str, Check]:
 def report(table: dict[str, Check], as_json: bool = False, seconds: float = LIMIT_SECONDS) -> bool:
     """Looks at everything, prints each finding as soon as it is there, and returns whether a run can work."""
     # On a terminal a line says what is being looked at; elsewhere rich leaves it out.
-    console = Console(stderr=as_json, highlight=False, markup=False, soft_wrap=True, emoji=False)
+    file = printed.raw(sys.stderr if as_json else sys.stdout)
+    console = Console(file=file, highlight=False, markup=False, soft_wrap=True, emoji=False)
     columns = layout.columns()
     findings = []
     with console.status(_looking_at(list(table))) as status:
         for number, (_, found) in enumerate(examine(table, seconds), start=1):
             findings += found
             if not as_json:
-                console.print('\n'.join(render(finding, columns) for finding in found))
+                console.print(printable('\n'.join(render(finding, columns) for finding in found)))
             status.update(_looking_at(list(table)[number:]))
     if as_json:
         print(json.dumps({'ok': works(findings), 'checks': [dataclasses.asdict(f) for f in findings]}, indent=1))

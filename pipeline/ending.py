@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from model_code import interruption
-from pipeline import summary
+from model_code.printable import printable
+from pipeline import printed, summary
 
 GRACE_SECONDS = 2.0
 SAVE_SECONDS = 8.0  # while training runs, which saves after its call of steps, or a job elsewhere is to be cancelled
@@ -90,7 +91,7 @@ def print_line(text: str):
 def print_alone(text: str):
     """Prints a sentence in place of a progress line that a terminal may have there."""
     erase = '\r\x1b[K' if sys.stderr.isatty() else ''
-    print(f'{erase}polyvit: {text}', file=sys.stderr, flush=True)
+    print(f'{erase}polyvit: {printable(text)}', file=printed.raw(sys.stderr), flush=True)
 
 
 def _watch(signals: socket.socket):

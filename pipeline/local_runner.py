@@ -175,6 +175,9 @@ def _reason(failure: tuple[str, BaseException]) -> str:
 def error_sentence(error: BaseException) -> str:
     """What an error that is no stop means, in one line: in words if it is a known one of Beam's workers."""
     text = str(error).strip()
+    if re.search('No space left on device|database or disk is full|Disk quota exceeded', text):
+        return ('there is no space left on the disk. Free some (`polyvit clean` frees that of old runs), or give '
+                'another --root.')
     first_line = (text.splitlines() or [''])[0]
     return failures.reason(text) or f'{type(error).__name__}: {first_line[:400]}'
 

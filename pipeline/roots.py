@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+from model_code import file_io
 from model_code.errors import ConfigError
 from model_code.urls import is_url
 
@@ -23,6 +24,16 @@ def find(root: str | os.PathLike | None = None) -> list[pathlib.Path]:
     if not _is_root(path):
         raise ConfigError(f'There is no run under {path}. Give the --root of a run; it has a folder logs/.')
     return [path]
+
+
+def check_writable(root: pathlib.Path):
+    """Raises ConfigError unless a run can write everything that it keeps under this root. Makes nothing."""
+    for folder in (root, root / 'logs', root / 'pipeline', serving_dir(root)):
+        file_io.check_folder(str(folder))
+    for name in ('.lock', 'metadata.db', 'last_run.json'):
+        path = root / name
+        if os.path.lexists(path) and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
+            raise ConfigError(f'{path} must be a file to which you may write. Move it away, or give another --root.')
 
 
 def serving_dir(root: pathlib.Path) -> pathlib.Path:

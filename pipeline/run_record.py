@@ -105,6 +105,7 @@ def one_run_at_a_time(root: pathlib.Path):
 
 def create_folder(path: pathlib.Path):
     """Creates a folder, and those above it, unless they exist. ConfigError if that fails."""
+    file_io.check_folder(str(path))
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -130,11 +131,17 @@ def start(config, run_key: str, argv: tuple[str, ...] = (), code: str = '') -> R
 
 
 def end(config, record: Record, exit_code: int, seconds: float, **more) -> Record:
-    """Writes the record of a run that has ended, also to <root>/last_run.json. more: further fields of Record."""
+    """Writes the record of a run that has ended, also to <root>/last_run.json. more: further fields of Record.
+
+    A disk that is full does not hide what the run came to.
+    """
     record = dataclasses.replace(record, exit_code=exit_code, state=_state(exit_code),
                                  seconds=round(seconds, 1), **more)
-    _write(pathlib.Path(record.log).with_suffix('.json'), record)
-    _write(config.run_root / FILE, record)
+    try:
+        _write(pathlib.Path(record.log).with_suffix('.json'), record)
+        _write(config.run_root / FILE, record)
+    except OSError as error:
+        logger.warning('The record of this run is not written. %s', file_io.failure(error) or error)
     return record
 
 

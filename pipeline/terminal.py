@@ -19,7 +19,8 @@ from rich.text import Text
 
 from model_code import words
 from model_code.logger import logger
-from pipeline import layout
+from model_code.printable import printable
+from pipeline import layout, printed
 from pipeline.estimate import Estimate
 
 INDENT = ' ' * 8
@@ -101,11 +102,12 @@ class Screen:
         """A step has finished, with this result."""
         with self._lock:
             self._count += 1
-            self._console.print(f'{self._title_of(node)}{result}')
+            self._console.print(printable(f'{self._title_of(node)}{result}'))
             self._last_print = time.monotonic()
 
     def print(self, text: str = ''):
         """Prints lines: below the running component if there is one. On a terminal they are broken between words."""
+        text = printable(text)
         with self._lock:
             if self._title and self._redraws:
                 self._messages.append(text)
@@ -120,14 +122,14 @@ class Screen:
         with self._lock:
             self._end_live()
             self._close_line()
-            self._console.print(text)
+            self._console.print(printable(text))
 
     def progress(self, text: str, done: int, total: int, seconds_left: float | None):
         """The running component's report of its progress, in place of the one before."""
         with self._lock:
             if self._estimate:
                 self._estimate.progress(done, total, seconds_left)
-            self._progress = text
+            self._progress = printable(text)
             if self._redraws:
                 self._draw()
             elif not self._title or time.monotonic() - self._last_print >= self.QUIET_SECONDS:
@@ -154,7 +156,7 @@ class Screen:
                 return
             if self._estimate:
                 self._estimate.finished(cached)
-            self._flush(result)
+            self._flush(printable(result))
 
     def close(self):
         self._closed.set()
@@ -280,7 +282,8 @@ class Screen:
 
 def working(text: str) -> contextlib.AbstractContextManager:
     """While it is open, a terminal shows this line on standard error. Elsewhere nothing is shown."""
-    return Console(stderr=True, highlight=False, markup=False, emoji=False).status(text)
+    console = Console(file=printed.raw(sys.stderr), highlight=False, markup=False, emoji=False)
+    return console.status(printable(text))
 
 
 class _ScreenHandler(logging.Handler):
@@ -328,15 +331,15 @@ class LogFormatter(logging.Formatter):
         self._dumps, self._hint = dumps, hint
 
     def format(self, record):
-        text = super().format(record)
+        text = printable(super().format(record))
         if self._dumps or record.exc_info or record.name == logger.name or 'Traceback (most recent' in text:
             return text
         first, *rest = text.rstrip().splitlines()
         return f'{first.rstrip()} [{words.count(len(rest), "more line")}{self._hint}]' if rest else first
 
 
-class _ScreenFile(io.TextIOWrapper):
-    """Text for a screen that may go away, such as a closed terminal: then it is lost, and the run goes on."""
+class _LossyFile(io.TextIOWrapper):
+    """Text for what may go away or be full, a closed terminal or a disk: then it is lost, and the run goes on."""
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
@@ -370,7 +373,7 @@ def quiet(log_path: pathlib.Path, dumps: bool = False):
     os.dup2(log, 2)
     os.close(log)
     # A new Python stream, because sys.stdout may be replaced by a test, or be block-buffered.
-    stream = open(log_path, 'a', buffering=1, encoding='utf-8', errors='backslashreplace')
+    stream = _LossyFile(open(log_path, 'ab'), encoding='utf-8', errors='backslashreplace', line_buffering=True)
     streams = sys.stdout, sys.stderr
     sys.stdout = sys.stderr = stream
     handler = logging.StreamHandler(stream)
@@ -379,7 +382,7 @@ def quiet(log_path: pathlib.Path, dumps: bool = False):
     handlers, level = root.handlers[:], root.level
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    screen_file = _ScreenFile(open(os.dup(saved[0]), 'wb'), errors='replace')
+    screen_file = _LossyFile(open(os.dup(saved[0]), 'wb'), errors='backslashreplace')
     try:
         yield screen_file
     finally:

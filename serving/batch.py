@@ -20,7 +20,7 @@ from media.entries import Entry
 from media.listing import files
 from media.rejections import Rejection
 from media.sandbox.parent import Decoded, Decoder
-from model_code import label_groups, modalities, words
+from model_code import label_groups, modalities, signature_names, words
 from model_code.errors import ConfigError
 from model_code.urls import is_url
 from serving import parts, tables
@@ -70,7 +70,7 @@ def predict_folder(model: Predictor, task: str, folder: str | os.PathLike, outpu
             say(f'{output} was interrupted: {words.count(len(walked.files) - len(to_do), "file")} of '
                 f'{len(walked.files):,} already have a row. Going on.'
                 + (f' {words.count(changed, "file")} changed since then, and will be read again.' if changed else ''))
-        signature = model.embedding_signature(modality) if embedding else f'{task}_scores'
+        signature = model.embedding_signature(modality) if embedding else signature_names.scores(task)
         progress(task, 0, len(to_do))
         try:
             for done, row in enumerate(_rows(model, signature, modality, folder, to_do), start=1):
@@ -97,7 +97,7 @@ def _layout(model: Predictor, task: str, modality: modalities.Modality, embeddin
     if embedding:
         model.embedding_signature(modality)
         return tables.Layout()
-    signature = f'{task}_scores'
+    signature = signature_names.scores(task)
     card = next((card for card in model.card.get('tasks', ()) if card['name'] == task), {})
     if signature not in model.signature_inputs or not card.get('classes'):
         raise ConfigError(f'{model} has no signature {signature}, or no card that names the classes of task {task}. '

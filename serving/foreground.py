@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 
+from model_code import signature_names
 from model_code.errors import ConfigError
 from model_code.urls import is_url
 from serving import api, sync, version_directories
@@ -173,7 +174,7 @@ def ready_text(server: ModelServer, name: str, program: str = 'polyvit', samples
         [] if name == 'polyvit' else ['--model-name', name])
     tried = {}  # the inputs of a task, which tell its modality -> the first task that has them, one with a file if any
     for task in sorted(tasks, key=lambda task: task not in (samples or {})):
-        if f'{task}_scores' in signatures:
+        if signature_names.scores(task) in signatures:
             tried.setdefault(tuple(signatures[task].inputs), task)
     for task in tried.values():
         lines.append(f'  {program} {shlex.join(["predict", task, (samples or {}).get(task, "FILE"), *options])}')

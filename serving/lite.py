@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from model_code import file_io, model_directory
+from model_code import file_io, model_directory, signature_names
 from model_code.errors import ConfigError, PipelineStop
 
 # The most by which a score may differ from the served one. It is about 1e-7 where the conversion is right.
@@ -48,6 +48,7 @@ def convert(version_dir: str, path: str) -> Lite:
     for output in (path, description_path):
         if file_io.exists(output):
             raise ConfigError(f'{output} exists already. Remove it, or give another file.')
+        file_io.check_output(output)
     if not model_directory.has_model(version_dir):
         raise ConfigError(f'There is no model in {version_dir}. Give a version directory (with saved_model.pb).')
     model, tasks = tf.saved_model.load(version_dir), model_directory.read_card(version_dir).get('tasks')
@@ -123,8 +124,9 @@ def _samples(version_dir: str) -> dict[str, tf.Tensor]:
     for record in tf.data.TFRecordDataset(model_directory.warmup_path(version_dir)):
         request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
         name = request.model_spec.signature_name
-        if name.endswith('_scores'):
-            samples[name.removesuffix('_scores')] = tf.make_ndarray(next(iter(request.inputs.values())))
+        task = signature_names.task_of_scores(name)
+        if task:
+            samples[task] = tf.make_ndarray(next(iter(request.inputs.values())))
     return samples
 
 
@@ -132,7 +134,7 @@ def _difference(model, content: bytes, task: str, media: np.ndarray) -> float:
     """The largest difference of a score between the served and the converted model, for one example, given twice."""
     media = tf.constant(np.concatenate([media, media]))
     inputs = model.inputs_of[task](media).numpy()
-    served = next(iter(model.signatures[f'{task}_scores'](media).values())).numpy()
+    served = next(iter(model.signatures[signature_names.scores(task)](media).values())).numpy()
     converted = _interpreter(content).get_signature_runner(task)(inputs=inputs)['scores']
     return float(np.abs(served - converted).max())
 

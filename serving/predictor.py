@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from model_code import modalities, serialization
+from model_code import modalities, serialization, signature_names
 from model_code.errors import ConfigError, PipelineStop, unknown
 from serving.errors import ServingError
 from serving.json_tensors import float_tokens
 from serving.saved_model import task_names
 
-CARD_SIGNATURE = 'model_card'
 # Files of one call of the model. More would make it little faster, and take memory.
 BATCH_FILES, BATCH_BYTES = 16, 8 << 20
 
@@ -108,7 +107,7 @@ class Predictor(abc.ABC):
 
     def embedding_signature(self, modality: modalities.Modality) -> str:
         """The name of the signature that gives the representation. Raises ConfigError if the model has none."""
-        signature = f'{modality.name}_embedding'
+        signature = signature_names.embedding(modality.name)
         if signature not in self.signature_inputs:
             raise ConfigError(f'{self} has no signature {signature}. Its signatures: '
                               f'{", ".join(sorted(self.signature_inputs))}.')

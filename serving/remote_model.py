@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from model_code import words
+from model_code import signature_names, words
 from model_code.errors import ConfigError
 from serving.api import DEFAULT_URL
 from serving.errors import ServingError
-from serving.predictor import CARD_SIGNATURE, PredictionFailed, Predictor
+from serving.predictor import PredictionFailed, Predictor
 
 _MAX_REPLY_BYTES = 64 * 2**20
 _WAIT_STEP = 0.25  # seconds between two questions whether a model is ready
@@ -116,10 +116,10 @@ class RemoteModel(Predictor):
     @functools.cached_property
     def card(self) -> dict:
         """From the signature `model_card` ([N] strings in, [N] JSON texts out)."""
-        if CARD_SIGNATURE not in self.signature_inputs:
+        if signature_names.MODEL_CARD not in self.signature_inputs:
             return {}
         try:
-            return json.loads(self._predictions(CARD_SIGNATURE, [''])[0])
+            return json.loads(self._predictions(signature_names.MODEL_CARD, [''])[0])
         except (ServingError, ValueError, TypeError) as error:
             raise PredictionFailed(f'{self} gave no model card: {error}') from None
 

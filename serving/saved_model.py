@@ -9,10 +9,9 @@ import typing
 import numpy as np
 
 from media.readers import formats
-from model_code import modalities, model_directory
+from model_code import modalities, model_directory, signature_names
 from serving.errors import ServingError, invalid
 
-DEFAULT_SIGNATURE = 'serving_default'
 _MAX_WARMUP_RECORDS = 1000  # as in TensorFlow Serving
 _FEATURES = {modality.feature for modality in modalities.MODALITIES.values()}
 _SERVED = {'a JPEG image', 'a PNG image', 'a WAV sound'}  # what examples hold (media.readers)
@@ -69,7 +68,7 @@ class SavedModel:
 
     def signature(self, name: str = '') -> Signature:
         """The signature of this name; '' stands for serving_default."""
-        name = name or DEFAULT_SIGNATURE
+        name = name or signature_names.DEFAULT
         if name not in self.signatures:
             raise invalid(f'Serving signature name: "{name}" not found in signature def')
         return self.signatures[name]
@@ -198,7 +197,7 @@ def _not_media(inputs: dict[str, np.ndarray]) -> str:
 def task_names(signatures: typing.Iterable[str]) -> list[str]:
     """The tasks among signature names: each T that has a T_scores. All names if no T has one, in a foreign model."""
     names = {name for name in signatures if not name.startswith('__')}
-    return sorted(name for name in names if f'{name}_scores' in names) or sorted(names)
+    return sorted(name for name in names if signature_names.scores(name) in names) or sorted(names)
 
 
 @contextlib.contextmanager

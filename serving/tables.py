@@ -58,9 +58,7 @@ def check_path(output: str):
         raise ConfigError(f'-o is {output}; its ending must be one of {", ".join(_WRITERS)}.')
     if os.path.lexists(output):
         raise ConfigError(f'{output} exists already. Remove it, or give another -o.')
-    parent = os.path.dirname(os.path.abspath(output))
-    if not os.path.isdir(parent) or not os.access(parent, os.W_OK):
-        raise ConfigError(f'{output} cannot be written: {parent} is not a folder, or you may not write there.')
+    file_io.check_output(output)
 
 
 def write(output: str, layout: Layout, rows: Iterable[Row], width: int,

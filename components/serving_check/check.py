@@ -8,7 +8,7 @@ import tempfile
 import typing
 
 from components.serving_check import ops
-from model_code import file_io, modalities, model_directory
+from model_code import file_io, modalities, model_directory, signature_names
 from model_code.tasks import Task
 
 _MODEL, _VERSION = 'candidate', 1
@@ -50,13 +50,13 @@ def _check_task(server, task: Task, media, card: dict) -> list[str]:
     if not media:
         return ['there is no example to send, neither in the eval split nor in the train split.']
     replies = {}
-    for signature in (task.name, f'{task.name}_scores'):
+    for signature in (task.name, signature_names.scores(task.name)):
         status, reply = _post(server, signature, media)
         if status != 200:
             return [f'the server answered {status} to a real example sent to signature {signature}: '
                     f'{reply.get("error", reply)}']
         replies[signature] = reply['predictions'][0]
-    top, scores = replies[task.name], replies[f'{task.name}_scores']
+    top, scores = replies[task.name], replies[signature_names.scores(task.name)]
     if not isinstance(top, dict) or top.keys() != {'labels', 'scores'}:
         return [f'signature {task.name} answered {str(top)[:200]}; it must answer with labels and scores.']
     classes = _classes(task, card)

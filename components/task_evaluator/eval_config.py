@@ -4,6 +4,7 @@ import json
 
 import tensorflow_model_analysis as tfma
 
+from model_code import signature_names
 from model_code.data import Source
 
 _METRICS = 'components.task_evaluator.metrics'
@@ -33,7 +34,7 @@ def eval_config(source: Source, classes: int, has_baseline: bool) -> tfma.EvalCo
 
 def signatures(task: str) -> tuple[str, str]:
     """The signatures that a model needs to be evaluated on the task: one for scores, one for labels."""
-    return f'{task}_examples', f'{task}_label'
+    return signature_names.examples(task), signature_names.label(task)
 
 
 def _model_spec(task: str, name: str) -> tfma.ModelSpec:

@@ -6,6 +6,7 @@ import re
 import stat
 
 from media.rejections import Rejection
+from model_code.printable import printable
 from model_code.urls import is_url
 
 _MAX_PATH = 4096  # characters
@@ -29,14 +30,8 @@ def is_utf8(text: str) -> bool:
 
 def shown(text: str, max_length: int = 200) -> str:
     """Text for a message, cut after `max_length` characters; control characters and bytes not UTF-8 as \\x.."""
-    escaped = _SURROGATE.sub(_escaped, text[:max_length])
-    escaped = _CONTROL.sub(lambda match: match.group().encode('unicode_escape').decode(), escaped)
+    escaped = printable(text[:max_length], keep='')
     return f'{escaped[:max_length]}...' if max(len(escaped), len(text)) > max_length else escaped
-
-
-def _escaped(surrogate: re.Match) -> str:
-    code = ord(surrogate.group())
-    return f'\\x{code - 0xdc00:02x}' if 0xdc80 <= code <= 0xdcff else f'\\u{code:04x}'
 
 
 def safe_path(path: str) -> str:

@@ -40,8 +40,7 @@ def compile_pipeline(config, output: str, root: str | None = None, image: str | 
         raise ConfigError('A compiled pipeline needs --image: the image of its steps, built from kubeflow/Dockerfile '
                           'and pushed to a registry that the cluster can pull from.')
     check_image(image, '--image')
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f'{output}: there is no folder {path.absolute().parent}. Create it first.')
+    file_io.check_output(output)
     _check_name(config.name)
     folders.check(config, target)
     if config.data_version:

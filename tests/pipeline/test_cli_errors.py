@@ -123,7 +123,8 @@ def test_one_class_is_not_enough(run_config):
 def test_a_folder_that_cannot_be_created(tmp_path, capsys):
     (tmp_path / 'file').write_text('')
     code = cli.main(['data', 'demo', str(tmp_path / 'file' / 'media')])
-    _sentence((code, capsys.readouterr().err), f'{tmp_path}/file/media cannot be created: Not a directory.')
+    _sentence((code, capsys.readouterr().err),
+              f'{tmp_path}/file/media must be a folder, but {tmp_path}/file is a file.')
 
 
 def test_config_that_is_not_python(tmp_path, capsys):

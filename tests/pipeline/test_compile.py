@@ -530,3 +530,32 @@ class TestWhatALaneDependsOn:
         assert {name.split('_')[0] for name in given} == {*COMPONENTS, 'MediaListing'}
         several = {name for name, arguments in given.items() if '--direct_num_workers=3' in arguments}
         assert several == {f'Transform_{task.name}' for task in config.mixture.tasks}
+
+
+class TestNames:
+    """What a config and its tasks may be named, compiles, and gives names that both backends take."""
+
+    @pytest.mark.parametrize('name', ['a', '0', '9' * 55, 'a-', 'a--b'])
+    @pytest.mark.parametrize('ending', ['yaml', 'json'])
+    def test_of_a_config(self, name, ending, tmp_path):
+        path = tmp_path / f'x.{ending}'
+        compiler.compile_pipeline(self._config(name, 'a'), str(path), root='gs://bucket/p', image=IMAGE)
+        job = yaml.safe_load(path.read_text())
+        named = job.get('pipelineSpec', job)['pipelineInfo']['name']
+        assert named == f'polyvit-{name}' and re.fullmatch('[a-z][a-z0-9-]{0,127}', named)
+        assert f'gs://bucket/p/polyvit-{name}/pipeline' in path.read_text()
+
+    def test_of_tasks(self, tmp_path):
+        tasks = ('a', 'a_b', 'a__b', 'a_b_', 'a_', 'b', 'z' * 100)
+        path = tmp_path / 'x.yaml'
+        compiler.compile_pipeline(self._config('x', *tasks), str(path), root='gs://bucket/p', image=IMAGE)
+        spec = yaml.safe_load(path.read_text())
+        nodes = containers.tasks(spec)
+        assert nodes.keys() >= {f'{component}-{task.replace("_", "-")}' for component in LANE for task in tasks}
+        assert len(nodes) == len(LANE) * len(tasks) + len(JOIN)
+        # Argo's names of templates. Kubeflow Pipelines appends the word.
+        assert all(re.fullmatch('[a-zA-Z0-9][a-zA-Z0-9-]{0,127}', f'{node}-driver') for node in nodes)
+
+    def _config(self, name: str, *tasks: str) -> PipelineConfig:
+        return PipelineConfig(name, Mixture([testing.task(task, 'image', folder='gs://bucket/media', num_classes=2)
+                                             for task in tasks]), ModelConfig(inputs=testing.IMAGE_SPEC))

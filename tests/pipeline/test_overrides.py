@@ -97,7 +97,7 @@ def test_settings_that_need_each_other_are_checked_together():
     ('model.inputs.image.patch=8', 'image: patch is (8,) (a tuple); it must be a tuple of 2: (int, int).'),
     ('model.inputs.image.patch=8,x', "'x' is not a whole number."),
     ('model.width=30', 'Model: width is 30, which 4 heads do not divide.'),
-    ('name=../x', "Config name '../x': use at most 100 letters"),
+    ('name=../x', "Config name '../x': use at most 55 letters"),
 ])
 def test_a_wrong_setting_is_a_sentence(setting, message):
     with pytest.raises(ConfigError) as error:

@@ -49,8 +49,9 @@ def get_config():
 
 
 @pytest.mark.parametrize('values, sentence', [
-    (('',), "Config name '': use at most 100 letters, digits, underscores and hyphens"),
-    (('../evil',), "Config name '../evil': use at most 100 letters, digits, underscores and hyphens"),
+    (('',), "Config name '': use at most 55 letters, digits, underscores and hyphens"),
+    (('x' * 56,), 'use at most 55 letters'),
+    (('../evil',), "Config name '../evil': use at most 55 letters, digits, underscores and hyphens"),
     ((None,), 'Config None: name is None; it must be a str.'),
     (('x', (TASK,)), "Config x: mixture is (Task('animals', ...),) (a tuple); it must be a Mixture(...)."),
     (('x', polyvit.Mixture((TASK,)), None), 'Config x: model is None; it must be a ModelConfig(...).'),
