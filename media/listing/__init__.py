@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from media.entries import Entry, Listing
 from media.listing import cifar, columnar, dataset_formats, files, folders, hugging_face, manifests, paths, tars
 from media.listing.annotations import Annotations
-from media.listing.collector import SPLITS, Collector, hashed_split, split_of_path  # noqa: F401
+from media.listing.collector import SPLITS, Collector, hashed_split, split_of_path, splits_of_files  # noqa: F401
 from media.sandbox.tables import TableReader
 from model_code.data import OPTIONAL_MANIFEST, Source
 from model_code.errors import ConfigError
@@ -84,7 +84,9 @@ def _add_all(collector: Collector) -> bool:
     if data.format in _FORMATS:
         _FORMATS[data.format](collector)
         return bool(data.manifest)
-    annotations = [Annotations(name) for name in data.manifest] or hugging_face.find(collector)
+    splits = splits_of_files(data.manifest) if data.columns.split else {}
+    annotations = ([Annotations(name, split=splits.get(name)) for name in data.manifest]
+                   or hugging_face.find(collector))
     with TableReader(data.folder) as reader:
         for file in annotations:
             format_name = data.format or manifests.format_of(file.name)

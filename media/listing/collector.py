@@ -1,12 +1,13 @@
 """Collects the entries of a listing, row by row. Checks labels, splits and seconds, and that no example comes twice."""
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from media.entries import Entry, Listing, stored
 from media.findings import NAMED, Tally
@@ -282,6 +283,19 @@ def split_of_name(name: str) -> str | None:
 def split_of_path(path: str) -> str | None:
     """`split_of_name` of the last part of a path that names a split, or None."""
     return next(filter(None, map(split_of_name, reversed(path.split('/')))), None)
+
+
+def splits_of_files(names: Iterable[str]) -> dict[str, str]:
+    """Name -> split of annotation files that were split: of train.csv and test.csv, or train/m.csv and test/m.csv.
+
+    {} unless the names have both splits: a single train.csv may well be all that there is.
+    """
+    splits = {}
+    for name in names:
+        with contextlib.suppress(ConfigError):  # a name of both splits, as of a file that has a column for them
+            splits[name] = split_of_path(name)
+    splits = {name: split for name, split in splits.items() if split}
+    return splits if len(set(splits.values())) > 1 else {}
 
 
 def clean_extra(column: str, text: str) -> str:

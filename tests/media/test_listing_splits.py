@@ -104,6 +104,20 @@ def test_a_manifest_without_splits_beside_one_with_splits_is_refused(tmp_path):
                                           '"split": null}')
     _refused(_source(tmp_path, manifest=('train.csv', 'more.jsonl')), '2 examples of 3', 'line 1 of more.jsonl')
 
+@pytest.mark.parametrize('names', [('train.csv', 'valid.csv'), ('a/train/m.csv', 'a/test/m.csv')])
+def test_the_names_of_manifests_say_the_split_if_they_were_split(tmp_path, names):
+    for name, path in zip(names, 'ab', strict=True):
+        testing.write(tmp_path, name, f'path,label\n{path}.png,cat\n')
+    assert _splits(_source(tmp_path, manifest=names)) == {'a.png': 'train', 'b.png': 'eval'}
+    hashed = {f'{path}.png': listing.hashed_split(f'{path}.png', 0.2) for path in 'ab'}
+    assert _splits(_source(tmp_path, manifest=names, columns=Columns(split=''))) == hashed
+    assert _splits(_source(tmp_path, manifest=names[:1])) == {'a.png': hashed['a.png']}
+    testing.write(tmp_path, names[1], 'path,label,split\nb.png,cat,train\nc.png,cat,\n')  # a row's own comes first
+    assert _splits(_source(tmp_path, manifest=names)) == {'a.png': 'train', 'b.png': 'train', 'c.png': 'eval'}
+    testing.write(tmp_path, 'train_test.jsonl', '{"path": "d.png", "label": "cat"}')
+    _refused(_source(tmp_path, manifest=(*names, 'train_test.jsonl')), 'line 1 of train_test.jsonl')
+
+
 def test_a_folder_that_is_of_no_split_beside_ones_that_are_is_refused(tmp_path):
     for name in ('train/cat/1.png', 'test/cat/2.png', 'train/dog/1.png'):
         testing.write(tmp_path, name, b'x')
