@@ -139,7 +139,7 @@ def spectrogram(samples: np.ndarray, rate: int) -> Image.Image:
     image = Image.fromarray((255 * scaled.T[::-1]).astype(np.uint8), 'P')
     image.putpalette(_palette())
     # Enlarged by whole numbers of pixels: short sounds have few columns.
-    return image.resize((image.width * max(1, _MAX_COLUMNS // 2 // image.width), image.height * 2),
+    return image.resize((image.width * max(1, _MAX_COLUMNS // image.width), image.height * 2),
                         Image.Resampling.NEAREST)
 
 

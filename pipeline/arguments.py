@@ -61,8 +61,8 @@ def _add_json(command, **options):
 
 
 def _add_data_commands(commands):
-    data = commands.add_parser('data', help='make the demo media, or check your own',
-                               description='Make the demo media, or check your own.')
+    data = commands.add_parser('data', help='make the demo media; check your own, or show examples of them',
+                               description='Make the demo media; check your own, or show examples of them.')
     data.set_defaults(group=data, command='data')
     data_commands = data.add_subparsers(title='commands', metavar='COMMAND')
     make = _add(data_commands, 'demo', 'make the demo media: three modalities, no download', 'data')
@@ -77,6 +77,10 @@ def _add_data_commands(commands):
     scenes.add_argument('task', metavar='TASK', help='the name of the task')
     scenes.add_argument('-o', '--output', metavar='FILE', required=True,
                         help='the CSV file to write, such as scenes.csv; a page with pictures is written beside it')
+    show = _add(data_commands, 'show', 'write a page of examples by task and class: pictures, frames, sounds', 'data')
+    _add_config(show)
+    show.add_argument('-o', '--output', metavar='FILE',
+                      help="the .html file to write (default: the config's name and -examples.html)")
 
 
 def _add_config_commands(commands):

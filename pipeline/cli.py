@@ -121,6 +121,12 @@ def _data_scenes(parsed):
     print(data_scenes.write_scenes(config, parsed.task, parsed.output, data_check.ProgressLine()))
 
 
+def _data_show(parsed):
+    config = _load(parsed).with_data()
+    from pipeline import data_check, data_show, summary
+    print(summary.short(data_show.show(config, parsed.output, data_check.ProgressLine())))
+
+
 def _plan(parsed):
     import dataclasses
     import json
@@ -273,6 +279,7 @@ COMMANDS = {
     'data demo': _data_demo,
     'data check': _data_check,
     'data scenes': _data_scenes,
+    'data show': _data_show,
     'plan': _plan,
     'run': _run,
     'compile': _compile,

@@ -36,7 +36,7 @@ def render(decision: dict, history: dict, card: dict, data: list[dict], drift: d
     """
     names = [task['name'] for task in decision['tasks']]
     colours = {name: f'c{i % COLOURS}' for i, name in enumerate(names)}
-    return _environment().get_template('report.html').render(
+    return environment().get_template('report.html').render(
         decision=decision, colours=colours,
         card={'name': '', 'inputs': {}, 'signatures': {}, 'written': '', **card},
         verdict=verdict(decision),
@@ -177,9 +177,10 @@ def _and(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f'{", ".join(parts[:-1])} and {parts[-1]}'
 
 
-def _environment() -> jinja2.Environment:
+def environment(*folders: str) -> jinja2.Environment:
+    """Templates of these folders and of this one, whose style other pages include. All text is escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True)
+        loader=jinja2.FileSystemLoader([*folders, os.path.dirname(__file__)]), autoescape=True,
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters['thousands'] = lambda number: f'{int(number):,}'
     return environment

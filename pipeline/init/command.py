@@ -8,7 +8,7 @@ import sys
 
 from humanize import naturalsize
 
-from media import checked_listing, listing, verdict
+from media import checked_listing, listing, scene_names, verdict
 from media.findings import Tally
 from model_code import file_io, words
 from model_code.errors import ConfigError
@@ -50,6 +50,10 @@ def run(folder: str, output: str | None, force: bool, progress=None) -> list[str
         raise ConfigError(_nothing(folder, seen, guesses.problems))
     reader = sample.Reader(progress or data_check.ProgressLine())
     samples = [_read(guess, reader, min(sample.SECONDS, _ALL_SECONDS / len(guesses.tasks))) for guess in guesses.tasks]
+    for guess in guesses.tasks:
+        named = None if guess.data.groups else scene_names.suggest(guess.entries)
+        if named and named.shared:
+            guess.unsure.append(_sentence(named.remark()))
     here = machine.this_machine()
     if name in config.config_names():
         name += '_data'  # its runs must not go into the root of another config's
@@ -59,6 +63,10 @@ def run(folder: str, output: str | None, force: bool, progress=None) -> list[str
                              preset)
     _write(path, text, made)
     return _lines(folder, path, made, guesses, samples, seen, here)
+
+
+def _sentence(line: str) -> str:
+    return f'{line[0].upper()}{line[1:]}.'
 
 
 def _default_path(name: str) -> str:
@@ -176,7 +184,8 @@ def _lines(folder: str, path: str, made, guesses: Guesses, samples: list[sample.
     lines += ['', *_cost(made, tasks, here)]
     short = summary.short(path)
     lines += ['', f'Wrote {short}. It is a guess: read its comments. Next:']
-    for what, *command in (('reads every file, and says whether a run would stop', 'data', 'check', short),
+    for what, *command in (('writes a page with examples of each class', 'data', 'show', short),
+                           ('reads every file, and says whether a run would stop', 'data', 'check', short),
                            ('what it costs, by the measured speed of this machine', 'plan', short, '--measure'),
                            ('trains, checks and pushes the model', 'run', short)):
         lines += [f'  {summary.command(*command)}', f'      {what}']

@@ -17,7 +17,7 @@ from tests import terminals
 @pytest.mark.parametrize('line, sentence', [
     ('rnu', "There is no command 'rnu'. Did you mean 'run'? Commands: demo, init, data, "),
     ('xyzzy', "There is no command 'xyzzy'. Commands: demo, init, data, "),
-    ('data chekc demo', "There is no command 'chekc' of polyvit data. Did you mean 'check'? Commands: demo, check."),
+    ('data chekc demo', "There is no command 'chekc' of polyvit data. Did you mean 'check'? Commands: demo, check, "),
     ('run', 'CONFIG must be given. `polyvit run --help` explains its arguments.'),
     ('predict', 'TASK and FILE must be given. `polyvit predict --help`'),
     ('run demo --rot x', "polyvit run has no option '--rot'. Did you mean '--root'? Options: --help, "),
@@ -116,7 +116,7 @@ class TestBash:
     def test_commands(self, completed):
         assert set(completed('polyvit ')) == {name.split()[0] for name in cli.COMMANDS}
         assert completed('polyvit rep') == ['report']
-        assert completed('polyvit data ') == ['demo', 'check']
+        assert completed('polyvit data ') == ['demo', 'check', 'show']
 
     def test_options(self, completed):
         assert '--root' in completed('polyvit run demo --')

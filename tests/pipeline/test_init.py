@@ -278,6 +278,16 @@ class TestConfig:
         assert 'train/left/broken.png: unsupported' in out
         assert 'going by what was read, a run would stop: Task shapes: equal media are both in train and in eval' in out
 
+    def test_groups_in_names_are_suggested(self, tmp_path, capsys):
+        for number in range(40):
+            testing.write(tmp_path / 'd', f'{"ab"[number % 2]}/cam{number // 8}_{number}.png',
+                          testing.image_bytes(seed=number))
+        code, out, _, config = _init(tmp_path, capsys, tmp_path / 'd')
+        assert code == 0 and config.mixture['d'].data.groups == ''
+        assert 'not sure: The names look as if they named 5 groups (cam0, cam1, cam2, ...)' in out
+        text = (tmp_path / 'made.py').read_text().replace('\n        # ', ' ')
+        assert '# Not sure: The names look as if they named 5 groups' in text and 'set groups=r' in text
+
     def test_names_of_files_do_not_become_code(self, tmp_path, capsys, monkeypatch):
         monkeypatch.chdir(tmp_path)
         code = '__import__("os").mkdir("executed")'
