@@ -214,9 +214,10 @@ def _findings(guess: Guess, some: sample.Sample, task: Task) -> list[str]:
     """What a data check would say so far: of all names, and of the files that were read."""
     sizes = _sizes(guess, some)
     lines = ['', f'{guess.name}: {sizes or "nothing could be read"}']
-    total = len(guess.entries)
+    total = sum(guess.counts.values())
     rejected = len(some.rejected)
-    lines.append(f'  read {some.read:,} of {words.count(total, "file")}, {rejected:,} rejected'
+    more = '' if guess.listed else ' or more'
+    lines.append(f'  read {some.read:,} of {words.count(total, "file")}{more}, {rejected:,} rejected'
                  + (f', {some.too_slow:,} left because they take long' if some.too_slow else '')
                  + ('' if some.read >= total else '; data check reads them all'))
     lines += [f'    {printable(one.path)}: {one.reason}. {printable(one.detail)}' for one in some.rejected[:_NAMED]]

@@ -35,7 +35,8 @@ class Guess:
     """A task that the folder seems to hold.
 
     place: its folder, relative to the first one. evidence: sentences that say what the guess is by. unsure: what may
-    well be wrong. listed: all its media, or None if they are too many to be listed now; then `some` has a few.
+    well be wrong. listed: all its media, or None if they are too many to be listed now; then `some` has a few, and
+    `seen` how many there are at least, split -> number.
     """
     name: str
     modality: str
@@ -45,6 +46,7 @@ class Guess:
     unsure: list[str] = dataclasses.field(default_factory=list)
     listed: Listing | None = None
     some: list[Entry] = dataclasses.field(default_factory=list)
+    seen: dict[str, int] = dataclasses.field(default_factory=dict)
     classes: tuple[str, ...] = ()
 
     @property
@@ -54,7 +56,7 @@ class Guess:
     @property
     def counts(self) -> dict[str, int]:
         """Split -> number of examples."""
-        return dict(collections.Counter(entry.split for entry in self.entries))
+        return self.seen or dict(collections.Counter(entry.split for entry in self.entries))
 
     @property
     def entries(self):
@@ -83,6 +85,9 @@ class Guesses:
                  or not self._any_below(folder) and self._class_folders(folder))
         if found:
             return True
+        if self._only_class(folder):
+            self._say_what_is_missing(folder)
+            return False
         if depth < _MAX_DEPTH:
             for name in folder.folders:
                 self._find(join(path, name), depth + 1)
@@ -304,8 +309,22 @@ class Guesses:
             some = [] if self._look.whole else self._some_of_folders(folder, modality, has_splits)
             if some:
                 unsure.append('There are too many files to list them now, so counts and classes are those of a part.')
-            self._add(folder.path, modality, Data(self._path(folder.path)), evidence, unsure, some)
+            if self._add(folder.path, modality, Data(self._path(folder.path)), evidence, unsure, some) and some:
+                self._count_seen(self.tasks[-1], folder, sum(by_class.values()), has_splits)
         return found
+
+    def _count_seen(self, guess: Guess, folder: Folder, count: int, has_splits: bool):
+        """Sets counts and classes by the folders: the names of all are known, the files of some."""
+        if has_splits:
+            for name in folder.folders:
+                split = SPLITS.get(name.lower())
+                if split:
+                    number = modalities(self._look.endings(join(folder.path, name))).get(guess.modality, 0)
+                    guess.seen[split] = guess.seen.get(split, 0) + number
+        else:
+            guess.seen['eval'] = round(guess.data.eval_share * count)
+            guess.seen['train'] = count - guess.seen['eval']
+            guess.classes = tuple(folder.folders)
 
     def _classes(self, folder: Folder, modality: str) -> tuple[dict[str, int], bool]:
         """(class -> number of files, whether class folders are below folders of splits)."""
@@ -318,6 +337,16 @@ class Guesses:
             elif number and len(parts) == 2 and parts[0].lower() in SPLITS:
                 split_counts[parts[1]] += number
         return (dict(split_counts), True) if split_counts else (dict(counts), False)
+
+    def _only_class(self, folder: Folder) -> str:
+        """The folder that has all media, as if it were the only class; '' if there is none, or are several."""
+        by_modality = modalities(self._look.endings(folder.path))
+        if len(by_modality) == 1:
+            (modality, count), = by_modality.items()
+            by_class, _ = self._classes(folder, modality)
+            if list(by_class.values()) == [count]:
+                return next(iter(by_class))
+        return ''
 
     def _some_of_folders(self, folder: Folder, modality: str, has_splits: bool) -> list[Entry]:
         row, some = get_modality(modality), []
@@ -361,12 +390,12 @@ class Guesses:
         tables_ = [found for found in self._table_meanings(folder) if isinstance(found, str)]
         self.problems += [text for text in tables_ if text not in self.problems]
         if by_modality and not told and not tables_:
-            by_class = self._classes(folder, next(iter(by_modality)))[0]
-            if len(by_class) == 1:
+            only = self._only_class(folder)
+            if only:
                 self.problems.append(
-                    f'{where}: all its {_shares(by_modality)} are in one folder, {next(iter(by_class))}. Which other '
-                    'classes are there? A task needs two folders, each named by its class, or a manifest with the '
-                    'columns path and label.')
+                    f'{where}: all its {_shares(by_modality)} are in one folder, {only}. Which other classes are '
+                    'there? A task needs two folders, each named by its class, or a manifest with the columns path and '
+                    'label.')
             elif folder.endings and modalities(folder.endings):
                 self.problems.append(
                     f'{where}: {_shares(by_modality)}, but nothing says what is in them. Which labels do they have? '

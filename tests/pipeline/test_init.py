@@ -220,7 +220,8 @@ class TestNothing:
         ([], 'has no images, sounds or videos; its files are: none'),
         (['a.pdf', 'b.pdf'], 'its files are: 2 .pdf'),
         (['a.png', 'b.png'], '2 image files, but nothing says what is in them. Which labels do they have?'),
-        (['cat/a.png', 'cat/b.png'], 'image files'),
+        (['cat/a.png', 'cat/b.png'], 'all its 2 image files are in one folder, cat. Which other classes are there?'),
+        (['train/cat/a.png', 'test/cat/b.png'], 'Which other classes are there?'),
         (['a.zip', 'b.zip'], '2 .zip files are packed. Unpack them'),
         (['train/metadata.csv', 'test/metadata.csv'], 'Are they splits of one data set?'),
     ])
@@ -346,7 +347,8 @@ class TestBounds:
         monkeypatch.setattr(command.look.walk, '__defaults__', (60, 5, 10.0))
         code, out, _, config = _init(tmp_path, capsys, tmp_path / 'many')
         assert code == 0 and 'only a part was looked at' in out and 'too many files' in out
-        assert '+ ' in out
+        row = next(line.split() for line in out.splitlines() if line.startswith('many  '))
+        assert row[2:5] == ['48+', '12+', '20+']  # 60 files were seen, and all folders' names
         assert len(listing.list_media(config.mixture['many'].source).entries) == 200
 
     def test_the_walk_ends_in_time(self, tmp_path):
