@@ -61,8 +61,8 @@ def _add_json(command, **options):
 
 
 def _add_data_commands(commands):
-    data = commands.add_parser('data', help='make the demo media; check your own, or show examples of them',
-                               description='Make the demo media; check your own, or show examples of them.')
+    data = commands.add_parser('data', help='make the demo media; check your own, show examples, find scenes',
+                               description='Make the demo media; check your own, show examples, find scenes.')
     data.set_defaults(group=data, command='data')
     data_commands = data.add_subparsers(title='commands', metavar='COMMAND')
     make = _add(data_commands, 'demo', 'make the demo media: three modalities, no download', 'data')

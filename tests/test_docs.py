@@ -116,7 +116,8 @@ def _all_commands():
 def test_command_lines_parse(page, command, capsys):
     words = shlex.split(command)[1:]
     only_named = not any(word.isupper() or re.search(r'[./-]', word) for word in words) and (
-        words in (['run'], ['plan'], ['compile'], ['predict'], ['data', 'check'], ['data', 'demo'], ['data', 'show'], ['init']))
+        words in (['run'], ['plan'], ['compile'], ['predict'], ['init'], ['data', 'check'], ['data', 'demo'],
+                  ['data', 'show']))
     try:
         arguments.build_parser().parse_args([*words, '--help'] if only_named else words)
     except SystemExit as ended:
