@@ -100,10 +100,8 @@ def _nothing(folder: str, seen: look.Look, problems: list[str]) -> str:
 
 def _read(guess: Guess, reader: sample.Reader, seconds: float) -> sample.Sample:
     """The sample of a task. If its files turn out to be of another modality, the guess changes."""
-    read = reader.read(guess, seconds)
-    other = sample.other_modality(guess, read)
-    if other:
-        before = guess.modality
+    read, before = reader.read(guess, seconds), guess.modality
+    for other in sample.other_modalities(guess, read):
         guess.modality = other
         try:
             again = reader.read(guess, seconds)
@@ -200,7 +198,7 @@ def _table(tasks: list[Guess], columns: int | None) -> list[str]:
     rows = [['task', 'modality', 'train', 'eval', 'classes', 'labels', 'found by']]
     for guess in tasks:
         more = '' if guess.listed else '+'
-        found = ', '.join(guess.data.manifest) or guess.data.format or 'class folders'
+        found = guess.found_by or ', '.join(guess.data.manifest) or guess.data.format or 'class folders'
         rows.append([guess.name, guess.modality, *(f'{guess.counts.get(split, 0):,}{more}' for split in
                                                    ('train', 'eval')), f'{len(guess.classes):,}{more}',
                      guess.data.label_kind, printable(found)])

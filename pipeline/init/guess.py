@@ -9,13 +9,13 @@ import unicodedata
 
 from media import listing
 from media.entries import Entry, Listing
-from media.listing import tars
-from media.listing.collector import SPLITS
+from media.listing import hugging_face, tars
+from media.listing.collector import SPLITS, Collector
 from media.rejections import Rejection
 from model_code import words
 from model_code.data import MODALITIES_OF, Data, Format, Source
 from model_code.errors import ConfigError
-from model_code.modalities import get_modality
+from model_code.modalities import MODALITIES, get_modality
 from pipeline.init import tables
 from pipeline.init.look import Folder, Look, join, modalities
 
@@ -36,7 +36,7 @@ class Guess:
 
     place: its folder, relative to the first one. evidence: sentences that say what the guess is by. unsure: what may
     well be wrong. listed: all its media, or None if they are too many to be listed now; then `some` has a few, and
-    `seen` how many there are at least, split -> number.
+    `seen` how many there are at least, split -> number. found_by: what says the labels, in words; '' where `data` does.
     """
     name: str
     modality: str
@@ -47,6 +47,7 @@ class Guess:
     listed: Listing | None = None
     some: list[Entry] = dataclasses.field(default_factory=list)
     seen: dict[str, int] = dataclasses.field(default_factory=dict)
+    found_by: str = ''
     classes: tuple[str, ...] = ()
 
     @property
@@ -81,7 +82,8 @@ class Guesses:
         if folder is None or len(self.tasks) >= _MAX_TASKS:
             return False
         before = len(self.tasks)
-        found = (self._published(folder) or self._manifests(folder) or self._archives(folder)
+        found = (self._published(folder) or self._hugging_face(folder) or self._manifests(folder)
+                 or self._archives(folder)
                  or not self._any_below(folder) and self._class_folders(folder))
         if found:
             return True
@@ -155,6 +157,37 @@ class Guesses:
         below = list(itertools.islice(self._look.below(folder.path), 3_000))
         named = sum(bool(_SYNSET.fullmatch(f.path.rpartition('/')[2])) for f in below)
         return named > 1 and named > len(below) / 2
+
+    # Folders that say themselves what they are.
+
+    def _hugging_face(self, folder: Folder) -> bool:
+        """Adds the task of a folder whose annotation files have the names that Hugging Face's have.
+
+        One CSV or JSON-lines file beside the media is read as any manifest, because columns of other names are then
+        found.
+        """
+        nearby = [folder, *(self._look.folders.get(join(folder.path, name)) for name in folder.folders)]
+        names = [join(near.path, name) for near in nearby if near for name in near.others
+                 if name in hugging_face.METADATA or name.lower().endswith(hugging_face.TABLES)]
+        if not names or names == [join(folder.path, name) for name in folder.others if name in names] and (
+                len(names) == 1 and names[0].lower().endswith(tables.ENDINGS)):
+            return False
+        by_modality = modalities(self._look.endings(folder.path))
+        data, before = Data(self._path(folder.path)), len(self.problems)
+        evidence = [f'{" and ".join(names[:3])}{" and others" if len(names) > 3 else ""} say the labels, as in a '
+                    'folder of Hugging Face: no setting is needed.']
+        for modality in by_modality or MODALITIES:
+            try:
+                annotations = hugging_face.find(Collector(Source('task', modality, data)))
+            except ConfigError as error:
+                self.problems.append(f'{self._shown(folder.path)}: {str(error).removeprefix("Task task: ")}')
+                continue
+            for kind in ('single', 'multi') if annotations else ():
+                if self._add(folder.path, modality, dataclasses.replace(data, label_kind=kind), evidence):
+                    del self.problems[before:]
+                    self.tasks[-1].found_by = 'Hugging Face'
+                    return True
+        return len(self.problems) > before
 
     # Manifests.
 
@@ -240,6 +273,11 @@ class Guesses:
             try:
                 listed = listing.list_media(Source('task', guess.modality, groups)) if guess.listed else None
             except ConfigError:
+                return
+            if listed and {entry.split for entry in listed.entries} < {entry.split for entry in guess.entries}:
+                guess.unsure.append(f'The column {column} has only {words.count(len(splits), "value")}: with '
+                                    f'groups={column!r} a hash would leave a split empty. Choose the split by hand, in '
+                                    'a column split.')
                 return
             guess.data, guess.listed = groups, listed
             guess.evidence.append(f'The column {column} has {words.count(len(splits), "value")}: what has the same one '

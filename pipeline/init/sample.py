@@ -95,14 +95,21 @@ def choose(entries, count: int) -> list[Entry]:
         entry.id.encode('utf-8', 'surrogatepass'), digest_size=8).digest())
 
 
-def other_modality(guess: Guess, sample: Sample) -> str:
-    """A modality that the files may have in place of the guessed one, which cannot read most of them; '' for none."""
+def other_modalities(guess: Guess, sample: Sample) -> list[str]:
+    """The modalities that the files may have in place of the guessed one, if that cannot read most of them."""
     unread = [rejection for rejection in sample.rejected if rejection.reason in _OTHER_KIND]
     if not unread or len(unread) <= sample.read / 2:
-        return ''
+        return []
     path = unread[0].path.partition('#')[0].lower()
-    return next((name for name, row in MODALITIES.items()
-                 if name != guess.modality and path.endswith(row.endings + row.other_endings)), '')
+    others = [name for name in MODALITIES if name != guess.modality]
+    fitting = [name for name in others if path.endswith(_endings(name))]
+    # A row of a table that holds its media has no ending that says what they are.
+    return fitting if fitting or path.endswith(_endings(guess.modality)) else others
+
+
+def _endings(modality: str) -> tuple[str, ...]:
+    row = MODALITIES[modality]
+    return row.endings + row.other_endings
 
 
 def sizes_in_words(sizes: list[dict], names: tuple[str, ...]) -> str:

@@ -1,5 +1,6 @@
 """`polyvit init`: what it guesses of folders of many kinds, the config that it writes, what it prints."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -11,12 +12,14 @@ import time
 import pytest
 
 from media import listing
+from model_code.data import Source
 from pipeline import cli, plan
 from pipeline.config import load_config
 from pipeline.init import command, look, tables
 from pipeline.init.guess import Guesses, task_name
 from pipeline.init.write import comment, printable
 from tests import terminals, testing
+from tests.media import tables as media_tables
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / 'shared' / 'data'
 
@@ -123,6 +126,25 @@ class TestTasks:
         guess = _task(tmp_path)
         assert guess.data.format == 'pets' and guess.classes == ('Abyssinian', 'pug')
 
+    def test_hugging_face_folders(self, tmp_path):
+        for split, count in (('train', 8), ('test', 4)):
+            rows = [(f'{i}.png', 'ab'[i % 2]) for i in range(count)]
+            _images(tmp_path / split, *(path for path, _ in rows))
+            testing.write_manifest(tmp_path / split, rows, ('file_name', 'label'), 'metadata.csv')
+        guess = _task(tmp_path)
+        assert (guess.data.manifest, guess.found_by) == ((), 'Hugging Face')
+        assert guess.counts == {'train': 8, 'eval': 4} and guess.classes == ('a', 'b')
+
+    def test_tables_with_media_in_them(self, tmp_path, capsys):
+        for split, count in (('train', 8), ('test', 4)):
+            sounds = [testing.wav_bytes(0.2 + i / 50) for i in range(count)]
+            (tmp_path / 'd' / 'data').mkdir(parents=True, exist_ok=True)
+            media_tables.write_parquet(
+                tmp_path / 'd' / 'data' / f'{split}-00000-of-00001.parquet',
+                media_tables.media_table(sounds, 'audio', 'Audio', labels=['ab'[i % 2] for i in range(count)]))
+        code, out, _, config = _init(tmp_path, capsys, tmp_path / 'd')
+        assert code == 0 and config.mixture['d'].modality == 'audio' and 'duration_s 0.25 (0.2 to 0.34)' in out
+
     def test_names_of_tasks(self):
         names = [task_name(text) for text in ('Ünder wäter', '2024-data', '猫', "a'; import os", 'birds_label')]
         assert names == ['under_water', 'task_2024_data', 'task', 'a_import_os', 'birds_labels']
@@ -197,6 +219,14 @@ class TestManifests:
         whole = self._speakers(tmp_path / 'whole', lambda i: 'test' if i < 8 else 'train')
         assert whole.data.groups == 'speaker_id'
 
+    def test_few_groups_that_a_hash_puts_into_one_split_are_only_named(self, tmp_path):
+        self._write(tmp_path, [(f'{i}.png', 'ab'[i % 2], f's{i // 6}') for i in range(24)], ('path', 'label', 'user'))
+        data = dataclasses.replace(_task(tmp_path).data, groups='user')
+        splits = {entry.split for entry in listing.list_media(Source('x', 'image', data)).entries}
+        assert splits == {'train'}  # or the names below would be others
+        guess = _task(tmp_path)
+        assert guess.data.groups == '' and any('would leave a split empty' in text for text in guess.unsure)
+
     def test_groups_that_given_splits_tear_are_only_named(self, tmp_path):
         guess = self._speakers(tmp_path, lambda i: ('train', 'test')[i // 2 % 2])
         assert guess.data.groups == '' and any("groups='speaker_id'" in text for text in guess.unsure)
@@ -223,7 +253,7 @@ class TestNothing:
         (['cat/a.png', 'cat/b.png'], 'all its 2 image files are in one folder, cat. Which other classes are there?'),
         (['train/cat/a.png', 'test/cat/b.png'], 'Which other classes are there?'),
         (['a.zip', 'b.zip'], '2 .zip files are packed. Unpack them'),
-        (['train/metadata.csv', 'test/metadata.csv'], 'Are they splits of one data set?'),
+        (['train/rows.csv', 'test/rows.csv'], 'Are they splits of one data set?'),
     ])
     def test_a_question_is_asked(self, tmp_path, capsys, files, sentence):
         folder = tmp_path / 'some'
@@ -234,7 +264,7 @@ class TestNothing:
             if name.endswith('.csv'):
                 rows = [(f'{i}.png', 'ab'[i % 2]) for i in range(6)]
                 _images((folder / name).parent, *(path for path, _ in rows))
-                testing.write_manifest((folder / name).parent, rows, ('file_name', 'label'), 'metadata.csv')
+                testing.write_manifest((folder / name).parent, rows, ('file_name', 'label'), 'rows.csv')
         code, out, err, config = _init(tmp_path, capsys, folder)
         assert (code, out, config) == (2, '', None)
         assert err.startswith('polyvit: ') and sentence in err and err.count('\n') == 1
@@ -287,7 +317,7 @@ class TestConfig:
         assert code == 0 and config.mixture['d'].data.groups == ''
         assert 'not sure: The names look as if they named 5 groups (cam0, cam1, cam2, ...)' in out
         text = (tmp_path / 'made.py').read_text().replace('\n        # ', ' ')
-        assert '# Not sure: The names look as if they named 5 groups' in text and 'set groups=r' in text
+        assert 'Not sure: The names look as if they named 5 groups' in text and 'set groups=r' in text
 
     def test_names_of_files_do_not_become_code(self, tmp_path, capsys, monkeypatch):
         monkeypatch.chdir(tmp_path)
