@@ -473,7 +473,7 @@ def task_name(text: str) -> str:
     if not re.search('[a-z]', plain):
         return f'task_{plain}'.rstrip('_')
     # Such names would be those of other signatures of the served model.
-    plain = re.sub(r'_(scores|examples|label|embedding|all)$', r'_\1s', plain)
+    plain = re.sub(r'(_(scores|examples|label|embedding|all)|^model_card|^serving_default)$', r'\1s', plain)
     return plain if plain[0].isalpha() else f'task_{plain}'
 
 

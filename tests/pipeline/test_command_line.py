@@ -124,7 +124,7 @@ class TestBash:
 
     def test_configs_are_names_and_python_files(self, completed):
         assert set(completed('polyvit run ')) == {*config_names(), 'mine.py', 'my folder'}
-        assert completed('polyvit plan m') == ['mine.py', 'my folder']
+        assert completed('polyvit plan m') == completed('polyvit data show m') == ['mine.py', 'my folder']
 
     def test_files(self, completed):
         assert completed('polyvit predict animals c') == ['cat.png']
@@ -133,6 +133,7 @@ class TestBash:
         assert completed('polyvit serve ') == ['my folder']
         assert completed('polyvit run demo --root ') == ['my folder']
         assert completed('polyvit data demo m') == ['my folder']
+        assert completed('polyvit init m') == ['my folder']
 
     def test_choices(self, completed):
         assert completed('polyvit completion z') == ['zsh']

@@ -146,8 +146,9 @@ class TestTasks:
         assert code == 0 and config.mixture['d'].modality == 'audio' and 'duration_s 0.25 (0.2 to 0.34)' in out
 
     def test_names_of_tasks(self):
-        names = [task_name(text) for text in ('Ünder wäter', '2024-data', '猫', "a'; import os", 'birds_label')]
-        assert names == ['under_water', 'task_2024_data', 'task', 'a_import_os', 'birds_labels']
+        names = [task_name(text) for text in ('Ünder wäter', '2024-data', '猫', "a'; import os", 'birds_label',
+                                               'model_card')]
+        assert names == ['under_water', 'task_2024_data', 'task', 'a_import_os', 'birds_labels', 'model_cards']
 
 
 class TestManifests:
