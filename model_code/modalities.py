@@ -234,7 +234,9 @@ class Modality:
     repeated: bool = False
     """Whether the feature is a list (the JPEG frames of a video) rather than one value."""
     sizes: tuple[str, ...] = ()
-    """The other features that the reader gives."""
+    """The features that the reader gives of how large or long the media are."""
+    levels: tuple[str, ...] = ()
+    """The features that the reader gives of how bright or loud the media are."""
     endings: tuple[str, ...] = ()
     """The usual endings of file names, in lower case."""
     other_endings: tuple[str, ...] = ()
@@ -279,7 +281,7 @@ _OTHER_VIDEO_ENDINGS = ('.mov', '.qt', '.m4v', '.f4v', '.3gp', '.3g2', '.avi', '
 
 MODALITIES = {m.name: m for m in (
     Modality(
-        name='image', input_class=ImageInput, feature='image', sizes=('height', 'width'),
+        name='image', input_class=ImageInput, feature='image', sizes=('height', 'width'), levels=('brightness',),
         reader_module='media.readers.image', preprocessing_module='model_code.preprocessing.image',
         tokenizer='model_code.tokenizers.ImageTokenizer', schema='image.pbtxt',
         limits=Limits(bytes=64 << 20, pixels=64_000_000, decode_seconds=20.0),
@@ -292,7 +294,7 @@ MODALITIES = {m.name: m for m in (
         tf_check_module='media.tf_check',
         augmentations=('flip', 'shift', 'inception_crop')),
     Modality(
-        name='audio', input_class=AudioInput, feature='audio', sizes=('duration_s',),
+        name='audio', input_class=AudioInput, feature='audio', sizes=('duration_s',), levels=('loudness_dbfs',),
         reader_module='media.readers.audio', preprocessing_module='model_code.preprocessing.audio',
         tokenizer='model_code.tokenizers.AudioTokenizer', schema='audio.pbtxt',
         limits=Limits(bytes=1 << 30, seconds=600.0, decode_seconds=60.0),
@@ -308,7 +310,7 @@ MODALITIES = {m.name: m for m in (
         shard_entries=512, shuffle_buffer=512),  # an example has about 256 kB (8 s)
     Modality(
         name='video', input_class=VideoInput, feature='frames', repeated=True,
-        sizes=('height', 'width', 'duration_s'),
+        sizes=('height', 'width', 'duration_s'), levels=('brightness',),
         reader_module='media.readers.video', preprocessing_module='model_code.preprocessing.video',
         tokenizer='model_code.tokenizers.VideoTokenizer', schema='video.pbtxt',
         limits=Limits(bytes=64 << 30, pixels=16_000_000, seconds=300.0, frames=10_000, decode_seconds=300.0),
@@ -323,7 +325,7 @@ MODALITIES = {m.name: m for m in (
 def example_features() -> tuple[str, ...]:
     """The features that examples have anyway. An extra column may not have their names."""
     return tuple(dict.fromkeys(('id', 'label', 'labels', 'group', *(
-        name for row in MODALITIES.values() for name in (row.feature, *row.sizes, *row.statistics)))))
+        name for row in MODALITIES.values() for name in (row.feature, *row.sizes, *row.levels, *row.statistics)))))
 
 
 def get_modality(name: str) -> Modality:

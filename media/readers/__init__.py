@@ -33,9 +33,10 @@ def read_with_notes(modality: str, source, spec, limits: Limits | None = None, s
     settings. start, end: a segment of a sound or video, in seconds; if it ends after the file does, it is shorter.
     limits: None and zeros stand for the modality's own limits.
 
-    Features of an image: {'image': PNG or JPEG bytes, 'height', 'width'}. Of a sound: {'audio': WAV bytes, 16 kHz mono
-    PCM16, 'duration_s'}. Of a video: {'frames': [JPEG bytes, ...], 'height', 'width', 'duration_s'}, sampled at the
-    frame rate of `spec`.
+    Features of an image: {'image': PNG or JPEG bytes, 'height', 'width', 'brightness'}. Of a sound: {'audio': WAV
+    bytes, 16 kHz mono PCM16, 'duration_s', 'loudness_dbfs'}. Of a video: {'frames': [JPEG bytes, ...], 'height',
+    'width', 'duration_s', 'brightness'}, sampled at the frame rate of `spec`. brightness: the mean luma, 0 to 1.
+    loudness_dbfs: the RMS, -100 to 0.
 
     Raises Rejection if the media cannot be read, whatever the decoder raises. MemoryError passes through, to
     media.sandbox, which knows the limit on memory and names it.

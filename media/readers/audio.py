@@ -23,6 +23,7 @@ import soundfile
 import soxr
 from av.error import FFmpegError, InvalidDataError
 
+from media.fingerprints.audio import loudness_dbfs
 from media.readers import audio_files
 from media.readers.audio_frames import Spans
 from media.rejections import Rejection, too_large
@@ -45,7 +46,7 @@ _FULL_SCALE, _CLIPPED_RUN, _CLIPPED_SHARE = 32_767, 3, 0.001
 
 
 def read(file, size: int, spec, limits: Limits, start: float | None, end: float | None) -> tuple[dict, tuple[str, ...]]:
-    """({'audio': WAV bytes, 'duration_s': seconds}, notes) of the sound from `start` to `end` seconds.
+    """({'audio': WAV bytes, 'duration_s': seconds, 'loudness_dbfs'}, notes) of the sound from `start` to `end` seconds.
 
     file: seekable, of `size` bytes. spec: not used, because sounds keep their length until training crops them.
 
@@ -69,7 +70,9 @@ def read(file, size: int, spec, limits: Limits, start: float | None, end: float 
         if start:
             raise Rejection('out_of_range', f'The sound ends before the segment, which begins at {start:g} s.')
         raise Rejection('empty', 'It has no samples, or is shorter than one sample at 16 kHz.')
-    return {'audio': _wav(samples), 'duration_s': len(samples) / SAMPLE_RATE}, found.notes + _notes(samples)
+    features = {'audio': _wav(samples), 'duration_s': len(samples) / SAMPLE_RATE,
+                'loudness_dbfs': loudness_dbfs(samples)}
+    return features, found.notes + _notes(samples)
 
 
 def _decoded(source: '_Source', found: audio_files.Found, limits: Limits, start: float, end: float | None):

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from media.fingerprints.image import brightness, thumbnail
 from media.readers import heif
 from media.readers.formats import unsupported
 from media.rejections import Rejection, too_large
@@ -40,7 +41,9 @@ _TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: 
 
 
 def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) -> tuple[dict, tuple[str, ...]]:
-    """({'image': bytes, 'height', 'width'}, notes). The image is upright, and keeps its size, whatever `spec` says.
+    """({'image': bytes, 'height', 'width', 'brightness'}, notes).
+
+    The image is upright, and keeps its size, whatever `spec` says.
 
     Notes: 'one_colour' if all pixels are the same, 'first_picture' if the file has several. Raises Rejection.
     """
@@ -93,8 +96,9 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
         image.save(out, 'PNG')
         content = out.getvalue()
     notes = _notes(image)
-    return {'image': content, 'height': image.height, 'width': image.width}, (
-        ('first_picture', *notes) if several else notes)
+    features = {'image': content, 'height': image.height, 'width': image.width,
+                'brightness': brightness(thumbnail(image))}
+    return features, ('first_picture', *notes) if several else notes
 
 
 def _format(content: bytes) -> str:

@@ -19,6 +19,8 @@ from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from PIL import Image
 
+from media.fingerprints.image import brightness
+from media.fingerprints.video import thumbnail
 from media.readers import demuxers, formats, hdr
 from media.rejections import Rejection, too_large
 from model_code.modalities import Limits, VideoInput
@@ -61,7 +63,7 @@ _TURNS = {
 
 def read(file, size: int, spec: VideoInput, limits: Limits, start: float | None = None,
          end: float | None = None) -> tuple[dict, tuple[str, ...]]:
-    """({'frames': [JPEG bytes, ...], 'height', 'width' of the frames, 'duration_s'}, notes).
+    """({'frames': [JPEG bytes, ...], 'height', 'width' of the frames, 'duration_s', 'brightness'}, notes).
 
     file: seekable, binary, of `size` bytes. start, end: a segment, in seconds from the beginning of the file. Frames
     before the last key frame before `start` are not decoded.
@@ -91,7 +93,7 @@ def _read(frames: '_Frames', spec: VideoInput, limits: Limits, start, end):
     begin = frames.first_time() if start is None else frames.origin + start
     stop = math.inf if end is None else frames.origin + end
     _check_length(min(stop, frames.origin + (frames.seconds or 0)) - begin, spec, limits)
-    pictures, jpegs, last = _Pictures(spec.short_side, frames), [], None
+    pictures, jpegs, thumbnails, last = _Pictures(spec.short_side, frames), [], [], None
     for number in itertools.count():
         now = begin + number / spec.frame_rate
         frame = frames.at(now) if now < stop - _EPSILON else None
@@ -101,6 +103,7 @@ def _read(frames: '_Frames', spec: VideoInput, limits: Limits, start, end):
         if frame is not last:
             encoded, last = pictures.encode(frame), frame
         jpegs.append(encoded)
+        thumbnails.append(pictures.thumbnail)
     if stop < math.inf:
         frames.at(stop)
     finish = min(stop, frames.finish) if frames.ended else stop
@@ -114,7 +117,9 @@ def _read(frames: '_Frames', spec: VideoInput, limits: Limits, start, end):
                                         f'{frames.finish - frames.origin:.3f} s.')
     _check_length(finish - begin, spec, limits)
     width, height = pictures.size
-    return {'frames': jpegs, 'height': height, 'width': width, 'duration_s': finish - begin}, pictures.notes()
+    features = {'frames': jpegs, 'height': height, 'width': width, 'duration_s': finish - begin,
+                'brightness': brightness(b''.join(thumbnails))}
+    return features, pictures.notes()
 
 
 def _check_length(seconds: float, spec: VideoInput, limits: Limits):
@@ -278,12 +283,15 @@ class _Frames:
 
 
 class _Pictures:
-    """Turns frames into JPEGs of one size, and watches for the notes. size: (width, height), from the first frame."""
+    """Turns frames into JPEGs of one size, and watches for the notes. size: (width, height), from the first frame.
+
+    thumbnail: that of the last frame (media.fingerprints.video).
+    """
 
     def __init__(self, short_side: int, frames: _Frames):
         self._short_side, self._aspect, self._frames = short_side, frames.sample_aspect_ratio, frames
         self._scaler, self._converter = VideoReformatter(), VideoReformatter()
-        self._turn, self.size, self._scaled = None, (0, 0), (0, 0)
+        self._turn, self.size, self._scaled, self.thumbnail = None, (0, 0), (0, 0), b''
         self._first, self._count, self._black, self._still = None, 0, True, True
 
     def encode(self, frame) -> bytes:
@@ -342,7 +350,9 @@ class _Pictures:
         return Image.alpha_composite(Image.new('RGBA', picture.size, 'white'), picture).convert('RGB')
 
     def _watch(self, image: Image.Image):
-        small = np.asarray(image.reduce((min(_BLOCK, image.width), min(_BLOCK, image.height))), np.int16)
+        blocks = image.reduce((min(_BLOCK, image.width), min(_BLOCK, image.height)))
+        self.thumbnail = thumbnail(blocks)
+        small = np.asarray(blocks, np.int16)
         if self._first is None:
             self._first = small
         self._count += 1

@@ -81,7 +81,7 @@ def test_every_image_ends_up_in_the_examples_or_is_rejected(tmp_path, caplog):
         assert _bytes(example, 'image') == [(tmp_path / 'data' / path).read_bytes()]
         assert _bytes(example, 'label') == [path.split('/')[1].encode()]
         assert list(example.features.feature['height'].int64_list.value) == [16]
-        assert set(example.features.feature) == {'id', 'label', 'image', 'height', 'width'}
+        assert set(example.features.feature) == {'id', 'label', 'image', 'height', 'width', 'brightness'}
     messages = [r.getMessage() for r in caplog.records if r.name == 'polyvit']
     assert len(messages) == 1
     assert messages[0].startswith('shapes: 8 train and 4 eval examples; 3 of 15 files rejected')

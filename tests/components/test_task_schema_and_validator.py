@@ -31,9 +31,10 @@ from tests import artifacts, testing
 
 IMAGE = testing.task('pets', 'image')
 FEATURES = {
-    'image': {'image': testing.image_bytes(), 'height': 16, 'width': 20},
-    'audio': {'audio': testing.wav_bytes(), 'duration_s': 0.3},
-    'video': {'frames': [testing.image_bytes('JPEG')] * 3, 'height': 16, 'width': 20, 'duration_s': 0.5},
+    'image': {'image': testing.image_bytes(), 'height': 16, 'width': 20, 'brightness': 0.5},
+    'audio': {'audio': testing.wav_bytes(), 'duration_s': 0.3, 'loudness_dbfs': -20.0},
+    'video': {'frames': [testing.image_bytes('JPEG')] * 3, 'height': 16, 'width': 20, 'duration_s': 0.5,
+              'brightness': 0.5},
 }
 
 
@@ -87,7 +88,7 @@ def test_good_clips_with_several_labels_pass_and_media_is_not_counted_as_words(t
     types = {'.'.join(f.path.step): f.type for f in loaded.features}
     kinds = statistics_pb2.FeatureNameStatistics
     assert types == {'id': kinds.STRING, 'label': kinds.STRING, 'frames': kinds.BYTES, 'height': kinds.INT,
-                     'width': kinds.INT, 'duration_s': kinds.FLOAT}
+                     'width': kinds.INT, 'duration_s': kinds.FLOAT, 'brightness': kinds.FLOAT}
 
 
 def test_extra_columns_are_texts_that_an_example_may_have(tmp_path):

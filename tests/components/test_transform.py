@@ -47,7 +47,7 @@ def transformed(directory, task, spec, classes, files):
 
 
 def example(number, label, **media):
-    return {'id': [f'{number}'.encode()], 'label': [label], 'height': [1], 'width': [1], **media}
+    return {'id': [f'{number}'.encode()], 'label': [label], 'height': [1], 'width': [1], 'brightness': [0.5], **media}
 
 
 def ids(rows):
@@ -77,7 +77,7 @@ def test_clips_keep_their_frames_and_sounds_get_their_moments(tmp_path):
     assert [tf.sparse.to_dense(row['frames']).numpy().tolist() for row in written['train']['a.gz']] == clips
     assert ids(written['eval']['a.gz']) == [0]
     rows = [{'id': [b'%d' % n], 'label': labels, 'audio': [testing.wav_bytes(frequency=300 * (n + 1))],
-             'duration_s': [0.3]} for n, labels in enumerate([[b'low', b'odd'], [b'low']])]
+             'duration_s': [0.3], 'loudness_dbfs': [-20.0]} for n, labels in enumerate([[b'low', b'odd'], [b'low']])]
     written = transformed(tmp_path / 'audio', testing.task('tags', 'audio', label_kind='multi'), testing.AUDIO_SPEC,
                           ('low', 'odd', 'rare'), {'train': {'a.gz': rows}, 'eval': {'a.gz': rows}})
     # A class that no example has counts too: the schema knows it.

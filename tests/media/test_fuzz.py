@@ -199,18 +199,19 @@ def check(modality: str, features: dict, notes: tuple):
     limits = LIMITS[modality]
     assert set(notes) <= set(readers.NOTES)
     if modality == 'audio':
-        assert set(features) == {'audio', 'duration_s'}
+        assert set(features) == {'audio', 'duration_s', 'loudness_dbfs'} and -100 <= features['loudness_dbfs'] <= 0
         samples = (len(features['audio']) - 44) / 2
         assert features['audio'][:4] == b'RIFF' and features['duration_s'] == samples / 16000
         assert 0 < features['duration_s'] <= limits.seconds + 0.01
         return
     size = (features['width'], features['height'])
     assert 0 < size[0] * size[1] <= limits.pixels
+    assert 0 <= features['brightness'] <= 1
     if modality == 'image':
-        assert set(features) == {'image', 'height', 'width'}
+        assert set(features) == {'image', 'height', 'width', 'brightness'}
         pictures = [features['image']]
     else:
-        assert set(features) == {'frames', 'height', 'width', 'duration_s'}
+        assert set(features) == {'frames', 'height', 'width', 'duration_s', 'brightness'}
         assert 0 < len(features['frames']) <= limits.frames and 0 < features['duration_s'] <= limits.seconds + 0.01
         pictures = features['frames']
     for picture in pictures:
@@ -301,8 +302,8 @@ def test_a_crash_a_hang_and_another_exception_fail(how, message, context, tmp_pa
 
 
 def test_features_beyond_the_limits_fail():
-    features = {'image': testing.image_bytes(), 'height': 16, 'width': 20}
+    features = {'image': testing.image_bytes(), 'height': 16, 'width': 20, 'brightness': 0.5}
     check('image', features, ('one_colour',))
-    for wrong in ({'width': 21}, {'height': 0}, {'width': 1 << 20}, {'extra': 1}):
+    for wrong in ({'width': 21}, {'height': 0}, {'width': 1 << 20}, {'brightness': 1.1}, {'extra': 1}):
         with pytest.raises(AssertionError):
             check('image', features | wrong, ())

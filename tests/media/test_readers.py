@@ -16,8 +16,8 @@ from tests import testing
 
 SPECS = {'image': ImageInput(), 'audio': AudioInput(), 'video': VideoInput(frame_rate=8.0, short_side=16)}
 MEDIA = {'image': testing.image_bytes, 'audio': testing.wav_bytes, 'video': testing.mp4_bytes}
-FEATURES = {'image': {'image', 'height', 'width'}, 'audio': {'audio', 'duration_s'},
-            'video': {'frames', 'height', 'width', 'duration_s'}}
+FEATURES = {'image': {'image', 'height', 'width', 'brightness'}, 'audio': {'audio', 'duration_s', 'loudness_dbfs'},
+            'video': {'frames', 'height', 'width', 'duration_s', 'brightness'}}
 
 
 def _read(modality, source, *arguments):

@@ -257,6 +257,14 @@ def test_notes():
     assert _notes(_written(once)) == ()
 
 
+def test_loudness_is_the_rms_below_full_scale():
+    tone = np.sin(np.arange(16000) * (2 * np.pi / 40))  # whole periods
+    square = np.where(tone < 0, -32768, 32767)
+    for samples, loudness in ((32767 * tone, -3.01), (3276.7 * tone, -23.01), (square, 0), (square // 1000, -60),
+                              (0 * tone, -100), (np.eye(1, 160000)[0], -100)):
+        assert _read(_written(samples.astype(np.int16)))['loudness_dbfs'] == pytest.approx(loudness, abs=0.15)
+
+
 def test_limits_apply_to_the_segment():
     content = testing.wav_bytes(10, 8000)
     assert _reason(content, limits=Limits(seconds=2)) == 'too_large'

@@ -34,6 +34,10 @@ def _pixels(content):
     return np.asarray(Image.open(io.BytesIO(content)).convert('RGB')).astype(int)
 
 
+def _luma(content):
+    return np.asarray(Image.open(io.BytesIO(content)).convert('RGB').convert('L')).astype(int)
+
+
 def _saved(image, kind, **options):
     out = io.BytesIO()
     image.save(out, kind, **options)
@@ -91,7 +95,8 @@ UNCHANGED = {
 def test_what_tensorflow_decodes_stays_byte_for_byte(name):
     import tensorflow as tf
     content = UNCHANGED[name]
-    assert _read(content) == {'image': content, 'height': 16, 'width': 20}
+    brightness = pytest.approx(_luma(content).mean() / 255, abs=0.02)
+    assert _read(content) == {'image': content, 'height': 16, 'width': 20, 'brightness': brightness}
     decoded = tf.io.decode_image(content, channels=3, expand_animations=False).numpy().astype(int)
     # The two may round a JPEG differently. PNG is exact.
     assert np.abs(decoded - _pixels(content)).max() <= (4 if content[:2] == b'\xff\xd8' else 0)
@@ -199,6 +204,19 @@ def test_files_of_several_pictures_are_noted():
                                                                UNCHANGED.items()}}.items()
                if 'first_picture' in readers.read_with_notes('image', content, SPEC)[1]]
     assert sorted(several) == ['gif-frames', 'png-frames', 'tiff-pages', 'webp-frames']
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGB', 'P', 'RGBA', '1'])
+@pytest.mark.parametrize('size', [(3, 2), (16, 16), (701, 350)])
+def test_brightness_is_the_mean_luma(mode, size):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (*size[::-1], 3), np.uint8))
+    image.paste((250, 250, 240), (0, 0, size[0] // 2, size[1]))
+    image = image.convert(mode)
+    content = _saved(image, 'PNG')
+    assert _read(content)['image'] == content
+    assert _read(content)['brightness'] == pytest.approx(_luma(content).mean() / 255, abs=0.02)
+    assert _read(_saved(Image.new('L', size, 255), 'PNG'))['brightness'] == 1
+    assert _read(_saved(Image.new('L', size), 'PNG'))['brightness'] == 0
 
 
 def test_one_colour_is_noted():

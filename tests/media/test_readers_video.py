@@ -549,6 +549,14 @@ def _clip_of(arrays, rate=8):
     return out.getvalue()
 
 
+@pytest.mark.parametrize('rate', [4, 16])  # frames are left out, or repeated
+def test_brightness_is_the_mean_luma_of_all_frames(rate):
+    features, _ = _read(testing.numbered_clip(), rate)
+    frames = [np.asarray(Image.open(io.BytesIO(frame)).convert('L')) for frame in features['frames']]
+    assert len(frames) == rate and np.ptp([frame.mean() for frame in frames]) > 0.5
+    assert features['brightness'] == pytest.approx(np.mean(frames) / 255, abs=0.01)
+
+
 def test_black_and_still_clips_are_noted():
     rng = np.random.default_rng(0)
     scene = rng.integers(30, 200, (6, 8, 3)).repeat(16, 0).repeat(16, 1)

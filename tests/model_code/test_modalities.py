@@ -79,4 +79,4 @@ def test_no_two_modalities_share_a_serving_input():
 def test_the_schema_describes_what_the_reader_gives(row):
     schema = (PROJECT / 'schemas' / row.schema).read_text()
     names = [line.split('"')[1] for line in schema.splitlines() if line.strip().startswith('name:')]
-    assert names == ['id', 'label', row.feature, *row.sizes]
+    assert names == ['id', 'label', row.feature, *row.sizes, *row.levels]

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from media import readers
 from media.entries import Entry
 from media.rejections import Rejection
 from media.sandbox import protocol
@@ -69,7 +70,8 @@ def test_answers_come_in_order_with_features_and_digest(tmp_path):
     assert [answer.entry for answer in answers] == entries
     assert [i for i, answer in enumerate(answers) if answer.rejection] == [7, 8, 300]
     assert [answers[i].rejection.reason for i in (7, 8, 300)] == ['empty', 'unsupported', 'missing']
-    assert answers[0].features == {'image': contents[0], 'height': 16, 'width': 20}
+    assert answers[0].features == readers.read('image', contents[0], testing.IMAGE_SPEC)
+    assert answers[0].features['image'] == contents[0]
     assert answers[0].digest == answers[5].digest != answers[1].digest and len(answers[0].digest) == 16
 
 
