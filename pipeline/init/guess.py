@@ -9,6 +9,7 @@ import unicodedata
 
 from media import listing
 from media.entries import Entry, Listing
+from media.findings import Findings
 from media.listing import hugging_face, tars
 from media.listing.collector import SPLITS, Collector
 from media.rejections import Rejection
@@ -211,9 +212,9 @@ class Guesses:
 
     def _manifests(self, folder: Folder) -> bool:
         found = self._meanings(folder)
-        for name in folder.folders:  # manifests in a folder of their own: annotations/train.csv
+        for name in folder.folders:  # annotations/train.csv, or train/rows.csv with paths that begin with train/
             below = self._look.folders.get(join(folder.path, name))
-            if below and not below.names and not below.folders:
+            if below:
                 found += [guess for guess in self._meanings(below) if guess.folder == folder.path]
         groups: list[list[tables.Meaning]] = []
         for one in sorted(found, key=lambda guess: guess.table.name):
@@ -234,12 +235,12 @@ class Guesses:
             self.problems.append(f'{first.table.name}: no file of its column {first.path} has an ending of media.')
             return False
         modality = next(iter(by_modality))
-        evidence, unsure = _about_columns(parts, get_modality(modality).timed)
+        names = tuple(os.path.relpath(part.table.name, first.folder or '.') for part in parts)
+        evidence, unsure = _about_columns(parts, get_modality(modality).timed, bool(listing.splits_of_files(names)))
         if len(by_modality) > 1:
             others = {name: count for name, count in by_modality.items() if name != modality}
             unsure.append(f'Its files are {_shares(by_modality)}. One task reads one modality; write a manifest for '
                           f'{" and ".join(others)}.')
-        names = tuple(os.path.relpath(part.table.name, first.folder or '.') for part in parts)
         several = any(part.several for part in parts)
         fields = {}
         if len(first.labels) > 1:
@@ -259,29 +260,28 @@ class Guesses:
 
     def _add_groups(self, guess: Guess, first: tables.Meaning):
         """Sets `groups` to a column that keeps together what belongs together; a remark if given splits tear it."""
-        for column in first.groups[:1]:
-            groups = dataclasses.replace(guess.data, groups=column)
-            splits = collections.defaultdict(set)
-            for row in first.table.rows:
-                splits[row[column]].add(SPLITS.get(row.get(first.split, '').strip().lower(), ''))
-            torn = sum(len(found) > 1 for found in splits.values())
-            if first.split and torn:
-                guess.unsure.append(
-                    f'The column {column} may say what belongs together, but {torn:,} of its {len(splits):,} values '
-                    f'are in both splits. If so, groups={column!r} says it, and a run stops until no value is in both.')
-                return
-            try:
-                listed = listing.list_media(Source('task', guess.modality, groups)) if guess.listed else None
-            except ConfigError:
-                return
-            if listed and {entry.split for entry in listed.entries} < {entry.split for entry in guess.entries}:
-                guess.unsure.append(f'The column {column} has only {words.count(len(splits), "value")}: with '
-                                    f'groups={column!r} a hash would leave a split empty. Choose the split by hand, in '
-                                    'a column split.')
-                return
-            guess.data, guess.listed = groups, listed
-            guess.evidence.append(f'The column {column} has {words.count(len(splits), "value")}: what has the same one '
-                                  'stays in one split.')
+        column = next(iter(first.groups), '')
+        if not column or not guess.listed:
+            return
+        data = dataclasses.replace(guess.data, groups=column)
+        try:
+            listed = listing.list_media(Source('task', guess.modality, data))
+        except ConfigError:
+            return
+        found = Findings()
+        found.add_groups(listed.entries)
+        torn, count = found.torn_groups.count, len({entry.group for entry in listed.entries})
+        if torn:
+            guess.unsure.append(
+                f'The column {column} may say what belongs together, but {torn:,} of its {count:,} values are in both '
+                f'splits. If so, groups={column!r} says it, and a run stops until no value is in both.')
+        elif {entry.split for entry in listed.entries} < {entry.split for entry in guess.entries}:
+            guess.unsure.append(f'The column {column} has only {words.count(count, "value")}: with groups={column!r} a '
+                                'hash would leave a split empty. Choose the split by hand, in a column split.')
+        else:
+            guess.data, guess.listed = data, listed
+            guess.evidence.append(f'The column {column} has {words.count(count, "value")}: what has the same one stays '
+                                  'in one split.')
 
     # Archives.
 
@@ -507,8 +507,8 @@ def _has_list(text: bytes) -> bool:
     return re.search(rb'"labels?"\s*:\s*\[[^\]]*,', text) is not None
 
 
-def _about_columns(parts: list[tables.Meaning], timed: bool) -> tuple[list[str], list[str]]:
-    """(evidence, what is unsure) of a manifest's columns."""
+def _about_columns(parts: list[tables.Meaning], timed: bool, names_say_split: bool) -> tuple[list[str], list[str]]:
+    """(evidence, what is unsure) of a manifest's columns. names_say_split: whether the manifests' names do."""
     first, rows = parts[0], sum(len(part.table.rows) for part in parts)
     looked_up, found = sum(part.looked_up for part in parts), sum(part.found for part in parts)
     evidence = [f'{" and ".join(part.table.name for part in parts)}: {found:,} of {looked_up:,} values of the column '
@@ -528,9 +528,9 @@ def _about_columns(parts: list[tables.Meaning], timed: bool) -> tuple[list[str],
     distinct = {value for part in parts for value in part.table.values(first.labels[0])}
     if len(distinct) > rows / 2 and not first.several and rows > 10:
         unsure.append(f'{first.labels[0]} has {len(distinct):,} values in {rows:,} rows: is it a class?')
-    if not first.split:
-        unsure += [f'{" and ".join(part.table.name for part in parts)} have no column with a split, so a hash decides, '
-                   'whatever the files are called. Add a column split.'] if len(parts) > 1 else []
+    if not first.split and names_say_split:
+        evidence.append('The names of the manifests say the split.')
+    elif not first.split:
         evidence.append('No column names a split, so a hash puts a fifth of the examples into eval.')
     if timed and (first.start or first.end):
         evidence.append(f'Segments: {" and ".join(filter(None, (first.start, first.end)))} are numbers, taken for '

@@ -91,7 +91,17 @@ class TestTasks:
             testing.write_manifest(tmp_path, rows, ('path', 'label'), f'{part}.csv')
         guess = _task(tmp_path)
         assert guess.data.manifest == ('2024.csv', '2025.csv') and sum(guess.counts.values()) == 16
-        assert any('no column with a split' in text for text in guess.unsure)
+        assert any('a hash puts a fifth' in text for text in guess.evidence)
+
+    @pytest.mark.parametrize('form', ['{}.csv', '{}/rows.csv', 'lists/{}.csv'])
+    def test_manifests_whose_names_say_the_split(self, tmp_path, form):
+        for part, count in (('train', 8), ('test', 4)):
+            rows = [(f'{part}/{i}.png', 'ab'[i % 2]) for i in range(count)]
+            _images(tmp_path, *(path for path, _ in rows))
+            testing.write_manifest(tmp_path, rows, ('path', 'label'), form.format(part))
+        guess = _task(tmp_path)
+        assert guess.counts == {'train': 8, 'eval': 4}
+        assert 'The names of the manifests say the split.' in guess.evidence
 
     def test_mixed_modalities_in_class_folders_become_a_task_each(self, tmp_path):
         _class_folders(tmp_path / 'm')
