@@ -71,14 +71,24 @@ def _make(name: str, replicas: int, tpu: str) -> tf.distribute.Strategy:
 
 @contextlib.contextmanager
 def precision(config: TrainingConfig):
-    """A context: layers made in it compute in config.precision. Their variables are float32."""
-    before = tf_keras.mixed_precision.global_policy()
-    tf_keras.mixed_precision.set_global_policy(
-        'float32' if config.precision == 'float32' else f'mixed_{config.precision}')
+    """A context: layers made in it compute in config.precision. Their variables are float32.
+
+    Keras's other settings are its defaults there, whatever ~/.keras/keras.json says.
+    """
+    backend, policies = tf_keras.backend, tf_keras.mixed_precision
+    before = backend.floatx(), backend.epsilon(), backend.image_data_format(), policies.global_policy()
+
+    def set_all(floatx, epsilon, image_data_format, policy):
+        backend.set_floatx(floatx)
+        backend.set_epsilon(epsilon)
+        backend.set_image_data_format(image_data_format)
+        policies.set_global_policy(policy)
+    set_all('float32', 1e-7, 'channels_last',
+            'float32' if config.precision == 'float32' else f'mixed_{config.precision}')
     try:
         yield
     finally:
-        tf_keras.mixed_precision.set_global_policy(before)
+        set_all(*before)
 
 
 def _choose() -> str:

@@ -18,6 +18,7 @@ def main(words=None) -> int:
     words: the command line after `polyvit`, by default that of this process.
     """
     if words is None:
+        environment.use_utf8()
         words = sys.argv[1:]
         isolated.leave_current_folder()
         printed.protect()

@@ -258,16 +258,10 @@ def settings() -> list[Finding]:
     else:
         findings.append(Finding('locale', WARNING, f'text is {encoding}, so names of files may not be read',
                                 'export LC_ALL=C.UTF-8'))
-    wrong = []
-    if os.environ.get('TF_USE_LEGACY_KERAS', '1') not in ('1', 'true', 'True'):
-        wrong.append(('TF_USE_LEGACY_KERAS', PROBLEM, 'must be 1: TFX and its libraries are built on Keras 2'))
-    if os.environ.get('KERAS_BACKEND', 'tensorflow') != 'tensorflow':
-        wrong.append(('KERAS_BACKEND', WARNING, 'should be tensorflow, or not be set'))
-    for name in ('POLYVIT_DATA', 'POLYVIT_DEMO_DATA'):
-        if os.environ.get(name) and not os.path.isdir(os.environ[name]):
-            wrong.append((name, WARNING, 'is no folder'))
-    findings += [Finding('settings', state, f'{name} is {os.environ[name]!r}; it {why}', f'unset {name}')
-                 for name, state, why in wrong]
+    wrong = [name for name in ('POLYVIT_DATA', 'POLYVIT_DEMO_DATA')
+             if os.environ.get(name) and not os.path.isdir(os.environ[name])]
+    findings += [Finding('settings', WARNING, f'{name} is {os.environ[name]!r}; it is no folder', f'unset {name}')
+                 for name in wrong]
     return findings if wrong else [*findings, Finding('settings', OK, 'no variable is in the way')]
 
 

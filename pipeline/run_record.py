@@ -16,6 +16,7 @@ import typing
 from model_code import file_io
 from model_code.errors import ConfigError
 from model_code.logger import logger
+from pipeline import environment
 from pipeline.beam.settings import COMPONENTS
 from pipeline.exit_codes import DONE, REJECTED
 
@@ -65,6 +66,8 @@ class Record:
     """unchanged.runner_code: a hash of all code that a run passes through."""
     repeats: str = ''
     """The id of the equal run whose result was given again because nothing had changed; '' if components ran."""
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+    """The variables of the environment that change the numbers of a training, such as TF_ENABLE_ONEDNN_OPTS."""
     beam_args: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     """Component on Beam -> the options of its pipelines. TFX's cache compares them; ML Metadata does not keep them."""
     version: str = ''
@@ -123,7 +126,7 @@ def start(config, run_key: str, argv: tuple[str, ...] = (), code: str = '') -> R
         name = f'{first}-{number}'
     record = Record(id=name, config=config.name, log=str(logs / f'run-{name}.log'), argv=tuple(argv),
                     overrides=config.overrides, beam_args={name: config.beam.arguments(name) for name in COMPONENTS},
-                    folder=os.getcwd(),
+                    folder=os.getcwd(), environment=environment.numbers(),
                     started=now.isoformat(timespec='seconds'),
                     run_key=run_key, code=code)
     _write(pathlib.Path(record.log).with_suffix('.json'), record)

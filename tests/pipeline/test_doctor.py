@@ -155,15 +155,14 @@ class TestDecoding:
 class TestSettings:
     @pytest.fixture(autouse=True)
     def clean(self, monkeypatch):
-        for name in ('KERAS_BACKEND', 'TF_USE_LEGACY_KERAS', 'POLYVIT_DATA', 'POLYVIT_DEMO_DATA'):
+        for name in ('POLYVIT_DATA', 'POLYVIT_DEMO_DATA'):
             monkeypatch.delenv(name, raising=False)
 
     def test_nothing_set(self):
         assert _one(doctor_checks.settings(), 'settings').state == OK
 
     @pytest.mark.parametrize('name, value, state', [
-        ('TF_USE_LEGACY_KERAS', '0', PROBLEM), ('TF_USE_LEGACY_KERAS', '1', OK), ('KERAS_BACKEND', 'jax', WARNING),
-        ('KERAS_BACKEND', 'tensorflow', OK), ('POLYVIT_DATA', '/nowhere/at/all', WARNING), ('POLYVIT_DATA', '/', OK)])
+        ('POLYVIT_DATA', '/nowhere/at/all', WARNING), ('POLYVIT_DATA', '/', OK)])
     def test_a_variable(self, monkeypatch, name, value, state):
         monkeypatch.setenv(name, value)
         finding = _one(doctor_checks.settings(), 'settings')
