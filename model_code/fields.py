@@ -55,7 +55,13 @@ def _checked(where: str, name: str, value, hint):
         return {_checked(where, f'a key of {name}', key, args[0]): _checked(where, f'{name}[{key!r}]', item, args[1])
                 for key, item in value.items()}
     elif hint is str and isinstance(value, os.PathLike):
-        return os.fspath(value)
+        return _checked(where, name, os.fspath(value), hint)
+    elif hint is str and isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # bytes of a file's name that Python could not decode
+            raise ConfigError(f'{where}{name} is {value!r}, which is not UTF-8. Rename it.') from None
+        return value
     elif _fits(value, hint):
         return hint(value) if hint in (int, float) else value
     kind = type(value).__name__

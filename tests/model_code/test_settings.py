@@ -128,6 +128,8 @@ def test_the_message_about_an_unknown_choice_names_the_task():
      "Task x: head_hidden[1] is 'b' (a str); it must be a whole number."),
     (lambda: testing.task('x', 'image', columns='label'),
      "Task x: columns is 'label' (a str); it must be a Columns(...)."),
+    (lambda: testing.task('x', 'image', folder=pathlib.Path('/x\udcff')),
+     "Task x: folder is '/x\\udcff', which is not UTF-8. Rename it."),
     (lambda: testing.task('x', 'image', folder=b'/x'), "Task x: folder is b'/x' (a bytes); it must be a str."),
     (lambda: Task('x', ['image'], recipe=Recipe(1, 1)), "Task x: modality is ['image'] (a list); it must be a str."),
     (lambda: Task(3, 'image', recipe=Recipe(1, 1)), 'Task 3: name is 3 (an int); it must be a str.'),

@@ -24,7 +24,7 @@ def test_one_run_at_a_time(tmp_path):
 
 def test_a_root_that_cannot_be_created(tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(ConfigError, match=f'The folder {tmp_path}/file cannot be created: File exists'):
+    with pytest.raises(ConfigError, match=f'^{tmp_path}/file must be a folder, but {tmp_path}/file is a file.'):
         with run_record.one_run_at_a_time(tmp_path / 'file'):
             pass
 

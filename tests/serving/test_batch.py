@@ -215,7 +215,7 @@ def test_a_file_that_the_model_does_not_take_spoils_no_other(model, folder, tmp_
 @pytest.mark.parametrize('output, message', [
     ('scores.txt', r'-o is .*scores.txt; its ending must be one of .csv, .jsonl, .parquet.'),
     ('there.csv', 'there.csv exists already. Remove it, or give another -o.'),
-    ('none/scores.csv', 'cannot be written: .*none is not a folder'),
+    ('none/scores.csv', 'cannot be written: there is no folder .*none'),
 ])
 def test_a_wrong_output_is_said_before_anything_is_read(output, message, model, folder, tmp_path):
     (tmp_path / 'there.csv').write_text('mine')
