@@ -10,6 +10,7 @@ import datetime
 import decimal
 import json
 import os
+import re
 import resource
 from collections.abc import Iterator
 
@@ -104,9 +105,12 @@ def answers(root: str, request: dict) -> Iterator[dict]:
     """The answers to a request of media.sandbox.tables.TableReader, as JSON values. One with 'reason' is the last.
 
     {'path'}: what `describe` says. {'path', 'columns', 'media'}: {'values', 'places'} of each batch of rows, as from
-    `batches`; then {'end': True}.
+    `batches`; then {'end': True}. {'patterns', 'texts'}: {'values'} of `extracted`.
     """
     try:
+        if 'patterns' in request:
+            yield {'values': [extracted(request['patterns'], text) for text in request['texts']]}
+            return
         with contextlib.closing(open_table(root, request['path'])) as table:
             if 'columns' not in request:
                 yield describe(table)
@@ -118,6 +122,22 @@ def answers(root: str, request: dict) -> Iterator[dict]:
         yield {'reason': rejection.reason, 'detail': rejection.detail}
     except MemoryError:
         yield {'reason': 'too_large', 'detail': 'Its rows need more memory than a decoder may have.'}
+
+
+def extracted(patterns: list[str], text: str) -> str | None:
+    """What the first group of the first regular expression matches in the text, and so on; None if one matches nothing.
+
+    Here, because a hostile expression takes hours. Raises Rejection if one is wrong.
+    """
+    for pattern in patterns:
+        try:
+            match = re.search(pattern, text)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise Rejection('undecodable', f'{paths.shown(pattern)} is no regular expression: {error}.') from error
+        if not match:
+            return None
+        text = next((group for group in match.groups() if group is not None), match[0])
+    return text
 
 
 _open: 'tuple[str, ParquetTable] | None' = None

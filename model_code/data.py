@@ -14,15 +14,15 @@ from model_code.fields import FilePath, check_fields, check_least
 from model_code.modalities import Limits
 
 # How a task's files and labels are found. Names from "kinetics" on stand for the layouts of published data sets.
-Format = Literal['', 'folders', 'csv', 'jsonl', 'parquet', 'arrow', 'tar', 'kinetics', 'moments', 'audioset',
-                 'vggsound', 'imagenet', 'pets', 'cifar10', 'cifar100']
+Format = Literal['', 'folders', 'csv', 'jsonl', 'parquet', 'arrow', 'croissant', 'tar', 'kinetics', 'moments',
+                 'audioset', 'vggsound', 'imagenet', 'pets', 'cifar10', 'cifar100']
 FORMATS = get_args(Format)
 # Formats whose files are found in the data folder if `manifest` names none.
 OPTIONAL_MANIFEST = ('parquet', 'arrow')
 # Formats whose examples have the columns that the annotations name, such as that of the groups.
-WITH_COLUMNS = ('csv', 'jsonl', 'parquet', 'arrow', 'tar')
+WITH_COLUMNS = ('csv', 'jsonl', 'parquet', 'arrow', 'croissant', 'tar')
 # Formats that read annotation files, which `manifest` names.
-WITH_MANIFEST = ('csv', 'jsonl', 'kinetics', 'moments', 'audioset', 'vggsound', 'pets')
+WITH_MANIFEST = ('csv', 'jsonl', 'croissant', 'kinetics', 'moments', 'audioset', 'vggsound', 'pets')
 # Formats that hold certain modalities only.
 MODALITIES_OF = {'kinetics': ('video', 'audio'), 'moments': ('video', 'audio'), 'audioset': ('audio', 'video'),
                  'vggsound': ('audio', 'video'), 'imagenet': ('image',), 'pets': ('image',), 'cifar10': ('image',),

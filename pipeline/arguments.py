@@ -61,8 +61,8 @@ def _add_json(command, **options):
 
 
 def _add_data_commands(commands):
-    data = commands.add_parser('data', help='make the demo media; check your own, show examples, find scenes',
-                               description='Make the demo media; check your own, show examples, find scenes.')
+    data = commands.add_parser('data', help='make the demo media; check, show or export your own, find scenes',
+                               description='Make the demo media; check, show or export your own, find scenes.')
     data.set_defaults(group=data, command='data')
     data_commands = data.add_subparsers(title='commands', metavar='COMMAND')
     make = _add(data_commands, 'demo', 'make the demo media: three modalities, no download', 'data')
@@ -81,6 +81,16 @@ def _add_data_commands(commands):
     _add_config(show)
     show.add_argument('-o', '--output', metavar='FILE',
                       help="the .html file to write (default: the config's name and -examples.html)")
+    export = _add(data_commands, 'export', "write which media a config's tasks have, with their labels and splits, for "
+                                           'other tools', 'data')
+    _add_config(export)
+    export.add_argument('--croissant', action='store_true',
+                        help='as Croissant 1.1: TASK.croissant.json, and a table of the examples, for each task')
+    export.add_argument('-o', '--output', metavar='DIR', default='',
+                        help="where to write them (default: the task's data folder, to which their paths are relative)")
+    export.add_argument('--license', metavar='URL', default='', help='the license of the data (default: unknown)')
+    export.add_argument('--url', metavar='URL', default='', help='the page of the data (default: unknown)')
+    export.add_argument('--creator', metavar='NAME', default='', help='who made the data (default: unknown)')
 
 
 def _add_config_commands(commands):

@@ -128,6 +128,15 @@ def _data_show(parsed):
     print(summary.short(data_show.show(config, parsed.output, data_check.ProgressLine())))
 
 
+def _data_export(parsed):
+    if not parsed.croissant:
+        raise ConfigError('The format must be given: --croissant.')
+    config = _load(parsed).with_data()
+    from pipeline import croissant
+    about = {'license': parsed.license, 'url': parsed.url, 'creator': parsed.creator}
+    print('\n'.join(croissant.export(config, parsed.output, about)))
+
+
 def _plan(parsed):
     import dataclasses
     import json
@@ -281,6 +290,7 @@ COMMANDS = {
     'data check': _data_check,
     'data scenes': _data_scenes,
     'data show': _data_show,
+    'data export': _data_export,
     'plan': _plan,
     'run': _run,
     'compile': _compile,

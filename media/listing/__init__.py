@@ -13,7 +13,18 @@ import os
 from collections.abc import Iterable, Iterator
 
 from media.entries import Entry, Listing
-from media.listing import cifar, columnar, dataset_formats, files, folders, hugging_face, manifests, paths, tars
+from media.listing import (
+    cifar,
+    columnar,
+    croissant,
+    dataset_formats,
+    files,
+    folders,
+    hugging_face,
+    manifests,
+    paths,
+    tars,
+)
 from media.listing.annotations import Annotations
 from media.listing.collector import SPLITS, Collector, hashed_split, split_of_path, splits_of_files  # noqa: F401
 from media.sandbox.tables import TableReader
@@ -34,6 +45,7 @@ _FORMATS = {
     'pets': dataset_formats.add_pets,
     'cifar10': cifar.add_all,
     'cifar100': cifar.add_all,
+    'croissant': croissant.add_all,
 }
 
 
@@ -81,8 +93,11 @@ def list_media(source: Source) -> Listing:
 def _add_all(collector: Collector) -> bool:
     """Adds all that the task's data name, by their format. Returns whether rows of annotation files name the media."""
     data = collector.data
-    if data.format in _FORMATS:
-        _FORMATS[data.format](collector)
+    format_name = data.format
+    if not format_name and data.manifest and all(manifests.format_of(name) == 'croissant' for name in data.manifest):
+        format_name = 'croissant'
+    if format_name in _FORMATS:
+        _FORMATS[format_name](collector)
         return bool(data.manifest)
     splits = splits_of_files(data.manifest) if data.columns.split else {}
     annotations = ([Annotations(name, split=splits.get(name)) for name in data.manifest]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from media.listing import paths
 from media.listing.collector import Collector, clean_label
@@ -20,13 +20,18 @@ class Annotations:
 
     name: its path. folder: what its paths are relative to, with '/' at the end, or ''. split: that of rows which name
     none; None for the Collector to choose. hugging_face: whether its column of paths is named as in Hugging Face's
-    folders. names: column -> number of a class, as text -> its name.
+    folders. names: column -> number of a class, as text -> its name. splits: other words for splits -> their names.
+    find: text of the path column -> (path, location of an Entry), if it is no path; raises Rejection. location: the
+    columns of a table with an Entry's offset, length, member and record.
     """
     name: str
     folder: str = ''
     split: str | None = None
     hugging_face: bool = False
     names: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    find: Callable[[str], tuple[str, dict]] | None = None
+    location: tuple[str, ...] = ()
 
 
 def path_column(collector: Collector, annotations: Annotations, where: str, columns: Sequence[str]) -> str:

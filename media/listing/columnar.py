@@ -1,6 +1,8 @@
 """Parquet and Arrow manifests, which may also hold the media themselves. A child process reads them (media.tables)."""
 
+import dataclasses
 import posixpath
+import re
 
 from media.listing.annotations import (
     FILE_NAME,
@@ -48,7 +50,7 @@ def _add_rows(collector: Collector, annotations: Annotations, reader: TableReade
         raise no_label(where, list(columns), annotations.hugging_face)
     optional = [name for name in (names.split, names.start, names.end) if name in columns]
     texts = [path] if path else []
-    wanted = list(dict.fromkeys([*texts, *labels, *optional, *names.extra, *groups]))
+    wanted = list(dict.fromkeys([*texts, *labels, *optional, *names.extra, *groups, *annotations.location]))
     for name in wanted:
         if name not in columns or name in twice:
             raise ConfigError(f'{where} needs the columns {", ".join(wanted)}, each once; it has '
@@ -62,9 +64,8 @@ def _add_rows(collector: Collector, annotations: Annotations, reader: TableReade
                    list(columns))
     class_names = {name: number_names(where, class_names) for name, _, _, class_names in described['columns']
                    if name in labels and class_names}
-    rows = JsonRows(collector, Annotations(
-        annotations.name, annotations.folder, annotations.split, annotations.hugging_face,
-        {**annotations.names, **class_names}), path or names.path)
+    rows = JsonRows(collector, dataclasses.replace(annotations, names={**annotations.names, **class_names}),
+                    path or names.path)
     number = 0
     for values, places in reader.rows(annotations.name, wanted, media):
         for i in range(len(places) if places is not None else len(values[0])):
@@ -76,7 +77,12 @@ def _add_rows(collector: Collector, annotations: Annotations, reader: TableReade
 
 def _add_row(rows: JsonRows, annotations: Annotations, where: str, row: dict, number: int, place):
     """place: where the media of the row are (ParquetTable.batches); '' if a column has their path."""
-    if place == '':
+    if place == '' and annotations.location:
+        try:
+            rows.add(where, row, **_location(row, annotations.location))
+        except Rejection as rejection:
+            rows.reject(rejection, where, row)
+    elif place == '':
         rows.add(where, row)
     elif isinstance(place, list):
         record, offset, length = place
@@ -87,6 +93,15 @@ def _add_row(rows: JsonRows, annotations: Annotations, where: str, row: dict, nu
     else:
         folder = posixpath.dirname(annotations.name)
         rows.add(where, {**row, rows.path: place if not folder or place.startswith('/') else f'{folder}/{place}'})
+
+
+def _location(row: dict, columns: tuple[str, ...]) -> dict:
+    """An Entry's offset, length, member and record, from these columns. Raises Rejection if they are none."""
+    offset, length, member, record = (row.get(name) for name in columns)
+    if not (isinstance(offset, int) and isinstance(length, int) and isinstance(member, str) and isinstance(record, str)
+            and offset >= 0 and length >= -1 and re.fullmatch(r'|cifar100?|parquet:\d{1,9}:.{1,1000}', record)):
+        raise Rejection('bad_row', f'Its {", ".join(columns)} are no place in a file.')
+    return {'offset': offset, 'length': length, 'member': member, 'record': record}
 
 
 def _media_column(collector: Collector, where: str, columns: dict[str, tuple[str, str]]) -> str:

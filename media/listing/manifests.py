@@ -34,12 +34,13 @@ _MAX_ROW_LINES = 100  # of a CSV row with line breaks in quotes
 
 
 # The endings of annotation files -> their format.
-_FORMATS = {'.jsonl': 'jsonl', '.ndjson': 'jsonl', '.parquet': 'parquet', '.arrow': 'arrow'}
+_FORMATS = {'.jsonl': 'jsonl', '.ndjson': 'jsonl', '.parquet': 'parquet', '.arrow': 'arrow', '.json': 'croissant'}
 
 
 def format_of(name: str) -> str:
     """The format of an annotation file, by its name."""
-    return next((format_name for ending, format_name in _FORMATS.items() if name.lower().endswith(ending)), 'csv')
+    name = name.partition('#')[0].lower()  # a record set of a Croissant file
+    return next((format_name for ending, format_name in _FORMATS.items() if name.endswith(ending)), 'csv')
 
 
 def add_file(collector: Collector, annotations: Annotations, format_name: str):
@@ -173,13 +174,13 @@ class _Header:
             if len(fields) != len(self.columns):
                 raise Rejection('bad_row', f'It has {words.count(len(fields), "field")}, but the first line has '
                                            f'{len(self.columns):,}.')
-            path = path_of(self._annotations, fields[self._path])
+            path, location = place_of(self._annotations, fields[self._path])
             entry = make_entry(collector, path, self._labels_in(fields),
                                split_in(self._annotations, path, None if self._split is None else fields[self._split]),
                                None if self._start is None else fields[self._start],
                                None if self._end is None else fields[self._end],
                                [(name, fields[i]) for name, i in self._extra] if self._extra else (),
-                               None if self._group is None else fields[self._group])
+                               None if self._group is None else fields[self._group], **location)
         except Rejection as rejection:
             labels = labels_if_known(lambda: self._labels_in(fields)) if len(fields) == len(self.columns) else ()
             collector.reject(rejection.at(path), where, labels)
@@ -222,6 +223,14 @@ def labels_if_known(read: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
         return ()
 
 
+def place_of(annotations: Annotations, text: str) -> tuple[str, dict]:
+    """(the path of a row's media, relative to the data folder; its location in an archive, or {}). Raises Rejection."""
+    if not annotations.find:
+        return path_of(annotations, text), {}
+    path, location = annotations.find(text.strip())
+    return paths.safe_path(path), location
+
+
 def path_of(annotations: Annotations, text: str) -> str:
     """The path of a row's media, relative to the data folder. Raises Rejection (bad_path)."""
     path = text.strip()
@@ -234,8 +243,8 @@ def path_of(annotations: Annotations, text: str) -> str:
 
 def split_in(annotations: Annotations, path: str, text: str | None) -> str | None:
     """The split of a row: what it says itself, else that of its annotation file, else of a Hugging Face folder."""
-    if (text or '').strip():
-        return text
+    if text and text.strip():
+        return annotations.splits.get(text.strip(), text)
     if annotations.split or not annotations.hugging_face:
         return annotations.split
     folder = path.partition('/')[0].lower()
@@ -325,7 +334,8 @@ class JsonRows:
                 text = row.get(self.path)
                 if not isinstance(text, str):
                     raise Rejection('bad_path', f'It has no text under {self.path}.')
-                at = path = path_of(self._annotations, text)
+                path, found = place_of(self._annotations, text)
+                at, location = path, {**location, **found}
             split = split_in(self._annotations, path, _text_or_none(row, names.split))
             entry = make_entry(collector, path, json_labels(collector, row, self._annotations.names), split,
                                row.get(names.start), row.get(names.end), json_extra(collector, row),

@@ -32,6 +32,13 @@ class TableReader:
                 return
             yield answer['values'], answer['places']
 
+    def extract(self, patterns: list[str], texts: list[str]) -> list[str | None]:
+        """media.tables.extracted of each text. Raises Rejection if an expression is wrong or takes too long."""
+        values = []
+        for begin in range(0, len(texts), 1_000):
+            values += next(self._answers({'patterns': patterns, 'texts': texts[begin:begin + 1_000]}))['values']
+        return values
+
     def _answers(self, request: dict) -> Iterator[dict]:
         self._send(request)
         while True:
@@ -56,7 +63,7 @@ class TableReader:
             raise Rejection('crashed', f'The process that reads it {child.ending()}.') from None
         except TimeoutError:
             self.close()
-            raise Rejection('too_slow', f'A thousand rows were not read within {_SECONDS:g} seconds.') from None
+            raise Rejection('too_slow', f'A thousand rows or names took more than {_SECONDS:g} seconds.') from None
         return answer
 
     def close(self):

@@ -77,7 +77,7 @@ def test_a_given_split_that_tears_a_group_apart_stops_a_run_by_names_alone(tmp_p
 
 
 @pytest.mark.parametrize('groups, message', [
-    ('speaker', 'no manifest of csv, jsonl, parquet, arrow has it'), ('(cam', 'no regular expression')])
+    ('speaker', 'no manifest of csv, jsonl, parquet, arrow, croissant has it'), ('(cam', 'no regular expression')])
 def test_wrong_groups(tmp_path, groups, message):
     with pytest.raises(ConfigError, match=message):
         _source(tmp_path, groups=groups, format='folders')

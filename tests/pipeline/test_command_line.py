@@ -116,7 +116,7 @@ class TestBash:
     def test_commands(self, completed):
         assert set(completed('polyvit ')) == {name.split()[0] for name in cli.COMMANDS}
         assert completed('polyvit rep') == ['report']
-        assert completed('polyvit data ') == ['demo', 'check', 'scenes', 'show']
+        assert completed('polyvit data ') == ['demo', 'check', 'scenes', 'show', 'export']
 
     def test_options(self, completed):
         assert '--root' in completed('polyvit run demo --')
