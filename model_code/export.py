@@ -70,8 +70,9 @@ class ServedModel(tf.Module):
         row = modalities.get_modality(task.modality)
         spec = self.model.config.input(task.modality)
         statistics = dict(zip(row.statistics, self.statistics.get(task.name, ()), strict=True))
+        as_stored = getattr(row.preprocessing, 'as_stored', tf.identity)
         return tf.map_fn(lambda encoded: model_input(task.modality, (), spec, {row.feature: encoded, **statistics}),
-                         media, fn_output_signature=tf.TensorSpec(spec.shape, tf.float32))
+                         as_stored(media), fn_output_signature=tf.TensorSpec(spec.shape, tf.float32))
 
     def _scores(self, task: Task, media: tf.Tensor) -> tf.Tensor:
         return self.scores_of[task.name](self.inputs_of[task.name](media))

@@ -221,6 +221,7 @@ class Modality:
     if `statistics` names k numbers: `moments(encoded, spec) -> [k] float64` of one example, `statistics(moments)`,
     which makes the k numbers from the mean of the moments over the train split, and
     `normalize(tensor, *statistics, spec)`;
+    if a client may send what the reader would change: `as_stored(encoded) -> encoded`, of N examples;
     if it can be drawn: `pictures(tensors) -> [batch, height, width, 1 or 3]` in [0, 1], for TensorBoard."""
     tokenizer: str
     """The dotted name of the class of a Keras layer (or of a function that makes one), called with

@@ -1,14 +1,67 @@
 """Decoding and augmentations against numpy, tensorflow-io and closed forms."""
 
+import io
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+from media import readers
 from model_code.modalities import MODALITIES, AudioInput
 from model_code.preprocessing import audio, draws, image, mixup, video
 from tests import testing
 
 SPECS = {'image': testing.IMAGE_SPEC, 'audio': testing.AUDIO_SPEC, 'video': testing.VIDEO_SPEC}
+
+
+def _transparent_images():
+    rng = np.random.default_rng(0)
+    rgba = Image.fromarray(rng.integers(0, 256, (24, 20, 4), np.uint8))
+    palette = Image.new('P', (20, 24), 0)
+    palette.putpalette([10, 20, 30, 9, 9, 9, 200, 0, 0])
+    palette.paste(1, (0, 0, 9, 9))
+
+    def saved(image, kind='PNG', **options):
+        out = io.BytesIO()
+        image.save(out, kind, **options)
+        return out.getvalue()
+
+    def chunk(kind, body):
+        return struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
+
+    def png(depth, colour, row, key=b''):
+        header = chunk(b'IHDR', struct.pack('>IIBBBBB', 2, 1, depth, colour, 0, 0, 0))
+        return (b'\x89PNG\r\n\x1a\n' + header + (chunk(b'tRNS', key) if key else b'')
+                + chunk(b'IDAT', zlib.compress(b'\0' + row)) + chunk(b'IEND', b''))
+    return {
+        'rgba': saved(rgba), 'grey-alpha': saved(rgba.convert('LA')), 'palette-alpha': saved(rgba.quantize(20)),
+        'palette-key': saved(palette, transparency=0), 'opaque-alpha': saved(rgba.convert('RGB').convert('RGBA')),
+        'rgba-16': png(16, 6, b'\x12\x34' * 3 + b'\x80\0' + b'\xff\x34' * 3 + b'\xff\xff'),
+        'grey-key-16': png(16, 0, b'\x12\x34\x12\x35', b'\x12\x34'), 'grey-key-1': png(1, 0, b'\x80', b'\0\1'),
+        'rgb-key': png(8, 2, b'\1\1\1\2\2\2', b'\0\1' * 3),
+        'gif': saved(palette, 'GIF', transparency=0), 'gif-opaque': saved(palette, 'GIF'),
+        'gif-comment': saved(palette, 'GIF', transparency=0, comment=b'hello' * 50),
+        'gif-frames': saved(rgba, 'GIF', save_all=True, append_images=[rgba.rotate(90)]),
+        'jpeg': testing.image_bytes('JPEG'), 'png': testing.image_bytes(), 'png-grey': testing.image_bytes(mode='L'),
+    }
+
+
+def test_a_model_sees_transparent_images_as_training_does():
+    """What a client sends to a server, and what ingest stores of the same file, become the same pixels."""
+    sent = _transparent_images()
+    as_stored = tf.function(image.as_stored, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    for names in (list(sent), *([name] for name in sent)):
+        for name, encoded in zip(names, as_stored([sent[name] for name in names]).numpy(), strict=True):
+            stored = readers.read('image', sent[name], testing.IMAGE_SPEC)['image']
+            served, trained = (image._pixels(one).numpy().astype(int) for one in (encoded, stored))
+            np.testing.assert_allclose(served, trained, atol=1, err_msg=name)
+            if name in ('jpeg', 'png', 'png-grey', 'gif-opaque'):
+                assert encoded == sent[name]
+    odd = [b'', b'x', b'GIF89a', b'GIF89a\4\0\4\0\x81', sent['gif'][:50], b'\x89PNG\r\n\x1a\n']
+    assert as_stored(odd).numpy().tolist()[:4] == odd[:4]  # it is their decoding that fails, as it should
 
 
 def test_image_decodes_grey_and_colour_to_the_same_range():

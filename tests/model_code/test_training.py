@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from components.co_trainer import executor
+from media import readers
 from model_code import export, input_pipeline, loop, polyvit, schedules, strategy, training
 from model_code.errors import PipelineStop
 from model_code.settings import ModelConfig, TrainingConfig
@@ -293,6 +294,15 @@ def test_without_eval_examples_there_is_no_best_checkpoint(tmp_path, train_files
             train_files=train_files, eval_files=train_files | {'tags': []}, vocabularies=VOCABULARIES,
             checkpoint_dir=str(tmp_path), model_run_dir='', export_dir='', card={})
     assert os.listdir(tmp_path) == []
+
+
+def test_what_a_client_sends_with_transparency_is_seen_as_ingest_stores_it():
+    served = export.ServedModel(make_model(TASKS[:1]), Mixture(TASKS[:1]), VOCABULARIES, {})
+    sent = testing.image_bytes(mode='RGBA')
+    stored = readers.read(TASKS[0].modality, sent, CONFIG.input(TASKS[0].modality))['image']
+    inputs = served.inputs_of[TASKS[0].name](tf.constant([sent, stored, testing.image_bytes()])).numpy()
+    np.testing.assert_allclose(inputs[0], inputs[1], atol=2 / 127.5)
+    assert np.abs(inputs[1] - inputs[2]).max() > 0.2  # the same picture without transparency is another one
 
 
 def test_an_unknown_label_has_the_id_minus_one():
