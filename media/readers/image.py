@@ -33,6 +33,8 @@ _ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262  # EXIF and TIFF tags
 _SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
 # A scan of some hundred bytes in a JPEG, or a chunk of twelve in a PNG, can cost as much time as a whole picture.
 _MAX_SCANS, _MAX_CHUNKS = 200, 100_000
+# What has refused an image of a kind once it is rejected; for the others it is Pillow alone.
+_DECODERS = {'JPEG': 'Pillow and FFmpeg', 'BMP': 'Pillow and FFmpeg', 'HEIF': 'libheif', 'AVIF': 'libavif'}
 _BOXED, _HDR_TRANSFERS = ('AVIF', 'HEIF'), (16, 18)  # media.readers.hdr
 _EXIF = ('exif', 'xmp', 'XML:com.adobe.xmp', 'Raw profile type exif')  # keys of Image.info that may hold an orientation
 _TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -57,7 +59,7 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
         _check_webp(content, limits)
     if kind in _BOXED:
         heif.check(content, limits.pixels)
-    buffer, scan = io.BytesIO(content), 0
+    buffer, scan, second = io.BytesIO(content), 0, False
     try:
         image = heif.opened(kind, content) if kind in _BOXED else Image.open(buffer, formats=(kind,))
         # Only the header is read so far; in a JPEG all up to the first scan.
@@ -75,7 +77,11 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
         else:
             image = image.decoded()
     except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
-        raise _rejection(error, kind, content, scan) from error
+        rejection = _rejection(error, kind, content, scan)
+        image = _by_ffmpeg(content, kind, limits) if rejection.reason == 'undecodable' else None
+        if image is None:
+            raise rejection from error
+        several, second = False, True
     if kind == 'JPEG' and not _has_end(content, scan):
         raise Rejection('truncated', 'The JPEG ends without its EOI marker.')
     _check_size(image.width, image.height, limits)
@@ -87,7 +93,7 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
     turn = _turn(image)
     flat = _over_white(image)
     unchanged = kind == 'PNG' and bit_depth <= 8 or kind == 'JPEG' and image.mode in ('L', 'RGB')
-    if not unchanged or turn is not None or flat is not None:
+    if not unchanged or second or turn is not None or flat is not None:
         image = _to_8_bit(image, kind) if flat is None else flat
         if turn is not None:
             image = image.transpose(turn)
@@ -128,7 +134,17 @@ def _rejection(error: Exception, kind: str, content: bytes, scan: int) -> Reject
     if isinstance(error, EOFError) or 'truncated' in text.lower() or kind == 'JPEG' and not _has_end(content, scan):
         return Rejection('truncated', f'The {kind} ends before its pixels do.')
     part = 'pixels' if scan else 'header'
-    return Rejection('undecodable', f'The {part} of the {kind} cannot be decoded: it is damaged, or of a rare kind.')
+    decoders = _DECODERS.get(kind, 'Pillow')
+    return Rejection('undecodable', f'The {part} of the {kind} cannot be decoded: it is damaged, or of a rare kind '
+                                    f'({decoders}).')
+
+
+def _by_ffmpeg(content: bytes, kind: str, limits: Limits) -> Image.Image | None:
+    """The picture as FFmpeg decodes it, if it does so whole, and Pillow does not."""
+    if kind not in _DECODERS or kind in _BOXED:
+        return None
+    from media.readers import second_image  # FFmpeg takes long to load
+    return second_image.decoded(content, kind, limits)
 
 
 def _has_end(content: bytes, scan: int) -> bool:

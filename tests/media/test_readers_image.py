@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -313,3 +314,29 @@ def test_bad_images():
         broken = bytearray(png)
         broken[position] ^= 1
         assert _reason(bytes(broken)) == 'undecodable'
+
+
+@pytest.mark.parametrize('codec, pix_fmt', [('ljpeg', 'bgr24'), ('jpegls', 'rgb24')])
+def test_what_pillow_does_not_read_ffmpeg_does(codec, pix_fmt):
+    out = io.BytesIO()
+    with av.open(out, 'w', format='image2pipe') as file:
+        stream = file.add_stream(codec, rate=1)
+        (stream.width, stream.height), stream.pix_fmt = (20, 16), pix_fmt
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(RGB, format='rgb24').reformat(format=pix_fmt)))
+        file.mux(stream.encode())
+    content = out.getvalue()
+    with pytest.raises(OSError):
+        Image.open(io.BytesIO(content)).load()
+    features = _read(content)
+    np.testing.assert_array_equal(_pixels(features['image']), RGB)
+    assert (features['height'], features['width']) == (16, 20)
+    with pytest.raises(Rejection, match='too_large'):
+        readers.read('image', content, SPEC, Limits(pixels=300))
+    assert _reason(content[:len(content) * 2 // 3]) in ('truncated', 'undecodable')
+
+
+def test_a_rejection_names_the_decoders():
+    for content, decoders in ((b'\xff\xd8' + b'x' * 50 + b'\xff\xd9', 'Pillow and FFmpeg'),
+                              (b'II*\0' + bytes(20), 'Pillow')):
+        with pytest.raises(Rejection, match=rf'^undecodable: The header .* rare kind \({decoders}\).$'):
+            _read(content)
