@@ -67,10 +67,13 @@ class Walk:
     left_out: dict[str, Tally] = dataclasses.field(default_factory=dict)
     folders: dict[str, Contents] = dataclasses.field(default_factory=dict)
 
-    def add(self, path: str, is_media: bool):
-        """Counts a file in its folder. Its name decides where it belongs."""
+    def add(self, path: str, is_media: bool, rejection: Rejection | None = None):
+        """Adds a file where it belongs, and counts it in its folder. rejection: why it is rejected, if it is."""
         folder, _, name = path.rpartition('/')
         contents = self.folders.setdefault(folder, Contents()) if folder.count('/') < 2 else None
+        if rejection:
+            self.rejected_files[path] = rejection
+            return
         if is_media:
             try:
                 self.files.add(paths.safe_path(path))
@@ -114,11 +117,7 @@ def walk(root: str, endings: tuple[str, ...], unread: Mapping[str, Rejection] = 
     walked = Walk()
     for path in _remote_names(root) if is_url(root) else _local_names(root, endings, walked):
         name = path.rpartition('/')[2].lower()
-        rejection = unread.get(ending_of(name))
-        if rejection:
-            walked.rejected_files[path] = rejection
-        else:
-            walked.add(path, name.endswith(endings))
+        walked.add(path, name.endswith(endings), unread.get(ending_of(name)))
         if len(walked.files) > MAX_FILES or len(walked.rejected_files) > _MAX_REJECTED:
             raise ConfigError(f'{root} has more than {MAX_FILES:,} files, or {_MAX_REJECTED:,} that are rejected. '
                               'Split it into several tasks.')

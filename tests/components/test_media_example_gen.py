@@ -66,12 +66,12 @@ def test_every_image_ends_up_in_the_examples_or_is_rejected(tmp_path, caplog):
     task = testing.image_task(tmp_path / 'data', max_rejected_share=0.5)
     testing.write(tmp_path / 'data', 'train/left/cut.png', testing.image_bytes()[:-20])
     testing.write(tmp_path / 'data', 'eval/left/none.png', b'')
-    testing.write(tmp_path / 'data', 'train/right/old.heic', b'\0\0\0\x18ftypheic')
+    testing.write(tmp_path / 'data', 'train/right/old.jpg', b'8BPS\0\1' + bytes(100))
     with caplog.at_level(logging.INFO, 'polyvit'):
         examples, rejected, names = _ingest(task, testing.IMAGE_SPEC, tmp_path)
     assert names == {'train': ['data_tfrecord-00000-of-00001.gz'], 'eval': ['data_tfrecord-00000-of-00001.gz']}
     assert [(r.path, r.reason) for r in rejected] == [
-        ('eval/left/none.png', 'empty'), ('train/left/cut.png', 'truncated'), ('train/right/old.heic', 'unsupported')]
+        ('eval/left/none.png', 'empty'), ('train/left/cut.png', 'truncated'), ('train/right/old.jpg', 'unsupported')]
     with open(tmp_path / 'rejected' / 'rejected.jsonl') as file:
         assert all(set(json.loads(line)) == {'path', 'reason', 'detail'} for line in file)
     assert _ids(examples['train']) == sorted(f'train/{c}/{i}.png' for c in ('left', 'right') for i in range(4))

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from media import listing, open_entry, readers
+from media.findings import Tally
 from media.rejections import Rejection
 from model_code import file_io, remote_files
 from model_code.errors import ConfigError
@@ -50,6 +51,17 @@ def test_class_folders(remote):
     os.utime(local / 'train/cat/1.png', (1, 1))
     upload()
     assert listing.media_fingerprint(_task(data)) != fingerprint
+
+
+def test_class_folders_without_media(remote):
+    local, data, upload = remote
+    for name in ('cat/1.png', 'bird/1.ppm', 'fish/1', 'fish/more/2.png', '__MACOSX/cat/1.png'):
+        testing.write(local, name, b'x')
+    upload()
+    listed = listing.list_media(_task(data))
+    assert listed.lost_folders == [('bird', 'no image file that is read in it, but 1 .ppm'),
+                                   ('fish/more', '1 file below it, but a class folder has only files')]
+    assert listed.left_out == {'': Tally(1, ['fish/1'])} and [e.path for e in listed.entries] == ['cat/1.png']
 
 
 def test_manifest_and_missing_files(remote):
