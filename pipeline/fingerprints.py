@@ -47,7 +47,7 @@ COMPONENT_CODE = {
                   *(m.tokenizer.rpartition('.')[0] for m in _MODALITIES)),
     'BaselineLookup': ('components.baseline_lookup',),
     'ServingBaseline': ('components.serving_baseline',),
-    'TaskEvaluator': ('components.task_evaluator', 'model_code.label_kinds:evaluation_metrics'),
+    'TaskEvaluator': ('components.task_evaluator', 'model_code.label_kinds:evaluation_metrics,questions'),
     'ServingCheck': ('components.serving_check', 'model_code.label_kinds:check_answer'),
     'BlessingGate': ('components.blessing_gate',),
     'AtomicPusher': ('components.atomic_pusher',),
@@ -81,7 +81,7 @@ COMPONENT_LIBRARIES = {
     # It reads TFMA's results with TFMA.
     'BlessingGate': ('tensorflow-model-analysis',),
     'AtomicPusher': ('tfx',),
-    'Report': ('jinja2',),
+    'Report': ('jinja2', 'numpy', 'pillow'),
     'Verdict': (),
 }
 

@@ -97,6 +97,7 @@ def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipelin
         blessing=gate.outputs['blessing'], infra_blessing=serving_check.outputs['infra_blessing'],
         rejected=_outputs(lanes, 'MediaExampleGen', 'rejected'),
         statistics=_outputs(lanes, 'StatisticsGen', 'statistics'), data_statistics=drift.outputs['data_statistics'],
+        evaluation={name: evaluator.outputs['evaluation'] for name, evaluator in evaluators.items()},
         code_version=component_version('Report'))
 
     components = [*(c for lane in lanes.values() for c in lane.values()), *data_lookup, drift, trainer, *lookup,

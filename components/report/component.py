@@ -14,8 +14,8 @@ class Report(base_component.BaseComponent):
 
     mixture: the Mixture as JSON. model, model_run: outputs of CoTrainer. blessing: that of BlessingGate, which has
     decision.json. infra_blessing: that of ServingCheck. rejected, statistics: task name -> channel of MediaExampleGen
-    and of StatisticsGen; as inputs they are named `rejected_<task>` and `statistics_<task>` (components.specs).
-    data_statistics: that of DataDrift.
+    and of StatisticsGen. evaluation: of TaskEvaluator. As inputs they are named `rejected_<task>` and so on
+    (components.specs). data_statistics: that of DataDrift.
     """
     SPEC_CLASS = component_spec.ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
@@ -23,7 +23,8 @@ class Report(base_component.BaseComponent):
     def __init__(self, mixture: str, model: channel.BaseChannel, model_run: channel.BaseChannel,
                  blessing: channel.BaseChannel, infra_blessing: channel.BaseChannel,
                  rejected: dict[str, channel.BaseChannel], statistics: dict[str, channel.BaseChannel],
-                 data_statistics: channel.BaseChannel, code_version: str = ''):
+                 data_statistics: channel.BaseChannel, evaluation: dict[str, channel.BaseChannel],
+                 code_version: str = ''):
         super().__init__(specs.make_spec(
             parameters={'mixture': mixture, 'code_version': code_version},
             inputs={'model': (model, standard_artifacts.Model),
@@ -32,5 +33,6 @@ class Report(base_component.BaseComponent):
                     'infra_blessing': (infra_blessing, standard_artifacts.InfraBlessing),
                     'data_statistics': (data_statistics, DataStatistics)},
             task_inputs={'rejected': (rejected, RejectedMedia),
-                         'statistics': (statistics, standard_artifacts.ExampleStatistics)},
+                         'statistics': (statistics, standard_artifacts.ExampleStatistics),
+                         'evaluation': (evaluation, standard_artifacts.ModelEvaluation)},
             outputs={'report': EvaluationReport}))

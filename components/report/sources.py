@@ -73,6 +73,20 @@ def read_statistics(statistics_dir: str) -> tuple[dict[str, int], list[dict]]:
     return splits, sorted(labels.values(), key=lambda row: (-sum(row.get(s, 0) for s in SPLITS), row['label']))
 
 
+def read_suspects(evaluation_dir: str) -> tuple[dict | None, dict[str, dict]]:
+    """The suspect labels of an evaluation (components.task_evaluator.suspects): suspects.json, None if there is none,
+    and the features of the listed examples by their ids: lists of bytes, ints or floats."""
+    path, examples = os.path.join(evaluation_dir, artifacts.SUSPECT_EXAMPLES), {}
+    if file_io.exists(path):
+        for record in tf.data.TFRecordDataset(path, 'GZIP').as_numpy_iterator():
+            features = {}
+            for name, feature in tf.train.Example.FromString(record).features.feature.items():
+                kind = feature.WhichOneof('kind')
+                features[name] = list(getattr(feature, kind).value) if kind else []
+            examples[features['id'][0].decode('utf-8', 'surrogateescape')] = features
+    return file_io.read_json(os.path.join(evaluation_dir, artifacts.SUSPECTS)), examples
+
+
 def read_findings(task: Task, rejected_dir: str) -> dict:
     """{'remarks': [line] on the task's media (media.verdict.remarks), 'groups': {split: number of groups}}."""
     findings = artifacts.read_findings(rejected_dir)

@@ -28,6 +28,8 @@ class TaskEvaluator(base_beam_component.BaseBeamComponent):
     source: the task's Source as JSON. classes, examples: the labels and the raw examples, of MediaExampleGen.
     baseline_model: an empty directory, or a model that does not know the task, counts as no baseline.
 
+    Beside TFMA's results, the evaluation lists the labels that the model contradicts with confidence (suspects.py).
+
     It judges nothing: floors are known to BlessingGate alone, so another floor measures nothing again.
     """
     SPEC_CLASS = TaskEvaluatorSpec

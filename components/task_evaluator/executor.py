@@ -1,11 +1,14 @@
-"""TaskEvaluator's executor: chooses the baseline, builds the EvalConfig, and lets TFX's Evaluator do the rest."""
+"""TaskEvaluator's executor: chooses the baseline, builds the EvalConfig, and runs TFMA."""
 
+import tensorflow_model_analysis as tfma
 from tensorflow.core.protobuf import saved_model_pb2
-from tfx.components.evaluator import executor as tfx_evaluator
+from tfx.components.util import tfxio_utils
+from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
-from tfx.utils import path_utils, proto_utils
+from tfx.utils import io_utils, path_utils
 
 from components.classes import read_classes
+from components.task_evaluator import suspects
 from components.task_evaluator.eval_config import eval_config, signatures
 from model_code import file_io, model_directory
 from model_code.data import Source
@@ -13,20 +16,45 @@ from model_code.logger import logger
 from model_code.serialization import from_json
 
 
-class Executor(tfx_evaluator.Executor):
+class Executor(base_beam_executor.BaseBeamExecutor):
     """See component.TaskEvaluator for inputs, outputs and properties."""
 
     def Do(self, input_dict, output_dict, exec_properties):
+        self._log_startup(input_dict, output_dict, exec_properties)
         source = from_json(Source, exec_properties['source'])
-        input_dict = dict(input_dict)
-        classes = read_classes(artifact_utils.get_single_uri(input_dict.pop('classes')))
-        baseline = (input_dict.pop('baseline_model', None) or [None])[0]
-        has_baseline = baseline is not None and knows_task(model_path(baseline), source.name)
-        if has_baseline:
-            input_dict['baseline_model'] = [baseline]
-        config = eval_config(source, len(classes.labels), has_baseline)
-        super().Do(input_dict, output_dict,
-                   {**exec_properties, 'eval_config': proto_utils.proto_to_json(config), 'example_splits': '["eval"]'})
+        classes = read_classes(artifact_utils.get_single_uri(input_dict['classes']))
+        models = {'candidate': model_path(artifact_utils.get_single_instance(input_dict['model']))}
+        baseline = (input_dict.get('baseline_model') or [None])[0]
+        if baseline is not None and knows_task(model_path(baseline), source.name):
+            models['baseline'] = model_path(baseline)
+        config = tfma.utils.update_eval_config_with_defaults(
+            eval_config(source, len(classes.labels), 'baseline' in models), has_baseline='baseline' in models)
+        # TFMA takes away the name of a model that is the only one.
+        shared = [tfma.default_eval_shared_model(models['baseline' if spec.is_baseline else 'candidate'],
+                                                 model_name=spec.name, eval_config=config)
+                  for spec in config.model_specs]
+        shared = shared if len(shared) > 1 else shared[0]
+        directory = artifact_utils.get_single_uri(output_dict['evaluation'])
+        extractors = tfma.default_extractors(eval_shared_model=shared, eval_config=config)
+        names = card_classes(models['candidate'], source)
+        if names:
+            extractors.append(suspects.extractor(source, names, config, config.model_specs[0].name, directory))
+        split_dir, = artifact_utils.get_split_uris(input_dict['examples'], 'eval')
+        make_tfxio = tfxio_utils.get_tfxio_factory_from_artifact(
+            input_dict['examples'], [], raw_record_column_name=tfma.ARROW_INPUT_COLUMN)
+        with self._make_beam_pipeline() as pipeline:
+            (pipeline | 'Examples' >> make_tfxio(io_utils.all_files_pattern(split_dir)).BeamSource()
+             | 'Evaluate' >> tfma.ExtractEvaluateAndWriteResults(
+                 eval_shared_model=shared, eval_config=config, extractors=extractors, output_path=directory))
+        suspects.write_examples(split_dir, directory)
+
+
+def card_classes(path: str, source: Source) -> tuple[str, ...]:
+    """The classes that a model knows, in the order of its scores, by its card; () if that does not name the task."""
+    for task in model_directory.read_card(path).get('tasks', ()):
+        if task.get('name') == source.name:
+            return tuple(task.get('classes', ()))
+    return ()
 
 
 def model_path(model) -> str:

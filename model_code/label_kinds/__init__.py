@@ -68,6 +68,14 @@ class Functions(typing.Protocol):
         """The `metrics.Metric`s of a trained model. The row's primary_metric is one of them."""
         ...
 
+    def questions(self, label, scores) -> list:
+        """What the label of one example answers, as `suspect_labels.Questions`: all that have as many options.
+
+        label: numpy, [1] or [classes], one row of `eval_label`. scores: numpy, [classes] float32. Options are numbered
+        by the classes' ids; from `classes` on, option `classes` + i is that class i is not there.
+        """
+        ...
+
     def check_answer(self, labels: list[str], top_scores: list[float], scores: list[float], classes: tuple[str, ...],
                      groups) -> list[str]:
         """What is wrong with the served answer for one example, in sentences.

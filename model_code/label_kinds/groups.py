@@ -3,10 +3,12 @@
 Ids are places in the vocabulary. It is ordered by frequency, so the classes of a group may be anywhere in it.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from model_code import metrics, words
 from model_code.label_kinds import answers, frequencies, tensors
+from model_code.suspect_labels import Questions
 
 
 def transform(places, classes):
@@ -61,6 +63,15 @@ def evaluation_metrics(label_groups, classes):
                 for number, group in zip(numbers, label_groups, strict=True)]
     return (*by_group, metrics.Metric('joint_accuracy', metrics.groups_correct, {'groups': numbers}),
             metrics.Metric('loss', metrics.groups_cross_entropy))
+
+
+def questions(label, scores):
+    """One question per group: which of its classes?"""
+    asked = []
+    for group in range(1, 1 + int(np.abs(label).max())):
+        given, probabilities = metrics.group_label(label, scores, group)
+        asked.append(Questions(np.flatnonzero(np.abs(label) == group)[None], probabilities[None], np.array([given])))
+    return asked
 
 
 def check_answer(labels, top_scores, scores, classes, groups):

@@ -1,9 +1,11 @@
 """Several labels per example: a sigmoid per class, mean average precision. See `label_kinds.Functions`."""
 
+import numpy as np
 import tensorflow as tf
 
 from model_code import metrics
 from model_code.label_kinds import answers, frequencies, tensors
+from model_code.suspect_labels import Questions
 
 
 def transform(places, classes):
@@ -46,6 +48,13 @@ def evaluation_metrics(label_groups, classes):
     """mean_average_precision, and loss: the binary cross-entropy, its mean over the classes."""
     return (metrics.Metric('mean_average_precision', metrics.mean_average_precision, of_all_examples=True),
             metrics.Metric('loss', metrics.binary_cross_entropy))
+
+
+def questions(label, scores):
+    """One question per class: is it there, or not?"""
+    ids = np.arange(len(scores))
+    return [Questions(np.stack([ids, ids + len(ids)], axis=1), np.stack([scores, 1 - scores], axis=1),
+                      np.where(label > 0, 0, 1))]
 
 
 def check_answer(labels, top_scores, scores, classes, groups):

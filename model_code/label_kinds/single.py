@@ -1,9 +1,11 @@
 """One label per example: a softmax over the classes, accuracy. See `label_kinds.Functions`."""
 
+import numpy as np
 import tensorflow as tf
 
 from model_code import metrics
 from model_code.label_kinds import answers, frequencies, tensors
+from model_code.suspect_labels import Questions
 
 
 def transform(places, classes):
@@ -52,6 +54,11 @@ def _correct(label, scores, k):
 
 def _cross_entropy(label, scores):
     return metrics.cross_entropy(int(label[0]), scores)
+
+
+def questions(label, scores):
+    """One question: which of the classes?"""
+    return [Questions(np.arange(len(scores))[None], scores[None], label[:1].astype(int))]
 
 
 def check_answer(labels, top_scores, scores, classes, groups):

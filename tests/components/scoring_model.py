@@ -71,15 +71,18 @@ def export(directory: str, weights: dict[str, np.ndarray], tasks: tuple[Task, ..
 
 
 def write_examples(directory: str, labels: list[list[str]], given: np.ndarray, cameras: list[str] = ()):
-    """Writes tf.Examples with `label`, `given` and, if there are cameras, `camera` as the eval split of an artifact."""
+    """Writes the eval split of an artifact: tf.Examples with `id` (their number), `label`, `given` and, if there are
+    cameras, `camera`."""
     folder = os.path.join(str(directory), 'Split-eval')
     os.makedirs(folder)
     with tf.io.TFRecordWriter(os.path.join(folder, 'data_tfrecord-00000-of-00001.gz'), 'GZIP') as writer:
-        for names, scores, camera in zip(labels, given, cameras or [None] * len(labels), strict=True):
+        rows = zip(labels, given, cameras or [None] * len(labels), strict=True)
+        for number, (names, scores, camera) in enumerate(rows):
             extra = {}
             if camera:
                 extra['camera'] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[camera.encode()]))
             writer.write(tf.train.Example(features=tf.train.Features(feature=extra | {
+                'id': tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(number).encode()])),
                 'label': tf.train.Feature(bytes_list=tf.train.BytesList(value=[n.encode() for n in names])),
                 'given': tf.train.Feature(float_list=tf.train.FloatList(value=scores)),
             })).SerializeToString())

@@ -264,6 +264,7 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
         'rejected_digits': artifact(RejectedMedia, 'rejected'),
         'statistics_digits': artifact(standard_artifacts.ExampleStatistics, 'statistics'),
         'data_statistics': artifact(DataStatistics, 'drift'),
+        'evaluation_digits': artifact(standard_artifacts.ModelEvaluation, 'evaluation'),
     }, {'report': artifact(EvaluationReport, 'report')}, {'mixture': serialization.to_json(Mixture((task,)))})
 
     assert [p.name for p in (tmp_path / 'report').iterdir()] == ['report.html']
@@ -289,7 +290,8 @@ def test_component_names_its_inputs_after_the_tasks():
         mixture='{}', model=of(standard_artifacts.Model), model_run=of(standard_artifacts.ModelRun),
         blessing=of(standard_artifacts.ModelBlessing), infra_blessing=of(standard_artifacts.InfraBlessing),
         data_statistics=of(DataStatistics), rejected={'a': of(RejectedMedia)},
-        statistics={'a': of(standard_artifacts.ExampleStatistics)})
-    assert sorted(report.inputs) == ['blessing', 'data_statistics', 'infra_blessing', 'model', 'model_run',
-                                     'rejected_a', 'statistics_a']
+        statistics={'a': of(standard_artifacts.ExampleStatistics)},
+        evaluation={'a': of(standard_artifacts.ModelEvaluation)})
+    assert sorted(report.inputs) == ['blessing', 'data_statistics', 'evaluation_a', 'infra_blessing', 'model',
+                                     'model_run', 'rejected_a', 'statistics_a']
     assert report.outputs['report'].type is EvaluationReport

@@ -28,7 +28,8 @@ def test_a_task_with_label_groups_is_evaluated_by_group_and_jointly(tmp_path):
     pairs = [[classes[n], classes[v]] for n, v in zip(nouns, verbs, strict=True)]
     sm.write_examples(tmp_path / 'kitchen', pairs, given,
                       cameras=['front'] * 30 + ['back'] * 10)
-    sm.export(tmp_path / 'candidate', {'kitchen': np.eye(6)}, (task,))
+    sm.export(tmp_path / 'candidate', {'kitchen': np.eye(6)}, (task,),
+              card={'tasks': [{'name': 'kitchen', 'classes': list(classes)}]})
     artifacts = {}
     for name, kind in (('examples', standard_artifacts.Examples), ('model', standard_artifacts.Model),
                        ('evaluation', standard_artifacts.ModelEvaluation)):

@@ -1,0 +1,32 @@
+"""The report's part on suspect labels: what TaskEvaluator found, with the media."""
+
+from components import media_pictures
+
+PLAYER_SECONDS = 2.0  # of a sound: 20 of them have 1.7 MB
+_UNTRUSTED = 10  # names that are shown
+
+
+def section(task: str, modality: str, found: dict | None, examples: dict[str, dict]) -> dict | None:
+    """What suspect_labels.html shows of a task; None if nothing was looked for.
+
+    found: suspects.json, examples: id -> features, both as components.task_evaluator.suspects writes them.
+
+    Returns {'name', 'examples', 'count', 'untrusted': [class], 'more_untrusted': number, 'rows': [{'id', 'group',
+    'labels', 'label', 'other', 'label_percent', 'other_percent', 'picture'}]}.
+    """
+    if found is None:
+        return None
+    rows = []
+    for row in found['first']:
+        features = examples.get(row['id'], {})
+        rows.append({
+            **row, 'labels': _texts(features, 'label'), 'group': ', '.join(_texts(features, 'group')),
+            'label_percent': f'{row["label_probability"]:.0%}', 'other_percent': f'{row["other_probability"]:.0%}',
+            'picture': media_pictures.picture(modality, features, row['id'], PLAYER_SECONDS) if features else ''})
+    untrusted = found['untrusted']
+    return {'name': task, 'examples': found['examples'], 'count': found['count'], 'rows': rows,
+            'untrusted': untrusted[:_UNTRUSTED], 'more_untrusted': max(0, len(untrusted) - _UNTRUSTED)}
+
+
+def _texts(features: dict, name: str) -> list[str]:
+    return [value.decode('utf-8', 'replace') for value in features.get(name, [])]
