@@ -16,8 +16,6 @@ from media.rejections import Rejection
 from model_code import file_io
 
 _REJECTED, _FINDINGS = 'rejected.jsonl', 'findings.json'
-# In an evaluation's artifact, beside TFMA's files (components.task_evaluator.suspects).
-SUSPECTS, SUSPECT_EXAMPLES = 'suspects.json', 'suspects.tfrecord.gz'
 
 
 class RejectedMedia(artifact.Artifact):

@@ -33,7 +33,7 @@ _WIDTH, _HEIGHT, _CELL = 32, 24, 4  # pixels of a background, and of the side of
 _CELLS, _CELL_VALUES = _WIDTH * _HEIGHT // _CELL ** 2, _CELL ** 2 * 3
 _NOISE = 2.0  # added to the deviation of a cell, in grey levels of 255: faint texture counts less
 _TEXTURE = 3.0  # a cell with a smaller deviation has none
-_MIN_CELLS = 8  # clips with less texture are too plain to be told apart
+_MIN_CELLS = _CELLS // 2  # plainer clips cannot be told apart: what moves in them would count as their background
 _SCALE = 200  # of values in int8: those beyond 0.63 are cut
 _BLOCK = 1024  # clips compared at once
 

@@ -18,6 +18,8 @@ import typing
 
 import numpy as np
 
+from model_code import metrics
+
 MIN_AGREEMENT = 0.8
 SURE = 0.95
 _PRIOR = 5.0  # how many examples MIN_AGREEMENT itself counts for, where there are few
@@ -38,6 +40,31 @@ class Questions(typing.NamedTuple):
         known = np.flatnonzero(self.given >= 0)
         places = self.given[known]
         return self.options[known, places], self.probabilities[known, places]
+
+
+def which_class(label: int, scores: np.ndarray) -> Questions:
+    """One question: which of the classes? label: an id, -1 if it is unknown. scores: [classes]."""
+    return Questions(np.arange(len(scores))[np.newaxis], scores[np.newaxis], np.array([label]))
+
+
+def is_each_there(label: np.ndarray, scores: np.ndarray) -> Questions:
+    """A question per class: is it there? label, scores: [classes]; a class with a label above 0 is there.
+
+    From `classes` on, the options are that a class is not there.
+    """
+    ids = np.arange(len(scores))
+    return Questions(np.stack([ids, ids + len(ids)], axis=1), np.stack([scores, 1 - scores], axis=1),
+                     np.where(label > 0, 0, 1))
+
+
+def which_of_each_group(label: np.ndarray, scores: np.ndarray) -> list[Questions]:
+    """A question per label group: which of its classes? label: [classes] as in metrics, with the groups' numbers."""
+    asked = []
+    for group in range(1, 1 + int(np.abs(label).max())):
+        given, probabilities = metrics.group_label(label, scores, group)
+        asked.append(Questions(np.flatnonzero(np.abs(label) == group)[np.newaxis], probabilities[np.newaxis],
+                               np.array([given])))
+    return asked
 
 
 @dataclasses.dataclass

@@ -8,6 +8,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components import artifacts
+from components.suspect_files import SUSPECT_EXAMPLES, SUSPECTS
 from media.entries import SPLITS
 from media.verdict import remarks
 from model_code import file_io, model_directory
@@ -76,7 +77,7 @@ def read_statistics(statistics_dir: str) -> tuple[dict[str, int], list[dict]]:
 def read_suspects(evaluation_dir: str) -> tuple[dict | None, dict[str, dict]]:
     """The suspect labels of an evaluation (components.task_evaluator.suspects): suspects.json, None if there is none,
     and the features of the listed examples by their ids: lists of bytes, ints or floats."""
-    path, examples = os.path.join(evaluation_dir, artifacts.SUSPECT_EXAMPLES), {}
+    path, examples = os.path.join(evaluation_dir, SUSPECT_EXAMPLES), {}
     if file_io.exists(path):
         for record in tf.data.TFRecordDataset(path, 'GZIP').as_numpy_iterator():
             features = {}
@@ -84,7 +85,7 @@ def read_suspects(evaluation_dir: str) -> tuple[dict | None, dict[str, dict]]:
                 kind = feature.WhichOneof('kind')
                 features[name] = list(getattr(feature, kind).value) if kind else []
             examples[features['id'][0].decode('utf-8', 'surrogateescape')] = features
-    return file_io.read_json(os.path.join(evaluation_dir, artifacts.SUSPECTS)), examples
+    return file_io.read_json(os.path.join(evaluation_dir, SUSPECTS)), examples
 
 
 def read_findings(task: Task, rejected_dir: str) -> dict:

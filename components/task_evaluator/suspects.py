@@ -20,7 +20,7 @@ import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 
-from components.artifacts import SUSPECT_EXAMPLES, SUSPECTS
+from components.suspect_files import SUSPECT_EXAMPLES, SUSPECTS
 from model_code import file_io, suspect_labels
 from model_code.data import Source
 from model_code.label_kinds import get_label_kind

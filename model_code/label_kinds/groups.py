@@ -3,12 +3,10 @@
 Ids are places in the vocabulary. It is ordered by frequency, so the classes of a group may be anywhere in it.
 """
 
-import numpy as np
 import tensorflow as tf
 
-from model_code import metrics, words
+from model_code import metrics, suspect_labels, words
 from model_code.label_kinds import answers, frequencies, tensors
-from model_code.suspect_labels import Questions
 
 
 def transform(places, classes):
@@ -67,11 +65,7 @@ def evaluation_metrics(label_groups, classes):
 
 def questions(label, scores):
     """One question per group: which of its classes?"""
-    asked = []
-    for group in range(1, 1 + int(np.abs(label).max())):
-        given, probabilities = metrics.group_label(label, scores, group)
-        asked.append(Questions(np.flatnonzero(np.abs(label) == group)[None], probabilities[None], np.array([given])))
-    return asked
+    return suspect_labels.which_of_each_group(label, scores)
 
 
 def check_answer(labels, top_scores, scores, classes, groups):

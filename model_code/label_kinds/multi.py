@@ -1,11 +1,9 @@
 """Several labels per example: a sigmoid per class, mean average precision. See `label_kinds.Functions`."""
 
-import numpy as np
 import tensorflow as tf
 
-from model_code import metrics
+from model_code import metrics, suspect_labels
 from model_code.label_kinds import answers, frequencies, tensors
-from model_code.suspect_labels import Questions
 
 
 def transform(places, classes):
@@ -52,9 +50,7 @@ def evaluation_metrics(label_groups, classes):
 
 def questions(label, scores):
     """One question per class: is it there, or not?"""
-    ids = np.arange(len(scores))
-    return [Questions(np.stack([ids, ids + len(ids)], axis=1), np.stack([scores, 1 - scores], axis=1),
-                      np.where(label > 0, 0, 1))]
+    return [suspect_labels.is_each_there(label, scores)]
 
 
 def check_answer(labels, top_scores, scores, classes, groups):

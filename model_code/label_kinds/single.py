@@ -1,11 +1,9 @@
 """One label per example: a softmax over the classes, accuracy. See `label_kinds.Functions`."""
 
-import numpy as np
 import tensorflow as tf
 
-from model_code import metrics
+from model_code import metrics, suspect_labels
 from model_code.label_kinds import answers, frequencies, tensors
-from model_code.suspect_labels import Questions
 
 
 def transform(places, classes):
@@ -58,7 +56,7 @@ def _cross_entropy(label, scores):
 
 def questions(label, scores):
     """One question: which of the classes?"""
-    return [Questions(np.arange(len(scores))[None], scores[None], label[:1].astype(int))]
+    return [suspect_labels.which_class(int(label[0]), scores)]
 
 
 def check_answer(labels, top_scores, scores, classes, groups):

@@ -1,17 +1,20 @@
 """Five tasks of three modalities on small public data sets: CIFAR-10, MNIST, spoken digits (twice), surveillance clips.
 
 Command: polyvit run real_small --data FOLDER (or POLYVIT_DATA=FOLDER). FOLDER holds cifar10/, mnist/, fsdd/ and
-surveillance/.
+surveillance/. If it is a URL, copy real_small_scenes.csv, beside this file, to surveillance/scenes.csv.
 Cost: 7,900 steps; 19 minutes on two cores that were also running tests, 15 of them in training.
-Result on the test splits: accuracy of cifar10 0.494, mnist 0.963, fsdd_digit 0.964, surveillance 0.646; mean average
-precision of fsdd_tags 0.997. Fewer steps are not enough beside CIFAR-10: with 1,400 and 500 steps, MNIST reached 0.862
-and the digits 0.768.
+Result on the test splits: accuracy of cifar10 0.494, mnist 0.963, fsdd_digit 0.964; mean average precision of fsdd_tags
+0.997. Fewer steps are not enough beside CIFAR-10: with 1,400 and 500 steps, MNIST reached 0.862 and the digits 0.768.
+Surveillance is split by scene. Trained alone with this recipe, its accuracy was 0.632 on the 38 clips of 15 new scenes,
+and 0.676 and 0.526 on the 68 and 57 clips of two other draws of scenes. With the published split, 44 of whose 48 test
+clips share their scene with train, it was 0.646: of so few clips, these numbers do not differ.
 """
 
 import os
 
 from polyvit import (
     AudioInput,
+    Columns,
     Data,
     Gate,
     ImageInput,
@@ -31,6 +34,8 @@ def get_config() -> PipelineConfig:
     def path(name: str) -> str:
         return os.path.join(data, name) if data else ''
 
+    # Beside this file. Where the data are in an object store, no worker sees this folder.
+    scenes = 'scenes.csv' if '://' in data else os.path.join(os.path.dirname(__file__), 'real_small_scenes.csv')
     tasks = (
         Task('cifar10', 'image', data=Data(path('cifar10')),
              recipe=Recipe(steps=1800, batch_size=64, augmentations=('flip', 'shift')), gate=Gate(floor=0.40)),
@@ -40,10 +45,12 @@ def get_config() -> PipelineConfig:
              recipe=Recipe(steps=1200, batch_size=32, augmentations=('spec_augment',)), gate=Gate(floor=0.85)),
         Task('fsdd_tags', 'audio', data=Data(path('fsdd'), manifest='tags.csv', label_kind='multi'),
              recipe=Recipe(steps=1000, batch_size=32, augmentations=('spec_augment',)), gate=Gate(floor=0.90)),
-        # There are 48 test clips. One clip is 0.02 of the accuracy, so a fall by two clips is within the noise.
-        Task('surveillance', 'video', data=Data(path('surveillance'), manifest='manifest.csv'),
+        # 69 scenes, found by `polyvit data scenes` and joined by eye. There are 38 eval clips. One clip is 0.026 of the
+        # accuracy, so a fall by two clips is within the noise.
+        Task('surveillance', 'video',
+             data=Data(path('surveillance'), manifest='manifest.csv', columns=Columns(split=''), groups=scenes),
              recipe=Recipe(steps=300, batch_size=16, learning_rate_coefficient=0.5, augmentations=('flip', 'shift')),
-             gate=Gate(floor=0.58, max_drop=0.05)),
+             gate=Gate(floor=0.50, max_drop=0.06)),
     )
     return PipelineConfig(
         name='real-small',

@@ -6,31 +6,20 @@ import numpy as np
 import pytest
 import sklearn.metrics
 import tensorflow as tf
-from tfx.components.statistics_gen import executor as statistics_executor
 from tfx.types import standard_artifacts
 
-from components.artifacts import RejectedMedia, read_findings
+from components.artifacts import read_findings
 from components.blessing_gate import results
-from components.classes import Classes
-from components.co_trainer import executor as co_trainer
-from components.media_example_gen import executor as media_example_gen
 from components.serving_check import check
 from components.task_evaluator import executor as task_evaluator
-from components.task_schema_gen import executor as schema_gen
-from components.task_validator import executor as task_validator
-from components.transform import executor as transform
-from media import listing
 from media.checked_listing import list_checked
 from model_code import input_pipeline
 from model_code.modalities import get_modality
 from model_code.serialization import to_json
-from model_code.settings import ModelConfig, TrainingConfig
-from model_code.tasks import Mixture
 from tests import testing
+from tests.components import lanes
 
 LABELS = ('', 'red', 'round', 'red|round', ' | ')  # of every fifth example
-MODEL = ModelConfig(layers=1, width=16, heads=2, mlp_width=32, inputs=(testing.IMAGE_SPEC,))
-TRAINING = TrainingConfig(learning_rate=0.05, warmup_steps=1, checkpoint_every=10, eval_every=5, strategy='one_device')
 
 
 @pytest.fixture(scope='module')
@@ -46,41 +35,7 @@ def lane(tmp_path_factory):
     testing.write_manifest(root / 'data', rows, columns=('path', 'labels', 'split'))
     task = testing.task('tags', 'image', steps=10, batch_size=4, folder=os.fspath(root / 'data'), class_weights=True,
                         manifest='manifest.csv', label_kind='multi', allow_unlabelled=True)
-    made = {'task': task, 'root': root}
-
-    def artifact(name, kind):
-        made[name] = kind()
-        made[name].uri = os.fspath(root / name)
-        return made[name]
-
-    source, spec = to_json(task.source), to_json(testing.IMAGE_SPEC)
-    media_example_gen.Executor().Do(
-        {}, {'examples': [artifact('examples', standard_artifacts.Examples)],
-             'rejected': [artifact('rejected', RejectedMedia)], 'classes': [artifact('classes', Classes)]},
-        {'source': source, 'spec': spec, 'media_fingerprint': listing.media_fingerprint(task.source)})
-    schema_gen.Executor().Do({'classes': [made['classes']]},
-                             {'schema': [artifact('schema', standard_artifacts.Schema)]}, {'source': source})
-    statistics_executor.Executor().Do(
-        {'examples': [made['examples']], 'schema': [made['schema']]},
-        {'statistics': [artifact('statistics', standard_artifacts.ExampleStatistics)]}, {})
-    task_validator.Executor().Do(
-        {'statistics': [made['statistics']], 'schema': [made['schema']], 'rejected': [made['rejected']]},
-        {'anomalies': [artifact('anomalies', standard_artifacts.ExampleAnomalies)]},
-        {'source': source, 'checks': to_json(task.checks)})
-    transform.Executor().Do(
-        {'examples': [made['examples']], 'schema': [made['schema']]},
-        {'transform_graph': [artifact('graph', standard_artifacts.TransformGraph)],
-         'transformed_examples': [artifact('transformed', standard_artifacts.Examples)]},
-        {'source': source, 'spec': spec})
-    files = {split: {'tags': tf.io.gfile.glob(f'{made["transformed"].uri}/Split-{split}/*.gz')}
-             for split in ('train', 'eval')}
-    made['files'], made['vocabulary'] = files, co_trainer.read_vocabulary(task, made['graph'].uri)
-    made['history'] = co_trainer.co_train(
-        mixture=Mixture((task,)), model_config=MODEL, config=TRAINING, train_files=files['train'],
-        eval_files=files['eval'], vocabularies={'tags': made['vocabulary']},
-        checkpoint_dir=os.fspath(root / 'checkpoints'), model_run_dir=os.fspath(root / 'model_run'),
-        export_dir=os.fspath(root / 'model' / 'Format-Serving'), card={})
-    return made
+    return lanes.make(root, task)
 
 
 def _labels(lane, split) -> dict[str, tuple[str, ...]]:
@@ -103,7 +58,7 @@ def test_every_example_is_ingested_and_those_without_a_label_are_counted(lane):
 
 def test_their_targets_are_zeros_and_the_class_weights_count_them(lane):
     task, files = lane['task'], lane['files']['train']['tags']
-    dataset = input_pipeline.eval_dataset(task, 2, MODEL, files, 20)
+    dataset = input_pipeline.eval_dataset(task, 2, lanes.MODEL, files, 20)
     targets = next(iter(dataset))[1].numpy()
     assert targets.shape == (20, 2) and sorted(targets.sum(axis=1).tolist()) == [0] * 8 + [1] * 8 + [2] * 4
     counts, examples = input_pipeline.count_labels(task, 2, files)

@@ -59,6 +59,13 @@ def test_the_end_of_a_clip_and_the_beginning_of_the_next_are_one_scene():
     assert _find(clips) == [{'a', 'b'}, {'c'}]
 
 
+def test_a_thing_before_a_plain_background_makes_no_scene():
+    backgrounds = [np.full((72, 96, 3), 40, np.uint8) for _ in range(2)]
+    for background in backgrounds:
+        background[30:50, 40:60] = np.random.default_rng(0).integers(0, 255, (5, 5, 3)).repeat(4, 0).repeat(4, 1)
+    assert len(_find({str(i): _clip(background, i) for i, background in enumerate(backgrounds)})) == 2
+
+
 def test_plain_and_black_clips_are_not_one_scene():
     assert len(_find({str(i): _clip(np.full((72, 96, 3), level, np.uint8), i)[:1] * 3
                       for i, level in enumerate((0, 0, 128, 255))})) == 4

@@ -14,7 +14,7 @@ from components.serving_check import check
 from components.task_evaluator import executor as task_evaluator
 from components.task_schema_gen import executor as task_schema_gen
 from media import listing
-from model_code import evaluation, export, label_kinds, losses, metrics, polyvit
+from model_code import evaluation, export, label_kinds, losses, metrics, polyvit, suspect_labels
 from model_code.errors import ConfigError
 from model_code.label_kinds import LABEL_KINDS, answers, tensors
 from model_code.serialization import from_json, to_json
@@ -72,6 +72,10 @@ def largest(labels, scores):
     return float(labels.max())
 
 
+def questions(label, scores):
+    return [suspect_labels.is_each_there(label, scores)]
+
+
 def check_answer(labels, top_scores, scores, classes, groups):
     return answers.check_best(labels, top_scores, scores, classes, sum_to_one=False, most=2)
 
@@ -93,7 +97,7 @@ def functions_of(interface) -> dict:
 @pytest.mark.parametrize('kind', [*LABEL_KINDS.values(), TOY], ids=lambda kind: kind.name)
 def test_a_kinds_module_has_all_functions(kind):
     wanted = {name: arguments[1:] for name, arguments in functions_of(label_kinds.Functions).items()}
-    assert len(wanted) == 9
+    assert len(wanted) == 10
     has = functions_of(kind.functions)
     assert {name: has.get(name) for name in wanted} == wanted
     assert kind.primary_metric in [m.name for m in kind.functions.evaluation_metrics(('a', 'b'), 3)]
@@ -157,8 +161,8 @@ def test_a_new_kind_goes_from_a_model_to_the_gate(toy, tmp_path, monkeypatch):
     path.parent.mkdir(parents=True)
     examples = [tf.train.Example(features=tf.train.Features(feature={
         name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-        for name, value in (('image', image), ('label', label.encode()))})).SerializeToString()
-        for image, label in zip(images, labels, strict=True)]
+        for name, value in (('id', str(number).encode()), ('image', image), ('label', label.encode()))
+    })).SerializeToString() for number, (image, label) in enumerate(zip(images, labels, strict=True))]
     with tf.io.TFRecordWriter(str(path), 'GZIP') as writer:
         for example in examples:
             writer.write(example)
