@@ -51,8 +51,7 @@ def show(config: PipelineConfig, output: str | None, progress: Callable[[str, in
     path = output or f'{config.name}-examples.html'
     if not path.lower().endswith(('.html', '.htm')):
         raise ConfigError(f'--output is {path!r}; it must be the name of a file that ends in .html.')
-    if os.path.isdir(path):
-        raise ConfigError(f'{path} is a folder; give the name of a file with -o.')
+    file_io.check_output(path)
     checks.use_file_systems(config)
     count = len(config.mixture.tasks)
     tasks = [_task(task, config, EXAMPLES // count, PAGE_BYTES // count, SECONDS / count, progress)
@@ -60,10 +59,7 @@ def show(config: PipelineConfig, output: str | None, progress: Callable[[str, in
     environment = report.environment(os.path.dirname(__file__))
     page = environment.get_template('data_show.html').render(
         name=config.name, tasks=tasks, splits=SPLITS, colours=[f'c{i % report.COLOURS}' for i in range(count)])
-    try:
-        file_io.write(path, page.encode('utf-8', 'backslashreplace'))
-    except OSError as error:
-        raise ConfigError(f'{path} cannot be written ({error.strerror}). Name another file with -o.') from error
+    file_io.write(path, page.encode('utf-8', 'backslashreplace'))
     return path
 
 

@@ -19,7 +19,7 @@ from model_code.urls import is_url
 from pipeline import checks, config, data_check, estimate, layout, machine, plan, summary
 from pipeline.init import look, sample, write
 from pipeline.init.guess import Guess, Guesses, task_name
-from pipeline.init.write import printable
+from pipeline.init.write import one_line
 
 _NAMED = 5  # of each kind of finding
 _LONGEST = 400  # characters of a finding
@@ -79,20 +79,21 @@ def _default_path(name: str) -> str:
 def _check_output(path: str, force: bool):
     if not path.endswith('.py'):
         raise ConfigError(f'--output is {path!r}; it must be the name of a Python file, such as mine.py.')
-    if os.path.isdir(path) or os.path.lexists(path) and not force:
+    if os.path.lexists(path) and not os.path.isdir(path) and not force:
         raise ConfigError(f'{path} exists already and is left as it is. Name another file with -o, or replace it with '
                           '--force.')
+    file_io.check_output(path)
 
 
 def _nothing(folder: str, seen: look.Look, problems: list[str]) -> str:
     """Why there is no task, and what to do."""
     if problems:
-        return ' '.join([f'{folder} has no data set that init understands.', *map(printable, problems[:_NAMED]),
+        return ' '.join([f'{folder} has no data set that init understands.', *map(one_line, problems[:_NAMED]),
                          *([f'(And {len(problems) - _NAMED:,} more.)'] if len(problems) > _NAMED else [])])
     endings = seen.endings('')
-    found = ', '.join(f'{count:,} {printable(ending) or "without an ending"}' for ending, count in
+    found = ', '.join(f'{count:,} {one_line(ending) or "without an ending"}' for ending, count in
                       endings.most_common(_NAMED))
-    unreadable = [f'{printable(path)} cannot be listed ({why}).' for path, why in list(seen.unreadable.items())[:1]]
+    unreadable = [f'{one_line(path)} cannot be listed ({why}).' for path, why in list(seen.unreadable.items())[:1]]
     return ' '.join([f'{folder} has no images, sounds or videos; its files are: {found or "none"}.', *unreadable,
                      'Give a folder with a folder for each class, or with a manifest that has the columns path and '
                      'label.'])
@@ -153,15 +154,11 @@ def _about_model(preset: str, samples: list[sample.Sample], guesses: list[Guess]
 
 def _write(path: str, text: str, made):
     """Writes the file, whole or not at all, if it loads as the config that it was made from."""
-    try:
-        with file_io.replacing(path) as temporary:
-            with open(temporary, 'w', encoding='utf-8') as file:
-                file.write(text)
-            loaded = config.load_config(temporary)
-            if loaded != made:
-                raise RuntimeError('The written config differs from the guess.')
-    except OSError as error:
-        raise ConfigError(f'{path} cannot be written: {error.strerror}. Name another file with -o.') from error
+    with file_io.replacing(path) as temporary:
+        with open(temporary, 'w', encoding='utf-8') as file:
+            file.write(text)
+        if config.load_config(temporary) != made:
+            raise RuntimeError('The written config differs from the guess.')
 
 
 # What is printed.
@@ -170,15 +167,15 @@ def _lines(folder: str, path: str, made, guesses: Guesses, samples: list[sample.
            here) -> list[str]:
     columns = layout.columns()
     tasks = guesses.tasks
-    lines = [f'{words.count(len(tasks), "task")} in {printable(folder)}'
+    lines = [f'{words.count(len(tasks), "task")} in {one_line(folder)}'
              + ('' if seen.whole else ' (of which only a part was looked at, because it is large)'), '',
              *_table(tasks, columns)]
     for guess, some in zip(tasks, samples, strict=True):
         lines += _findings(guess, some, made.mixture[guess.name])
     if guesses.problems or seen.unreadable or seen.links:
-        lines += ['', 'Not used', *(f'  {printable(text)}' for text in guesses.problems),
-                  *(f'  {printable(name)}: it cannot be listed ({why}).' for name, why in seen.unreadable.items()),
-                  *(f'  {printable(name)}: a link to a folder, which was not followed.' for name in seen.links)][:30]
+        lines += ['', 'Not used', *(f'  {one_line(text)}' for text in guesses.problems),
+                  *(f'  {one_line(name)}: it cannot be listed ({why}).' for name, why in seen.unreadable.items()),
+                  *(f'  {one_line(name)}: a link to a folder, which was not followed.' for name in seen.links)][:30]
     lines += ['', *_cost(made, tasks, here)]
     short = summary.short(path)
     lines += ['', f'Wrote {short}. It is a guess: read its comments. Next:']
@@ -201,7 +198,7 @@ def _table(tasks: list[Guess], columns: int | None) -> list[str]:
         found = guess.found_by or ', '.join(guess.data.manifest) or guess.data.format or 'class folders'
         rows.append([guess.name, guess.modality, *(f'{guess.counts.get(split, 0):,}{more}' for split in
                                                    ('train', 'eval')), f'{len(guess.classes):,}{more}',
-                     guess.data.label_kind, printable(found)])
+                     guess.data.label_kind, one_line(found)])
     lines = layout.table(rows, left=(0, 1, 5, 6))
     if layout.fits(lines, columns):
         return lines
@@ -218,7 +215,7 @@ def _findings(guess: Guess, some: sample.Sample, task: Task) -> list[str]:
     lines.append(f'  read {some.read:,} of {words.count(total, "file")}{more}, {rejected:,} rejected'
                  + (f', {some.too_slow:,} left because they take long' if some.too_slow else '')
                  + ('' if some.read >= total else '; data check reads them all'))
-    lines += [f'    {printable(one.path)}: {one.reason}. {printable(one.detail)}' for one in some.rejected[:_NAMED]]
+    lines += [f'    {one_line(one.path)}: {one.reason}. {one_line(one.detail)}' for one in some.rejected[:_NAMED]]
     if guess.listed:
         found = checked_listing.name_findings(guess.listed)
         lines += [f'  a run would stop: {_short(text)}' for text in
@@ -232,11 +229,11 @@ def _findings(guess: Guess, some: sample.Sample, task: Task) -> list[str]:
     if reasons:
         read.leaks = Tally()  # said already
     lines += [f'  in what was read: {_short(text)}' for text in verdict.remarks(task.checks, read)[:_NAMED]]
-    return [*lines, *(f'  not sure: {printable(text)}' for text in guess.unsure)]
+    return [*lines, *(f'  not sure: {one_line(text)}' for text in guess.unsure)]
 
 
 def _short(text: str) -> str:
-    text = printable(text)
+    text = one_line(text)
     return text if len(text) <= _LONGEST else f'{text[:_LONGEST]} ...'
 
 

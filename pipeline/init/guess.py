@@ -83,8 +83,8 @@ class Guesses:
         if folder is None or len(self.tasks) >= _MAX_TASKS:
             return False
         before = len(self.tasks)
-        found = (self._published(folder) or self._hugging_face(folder) or self._manifests(folder)
-                 or self._archives(folder)
+        found = (self._published(folder) or self._croissant(folder) or self._hugging_face(folder)
+                 or self._manifests(folder) or self._archives(folder)
                  or not self._any_below(folder) and self._class_folders(folder))
         if found:
             return True
@@ -160,6 +160,23 @@ class Guesses:
         return named > 1 and named > len(below) / 2
 
     # Folders that say themselves what they are.
+
+    def _croissant(self, folder: Folder) -> bool:
+        """Adds the task of each Croissant file in a folder that describes media with labels."""
+        found = False
+        for name in folder.others:
+            if not name.lower().endswith('.json') or not _is_croissant(os.path.join(self._path(folder.path), name)):
+                continue
+            data, before = Data(self._path(folder.path), (name,)), len(self.problems)
+            for modality, kind in itertools.product(modalities(self._look.endings(folder.path)) or MODALITIES,
+                                                    ('single', 'multi')):
+                if self._add(folder.path, modality, dataclasses.replace(data, label_kind=kind),
+                             [f'{join(folder.path, name)} is a Croissant file, which says what the media are.']):
+                    del self.problems[before:]
+                    found = True
+                    break
+            del self.problems[before + 1:]  # the first says enough
+        return found
 
     def _hugging_face(self, folder: Folder) -> bool:
         """Adds the task of a folder whose annotation files have the names that Hugging Face's have.
@@ -501,6 +518,14 @@ def _published_format(files: set[str], synsets: bool) -> tuple[Format, list[str]
         return 'audioset', segments, 'multi'
     kinetics = sorted(name for name in files if re.fullmatch(r'(.*/)?(kinetics\w*_)?(train|val|test)\w*\.csv', name))
     return ('kinetics', kinetics, 'single') if kinetics else None
+
+
+def _is_croissant(path: str) -> bool:
+    try:
+        with open(path, 'rb') as file:
+            return b'mlcommons.org/croissant' in file.read(1 << 16)
+    except OSError:
+        return False
 
 
 def _has_list(text: bytes) -> bool:

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Sequence
 
 from model_code.data import Columns, Data
+from model_code.printable import printable
 from model_code.tasks import Task
 from pipeline.config import PipelineConfig
 from pipeline.init.guess import Guess
@@ -13,14 +14,14 @@ _COLUMNS = 116
 _INDENT = ' ' * 4
 
 
-def printable(text: str) -> str:
-    """The text with all that is not printable escaped, so that it stays on its line and looks like what it is."""
-    return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+def one_line(text: str) -> str:
+    """The text with all that is not printable escaped, line breaks too."""
+    return printable(text, keep='')
 
 
 def comment(text: str, indent: str) -> list[str]:
     """Lines of a comment. No text can end it, because a line break is not printable."""
-    return textwrap.wrap(printable(text), _COLUMNS, initial_indent=f'{indent}# ', subsequent_indent=f'{indent}# ',
+    return textwrap.wrap(one_line(text), _COLUMNS, initial_indent=f'{indent}# ', subsequent_indent=f'{indent}# ',
                          break_long_words=False, break_on_hyphens=False)
 
 

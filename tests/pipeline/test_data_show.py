@@ -157,7 +157,7 @@ def test_what_is_not_read_in_time_is_counted(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize('output, sentence', [('page.txt', 'must be the name of a file that ends in .html'),
                                               ('folder.html', 'is a folder'),
-                                              ('file/page.html', 'cannot be written')])
+                                              ('nowhere/page.html', 'there is no folder')])
 def test_where_nothing_can_be_written(tmp_path, capsys, output, sentence):
     testing.image_task(tmp_path / 'i')
     (tmp_path / 'folder.html').mkdir()

@@ -17,7 +17,7 @@ from pipeline import cli, plan
 from pipeline.config import load_config
 from pipeline.init import command, look, tables
 from pipeline.init.guess import Guesses, task_name
-from pipeline.init.write import comment, printable
+from pipeline.init.write import comment, one_line
 from tests import terminals, testing
 from tests.media import tables as media_tables
 
@@ -154,6 +154,14 @@ class TestTasks:
                 media_tables.media_table(sounds, 'audio', 'Audio', labels=['ab'[i % 2] for i in range(count)]))
         code, out, _, config = _init(tmp_path, capsys, tmp_path / 'd')
         assert code == 0 and config.mixture['d'].modality == 'audio' and 'duration_s 0.25 (0.2 to 0.34)' in out
+
+    def test_croissant_files(self, tmp_path, capsys):
+        testing.image_task(tmp_path / 'shapes')
+        assert _init(tmp_path, capsys, tmp_path / 'shapes')[0] == 0
+        assert cli.main(['data', 'export', str(tmp_path / 'made.py'), '--croissant']) == 0
+        guess = _task(tmp_path / 'shapes')
+        assert guess.data.manifest == ('shapes.croissant.json',)
+        assert guess.counts == {'train': 8, 'eval': 4} and guess.classes == ('left', 'right')
 
     def test_names_of_tasks(self):
         names = [task_name(text) for text in ('Ünder wäter', '2024-data', '猫', "a'; import os", 'birds_label',
@@ -347,7 +355,7 @@ class TestConfig:
     def test_comments_stay_on_their_lines(self, text):
         lines = comment(f'{text} is a name', '  ')
         assert len(lines) == 1 and lines[0].startswith('  # a') and lines[0].isprintable()
-        assert printable('ä 猫') == 'ä 猫'
+        assert one_line('ä 猫') == 'ä 猫'
 
     def test_a_file_is_replaced_only_by_force(self, tmp_path, capsys):
         testing.image_task(tmp_path / 'shapes')
@@ -358,7 +366,7 @@ class TestConfig:
         assert code == 0 and config.name == 'shapes'
 
     @pytest.mark.parametrize('output, sentence', [('made.txt', 'it must be the name of a Python file'),
-                                                  ('file/made.py', 'cannot be written')])
+                                                  ('nowhere/made.py', 'there is no folder')])
     def test_where_nothing_can_be_written(self, tmp_path, capsys, output, sentence):
         testing.image_task(tmp_path / 'shapes')
         (tmp_path / 'file').write_text('')
