@@ -83,7 +83,7 @@ class Guesses:
         if folder is None or len(self.tasks) >= _MAX_TASKS:
             return False
         before = len(self.tasks)
-        found = (self._published(folder) or self._croissant(folder) or self._hugging_face(folder)
+        found = (self._published(folder) or self._described(folder) or self._hugging_face(folder)
                  or self._manifests(folder) or self._archives(folder)
                  or not self._any_below(folder) and self._class_folders(folder))
         if found:
@@ -161,17 +161,19 @@ class Guesses:
 
     # Folders that say themselves what they are.
 
-    def _croissant(self, folder: Folder) -> bool:
-        """Adds the task of each Croissant file in a folder that describes media with labels."""
-        found = False
-        for name in folder.others:
-            if not name.lower().endswith('.json') or not _is_croissant(os.path.join(self._path(folder.path), name)):
-                continue
-            data, before = Data(self._path(folder.path), (name,)), len(self.problems)
-            for modality, kind in itertools.product(modalities(self._look.endings(folder.path)) or MODALITIES,
-                                                    ('single', 'multi')):
+    def _described(self, folder: Folder) -> bool:
+        """Adds the task of each Croissant file in a folder, or of its Parquet and Arrow files, if media are there."""
+        found, by_modality = False, modalities(self._look.endings(folder.path))
+        files = [((name,), 'is a Croissant file, which says what the media are') for name in folder.others
+                 if name.lower().endswith('.json') and _is_croissant(os.path.join(self._path(folder.path), name))]
+        rows = tuple(name for name in folder.others if name.lower().endswith(hugging_face.TABLES)
+                     and not name.lower().endswith(hugging_face.EXPORTED))
+        files += [(rows, 'have the columns path and label')] if rows and by_modality and not files else []
+        for names, what in files:
+            data, before = Data(self._path(folder.path), names), len(self.problems)
+            for modality, kind in itertools.product(by_modality or MODALITIES, ('single', 'multi')):
                 if self._add(folder.path, modality, dataclasses.replace(data, label_kind=kind),
-                             [f'{join(folder.path, name)} is a Croissant file, which says what the media are.']):
+                             [f'{" and ".join(join(folder.path, name) for name in names)} {what}.']):
                     del self.problems[before:]
                     found = True
                     break

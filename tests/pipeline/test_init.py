@@ -9,6 +9,7 @@ import sys
 import tarfile
 import time
 
+import pyarrow as pa
 import pytest
 
 from media import listing
@@ -144,6 +145,14 @@ class TestTasks:
         guess = _task(tmp_path)
         assert (guess.data.manifest, guess.found_by) == ((), 'Hugging Face')
         assert guess.counts == {'train': 8, 'eval': 4} and guess.classes == ('a', 'b')
+
+    def test_a_table_beside_the_media(self, tmp_path):
+        _images(tmp_path, *(f'images/{i}.png' for i in range(8)))
+        media_tables.write_parquet(tmp_path / 'all.parquet', pa.table({
+            'path': [f'images/{i}.png' for i in range(8)], 'label': ['ab'[i % 2] for i in range(8)],
+            'split': ['train', 'train', 'test', 'test'] * 2}))
+        guess = _task(tmp_path)
+        assert guess.data.manifest == ('all.parquet',) and guess.counts == {'train': 4, 'eval': 4}
 
     def test_tables_with_media_in_them(self, tmp_path, capsys):
         for split, count in (('train', 8), ('test', 4)):
