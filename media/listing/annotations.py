@@ -2,10 +2,10 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from media.listing import paths
-from media.listing.collector import Collector, clean_label
+from media.listing.collector import SPLITS, Collector, clean_label
 from media.rejections import Rejection
 from model_code.errors import ConfigError
 from model_code.modalities import MODALITIES
@@ -32,6 +32,34 @@ class Annotations:
     splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
     find: Callable[[str], tuple[str, dict]] | None = None
     location: tuple[str, ...] = ()
+
+
+class UnnamedSplit:
+    """Looks for the column that says the splits of a manifest, though no setting names it: each of its values is the
+    name of a split, and there are both. A hash would mix them."""
+
+    def __init__(self, columns: Iterable[str]):
+        """columns: those that nothing is read from."""
+        self._splits: dict[str, set[str]] = {column: set() for column in columns}
+
+    def see(self, value_of: Callable[[str], object]):
+        """Looks at a row. value_of: gives the value in a column."""
+        for column in list(self._splits):  # after a row or two there is usually none left
+            value = value_of(column)
+            split = SPLITS.get(value.strip().lower()) if isinstance(value, str) else None
+            if split:
+                self._splits[column].add(split)
+            else:
+                del self._splits[column]
+
+    def check(self, where: str):
+        """Raises ConfigError if there is such a column. where: the manifest."""
+        for column, splits in self._splits.items():
+            if len(splits) > 1:
+                name = paths.shown(column, 40)
+                raise ConfigError(f'{where}: its column {name} has the names of splits, but nothing says that it means '
+                                  f'them. Set columns=Columns(split={name!r}); or Columns(split="") to split by a '
+                                  'hash.')
 
 
 def path_column(collector: Collector, annotations: Annotations, where: str, columns: Sequence[str]) -> str:

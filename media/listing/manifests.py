@@ -10,6 +10,7 @@ from media.entries import Entry
 from media.listing import files, paths
 from media.listing.annotations import (
     Annotations,
+    UnnamedSplit,
     add_remark,
     label_columns,
     named,
@@ -123,6 +124,7 @@ def _add_csv(collector: Collector, annotations: Annotations):
                 header.add(f'line {line} of {name}', fields)
     if not header.columns:
         raise ConfigError(f'{where} needs the columns {header.wanted()}; its first line has: nothing.')
+    header.unnamed_split.check(where)
 
 
 class _Header:
@@ -131,6 +133,7 @@ class _Header:
     def __init__(self, collector: Collector, annotations: Annotations, where: str):
         self._collector, self._annotations, self._where = collector, annotations, where
         self.columns: list[str] = []  # until `read`
+        self.unnamed_split = UnnamedSplit(())
 
     def wanted(self) -> str:
         data = self._collector.data
@@ -168,12 +171,17 @@ class _Header:
             optional = [name for name in (names.split, names.start, names.end) if name in columns]
             add_remark(self._collector, annotations.name, [path, *labels, *optional, *names.extra, *groups], columns)
 
+        if self._split is None and names.split and not annotations.split:
+            used = {path, *labels, names.start, names.end, *names.extra, *groups}
+            self.unnamed_split = UnnamedSplit(name for name in columns if name and name not in used)
+
     def add(self, where: str, fields: list[str]):
         collector, path = self._collector, ''
         try:
             if len(fields) != len(self.columns):
                 raise Rejection('bad_row', f'It has {words.count(len(fields), "field")}, but the first line has '
                                            f'{len(self.columns):,}.')
+            self.unnamed_split.see(lambda column: fields[self.columns.index(column)])
             path, location = place_of(self._annotations, fields[self._path])
             entry = make_entry(collector, path, self._labels_in(fields),
                                split_in(self._annotations, path, None if self._split is None else fields[self._split]),
@@ -288,6 +296,8 @@ def _add_jsonl(collector: Collector, annotations: Annotations):
             lines.next_row()
             if line.strip():
                 rows.add_line(f'line {lines.number} of {name}', line)
+    if rows.unnamed_split:
+        rows.unnamed_split.check(where_is(collector, name))
     if not lines.number:
         raise ConfigError(f'{where_is(collector, name)} is empty. Each of its lines should be a JSON object with '
                           f'{source.data.columns.path} and {source.data.columns.label or "label"}.')
@@ -300,6 +310,7 @@ class JsonRows:
         """path: the column with the paths; '' if the first row is to say that, in Hugging Face's folders."""
         self._collector, self._annotations = collector, annotations
         self.path = path or ('' if annotations.hugging_face else collector.data.columns.path)
+        self.unnamed_split: UnnamedSplit | None = None  # until the first row
 
     def add_line(self, where: str, line: str):
         """Adds the entry of a line."""
@@ -312,7 +323,19 @@ class JsonRows:
             return
         if not self.path:
             self.path = self._choose(list(row))
+        if self.unnamed_split is None:
+            self.unnamed_split = UnnamedSplit(self._unused(row))
+        self.unnamed_split.see(row.get)
         self.add(where, row)
+
+    def _unused(self, row: dict) -> list[str]:
+        """The keys of a row that nothing is read from; [] if the split is said elsewhere, or by a hash."""
+        data, names = self._collector.data, self._collector.data.columns
+        if not names.split or names.split in row or self._annotations.split:
+            return []
+        used = {self.path, names.label, 'label', 'labels', *data.label_groups, names.start, names.end, *names.extra,
+                data.group_column}
+        return [key for key in row if key not in used]
 
     def _choose(self, columns: list[str]) -> str:
         collector, annotations = self._collector, self._annotations

@@ -118,6 +118,22 @@ def test_the_names_of_manifests_say_the_split_if_they_were_split(tmp_path, names
     _refused(_source(tmp_path, manifest=(*names, 'train_test.jsonl')), 'line 1 of train_test.jsonl')
 
 
+def test_a_column_of_splits_that_nothing_names_is_refused(tmp_path):
+    rows = [('a.png', 'cat', 'train', 'train'), ('b.png', 'cat', ' Test', 'x'), ('c.png', 'test', 'dev', 'train')]
+    columns = ('path', 'label', 'subset', 'city')
+    testing.write_manifest(tmp_path, rows, columns=columns)
+    testing.write(tmp_path, 'm.jsonl', '\n'.join(json.dumps(dict(zip(columns, row, strict=True))) for row in rows))
+    for manifest in ('manifest.csv', 'm.jsonl'):
+        _refused(_source(tmp_path, manifest=manifest), manifest, 'its column subset has the names of splits',
+                 "Columns(split='subset')")
+        for column, splits in (('subset', ['train', 'eval', 'eval']),
+                               ('', [listing.hashed_split(row[0], 0.2) for row in rows])):
+            source = _source(tmp_path, manifest=manifest, columns=Columns(split=column))
+            assert list(_splits(source).values()) == splits
+    testing.write_manifest(tmp_path, [(*row[:2], 'train') for row in rows], columns=('path', 'label', 'subset'))
+    assert len(_splits(_source(tmp_path, manifest='manifest.csv'))) == 3  # train alone says nothing
+
+
 def test_a_folder_that_is_of_no_split_beside_ones_that_are_is_refused(tmp_path):
     for name in ('train/cat/1.png', 'test/cat/2.png', 'train/dog/1.png'):
         testing.write(tmp_path, name, b'x')
