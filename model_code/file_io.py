@@ -122,6 +122,13 @@ def replacing(path: str, temporary_folder: str = '') -> typing.Iterator[str]:
         raise
 
 
+def check_no_pattern(path: str, instead: str):
+    """Raises ConfigError for a path in which TensorFlow would look for files by a pattern. instead: what to do."""
+    if set('[]*?\\') & set(path):
+        raise ConfigError(f'{path}: TensorFlow takes a path with [ ] * ? \\ for a pattern, and would not find the '
+                          f'files there. {instead}')
+
+
 def check_output(path: str):
     """Raises ConfigError unless a file can be written at a path of this machine, whose folder must be there."""
     folder = os.path.dirname(os.path.abspath(path))

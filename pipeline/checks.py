@@ -38,9 +38,7 @@ def check(config) -> DataSummary:
     """
     if is_url(config.root):
         raise ConfigError(f'The root is {config.root}, but a run on this machine writes to a folder. Give its path.')
-    if set('[]*?\\') & set(str(config.run_root)):
-        raise ConfigError(f'The root is {config.run_root}, but TensorFlow takes a path with [ ] * ? \\ for a pattern, '
-                          'and a run would not find its own files. Give another --root.')
+    file_io.check_no_pattern(str(config.run_root), 'Give another --root.')
     roots.check_writable(config.run_root)
     check_workers(config)
     if config.beam.components and config.beam.runner == 'dataflow':
@@ -111,6 +109,7 @@ def media_bytes(config) -> int | None:
 def check_initial_checkpoint(config):
     """It must exist. Otherwise the trainer would be the first to notice, after all lanes have run."""
     path = config.training.initial_checkpoint
+    file_io.check_no_pattern(path, 'Rename it, or copy it elsewhere.')
     if path and not file_io.exists(path) and not (is_url(path) and file_io.list_folder(path)):
         raise ConfigError(f'initial_checkpoint is {path}, which does not exist. Give the .npz file of a ViT, a pushed '
                           "version or a model_run, or '' to start from random weights.")

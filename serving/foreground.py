@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 
-from model_code import signature_names
+from model_code import file_io, signature_names
 from model_code.errors import ConfigError
 from model_code.urls import is_url
 from serving import api, sync, version_directories
@@ -56,6 +56,7 @@ def _check_directory(path: str):
     if is_url(path):
         raise ConfigError(f'{path} is a URL; a model config names folders of this machine. `polyvit sync {path} DIR '
                           '--every 10` keeps one up to date.')
+    file_io.check_no_pattern(path, 'Rename the folder, or copy it elsewhere.')
     if not os.path.isdir(path):
         raise ConfigError(f'There is no directory {path} to serve from. Give the folder of version directories (1, 2, '
                           '...) that `polyvit run` pushes to.')

@@ -66,6 +66,7 @@ class LocalModel(Predictor):
 def find_model(directory: str | os.PathLike) -> str:
     """`directory` itself if it holds a SavedModel, else the newest version in it."""
     directory = os.fspath(directory)
+    file_io.check_no_pattern(directory, 'Rename the folder, or copy it elsewhere.')
     if model_directory.has_model(directory):
         return directory
     models = version_directories.list_models(directory)

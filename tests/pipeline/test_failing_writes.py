@@ -72,16 +72,25 @@ def test_a_root_without_permission(config, tmp_path, capsys, monkeypatch, name):
     assert _sentence(capsys, code, f'you have no permission to write to {folder}') == 2
 
 
-@pytest.mark.parametrize('root', ['a [1]', 'a*', 'a?', 'a\\b', 'a\x1b[31m', 'a\udcff', 'a\nb'])
-def test_a_root_that_a_run_could_not_use(config, tmp_path, capsys, root):
-    assert _sentence(capsys, cli.main(['run', config, '--root', str(tmp_path / root)]), 'Give another') == 2
+@pytest.mark.parametrize('root, word', [
+    *((f'a{character}b', 'for a pattern') for character in '[]*?\\'), ('a\x1bb', 'cannot be shown'),
+    ('a\nb', 'cannot be shown'), ('a\udcff', 'is not UTF-8')])
+def test_a_root_that_a_run_could_not_use(config, tmp_path, capsys, root, word):
+    assert _sentence(capsys, cli.main(['run', config, '--root', str(tmp_path / root)]), word) == 2
     assert sorted(os.listdir(tmp_path)) == ['media', 'mine.py']
+
+
+@pytest.mark.parametrize('words', [['predict', 't', 'mine.py', '--model'], ['export', '-o', 'x.tflite'], ['serve']])
+def test_a_model_that_tensorflow_would_not_find(config, tmp_path, capsys, words):
+    testing.write(tmp_path, 'models [1]/1/saved_model.pb', b'')
+    code = cli.main([*words, str(tmp_path / 'models [1]')])
+    assert _sentence(capsys, code, 'models [1]: TensorFlow takes a path with', 'Rename the folder') == 2
 
 
 def test_the_current_folder_has_brackets_and_there_is_no_root(config, tmp_path, capsys, monkeypatch):
     (tmp_path / '[1]').mkdir()
     monkeypatch.chdir(tmp_path / '[1]')
-    assert _sentence(capsys, cli.main(['run', config]), f'The root is {tmp_path}/[1]/runs/mine') == 2
+    assert _sentence(capsys, cli.main(['run', config]), f'{tmp_path}/[1]/runs/mine: TensorFlow takes a') == 2
     assert os.listdir() == []
 
 
