@@ -9,6 +9,8 @@ from media.entries import SPLITS
 from model_code import words
 from model_code.tasks import Task
 
+# Values that all lie within this part of their mean are the same to people: clips of 10 seconds that became 10.02.
+_SAME = 0.02
 # Fewer examples than this share of those of the served model are remarkable: probably some are missing.
 _LEAST_EXAMPLES = 0.5
 # So is a label whose share fell below this part of what it was, however rare it was.
@@ -106,9 +108,9 @@ def _features(task: Task, old, new, split: str, than: str, was: str) -> list[Fin
     found = []
     before, now = numeric(old), numeric(new)
     for name, distance in distances.between(old, new).items():
-        if not distance.exceeds(task.checks.max_drift):
-            continue
         text, a, b = _words_of(name), before[name], now[name]
+        if not distance.exceeds(task.checks.max_drift) or _are_same(a, b):
+            continue
         change = b.mean - a.mean
         if abs(change) > 0.25 * max(a.std_dev, b.std_dev):
             what = than.format(f'{_number(abs(change))}{text.difference} {text.less if change < 0 else text.more}')
@@ -121,6 +123,10 @@ def _features(task: Task, old, new, split: str, than: str, was: str) -> list[Fin
             f'{task.name}: the {split} examples are {what}: {numbers} (divergence {distance.value:.2f}, allowed '
             f'{max(task.checks.max_drift, distance.chance):.2f}). {text.advice}')))
     return found
+
+
+def _are_same(a, b) -> bool:
+    return max(abs(b.mean - a.mean), a.std_dev, b.std_dev) <= _SAME * max(abs(a.mean), abs(b.mean))
 
 
 def _labels(task: Task, split: str, old: TaskData, new: TaskData, version: str) -> list[Finding]:

@@ -168,30 +168,54 @@ def test_an_eval_split_unlike_its_train_split_is_only_remarked_on():
     assert not found.stops and comparison.compare_splits(task, data_of(rows(200), rows(200, 1))) == []
 
 
-MEDIA = {
-    'image': lambda large: testing.image_bytes(size=(40, 32) if large else (20, 16)),
-    'audio': lambda large: testing.wav_bytes(0.9 if large else 0.3),
-    'video': lambda large: testing.mp4_bytes(24 if large else 8, size=(32, 24)),
-}
+def test_values_that_only_a_machine_tells_apart_are_no_drift():
+    old, new, other = (data_of([{'label': 'a', 'duration_s': seconds + i / 1000} for i in range(100)])
+                       for seconds in (10.0, 10.11, 12.0))
+    assert distances.between(old.statistics['train'], new.statistics['train'])['duration_s'].value > 0.9
+    assert comparison.compare(PETS, old, new, '3') == []
+    assert ' s longer than' in comparison.compare(PETS, old, other, '3')[0].sentence
 
 
-@pytest.mark.parametrize('modality', MEDIA)
-def test_media_of_another_size_or_length_are_found_by_what_the_readers_say_of_them(tmp_path, modality):
-    found = {}
-    for large in (False, True):
-        testing.write(tmp_path, f'{large}', MEDIA[modality](large))
+def tone(amplitude: float) -> bytes:
+    wave = amplitude * np.sin(2 * np.pi * 440 * np.arange(8000) / 16000)
+    return testing.track_bytes('wav', 'pcm_s16le', rate=16000, wave=wave)
+
+
+def clip(tmp_path, label: str) -> bytes:
+    testing.video_task(tmp_path / 'walks', per_class=1)
+    return (tmp_path / f'walks/clips/train_{label}_0.mp4').read_bytes()
+
+
+# Modality, what must be found, a file before and a file after.
+MEDIA = [
+    ('image', {'height', 'width'}, lambda _: testing.image_bytes(size=(20, 16)),
+     lambda _: testing.image_bytes(size=(40, 32))),
+    ('image', {'brightness'}, lambda _: testing.plain_image_bytes((200, 190, 180)),
+     lambda _: testing.plain_image_bytes((90, 80, 70))),
+    ('audio', {'duration_s'}, lambda _: testing.wav_bytes(0.9), lambda _: testing.wav_bytes(0.3)),
+    ('audio', {'loudness_dbfs'}, lambda _: tone(0.5), lambda _: tone(0.05)),
+    ('video', {'duration_s'}, lambda _: testing.mp4_bytes(32), lambda _: testing.mp4_bytes(16)),
+    ('video', {'brightness'}, lambda folder: clip(folder, 'bright'), lambda folder: clip(folder, 'dark')),
+]
+
+
+@pytest.mark.parametrize('modality, expected, before, after', MEDIA, ids=[f'{m[0]} {min(m[1])}' for m in MEDIA])
+def test_a_drift_of_media_is_found_by_what_the_readers_say_of_them(tmp_path, modality, expected, before, after):
+    testing.write(tmp_path, 'before', before(tmp_path))
+    testing.write(tmp_path, 'after', after(tmp_path))
     spec = {spec.modality: spec for spec in testing.INPUTS}[modality]
-    decoder = Decoder(str(tmp_path), modality, spec, Limits(), ())
+    found, decoder = {}, Decoder(str(tmp_path), modality, spec, Limits(), ())
     try:
-        for decoded in reading.decode(decoder, [Entry(name, ('a',), 'train') for name in ('False', 'True')], modality):
+        entries = [Entry(name, ('a',), 'train') for name in ('before', 'after')]
+        for decoded in reading.decode(decoder, entries, modality):
             assert not decoded.rejection, decoded.rejection
             found[decoded.entry.id] = [{'label': 'a', **{name: value for name, value in decoded.features.items()
                                                          if isinstance(value, (int, float))}}] * 40
     finally:
         decoder.close()
     task = testing.task('t', modality)
-    features = {f.feature for f in comparison.compare(task, data_of(found['False']), data_of(found['True']), '3')}
-    assert features == {'image': {'height', 'width'}, 'audio': {'duration_s'}, 'video': {'duration_s'}}[modality]
+    findings = comparison.compare(task, data_of(found['before']), data_of(found['after']), '3')
+    assert {finding.feature for finding in findings} == expected
 
 
 class TestWhatIsKept:
@@ -320,6 +344,17 @@ class TestTheJudgement:
         _, stops = judge(tmp_path, '3', data_of(rows(20)))
         assert stops[0].startswith('The config no longer has the task tones, which version 3 knows.')
         assert judge(tmp_path, '3', data_of(rows(20)), dropped_tasks=('tones',))[1] == []
+
+
+@pytest.mark.parametrize('store', ['s3', 'gcs'])
+def test_the_data_of_a_version_in_an_object_store_are_found(tmp_path, store, request):
+    url = f'{request.getfixturevalue(store)}/serving/polyvit'
+    version(tmp_path, 3, {'pets': data_of(rows(100))})
+    file_io.copy_folder(str(tmp_path), url)
+    assert served_data.choose(url, FINGERPRINTS) == '3'
+    darker = data_of(changed(rows(100), 'brightness', lambda b: b / 3))
+    result, _ = executor.judge(Mixture((PETS,)), {'pets': darker}, {'pets': ('cat', 'dog')}, FINGERPRINTS, url, '3')
+    assert [finding['feature'] for finding in result['findings']] == ['brightness']
 
 
 def artifact(cls, uri):
