@@ -232,7 +232,8 @@ class ParquetTable:
         metadata = self._file.metadata
         _check_size(metadata.num_columns, metadata.num_rows)
         self.schema, self.rows = self._file.schema_arrow, metadata.num_rows
-        self._block: tuple | None = None  # (group, column, rows per block, iterator, number of its next block, block)
+        # (group, column, rows per block, iterator, number of its next block, bytes of the one before).
+        self._block: tuple | None = None
 
     def batches(self, columns: list[str], media: str) -> Iterator[tuple[list, list | None]]:
         """(values of each column, the place of each row's media) of up to BATCH_ROWS rows. media: a column, or ''.
@@ -301,16 +302,18 @@ class ParquetTable:
                 is_struct = pa.types.is_struct(self.schema.field(column).type)
                 leaf = f'{column}.bytes' if is_struct else column
                 self._block = (group, column, per_block, self._iterate(group, [leaf], per_block), 0, None)
-            *key, iterator, following, block = self._block
-            while following <= number:
-                block = next(iterator, None)
-                following += 1
-            self._block = (*key, iterator, following, block)
-            if block is None or row % per_block >= len(block):
+            *key, iterator, following, stored = self._block
+            if following <= number:
+                batch = None
+                while following <= number:
+                    batch = next(iterator, None)
+                    following += 1
+                stored = batch and batch.column(0)
+                if stored is not None and pa.types.is_struct(stored.type):
+                    stored = _field(stored, 'bytes')
+            self._block = (*key, iterator, following, stored)
+            if stored is None or row % per_block >= len(stored):
                 raise Rejection('truncated', 'The file no longer has this row.')
-            stored = block.column(0)
-            if pa.types.is_struct(stored.type):
-                stored = _field(stored, 'bytes')
             value = stored[row % per_block]
             if not value.is_valid:
                 raise Rejection('empty', f'Its {column} has no bytes.')

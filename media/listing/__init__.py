@@ -7,6 +7,7 @@ empty, corrupt) shows when the file is read. Nothing is left out silently.
 Names need not fit into memory: what is beyond media.rows.MEMORY_ROWS is in temporary files. docs/beam.md has figures.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -107,7 +108,9 @@ def _add_all(collector: Collector) -> bool:
             format_name = data.format or manifests.format_of(file.name)
             if format_name in OPTIONAL_MANIFEST:
                 # train-00000-of-00002.parquet: a table with media inside has no other place for the split.
-                file = dataclasses.replace(file, split=file.split or split_of_path(file.name))
+                if data.columns.split and not file.split:
+                    with contextlib.suppress(ConfigError):  # a name of both splits, as of a file with a column for them
+                        file = dataclasses.replace(file, split=split_of_path(file.name))
                 columnar.add_file(collector, file, reader)
             else:
                 manifests.add_file(collector, file, format_name)

@@ -101,7 +101,8 @@ def add_remark(collector: Collector, name: str, used: Sequence[str], columns: Se
     """Says what is taken from an annotation file that no config has named, and what is not."""
     ignored = [column for column in columns if column not in used]
     rest = f'; not used: {shown(ignored)}' if ignored else ''
-    collector.remark(f'{paths.shown(name)} says which media there are (columns {shown(used)}{rest})')
+    columns_used = f'(columns {shown(used)}{rest})'.replace('{', '{{').replace('}', '}}')
+    collector.remark(f'media and labels are those in {{}} {columns_used}', name)
 
 
 def shown(columns: Sequence[str]) -> str:

@@ -54,7 +54,7 @@ class Collector:
         self._rejected_labels: set[str] = set()
         # Text of a row -> its labels.
         self._labels_of = {}
-        self._remarks: dict[str, None] = {}
+        self._remarks: dict[str, list[str]] = {}  # with the files that each is about
         self._group_pattern = re.compile(self.data.group_pattern) if self.data.group_pattern else None
         self._group_of: dict[str, str] | None = None  # from the file of groups
 
@@ -121,9 +121,17 @@ class Collector:
         """Notes a folder whose examples cannot be known, or a class folder without any. why: what is wrong with it."""
         self._lost_folders.append((paths.shown(folder), why.rstrip('.')))
 
-    def remark(self, text: str):
-        """Adds a line that people should read: what was taken for granted."""
-        self._remarks[text] = None
+    def remark(self, text: str, file: str = ''):
+        """Adds a line that people should read: what was taken for granted. file: in place of {} in the text."""
+        self._remarks.setdefault(text, []).append(file)
+
+    def _all_remarks(self) -> tuple[str, ...]:
+        """The remarks; the same about several files is one line."""
+        lines = []
+        for text, places in self._remarks.items():
+            others = f' and {words.count(len(places) - 1, "other file")}' if len(places) > 1 else ''
+            lines.append(text.format(paths.shown(places[0]) + others) if places[0] else text)
+        return tuple(lines)
 
     def reject(self, rejection: Rejection, where: str = '', labels: tuple[str, ...] = ()):
         """Adds a rejection, with its path if that is known. where: the row that names it, or ''. labels: its own."""
@@ -150,7 +158,7 @@ class Collector:
                 detail = f'{where[0].upper()}{where[1:]}: {detail}'
             late.append(Rejection(rejection.reason, detail, name))
         return Listing(entries, sorted(late), self.left_out, sorted(self._lost_folders), self._rejected_labels,
-                       tuple(self._remarks))
+                       self._all_remarks())
 
     def _unnamed_splits(self) -> str:
         unnamed, named = (self._split_counts[is_named] for is_named in (False, True))

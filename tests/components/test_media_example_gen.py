@@ -27,6 +27,7 @@ from model_code.errors import ConfigError, PipelineStop
 from model_code.modalities import MODALITIES
 from model_code.serialization import to_json
 from tests import testing
+from tests.media import tables
 
 
 def _ingest(task, spec, directory, media_fingerprint=None, data_version=''):
@@ -88,6 +89,22 @@ def test_every_image_ends_up_in_the_examples_or_is_rejected(tmp_path, caplog):
     # Examples are not in the order of their classes, because training shuffles only within a buffer.
     labels = [_bytes(e, 'label')[0] for e in examples['train']]
     assert labels not in (sorted(labels), sorted(labels, reverse=True))
+
+
+def test_tables_with_media_inside(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODALITIES, 'image', dataclasses.replace(MODALITIES['image'], shard_entries=10))
+    images = [testing.image_bytes(seed=i) for i in range(30)]
+    tables.write_parquet(tmp_path / 'data/data/train-00000-of-00001.parquet', tables.media_table(
+        [*images[:24], b'no image']), rows=7)
+    tables.write_arrow(tmp_path / 'data/data/test.arrow', tables.media_table(images[24:]))
+    task = testing.task('shapes', 'image', folder=str(tmp_path / 'data'), max_rejected_share=0.5)
+    examples, rejected, names = _ingest(task, testing.IMAGE_SPEC, tmp_path)
+    assert len(names['train']) == 3
+    assert [rejection.path for rejection in rejected] == ['data/train-00000-of-00001.parquet!00000024']
+    assert {_bytes(example, 'id')[0].decode(): (_bytes(example, 'image')[0], _bytes(example, 'label')[0])
+            for split in examples.values() for example in split} == {
+        **{f'data/train-00000-of-00001.parquet!{i:08d}': (images[i], b'dog' if i % 2 else b'cat') for i in range(24)},
+        **{f'data/test.arrow!{i:08d}': (images[24 + i], b'dog' if i % 2 else b'cat') for i in range(6)}}
 
 
 def test_the_same_files_twice_give_the_same_bytes(tmp_path, monkeypatch):

@@ -74,7 +74,7 @@ def test_metadata_at_the_top(tmp_path, ending):
     assert _entries(source) == {'train/1.png': (('cat',), 'train'), 'validation/2.png': (('dog',), 'eval'),
                                 'train/3.png': (('dog',), 'train')}
     assert listing.list_media(source).remarks == (
-        f'metadata.{ending} says which media there are (columns file_name, label; not used: text)',)
+        f'media and labels are those in metadata.{ending} (columns file_name, label; not used: text)',)
 
 
 @ENDINGS
@@ -240,5 +240,4 @@ def test_the_data_check_says_what_was_found(tmp_path):
     assert result['rejected']['unsupported' if 'unsupported' in result['rejected'] else 'undecodable']['first'][0][0] \
         == 'train.parquet!00000003'
     assert result['leaks']['first'] == [['test.parquet!00000001', 'train.parquet!00000000']]
-    assert any(remark.startswith('train.parquet says which media there are (columns image, label)')
-               for remark in result['remarks'])
+    assert 'media and labels are those in test.parquet and 1 other file (columns image, label)' in result['remarks']
