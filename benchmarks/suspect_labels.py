@@ -1,7 +1,8 @@
 """How many planted label errors are among the suspect labels (model_code/suspect_labels.py), on MNIST.
 
 Run: python benchmarks/suspect_labels.py DIR, where DIR holds mnist/ (see pipeline/configs/real_small.py). A small
-network of scikit-learn is trained on the train split and asked about the test split; the same share of both has wrong labels.
+network of scikit-learn is trained on the train split and asked about the test split. The same share of both has wrong
+labels.
 """
 
 import argparse
