@@ -15,7 +15,8 @@ _BATCH_IMAGES, _BATCH_BYTES = 64, 8 << 20
 def only_decodable(images: Iterable[Decoded]) -> Iterator[Decoded]:
     """The images from a Decoder, in order. Those that TensorFlow cannot decode are rejected (undecodable).
 
-    Pillow forgives some faults in a JPEG (a stray marker) that would end the training hours later.
+    Pillow forgives some faults in a JPEG (a stray marker) that would end the training hours later. Such a picture is
+    not stored anew as Pillow reads it: nearly always it differs from the one before the damage.
     """
     batch, size = [], 0
     for decoded in images:
@@ -61,5 +62,5 @@ def _undecodable(image: bytes) -> Rejection | None:
         _decode(image)
     except tf.errors.OpError:
         return Rejection('undecodable', 'It is damaged: TensorFlow, which decodes images in training and in serving, '
-                                        'does not accept it. Save it anew.')
+                                        'does not accept it, although Pillow shows a picture. Save it anew.')
     return None
