@@ -127,6 +127,7 @@ def suspect(questions: Questions, least: np.ndarray, trust: np.ndarray) -> Suspe
             continue
         label, other = questions.probabilities[number, [given, place]]
         if other > label:
-            found.append(Suspect(float(label - other), *map(int, questions.options[number, [given, place]]),
-                                 float(label), float(other)))
+            options = questions.options[number]
+            found.append(Suspect(float(label - other), int(options[given]), int(options[place]), float(label),
+                                 float(other)))
     return min(found, default=None)
