@@ -3,7 +3,7 @@
 import typing
 from collections.abc import Callable, Iterator
 
-from media import listing, parallel, reading, scene_names, scenes
+from media import listing, near_duplicates, parallel, reading, scene_names, scenes
 from media.entries import Entry, Listing, StoredEntries
 from media.findings import Findings
 from media.rejections import Rejection
@@ -40,7 +40,8 @@ def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...]
                 clips.add(decoded.entry, views)
             yield decoded
 
-    findings, rejected = gather(listed, all_decoded())
+    findings, rejected = gather(
+        listed, all_decoded(), source.modality if near_duplicates.fingerprinted(source.modality) else '')
     classes = source.data.classes or sorted(listing.train_labels(listed))
     reasons = reasons_to_stop(source, checks, findings, classes, listed.rejected_labels)
     return {'name': source.name, 'modality': source.modality, 'data': source.data.folder, 'ok': not reasons,
@@ -50,19 +51,24 @@ def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...]
             **findings.to_dict(), 'rejected_lines': [rejection.to_dict() for rejection in rejected]}
 
 
-def gather(listed: Listing, decoded: Iterator[Decoded]) -> tuple[Findings, list[Rejection]]:
+def gather(listed: Listing, decoded: Iterator[Decoded], modality: str = '') -> tuple[Findings, list[Rejection]]:
     """The findings and the sorted rejections of a listing and its decoded entries, in one process.
 
-    MediaExampleGen does the same on its workers.
+    modality: to look for near duplicates too. MediaExampleGen does the same on its workers.
     """
     gathered = reading.Gathered()
+    near = near_duplicates.InOneProcess(modality, len(listed.entries)) if modality else None
     for decoded_entry in decoded:
         gathered.add(decoded_entry)
+        if near and not decoded_entry.rejection:
+            near.add(decoded_entry)
     findings, rejected = gathered.findings, sorted(listed.rejected + gathered.rejected)
     for rejection in rejected:
         findings.add_rejected(rejection)
     findings.add_copies(gathered.copies)
     findings.add_listing(listed)
+    if near:
+        findings.merge(near.findings())
     return findings, rejected
 
 

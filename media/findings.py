@@ -42,6 +42,11 @@ class Findings:
     duplicates, leaks, contradictions: groups of ids with the same media: in one split, in both splits, and with
     different labels. A group may be more than one of these.
     groups: split -> number of groups (Entry.group) that have an example in it.
+    near_duplicates, near_leaks, near_contradictions: pairs of examples with nearly the same media
+    (media.near_duplicates): in one split, in both splits, and with different labels. A pair is in one of the first two,
+    and may be in the last.
+    [1 - similarity, id, id], the most similar first; of a leak, that in eval first.
+    near_cut: a count of buckets of similar media that were too large to compare all with all.
     torn_groups: groups that are in both splits: [group, an id in eval, an id in train].
     notes: word of readers.NOTES -> Tally of ids.
     left_out: ending -> Tally of the paths of files that nothing was made of, because of their names (files.Walk).
@@ -55,6 +60,10 @@ class Findings:
     duplicates: Tally = dataclasses.field(default_factory=Tally)
     leaks: Tally = dataclasses.field(default_factory=Tally)
     contradictions: Tally = dataclasses.field(default_factory=Tally)
+    near_duplicates: Tally = dataclasses.field(default_factory=Tally)
+    near_leaks: Tally = dataclasses.field(default_factory=Tally)
+    near_contradictions: Tally = dataclasses.field(default_factory=Tally)
+    near_cut: Tally = dataclasses.field(default_factory=Tally)
     torn_groups: Tally = dataclasses.field(default_factory=Tally)
     notes: dict = dataclasses.field(default_factory=dict)
     left_out: dict = dataclasses.field(default_factory=dict)
@@ -119,6 +128,15 @@ class Findings:
             self.duplicates.add(ids)
         if len({labels for _, _, labels in group}) > 1:
             self.contradictions.add(ids)
+
+    def add_near(self, one: tuple, other: tuple, similarity: float):
+        """Adds a pair of near duplicates. one, other: (id, split, labels). similarity: from 0 to 1."""
+        (split, one_id, labels), (other_split, other_id, other_labels) = sorted(
+            (split, example_id, sorted(labels)) for example_id, split, labels in (one, other))
+        pair = [round(1 - similarity, 3), one_id, other_id]
+        (self.near_duplicates if split == other_split else self.near_leaks).add(pair)
+        if labels != other_labels:
+            self.near_contradictions.add(pair)
 
     def merge(self, other: 'Findings') -> 'Findings':
         for mine, theirs in ((self.examples, other.examples), (self.groups, other.groups)):

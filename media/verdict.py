@@ -98,6 +98,12 @@ def stops(task: str, checks: Checks, findings: Findings, classes: Iterable[str] 
             f'Task {task}: equal media are both in train and in eval ({words.count(findings.leaks.count, "group")}), '
             f'so the evaluation would flatter the model{_first(findings.leaks)}: {pairs}. Take them out of one split, '
             'or set allow_leaks=True.')
+    if findings.near_leaks.count and not checks.allow_near_leaks:
+        reasons.append(
+            f'Task {task}: nearly equal media are both in train and in eval '
+            f'({words.count(findings.near_leaks.count, "pair")}), so the evaluation would flatter the '
+            f'model{_first(findings.near_leaks)}: {_pairs(findings.near_leaks)}. Take them out of one split, or set '
+            'allow_near_leaks=True.')
     if findings.torn_groups.count and not checks.allow_leaks:
         named = '; '.join(f'{group} ({eval_id} and {train_id})' for group, eval_id, train_id in
                           findings.torn_groups.first)
@@ -130,6 +136,14 @@ def remarks(checks: Checks, findings: Findings) -> list[str]:
         if tally.count:
             groups = '; '.join(' = '.join(group) for group in tally.first)
             lines.append(f'{words.count(tally.count, "group")} of equal media {what}{_first(tally)}: {groups}')
+    for tally, what in ((findings.near_duplicates, 'within a split'), (findings.near_leaks, 'in train and in eval'),
+                        (findings.near_contradictions, 'with different labels')):
+        if tally.count:
+            lines.append(f'{words.count(tally.count, "pair")} of nearly equal media {what}{_first(tally)}: '
+                         f'{_pairs(tally)}')
+    if findings.near_cut.count:
+        lines.append(f'so many media are similar that not all were compared ({findings.near_cut.count:,} '
+                     'large buckets): there may be more near duplicates')
     if findings.torn_groups.count:
         lines.append(f'{words.count(findings.torn_groups.count, "group")} of examples that belong together both in '
                      f'train and in eval{_first(findings.torn_groups)}: '
@@ -160,6 +174,11 @@ def _left_out(left_out: dict[str, Tally]) -> str:
              f'{", ..." if tally.count > 3 else ""})' for ending, tally in sorted(left_out.items())]
     return (f'{words.count(count, "file")} left out by {"its name" if count == 1 else "their names"}: '
             + ', '.join(named))
+
+
+def _pairs(tally: Tally) -> str:
+    """'a.jpg ~ b.jpg (98% alike); ...' of near duplicates."""
+    return '; '.join(f'{one} ~ {other} ({1 - distance:.0%} alike)' for distance, one, other in tally.first)
 
 
 def _first(tally: Tally) -> str:

@@ -249,6 +249,9 @@ class Modality:
     """Whether an example may be a segment of a file, from one second to another."""
     reader_fields: tuple[str, ...] = ()
     """The fields of the input that the reader looks at. A change of any other does not read the media again."""
+    fingerprint_module: str = ''
+    """Has `hashes` and `similarity` of the reader's fingerprints (media.fingerprints.image), by which near duplicates
+    are found; '' if they are not looked for."""
     tf_check_module: str = ''
     """Has `only_decodable(read)` (see below), if TensorFlow may fail on media that the reader accepts; else ''."""
     augmentations: tuple[str, ...] = ()
@@ -261,6 +264,10 @@ class Modality:
     """The most examples in one file of MediaExampleGen's output."""
     shuffle_buffer: int = 2_048
     """Encoded examples in the memory of the training's shuffle buffer."""
+
+    @property
+    def fingerprints(self) -> typing.Any:
+        return importlib.import_module(self.fingerprint_module)
 
     @property
     def preprocessing(self) -> typing.Any:
@@ -283,7 +290,8 @@ _OTHER_VIDEO_ENDINGS = ('.mov', '.qt', '.m4v', '.f4v', '.3gp', '.3g2', '.avi', '
 MODALITIES = {m.name: m for m in (
     Modality(
         name='image', input_class=ImageInput, feature='image', sizes=('height', 'width'), levels=('brightness',),
-        reader_module='media.readers.image', preprocessing_module='model_code.preprocessing.image',
+        reader_module='media.readers.image', fingerprint_module='media.fingerprints.image',
+        preprocessing_module='model_code.preprocessing.image',
         tokenizer='model_code.tokenizers.ImageTokenizer', schema='image.pbtxt',
         limits=Limits(bytes=64 << 20, pixels=64_000_000, decode_seconds=20.0),
         endings=('.jpg', '.jpeg', '.png'),
@@ -296,7 +304,8 @@ MODALITIES = {m.name: m for m in (
         augmentations=('flip', 'shift', 'inception_crop')),
     Modality(
         name='audio', input_class=AudioInput, feature='audio', sizes=('duration_s',), levels=('loudness_dbfs',),
-        reader_module='media.readers.audio', preprocessing_module='model_code.preprocessing.audio',
+        reader_module='media.readers.audio', fingerprint_module='media.fingerprints.audio',
+        preprocessing_module='model_code.preprocessing.audio',
         tokenizer='model_code.tokenizers.AudioTokenizer', schema='audio.pbtxt',
         limits=Limits(bytes=1 << 30, seconds=600.0, decode_seconds=60.0),
         endings=('.wav',),
@@ -312,7 +321,8 @@ MODALITIES = {m.name: m for m in (
     Modality(
         name='video', input_class=VideoInput, feature='frames', repeated=True,
         sizes=('height', 'width', 'duration_s'), levels=('brightness',),
-        reader_module='media.readers.video', preprocessing_module='model_code.preprocessing.video',
+        reader_module='media.readers.video', fingerprint_module='media.fingerprints.video',
+        preprocessing_module='model_code.preprocessing.video',
         tokenizer='model_code.tokenizers.VideoTokenizer', schema='video.pbtxt',
         limits=Limits(bytes=64 << 30, pixels=16_000_000, seconds=300.0, frames=10_000, decode_seconds=300.0),
         endings=_VIDEO_ENDINGS, other_endings=(*_OTHER_VIDEO_ENDINGS, '.gif'),

@@ -73,6 +73,9 @@ class Checks:
     """The run stops if a larger share of the named files than this is missing. (A fifth of VGGSound is gone.)"""
     allow_leaks: bool = False
     """Whether the same media in train and eval are only reported. Otherwise they stop the run."""
+    allow_near_leaks: bool = False
+    """Whether nearly the same media in train and eval (re-encoded, resized, slightly cropped or trimmed) are only
+    reported. Otherwise they stop the run."""
     min_class_examples: int = 1
     """A class with fewer train examples is reported. A class without any always stops the run."""
     drift: Literal['remark', 'stop'] = 'remark'

@@ -12,8 +12,8 @@ from apache_beam.utils import shared
 
 from components import tf_records
 from components.media_example_gen import plan_files
-from media import reading, rejections, rows
-from media.entries import Entry, unpack
+from media import near_duplicates, reading, rejections, rows
+from media.entries import SPLITS, Entry, unpack
 from media.findings import Findings
 from media.rejections import Rejection
 from media.sandbox.parent import Decoder
@@ -44,9 +44,14 @@ def read_media(pipeline: beam.Pipeline, source: Source, spec, plan: list[str], t
             | 'Shards' >> beam.FlatMap(plan_files.read)
             | 'Spread' >> beam.Reshuffle()
             | 'Read' >> beam.ParDo(_WriteShard(source, spec, examples_uri, rejected_uri, total, buckets, beam_args))
-            .with_outputs('digests', main='findings'))
+            .with_outputs('digests', 'hashes', main='findings'))
     equal_media = read.digests | 'ByDigest' >> beam.GroupByKey() | 'Equal' >> beam.Map(_equal_media)
-    _ = ((read.findings, equal_media)
+    near = (read.hashes
+            | 'ByHash' >> beam.GroupByKey()
+            | 'Candidates' >> beam.FlatMap(_candidates, source.modality).with_outputs('pairs', main='cut'))
+    near_media = near.pairs | 'ByShard' >> beam.GroupByKey() | 'Near' >> beam.Map(
+        _near_media, source.modality, rejected_uri)
+    _ = ((read.findings, equal_media, near.cut, near_media)
          | 'AllFindings' >> beam.Flatten()
          # There is a shard at least. A default value for none would cost a stage and a side input.
          | 'Merge' >> beam.CombineGlobally(_Merge()).without_defaults()
@@ -56,8 +61,8 @@ def read_media(pipeline: beam.Pipeline, source: Source, spec, plan: list[str], t
 class _WriteShard(beam.DoFn):
     """Takes a Shard, writes its file and the part of rejected.jsonl, yields its findings.
 
-    It also yields (bucket, packed rows for Findings.add_copies), tagged 'digests', for finding equal media. An element
-    that Beam retries replaces only its own files.
+    It also yields (bucket, packed rows for Findings.add_copies), tagged 'digests', for finding equal media, and what
+    near_duplicates.to_rows gives, tagged 'hashes'. An element that Beam retries replaces only its own files.
     """
 
     def __init__(self, source: Source, spec, examples_uri: str, rejected_uri: str, total: int, buckets: int,
@@ -80,7 +85,7 @@ class _WriteShard(beam.DoFn):
 
     def process(self, element):
         split, index, count, packed = element
-        gathered, buckets = reading.Gathered(), collections.defaultdict(list)
+        gathered, buckets, examples = reading.Gathered(), collections.defaultdict(list), []
         with tf_records.writer(self._uri, split, shard_name(index, count)) as file:
             for decoded in reading.decode(self._decoder, unpack(packed), self._source.modality):
                 self._progress.add(1)
@@ -88,6 +93,7 @@ class _WriteShard(beam.DoFn):
                 gathered.add(decoded)
                 if not decoded.rejection:
                     file.write(make_example(decoded.entry, decoded.features))
+                    examples.append(near_duplicates.example_of(decoded))
         for rejection in gathered.rejected:
             gathered.findings.add_rejected(rejection)
         write_rejected(self._rejected_uri, f'{split}-{index}', gathered.rejected)
@@ -96,6 +102,11 @@ class _WriteShard(beam.DoFn):
             buckets[int(row[0][:8], 16) % self._buckets].append(row)
         for bucket, copies in buckets.items():
             yield beam.pvalue.TaggedOutput('digests', (bucket, rows.pack(copies)))
+        if near_duplicates.fingerprinted(self._source.modality):
+            shard = 2 * index + SPLITS.index(split)
+            near_duplicates.write_fingerprints(self._rejected_uri, shard, examples)
+            for element in near_duplicates.to_rows(self._source.modality, examples, shard, self._total):
+                yield beam.pvalue.TaggedOutput('hashes', element)
 
 
 def _make_progress(task: str, total: int) -> Progress:
@@ -113,6 +124,29 @@ def _equal_media(bucket) -> dict:
     findings = Findings()
     findings.add_copies(itertools.chain.from_iterable(map(rows.unpack, bucket[1])))
     return findings.to_dict()
+
+
+def _candidates(group, modality: str) -> Iterator:
+    """(shards, packed candidates) of a group of hashes, (number, iterable of packed rows), tagged 'pairs'.
+
+    Also the findings about buckets that were cut. Candidates of one pair come under the same key from every group.
+    """
+    pairs, cut = near_duplicates.candidates(modality, group[1])
+    by_shard = collections.defaultdict(list)
+    for pair in pairs:
+        by_shard[pair[0] // 8].append(pair)
+    for shards, its_pairs in by_shard.items():
+        yield beam.pvalue.TaggedOutput('pairs', (shards, rows.pack(its_pairs)))
+    if cut:
+        findings = Findings()
+        findings.near_cut.count = cut
+        yield findings.to_dict()
+
+
+def _near_media(element, modality: str, uri: str) -> dict:
+    """The findings about near duplicates among the candidates, (shards, iterable of packed candidates)."""
+    pairs = {tuple(pair) for packed in element[1] for pair in rows.unpack(packed)}
+    return near_duplicates.verified(modality, pairs, near_duplicates.Fingerprints(uri)).to_dict()
 
 
 class _Merge(beam.CombineFn):

@@ -1,8 +1,30 @@
-"""The loudness of sounds."""
+"""The fingerprint of a sound, and its loudness. Its hashes, and how alike two fingerprints are.
 
+A fingerprint has stretches of half a second around the loudest moments, which trimming leaves where they are. Of each
+it keeps, as Haitsma and Kalker 2002, a bit per frame and band: whether the difference between the energies of two
+neighbouring bands grows or shrinks. Frames are shorter than theirs and bands are narrower, because sounds of a second
+or less are common in data sets: who says a word twice gives other bits, a codec, another rate, gain and slight noise
+hardly any. The hash of a stretch is of the lowest frequencies of its spectrogram's cosine transform.
+"""
+
+import functools
 import math
+import struct
 
 import numpy as np
+from scipy import fft
+
+TABLES, MAX_DIFFERENT = 10, 18  # as for images
+_RATE = 16_000  # Hz, of the samples that readers give
+_WINDOW, _HOP = 1_024, 256  # samples: 64 and 16 ms
+_BANDS, _LOWEST, _HIGHEST = 33, 200.0, 3_600.0  # Hz; below 4 kHz, as sounds of 8 kHz have no more
+_FRAMES = 32  # of a stretch
+_STRETCHES = 3
+_FAINT = 1e-3  # -60 dBFS, the RMS of a stretch: fainter takes no part
+_HEAD = struct.Struct('<BQ')  # the frames and the hash of a stretch; the bits follow, four bytes per frame
+_LEAST_FRAMES, _MOST_SHIFT = 8, 6
+# The largest shares of different bits of near duplicates: of long stretches, and of the shortest.
+_DIFFERENT, _DIFFERENT_SHORT = 0.23, 0.18
 
 
 def loudness_dbfs(samples: np.ndarray) -> float:
@@ -12,3 +34,111 @@ def loudness_dbfs(samples: np.ndarray) -> float:
     """
     mean_square = float(np.mean(np.square(samples, dtype=np.float32)))
     return max(-100.0, 10 * math.log10(mean_square / 32768 ** 2)) if mean_square else -100.0
+
+
+def fingerprint(samples: np.ndarray) -> bytes:
+    """samples: int16 [n] at 16 kHz. b'' if the sound is too faint or too short."""
+    samples = samples.astype(np.float32) / 32768
+    if len(samples) < _WINDOW + _LEAST_FRAMES * _HOP:
+        return b''
+    length, parts = (_FRAMES - 1) * _HOP + _WINDOW, []
+    for middle in _loudest(samples):
+        begin = middle - length // 2
+        # Silence beyond the sound, so that one that is padded with silence has the same hash.
+        stretch = np.zeros(length, np.float32)
+        inside = samples[max(0, begin):begin + length]
+        stretch[max(0, -begin):max(0, -begin) + len(inside)] = inside / np.sqrt(np.square(inside).mean())
+        energies = _energies(stretch)
+        first = math.ceil(max(0, -begin) / _HOP)
+        last = (max(0, -begin) + len(inside) - _WINDOW) // _HOP
+        if last - first < _LEAST_FRAMES:
+            continue
+        grows = np.diff(np.diff(energies[first:last + 1], axis=1), axis=0) > 0  # [frames - 1, 32]
+        parts.append(_HEAD.pack(len(grows), _hash(energies)) + np.packbits(grows).tobytes())
+    return b''.join(parts)
+
+
+def _loudest(samples: np.ndarray) -> list[int]:
+    """The places of the loudest moments, half a second apart or more, the loudest first."""
+    squares = np.square(samples[:len(samples) // _HOP * _HOP]).reshape(-1, _HOP).mean(axis=1)
+    loud = np.convolve(squares, np.hanning(11)[1:-1] / 5, 'same')
+    found: list[int] = []
+    for _ in range(_STRETCHES):
+        peak = int(loud.argmax())
+        if loud[peak] < _FAINT ** 2:
+            break
+        found.append(peak * _HOP + _HOP // 2)
+        loud[max(0, peak - _FRAMES):peak + _FRAMES] = 0
+    return found
+
+
+def _energies(samples: np.ndarray) -> np.ndarray:
+    """[frames, _BANDS]: logarithms of the bands' energies."""
+    starts = np.arange(0, len(samples) - _WINDOW + 1, _HOP)
+    frames = samples[starts[:, np.newaxis] + np.arange(_WINDOW)] * _hann()
+    power = np.square(np.abs(np.fft.rfft(frames))).astype(np.float32)
+    return np.log(power @ _bands() + 1e-2)
+
+
+@functools.cache
+def _hann() -> np.ndarray:
+    return np.hanning(_WINDOW).astype(np.float32)
+
+
+@functools.cache
+def _bands() -> np.ndarray:
+    """[_WINDOW / 2 + 1, _BANDS]: triangles, equally wide on a logarithmic scale."""
+    edges = np.geomspace(_LOWEST, _HIGHEST, _BANDS + 2)
+    at = np.fft.rfftfreq(_WINDOW, 1 / _RATE)[:, np.newaxis]
+    width = _RATE / _WINDOW  # at the low end bands are narrower than a bin
+    rising = (at - edges[:-2]) / np.maximum(edges[1:-1] - edges[:-2], width)
+    falling = (edges[2:] - at) / np.maximum(edges[2:] - edges[1:-1], width)
+    return np.clip(np.minimum(rising, falling), 0, 1).astype(np.float32)
+
+
+def _hash(energies: np.ndarray) -> int:
+    low = np.asarray(fft.dctn(energies - energies.mean(), norm='ortho'))[:12, :12].ravel()[_lowest()]
+    return int(np.packbits(low > 0, bitorder='little').view(np.uint64)[0])
+
+
+@functools.cache
+def _lowest() -> np.ndarray:
+    step = np.arange(12)
+    return np.argsort((step[:, np.newaxis] ** 2 + step ** 2 + 1e-3 * step).ravel(), kind='stable')[1:65]
+
+
+def _parts(fingerprint: bytes) -> list[tuple[int, np.ndarray]]:
+    """(hash, [frames, 32] of 0 and 1) of each stretch."""
+    parts, at = [], 0
+    while at < len(fingerprint):
+        frames, number = _HEAD.unpack_from(fingerprint, at)
+        at += _HEAD.size
+        parts.append((number, np.unpackbits(np.frombuffer(fingerprint, np.uint8, 4 * frames, at)).reshape(frames, 32)))
+        at += 4 * frames
+    return parts
+
+
+def hashes(fingerprints: list[bytes]):
+    """As fingerprints.image.hashes; a hash per stretch. All are views of 0, because any may match any other."""
+    found = [(number, owner) for owner, fingerprint in enumerate(fingerprints) for number, _ in _parts(fingerprint)]
+    numbers, owners = zip(*found, strict=True)
+    return np.array(numbers, np.uint64), np.array(owners), np.zeros(len(found), np.uint8)
+
+
+def similarity(one: bytes, other: bytes) -> float | None:
+    """From 0 to 1, how alike two sounds are if they are near duplicates; None if they are none.
+
+    1 - twice the share of different bits, at the best shift of a stretch of one along one of the other.
+    """
+    best = 0.0
+    for _, bits in _parts(one):
+        for _, others in _parts(other):
+            for shift in range(-_MOST_SHIFT, _MOST_SHIFT + 1):
+                mine, its = bits[max(0, shift):], others[max(0, -shift):]
+                frames = min(len(mine), len(its))
+                if frames < max(_LEAST_FRAMES - 1, 0.6 * min(len(bits), len(others))):
+                    continue
+                different = float((mine[:frames] != its[:frames]).mean())
+                if different <= np.interp(frames, (_LEAST_FRAMES, _FRAMES), (_DIFFERENT_SHORT, _DIFFERENT)):
+                    best = max(best, 1 - 2 * different)
+    return best or None

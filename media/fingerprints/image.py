@@ -1,8 +1,30 @@
-"""Thumbnails of images, and their brightness."""
+"""The fingerprint of an image: a grey thumbnail. Its hashes, and how alike two of them are.
+
+The hash is that of pHash (Zauner 2010; the library imagehash has it, for one image at a time): the signs of the lowest
+frequencies of the thumbnail's cosine transform. It hardly changes when an image is re-encoded, resized, brightened or
+blurred. For small crops, the hashes of five crops are kept beside that of the whole.
+
+Two images are alike if their edges are: the correlation of the gradients of the thumbnails, at the best of some crops
+of one of them. Correlation of gray values would find any two digits alike, of gradients only those with the same
+strokes. A thumbnail with few edges, such as of a handwritten 1, may resemble another by chance, so that it must be more
+alike, and one with nearly none takes no part.
+"""
+
+import functools
 
 from PIL import Image
 
-SIDE = 16  # pixels of a thumbnail's rows and columns
+# Tables into which each hash is put: more find more near duplicates, and cost more memory. And the bits of 64 in which
+# two hashes of near duplicates may differ.
+TABLES, MAX_DIFFERENT = 4, 10
+SIDE = 24  # pixels of a thumbnail's rows and columns
+_FLAT = 12  # grey levels; a thumbnail in which the lightest and the darkest differ by less has no detail
+_CROPPED = 0.08  # of height and width, for the hashes of crops
+_CROPS = (0.05, 0.1)  # of height or width, tried when two thumbnails are compared
+# The least similarity of near duplicates with much detail and with little, and what much and little are.
+# Of edges, the share of the thumbnail; of frequencies, how many. Blurred images, such as enlarged ones, have few.
+_SIMILAR, _VERY_SIMILAR = 0.90, 0.985
+_LITTLE_EDGES, _MUCH_EDGES, _FEW_FREQUENCIES, _MANY_FREQUENCIES = 0.11, 0.15, 22, 40
 
 
 def thumbnail(image: Image.Image) -> bytes:
@@ -10,9 +32,140 @@ def thumbnail(image: Image.Image) -> bytes:
     if image.mode not in ('L', 'RGB'):
         image = image.convert('RGB')
     # Reduced by whole numbers first, so that a large image costs a tenth of its decoding.
-    return image.resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0).convert('L').tobytes()
+    return image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0).convert('L').tobytes()
 
 
 def brightness(thumbnails: bytes) -> float:
     """The mean luma of one or several thumbnails of one size, from 0 (black) to 1 (white)."""
     return sum(thumbnails) / (255 * len(thumbnails))
+
+
+def fingerprint(thumbnail: bytes) -> bytes:
+    """The thumbnail itself; b'' if it has no detail."""
+    return thumbnail if max(thumbnail) - min(thumbnail) >= _FLAT else b''
+
+
+# numpy is imported where it is needed, because the process that decodes images does without: it takes half its start.
+
+def hashes(fingerprints: list[bytes]):
+    """(hashes, owners, views), each [m]: uint64, places of their fingerprints in the list, and 0 or a crop's number.
+
+    A bit of a hash is the sign of a frequency, the lowest first.
+    """
+    import numpy as np
+    from scipy import fft
+    pictures = np.frombuffer(b''.join(fingerprints), np.uint8).reshape(-1, SIDE, SIDE).astype(np.float32)
+    columns, rows = _hashed_crops()
+    views = np.einsum('vij,njk,vlk->vnil', rows, pictures, columns, optimize=True)
+    low = lowest_frequencies(fft.dctn(views, axes=(2, 3), norm='ortho'))
+    packed = np.packbits(low > 0, axis=-1, bitorder='little').view(np.uint64)[..., 0]
+    count, number = packed.shape
+    return packed.ravel(), np.tile(np.arange(number), count), np.repeat(np.arange(count, dtype=np.uint8), number)
+
+
+def lowest_frequencies(transformed):
+    """[..., SIDE, SIDE] cosine transforms -> [..., 64], the lowest frequencies without the mean, lowest first."""
+    return transformed.reshape(*transformed.shape[:-2], -1)[..., _lowest(transformed.shape[-1])]
+
+
+@functools.cache
+def _lowest(side: int):
+    import numpy as np
+    step = np.arange(side)
+    return np.argsort((step[:, np.newaxis] ** 2 + step ** 2 + 1e-3 * step).ravel(), kind='stable')[1:65]
+
+
+@functools.cache
+def _hashed_crops():
+    """[views, SIDE, SIDE] for columns, and for rows: of the whole, the middle, and the four corners."""
+    import numpy as np
+    whole, middle, near, far = _crop(1, 0), _crop(1 - _CROPPED, 0.5), _crop(1 - _CROPPED, 0), _crop(1 - _CROPPED, 1)
+    return (np.stack([whole, middle, near, far, near, far]), np.stack([whole, middle, near, near, far, far]))
+
+
+def _crop(size: float, place: float):
+    """[SIDE, SIDE], a matrix that stretches a part of a column to the whole.
+
+    size: of the part, of 1. place: 0 if it is at the beginning, 1 at the end.
+    """
+    import numpy as np
+    at = np.clip((place * (1 - size) + (np.arange(SIDE) + 0.5) / SIDE * size) * SIDE - 0.5, 0, SIDE - 1)
+    below = np.minimum(at.astype(int), SIDE - 2)
+    matrix = np.zeros((SIDE, SIDE), np.float32)
+    matrix[np.arange(SIDE), below] = 1 - (at - below)
+    matrix[np.arange(SIDE), below + 1] = at - below
+    return matrix
+
+
+def similarity(one: bytes, other: bytes) -> float | None:
+    """From 0 to 1, how alike two images are if they are near duplicates; None if they are none."""
+    import numpy as np
+    pictures = [np.frombuffer(picture, np.uint8).reshape(SIDE, SIDE).astype(np.float32) for picture in (one, other)]
+    least = max(_least(picture) for picture in pictures)
+    whole = [_gradients(picture) for picture in pictures]
+    best = float(whole[0] @ whole[1])
+    for picture, other_picture, gradients in zip(pictures, reversed(pictures), reversed(whole), strict=True):
+        if best >= 0.99:
+            break
+        # First at half the resolution, for a quarter of the work: most candidates end here.
+        crops = _all_crops(picture)
+        coarse = _gradients(_halved(crops)) @ _gradients(_halved(other_picture))
+        likely = np.argsort(coarse)[-3:]
+        if coarse[likely[-1]] >= least - 0.1:
+            best = max(best, float((_gradients(crops[likely]) @ gradients).max()))
+    return min(1.0, best) if best >= least else None
+
+
+def _all_crops(picture):
+    """[SIDE, SIDE] -> [crops, SIDE, SIDE]."""
+    axis = _axis_crops()
+    return ((axis @ picture)[:, None] @ axis.transpose(0, 2, 1)[None]).reshape(-1, SIDE, SIDE)
+
+
+@functools.cache
+def _axis_crops():
+    import numpy as np
+    return np.stack([_crop(1, 0)] + [_crop(1 - cropped, place) for cropped in _CROPS for place in (0, 0.5, 1)])
+
+
+def _halved(pictures):
+    """[..., SIDE, SIDE] -> [..., SIDE / 2, SIDE / 2], means."""
+    return pictures.reshape(*pictures.shape[:-2], SIDE // 2, 2, SIDE // 2, 2).mean(axis=(-3, -1))
+
+
+def _steps(pictures):
+    """The differences of neighbours, to the right and downwards: each [..., SIDE - 1, SIDE - 1]."""
+    import numpy as np
+    return np.diff(pictures, axis=-1)[..., :-1, :], np.diff(pictures, axis=-2)[..., :-1]
+
+
+def _gradients(pictures):
+    """[..., SIDE, SIDE] -> [..., 2 (SIDE - 1)^2], of length 1."""
+    import numpy as np
+    steps = np.stack(_steps(pictures), axis=-3).reshape(*pictures.shape[:-2], -1)
+    return steps / np.maximum(np.linalg.norm(steps, axis=-1, keepdims=True), 1e-6)
+
+
+def _least(picture) -> float:
+    """The least similarity of a near duplicate of a [SIDE, SIDE] thumbnail."""
+    import numpy as np
+    from scipy import fft
+    right, down = _steps(picture)
+    edges = right ** 2 + down ** 2
+    frequencies = np.asarray(fft.dctn(picture, norm='ortho')) ** 2 * _squares()
+    return float(max(
+        np.interp(_effective(edges) / edges.size, (_LITTLE_EDGES, _MUCH_EDGES), (_VERY_SIMILAR, _SIMILAR)),
+        np.interp(_effective(frequencies), (_FEW_FREQUENCIES, _MANY_FREQUENCIES), (_VERY_SIMILAR, _SIMILAR))))
+
+
+@functools.cache
+def _squares():
+    """[SIDE, SIDE]: the squares of frequencies, by which a gradient weighs them."""
+    import numpy as np
+    step = np.arange(SIDE, dtype=np.float32)
+    return step[:, np.newaxis] ** 2 + step ** 2
+
+
+def _effective(energies) -> float:
+    """How many of the energies are large: their participation ratio, 1 to their number."""
+    return float(energies.sum() ** 2 / max((energies ** 2).sum(), 1e-6))

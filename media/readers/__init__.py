@@ -49,8 +49,8 @@ def read_with_notes(modality: str, source, spec, limits: Limits | None = None, s
         file = source
     else:
         with open_media(source, limits) as file:
-            return read_by(reader, file, spec, limits, start, end)
-    return read_by(reader, file, spec, limits, start, end)
+            return read_by(reader, file, spec, limits, start, end)[:2]
+    return read_by(reader, file, spec, limits, start, end)[:2]
 
 
 @functools.cache
@@ -60,8 +60,11 @@ def load(module: str) -> Callable:
 
 
 def read_by(reader: Callable, file: BinaryIO, spec, limits: Limits, start: float | None = None,
-            end: float | None = None) -> tuple[dict, tuple[str, ...]]:
-    """As `read_with_notes`, for a seekable binary file. reader: from `load`. limits: without zeros."""
+            end: float | None = None) -> tuple[dict, tuple[str, ...], bytes]:
+    """As `read_with_notes`, for a seekable binary file. reader: from `load`. limits: without zeros.
+
+    The third value is the fingerprint (media/fingerprints), by which near duplicates are found; b'' for none.
+    """
     try:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)

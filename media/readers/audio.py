@@ -23,7 +23,7 @@ import soundfile
 import soxr
 from av.error import FFmpegError, InvalidDataError
 
-from media.fingerprints.audio import loudness_dbfs
+from media.fingerprints.audio import fingerprint, loudness_dbfs
 from media.readers import audio_files
 from media.readers.audio_frames import Spans
 from media.rejections import Rejection, too_large
@@ -45,8 +45,9 @@ _MAX_SILENT = 3  # -80 dBFS: 32768 * 10 ** (-80 / 20) = 3.3
 _FULL_SCALE, _CLIPPED_RUN, _CLIPPED_SHARE = 32_767, 3, 0.001
 
 
-def read(file, size: int, spec, limits: Limits, start: float | None, end: float | None) -> tuple[dict, tuple[str, ...]]:
-    """({'audio': WAV bytes, 'duration_s': seconds, 'loudness_dbfs'}, notes) of the sound from `start` to `end` seconds.
+def read(file, size: int, spec, limits: Limits, start: float | None,
+         end: float | None) -> tuple[dict, tuple[str, ...], bytes]:
+    """({'audio': WAV bytes, 'duration_s': seconds, 'loudness_dbfs'}, notes, fingerprint) of `start` to `end` seconds.
 
     file: seekable, of `size` bytes. spec: not used, because sounds keep their length until training crops them.
 
@@ -72,7 +73,7 @@ def read(file, size: int, spec, limits: Limits, start: float | None, end: float 
         raise Rejection('empty', 'It has no samples, or is shorter than one sample at 16 kHz.')
     features = {'audio': _wav(samples), 'duration_s': len(samples) / SAMPLE_RATE,
                 'loudness_dbfs': loudness_dbfs(samples)}
-    return features, found.notes + _notes(samples)
+    return features, found.notes + _notes(samples), fingerprint(samples)
 
 
 def _decoded(source: '_Source', found: audio_files.Found, limits: Limits, start: float, end: float | None):

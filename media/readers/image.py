@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from media.fingerprints.image import brightness, thumbnail
+from media.fingerprints import image as looks
 from media.readers import heif
 from media.readers.formats import unsupported
 from media.rejections import Rejection, too_large
@@ -42,8 +42,8 @@ _TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: 
           8: Image.Transpose.ROTATE_90}
 
 
-def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) -> tuple[dict, tuple[str, ...]]:
-    """({'image': bytes, 'height', 'width', 'brightness'}, notes).
+def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) -> tuple[dict, tuple[str, ...], bytes]:
+    """({'image': bytes, 'height', 'width', 'brightness'}, notes, fingerprint).
 
     The image is upright, and keeps its size, whatever `spec` says.
 
@@ -101,10 +101,10 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
         image.info.clear()  # only pixels: no transparency of a palette, no metadata
         image.save(out, 'PNG')
         content = out.getvalue()
-    notes = _notes(image)
+    notes, thumbnail = _notes(image), looks.thumbnail(image)
     features = {'image': content, 'height': image.height, 'width': image.width,
-                'brightness': brightness(thumbnail(image))}
-    return features, ('first_picture', *notes) if several else notes
+                'brightness': looks.brightness(thumbnail)}
+    return features, ('first_picture', *notes) if several else notes, looks.fingerprint(thumbnail)
 
 
 def _format(content: bytes) -> str:

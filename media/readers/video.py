@@ -20,7 +20,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from PIL import Image
 
 from media.fingerprints.image import brightness
-from media.fingerprints.video import thumbnail
+from media.fingerprints.video import fingerprint, thumbnail
 from media.readers import demuxers, formats, hdr
 from media.rejections import Rejection, too_large
 from model_code.modalities import Limits, VideoInput
@@ -62,8 +62,8 @@ _TURNS = {
 
 
 def read(file, size: int, spec: VideoInput, limits: Limits, start: float | None = None,
-         end: float | None = None) -> tuple[dict, tuple[str, ...]]:
-    """({'frames': [JPEG bytes, ...], 'height', 'width' of the frames, 'duration_s', 'brightness'}, notes).
+         end: float | None = None) -> tuple[dict, tuple[str, ...], bytes]:
+    """({'frames': [JPEG bytes, ...], 'height', 'width' of the frames, 'duration_s', 'brightness'}, notes, fingerprint).
 
     file: seekable, binary, of `size` bytes. start, end: a segment, in seconds from the beginning of the file. Frames
     before the last key frame before `start` are not decoded.
@@ -119,7 +119,7 @@ def _read(frames: '_Frames', spec: VideoInput, limits: Limits, start, end):
     width, height = pictures.size
     features = {'frames': jpegs, 'height': height, 'width': width, 'duration_s': finish - begin,
                 'brightness': brightness(b''.join(thumbnails))}
-    return features, pictures.notes()
+    return features, pictures.notes(), fingerprint(thumbnails, spec.frame_rate)
 
 
 def _check_length(seconds: float, spec: VideoInput, limits: Limits):

@@ -35,12 +35,14 @@ logger = logging.getLogger(__name__)
 class Decoded:
     """What became of an entry: features and notes, as from readers.read_with_notes, or a rejection.
 
-    digest: 16 bytes, a hash of the media that would be stored.
+    digest: 16 bytes, a hash of the media that would be stored. fingerprint: by which near duplicates are found
+    (media/fingerprints); b'' if the example takes no part.
     """
     entry: Entry
     features: dict | None = None
     notes: tuple[str, ...] = ()
     digest: bytes = b''
+    fingerprint: bytes = b''
     rejection: Rejection | None = None
 
     def without_features(self) -> 'Decoded':

@@ -74,8 +74,8 @@ def rejection_frame(rejection: Rejection) -> bytes:
     return frame({'reason': rejection.reason, 'detail': rejection.detail})
 
 
-def features_frame(features: dict, notes: tuple[str, ...]) -> Iterator[bytes]:
-    """The parts of the answer with features and notes, as a reader returns them: the frame, and the bytes after it."""
+def features_frame(features: dict, notes: tuple[str, ...], fingerprint: bytes) -> Iterator[bytes]:
+    """The parts of the answer with what a reader returns: the frame, and the bytes after it."""
     numbers = {name: value for name, value in features.items() if isinstance(value, (int, float))}
     blobs = {name: value if isinstance(value, list) else [value] for name, value in features.items()
              if name not in numbers}
@@ -84,6 +84,7 @@ def features_frame(features: dict, notes: tuple[str, ...]) -> Iterator[bytes]:
         for part in parts:
             digest.update(part)
     yield frame({'values': numbers, 'notes': notes, 'digest': digest.hexdigest(),
+                 'fingerprint': fingerprint.hex(),
                  'blobs': [[name, isinstance(features[name], list), [len(part) for part in parts]]
                            for name, parts in blobs.items()]})
     for parts in blobs.values():
@@ -100,8 +101,8 @@ def rejection_of(header: dict) -> Rejection | None:
     return Rejection(header['reason'], header['detail']) if 'reason' in header else None
 
 
-def features_of(header: dict, body: bytes) -> tuple[dict, tuple[str, ...], bytes]:
-    """(features, notes, digest) of an answer."""
+def features_of(header: dict, body: bytes) -> tuple[dict, tuple[str, ...], bytes, bytes]:
+    """(features, notes, digest, fingerprint) of an answer."""
     features, position = dict(header['values']), 0
     for name, is_list, lengths in header['blobs']:
         parts = []
@@ -109,4 +110,5 @@ def features_of(header: dict, body: bytes) -> tuple[dict, tuple[str, ...], bytes
             parts.append(body[position:position + length])
             position += length
         features[name] = parts if is_list else parts[0]
-    return features, tuple(header['notes']), bytes.fromhex(header['digest'])
+    return (features, tuple(header['notes']), bytes.fromhex(header['digest']),
+            bytes.fromhex(header['fingerprint']))

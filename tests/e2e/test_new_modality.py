@@ -46,13 +46,13 @@ class NumbersInput(Input):
 # Its reader.
 
 def read(file, size, spec, limits, start, end):
-    """({'numbers': text, 'length': how many}, notes) of a CSV file of one line."""
+    """({'numbers': text, 'length': how many}, notes, no fingerprint) of a CSV file of one line."""
     try:
         numbers = [round(float(number), spec.digits) for number in file.read(size).decode().strip().split(',')]
     except ValueError as error:
         raise Rejection('undecodable', f'It is no list of numbers ({error}).') from error
     notes = ('silent',) if not any(numbers) else ()
-    return {'numbers': ','.join(map(str, numbers)).encode(), 'length': len(numbers)}, notes
+    return {'numbers': ','.join(map(str, numbers)).encode(), 'length': len(numbers)}, notes, b''
 
 
 # Its preprocessing.

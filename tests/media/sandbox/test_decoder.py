@@ -159,7 +159,7 @@ def read(file, size, spec, limits, start, end):
     numbers = dict(line.split() for line in file.read(size).decode().splitlines() if line)
     if not numbers:
         raise Rejection('empty', f'It has none of at most {limits.bytes} bytes.')
-    return {name: spec.factor * float(numbers[name]) for name in spec.names}, ('silent',)
+    return {name: spec.factor * float(numbers[name]) for name in spec.names}, ('silent',), b'1'
 
 
 def test_the_child_gets_the_reader_by_name_and_needs_no_table(tmp_path, monkeypatch):
@@ -184,11 +184,11 @@ def test_messages_survive_encoding():
     assert list(protocol.entries_of(message)) == [
         dataclasses.replace(entry, labels=(), split='', member='') for entry in entries]
     header, body = _answer(b''.join(protocol.features_frame(
-        {'image': b'abc', 'height': 2, 'frames': [b'', b'de'], 'duration_s': 0.5}, ('black',))))
+        {'image': b'abc', 'height': 2, 'frames': [b'', b'de'], 'duration_s': 0.5}, ('black',), b'\1\2')))
     assert protocol.body_length(header) == len(body) == 5 and protocol.rejection_of(header) is None
-    features, notes, digest = protocol.features_of(header, body)
+    features, notes, digest, fingerprint = protocol.features_of(header, body)
     assert features == {'image': b'abc', 'height': 2, 'frames': [b'', b'de'], 'duration_s': 0.5}
-    assert notes == ('black',) and len(digest) == 16
+    assert notes == ('black',) and len(digest) == 16 and fingerprint == b'\1\2'
     rejection = Rejection('truncated', 'It ends.')
     header, body = _answer(protocol.rejection_frame(rejection))
     assert protocol.rejection_of(header) == rejection and body == b'' and protocol.body_length(header) == 0

@@ -1,0 +1,205 @@
+"""Near duplicates: examples whose media were re-encoded, resized, slightly cropped, brightened or trimmed.
+
+Each example has a fingerprint (media/fingerprints): hashes, which are nearly the same for near duplicates, and what is
+needed to compare two examples closely. All pairs are never compared. The hashes of all examples are put into tables by
+some of their bits (locality-sensitive hashing: Indyk and Motwani 1998, Manku et al. 2007 for images of a web). Within a
+bucket of a table, each hash is compared with its next NEIGHBOURS; close hashes make a candidate. Then the fingerprints
+of each candidate are compared.
+
+The parts are plain functions of packed bytes, so that MediaExampleGen runs them on workers, and `polyvit data check` in
+one process, with the same result, whatever the order.
+"""
+
+import collections
+import functools
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from media import rows
+from media.findings import Findings
+from media.sandbox.parent import Decoded
+from model_code import file_io
+from model_code.modalities import get_modality
+
+# A hash is compared with so many that follow it in its bucket. So a bucket with a million hashes costs no more than
+# a thousand buckets with a thousand each.
+NEIGHBOURS = 32
+# About this many rows are in memory at once, some 20 bytes each.
+GROUP_ROWS = 500_000
+SHARD_ROWS = 1_024  # examples in one file of fingerprints, in one process
+_CACHED_SHARDS = 32  # files of fingerprints in memory, some 1 MB each
+
+# One hash of one example in one table. key: the table and some bits of the hash. view: which of the example's hashes it
+# is; 0 is that of the whole. shard, row: where the example's fingerprint is.
+_ROW = np.dtype([('key', '<u4'), ('hash', '<u8'), ('view', 'u1'), ('shard', '<u4'), ('row', '<u2')])
+
+
+def fingerprinted(modality: str) -> bool:
+    """Whether near duplicates are looked for in this modality."""
+    return bool(get_modality(modality).fingerprint_module)
+
+
+def bits(total: int) -> int:
+    """The bits of a table's keys among `total` examples: so many that a bucket has but a few hashes by chance."""
+    return min(26, max(8, math.ceil(math.log2(max(1, total))) + 2))
+
+
+def groups(total: int) -> int:
+    """In how many groups the buckets are put, each of which fits into memory. An example has some 24 rows."""
+    return math.ceil(total * 24 / GROUP_ROWS) or 1
+
+
+def example_of(decoded: Decoded) -> tuple:
+    """(id, split, labels, digest as hex digits, fingerprint as hex digits) of an example."""
+    entry = decoded.entry
+    return entry.id, entry.split, entry.labels, decoded.digest.hex(), decoded.fingerprint.hex()
+
+
+# One shard's part: what a worker does with the fingerprints that it has just made.
+
+def to_rows(modality: str, examples: list[tuple], shard: int, total: int) -> Iterator[tuple[int, bytes]]:
+    """(group, packed rows) of the examples of a shard, as from example_of."""
+    fingerprints = [bytes.fromhex(example[4]) for example in examples]
+    places = [place for place, fingerprint in enumerate(fingerprints) if fingerprint]
+    if not places:
+        return
+    module = get_modality(modality).fingerprints
+    hashes, owners, views = module.hashes([fingerprints[place] for place in places])
+    found = np.zeros((module.TABLES, len(hashes)), _ROW)
+    for table, chosen in enumerate(_chosen_bits(module.TABLES, bits(total))):
+        found[table]['key'] = table << 26 | _key(hashes, chosen)
+    found['hash'], found['view'], found['shard'] = hashes, views, shard
+    found['row'] = np.array(places, np.uint16)[owners]
+    found = found.ravel()
+    # Keys are near each other in few bits, so they are spread by a multiplication (Knuth's).
+    group = (found['key'].astype(np.uint64) * np.uint64(2654435761) % np.uint64(1 << 32)) % np.uint64(groups(total))
+    for number in np.unique(group):
+        yield int(number), rows.pack_bytes(found[group == number].tobytes())
+
+
+@functools.lru_cache(maxsize=4)
+def _chosen_bits(tables: int, count: int) -> list[list[int]]:
+    """For each table `count` of the 64 bits of a hash. The first are the most reliable, so they are preferred."""
+    rng = np.random.default_rng(2004)
+    weights = np.where(np.arange(64) < 40, 1.0, 0.25)
+    return [sorted(rng.choice(64, count, replace=False, p=weights / weights.sum()).tolist()) for _ in range(tables)]
+
+
+def _key(hashes: np.ndarray, chosen: list[int]) -> np.ndarray:
+    key = np.zeros(len(hashes), np.uint32)
+    for place, bit in enumerate(chosen):
+        key |= ((hashes >> np.uint64(bit)) & np.uint64(1)).astype(np.uint32) << np.uint32(place)
+    return key
+
+
+# One group of buckets.
+
+def candidates(modality: str, packed: Iterable[bytes]) -> tuple[list[tuple[int, int, int, int]], int]:
+    """((shard, row, shard, row) of two examples with close hashes, the first the smaller), buckets that were cut.
+
+    packed: all rows of a group. No pair is twice in the list.
+    """
+    max_different = get_modality(modality).fingerprints.MAX_DIFFERENT
+    found = np.frombuffer(b''.join(map(rows.unpack_bytes, packed)), _ROW)
+    found = np.sort(found, order=('key', 'hash', 'shard', 'row', 'view'))
+    sizes = np.unique(found['key'], return_counts=True)[1]
+    pairs = []
+    place = found['shard'].astype(np.int64) << 16 | found['row']
+    for step in range(1, min(NEIGHBOURS, len(found) - 1) + 1):
+        one, other = found[:-step], found[step:]
+        close = (one['key'] == other['key']) & ((one['view'] == 0) | (other['view'] == 0))
+        close &= place[:-step] != place[step:]
+        if not close.any():
+            continue
+        at = np.flatnonzero(close)
+        at = at[_different_bits(one['hash'][at] ^ other['hash'][at]) <= max_different]
+        both = np.stack([place[at], place[at + step]], axis=1)
+        pairs.append(np.sort(both, axis=1))
+    unique = np.unique(np.concatenate(pairs), axis=0) if pairs else np.zeros((0, 2), np.int64)
+    return [(int(a >> 16), int(a & 0xffff), int(b >> 16), int(b & 0xffff)) for a, b in unique], int(
+        (sizes > NEIGHBOURS + 1).sum())
+
+
+def _different_bits(values: np.ndarray) -> np.ndarray:
+    """The number of bits that are 1 in each of [n] uint64."""
+    return np.unpackbits(np.ascontiguousarray(values).view(np.uint8)).reshape(-1, 64).sum(axis=1)
+
+
+# The fingerprints of candidates, compared.
+
+def write_fingerprints(folder: str, shard: int, examples: list[tuple]):
+    """Keeps the examples of a shard, as from example_of, for `verified`."""
+    file_io.write(_path(folder, shard), rows.pack(examples))
+
+
+def _path(folder: str, shard: int) -> str:
+    return os.path.join(folder, f'{file_io.TEMPORARY}fingerprints-{shard}')
+
+
+class Fingerprints:
+    """The fingerprints that write_fingerprints has left in a folder. The last few files are in memory."""
+
+    def __init__(self, folder: str):
+        self._folder, self._shards = folder, collections.OrderedDict()
+
+    def __getitem__(self, place: tuple[int, int]) -> list:
+        shard, row = place
+        if shard not in self._shards:
+            self._shards[shard] = rows.unpack(file_io.read_bytes(_path(self._folder, shard)))
+        self._shards.move_to_end(shard)
+        if len(self._shards) > _CACHED_SHARDS:
+            self._shards.popitem(last=False)
+        return self._shards[shard][row]
+
+
+def verified(modality: str, pairs: Iterable[tuple[int, int, int, int]], fingerprints: Fingerprints) -> Findings:
+    """The findings of those candidates that are near duplicates. Equal media are none: they are reported as such."""
+    module, findings = get_modality(modality).fingerprints, Findings()
+    for shard, row, other_shard, other_row in sorted(pairs):
+        one, other = fingerprints[shard, row], fingerprints[other_shard, other_row]
+        if one[3] == other[3]:
+            continue
+        similarity = module.similarity(bytes.fromhex(one[4]), bytes.fromhex(other[4]))
+        if similarity is not None:
+            findings.add_near((one[0], one[1], one[2]), (other[0], other[1], other[2]), similarity)
+    return findings
+
+
+class InOneProcess:
+    """Finds near duplicates in one process, with what is not in memory in a temporary folder. `close` removes it."""
+
+    def __init__(self, modality: str, total: int):
+        self._modality, self._total = modality, total
+        self._folder = tempfile.TemporaryDirectory()
+        self._examples, self._shards, self._groups = [], 0, {}
+
+    def add(self, decoded: Decoded):
+        self._examples.append(example_of(decoded))
+        if len(self._examples) >= SHARD_ROWS:
+            self._end_shard()
+
+    def _end_shard(self):
+        write_fingerprints(self._folder.name, self._shards, self._examples)
+        for group, packed in to_rows(self._modality, self._examples, self._shards, self._total):
+            path = os.path.join(self._folder.name, f'group-{group}')
+            with open(path, 'ab') as file:
+                self._groups.setdefault(group, []).append(file.write(packed))
+        self._examples, self._shards = [], self._shards + 1
+
+    def findings(self) -> Findings:
+        """The findings about near duplicates among all examples that were added."""
+        self._end_shard()
+        pairs, cut = set(), 0
+        for group, sizes in sorted(self._groups.items()):
+            with open(os.path.join(self._folder.name, f'group-{group}'), 'rb') as file:
+                found, its_cut = candidates(self._modality, [file.read(size) for size in sizes])
+            pairs.update(found)
+            cut += its_cut
+        findings = verified(self._modality, pairs, Fingerprints(self._folder.name))
+        findings.near_cut.count += cut
+        self._folder.cleanup()
+        return findings
