@@ -24,7 +24,7 @@ _CROPS = (0.05, 0.1)  # of height or width, tried when two thumbnails are compar
 # The least similarity of near duplicates with much detail and with little, and what much and little are.
 # Of edges, the share of the thumbnail; of frequencies, how many. Blurred images, such as enlarged ones, have few.
 _SIMILAR, _VERY_SIMILAR = 0.90, 0.985
-_LITTLE_EDGES, _MUCH_EDGES, _FEW_FREQUENCIES, _MANY_FREQUENCIES = 0.11, 0.15, 22, 40
+_LITTLE_EDGES, _MUCH_EDGES, _FEW_FREQUENCIES, _MANY_FREQUENCIES = 0.11, 0.25, 22, 40
 
 
 def thumbnail(image: Image.Image) -> bytes:
