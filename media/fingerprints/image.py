@@ -58,7 +58,8 @@ def hashes(fingerprints: list[bytes]):
     columns, rows = _hashed_crops()
     views = np.einsum('vij,njk,vlk->vnil', rows, pictures, columns, optimize=True)
     low = lowest_frequencies(fft.dctn(views, axes=(2, 3), norm='ortho'))
-    packed = np.packbits(low > 0, axis=-1, bitorder='little').view(np.uint64)[..., 0]
+    signs = np.ascontiguousarray(low > 0)  # a single image need not be so, and `view` needs it
+    packed = np.packbits(signs, axis=-1, bitorder='little').view(np.uint64)[..., 0]
     count, number = packed.shape
     return packed.ravel(), np.tile(np.arange(number), count), np.repeat(np.arange(count, dtype=np.uint8), number)
 

@@ -73,6 +73,14 @@ def test_changed_images_are_found_among_others(change):
     assert findings.near_duplicates.count >= 36 and findings.near_leaks.count == 0
 
 
+@pytest.mark.parametrize('count', [1, 2, 3])
+def test_few_examples_in_a_file(count, monkeypatch):
+    monkeypatch.setattr(near_duplicates, 'SHARD_ROWS', count)
+    prints = [_image(change(_scene(1))) for change in CHANGES.values()]
+    assert _findings(prints[:1]).near_duplicates.count == 0
+    assert _findings(prints[:4]).near_duplicates.count == 6
+
+
 def test_other_images_and_plain_ones_are_not():
     plain = [Image.new('RGB', (64, 64), (i, 9, 9)) for i in range(40)]
     findings = _findings([_image(_scene(seed)) for seed in range(100)] + [_image(picture) for picture in plain])
