@@ -32,13 +32,13 @@ def loudness_dbfs(samples: np.ndarray) -> float:
 
     At least -100, which stands for digital silence: the least sound that 16 bits hold has -90 dBFS.
     """
-    mean_square = float(np.mean(np.square(samples, dtype=np.float32)))
+    # einsum converts a buffer at a time, and so needs no second copy of a long sound.
+    mean_square = float(np.einsum('i,i', samples, samples, dtype=np.float64)) / max(1, len(samples))
     return max(-100.0, 10 * math.log10(mean_square / 32768 ** 2)) if mean_square else -100.0
 
 
 def fingerprint(samples: np.ndarray) -> bytes:
     """samples: int16 [n] at 16 kHz. b'' if the sound is too faint or too short."""
-    samples = samples.astype(np.float32) / 32768
     if len(samples) < _WINDOW + _LEAST_FRAMES * _HOP:
         return b''
     length, parts = (_FRAMES - 1) * _HOP + _WINDOW, []
@@ -46,7 +46,7 @@ def fingerprint(samples: np.ndarray) -> bytes:
         begin = middle - length // 2
         # Silence beyond the sound, so that one that is padded with silence has the same hash.
         stretch = np.zeros(length, np.float32)
-        inside = samples[max(0, begin):begin + length]
+        inside = samples[max(0, begin):begin + length].astype(np.float32) / 32768
         stretch[max(0, -begin):max(0, -begin) + len(inside)] = inside / np.sqrt(np.square(inside).mean())
         energies = _energies(stretch)
         first = math.ceil(max(0, -begin) / _HOP)
@@ -59,8 +59,9 @@ def fingerprint(samples: np.ndarray) -> bytes:
 
 
 def _loudest(samples: np.ndarray) -> list[int]:
-    """The places of the loudest moments, half a second apart or more, the loudest first."""
-    squares = np.square(samples[:len(samples) // _HOP * _HOP]).reshape(-1, _HOP).mean(axis=1)
+    """samples: int16 [n]. The places of the loudest moments, half a second apart or more, the loudest first."""
+    blocks = samples[:len(samples) // _HOP * _HOP].reshape(-1, _HOP)
+    squares = np.einsum('ij,ij->i', blocks, blocks, dtype=np.float64) / (_HOP * 32768.0 ** 2)
     loud = np.convolve(squares, np.hanning(11)[1:-1] / 5, 'same')
     found: list[int] = []
     for _ in range(_STRETCHES):

@@ -55,7 +55,7 @@ class _Counted(io.BytesIO):
 def _read(content, rate=8.0, short_side=256, start=None, end=None, **limits):
     file = content if isinstance(content, io.BytesIO) else io.BytesIO(content)
     return video.read(file, len(file.getvalue()), VideoInput(frame_rate=rate, short_side=short_side),
-                      dataclasses.replace(LIMIT, **limits), start, end)
+                      dataclasses.replace(LIMIT, **limits), start, end)[:2]
 
 
 def _reason(content, **arguments):
