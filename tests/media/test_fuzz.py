@@ -62,7 +62,7 @@ def _sound(kind, subtype, rate, channels):
     return lambda: testing.wav_bytes(0.2, rate, channels, subtype=subtype, kind=kind)
 
 
-def _track(container, codec, picture=False):
+def _track(container, codec, picture=''):
     return lambda: testing.track_bytes(container, codec, 0.3, picture=picture)
 
 
@@ -95,7 +95,8 @@ FORMATS = {
         'mp3': _sound('MP3', 'MPEG_LAYER_III', 44100, 1), 'm4a': _track('ipod', 'aac'), 'aac': _track('adts', 'aac'),
         'mp4-sound': _track('mp4', 'aac', picture='mpeg4'), 'mov-pcm': _track('mov', 'pcm_s16le'),
         'webm-opus': _track('webm', 'libopus'), 'mkv-flac': _track('matroska', 'flac'),
-        'avi-mp3': _track('avi', 'libmp3lame', picture='mpeg4'), 'ts-sound': _track('mpegts', 'aac', picture=True),
+        'avi-mp3': _track('avi', 'libmp3lame', picture='mpeg4'),
+        'ts-sound': _track('mpegts', 'aac', picture='mpeg2video'),
     },
     'video': {
         'mp4-h264': _clip('mp4', 'libx264'), 'mp4-h265': _clip('mp4', 'libx265'), 'mp4-mpeg4': _clip('mp4', 'mpeg4'),

@@ -149,7 +149,7 @@ def test_what_a_bucket_lacks_is_an_error_that_names_it(store, request):
         listing.list_media(_task(f'{bucket}/data'))
     with pytest.raises(ConfigError, match=f'Task t: m.csv in {bucket}/data does not exist'):
         listing.list_media(_task(f'{bucket}/data', manifest='m.csv'))
-    with pytest.raises(ConfigError, match='Task t: .* cannot be listed: .*there is no bucket'):
+    with pytest.raises(ConfigError, match='Task t: .* cannot be read: .*there is no bucket'):
         listing.list_media(_task(f'{bucket}-of-nobody/data'))
 
 

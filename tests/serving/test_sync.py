@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -19,7 +20,7 @@ from model_code.errors import ConfigError, StoreError
 from pipeline import cli
 from serving import client, foreground, served, sync
 from serving.server import ModelServer
-from tests import object_stores
+from tests import object_stores, testing
 from tests.serving import models
 
 
@@ -40,7 +41,9 @@ def store(request):
 
 
 def _push(model_dir, url):
-    return int(push(model_dir, url, {'model_digest': served.digest(model_dir)}))
+    with tempfile.TemporaryDirectory() as statistics_dir:
+        testing.write(statistics_dir, 'data.json', b'{}')
+        return int(push(model_dir, url, {'model_digest': served.digest(model_dir)}, statistics_dir))
 
 
 def _copied(folder):
