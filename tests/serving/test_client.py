@@ -118,7 +118,8 @@ def test_top_and_output_formats(server, media):
     ('film', 'dim.png', 'is of modality image. Task film takes files of modality video'),
     ('shade', 'nowhere.png', 'There is no file '),
     ('shade', 'page.jpg', r'page.jpg cannot be read \(unsupported\)\. It is an HTML page, not an image. Perhaps '),
-    ('shade', 'broken.png', r'broken.png cannot be read \(unsupported\)\. Its format is unknown\. .*WebP, TIFF, HEIC and AVIF\. '
+    ('shade', 'broken.png', r'broken.png cannot be read \(unsupported\)\. Its format is unknown\. .*WebP, TIFF, '
+     r'HEIC and AVIF\. '
      r'Task shade takes files of modality image \(.jpg, .jpeg, .png and others\)\.'),
 ])
 def test_wrong_arguments(task, file, message, server, media):
