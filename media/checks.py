@@ -28,7 +28,8 @@ def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...]
     not stop because of these media. Raises ConfigError if the media cannot be listed.
     """
     listed = listing.list_media(source)
-    clips = scenes.Scenes() if scenes.has_scenes(source.modality) and len(listed.entries) <= scenes.MAX_CLIPS else None
+    looked_for = scenes.has_scenes(source.modality) and not source.data.groups
+    clips = scenes.Scenes() if looked_for and len(listed.entries) <= scenes.MAX_CLIPS else None
 
     def look(decoded: Decoded):
         return None if clips is None or decoded.features is None else scenes.views(
@@ -73,9 +74,12 @@ def gather(listed: Listing, decoded: Iterator[Decoded], modality: str = '') -> t
 
 
 def _scene_remarks(source: Source, listed: Listing, clips: scenes.Scenes | None) -> list[str]:
-    """Lines about eval examples that seem to share their scene with train, by their names or backgrounds."""
+    """Lines about eval examples that seem to share their scene with train, by their names or backgrounds;
+    none if the task has groups."""
+    if source.data.groups:
+        return []  # the groups are known: whether they are torn is a finding
     lines = []
-    named = None if source.data.groups else scene_names.suggest(listed.entries)
+    named = scene_names.suggest(listed.entries)
     if named and named.shared:
         lines.append(named.remark())
     found = clips.find() if clips else []

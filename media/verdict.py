@@ -88,30 +88,31 @@ def stops(task: str, checks: Checks, findings: Findings, classes: Iterable[str] 
             'move what is no class out of the data folder.')
     rejected = {reason: tally for reason, tally in findings.rejected.items() if reason != 'missing'}
     reasons += _too_many(task, findings.total, rejected, checks.max_rejected_share, 'could not be read',
-                         'Fix or remove them, or raise max_rejected_share')
+                         'Fix or remove them, or raise Checks(max_rejected_share=...)')
     missing = {reason: tally for reason, tally in findings.rejected.items() if reason == 'missing'}
     reasons += _too_many(task, findings.total, missing, checks.max_missing_share, 'are missing',
-                         'Fetch them, take them out of the manifest, or raise max_missing_share')
+                         'Fetch them, take them out of the manifest, or raise Checks(max_missing_share=...)')
     if findings.leaks.count and not checks.allow_leaks:
         pairs = '; '.join(' = '.join(pair) for pair in findings.leaks.first)
         reasons.append(
             f'Task {task}: equal media are both in train and in eval ({words.count(findings.leaks.count, "group")}), '
             f'so the evaluation would flatter the model{_first(findings.leaks)}: {pairs}. Take them out of one split, '
-            'or set allow_leaks=True.')
+            'or set Checks(allow_leaks=True).')
     if findings.near_leaks.count and not checks.allow_near_leaks:
         reasons.append(
             f'Task {task}: nearly equal media are both in train and in eval '
             f'({words.count(findings.near_leaks.count, "pair")}), so the evaluation would flatter the '
             f'model{_first(findings.near_leaks)}: {_pairs(findings.near_leaks)}. Take them out of one split, or set '
-            'allow_near_leaks=True.')
+            'Checks(allow_near_leaks=True).')
     if findings.torn_groups.count and not checks.allow_leaks:
         named = '; '.join(f'{group} ({eval_id} and {train_id})' for group, eval_id, train_id in
                           findings.torn_groups.first)
         reasons.append(
             f'Task {task}: {words.count(findings.torn_groups.count, "group")} of examples that belong together '
             f'{"is" if findings.torn_groups.count == 1 else "are"} both in train and in eval, so the evaluation would '
-            f'flatter the model{_first(findings.torn_groups)}: {named}. Move each into one split, drop the given '
-            'splits, or set allow_leaks=True.')
+            f'flatter the model{_first(findings.torn_groups)}: {named}. Move each into one split; '
+            "or drop the splits that a manifest gives, with columns=Columns(split=''), so that each group gets one; or "
+            'set Checks(allow_leaks=True).')
     absent = [label for label, count in rare_classes(checks, findings, classes).items() if not count]
     if absent and findings.examples.get('train'):
         reasons.append(f'Task {task}: {words.count(len(absent), "class", "classes")} without a train example: '
@@ -158,6 +159,14 @@ def remarks(checks: Checks, findings: Findings) -> list[str]:
         named = ', '.join(f'{label} ({count})' for label, count in itertools.islice(rare.items(), NAMED))
         lines.append(f'{words.count(len(rare), "class", "classes")} with fewer than {checks.min_class_examples} train '
                      f'examples: {named}')
+    if findings.examples.get('eval'):
+        unmeasured = {label: counts['train'] for label, counts in sorted(findings.classes.items())
+                      if counts.get('train') and not counts.get('eval')}
+        if unmeasured:
+            named = ', '.join(f'{label} ({count:,} train)' for label, count in
+                              itertools.islice(unmeasured.items(), NAMED))
+            lines.append(f'{words.count(len(unmeasured), "class", "classes")} without an eval example: {named}'
+                         f'{_more(list(unmeasured))}')
     if findings.left_out:
         lines.append(_left_out(findings.left_out))
     if findings.unlabelled.count:

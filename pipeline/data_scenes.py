@@ -19,6 +19,7 @@ from media import listing, scene_names, scenes
 from media.entries import SPLITS, Entry
 from media.sandbox.parent import Decoded
 from model_code import file_io, words
+from model_code.data import Source
 from model_code.errors import ConfigError, PipelineStop
 from model_code.modalities import get_modality
 from pipeline import checks
@@ -75,7 +76,19 @@ def write_scenes(config, task_name: str, path: str, progress=lambda *unused: Non
     return (f'{words.count(len(clips), "clip")} of {words.count(len(found), "scene")}, {several:,} of them with '
             f'several clips; {shared:,} of {in_eval:,} eval clips share theirs with train.{left_out}\n'
             f'Look at {page_path}, correct the groups in {path}, and name it in the config: '
-            f'Data(..., groups={os.path.abspath(path)!r}).')
+            f'Data(..., groups={os.path.abspath(path)!r}).{_about_splits(source, found) if shared else ""}')
+
+
+def _about_splits(source: Source, found: dict[str, list[Entry]]) -> str:
+    """What else to do, if the data give the splits: a run stops while these tear a scene."""
+    if source.data.manifest:
+        if not source.data.columns.split:
+            return ''
+        return (" If the manifest gives the splits, drop them too, with columns=Columns(split=''): then each scene "
+                'gets one.')
+    if any(entry.path.split('/')[0].lower() in SPLITS for scene in found.values() for entry in scene):
+        return ' The folders give the splits: move files, so that each scene is in one of them, or a run will stop.'
+    return ''
 
 
 def _page_path(path: str) -> str:

@@ -228,7 +228,8 @@ class Collector:
     @property
     def cure_of_no_label(self) -> str:
         """What a config can say so that an example without a label is not rejected; '' if it cannot."""
-        return ' If that means that no class is right, set allow_unlabelled=True.' if self.data.kind.several else ''
+        cure = ' If that means that no class is right, set Data(allow_unlabelled=True).'
+        return cure if self.data.kind.several else ''
 
     def label_list(self, texts) -> tuple[str, ...]:
         """The labels without empty and repeated ones. Exactly one, unless the task is multi-label; then at least one,

@@ -551,7 +551,8 @@ def _about_columns(parts: list[tables.Meaning], timed: bool, names_say_split: bo
     empty = sum(map(tables.unlabelled, parts))
     if empty:
         unsure.append(f'{empty:,} of the {rows:,} rows that were looked at have no label, and are rejected.'
-                      + (' If that means that no class is right, set allow_unlabelled=True.' if first.several else ''))
+                      + (' If that means that no class is right, set Data(allow_unlabelled=True).'
+                         if first.several else ''))
     distinct = {value for part in parts for value in part.table.values(first.labels[0])}
     if len(distinct) > rows / 2 and not first.several and rows > 10:
         unsure.append(f'{first.labels[0]} has {len(distinct):,} values in {rows:,} rows: is it a class?')

@@ -198,7 +198,8 @@ def test_media_in_train_and_eval_stop_the_run_unless_leaks_are_allowed(tmp_path)
 
 
 def test_all_reasons_are_named_and_what_stops_nothing_is_logged(caplog):
-    findings = Findings(examples={'train': 5, 'eval': 1}, classes={'Cat': {'train': 2}, 'cat': {'train': 3}})
+    findings = Findings(examples={'train': 5, 'eval': 2}, classes={'Cat': {'train': 2, 'eval': 1},
+                                                                   'cat': {'train': 3, 'eval': 1}})
     _rejected(1)(findings)
     with pytest.raises(PipelineStop) as caught:
         validator.judge(IMAGE.source, Checks(), findings, ['Cat', 'cat', 'owl'],

@@ -68,6 +68,19 @@ def test_one_missing_file_is_missing():
     assert stop.startswith('Task shapes: 1 of 3 files (33.3%) is missing, more than the 1.0%')
 
 
+def test_classes_that_the_evaluation_says_nothing_about():
+    some = _plain(3) + _plain(1, 'a', 'eval')
+    findings, _ = _gather(some + _plain(1, 'ship'))
+    assert '1 class without an eval example: ship (1 train)' in verdict.remarks(Checks(), findings)
+    assert verdict.stops('shapes', Checks(), findings) == []
+    findings, _ = _gather(some + [entry for i in range(12) for entry in _plain(2, f'c{i:02d}')])
+    line, = (line for line in verdict.remarks(Checks(), findings) if 'without an eval' in line)
+    assert line.startswith('12 classes without an eval example: c00 (2 train), ') and line.endswith(' and 2 more')
+    assert 'c09 (2 train)' in line and 'c10' not in line
+    for none in (_plain(3), some):  # an eval split without any example stops a run; a class that has both is measured
+        assert not any('without an eval' in line for line in verdict.remarks(Checks(), _gather(none)[0]))
+
+
 def test_classes_that_are_absent_or_rare():
     findings, _ = _gather(_plain(3) + _plain(1, 'b') + _plain(2, 'c', 'eval'))
     assert verdict.rare_classes(Checks(), findings) == {'c': 0}

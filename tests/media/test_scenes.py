@@ -139,6 +139,12 @@ def test_a_check_says_how_many_clips_share_their_scene(tmp_path):
     remark, = (line for line in result['remarks'] if 'scenes' in line)
     assert remark.startswith('by their backgrounds, the clips are of 3 scenes, and 2 of 2 eval clips share theirs')
     assert 'polyvit data scenes CONFIG walks' in remark and result['ok']
+    # Where the groups are known, there is nothing to look for: what is torn is a finding.
+    known = testing.source('walks', 'video', folder=os.fspath(tmp_path), manifest='manifest.csv', groups=r'^(\d)\d')
+    result = checks.check_media(known, Checks(), VideoInput(frame_rate=8.0, short_side=72), workers=1)
+    assert not [line for line in result['remarks'] if 'by their backgrounds' in line]
+    stop, = (line for line in result['stops'] if '2 groups of examples that belong together' in line)
+    assert "columns=Columns(split='')" in stop
     # Split by scene there is nothing to say.
     testing.write_manifest(tmp_path, [(path, label, 'test' if path[0] == '0' else 'train') for path, label, _ in rows])
     result = checks.check_media(source, Checks(), VideoInput(frame_rate=8.0, short_side=72), workers=1)

@@ -64,7 +64,7 @@ def test_it_is_of_no_class_if_that_is_allowed_and_else_rejected_with_the_cure(tm
     findings = name_findings(listed)
     assert findings.unlabelled.first == [entry.id] and findings.classes == {}
     with pytest.raises(ConfigError, match=r'bad_label\).* no label.* If that means that no class is right, set '
-                                          r'allow_unlabelled=True\.'):
+                                          r'Data\(allow_unlabelled=True\)\.'):
         listing.list_media(_source(tmp_path, **fields))
 
 

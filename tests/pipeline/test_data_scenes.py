@@ -44,7 +44,7 @@ def test_the_file_is_what_groups_takes_and_the_page_shows_each_scene(tmp_path, c
     said = capsys.readouterr().out
     assert said.startswith('6 clips of 3 scenes, 3 of them with several clips; 1 of 1 eval clips share theirs with '
                            'train. 1 clip could not be read.\n')
-    assert f'groups={str(path)!r}' in said
+    assert f'groups={str(path)!r}' in said and "drop them too, with columns=Columns(split='')" in said
     with open(path, newline='') as file:
         rows = list(csv.DictReader(file))
     assert [(row['path'], row['group'], row['label'], row['split']) for row in rows] == [
