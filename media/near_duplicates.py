@@ -12,6 +12,7 @@ one process, with the same result, whatever the order.
 
 import collections
 import functools
+import itertools
 import math
 import os
 import tempfile
@@ -31,6 +32,7 @@ NEIGHBOURS = 32
 # About this many rows are in memory at once, some 20 bytes each.
 GROUP_ROWS = 500_000
 SHARD_ROWS = 1_024  # examples in one file of fingerprints, in one process
+_COMPARED = 256  # pairs of fingerprints that are compared at once
 _CACHED_SHARDS = 32  # files of fingerprints in memory, some 1 MB each
 
 # One hash of one example in one table. key: the table and some bits of the hash. view: which of the example's hashes it
@@ -159,13 +161,15 @@ class Fingerprints:
 def verified(modality: str, pairs: Iterable[tuple[int, int, int, int]], fingerprints: Fingerprints) -> Findings:
     """The findings of those candidates that are near duplicates. Equal media are none: they are reported as such."""
     module, findings = get_modality(modality).fingerprints, Findings()
-    for shard, row, other_shard, other_row in sorted(pairs):
-        one, other = fingerprints[shard, row], fingerprints[other_shard, other_row]
-        if one[3] == other[3]:
-            continue
-        similarity = module.similarity(bytes.fromhex(one[4]), bytes.fromhex(other[4]))
-        if similarity is not None:
-            findings.add_near((one[0], one[1], one[2]), (other[0], other[1], other[2]), similarity)
+    pairs = iter(sorted(pairs))
+    while chunk := list(itertools.islice(pairs, _COMPARED)):
+        examples = [(fingerprints[shard, row], fingerprints[other_shard, other_row])
+                    for shard, row, other_shard, other_row in chunk]
+        examples = [(one, other) for one, other in examples if one[3] != other[3]]
+        alike = module.similarities([(bytes.fromhex(one[4]), bytes.fromhex(other[4])) for one, other in examples])
+        for (one, other), similarity in zip(examples, alike, strict=True):
+            if similarity is not None:
+                findings.add_near(tuple(one[:3]), tuple(other[:3]), similarity)
     return findings
 
 

@@ -39,6 +39,7 @@ def loudness_dbfs(samples: np.ndarray) -> float:
 
 def fingerprint(samples: np.ndarray) -> bytes:
     """samples: int16 [n] at 16 kHz. b'' if the sound is too faint or too short."""
+    samples = _without_silence(samples)
     if len(samples) < _WINDOW + _LEAST_FRAMES * _HOP:
         return b''
     length, parts = (_FRAMES - 1) * _HOP + _WINDOW, []
@@ -56,6 +57,23 @@ def fingerprint(samples: np.ndarray) -> bytes:
         grows = np.diff(np.diff(energies[first:last + 1], axis=1), axis=0) > 0  # [frames - 1, 32]
         parts.append(_HEAD.pack(len(grows), _hash(energies)) + np.packbits(grows).tobytes())
     return b''.join(parts)
+
+
+def _without_silence(samples: np.ndarray) -> np.ndarray:
+    """samples: int16 [n]. From the first that is not silence, 60 dB below the peak, to about the last one: a view.
+
+    So frames begin at the same places whatever silence is added, and none of it counts as equal bits.
+    """
+    blocks = samples[:len(samples) // _HOP * _HOP].reshape(-1, _HOP)
+    peaks = np.maximum(blocks.max(axis=1).astype(np.int32), -blocks.min(axis=1).astype(np.int32))
+    limit = peaks.max(initial=0) // 1_000
+    sounding = np.flatnonzero(peaks > limit)
+    if not len(sounding):
+        return samples[:0]
+    begin = int(sounding[0]) * _HOP
+    begin += int(np.argmax(np.abs(samples[begin:begin + _HOP].astype(np.int32)) > limit))
+    silent_end = sounding[-1] < len(blocks) - 1
+    return samples[begin:(int(sounding[-1]) + 1) * _HOP if silent_end else len(samples)]
 
 
 def _loudest(samples: np.ndarray) -> list[int]:
@@ -124,6 +142,11 @@ def hashes(fingerprints: list[bytes]):
     found = [(number, owner) for owner, fingerprint in enumerate(fingerprints) for number, _ in _parts(fingerprint)]
     numbers, owners = zip(*found, strict=True)
     return np.array(numbers, np.uint64), np.array(owners), np.zeros(len(found), np.uint8)
+
+
+def similarities(pairs: list[tuple[bytes, bytes]]) -> list[float | None]:
+    """As fingerprints.image.similarities."""
+    return [similarity(one, other) for one, other in pairs]
 
 
 def similarity(one: bytes, other: bytes) -> float | None:

@@ -11,6 +11,7 @@ alike, and one with nearly none takes no part.
 """
 
 import functools
+import itertools
 
 from PIL import Image
 
@@ -98,29 +99,44 @@ def _crop(size: float, place: float):
     return matrix
 
 
-def similarity(one: bytes, other: bytes) -> float | None:
-    """From 0 to 1, how alike two images are if they are near duplicates; None if they are none."""
+def similarities(pairs: list[tuple[bytes, bytes]]) -> list[float | None]:
+    """For each pair: from 0 to 1, how alike two images are if they are near duplicates; None if they are none.
+
+    All at once, with some 100 kB for each picture.
+    """
     import numpy as np
-    pictures = [np.frombuffer(picture, np.uint8).reshape(SIDE, SIDE).astype(np.float32) for picture in (one, other)]
-    least = max(_least(picture) for picture in pictures)
-    whole = [_gradients(picture) for picture in pictures]
-    best = float(whole[0] @ whole[1])
-    for picture, other_picture, gradients in zip(pictures, reversed(pictures), reversed(whole), strict=True):
-        if best >= 0.99:
-            break
-        # First at half the resolution, for a quarter of the work: most candidates end here.
-        crops = _all_crops(picture)
-        coarse = _gradients(_halved(crops)) @ _gradients(_halved(other_picture))
-        likely = np.argsort(coarse)[-3:]
-        if coarse[likely[-1]] >= least - 0.1:
-            best = max(best, float((_gradients(crops[likely]) @ gradients).max()))
-    return min(1.0, best) if best >= least else None
+    if not pairs:
+        return []
+    number = {picture: place for place, picture in enumerate(dict.fromkeys(itertools.chain.from_iterable(pairs)))}
+    pictures = np.frombuffer(b''.join(number), np.uint8).reshape(-1, SIDE, SIDE).astype(np.float32)
+    ones, others = (np.array([number[pair[side]] for pair in pairs], int) for side in (0, 1))
+    whole, least = _gradients(pictures), _least(pictures)
+    least = np.maximum(least[ones], least[others])
+    best = np.einsum('ij,ij->i', whole[ones], whole[others])
+    # First crops at half the resolution, for a quarter of the work: most candidates end here.
+    halved, halved_crops = _gradients(_halved(pictures)), _gradients(_halved_crops(pictures))
+    for cropped, other in ((ones, others), (others, ones)):
+        coarse = (halved_crops[cropped] @ halved[other][..., np.newaxis])[..., 0]
+        near = np.flatnonzero((best < 0.99) & (coarse.max(axis=1) >= least - 0.1))
+        likely = _crops(pictures[cropped[near]], np.argpartition(coarse[near], -3, axis=1)[:, -3:])
+        fine = (_gradients(likely) @ whole[other[near]][..., np.newaxis])[..., 0]
+        best[near] = np.maximum(best[near], fine.max(axis=1))
+    return [min(1.0, float(alike)) if alike >= its_least else None
+            for alike, its_least in zip(best, least, strict=True)]
 
 
-def _all_crops(picture):
-    """[SIDE, SIDE] -> [crops, SIDE, SIDE]."""
+def _crops(pictures, numbers):
+    """[n, SIDE, SIDE], and [n, k] numbers of crops, in the order of _halved_crops -> [n, k, SIDE, SIDE]."""
     axis = _axis_crops()
-    return ((axis @ picture)[:, None] @ axis.transpose(0, 2, 1)[None]).reshape(-1, SIDE, SIDE)
+    return axis[numbers // len(axis)] @ pictures[:, None] @ axis[numbers % len(axis)].swapaxes(-2, -1)
+
+
+def _halved_crops(pictures):
+    """[n, SIDE, SIDE] -> [n, crops, SIDE / 2, SIDE / 2]: all crops, at half the resolution."""
+    half = SIDE // 2
+    axis = _axis_crops().reshape(-1, half, 2, SIDE).mean(axis=2).reshape(-1, SIDE)
+    crops = (axis @ pictures @ axis.T).reshape(len(pictures), -1, half, len(axis) // half, half)
+    return crops.swapaxes(2, 3).reshape(len(pictures), -1, half, half)
 
 
 @functools.cache
@@ -143,20 +159,20 @@ def _steps(pictures):
 def _gradients(pictures):
     """[..., SIDE, SIDE] -> [..., 2 (SIDE - 1)^2], of length 1."""
     import numpy as np
-    steps = np.stack(_steps(pictures), axis=-3).reshape(*pictures.shape[:-2], -1)
+    steps = np.stack(_steps(pictures), axis=-3).reshape(*pictures.shape[:-2], 2 * (pictures.shape[-1] - 1) ** 2)
     return steps / np.maximum(np.linalg.norm(steps, axis=-1, keepdims=True), 1e-6)
 
 
-def _least(picture) -> float:
-    """The least similarity of a near duplicate of a [SIDE, SIDE] thumbnail."""
+def _least(pictures):
+    """[n, SIDE, SIDE] thumbnails -> [n], the least similarity of a near duplicate of each."""
     import numpy as np
     from scipy import fft
-    right, down = _steps(picture)
+    right, down = _steps(pictures)
     edges = right ** 2 + down ** 2
-    frequencies = np.asarray(fft.dctn(picture, norm='ortho')) ** 2 * _squares()
-    return float(max(
-        np.interp(_effective(edges) / edges.size, (_LITTLE_EDGES, _MUCH_EDGES), (_VERY_SIMILAR, _SIMILAR)),
-        np.interp(_effective(frequencies), (_FEW_FREQUENCIES, _MANY_FREQUENCIES), (_VERY_SIMILAR, _SIMILAR))))
+    frequencies = np.asarray(fft.dctn(pictures, axes=(1, 2), norm='ortho')) ** 2 * _squares()
+    return np.maximum(
+        np.interp(_effective(edges) / edges[0].size, (_LITTLE_EDGES, _MUCH_EDGES), (_VERY_SIMILAR, _SIMILAR)),
+        np.interp(_effective(frequencies), (_FEW_FREQUENCIES, _MANY_FREQUENCIES), (_VERY_SIMILAR, _SIMILAR)))
 
 
 @functools.cache
@@ -167,6 +183,7 @@ def _squares():
     return step[:, np.newaxis] ** 2 + step ** 2
 
 
-def _effective(energies) -> float:
-    """How many of the energies are large: their participation ratio, 1 to their number."""
-    return float(energies.sum() ** 2 / max((energies ** 2).sum(), 1e-6))
+def _effective(energies):
+    """How many of each [n, ...] energies are large: their participation ratios [n], from 1 to their number."""
+    import numpy as np
+    return energies.sum(axis=(1, 2)) ** 2 / np.maximum((energies ** 2).sum(axis=(1, 2)), 1e-6)

@@ -72,6 +72,11 @@ def _lowest() -> np.ndarray:
     return np.argsort((step[:, np.newaxis] ** 2 + step ** 2 + 1e-3 * step).ravel(), kind='stable')[1:33]
 
 
+def similarities(pairs: list[tuple[bytes, bytes]]) -> list[float | None]:
+    """As fingerprints.image.similarities."""
+    return [similarity(one, other) for one, other in pairs]
+
+
 def similarity(one: bytes, other: bytes) -> float | None:
     """From 0 to 1, how alike two clips are if they are near duplicates; None if they are none."""
     (step, frames), (other_step, others) = _frames(one), _frames(other)

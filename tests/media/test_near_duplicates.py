@@ -1,6 +1,7 @@
 """Near duplicates: what is found, what is not, and that the parts give the same whatever the order."""
 
 import io
+import pathlib
 import random
 
 import apache_beam as beam
@@ -86,6 +87,28 @@ def test_other_images_and_plain_ones_are_not():
     findings = _findings([_image(_scene(seed)) for seed in range(100)] + [_image(picture) for picture in plain])
     assert findings.near_duplicates.count == 0
     assert _image(plain[0]) == b''
+
+
+MNIST = pathlib.Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'mnist' / 'images'
+
+
+@pytest.mark.skipif(not MNIST.is_dir(), reason='needs ../shared/data/mnist')
+def test_separately_written_digits_are_not():
+    paths = sorted(MNIST.glob('train_[79]_*.png'))  # of one class each, so that many are alike
+    prints = [_image(Image.open(path)) for path in paths]
+    assert len(prints) >= 400 and all(prints)
+    assert _findings(prints).near_duplicates.count == 0
+
+
+def test_images_are_compared_alike_one_by_one_and_together():
+    prints = [_image(change(_scene(seed))) for seed in range(4) for change in CHANGES.values()]
+    pairs = [(one, other) for one in prints for other in prints]
+    assert image.similarities([]) == []
+    together = image.similarities(pairs)
+    alone = [image.similarities([pair])[0] for pair in pairs]
+    assert [found is None for found in together] == [found is None for found in alone]
+    assert sum(found is not None for found in together) > len(prints)
+    np.testing.assert_allclose([found or 0 for found in together], [found or 0 for found in alone], atol=1e-4)
 
 
 def test_splits_and_labels_of_a_pair():
@@ -192,6 +215,7 @@ def _coded(sound, kind, subtype):
 SOUND_CHANGES = {
     'mp3': lambda sound: _coded(sound, 'MP3', 'MPEG_LAYER_III'), 'vorbis': lambda sound: _coded(sound, 'OGG', 'VORBIS'),
     'quieter': lambda sound: 0.3 * sound, 'padded': lambda sound: np.pad(sound, (3_000, 500)),
+    'long silence before': lambda sound: np.pad(sound, (16_111, 0)),
     '8 kHz': lambda sound: soxr.resample(soxr.resample(sound, 16_000, 8_000), 8_000, 16_000),
     'trimmed': lambda sound: sound[400:-400],
     'noise': lambda sound: sound + np.random.default_rng(0).normal(0, 0.003, len(sound))}
