@@ -42,10 +42,10 @@ class NamedGroups:
 def suggest(entries: Iterable[Entry]) -> NamedGroups | None:
     """The likeliest groups in the names of a task's files; None if nothing looks like groups. entries: all of the task.
 
-    A candidate is a folder, or a word of the files' names, counted from the left: people write the general before the
-    particular. All names must have it. It is neither a label nor a split nor what tells the files of a group apart,
-    which ends a name. There are at least five groups, none with more than half of the examples, and four of five
-    examples are not alone in theirs.
+      A candidate is a folder, or a word of the files' names, counted from the left: people write the general before
+    the     particular. All names must have it. It is neither a label nor a split nor what tells the files of a group
+    apart,     which ends a name, nor a number that is counted from 0 or 1. There are at least five groups, none with
+    more than half of the examples, and four of five     examples are not alone in theirs.
     """
     candidates, names = {}, _Names()
     for entry in entries:
@@ -120,8 +120,21 @@ class _Groups:
         # A label by another name: each group has one that no other group has.
         is_label = all(any(len(self._groups_of_label[label]) == 1 for label in labels)
                        for labels in self._common_labels.values())
-        return (len(sizes) >= _MIN_GROUPS and not is_label and max(sizes) <= _MAX_SHARE * examples
+        return (len(sizes) >= _MIN_GROUPS and not is_label and not self._are_labels() and not self._are_counted()
+                and max(sizes) <= _MAX_SHARE * examples
                 and sum(size for size in sizes if size > 1) >= _MIN_SHARE_TOGETHER * examples)
+
+    def _are_labels(self) -> bool:
+        """Whether most names are those of labels, although a few files may lie in a folder of another."""
+        labels = {label.casefold() for label in self._groups_of_label}
+        return sum(name.casefold() in labels for name in self._counts) > len(self._counts) / 2
+
+    def _are_counted(self) -> bool:
+        """Whether the names are the numbers from 0 or 1 on, which count something, such as the takes of each class."""
+        if not all(name.isascii() and name.isdigit() and len(name) < 10 for name in self._counts):
+            return False
+        numbers = sorted(map(int, self._counts))
+        return numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
     def named(self, pattern: str) -> NamedGroups:
         return NamedGroups(pattern, len(self._counts), tuple(sorted(self._counts)[:_SHOWN]),

@@ -79,6 +79,8 @@ def list_media(source: Source) -> Listing:
     else:
         listing = collector.listing()
     if not listing.entries:
+        if collector.no_path_fits:
+            raise ConfigError(f'Task {source.name}: {collector.no_path_fits}')
         first = ''.join(f' The first of {len(listing.rejected):,} rejected is {rejection.path} '
                         f'({rejection.reason}). {rejection.detail}' for rejection in listing.rejected[:1])
         where = ((f'the manifest {", ".join(source.data.manifest)} names none' if source.data.manifest else

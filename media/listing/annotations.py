@@ -1,6 +1,7 @@
 """An annotation file: what is known of its rows beside their values, and which of its columns mean what."""
 
 import dataclasses
+import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -95,6 +96,14 @@ def no_label(where: str, columns: Sequence[str], hugging_face: bool) -> ConfigEr
     folders = ", or set format='folders' to take the labels from the names of folders" if hugging_face else ''
     return ConfigError(f'{where} has no column label or labels; it has {shown(columns)}. Name the one with the labels: '
                        f'columns=Columns(label=...){folders}.')
+
+
+def no_group(where: str, group: str, columns: Sequence[str]) -> ConfigError:
+    """The error of an annotation file without the column that `groups` names."""
+    near = difflib.get_close_matches(group, [column for column in columns if column], n=1)
+    meant = f' Did you mean {paths.shown(near[0], 40)}?' if near else ''
+    return ConfigError(f'{where} has no column {group}, which groups={group!r} asks for; it has {shown(columns)}.'
+                       f'{meant}')
 
 
 def add_remark(collector: Collector, name: str, used: Sequence[str], columns: Sequence[str]):

@@ -56,6 +56,7 @@ class Collector:
         self._labels_of = {}
         self._remarks: dict[str, list[str]] = {}  # with the files that each is about
         self._group_pattern = re.compile(self.data.group_pattern) if self.data.group_pattern else None
+        self._unfitting, self._unfitting_count = '', 0  # the first path that the pattern does not fit; all of these
         self._group_of: dict[str, str] | None = None  # from the file of groups
 
     def add(self, entry: Entry, where: str) -> bool:
@@ -103,7 +104,9 @@ class Collector:
             match = self._group_pattern.search(name)
             group = (match[1] if match.groups() else match[0]) if match else ''
             if not group:
-                raise Rejection('bad_row', f'Its path does not fit groups={self.data.groups!r}, so nothing says to '
+                self._unfitting_count += 1
+                self._unfitting = self._unfitting or name
+                raise Rejection('bad_row', f"Its path does not fit groups=r'{self.data.groups}', so nothing says to "
                                            'which group it belongs.')
             return group
         if self.data.group_file:
@@ -114,8 +117,17 @@ class Collector:
                                            'it belongs.')
             return self._group_of[name]
         if self.data.groups:
-            raise Rejection('bad_row', f'It has no {self.data.groups}, so nothing says to which group it belongs.')
+            raise Rejection('bad_row', f'It has no {self.data.groups}, which `groups` asks for, so nothing says to '
+                                       'which group it belongs.')
         return name if is_segment else ''
+
+    @property
+    def no_path_fits(self) -> str:
+        """A sentence if the pattern of the groups fits no path at all; else ''."""
+        if self._added or not self._unfitting:
+            return ''
+        return (f"the pattern groups=r'{self.data.groups}' fits none of {words.count(self._unfitting_count, 'path')}, "
+                f'such as {paths.shown(self._unfitting)}. It is searched in the path below the data folder.')
 
     def lose(self, folder: str, why: str):
         """Notes a folder whose examples cannot be known, or a class folder without any. why: what is wrong with it."""

@@ -9,6 +9,7 @@ from media.listing.annotations import (
     Annotations,
     add_remark,
     label_columns,
+    no_group,
     no_label,
     number_names,
     path_column,
@@ -48,6 +49,8 @@ def _add_rows(collector: Collector, annotations: Annotations, reader: TableReade
     groups = [data.group_column] if data.group_column else []
     if not labels:
         raise no_label(where, list(columns), annotations.hugging_face)
+    if groups and groups[0] not in columns:
+        raise no_group(where, groups[0], list(columns))
     optional = [name for name in (names.split, names.start, names.end) if name in columns]
     texts = [path] if path else []
     wanted = list(dict.fromkeys([*texts, *labels, *optional, *names.extra, *groups, *annotations.location]))

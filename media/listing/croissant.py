@@ -69,6 +69,8 @@ def _load(root: str, name: str, where: str) -> dict:
         except (ValueError, RecursionError) as error:
             if isinstance(error, ConfigError):
                 raise
+            if isinstance(error, RecursionError):
+                raise ConfigError(f'{where} cannot be read: it is nested too deeply.') from error
             raise ConfigError(f'{where} cannot be read: {paths.shown(str(error))}.') from error
     versions = [version for version in _many(content.get('conformsTo')) if isinstance(version, str)]
     if not any(version.rstrip('/') in _READ for version in versions):
@@ -79,7 +81,7 @@ def _load(root: str, name: str, where: str) -> dict:
 
 def _plain(value, prefixes: dict[str, str], depth: int = 0):
     if depth > _MAX_DEPTH:
-        raise ValueError(f'it is nested more than {_MAX_DEPTH} deep')
+        raise ValueError(f'it is nested too deeply, in more than {_MAX_DEPTH} levels')
     if isinstance(value, list):
         return [_plain(item, prefixes, depth + 1) for item in value]
     if isinstance(value, dict):

@@ -14,6 +14,7 @@ from media.listing.annotations import (
     add_remark,
     label_columns,
     named,
+    no_group,
     no_label,
     path_column,
     shown,
@@ -149,6 +150,8 @@ class _Header:
         groups = [data.group_column] if data.group_column else []
         if annotations.hugging_face and not labels:
             raise no_label(self._where, columns, annotations.hugging_face)
+        if groups and groups[0] not in columns:
+            raise no_group(self._where, groups[0], columns)
         for needed in (path, *(labels or [names.label or 'label']), *names.extra, *groups):
             if columns.count(needed) != 1:
                 raise ConfigError(f'{self._where} needs the columns {self.wanted()}'
@@ -379,7 +382,9 @@ def json_object(text: str) -> dict:
     """Parses a JSON object. Raises Rejection (bad_row) for anything else."""
     try:
         row = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise Rejection('bad_row', 'It is nested too deeply.') from error
+    except ValueError as error:
         raise Rejection('bad_row', f'It is not JSON: {paths.shown(str(error))}.') from error
     if not isinstance(row, dict):
         raise Rejection('bad_row', 'It is not a JSON object.')

@@ -5,10 +5,11 @@ import importlib.machinery
 import os
 import re
 import sys
+import time
 
 from humanize import naturalsize
 
-from media import checked_listing, listing, scene_names, verdict
+from media import checked_listing, listing, scene_names, scenes, verdict
 from media.findings import Tally
 from model_code import file_io, words
 from model_code.errors import ConfigError
@@ -49,11 +50,16 @@ def run(folder: str, output: str | None, force: bool, progress=None) -> list[str
     if not guesses.tasks:
         raise ConfigError(_nothing(folder, seen, guesses.problems))
     reader = sample.Reader(progress or data_check.ProgressLine())
-    samples = [_read(guess, reader, min(sample.SECONDS, _ALL_SECONDS / len(guesses.tasks))) for guess in guesses.tasks]
+    samples, end = [], time.monotonic() + _ALL_SECONDS
+    for left, guess in zip(range(len(guesses.tasks), 0, -1), guesses.tasks, strict=True):
+        samples.append(_read(guess, reader, min(sample.SECONDS, max(0.0, end - time.monotonic()) / left)))
     for guess in guesses.tasks:
         named = None if guess.data.groups else scene_names.suggest(guess.entries)
         if named and named.shared:
             guess.unsure.append(_sentence(named.remark()))
+        if scenes.has_scenes(guess.modality) and not guess.data.groups:
+            guess.unsure.append('Whether train and eval show the same scenes: init compares no backgrounds, but '
+                                '`polyvit data check` does.')
     here = machine.this_machine()
     if name in config.config_names():
         name += '_data'  # its runs must not go into the root of another config's
@@ -133,7 +139,7 @@ def _about(guess: Guess, some: sample.Sample) -> list[str]:
     others = [name for name in get_modality(guess.modality).augmentations if name not in sample.SAFE]
     chance = f'; chance is 1 in {len(guess.classes)}' if not guess.data.kind.several and guess.classes else ''
     return [*guess.evidence,
-            f'{words.count(len(guess.classes), "class", "classes")}, {counts.get("train", 0):,} train and '
+            f'{words.count(len(guess.labels), "class", "classes")}, {counts.get("train", 0):,} train and '
             f'{counts.get("eval", 0):,} eval examples. '
             + (f'Of {words.count(some.read, "file")} that were read: {sizes}.' if sizes else 'No file was read.'),
             *(f'Not sure: {text}' for text in guess.unsure),
@@ -197,7 +203,7 @@ def _table(tasks: list[Guess], columns: int | None) -> list[str]:
         more = '' if guess.listed else '+'
         found = guess.found_by or ', '.join(guess.data.manifest) or guess.data.format or 'class folders'
         rows.append([guess.name, guess.modality, *(f'{guess.counts.get(split, 0):,}{more}' for split in
-                                                   ('train', 'eval')), f'{len(guess.classes):,}{more}',
+                                                   ('train', 'eval')), f'{len(guess.labels):,}{more}',
                      guess.data.label_kind, one_line(found)])
     lines = layout.table(rows, left=(0, 1, 5, 6))
     if layout.fits(lines, columns):
@@ -209,12 +215,15 @@ def _findings(guess: Guess, some: sample.Sample, task: Task) -> list[str]:
     """What a data check would say so far: of all names, and of the files that were read."""
     sizes = _sizes(guess, some)
     lines = ['', f'{guess.name}: {sizes or "nothing could be read"}']
-    total = sum(guess.counts.values())
+    by_name = len(guess.listed.rejected) if guess.listed else 0
+    total = sum(guess.counts.values()) + by_name
     rejected = len(some.rejected)
     more = '' if guess.listed else ' or more'
     lines.append(f'  read {some.read:,} of {words.count(total, "file")}{more}, {rejected:,} rejected'
                  + (f', {some.too_slow:,} left because they take long' if some.too_slow else '')
-                 + ('' if some.read >= total else '; data check reads them all'))
+                 + (f'; {by_name:,} more rejected by {"its name or row" if by_name == 1 else "their names or rows"}'
+                    if by_name else '')
+                 + ('' if some.read + by_name >= total else '; data check reads them all'))
     lines += [f'    {one_line(one.path)}: {one.reason}. {one_line(one.detail)}' for one in some.rejected[:_NAMED]]
     if guess.listed:
         found = checked_listing.name_findings(guess.listed)

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import os
 import re
+import time
 import unicodedata
 
 from media import listing
@@ -23,7 +24,9 @@ from pipeline.init.look import Folder, Look, join, modalities
 # Of a task's files, the share that another modality must have to be a task of its own.
 _OTHER_SHARE = 0.05
 _MAX_DEPTH = 4  # folders below the first in which data sets are looked for
-_MAX_TASKS = 100
+_MAX_TASKS = 20  # a model of more is hardly what is meant, and each takes its time
+_SECONDS = 60.0  # to find them: what is left then is named
+_NAMED_LEFT = 10  # of the folders that were not looked into
 _MAX_TABLES = 60  # manifests that are read
 _MAX_TABLE_BYTES = 256 << 20  # of a manifest whose rows are all listed
 _TAR_MEMBERS = 1_000  # whose names are read
@@ -61,6 +64,11 @@ class Guess:
         return self.seen or dict(collections.Counter(entry.split for entry in self.entries))
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes; those of eval if train has none."""
+        return self.classes or tuple(sorted({label for entry in self.entries for label in entry.labels}))
+
+    @property
     def entries(self):
         return self.listed.entries if self.listed else self.some
 
@@ -72,7 +80,13 @@ class Guesses:
         self._look, self._tables = look, 0
         self.tasks: list[Guess] = []
         self.problems: list[str] = []
+        self._end, self._left = time.monotonic() + _SECONDS, []
         self._find('', 0)
+        if self._left:
+            first = ', '.join(self._left[:_NAMED_LEFT]) + (', ...' if len(self._left) > _NAMED_LEFT else '')
+            self.problems.insert(0, f'Not looked into, after {words.count(len(self.tasks), "task")}: '
+                                    f'{words.count(len(self._left), "folder")} with media, {first}. Call init for one '
+                                    'of them.')
         self._name_tasks()
 
     # What a folder is.
@@ -80,13 +94,21 @@ class Guesses:
     def _find(self, path: str, depth: int) -> bool:
         """Adds the tasks of a folder and those below it. Whether there is one."""
         folder = self._look.folders.get(path)
-        if folder is None or len(self.tasks) >= _MAX_TASKS:
+        if folder is None:
+            return False
+        if len(self.tasks) >= _MAX_TASKS or time.monotonic() > self._end:
+            if modalities(self._look.endings(path)):
+                self._left.append(self._shown(path))
             return False
         before = len(self.tasks)
         found = (self._published(folder) or self._described(folder) or self._hugging_face(folder)
                  or self._manifests(folder) or self._archives(folder)
                  or not self._any_below(folder) and self._class_folders(folder))
         if found:
+            self.problems += [f'{join(path, name)}: it was written by `polyvit data export`, and what it was made of '
+                              'is used instead.' for name in _exported(folder)]
+            return True
+        if _exported(folder) and self._described(folder, _exported(folder)):
             return True
         if self._only_class(folder):
             self._say_what_is_missing(folder)
@@ -161,10 +183,14 @@ class Guesses:
 
     # Folders that say themselves what they are.
 
-    def _described(self, folder: Folder) -> bool:
-        """Adds the task of each Croissant file in a folder, or of its Parquet and Arrow files, if media are there."""
+    def _described(self, folder: Folder, exported: tuple[str, ...] = ()) -> bool:
+        """Adds the task of each Croissant file in a folder, or of its Parquet and Arrow files, if media are there.
+
+        exported: the files to look at instead, of those that polyvit has written itself.
+        """
         found, by_modality = False, modalities(self._look.endings(folder.path))
-        files = [((name,), 'is a Croissant file, which says what the media are') for name in folder.others
+        files = [((name,), 'is a Croissant file, which says what the media are') for name in exported
+                 or sorted({*folder.others} - {*_exported(folder)})
                  if name.lower().endswith('.json') and _is_croissant(os.path.join(self._path(folder.path), name))]
         rows = tuple(name for name in folder.others if name.lower().endswith(hugging_face.TABLES)
                      and not name.lower().endswith(hugging_face.EXPORTED))
@@ -188,7 +214,8 @@ class Guesses:
         """
         nearby = [folder, *(self._look.folders.get(join(folder.path, name)) for name in folder.folders)]
         names = [join(near.path, name) for near in nearby if near for name in near.others
-                 if name in hugging_face.METADATA or name.lower().endswith(hugging_face.TABLES)]
+                 if name in hugging_face.METADATA or name.lower().endswith(hugging_face.TABLES)
+                 and not name.lower().endswith(hugging_face.EXPORTED)]
         if not names or names == [join(folder.path, name) for name in folder.others if name in names] and (
                 len(names) == 1 and names[0].lower().endswith(tables.ENDINGS)):
             return False
@@ -520,6 +547,12 @@ def _published_format(files: set[str], synsets: bool) -> tuple[Format, list[str]
         return 'audioset', segments, 'multi'
     kinetics = sorted(name for name in files if re.fullmatch(r'(.*/)?(kinetics\w*_)?(train|val|test)\w*\.csv', name))
     return ('kinetics', kinetics, 'single') if kinetics else None
+
+
+def _exported(folder: Folder) -> tuple[str, ...]:
+    """The Croissant files in a folder that `polyvit data export` has written: each beside the table of its name."""
+    return tuple(name for name in folder.others if name.endswith('.croissant.json')
+                 and f'{name.removesuffix(".croissant.json")}{hugging_face.EXPORTED}' in folder.others)
 
 
 def _is_croissant(path: str) -> bool:

@@ -13,6 +13,8 @@ MAX_FILES = 500_000  # of all folders together, and
 MAX_FOLDER_FILES = 50_000  # of one, so that a huge one leaves time for the others
 MAX_SECONDS = 15.0
 MAX_DEPTH = 6  # folders below the first
+# No data are there, but endless files: of processes and devices.
+_SYSTEM = frozenset(('/proc', '/sys', '/dev'))
 _NAMES = 200  # media files of a folder whose names are kept
 _OTHER_NAMES = 1_000  # other files (manifests, archives, notes) whose names are kept
 
@@ -67,7 +69,8 @@ _MEDIA = frozenset(ending for row in MODALITIES.values() for ending in row.endin
 
 def walk(root: str, max_files: int = MAX_FILES, max_folder_files: int = MAX_FOLDER_FILES,
          max_seconds: float = MAX_SECONDS) -> Look:
-    """Looks at the folders below `root`, those near to it first. Hidden names are left out; links are not followed.
+    """Looks at the folders below `root`, those near to it first. Hidden names are left out, and what the system shows
+    as files (/proc, /sys, /dev); links are not followed.
 
     Raises ConfigError if the root cannot be listed.
     """
@@ -81,7 +84,7 @@ def walk(root: str, max_files: int = MAX_FILES, max_folder_files: int = MAX_FOLD
         try:
             with os.scandir(os.path.join(root, path)) as items:
                 for item in items:
-                    if item.name.startswith('.'):
+                    if item.name.startswith('.') or item.path in _SYSTEM:
                         continue
                     if item.is_dir(follow_symlinks=False):
                         folder.folders.append(item.name)

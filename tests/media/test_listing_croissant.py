@@ -226,7 +226,8 @@ def test_what_is_not_read_is_named(tmp_path, path, value, message):
 
 @pytest.mark.parametrize('text, message', [
     ('', 'cannot be read'), ('[1]', 'no JSON object'), ('{"path": "a.png"}\n{"path": "b.png"}\n', 'cannot be read'),
-    ('[' * 100_000, 'cannot be read'), ('{"x": ' * 50 + '1' + '}' * 50, 'nested more than 40 deep'),
+    ('[' * 100_000, 'cannot be read: it is nested too deeply'),
+    ('{"x": ' * 50 + '1' + '}' * 50, 'nested too deeply, in more than 40 levels'),
     ('\xff\xfe', 'UTF-8|cannot')])
 def test_files_that_are_no_croissant(tmp_path, text, message):
     testing.write(tmp_path, 'croissant.json', text)

@@ -85,7 +85,7 @@ def test_wrong_groups(tmp_path, groups, message):
 
 def test_a_manifest_without_the_column(tmp_path):
     (tmp_path / 'm.csv').write_text('path,label\na.png,cat\n')
-    with pytest.raises(ConfigError, match='needs the columns path and label .*, speaker, each once'):
+    with pytest.raises(ConfigError, match="has no column speaker, which groups='speaker' asks for; it has path, label"):
         listing.list_media(_source(tmp_path, manifest='m.csv', groups='speaker'))
 
 
@@ -97,6 +97,24 @@ def test_an_example_without_a_label_is_allowed_or_rejected_with_the_cure(tmp_pat
     assert [entry.labels for entry in listed.entries] == [('red', 'round'), ()] and not listed.rejected
     with pytest.raises(ConfigError, match='allow_unlabelled is for'):
         _source(tmp_path, manifest='m.csv', allow_unlabelled=True)
+
+
+def test_a_pattern_that_fits_no_path_is_named_as_it_was_written(tmp_path):
+    for i in range(3):
+        testing.write(tmp_path, f'cat/{i}.png', b'x')
+    with pytest.raises(ConfigError) as caught:
+        listing.list_media(_source(tmp_path, groups=r'^cam(\d+)_'))
+    assert str(caught.value).startswith(r"Task pets: the pattern groups=r'^cam(\d+)_' fits none of 3 paths, such as "
+                                        'cat/0.png.')
+
+
+def test_a_column_of_groups_that_is_not_there(tmp_path):
+    testing.write(tmp_path, '1.png', b'x')
+    testing.write_manifest(tmp_path, [('1.png', 'cat', 'anna')], columns=('path', 'label', 'speaker'), name='m.csv')
+    with pytest.raises(ConfigError) as caught:
+        listing.list_media(_source(tmp_path, manifest='m.csv', groups='speakr'))
+    assert str(caught.value).endswith("has no column speakr, which groups='speakr' asks for; it has path, label, "
+                                      'speaker. Did you mean speaker?')
 
 
 # A file of groups.

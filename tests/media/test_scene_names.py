@@ -55,6 +55,10 @@ def test_it_finds_the_word_or_folder_that_repeats(paths, label, first, groups, m
     ([f'{n:08x}_a.jpg' for n in range(60)], lambda path: 'x'),  # a word per file
     ([f'{n}.jpg' for n in range(60)], lambda path: 'x'),
     ([f'{"ab"[n % 2]}_{n}.jpg' for n in range(60)], lambda path: 'x'),  # two groups are too few
+    ([f'{c}/{n % 6}_{n}.jpg' for c in 'ab' for n in range(60)], lambda path: path[0]),  # a counter in each class
+    ([f'{c}/{1 + n % 6:02d}_{n}.jpg' for c in 'ab' for n in range(60)], lambda path: path[0]),
+    ([f'{c}/{c}_{n:03d}.jpg' for c in 'abcdef' for n in range(9)] + ['b/a_100.jpg', 'a/b_100.jpg'],
+     lambda path: path[0]),  # labels, a few of which another contradicts
     ([f'c{n // 5}_{n}.jpg' for n in range(60)] + ['other.jpg'], lambda path: 'x')])  # not all names have it
 def test_what_are_no_groups(paths, label):
     assert scene_names.suggest(_entries(paths, label)) is None

@@ -17,6 +17,7 @@ from model_code.data import Source
 from pipeline import cli, plan
 from pipeline.config import load_config
 from pipeline.init import command, look, tables
+from pipeline.init import guess as guess_module
 from pipeline.init.guess import Guesses, task_name
 from pipeline.init.write import comment, one_line
 from tests import terminals, testing
@@ -168,9 +169,43 @@ class TestTasks:
         testing.image_task(tmp_path / 'shapes')
         assert _init(tmp_path, capsys, tmp_path / 'shapes')[0] == 0
         assert cli.main(['data', 'export', str(tmp_path / 'made.py'), '--croissant']) == 0
+        guesses = _guesses(tmp_path / 'shapes')
+        guess, = guesses.tasks
+        assert guess.data.manifest == () and guess.counts == {'train': 8, 'eval': 4}, 'the data themselves go before'
+        note, = guesses.problems
+        assert note.startswith('shapes.croissant.json: it was written by `polyvit data export`')
+        # One of another name is what says the labels.
+        (tmp_path / 'shapes' / 'shapes.croissant.json').rename(tmp_path / 'shapes' / 'croissant.json')
         guess = _task(tmp_path / 'shapes')
-        assert guess.data.manifest == ('shapes.croissant.json',)
+        assert guess.data.manifest == ('croissant.json',)
         assert guess.counts == {'train': 8, 'eval': 4} and guess.classes == ('left', 'right')
+
+    def test_an_export_is_used_where_nothing_else_says_the_labels(self, tmp_path, capsys):
+        _images(tmp_path / 'd', *(f'{i}.png' for i in range(20)))
+        testing.write_manifest(tmp_path / 'd', [(f'{i}.png', 'ab'[i % 2]) for i in range(20)],
+                               columns=('path', 'label'))
+        assert _init(tmp_path, capsys, tmp_path / 'd')[0] == 0
+        assert cli.main(['data', 'export', str(tmp_path / 'made.py'), '--croissant']) == 0
+        assert _guesses(tmp_path / 'd').tasks[0].data.manifest == ('manifest.csv',)
+        (tmp_path / 'd' / 'manifest.csv').unlink()
+        assert _task(tmp_path / 'd').data.manifest == ('d.croissant.json',)
+
+    def test_many_data_sets(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(guess_module, '_MAX_TASKS', 2)
+        for name in 'vwxyz':
+            _class_folders(tmp_path / name)
+        guesses = _guesses(tmp_path)
+        assert [guess.place for guess in guesses.tasks] == ['v', 'w']
+        assert guesses.problems == ['Not looked into, after 2 tasks: 3 folders with media, x, y, z. Call init for one '
+                                    'of them.']
+        monkeypatch.setattr(guess_module, '_SECONDS', -1.0)
+        assert _guesses(tmp_path).tasks == []
+
+    def test_nested_too_deeply(self, tmp_path):
+        _images(tmp_path, '1.png')
+        testing.write(tmp_path, 'croissant.json', '{"conformsTo": "http://mlcommons.org/croissant/1.1", "x": '
+                      + '[' * 100_000)
+        assert any('nested too deeply' in text for text in _guesses(tmp_path).problems)
 
     def test_names_of_tasks(self):
         names = [task_name(text) for text in ('Ünder wäter', '2024-data', '猫', "a'; import os", 'birds_label',
@@ -337,6 +372,24 @@ class TestConfig:
         assert 'train/left/broken.png: unsupported' in out
         assert 'going by what was read, a run would stop: Task shapes: equal media are both in train and in eval' in out
 
+    def test_rejections_by_name_count_as_files(self, tmp_path, capsys):
+        _class_folders(tmp_path / 'd')
+        for i in range(5):
+            testing.write(tmp_path / 'd', f'cat/{i}.psd', b'x')
+        code, out, _, _ = _init(tmp_path, capsys, tmp_path / 'd')
+        assert code == 0 and 'read 20 of 25 files, 0 rejected; 5 more rejected by their names or rows' in out
+        assert '5 of 25 files (20.0%) could not be read' in out
+
+    def test_classes_of_eval_alone_are_counted(self, tmp_path, capsys):
+        _class_folders(tmp_path / 'd' / 'eval')
+        guess = _task(tmp_path / 'd')
+        assert guess.counts == {'eval': 20} and guess.classes == () and guess.labels == ('cat', 'dog')
+
+    def test_scenes_are_left_to_the_data_check(self, tmp_path, capsys):
+        testing.video_task(tmp_path / 'walks')
+        code, out, _, _ = _init(tmp_path, capsys, tmp_path / 'walks')
+        assert code == 0 and 'init compares no backgrounds, but `polyvit data check` does' in ' '.join(out.split())
+
     def test_groups_in_names_are_suggested(self, tmp_path, capsys):
         for number in range(40):
             testing.write(tmp_path / 'd', f'{"ab"[number % 2]}/cam{number // 8}_{number}.png',
@@ -414,6 +467,12 @@ class TestBounds:
         begun = time.monotonic()
         seen = look.walk(str(tmp_path), max_seconds=0.0)
         assert not seen.whole and time.monotonic() - begun < 5 and len(seen.folders) < 30
+
+    def test_what_the_system_shows_as_files_is_no_data(self, tmp_path, monkeypatch):
+        for name in ('proc', 'pets'):
+            _class_folders(tmp_path / name)
+        monkeypatch.setattr(look, '_SYSTEM', frozenset({str(tmp_path / 'proc')}))
+        assert 'proc' not in look.walk(str(tmp_path)).folders and 'pets' in look.walk(str(tmp_path)).folders
 
     def test_links_are_not_followed(self, tmp_path):
         _class_folders(tmp_path / 'data')
