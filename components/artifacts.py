@@ -16,6 +16,7 @@ from media.rejections import Rejection
 from model_code import file_io
 
 _REJECTED, _FINDINGS = 'rejected.jsonl', 'findings.json'
+NEAR_DUPLICATES = 'near_duplicates.tfrecord.gz'
 
 
 class RejectedMedia(artifact.Artifact):
@@ -23,6 +24,7 @@ class RejectedMedia(artifact.Artifact):
 
     rejected.jsonl: one line `{"path", "reason", "detail"}` per file that could not be read (rejections.to_lines).
     findings.json: counts, duplicates, leaks between splits, odd media (media.findings.Findings).
+    near_duplicates.tfrecord.gz: the examples in the near duplicates that findings.json names, in no order.
     """
     TYPE_NAME = 'components.RejectedMedia'
 
@@ -33,7 +35,7 @@ class EvaluationReport(artifact.Artifact):
 
 
 def write_rejected_media(uri: str, findings: Findings, rejected: Iterable[Rejection]):
-    """Writes the files of a RejectedMedia artifact."""
+    """Writes rejected.jsonl and findings.json of a RejectedMedia artifact."""
     with file_io.replacing(os.path.join(uri, _REJECTED)) as temporary, open(
             temporary, 'w', encoding='utf-8') as file:
         file.writelines(rejections.to_lines(rejected))

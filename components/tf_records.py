@@ -21,8 +21,13 @@ def writer(examples_uri: str, split: str, name: str) -> Iterator[tf.io.TFRecordW
     path = os.path.join(examples_uri, f'Split-{split}', name)
     # The temporary file is outside the split's folder, because readers take every file there.
     with file_io.replacing(path, temporary_folder=examples_uri) as temporary:
-        with tf.io.TFRecordWriter(temporary, _OPTIONS) as file:
+        with file_writer(temporary) as file:
             yield file
+
+
+def file_writer(path: str) -> tf.io.TFRecordWriter:
+    """A writer of one file, which is written in place."""
+    return tf.io.TFRecordWriter(path, _OPTIONS)
 
 
 def serialize(features: dict[str, list]) -> bytes:

@@ -138,6 +138,13 @@ class Findings:
         if labels != other_labels:
             self.near_contradictions.add(pair)
 
+    def named_near(self) -> list[tuple[str, str, str, float]]:
+        """('train and eval' or 'one split', id, other id, similarity from 0 to 1) of the pairs that are named: those
+        between the splits first, then the most alike."""
+        return [(where, one, other, 1 - difference)
+                for where, tally in (('train and eval', self.near_leaks), ('one split', self.near_duplicates))
+                for difference, one, other in tally.first[:NAMED]]
+
     def merge(self, other: 'Findings') -> 'Findings':
         for mine, theirs in ((self.examples, other.examples), (self.groups, other.groups)):
             for split, count in theirs.items():

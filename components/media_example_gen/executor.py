@@ -1,5 +1,6 @@
 """MediaExampleGen's executor: reads media with Beam and writes examples, rejections and findings."""
 
+import os
 from collections.abc import Iterator
 
 from tfx.components.example_gen import utils as example_gen_utils
@@ -7,14 +8,16 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components.artifacts import read_findings, write_rejected_media
+from components import tf_records
+from components.artifacts import NEAR_DUPLICATES, read_findings, write_rejected_media
 from components.classes import TaskClasses, write_classes
 from components.media_example_gen import plan_files
-from components.media_example_gen.beam_steps import merge_parts, read_media
+from components.media_example_gen.beam_steps import make_example, merge_parts, read_media
 from media import listing
 from media.entries import SPLITS, Entry, Listing
 from media.findings import Findings, first_rejected
 from media.listing.files import FileStat
+from media.sandbox.parent import Decoder
 from media.shards import ShardPlan
 from model_code import file_io, job_progress, remote_files, words
 from model_code.data import Source
@@ -52,6 +55,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             findings, rejections = merge_parts(rejected.uri, listed.rejected)
             findings.add_listing(listed)
             write_rejected_media(rejected.uri, findings, rejections)
+            write_near_duplicates(rejected.uri, source, spec, listed, findings, beam_args)
         finally:
             file_io.remove_leftovers(examples.uri)
             file_io.remove_leftovers(rejected.uri)
@@ -64,6 +68,24 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples.set_string_custom_property(example_gen_utils.FILE_FORMAT_PROPERTY_NAME, 'tfrecords_gzip')
 
         log_summary(source.name, read_findings(rejected.uri))
+
+
+def write_near_duplicates(uri: str, source: Source, spec, listed: Listing, findings: Findings,
+                          beam_args: tuple[str, ...]):
+    """Writes the examples in the near duplicates that a report shows. Their media, a few, are read once more.
+
+    uri: of RejectedMedia.
+    """
+    ids = {example_id for _, one, other, _ in findings.named_near() for example_id in (one, other)}
+    if not ids:
+        return
+    entries = [entry for entry in listed.entries if entry.id in ids]
+    path = os.path.join(uri, NEAR_DUPLICATES)
+    with (file_io.replacing(path) as temporary, tf_records.file_writer(temporary) as file,
+          Decoder(source.data.folder, source.modality, spec, source.data.limits, beam_args) as decoder):
+        for decoded in decoder.read(entries):
+            if decoded.features:
+                file.write(make_example(decoded.entry, decoded.features))
 
 
 def plan_shards(source: Source, listed: Listing, media_fingerprint: str) -> ShardPlan:

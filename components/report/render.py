@@ -24,7 +24,7 @@ _SETTINGS = {
 
 
 def render(decision: dict, history: dict, card: dict, data: list[dict], drift: dict | None = None,
-           suspects: Sequence[dict] = ()) -> str:
+           suspects: Sequence[dict] = (), near: Sequence[dict] = ()) -> str:
     """The report as one self-contained HTML page: without scripts, fetching nothing, all text escaped.
 
     decision: that of the gate (components.blessing_gate.decision.decide).
@@ -36,6 +36,7 @@ def render(decision: dict, history: dict, card: dict, data: list[dict], drift: d
       most frequent first, 'rejected': [Rejection], 'remarks': [line], 'groups': {split: groups}}.
     drift: what DataDrift found (components.data_drift.executor.judge); None leaves its section out.
     suspects: of each task with suspect labels, what suspect_labels.section returns.
+    near: of each task with near duplicates, what near_duplicates.section returns.
     """
     names = [task['name'] for task in decision['tasks']]
     colours = {name: f'c{i % COLOURS}' for i, name in enumerate(names)}
@@ -52,6 +53,7 @@ def render(decision: dict, history: dict, card: dict, data: list[dict], drift: d
         data=[_data_card(entry) for entry in data],
         drift=drift and data_drift.section(drift, colours),
         suspects=suspects,
+        near_duplicates=near,
         parameters=_parameters(card.get('parameters')),
         settings=[(label, card_part[key]) for card_part in (card.get('model') or {}, card.get('training') or {})
                   for key, label in _SETTINGS.items() if key in card_part])

@@ -10,6 +10,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from components import artifacts
 from components.suspect_files import SUSPECT_EXAMPLES, SUSPECTS
 from media.entries import SPLITS
+from media.findings import Findings
 from media.verdict import remarks
 from model_code import file_io, model_directory
 from model_code.tasks import Task
@@ -77,7 +78,18 @@ def read_statistics(statistics_dir: str) -> tuple[dict[str, int], list[dict]]:
 def read_suspects(evaluation_dir: str) -> tuple[dict | None, dict[str, dict]]:
     """The suspect labels of an evaluation (components.task_evaluator.suspects): suspects.json, None if there is none,
     and the features of the listed examples by their ids: lists of bytes, ints or floats."""
-    path, examples = os.path.join(evaluation_dir, SUSPECT_EXAMPLES), {}
+    return (file_io.read_json(os.path.join(evaluation_dir, SUSPECTS)),
+            _read_examples(os.path.join(evaluation_dir, SUSPECT_EXAMPLES)))
+
+
+def read_near_duplicates(rejected_dir: str) -> tuple[Findings, dict[str, dict]]:
+    """The findings of RejectedMedia, and the features of the near duplicates that they name, by their ids."""
+    return artifacts.read_findings(rejected_dir), _read_examples(os.path.join(rejected_dir, artifacts.NEAR_DUPLICATES))
+
+
+def _read_examples(path: str) -> dict[str, dict]:
+    """Id -> features of the examples in a file of gzip TFRecords; {} if there is none."""
+    examples = {}
     if file_io.exists(path):
         for record in tf.data.TFRecordDataset(path, 'GZIP').as_numpy_iterator():
             features = {}
@@ -85,7 +97,7 @@ def read_suspects(evaluation_dir: str) -> tuple[dict | None, dict[str, dict]]:
                 kind = feature.WhichOneof('kind')
                 features[name] = list(getattr(feature, kind).value) if kind else []
             examples[features['id'][0].decode('utf-8', 'surrogateescape')] = features
-    return file_io.read_json(os.path.join(evaluation_dir, SUSPECTS)), examples
+    return examples
 
 
 def read_findings(task: Task, rejected_dir: str) -> dict:

@@ -9,14 +9,17 @@ import subprocess
 import sys
 import tarfile
 
+import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tfx.types import standard_artifacts
 
 from components.artifacts import RejectedMedia, read_findings, read_rejected
 from components.classes import Classes, read_classes
 from components.media_example_gen import beam_steps, executor, plan_files
 from components.media_example_gen.component import MediaExampleGen
+from components.report import near_duplicates, render, sources
 from media import listing, tf_check
 from media.entries import Entry
 from media.findings import Findings, Tally
@@ -89,6 +92,27 @@ def test_every_image_ends_up_in_the_examples_or_is_rejected(tmp_path, caplog):
     # Examples are not in the order of their classes, because training shuffles only within a buffer.
     labels = [_bytes(e, 'label')[0] for e in examples['train']]
     assert labels not in (sorted(labels), sorted(labels, reverse=True))
+
+
+def test_near_duplicates_are_in_the_report_with_their_media(tmp_path):
+    testing.image_task(tmp_path / 'data')
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 255, (12, 16, 3), np.uint8)).resize((160, 120), Image.Resampling.BICUBIC)
+    for name, quality in (('train/left/<b>.jpg', 95), ('eval/left/again.jpg', 60), ('train/right/other.jpg', 40)):
+        noise.save(tmp_path / 'data' / name, quality=quality)
+    task = testing.task('shapes', 'image', folder=str(tmp_path / 'data'), allow_near_leaks=True)
+    _ingest(task, testing.IMAGE_SPEC, tmp_path)
+    findings, examples = sources.read_near_duplicates(str(tmp_path / 'rejected'))
+    names = {'train/left/<b>.jpg', 'eval/left/again.jpg', 'train/right/other.jpg'}
+    assert findings.near_leaks.count == 2 and findings.near_duplicates.count == 1 and set(examples) == names
+    section = near_duplicates.section('shapes', 'image', findings, examples)
+    assert section and (section['count'], section['leaks']) == (3, 2)
+    assert [row['where'] for row in section['rows']] == ['train and eval', 'train and eval', 'one split']
+    page = render.environment().get_template('near_duplicates.html').render(near_duplicates=[section], colours={})
+    assert page.count('src="data:image/jpeg;base64,') == 6
+    assert 'train/left/&lt;b&gt;.jpg' in page and '<b>' not in page and '3 pairs, 2 in train and eval' in page
+    # Without any there is no file, and no section.
+    assert near_duplicates.section('shapes', 'image', Findings(), {}) is None
 
 
 def test_tables_with_media_inside(tmp_path, monkeypatch):
