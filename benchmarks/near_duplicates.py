@@ -37,7 +37,7 @@ SHOWN = 1_000_000  # pairs to name, which are as many as are found
 
 def search(modality: str, originals: list[bytes], copies: list[bytes]) -> tuple[int, int]:
     """(copies that are found with their original, other pairs of a copy and an original), by their fingerprints."""
-    with mock.patch.object(findings, 'NAMED', SHOWN):
+    with mock.patch.object(findings.LongTally, 'KEPT', SHOWN):
         near = near_duplicates.InOneProcess(modality, AMONG)
         for number, fingerprint in enumerate(originals + copies):
             near.add(Decoded(Entry(str(number), ('',), 'train'), digest=number.to_bytes(4, 'big'),

@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import operator
 from collections.abc import Iterable
+from typing import ClassVar
 
 from media.entries import Entry, Listing
 from media.rejections import Rejection
@@ -19,17 +20,28 @@ NAMED = 10
 
 @dataclasses.dataclass
 class Tally:
-    """A count, and the first NAMED of what was counted, sorted. So its size is bounded."""
+    """A count, and the first KEPT of what was counted, sorted. So its size is bounded."""
+    KEPT: ClassVar[int] = NAMED
     count: int = 0
     first: list = dataclasses.field(default_factory=list)
 
     def add(self, item, count: int = 1):
         self.count += count
-        self.first = sorted(self.first + [item])[:NAMED]
+        self.first = sorted(self.first + [item])[:self.KEPT]
 
     def merge(self, other: 'Tally'):
         self.count += other.count
-        self.first = sorted(self.first + other.first)[:NAMED]
+        self.first = sorted(self.first + other.first)[:self.KEPT]
+
+    @property
+    def named(self) -> list:
+        """Those of `first` that a text names."""
+        return self.first[:NAMED]
+
+
+class LongTally(Tally):
+    """Keeps so many that a person or a program can work through them; texts name as few as of any."""
+    KEPT = 1_000
 
 
 @dataclasses.dataclass
@@ -57,14 +69,14 @@ class Findings:
     classes: dict = dataclasses.field(default_factory=dict)
     groups: dict = dataclasses.field(default_factory=dict)
     rejected: dict = dataclasses.field(default_factory=dict)
-    duplicates: Tally = dataclasses.field(default_factory=Tally)
-    leaks: Tally = dataclasses.field(default_factory=Tally)
-    contradictions: Tally = dataclasses.field(default_factory=Tally)
-    near_duplicates: Tally = dataclasses.field(default_factory=Tally)
-    near_leaks: Tally = dataclasses.field(default_factory=Tally)
-    near_contradictions: Tally = dataclasses.field(default_factory=Tally)
+    duplicates: LongTally = dataclasses.field(default_factory=LongTally)
+    leaks: LongTally = dataclasses.field(default_factory=LongTally)
+    contradictions: LongTally = dataclasses.field(default_factory=LongTally)
+    near_duplicates: LongTally = dataclasses.field(default_factory=LongTally)
+    near_leaks: LongTally = dataclasses.field(default_factory=LongTally)
+    near_contradictions: LongTally = dataclasses.field(default_factory=LongTally)
     near_cut: Tally = dataclasses.field(default_factory=Tally)
-    torn_groups: Tally = dataclasses.field(default_factory=Tally)
+    torn_groups: LongTally = dataclasses.field(default_factory=LongTally)
     notes: dict = dataclasses.field(default_factory=dict)
     left_out: dict = dataclasses.field(default_factory=dict)
     lost_folders: Tally = dataclasses.field(default_factory=Tally)
@@ -174,11 +186,11 @@ class Findings:
 
     @classmethod
     def from_dict(cls, values: dict) -> 'Findings':
-        def tally(value):
-            return Tally(value['count'], [list(item) if isinstance(item, tuple) else item for item in value['first']])
+        def tally(value, of=Tally):
+            return of(value['count'], [list(item) if isinstance(item, tuple) else item for item in value['first']])
         findings = cls(values['examples'], values['classes'], values['groups'])
         for name in _tallies(findings):
-            setattr(findings, name, tally(values[name]))
+            setattr(findings, name, tally(values[name], type(getattr(findings, name))))
         for name in _TALLIES_BY_WORD:
             setattr(findings, name, {word: tally(value) for word, value in values[name].items()})
         return findings

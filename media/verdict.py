@@ -93,7 +93,7 @@ def stops(task: str, checks: Checks, findings: Findings, classes: Iterable[str] 
     reasons += _too_many(task, findings.total, missing, checks.max_missing_share, 'are missing',
                          'Fetch them, take them out of the manifest, or raise Checks(max_missing_share=...)')
     if findings.leaks.count and not checks.allow_leaks:
-        pairs = '; '.join(' = '.join(pair) for pair in findings.leaks.first)
+        pairs = '; '.join(' = '.join(pair) for pair in findings.leaks.named)
         reasons.append(
             f'Task {task}: equal media are both in train and in eval ({words.count(findings.leaks.count, "group")}), '
             f'so the evaluation would flatter the model{_first(findings.leaks)}: {pairs}. Take them out of one split, '
@@ -106,7 +106,7 @@ def stops(task: str, checks: Checks, findings: Findings, classes: Iterable[str] 
             'Checks(allow_near_leaks=True).')
     if findings.torn_groups.count and not checks.allow_leaks:
         named = '; '.join(f'{group} ({eval_id} and {train_id})' for group, eval_id, train_id in
-                          findings.torn_groups.first)
+                          findings.torn_groups.named)
         reasons.append(
             f'Task {task}: {words.count(findings.torn_groups.count, "group")} of examples that belong together '
             f'{"is" if findings.torn_groups.count == 1 else "are"} both in train and in eval, so the evaluation would '
@@ -135,7 +135,7 @@ def remarks(checks: Checks, findings: Findings) -> list[str]:
     for tally, what in ((findings.duplicates, 'within a split'), (findings.leaks, 'both in train and in eval'),
                         (findings.contradictions, 'with different labels')):
         if tally.count:
-            groups = '; '.join(' = '.join(group) for group in tally.first)
+            groups = '; '.join(' = '.join(group) for group in tally.named)
             lines.append(f'{words.count(tally.count, "group")} of equal media {what}{_first(tally)}: {groups}')
     for tally, what in ((findings.near_duplicates, 'within a split'), (findings.near_leaks, 'in train and in eval'),
                         (findings.near_contradictions, 'with different labels')):
@@ -148,7 +148,7 @@ def remarks(checks: Checks, findings: Findings) -> list[str]:
     if findings.torn_groups.count:
         lines.append(f'{words.count(findings.torn_groups.count, "group")} of examples that belong together both in '
                      f'train and in eval{_first(findings.torn_groups)}: '
-                     + '; '.join(group for group, *_ in findings.torn_groups.first))
+                     + '; '.join(group for group, *_ in findings.torn_groups.named))
     if 0 < findings.groups.get('eval', 0) < _FEW_GROUPS:
         lines.append(f'eval has examples of only {words.count(findings.groups["eval"], "group")}, so its metrics say '
                      'little about new ones (scenes, speakers, recordings)')
@@ -187,11 +187,11 @@ def _left_out(left_out: dict[str, Tally]) -> str:
 
 def _pairs(tally: Tally) -> str:
     """'a.jpg ~ b.jpg (98% alike); ...' of near duplicates."""
-    return '; '.join(f'{one} ~ {other} ({1 - distance:.0%} alike)' for distance, one, other in tally.first)
+    return '; '.join(f'{one} ~ {other} ({1 - distance:.0%} alike)' for distance, one, other in tally.named)
 
 
 def _first(tally: Tally) -> str:
-    return f' (the first {len(tally.first)})' if tally.count > len(tally.first) else ''
+    return f' (the first {len(tally.named)})' if tally.count > len(tally.named) else ''
 
 
 def rare_classes(checks: Checks, findings: Findings, classes: Iterable[str] = ()) -> dict[str, int]:

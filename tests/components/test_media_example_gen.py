@@ -22,7 +22,7 @@ from components.media_example_gen.component import MediaExampleGen
 from components.report import near_duplicates, render, sources
 from media import listing, tf_check
 from media.entries import Entry
-from media.findings import Findings, Tally
+from media.findings import Findings, LongTally, Tally
 from media.rejections import Rejection
 from media.shards import ShardPlan
 from model_code import file_io
@@ -240,7 +240,7 @@ def test_the_same_image_in_train_and_eval_is_found(tmp_path):
     testing.write(tmp_path / 'data', 'eval/left/copy.png', (tmp_path / 'data/train/left/0.png').read_bytes())
     examples, _, _ = _ingest(task, testing.IMAGE_SPEC, tmp_path)
     assert len(examples['eval']) == 5
-    assert read_findings(str(tmp_path / 'rejected')).leaks == Tally(1, [['eval/left/copy.png', 'train/left/0.png']])
+    assert read_findings(str(tmp_path / 'rejected')).leaks == LongTally(1, [['eval/left/copy.png', 'train/left/0.png']])
 
 
 def test_media_that_changed_since_they_were_checked_stop_the_run_before_any_is_read(tmp_path):

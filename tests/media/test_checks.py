@@ -1,7 +1,7 @@
 """What the names of media alone show, and reading all of them in several processes."""
 
 from media import checked_listing, checks, listing
-from media.findings import Tally
+from media.findings import LongTally
 from tests import testing
 
 
@@ -14,7 +14,7 @@ def test_the_check_of_names_counts_every_file_as_readable(tmp_path):
     findings = checked_listing.name_findings(listed)
     assert findings.examples == {split: sum(e.split == split for e in listed.entries) for split in ('train', 'eval')}
     assert findings.total == len(listed.entries) + 1 and list(findings.rejected) == ['bad_path']
-    assert findings.duplicates == Tally() and findings.notes == {}
+    assert findings.duplicates == LongTally() and findings.notes == {}
     read = checks.check_media(task.source, task.checks, testing.AUDIO_SPEC, workers=1)
     assert set(read['rejected']) == {'bad_path', 'unsupported'} and read['total'] == findings.total
 

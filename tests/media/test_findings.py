@@ -3,7 +3,7 @@
 from media import checks, verdict
 from media import entries as entries_module
 from media.entries import Entry, Listing
-from media.findings import Findings, Tally
+from media.findings import Findings, LongTally
 from media.rejections import Rejection
 from media.sandbox.parent import Decoded
 from model_code.tasks import Checks
@@ -39,9 +39,9 @@ def test_the_same_media_are_a_duplicate_a_leak_or_a_contradiction():
         ('t3', 'a', 'train', b'2', ()), ('e3', 'a', 'eval', b'2', ()),
         ('t4', 'a', 'train', b'3', ()), ('t5', 'b', 'train', b'3', ()), ('e5', 'b', 'eval', b'3', ()),
         ('t6', 'a', 'train', b'4', ())])
-    assert findings.duplicates == Tally(2, [['e5', 't4', 't5'], ['t1', 't2']])
-    assert findings.leaks == Tally(2, [['e3', 't3'], ['e5', 't4']])
-    assert findings.contradictions == Tally(1, [['e5', 't4', 't5']])
+    assert findings.duplicates == LongTally(2, [['e5', 't4', 't5'], ['t1', 't2']])
+    assert findings.leaks == LongTally(2, [['e3', 't3'], ['e5', 't4']])
+    assert findings.contradictions == LongTally(1, [['e5', 't4', 't5']])
     stop, = verdict.stops('shapes', Checks(), findings)
     assert stop.startswith('Task shapes: equal media are both in train and in eval (2 groups)')
     assert 'e3 = t3; e5 = t4' in stop

@@ -14,6 +14,7 @@ from PIL import Image, ImageEnhance
 from components.media_example_gen import beam_steps, plan_files
 from media import checks, listing, near_duplicates, verdict
 from media.entries import Entry, Listing
+from media.findings import Findings
 from media.fingerprints import audio, image, video
 from media.sandbox.parent import Decoded
 from media.shards import ShardPlan
@@ -127,6 +128,17 @@ def test_near_leaks_stop_a_run_unless_allowed():
     assert '001 ~ 000 (' in reason and 'allow_near_leaks=True' in reason and '1 pair' in reason
     assert verdict.stops('pets', Checks(allow_near_leaks=True), findings) == []
     assert any('nearly equal media in train and in eval' in line for line in verdict.remarks(Checks(), findings))
+
+
+def test_texts_name_the_first_ten_pairs_and_json_has_more():
+    findings = Findings()
+    for number in range(1_100):
+        findings.add_near((f'{number:04}', 'eval', ('a',)), ('x', 'train', ('a',)), 0.95)
+    findings = Findings.from_dict(findings.to_dict()).merge(Findings())
+    assert findings.to_dict()['near_leaks']['count'] == 1_100
+    assert [pair[1] for pair in findings.to_dict()['near_leaks']['first']] == [f'{n:04}' for n in range(1_000)]
+    reason, = verdict.stops('pets', Checks(), findings)
+    assert '(the first 10)' in reason and '0009 ~ x' in reason and '0010 ~ x' not in reason
 
 
 @pytest.mark.parametrize('as_beam', [False, True])
