@@ -27,7 +27,8 @@ class Tally:
 
     def add(self, item, count: int = 1):
         self.count += count
-        self.first = sorted(self.first + [item])[:self.KEPT]
+        if len(self.first) < self.KEPT or item < self.first[-1]:
+            self.first = sorted(self.first + [item])[:self.KEPT]
 
     def merge(self, other: 'Tally'):
         self.count += other.count
@@ -155,7 +156,7 @@ class Findings:
         between the splits first, then the most alike."""
         return [(where, one, other, 1 - difference)
                 for where, tally in (('train and eval', self.near_leaks), ('one split', self.near_duplicates))
-                for difference, one, other in tally.first[:NAMED]]
+                for difference, one, other in tally.named]
 
     def merge(self, other: 'Findings') -> 'Findings':
         for mine, theirs in ((self.examples, other.examples), (self.groups, other.groups)):
