@@ -19,6 +19,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_beam_executor
@@ -137,9 +138,21 @@ def files(uri: str) -> dict[str, str]:
 
 
 def features(statistics) -> dict:
-    """Feature -> its statistics, which come in an order that a runner chooses; '' -> the number of examples."""
+    """Feature -> its statistics, which come in an order that a runner chooses; '' -> the number of examples.
+
+    Sums of floats depend on that order, so of these features only what does not, and a rounded mean.
+    """
     found = statistics.datasets[0]
-    return {'': found.num_examples, **{feature.path.step[0]: feature for feature in found.features}}
+    return {'': found.num_examples, **{
+        feature.path.step[0]: _rounded(feature.num_stats) if feature.num_stats.histograms and feature.type == _FLOAT
+        else feature for feature in found.features}}
+
+
+_FLOAT = statistics_pb2.FeatureNameStatistics.FLOAT
+
+
+def _rounded(numbers) -> tuple:
+    return numbers.common_stats.num_non_missing, numbers.min, numbers.max, round(numbers.mean, 4)
 
 
 def ids(uri: str) -> dict[str, list[bytes]]:

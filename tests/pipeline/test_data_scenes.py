@@ -33,7 +33,7 @@ def config(tmp_path):
         testing.write(tmp_path / 'media', path, mp4_of_scene(int(path[3:5]), int(path[3])))
     testing.write(tmp_path / 'media', 'bad.mp4', b'no clip')
     testing.write_manifest(tmp_path / 'media', [*rows, ('bad.mp4', 'a', 'train')])
-    testing.write_manifest(tmp_path / 'media', [(f'{i % 6}_{i}.wav', 'ab'[i % 5 == 0], 'eval' if i < 9 else 'train')
+    testing.write_manifest(tmp_path / 'media', [(f'mic{i % 6}_{i}.wav', 'ab'[i % 5 == 0], 'eval' if i < 9 else 'train')
                                                 for i in range(36)], name='tones.csv')
     return testing.write(tmp_path, 'scenes.py', CONFIG.format(data=str(tmp_path / 'media')))
 
