@@ -162,6 +162,8 @@ def _hdr_clip(transfer, codes, size=(320, 96), chroma=512):
     out = io.BytesIO()
     with av.open(out, 'w', format='mp4') as file:
         stream = file.add_stream('libx265', rate=8, options={'crf': '4', 'x265-params': (
+            # In one thread: on a busy machine its threads may hand over frames without their times.
+            'frame-threads=1:pools=none:bframes=0:'
             f'log-level=none:colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc:range=limited')})
         (stream.width, stream.height), stream.pix_fmt = size, 'yuv420p10le'
         for number in range(2):
