@@ -10,10 +10,10 @@ import io
 import os
 import tempfile
 
-import jinja2
 from markupsafe import Markup
 
 from components import media_pictures
+from components.report import render as report
 from media import checks as media_checks
 from media import listing, scene_names, scenes
 from media.entries import SPLITS, Entry
@@ -86,7 +86,7 @@ def _about_splits(source: Source, found: dict[str, list[Entry]]) -> str:
             return ''
         return (" If the manifest gives the splits, drop them too, with columns=Columns(split=''): then each scene "
                 'gets one.')
-    if any(entry.path.split('/')[0].lower() in SPLITS for scene in found.values() for entry in scene):
+    if any(entry.path.split('/')[0].lower() in listing.SPLITS for scene in found.values() for entry in scene):
         return ' The folders give the splits: move files, so that each scene is in one of them, or a run will stop.'
     return ''
 
@@ -148,11 +148,7 @@ def _page(task: str, table: str, found: dict[str, list[Entry]], pictures: _Pictu
         cards.append({'name': name, 'clips': len(scene), 'torn': len(splits) > 1,
                       'counts': ', '.join(f'{splits[split]:,} {split}' for split in SPLITS if splits[split]),
                       'shown': [(entry, pictures[entry.id]) for entry in shown]})
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([os.path.dirname(__file__), os.path.join(os.path.dirname(
-            os.path.dirname(__file__)), 'components', 'report')]),
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.get_template('data_scenes.html').render(
+    page = report.environment(os.path.dirname(__file__)).get_template('data_scenes.html').render(
         task=task, table=table, cards=cards, scenes=len(found), clips=sum(map(len, found.values())),
         shared=scenes.shared_with_train(found.values()))
     return page.encode('utf-8', 'backslashreplace')

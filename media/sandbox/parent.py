@@ -49,7 +49,31 @@ class Decoded:
         return dataclasses.replace(self, features=None)
 
 
-class Decoder:
+class ChildOwner:
+    """Starts a child when something is first sent to it. `close` ends it; what is sent next starts another."""
+
+    def __init__(self, start: protocol.Start, command: Sequence[str] = ()):
+        self._start, self._command = start, command
+        self._child: Child | None = None
+
+    def close(self):
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    def _send(self, frame: bytes):
+        if self._child is None:
+            self._child = Child(self._start, self._command)
+        self._child.send(frame)
+
+
+class Decoder(ChildOwner):
     """Reads entries of one task in a child process. Not thread-safe. `close` ends the child.
 
     root: the task's data folder. spec: the modality's input settings. beam_args: options of remote file systems.
@@ -59,9 +83,8 @@ class Decoder:
     def __init__(self, root: str, modality: str, spec, limits: Limits, beam_args: tuple[str, ...] = (),
                  command: Sequence[str] = ()):
         self._limits = limits.for_modality(modality)
-        self._start = protocol.Start.of(root, get_modality(modality).reader_module, spec, self._limits, beam_args)
-        self._command = command
-        self._child: Child | None = None
+        super().__init__(
+            protocol.Start.of(root, get_modality(modality).reader_module, spec, self._limits, beam_args), command)
 
     def read(self, entries: Iterable[Entry]) -> Iterator[Decoded]:
         """One Decoded per entry, in order. Raises RuntimeError if no child can be started."""
@@ -78,7 +101,7 @@ class Decoder:
                 batch = _next_entries(entries, _AHEAD_ENTRIES - len(waiting), _AHEAD_BYTES // 2)
                 if batch:
                     waiting.extend(batch)
-                    self._send(batch)
+                    self._send(protocol.entries_frame(batch))
             if not waiting:
                 return
             answer = self._answer(waiting[0])
@@ -94,26 +117,10 @@ class Decoder:
         self.close()
         while waiting:
             entry = waiting[0]
-            self._send([entry])
+            self._send(protocol.entries_frame([entry]))
             answer = self._answer(entry) or self._lost(entry)
             waiting.popleft()
             yield answer
-
-    def close(self):
-        if self._child is not None:
-            self._child.close()
-            self._child = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.close()
-
-    def _send(self, entries: list[Entry]):
-        if self._child is None:
-            self._child = Child(self._start, self._command)
-        self._child.send(protocol.entries_frame(entries))
 
     def _answer(self, entry: Entry) -> Decoded | None:
         """The child's answer to the entry; None if the child has died or is late."""

@@ -4,19 +4,18 @@ from collections.abc import Iterator
 
 from media.rejections import Rejection
 from media.sandbox import protocol
-from media.sandbox.parent import Child
+from media.sandbox.parent import ChildOwner
 from model_code import remote_files
 from model_code.modalities import Limits
 
 _SECONDS = 120.0  # for one answer: a thousand rows
 
 
-class TableReader:
+class TableReader(ChildOwner):
     """Reads tables below a data folder in a child process, which is started when first needed. `close` ends it."""
 
     def __init__(self, root: str):
-        self._start = protocol.Start.of(root, '', Limits(), Limits(), remote_files.options())
-        self._child: Child | None = None
+        super().__init__(protocol.Start.of(root, '', Limits(), Limits(), remote_files.options()))
 
     def describe(self, path: str) -> dict:
         """What media.tables.describe says of a file. Raises Rejection if it cannot be read."""
@@ -40,18 +39,13 @@ class TableReader:
         return values
 
     def _answers(self, request: dict) -> Iterator[dict]:
-        self._send(request)
+        self._send(protocol.frame(request))
         while True:
             answer = self._answer()
             rejection = protocol.rejection_of(answer)
             if rejection:
                 raise rejection
             yield answer
-
-    def _send(self, request: dict):
-        if self._child is None:
-            self._child = Child(self._start)
-        self._child.send(protocol.frame(request))
 
     def _answer(self) -> dict:
         assert self._child is not None  # something was sent to it
@@ -65,14 +59,3 @@ class TableReader:
             self.close()
             raise Rejection('too_slow', f'A thousand rows or names took more than {_SECONDS:g} seconds.') from None
         return answer
-
-    def close(self):
-        if self._child is not None:
-            self._child.close()
-            self._child = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.close()

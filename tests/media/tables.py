@@ -4,8 +4,10 @@ import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from media import tables
+from media.sandbox import protocol
 from media.sandbox.tables import TableReader
 
 CLASS_LABEL = {'names': ['cat', 'dog'], '_type': 'ClassLabel'}
@@ -45,8 +47,20 @@ def write_arrow(path, table: pa.Table, rows: int = 100, stream: bool = True, **o
 
 def read_in_this_process(monkeypatch):
     """Lets the listing read tables in this process: a child takes a second to start."""
-    def send(self, request):
-        self.answers = tables.answers(self._start.root, json.loads(json.dumps(request)))
+    def send(self, frame):
+        self.answers = tables.answers(self._start.root, json.loads(frame[protocol.LENGTH.size:]))
 
     monkeypatch.setattr(TableReader, '_send', send)
     monkeypatch.setattr(TableReader, '_answer', lambda self: json.loads(json.dumps(next(self.answers))))
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(request, monkeypatch):
+    """A module that imports it reads tables in the tests' process, but for tests that ask for in_a_child."""
+    if 'in_a_child' not in request.fixturenames:
+        read_in_this_process(monkeypatch)
+
+
+@pytest.fixture
+def in_a_child():
+    """Without it, tests of a module that imports in_this_process read tables in their own process."""

@@ -17,19 +17,9 @@ from model_code.modalities import Limits
 from pipeline.croissant import _CONTEXT as CONTEXT
 from tests import testing
 from tests.media import tables
+from tests.media.tables import in_a_child, in_this_process  # noqa: F401
 
 mlcroissant = pytest.importorskip('mlcroissant')
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(request, monkeypatch):
-    if 'in_a_child' not in request.fixturenames:
-        tables.read_in_this_process(monkeypatch)
-
-
-@pytest.fixture
-def in_a_child():
-    """Without it, these tests read tables in their own process."""
 
 
 def _source(directory, modality: str = 'image', **overrides):
@@ -255,7 +245,8 @@ def test_record_sets_that_could_both_be_meant(tmp_path):
     assert len(_entries(_source(tmp_path, manifest='croissant.json#more', columns=Columns(label='label')))) == 1
 
 
-def test_an_expression_that_takes_for_ever(tmp_path, in_a_child, monkeypatch):
+@pytest.mark.usefixtures('in_a_child')
+def test_an_expression_that_takes_for_ever(tmp_path, monkeypatch):
     monkeypatch.setattr('media.sandbox.tables._SECONDS', 2.0)
     testing.write(tmp_path, 'a' * 60 + '!/1.png', b'x')
     fields = _in_folders()[:2]

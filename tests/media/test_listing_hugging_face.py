@@ -14,11 +14,7 @@ from model_code.modalities import MODALITIES, ImageInput
 from model_code.tasks import Checks
 from tests import testing
 from tests.media import tables
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch):
-    tables.read_in_this_process(monkeypatch)
+from tests.media.tables import in_this_process  # noqa: F401
 
 
 def _source(directory, modality: str = 'image', **overrides):

@@ -20,19 +20,9 @@ from model_code.errors import ConfigError
 from model_code.modalities import ImageInput, Limits
 from tests import testing
 from tests.media import tables
+from tests.media.tables import in_a_child, in_this_process  # noqa: F401
 
 SPEC = ImageInput(16, 16, (8, 8))
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(request, monkeypatch):
-    if 'in_a_child' not in request.fixturenames:
-        tables.read_in_this_process(monkeypatch)
-
-
-@pytest.fixture
-def in_a_child():
-    """Without it, these tests read tables in their own process."""
 
 
 def _source(directory, modality: str = 'image', **overrides):
@@ -129,7 +119,8 @@ def test_media_inside(tmp_path, name, write):
 
 
 @pytest.mark.parametrize('write', [tables.write_parquet, tables.write_arrow])
-def test_plain_bytes_paths_and_rows_without_either(tmp_path, write, in_a_child):
+@pytest.mark.usefixtures('in_a_child')
+def test_plain_bytes_paths_and_rows_without_either(tmp_path, write):
     images = _images(4)
     name = 'x.parquet' if write is tables.write_parquet else 'x.arrow'
     write(tmp_path / name, pa.table({'picture': images, 'label': ['a', 'b', 'a', 'b']}))
@@ -202,7 +193,8 @@ def _write_evil(path: pathlib.Path, mark: pathlib.Path):
 
 
 @pytest.mark.skipif(not hasattr(pa, 'PyExtensionType'), reason='this pyarrow has no type that unpickles')
-def test_a_file_runs_no_code(tmp_path, in_a_child):
+@pytest.mark.usefixtures('in_a_child')
+def test_a_file_runs_no_code(tmp_path):
     _write_evil(tmp_path / 'm.parquet', tmp_path / 'ran')
     with pytest.raises(ConfigError, match='pickled Python objects'):
         listing.list_media(_source(tmp_path, manifest='m.parquet'))
@@ -249,7 +241,8 @@ def test_a_row_named_twice_and_numbers_without_a_name(tmp_path):
     assert rejected.reason == 'bad_label' and 'Test sets often come without labels' in rejected.detail
 
 
-def test_a_damaged_row_group_stops_the_listing(tmp_path, in_a_child):
+@pytest.mark.usefixtures('in_a_child')
+def test_a_damaged_row_group_stops_the_listing(tmp_path):
     tables.write_parquet(tmp_path / 'm.parquet', pa.table({'path': [f'{i}.png' for i in range(5000)],
                                                            'label': ['a', 'b'] * 2500}), compression='gzip')
     content = bytearray((tmp_path / 'm.parquet').read_bytes())

@@ -16,16 +16,12 @@ from pipeline import cli, croissant
 from pipeline.exit_codes import DONE, WRONG
 from tests import testing
 from tests.media import tables
+from tests.media.tables import in_this_process  # noqa: F401
 
 mlcroissant = pytest.importorskip('mlcroissant')
 
 NASTY = ['=1+1', 'NA', '007', '1e5', 'True', 'null', 'a"b\\c', "it's, |x|", 'größe 猫 🐈', '<b>&amp;',
          '{"@id": "x"}', 'nan']
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch):
-    tables.read_in_this_process(monkeypatch)
 
 
 @dataclasses.dataclass

@@ -66,7 +66,7 @@ EDITS = [
     ('serving/rest.py', "'Access-Control-Allow-Origin': '*'", "'Access-Control-Allow-Origin': 'x'", {'ServingCheck'}),
     ('serving/version_directories.py', '2 ** 63', '2 ** 62',
      {'ServedDataLookup', 'DataDrift', 'BaselineLookup', 'ServingBaseline', 'ServingCheck', 'AtomicPusher'}),
-    ('components/report/report.html', '<html lang="en">', '<html lang="de">', {'Report'}),
+    ('components/report/head.html', '<html lang="en">', '<html lang="de">', {'Report'}),
     ('components/artifacts.py', 'RejectedMedia', 'Rejected',
      {'MediaExampleGen', 'TaskValidator', 'DataDrift', 'Report'}),
     ('model_code/tasks.py', "'Task {", "'The task {",
