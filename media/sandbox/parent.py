@@ -9,6 +9,7 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from media.entries import Entry
 from media.rejections import Rejection
 from media.sandbox import protocol
 from model_code import isolated
+from model_code.errors import PipelineStop
 from model_code.modalities import Limits, get_modality
 
 _GRACE_SECONDS = 1.0  # readers also check the time, and give better messages than a killed process
@@ -87,7 +89,9 @@ class Decoder(ChildOwner):
             protocol.Start.of(root, get_modality(modality).reader_module, spec, self._limits, beam_args), command)
 
     def read(self, entries: Iterable[Entry]) -> Iterator[Decoded]:
-        """One Decoded per entry, in order. Raises RuntimeError if no child can be started."""
+        """One Decoded per entry, in order. Raises RuntimeError if no child can be started, PipelineStop if one lacks a
+        module.
+        """
         waiting = collections.deque()  # sent, but not answered
         try:
             yield from self._read(iter(entries), waiting)
@@ -167,8 +171,7 @@ class Child:
             self.receive(_START_SECONDS)
         except (EOFError, TimeoutError) as error:
             self.close()
-            raise RuntimeError(
-                f'The decoding process does not start: it {self.ending()}. {self.last_output()}') from error
+            raise self._not_started() from error
 
     def send(self, request: bytes):
         try:
@@ -206,6 +209,16 @@ class Child:
         self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, self._stderr.tell() - 2_000))
         return self._stderr.read().decode(errors='replace').strip()
+
+    def _not_started(self) -> RuntimeError:
+        output = self.last_output()
+        missing = re.search(r"No module named '([\w.]+)'\Z", output)
+        if missing:
+            return PipelineStop(
+                f'The decoding process cannot import {missing[1]}. It finds what is installed and what lies in the '
+                'folders of PYTHONPATH, but nothing in the current folder: install the package, or, for a module of '
+                'your own, put the folder that holds it into PYTHONPATH.')
+        return RuntimeError(f'The decoding process does not start: it {self.ending()}. {output}')
 
     def close(self):
         """Ends the process: closes its input, and kills it if it does not end soon. Waits for its end."""

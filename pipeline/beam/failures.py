@@ -18,7 +18,8 @@ _MEANINGS = (
      f'installed or on PYTHONPATH, or give them its image ({_DOCS}, "Workers").'),
     (r"No module named '([\w.]+)'",
      "The Beam workers lack a package (No module named '{0}'). Install requirements.lock where they run, or give them "
-     f'the image of this project ({_DOCS}, "Workers").'),
+     f'the image of this project ({_DOCS}, "Workers"). A module of your own must be installed there, or lie in a '
+     'folder of PYTHONPATH.'),
     (r"(Can't get attribute '\w+' on <module '[\w.]+'[^>]*>|cannot import name '\w+' from '[\w.]+')",
      'The Beam workers have other versions of this project or of its packages ({0}). Install the same ones there, or '
      f'build their image anew ({_DOCS}, "Workers").'),

@@ -15,6 +15,7 @@ import pytest
 import polyvit
 from media import readers
 from media.rejections import Rejection
+from model_code import isolated
 from model_code.modalities import MODALITIES, Input, Limits, Modality
 from polyvit import Checks, Data, Gate, Mixture, ModelConfig, PipelineConfig, Recipe, Task, TrainingConfig
 from tests import testing
@@ -126,6 +127,8 @@ def row(tmp_path_factory):
         augmentations=('offset',), mixup=True, statistics=('numbers_mean', 'numbers_stddev'), shard_entries=8)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODALITIES, 'numbers', row)
+        # The processes that import this file find it as a user's own module, and not by the current folder.
+        patch.setenv('PYTHONPATH', str(isolated.PROJECT))
         yield row
 
 

@@ -30,17 +30,18 @@ def _run(config, steps: int) -> tuple[set[str], set[str]]:
     return {name for name, node in nodes.items() if not node.cached}, {n for n, node in nodes.items() if node.cached}
 
 
-LANE = {f'{name}_shapes' for name in (
-    'MediaExampleGen', 'TaskSchemaGen', 'StatisticsGen', 'TaskValidator', 'Transform')}
-JOIN = {
-    'DataDrift', 'CoTrainer', 'ServingBaseline', 'TaskEvaluator_shapes', 'ServingCheck', 'BlessingGate', 'AtomicPusher',
+# What the data alone decide, and what the model does.
+OF_DATA = {'DataDrift', *(f'{name}_shapes' for name in (
+    'MediaExampleGen', 'TaskSchemaGen', 'StatisticsGen', 'TaskValidator', 'Transform'))}
+OF_MODEL = {
+    'CoTrainer', 'ServingBaseline', 'TaskEvaluator_shapes', 'ServingCheck', 'BlessingGate', 'AtomicPusher',
     'Report'}
 
 
 def test_what_works_after_a_clean(config, capsys):
     serving = config.serving_dir
-    assert _run(config, steps=1) == (LANE | JOIN, set())
-    assert _run(config, steps=2) == (JOIN, LANE)
+    assert _run(config, steps=1) == (OF_DATA | OF_MODEL, set())
+    assert _run(config, steps=2) == (OF_MODEL, OF_DATA)
     folders = len(list(config.run_root.glob('pipeline/*/*/[0-9]*')))
     versions = sorted(serving.iterdir())
 
@@ -49,10 +50,10 @@ def test_what_works_after_a_clean(config, capsys):
     assert sorted(serving.iterdir()) == versions  # what is served, and its baseline
 
     # An unchanged run, also if there is no record of the equal one, so that TFX has to find everything itself.
-    assert _run(config, steps=2) == (set(), LANE | JOIN)
+    assert _run(config, steps=2) == (set(), OF_DATA | OF_MODEL)
     for record in config.run_root.glob('logs/run-*.json'):
         record.unlink()
-    assert _run(config, steps=2) == (set(), LANE | JOIN)
+    assert _run(config, steps=2) == (set(), OF_DATA | OF_MODEL)
 
     image = f'{config.mixture.tasks[0].data.folder}/eval/left/0.png'
     answer, = polyvit.predict('shapes', image, model_dir=serving)
@@ -60,6 +61,6 @@ def test_what_works_after_a_clean(config, capsys):
     assert cli.main(['report', '--root', config.root]) == 0
     assert 'shapes' in capsys.readouterr().out
 
-    # The results of this config were removed: they are made anew, of lanes that are still there.
-    assert _run(config, steps=1) == (JOIN, LANE)
+    # The results of this config were removed: they are made anew, of data that are still there.
+    assert _run(config, steps=1) == (OF_MODEL, OF_DATA)
     assert len(list(serving.iterdir())) == 3

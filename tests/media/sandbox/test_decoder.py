@@ -15,7 +15,8 @@ from media.entries import Entry
 from media.rejections import Rejection
 from media.sandbox import protocol
 from media.sandbox.parent import Decoder
-from model_code import modalities
+from model_code import isolated, modalities
+from model_code.errors import PipelineStop
 from model_code.modalities import Limits
 from tests import testing
 
@@ -126,6 +127,13 @@ def test_a_child_that_cannot_start_says_why(tmp_path):
         list(_decoder(tmp_path, command=command).read([Entry('a.png', ('a',), 'train')]))
 
 
+def test_a_module_that_the_child_lacks_is_named_with_what_to_do(tmp_path, monkeypatch):
+    row = dataclasses.replace(modalities.get_modality('image'), reader_module='readers_of_mine.thermal')
+    monkeypatch.setitem(modalities.MODALITIES, 'image', row)
+    with pytest.raises(PipelineStop, match='cannot import readers_of_mine.*holds it into PYTHONPATH'):
+        list(_decoder(tmp_path).read([Entry('a.png', ('a',), 'train')]))
+
+
 def test_the_child_does_not_outlive_a_parent_that_is_killed(tmp_path):
     testing.write(tmp_path, 'a.png', testing.image_bytes())
     script = textwrap.dedent(f'''
@@ -166,6 +174,7 @@ def test_the_child_gets_the_reader_by_name_and_needs_no_table(tmp_path, monkeypa
     row = dataclasses.replace(modalities.get_modality('audio'), name='numbers', input_class=NumbersInput,
                               reader_module=__name__, limits=Limits(bytes=100, decode_seconds=10.0))
     monkeypatch.setitem(modalities.MODALITIES, 'numbers', row)  # here, not in the child
+    monkeypatch.setenv('PYTHONPATH', str(isolated.PROJECT))  # where the child finds this file
     for name, text in (('a.txt', 'height 2\nwidth 3\n'), ('b.txt', '\n'), ('c.txt', 'height 2\n' * 50), ('d.txt', 'x')):
         testing.write(tmp_path, name, text.encode())
     with Decoder(str(tmp_path), 'numbers', NumbersInput(0.5, ('width',)), Limits()) as reads:
