@@ -53,14 +53,16 @@ def reasons_to_stop(source: Source, checks: Checks, findings: Findings, classes:
         reasons.append(f'{task}: its train split has {labels}, but a task needs at least '
                        f'{words.count(kind.least_classes, "label")}. Add examples of other classes.')
     if source.data.num_classes and classes and source.data.num_classes != len(classes):
-        reasons.append(f'{task}: num_classes is {source.data.num_classes}, but its data have '
-                       f'{words.count(len(classes), "label")}. Leave num_classes out, or list the classes.')
+        labels = sorted(classes)
+        reasons.append(f'{task} has Data(num_classes={source.data.num_classes}), but its train split has '
+                       f'{words.count(len(labels), "label")}: {", ".join(labels[:NAMED])}{_more(labels)}. Leave '
+                       'num_classes out, or name all classes in Data(classes=...).')
     unknown = sorted(findings.classes.keys() - set(classes)) if source.data.classes else []
     if unknown:
         named = ', '.join(f'{label} ({words.count(sum(findings.classes[label].values()), "example")})'
                           for label in unknown[:NAMED])
-        reasons.append(f'{task}: {words.count(len(unknown), "label")} of its data that `classes` does not name: '
-                       f'{named}{_more(unknown)}. Add them to `classes`, or take their examples out.')
+        reasons.append(f'{task}: Data(classes=...) does not name {words.count(len(unknown), "label")} of its data: '
+                       f'{named}{_more(unknown)}. Add them there, or take their examples out.')
     if classes:
         try:
             source.group_ids(classes)  # raises for a class that is in no label group

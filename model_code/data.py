@@ -142,8 +142,8 @@ class Data:
         if len(set(self.classes)) != len(self.classes):
             raise ConfigError(f'{where}a class is named twice in {self.classes}.')
         if self.classes and self.num_classes not in (0, len(self.classes)):
-            raise ConfigError(f'{where}num_classes is {self.num_classes}, but classes names {len(self.classes)}. '
-                              'Leave num_classes out.')
+            raise ConfigError(f'{where}Data(num_classes={self.num_classes}) contradicts its classes, of which there '
+                              f'are {len(self.classes)}. Leave num_classes out.')
         if self.label_groups and not self.kind.grouped:
             raise ConfigError(f"{where}label_groups is {self.label_groups}, but label_kind is {self.label_kind!r}. Set "
                               "label_kind='groups', or leave label_groups out.")

@@ -13,6 +13,7 @@ from model_code.modalities import MODALITIES
 
 # How Hugging Face's folders name a column with paths; there may be a word before it: audio_file_name.
 FILE_NAME = 'file_name'
+_MAX_KEYS = 1_000  # of JSON objects, among which a misspelt one is looked for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,31 @@ class UnnamedSplit:
                                   'hash.')
 
 
+class GroupColumn:
+    """Looks for the column that `groups` names, in a header or in rows that may each have other keys."""
+
+    def __init__(self, name: str):
+        """name: the column; '' if `groups` names none."""
+        self._name, self._found, self._others = name, not name, {}
+
+    def see(self, columns: Iterable[str]):
+        """Looks at the columns of a header, or at the keys of a row."""
+        if not self._found:
+            self._found = self._name in columns
+            if len(self._others) < _MAX_KEYS:
+                self._others.update(dict.fromkeys(columns))
+
+    def check(self, where: str):
+        """Raises ConfigError if other columns were seen, but not this one. where: the annotation file."""
+        if self._found or not self._others:
+            return
+        others = [name for name in self._others if name]
+        near = difflib.get_close_matches(self._name, others, n=1)
+        meant = f' Did you mean {paths.shown(near[0], 40)}?' if near else ''
+        raise ConfigError(f'{where} has no column {self._name}, which groups={self._name!r} asks for; it has '
+                          f'{shown(others)}.{meant}')
+
+
 def path_column(collector: Collector, annotations: Annotations, where: str, columns: Sequence[str]) -> str:
     """The column with the paths of the media. Raises ConfigError if that cannot be told from the columns there are."""
     named = collector.data.columns.path
@@ -96,14 +122,6 @@ def no_label(where: str, columns: Sequence[str], hugging_face: bool) -> ConfigEr
     folders = ", or set format='folders' to take the labels from the names of folders" if hugging_face else ''
     return ConfigError(f'{where} has no column label or labels; it has {shown(columns)}. Name the one with the labels: '
                        f'columns=Columns(label=...){folders}.')
-
-
-def no_group(where: str, group: str, columns: Sequence[str]) -> ConfigError:
-    """The error of an annotation file without the column that `groups` names."""
-    near = difflib.get_close_matches(group, [column for column in columns if column], n=1)
-    meant = f' Did you mean {paths.shown(near[0], 40)}?' if near else ''
-    return ConfigError(f'{where} has no column {group}, which groups={group!r} asks for; it has {shown(columns)}.'
-                       f'{meant}')
 
 
 def add_remark(collector: Collector, name: str, used: Sequence[str], columns: Sequence[str]):

@@ -7,9 +7,9 @@ import re
 from media.listing.annotations import (
     FILE_NAME,
     Annotations,
+    GroupColumn,
     add_remark,
     label_columns,
-    no_group,
     no_label,
     number_names,
     path_column,
@@ -49,8 +49,9 @@ def _add_rows(collector: Collector, annotations: Annotations, reader: TableReade
     groups = [data.group_column] if data.group_column else []
     if not labels:
         raise no_label(where, list(columns), annotations.hugging_face)
-    if groups and groups[0] not in columns:
-        raise no_group(where, groups[0], list(columns))
+    group_column = GroupColumn(data.group_column)
+    group_column.see(columns)
+    group_column.check(where)
     optional = [name for name in (names.split, names.start, names.end) if name in columns]
     texts = [path] if path else []
     wanted = list(dict.fromkeys([*texts, *labels, *optional, *names.extra, *groups, *annotations.location]))

@@ -16,7 +16,7 @@ import posixpath
 import re
 
 from media.listing import columnar, files, manifests, paths, tars
-from media.listing.annotations import Annotations, number_names, shown
+from media.listing.annotations import Annotations, GroupColumn, number_names, shown
 from media.listing.collector import SPLITS, Collector
 from media.listing.folders import media_endings
 from media.listing.manifests import JsonRows
@@ -388,6 +388,9 @@ class _Records:
         fields = {self._label_key(i): name for i, name in enumerate(self._labels)}
         fields |= {data.columns.split or 'split': split_name} | {name: name for name in (
             *data.columns.extra, data.group_column)}
+        group_column = GroupColumn(data.group_column)
+        group_column.see(self._fields)
+        group_column.check(f'{described.where}, record set {paths.shown(self._name)},')
         values = {key: described.values(sources[name], inner, reader) for key, name in fields.items()
                   if name and sources.get(name)}
         for i, (path, place) in enumerate(found):
@@ -428,7 +431,7 @@ class _Records:
             data.columns, path=sources[path_name].column, label='' if data.label_groups else label.column,
             split=column.get(split_name, '') if by_file is None else '',
             start=column.get(data.columns.start, ''), end=column.get(data.columns.end, ''))
-        changed = dataclasses.replace(data, columns=columns,
+        changed = dataclasses.replace(data, columns=columns, groups=column.get(data.group_column, data.groups),
                                       label_separator=str(separators[0]) if separators else data.label_separator)
         location = [sources[name].column for name in LOCATION if sources.get(name)] if all(
             sources.get(name) and sources[name].column == name for name in LOCATION) else []

@@ -10,11 +10,11 @@ from media.entries import Entry
 from media.listing import files, paths
 from media.listing.annotations import (
     Annotations,
+    GroupColumn,
     UnnamedSplit,
     add_remark,
     label_columns,
     named,
-    no_group,
     no_label,
     path_column,
     shown,
@@ -150,8 +150,9 @@ class _Header:
         groups = [data.group_column] if data.group_column else []
         if annotations.hugging_face and not labels:
             raise no_label(self._where, columns, annotations.hugging_face)
-        if groups and groups[0] not in columns:
-            raise no_group(self._where, groups[0], columns)
+        group_column = GroupColumn(data.group_column)
+        group_column.see(columns)
+        group_column.check(self._where)
         for needed in (path, *(labels or [names.label or 'label']), *names.extra, *groups):
             if columns.count(needed) != 1:
                 raise ConfigError(f'{self._where} needs the columns {self.wanted()}'
@@ -299,8 +300,7 @@ def _add_jsonl(collector: Collector, annotations: Annotations):
             lines.next_row()
             if line.strip():
                 rows.add_line(f'line {lines.number} of {name}', line)
-    if rows.unnamed_split:
-        rows.unnamed_split.check(where_is(collector, name))
+    rows.check(where_is(collector, name))
     if not lines.number:
         raise ConfigError(f'{where_is(collector, name)} is empty. Each of its lines should be a JSON object with '
                           f'{source.data.columns.path} and {source.data.columns.label or "label"}.')
@@ -313,7 +313,8 @@ class JsonRows:
         """path: the column with the paths; '' if the first row is to say that, in Hugging Face's folders."""
         self._collector, self._annotations = collector, annotations
         self.path = path or ('' if annotations.hugging_face else collector.data.columns.path)
-        self.unnamed_split: UnnamedSplit | None = None  # until the first row
+        self._unnamed_split: UnnamedSplit | None = None  # until the first row
+        self._group_column = GroupColumn(collector.data.group_column)
 
     def add_line(self, where: str, line: str):
         """Adds the entry of a line."""
@@ -326,10 +327,17 @@ class JsonRows:
             return
         if not self.path:
             self.path = self._choose(list(row))
-        if self.unnamed_split is None:
-            self.unnamed_split = UnnamedSplit(self._unused(row))
-        self.unnamed_split.see(row.get)
+        if self._unnamed_split is None:
+            self._unnamed_split = UnnamedSplit(self._unused(row))
+        self._unnamed_split.see(row.get)
+        self._group_column.see(row)
         self.add(where, row)
+
+    def check(self, where: str):
+        """Raises ConfigError if the lines say the split or the group in another key. where: their file."""
+        if self._unnamed_split:
+            self._unnamed_split.check(where)
+        self._group_column.check(where)
 
     def _unused(self, row: dict) -> list[str]:
         """The keys of a row that nothing is read from; [] if the split is said elsewhere, or by a hash."""

@@ -12,6 +12,7 @@ import re
 
 from media.entries import Entry
 from media.listing import files, paths
+from media.listing.annotations import GroupColumn
 from media.listing.collector import Collector, split_of_path
 from media.listing.folders import media_endings
 from media.listing.manifests import (
@@ -61,20 +62,22 @@ def add_all(collector: Collector):
         collector.lose(path, rejection.detail)
     if not walked.files:
         raise ConfigError(f'Task {source.name}: {source.data.folder} has no .tar file.')
+    group_column = GroupColumn(source.data.group_column)
     for path in walked.files:
         if path.lower().endswith(_COMPRESSED):
             raise ConfigError(f'Task {source.name}: {path} in {source.data.folder} is compressed, so its members '
                               'cannot be read by their offsets. Decompress it to a .tar file; media are compressed '
                               'already.')
         with files.open_file(source.data.folder, path) as file:
-            _Shard(collector, path, file).add_all()
+            _Shard(collector, path, file, group_column).add_all()
+    group_column.check(f'Task {source.name}: the .json files in the archives of {source.data.folder}')
 
 
 class _Shard:
     """One archive: its members grouped into examples."""
 
-    def __init__(self, collector: Collector, path: str, file):
-        self._collector, self._path, self._file = collector, path, file
+    def __init__(self, collector: Collector, path: str, file, group_column: GroupColumn):
+        self._collector, self._path, self._file, self._group_column = collector, path, file, group_column
         self._endings = media_endings(collector.source.modality)
         self._split = split_of_path(path)
 
@@ -178,6 +181,7 @@ class _Shard:
         split = row.get(names.split) if names.split else None
         if split is not None and not isinstance(split, str):
             raise Rejection('bad_row', f'Its {names.split} {paths.shown(json.dumps(split), 40)} is not text.')
+        self._group_column.see(row)
         return make_entry(collector, self._path, labels, (split or '').strip() or self._split, row.get(names.start),
                           row.get(names.end), json_extra(collector, row), json_group(collector, row),
                           offset=member.offset, length=member.size, member=name)

@@ -35,7 +35,7 @@ def test_it_emits_the_fingerprint_of_what_is_there_now(tmp_path):
 
 
 @pytest.mark.parametrize('fields, message', [
-    (dict(num_classes=3), 'num_classes is 3, but its data have 2 labels'),
+    (dict(num_classes=3), r'shapes has Data\(num_classes=3\), but its train split has 2 labels: left, right\. '),
     (dict(classes=('left', 'right', 'up')), '1 class without a train example: up'),
     (dict(folder='/nowhere'), 'there is no folder /nowhere'),
 ])

@@ -89,6 +89,8 @@ def test_labels_and_splits_in_paths(tmp_path):
     assert _entries(_source(tmp_path)) == {'fold0/cat/1.png': (('cat',), 'train'),
                                            'fold0/dog/2.png': (('dog',), 'train'),
                                            'fold1/dog/3.png': (('dog',), 'eval')}
+    with pytest.raises(ConfigError, match='record set images, has no column lable, .* Did you mean label?'):
+        listing.list_media(_source(tmp_path, groups='lable'))
     # The same with keys and types as full names, as other JSON-LD writers have them.
     text = (tmp_path / 'croissant.json').read_text()
     for term in ('recordSet', 'field', 'fileSet', 'references', 'extract', 'fileProperty', 'transform', 'regex',
@@ -99,7 +101,8 @@ def test_labels_and_splits_in_paths(tmp_path):
 
 
 def test_a_table_with_paths_and_an_enumeration(tmp_path):
-    testing.write(tmp_path, 'labels.csv', 'path,class,fold,who\na.png,0,train,x\nsub/b.png,1,test,y\nc.png,2,test,z\n')
+    testing.write(tmp_path, 'labels.csv',
+                  'path,class,fold,speaker\na.png,0,train,x\nsub/b.png,1,test,y\nc.png,2,test,z\n')
     classes = _record_set({'@type': 'cr:Field', '@id': 'classes/id', 'name': 'id', 'dataType': 'sc:Integer'},
                           {'@type': 'cr:Field', '@id': 'classes/name', 'name': 'name', 'dataType': 'sc:Text'},
                           name='classes', dataType='sc:Enumeration', key={'@id': 'classes/id'},
@@ -111,7 +114,7 @@ def test_a_table_with_paths_and_an_enumeration(tmp_path):
                _field('path', **column, column='path'),
                _field('kind', ['sc:Text', 'cr:Label'], **column, column='class', references='classes/id'),
                _field('part', **column, column='fold', references='splits/name'),
-               _field('who', **column, column='who'))])
+               _field('who', **column, column='speaker'))])
     source = _source(tmp_path, groups='who')
     assert _entries(source) == {'a.png': (('cat',), 'train'), 'sub/b.png': (('dog, big',), 'eval')}
     assert [entry.group for entry in listing.list_media(source).entries] == ['x', 'y']

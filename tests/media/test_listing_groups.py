@@ -1,9 +1,11 @@
 """Groups of examples that belong together: hashed splits keep them, given splits that tear them apart are a leak."""
 
 import io
+import json
 import os
 import tarfile
 
+import pyarrow as pa
 import pytest
 
 from media import listing, verdict
@@ -11,6 +13,8 @@ from media.checked_listing import list_checked, name_findings
 from model_code.errors import ConfigError
 from model_code.tasks import Checks
 from tests import testing
+from tests.media import tables
+from tests.media.tables import in_this_process  # noqa: F401
 
 
 def _source(directory, **overrides):
@@ -83,12 +87,6 @@ def test_wrong_groups(tmp_path, groups, message):
         _source(tmp_path, groups=groups, format='folders')
 
 
-def test_a_manifest_without_the_column(tmp_path):
-    (tmp_path / 'm.csv').write_text('path,label\na.png,cat\n')
-    with pytest.raises(ConfigError, match="has no column speaker, which groups='speaker' asks for; it has path, label"):
-        listing.list_media(_source(tmp_path, manifest='m.csv', groups='speaker'))
-
-
 def test_an_example_without_a_label_is_allowed_or_rejected_with_the_cure(tmp_path):
     (tmp_path / 'm.csv').write_text('path,labels\na.png,red|round\nb.png,\n')
     rejected, = listing.list_media(_source(tmp_path, manifest='m.csv', label_kind='multi')).rejected
@@ -108,13 +106,43 @@ def test_a_pattern_that_fits_no_path_is_named_as_it_was_written(tmp_path):
                                         'cat/0.png.')
 
 
-def test_a_column_of_groups_that_is_not_there(tmp_path):
+def _write_rows(directory, name, rows):
+    """Writes rows, dicts, as a CSV, JSON-lines or Parquet manifest, or as an archive with a JSON file per row."""
+    path = directory / name
+    if name.endswith('.csv'):
+        testing.write_manifest(directory, [tuple(row.values()) for row in rows], columns=tuple(rows[0]), name=name)
+    elif name.endswith('.jsonl'):
+        path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
+    elif name.endswith('.parquet'):
+        tables.write_parquet(path, pa.Table.from_pylist(rows))
+    else:
+        with tarfile.open(path, 'w') as archive:
+            for row in rows:
+                for member, content in ((row['path'], b'x'), (row['path'][:-3] + 'json', json.dumps(row).encode())):
+                    info = tarfile.TarInfo(member)
+                    info.size = len(content)
+                    archive.addfile(info, io.BytesIO(content))
+
+
+@pytest.mark.parametrize('name', ['m.csv', 'm.jsonl', 'm.parquet', 'm.tar'])
+def test_a_column_of_groups_that_is_not_there(tmp_path, name):
     testing.write(tmp_path, '1.png', b'x')
-    testing.write_manifest(tmp_path, [('1.png', 'cat', 'anna')], columns=('path', 'label', 'speaker'), name='m.csv')
+    _write_rows(tmp_path, name, [{'path': f'{i}.png', 'label': 'cat', 'speaker': 'anna'} for i in (1, 2)])
+    read = {'format': 'tar'} if name == 'm.tar' else {'manifest': name}
     with pytest.raises(ConfigError) as caught:
-        listing.list_media(_source(tmp_path, manifest='m.csv', groups='speakr'))
+        listing.list_media(_source(tmp_path, groups='speakr', **read))
     assert str(caught.value).endswith("has no column speakr, which groups='speakr' asks for; it has path, label, "
                                       'speaker. Did you mean speaker?')
+    listed = listing.list_media(_source(tmp_path, groups='speaker', **read))
+    assert {entry.group for entry in listed.entries} == {'anna'}
+
+
+def test_one_row_with_the_group_is_enough_for_the_others_to_be_rejected(tmp_path):
+    _write_rows(tmp_path, 'm.jsonl', [{'path': '1.png', 'label': 'cat'},
+                                      {'path': '2.png', 'label': 'cat', 'speaker': 'anna'}])
+    listed = listing.list_media(_source(tmp_path, manifest='m.jsonl', groups='speaker'))
+    assert [entry.path for entry in listed.entries] == ['2.png']
+    assert [(r.path, r.reason) for r in listed.rejected] == [('1.png', 'bad_row')]
 
 
 # A file of groups.

@@ -220,7 +220,6 @@ def test_files_that_cannot_be_read(tmp_path, content, message):
     ({'path': [1], 'label': ['x']}, {}, 'path is int64; it must be text'),
     ({'path': ['a.png'], 'label': [{'x': 1}]}, {}, 'label is struct<x: int64>; it must be text, numbers or lists'),
     ({'left': [b'x'], 'right': [b'y'], 'label': ['x']}, {}, 'holds media in 2 columns, left, right, and none is named'),
-    ({'path': ['a.png'], 'label': ['x']}, {'groups': 'who'}, "has no column who, which groups='who' asks for"),
     ({'path': ['a.png'], 'label': ['x'], 'split': [1]}, {}, 'split is int64; it must be text')])
 def test_columns_that_do_not_fit(tmp_path, table, options, message):
     tables.write_parquet(tmp_path / 'm.parquet', pa.table(table))
