@@ -5,7 +5,9 @@ Its record is 'parquet:<row group>:<column>', its offset the row in that group, 
 
 PARQUET = 'parquet:'
 # Media of about so many bytes are decoded at once and kept, so that the rows after each other cost no more.
-_BLOCK_BYTES = 16 << 20
+_BLOCK_BYTES = 64 << 20
+# Arrow writes at least so many rows into a page, which is decoded as a whole.
+_PAGE_ROWS = 1_024
 
 
 def record_of(group: int, column: str) -> str:
@@ -20,4 +22,5 @@ def parts_of(record: str) -> tuple[int, str]:
 
 def block_rows(length: int) -> int:
     """How many rows of about `length` bytes of media are decoded at once."""
-    return max(1, _BLOCK_BYTES // max(1, length))
+    rows = max(1, _BLOCK_BYTES // max(1, length))
+    return rows // _PAGE_ROWS * _PAGE_ROWS or rows

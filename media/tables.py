@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from media import table_rows
+from media import parquet_pages, table_rows
 from media.listing import paths
 from media.readers.opening import open_media
 from media.rejections import Rejection
@@ -232,8 +232,9 @@ class ParquetTable:
         metadata = self._file.metadata
         _check_size(metadata.num_columns, metadata.num_rows)
         self.schema, self.rows = self._file.schema_arrow, metadata.num_rows
-        # (group, column, rows per block, iterator, number of its next block, bytes of the one before).
-        self._block: tuple | None = None
+        # What _read_block was given, and what it gave.
+        self._block: tuple[tuple[int, str, int, int], pa.Array | None] | None = None
+        self._pages: tuple[tuple[int, str], parquet_pages.Pages] | None = None  # with their group and leaf
 
     def batches(self, columns: list[str], media: str) -> Iterator[tuple[list, list | None]]:
         """(values of each column, the place of each row's media) of up to BATCH_ROWS rows. media: a column, or ''.
@@ -253,8 +254,11 @@ class ParquetTable:
         rows = self._file.metadata.row_group(group).num_rows
         is_struct = pa.types.is_struct(self.schema.field(media).type)
         bytes_path = f'{media}.bytes' if is_struct else media
-        size, nulls = self._chunk(group, bytes_path)
-        length, record, done = max(1, size // max(1, rows)), table_rows.record_of(group, media), 0
+        chunk = self._chunk(group, bytes_path)
+        statistics = chunk.statistics if chunk.is_stats_set else None
+        nulls = statistics.null_count if statistics is not None and statistics.has_null_count else None
+        length = max(1, chunk.total_uncompressed_size // max(1, rows))
+        record, done = table_rows.record_of(group, media), 0
         has_path = is_struct and any(field.name == 'path' for field in self.schema.field(media).type)
         # The bytes are read only where the file does not say that all rows have them, or none.
         wanted = [] if nulls == 0 else [f'{media}.path'] if has_path else []
@@ -280,38 +284,24 @@ class ParquetTable:
     def _iterate(self, group: int | None, columns: list[str], rows: int):
         return self._file.iter_batches(rows, None if group is None else [group], columns, use_threads=False)
 
-    def _chunk(self, group: int, leaf: str) -> tuple[int, int | None]:
-        """Bytes of a leaf column in a row group when they are decompressed, and how many of its values are null."""
+    def _chunk(self, group: int, leaf: str) -> pq.ColumnChunkMetaData:
+        """What the file says of a leaf column in a row group."""
         metadata = self._file.metadata.row_group(group)
         for i in range(metadata.num_columns):
-            chunk = metadata.column(i)
-            if chunk.path_in_schema == leaf:
-                statistics = chunk.statistics if chunk.is_stats_set else None
-                nulls = statistics.null_count if statistics is not None and statistics.has_null_count else None
-                return max(0, chunk.total_uncompressed_size), nulls
+            if metadata.column(i).path_in_schema == leaf:
+                return metadata.column(i)
         raise Rejection('unsupported', f'It has no column {leaf}.')
 
     def media(self, record: str, row: int, length: int, max_bytes: int) -> bytes:
-        """The media in a row. record, row, length: as in `batches`. Rows after each other are cheapest."""
+        """The media in a row. record, row, length: as in `batches`. Rows of a block after each other are cheap."""
         (group, column), per_block = table_rows.parts_of(record), table_rows.block_rows(length)
         with _errors():
             if not 0 <= group < self._file.num_row_groups:
                 raise Rejection('truncated', 'The file no longer has this row.')
-            number = row // per_block
-            if self._block is None or self._block[:3] != (group, column, per_block) or self._block[4] > number + 1:
-                is_struct = pa.types.is_struct(self.schema.field(column).type)
-                leaf = f'{column}.bytes' if is_struct else column
-                self._block = (group, column, per_block, self._iterate(group, [leaf], per_block), 0, None)
-            *key, iterator, following, stored = self._block
-            if following <= number:
-                batch = None
-                while following <= number:
-                    batch = next(iterator, None)
-                    following += 1
-                stored = batch and batch.column(0)
-                if stored is not None and pa.types.is_struct(stored.type):
-                    stored = _field(stored, 'bytes')
-            self._block = (*key, iterator, following, stored)
+            key = (group, column, per_block, row // per_block)
+            if self._block is None or self._block[0] != key:
+                self._block = key, self._read_block(*key)
+            stored = self._block[1]
             if stored is None or row % per_block >= len(stored):
                 raise Rejection('truncated', 'The file no longer has this row.')
             value = stored[row % per_block]
@@ -322,8 +312,37 @@ class ParquetTable:
                 raise Rejection('too_large', f'It has {content.size:,} bytes; at most {max_bytes:,} are allowed.')
             return content.to_pybytes()
 
+    def _read_block(self, group: int, column: str, per_block: int, number: int) -> pa.Array | None:
+        """The media in a block of rows; None beyond the end. Decodes the pages that have them."""
+        is_struct = pa.types.is_struct(self.schema.field(column).type)
+        leaf = f'{column}.bytes' if is_struct else column
+        file, skip, parts = self._file, number * per_block, []
+        if self._file.metadata.row_group(group).num_rows > per_block:
+            pages = self._pages_of(group, leaf)
+            file = pq.ParquetFile(pages.file_of(skip, per_block), metadata=self._file.metadata, buffer_size=_BUFFER)
+            skip -= pages.first_row(skip)
+        wanted = per_block
+        for batch in file.iter_batches(per_block, [group], [leaf], use_threads=False):
+            part = batch.column(0)[skip:skip + wanted]
+            skip = max(0, skip - len(batch))
+            if len(part):
+                parts.append(_field(part, 'bytes') if is_struct else part)
+                wanted -= len(part)
+            if not wanted:
+                break
+        return pa.concat_arrays(parts) if parts else None
+
+    def _pages_of(self, group: int, leaf: str) -> parquet_pages.Pages:
+        if self._pages is None or self._pages[0] != (group, leaf):
+            chunk = self._chunk(group, leaf)
+            start = chunk.data_page_offset
+            if chunk.has_dictionary_page and chunk.dictionary_page_offset:
+                start = min(start, chunk.dictionary_page_offset)
+            self._pages = (group, leaf), parquet_pages.Pages(self._handle, start, chunk.total_compressed_size)
+        return self._pages[1]
+
     def close(self):
-        self._block = None
+        self._block = self._pages = None
         self._handle.close()
 
 
