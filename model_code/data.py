@@ -69,9 +69,9 @@ class Data:
     """The folder of the media: a path, or a URL that Beam's file systems open. '' is for a recipe that is only
     planned. {data_version} in it, or in a manifest, stands for the config's `data_version`."""
     manifest: tuple[str, ...] = ()
-    """One or several annotation files, relative to `folder`. () means that the folder says itself what it is: metadata
-    files and tables as Hugging Face names them, or else the class in the path: `<class>/<file>` or
-    `<split>/<class>/<file>`."""
+    """One or several annotation files, relative to `folder`; a Croissant file may be elsewhere. () means that the
+    folder says itself what it is: metadata files and tables as Hugging Face names them, or else the class in the path:
+    `<class>/<file>` or `<split>/<class>/<file>`."""
     format: Format = ''
     """How files and labels are found. '' goes by the manifest's ending, or by what is in the folder if there is no
     manifest; 'folders' are class folders, whatever else is in them."""

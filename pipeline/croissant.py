@@ -178,7 +178,7 @@ def _describe(source: Source, found: _Found, table: str, sha256: str, about: dic
     return {
         '@context': _CONTEXT, '@type': 'sc:Dataset', 'conformsTo': CONFORMS_TO, 'name': name,
         'description': f'{found.examples:,} labelled examples ({source.modality}) of the task {name}, as polyvit lists '
-                       'them. Paths are relative to the folder of this file.',
+                       'them. Paths are relative to the folder of the media.',
         'license': about.get('license', UNKNOWN), 'url': about.get('url', UNKNOWN),
         'creator': {'@type': 'sc:Organization', 'name': creator},
         'datePublished': datetime.datetime.now(datetime.timezone.utc).date().isoformat(), 'version': '1.0.0',

@@ -18,13 +18,13 @@ _MAX_KEYS = 1_000  # of JSON objects, among which a misspelt one is looked for
 
 @dataclasses.dataclass(frozen=True)
 class Annotations:
-    """An annotation file below the data folder.
+    """An annotation file below the data folder, or in another one.
 
-    name: its path. folder: what its paths are relative to, with '/' at the end, or ''. split: that of rows which name
-    none; None for the Collector to choose. hugging_face: whether its column of paths is named as in Hugging Face's
-    folders. names: column -> number of a class, as text -> its name. splits: other words for splits -> their names.
-    find: text of the path column -> (path, location of an Entry), if it is no path; raises Rejection. location: the
-    columns of a table with an Entry's offset, length, member and record.
+    name: its path. root: the other folder, or ''. folder: what its paths are relative to, with '/' at the end, or ''.
+    split: that of rows which name none; None for the Collector to choose. hugging_face: whether its column of paths is
+    named as in Hugging Face's folders. names: column -> number of a class, as text -> its name. splits: other words for
+    splits -> their names. find: text of the path column -> (path, location of an Entry), if it is no path; raises
+    Rejection. location: the columns of a table with an Entry's offset, length, member and record.
     """
     name: str
     folder: str = ''
@@ -34,6 +34,7 @@ class Annotations:
     splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
     find: Callable[[str], tuple[str, dict]] | None = None
     location: tuple[str, ...] = ()
+    root: str = ''
 
 
 class UnnamedSplit:

@@ -29,7 +29,7 @@ _TEXTS, _LABELS = ('text', 'bytes'), ('text', 'bytes', 'scalar', 'list')
 
 def add_file(collector: Collector, annotations: Annotations, reader: TableReader):
     """Adds the rows of a Parquet or Arrow file. Raises ConfigError if it cannot be read or lacks columns."""
-    where = where_is(collector, annotations.name)
+    where = where_is(collector, annotations.name, annotations.root)
     try:
         _add_rows(collector, annotations, reader, where)
     except Rejection as rejection:
@@ -44,6 +44,9 @@ def _add_rows(collector: Collector, annotations: Annotations, reader: TableReade
     twice = [name for name in columns if sum(other[0] == name for other in described['columns']) > 1]
     data, names = collector.data, collector.data.columns
     media = _media_column(collector, where, columns)
+    if media and annotations.root:
+        raise ConfigError(f'{where} holds the media themselves, so it must be below the data folder, '
+                          f'{data.folder}.')
     path = '' if media else path_column(collector, annotations, where, list(columns))
     labels = label_columns(collector, list(columns))
     groups = [data.group_column] if data.group_column else []

@@ -2,7 +2,8 @@
 
 What describes labelled media is read: columns of CSV, JSON lines and Parquet files, properties of files with
 regular expressions, joins of the two, enumerations and splits that are written into the file. Whatever else a record
-set uses is an error that names it. Nothing is fetched: all files are below the data folder.
+set uses is an error that names it. Nothing is fetched. All files are below the data folder; of a Croissant file
+elsewhere, which the config must name, the tables are in its own folder. It can point nowhere else.
 
 Source: Croissant Format Specification 1.1 (docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html).
 """
@@ -12,6 +13,7 @@ import dataclasses
 import fnmatch
 import functools
 import json
+import os
 import posixpath
 import re
 
@@ -50,9 +52,20 @@ def add_all(collector: Collector):
     """Adds the records of each Croissant file: of its record set with media and labels, or of the one after a '#'."""
     for manifest in collector.data.manifest:
         name, _, record_set = manifest.partition('#')
-        where = f'Task {collector.source.name}: the Croissant file {name} in {collector.data.folder}'
-        described = _Described(_load(collector.data.folder, name, where), posixpath.dirname(name), where)
+        root, name = _place(collector.data.folder, name)
+        where = f'Task {collector.source.name}: the Croissant file {name} in {root or collector.data.folder}'
+        described = _Described(_load(root or collector.data.folder, name, where), posixpath.dirname(name), where, root)
         _Records(collector, described, described.record_set(collector, record_set)).add_all()
+
+
+def _place(folder: str, name: str) -> tuple[str, str]:
+    """(the folder of a Croissant file that is not below the data folder, or '', its path in there, or below that)."""
+    name = os.path.expanduser(name)
+    if not (is_url(name) or os.path.isabs(name)):
+        return '', name
+    if paths.is_inside(name, folder):
+        return '', name[len(folder.rstrip('/')) + 1:]
+    return posixpath.split(name)
 
 
 def _load(root: str, name: str, where: str) -> dict:
@@ -128,10 +141,13 @@ class _Source:
 
 
 class _Described:
-    """The resources, record sets and fields of a Croissant file, by their ids."""
+    """The resources, record sets and fields of a Croissant file, by their ids.
 
-    def __init__(self, content: dict, folder: str, where: str):
-        self.where, self.folder = where, folder
+    folder: that of the file, below the data folder. root: that of a file elsewhere, in which its tables are; else ''.
+    """
+
+    def __init__(self, content: dict, folder: str, where: str, root: str):
+        self.where, self.folder, self.root = where, folder, root
         self.resources = {_id(node): node for node in _many(content.get('distribution')) if isinstance(node, dict)}
         self.record_sets = {_id(node): node for node in _many(content.get('recordSet')) if isinstance(node, dict)}
         self.fields = {_id(field): field for node in self.record_sets.values() for field in _many(node.get('field'))
@@ -343,8 +359,13 @@ class _Records:
         if label is None:
             raise described.error(f'the field {self._labels[0]} has no source.')
         split_name = self._split_name()
-        with TableReader(self._collector.data.folder) as reader:
+        with TableReader(self._table_root(label.resource) or self._collector.data.folder) as reader:
             (self._add_tables if label.column else self._add_files)(sources, label, split_name, reader)
+
+    def _table_root(self, resource: str) -> str:
+        """The folder of the tables of a resource: '' for the data folder, as for sets of files and what is in them."""
+        node = self._described.resources[resource]
+        return '' if 'includes' in node or 'containedIn' in node else self._described.root
 
     def _split_name(self) -> str:
         """The name of the field with the split; '' if there is none."""
@@ -445,7 +466,7 @@ class _Records:
                     path, f'{described.folder}/' if described.folder and not find else '',
                     described.values(by_file, [described.inner(path, {})], reader)[0] if by_file else None,
                     names={name: one for name, one in names.items() if one}, splits=self._splits(split_name), find=find,
-                    location=tuple(location))
+                    location=tuple(location), root=self._table_root(label.resource))
                 if format_name == 'parquet':
                     columnar.add_file(collector, annotations, reader)
                 else:
@@ -492,7 +513,8 @@ class _Records:
 
     def _check_table(self, resource: str, path: str) -> str:
         """The format of a table. Raises ConfigError if it is none that is read, or not the file that is described."""
-        node, described, root = self._described.resources[resource], self._described, self._collector.data.folder
+        node, described = self._described.resources[resource], self._described
+        root = self._table_root(resource) or self._collector.data.folder
         formats = [_TABLES[one] for one in _many(node.get('encodingFormat')) if one in _TABLES]
         if not formats:
             raise described.error(f'{paths.shown(resource)} has the encodingFormat '

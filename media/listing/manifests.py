@@ -50,8 +50,8 @@ def add_file(collector: Collector, annotations: Annotations, format_name: str):
     (_add_jsonl if format_name == 'jsonl' else _add_csv)(collector, annotations)
 
 
-def where_is(collector: Collector, name: str) -> str:
-    return f'Task {collector.source.name}: the manifest {name} in {collector.data.folder}'
+def where_is(collector: Collector, name: str, root: str = '') -> str:
+    return f'Task {collector.source.name}: the manifest {name} in {root or collector.data.folder}'
 
 
 class Lines:
@@ -109,8 +109,9 @@ def csv_rows(text, on_error, **dialect):
 # CSV.
 
 def _add_csv(collector: Collector, annotations: Annotations):
-    source, name, where = collector.source, annotations.name, where_is(collector, annotations.name)
-    with files.open_text(source.data.folder, name, MAX_BYTES) as text:
+    source, name = collector.source, annotations.name
+    where = where_is(collector, name, annotations.root)
+    with files.open_text(annotations.root or source.data.folder, name, MAX_BYTES) as text:
         header = _Header(collector, annotations, where)
 
         def on_error(line, what, content):
@@ -293,16 +294,17 @@ def make_entry(collector: Collector, path: str, labels, split, start, end, extra
 
 def _add_jsonl(collector: Collector, annotations: Annotations):
     source, name = collector.source, annotations.name
+    where = where_is(collector, name, annotations.root)
     rows = JsonRows(collector, annotations)
-    with files.open_text(source.data.folder, name, MAX_BYTES) as text:
+    with files.open_text(annotations.root or source.data.folder, name, MAX_BYTES) as text:
         lines = Lines(text)
         for line in lines:
             lines.next_row()
             if line.strip():
                 rows.add_line(f'line {lines.number} of {name}', line)
-    rows.check(where_is(collector, name))
+    rows.check(where)
     if not lines.number:
-        raise ConfigError(f'{where_is(collector, name)} is empty. Each of its lines should be a JSON object with '
+        raise ConfigError(f'{where} is empty. Each of its lines should be a JSON object with '
                           f'{source.data.columns.path} and {source.data.columns.label or "label"}.')
 
 
@@ -350,7 +352,7 @@ class JsonRows:
 
     def _choose(self, columns: list[str]) -> str:
         collector, annotations = self._collector, self._annotations
-        where, data = where_is(collector, annotations.name), collector.data
+        where, data = where_is(collector, annotations.name, annotations.root), collector.data
         path, labels = path_column(collector, annotations, where, columns), label_columns(collector, columns)
         if not labels and not data.allow_unlabelled:
             raise no_label(where, columns, hugging_face=True)

@@ -122,6 +122,31 @@ def test_a_table_with_paths_and_an_enumeration(tmp_path):
     assert (rejected.path, rejected.reason) == ('c.png', 'bad_label')
 
 
+def test_a_file_elsewhere_has_its_tables_beside_it_and_its_media_in_the_data_folder(tmp_path):
+    for path in ('media/train/a.png', 'media/test/b.png', 'about/a.png'):
+        testing.write(tmp_path, path, testing.image_bytes())
+    about = tmp_path / 'about'
+    testing.write(about, 'labels.csv', 'path,label,split\ntrain/a.png,x,train\ntest/b.png,y,test\na.png,x,train\n')
+    fields = [_field(name, fileObject='labels.csv', column=name) for name in ('path', 'label', 'split')]
+    _write(about, [_file(about, 'labels.csv')], [_record_set(*fields)])
+    source = _source(tmp_path / 'media', manifest=os.fspath(about / 'croissant.json'))
+    assert sorted(_entries(source)) == ['a.png', 'test/b.png', 'train/a.png']  # that a.png is missing shows when read
+    _write(about, [_file_set()], [_record_set(
+        _field('content', 'sc:ImageObject', fileSet='files', fileProperty='content'),
+        _field('label', fileSet='files', fileProperty='fullpath', regex='^([^/]+)/'))])
+    assert _entries(source).keys() == {'train/a.png', 'test/b.png'}
+    tables.write_parquet(about / 'm.parquet', pa.table({'picture': [b'x'], 'label': ['a']}))
+    _write(about, [_file(about, 'm.parquet', 'application/x-parquet')], [_record_set(
+        _field('picture', 'sc:ImageObject', fileObject='m.parquet', column='picture'),
+        _field('label', fileObject='m.parquet', column='label'))])
+    with pytest.raises(ConfigError, match='m.parquet in .*/about holds the media .* must be below the data folder'):
+        listing.list_media(source)
+    # A file below the data folder may be named by its whole path.
+    inside = _source(tmp_path, manifest=os.fspath(about / 'croissant.json'))
+    entry, = listing.list_media(inside).entries
+    assert entry.path == 'about/m.parquet'
+
+
 def test_files_and_a_table_are_joined(tmp_path):
     for name in ('x1', 'x2', 'x3'):
         testing.write(tmp_path, f'images/{name}.png', testing.image_bytes())

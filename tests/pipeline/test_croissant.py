@@ -158,6 +158,37 @@ def test_the_table_must_be_the_one_that_is_described(tmp_path):
         _read_back(task)
 
 
+def test_a_data_folder_that_stays_as_it_is(tmp_path):
+    media, exports = tmp_path / 'media', tmp_path / 'exports'
+    for i in range(4):
+        testing.write(media, f'{"train" if i else "val"}/{"cat" if i % 2 else "dog"}/{i}.png', b'x')
+    task = _task('pets', 'image', folder=os.fspath(media))
+    media.chmod(0o555)
+    croissant.export(_Config(task), folder=os.fspath(exports))
+    manifest = os.fspath(exports / 'pets.croissant.json')
+    listed = listing.list_media(task.source)
+    _check_records(manifest, listed)
+
+    def read(**data):
+        return listing.list_media(testing.source('pets', 'image', **{'folder': os.fspath(media), 'manifest': manifest,
+                                                                     **data}))
+
+    assert read().entries == listed.entries and not read().rejected
+    with pytest.raises(ConfigError, match='the manifest pets.croissant.parquet in .*/exports has no column who'):
+        read(groups='who')
+    # It points at nothing beside these two folders.
+    content = json.loads((exports / 'pets.croissant.json').read_text())
+    table = next(one for one in content['distribution'] if one['@id'] == 'table')
+    (tmp_path / 'secret.parquet').write_bytes((exports / 'pets.croissant.parquet').read_bytes())
+    (exports / 'link.parquet').symlink_to(tmp_path / 'secret.parquet')
+    for url, message in (('../secret.parquet', 'may lead out'), (os.fspath(tmp_path / 'secret.parquet'), 'is absolute'),
+                         ('link.parquet', 'is behind a link out'), ('file:///etc/passwd', 'Nothing is fetched')):
+        table['contentUrl'] = url
+        (exports / 'pets.croissant.json').write_text(json.dumps(content))
+        with pytest.raises(ConfigError, match=message):
+            read()
+
+
 def test_the_command(tmp_path, capsys, monkeypatch):
     for label in ('cat', 'dog'):
         testing.write(tmp_path, f'photos/{label}/1.png', b'x')
