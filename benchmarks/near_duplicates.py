@@ -110,7 +110,7 @@ IMAGE_CHANGES = {
 
 
 def _print(picture: Image.Image) -> bytes:
-    return image.fingerprint(image.thumbnail(picture))
+    return image.look(picture)[1]
 
 
 def images(data: pathlib.Path):

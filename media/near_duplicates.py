@@ -15,6 +15,7 @@ import functools
 import itertools
 import math
 import os
+import struct
 import tempfile
 from collections.abc import Iterable, Iterator
 
@@ -29,15 +30,16 @@ from model_code.modalities import get_modality
 # A hash is compared with so many that follow it in its bucket. So a bucket with a million hashes costs no more than
 # a thousand buckets with a thousand each.
 NEIGHBOURS = 32
-# About this many rows are in memory at once, some 20 bytes each.
+# About this many hashes in tables are in memory at once.
 GROUP_ROWS = 500_000
 SHARD_ROWS = 1_024  # examples in one file of fingerprints, in one process
 _COMPARED = 256  # pairs of fingerprints that are compared at once
 _CACHED_SHARDS = 32  # files of fingerprints in memory, some 1 MB each
 
-# One hash of one example in one table. key: the table and some bits of the hash. view: which of the example's hashes it
-# is; 0 is that of the whole. shard, row: where the example's fingerprint is.
-_ROW = np.dtype([('key', '<u4'), ('hash', '<u8'), ('view', 'u1'), ('shard', '<u4'), ('row', '<u2')])
+# One hash of one example of a shard. row: the example's place in the shard. view: which of the example's hashes it is; 0
+# is that of the whole. tables: bit t is 1 if it is in a bucket of table t.
+_HASH = np.dtype([('hash', '<u8'), ('row', '<u2'), ('tables', '<u2'), ('view', 'u1')])
+_NUMBER = struct.Struct('<I')  # of the shard, before its hashes; of bytes, before an index
 
 
 def fingerprinted(modality: str) -> bool:
@@ -51,36 +53,40 @@ def bits(total: int) -> int:
 
 
 def groups(total: int) -> int:
-    """In how many groups the buckets are put, each of which fits into memory. An example has some 24 rows."""
+    """In how many groups the buckets are put, each of which fits into memory. An example has some 24."""
     return math.ceil(total * 24 / GROUP_ROWS) or 1
 
 
 def example_of(decoded: Decoded) -> tuple:
-    """(id, split, labels, digest as hex digits, fingerprint as hex digits) of an example."""
+    """(id, split, labels, digest as hex digits, fingerprint) of an example."""
     entry = decoded.entry
-    return entry.id, entry.split, entry.labels, decoded.digest.hex(), decoded.fingerprint.hex()
+    return entry.id, entry.split, entry.labels, decoded.digest.hex(), decoded.fingerprint
 
 
 # One shard's part: what a worker does with the fingerprints that it has just made.
 
 def to_rows(modality: str, examples: list[tuple], shard: int, total: int) -> Iterator[tuple[int, bytes]]:
-    """(group, packed rows) of the examples of a shard, as from example_of."""
-    fingerprints = [bytes.fromhex(example[4]) for example in examples]
-    places = [place for place, fingerprint in enumerate(fingerprints) if fingerprint]
+    """(group, hashes that have buckets in it) of the examples of a shard, as from example_of."""
+    places = [place for place, example in enumerate(examples) if example[4]]
     if not places:
         return
     module = get_modality(modality).fingerprints
-    hashes, owners, views = module.hashes([fingerprints[place] for place in places])
-    found = np.zeros((module.TABLES, len(hashes)), _ROW)
-    for table, chosen in enumerate(_chosen_bits(module.TABLES, bits(total))):
-        found[table]['key'] = table << 26 | _key(hashes, chosen)
-    found['hash'], found['view'], found['shard'] = hashes, views, shard
-    found['row'] = np.array(places, np.uint16)[owners]
-    found = found.ravel()
+    hashes, owners, views = module.hashes([examples[place][4] for place in places])
+    count = len(hashes)
+    found = np.zeros(count, _HASH)
+    found['hash'], found['row'], found['view'] = hashes, np.array(places)[owners], views
     # Keys are near each other in few bits, so they are spread by a multiplication (Knuth's).
-    group = (found['key'].astype(np.uint64) * np.uint64(2654435761) % np.uint64(1 << 32)) % np.uint64(groups(total))
-    for number in np.unique(group):
-        yield int(number), rows.pack_bytes(found[group == number].tobytes())
+    keys = np.concatenate([table << 26 | _key(hashes, chosen)
+                           for table, chosen in enumerate(_chosen_bits(module.TABLES, bits(total)))])
+    group = keys.astype(np.uint64) * np.uint64(2654435761) % np.uint64(1 << 32) % np.uint64(groups(total))
+    order = np.argsort(group, kind='stable')
+    numbers, begins = np.unique(group[order], return_index=True)
+    for number, part in zip(numbers, np.split(order, begins[1:]), strict=True):
+        tables = np.bincount(part % count, 1 << part // count).astype(np.uint16)
+        rows_in_group = np.flatnonzero(tables)
+        its = found[rows_in_group]
+        its['tables'] = tables[rows_in_group]
+        yield int(number), _NUMBER.pack(shard) + its.tobytes()
 
 
 @functools.lru_cache(maxsize=4)
@@ -100,30 +106,45 @@ def _key(hashes: np.ndarray, chosen: list[int]) -> np.ndarray:
 
 # One group of buckets.
 
-def candidates(modality: str, packed: Iterable[bytes]) -> tuple[list[tuple[int, int, int, int]], int]:
+def candidates(modality: str, packed: Iterable[bytes], total: int) -> tuple[list[tuple[int, int, int, int]], int]:
     """((shard, row, shard, row) of two examples with close hashes, the first the smaller), buckets that were cut.
 
-    packed: all rows of a group. No pair is twice in the list.
+    packed: all hashes of a group, from the shards of `total` examples. No pair is twice in the list.
     """
-    max_different = get_modality(modality).fingerprints.MAX_DIFFERENT
-    found = np.frombuffer(b''.join(map(rows.unpack_bytes, packed)), _ROW)
-    found = np.sort(found, order=('key', 'hash', 'shard', 'row', 'view'))
-    sizes = np.unique(found['key'], return_counts=True)[1]
-    pairs = []
-    place = found['shard'].astype(np.int64) << 16 | found['row']
-    for step in range(1, min(NEIGHBOURS, len(found) - 1) + 1):
-        one, other = found[:-step], found[step:]
-        close = (one['key'] == other['key']) & ((one['view'] == 0) | (other['view'] == 0))
-        close &= place[:-step] != place[step:]
-        if not close.any():
-            continue
-        at = np.flatnonzero(close)
-        at = at[_different_bits(one['hash'][at] ^ other['hash'][at]) <= max_different]
-        both = np.stack([place[at], place[at + step]], axis=1)
-        pairs.append(np.sort(both, axis=1))
-    unique = np.unique(np.concatenate(pairs), axis=0) if pairs else np.zeros((0, 2), np.int64)
-    return [(int(a >> 16), int(a & 0xffff), int(b >> 16), int(b & 0xffff)) for a, b in unique], int(
-        (sizes > NEIGHBOURS + 1).sum())
+    module = get_modality(modality).fingerprints
+    hashes, places, views, tables = _unpacked(packed)
+    pairs, cut = [np.zeros((0, 2), np.int64)], 0
+    for table, chosen in enumerate(_chosen_bits(module.TABLES, bits(total))):
+        inside = np.flatnonzero(tables >> table & 1)
+        keys = _key(hashes[inside], chosen)
+        order = np.argsort(keys, kind='stable')  # within a bucket, hashes stay sorted
+        keys, inside = keys[order], inside[order]
+        cut += int((np.unique(keys, return_counts=True)[1] > NEIGHBOURS + 1).sum())
+        at = np.arange(len(keys))
+        for step in range(1, NEIGHBOURS + 1):
+            at = at[:np.searchsorted(at, len(keys) - step)]
+            at = at[keys[at] == keys[at + step]]
+            if not len(at):
+                break
+            one, other = inside[at], inside[at + step]
+            close = ((views[one] == 0) | (views[other] == 0)) & (places[one] != places[other])
+            one, other = one[close], other[close]
+            close = _different_bits(hashes[one] ^ hashes[other]) <= module.MAX_DIFFERENT
+            pairs.append(np.sort(np.stack([places[one[close]], places[other[close]]], axis=1), axis=1))
+    unique = np.unique(np.concatenate(pairs), axis=0)
+    return [(int(a >> 16), int(a & 0xffff), int(b >> 16), int(b & 0xffff)) for a, b in unique], cut
+
+
+def _unpacked(packed: Iterable[bytes]):
+    """(hashes, places of their examples, views, tables), each [n], sorted by hash: the same for any order of shards."""
+    found, places = [], []
+    for content in packed:
+        its = np.frombuffer(content, _HASH, offset=_NUMBER.size)
+        found.append(its)
+        places.append(_NUMBER.unpack_from(content)[0] << 16 | its['row'].astype(np.int64))
+    found, places = np.concatenate(found), np.concatenate(places)
+    order = np.lexsort((found['view'], places, found['hash']))
+    return found['hash'][order], places[order], found['view'][order], found['tables'][order]
 
 
 def _different_bits(values: np.ndarray) -> np.ndarray:
@@ -135,7 +156,19 @@ def _different_bits(values: np.ndarray) -> np.ndarray:
 
 def write_fingerprints(folder: str, shard: int, examples: list[tuple]):
     """Keeps the examples of a shard, as from example_of, for `verified`."""
-    file_io.write(_path(folder, shard), rows.pack(examples))
+    index = rows.pack([(*example[:4], len(example[4])) for example in examples])
+    file_io.write(_path(folder, shard), b''.join(
+        [_NUMBER.pack(len(index)), index, *(example[4] for example in examples)]))
+
+
+def _examples(content: bytes) -> list[tuple]:
+    """The examples in a file of write_fingerprints."""
+    at = _NUMBER.size + _NUMBER.unpack_from(content)[0]
+    examples = []
+    for *example, length in rows.unpack(content[_NUMBER.size:at]):
+        examples.append((*example, content[at:at + length]))
+        at += length
+    return examples
 
 
 def _path(folder: str, shard: int) -> str:
@@ -148,10 +181,10 @@ class Fingerprints:
     def __init__(self, folder: str):
         self._folder, self._shards = folder, collections.OrderedDict()
 
-    def __getitem__(self, place: tuple[int, int]) -> list:
+    def __getitem__(self, place: tuple[int, int]) -> tuple:
         shard, row = place
         if shard not in self._shards:
-            self._shards[shard] = rows.unpack(file_io.read_bytes(_path(self._folder, shard)))
+            self._shards[shard] = _examples(file_io.read_bytes(_path(self._folder, shard)))
         self._shards.move_to_end(shard)
         if len(self._shards) > _CACHED_SHARDS:
             self._shards.popitem(last=False)
@@ -166,7 +199,7 @@ def verified(modality: str, pairs: Iterable[tuple[int, int, int, int]], fingerpr
         examples = [(fingerprints[shard, row], fingerprints[other_shard, other_row])
                     for shard, row, other_shard, other_row in chunk]
         examples = [(one, other) for one, other in examples if one[3] != other[3]]
-        alike = module.similarities([(bytes.fromhex(one[4]), bytes.fromhex(other[4])) for one, other in examples])
+        alike = module.similarities([(one[4], other[4]) for one, other in examples])
         for (one, other), similarity in zip(examples, alike, strict=True):
             if similarity is not None:
                 findings.add_near(tuple(one[:3]), tuple(other[:3]), similarity)
@@ -200,7 +233,7 @@ class InOneProcess:
         pairs, cut = set(), 0
         for group, sizes in sorted(self._groups.items()):
             with open(os.path.join(self._folder.name, f'group-{group}'), 'rb') as file:
-                found, its_cut = candidates(self._modality, [file.read(size) for size in sizes])
+                found, its_cut = candidates(self._modality, [file.read(size) for size in sizes], self._total)
             pairs.update(found)
             cut += its_cut
         findings = verified(self._modality, pairs, Fingerprints(self._folder.name))

@@ -26,16 +26,6 @@ def unpack(packed: bytes) -> list:
     return json.loads(zlib.decompress(packed))
 
 
-def pack_bytes(content: bytes) -> bytes:
-    """Bytes, compressed."""
-    return zlib.compress(content, 1)
-
-
-def unpack_bytes(packed: bytes) -> bytes:
-    """The inverse of `pack_bytes`."""
-    return zlib.decompress(packed)
-
-
 class _File:
     """Blocks of rows in a temporary file. Several iterators may read it at once."""
 

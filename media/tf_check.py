@@ -29,7 +29,8 @@ def only_decodable(images: Iterable[Decoded]) -> Iterator[Decoded]:
 
 
 def _checked(batch: list[Decoded]) -> list[Decoded]:
-    rejections = iter(undecodable([decoded.features['image'] for decoded in batch if decoded.features]))
+    features = [decoded.features for decoded in batch if decoded.features]
+    rejections = iter(undecodable([(its['image'], its['height'] * its['width']) for its in features]))
     checked = []
     for decoded in batch:
         rejection = decoded.rejection or next(rejections)
@@ -37,19 +38,36 @@ def _checked(batch: list[Decoded]) -> list[Decoded]:
     return checked
 
 
-def undecodable(images: list[bytes]) -> list[Rejection | None]:
-    """For each image None, or a Rejection if TensorFlow's decoder fails."""
+def undecodable(images: list[tuple[bytes, int]]) -> list[Rejection | None]:
+    """For each image and its number of pixels: None, or a Rejection if TensorFlow's decoder fails."""
+    reduced = [image for image, pixels in images if _reducible(image, pixels)]
+    others = [image for image, pixels in images if not _reducible(image, pixels)]
     try:
-        if images:
-            _decode_all(tf.constant(images))
+        if reduced:
+            _decode_reduced(tf.constant(reduced))
+        if others:
+            _decode_all(tf.constant(others))
         return [None] * len(images)
     except tf.errors.OpError:
-        return [_undecodable(image) for image in images]
+        return [_undecodable(image) for image, _ in images]
+
+
+def _reducible(image: bytes, pixels: int) -> bool:
+    """Whether a fraction of its pixels tells: of a JPEG all data are read before any pixel is computed. TensorFlow
+    rejects a JPEG of 2^29 bytes of pixels or more for its size, which is that of the fraction here."""
+    return image.startswith(b'\xff\xd8') and 3 * pixels < 1 << 29
+
+
+# One at a time, so that no more than one of many large images is decoded in memory.
+
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+def _decode_reduced(images):
+    return tf.map_fn(lambda image: tf.size(tf.io.decode_jpeg(image, channels=3, ratio=8)), images,
+                     fn_output_signature=tf.int32, parallel_iterations=1)
 
 
 @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
 def _decode_all(images):
-    # One at a time, so that no more than one of many large images is decoded in memory.
     return tf.map_fn(lambda image: tf.size(_decode(image)), images, fn_output_signature=tf.int32, parallel_iterations=1)
 
 

@@ -1,6 +1,7 @@
 """MediaExampleGen's Beam steps: what workers do. No TFX, which would take a third of a worker's start."""
 
 import collections
+import gc
 import itertools
 import json
 import math
@@ -48,7 +49,7 @@ def read_media(pipeline: beam.Pipeline, source: Source, spec, plan: list[str], t
     equal_media = read.digests | 'ByDigest' >> beam.GroupByKey() | 'Equal' >> beam.Map(_equal_media)
     near = (read.hashes
             | 'ByHash' >> beam.GroupByKey()
-            | 'Candidates' >> beam.FlatMap(_candidates, source.modality).with_outputs('pairs', main='cut'))
+            | 'Candidates' >> beam.FlatMap(_candidates, source.modality, total).with_outputs('pairs', main='cut'))
     near_media = near.pairs | 'ByShard' >> beam.GroupByKey() | 'Near' >> beam.Map(
         _near_media, source.modality, rejected_uri)
     _ = ((read.findings, equal_media, near.cut, near_media)
@@ -75,6 +76,9 @@ class _WriteShard(beam.DoFn):
         self._files = beam.metrics.Metrics.counter(job_progress.NAMESPACE, 'files')
 
     def setup(self):
+        # The garbage collector would look at all that TensorFlow and Beam hold, again and again: a third of the time of
+        # small images.
+        gc.freeze()
         source = self._source
         self._decoder = Decoder(source.data.folder, source.modality, self._spec, source.data.limits, self._beam_args)
         self._progress = self._shared_progress.acquire(lambda: _make_progress(source.name, self._total))
@@ -126,12 +130,12 @@ def _equal_media(bucket) -> dict:
     return findings.to_dict()
 
 
-def _candidates(group, modality: str) -> Iterator:
-    """(shards, packed candidates) of a group of hashes, (number, iterable of packed rows), tagged 'pairs'.
+def _candidates(group, modality: str, total: int) -> Iterator:
+    """(shards, packed candidates) of a group of hashes, (number, what to_rows gave for it), tagged 'pairs'.
 
     Also the findings about buckets that were cut. Candidates of one pair come under the same key from every group.
     """
-    pairs, cut = near_duplicates.candidates(modality, group[1])
+    pairs, cut = near_duplicates.candidates(modality, group[1], total)
     by_shard = collections.defaultdict(list)
     for pair in pairs:
         by_shard[pair[0] // 8].append(pair)

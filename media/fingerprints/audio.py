@@ -14,11 +14,14 @@ import struct
 import numpy as np
 from scipy import fft
 
+from media.fingerprints import frequencies
+
 TABLES, MAX_DIFFERENT = 10, 18  # as for images
 _RATE = 16_000  # Hz, of the samples that readers give
 _WINDOW, _HOP = 1_024, 256  # samples: 64 and 16 ms
 _BANDS, _LOWEST, _HIGHEST = 33, 200.0, 3_600.0  # Hz; below 4 kHz, as sounds of 8 kHz have no more
 _FRAMES = 32  # of a stretch
+_HASHED = 12  # frequencies of time and of pitch, among which are the lowest 64
 _STRETCHES = 3
 _FAINT = 1e-3  # -60 dBFS, the RMS of a stretch: fainter takes no part
 _HEAD = struct.Struct('<BQ')  # the frames and the hash of a stretch; the bits follow, four bytes per frame
@@ -93,10 +96,10 @@ def _loudest(samples: np.ndarray) -> list[int]:
 
 def _energies(samples: np.ndarray) -> np.ndarray:
     """[frames, _BANDS]: logarithms of the bands' energies."""
-    starts = np.arange(0, len(samples) - _WINDOW + 1, _HOP)
-    frames = samples[starts[:, np.newaxis] + np.arange(_WINDOW)] * _hann()
-    power = np.square(np.abs(np.fft.rfft(frames))).astype(np.float32)
-    return np.log(power @ _bands() + 1e-2)
+    frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_HOP] * _hann()
+    # Only the bins of the bands. NumPy's transform would compute in double precision, for twice the time.
+    spectrum = np.asarray(fft.rfft(frames))[:, :len(_bands())]
+    return np.log((spectrum.real ** 2 + spectrum.imag ** 2) @ _bands() + 1e-2)
 
 
 @functools.cache
@@ -106,24 +109,19 @@ def _hann() -> np.ndarray:
 
 @functools.cache
 def _bands() -> np.ndarray:
-    """[_WINDOW / 2 + 1, _BANDS]: triangles, equally wide on a logarithmic scale."""
+    """[bins, _BANDS]: triangles, equally wide on a logarithmic scale. No higher bin has a share in one."""
     edges = np.geomspace(_LOWEST, _HIGHEST, _BANDS + 2)
     at = np.fft.rfftfreq(_WINDOW, 1 / _RATE)[:, np.newaxis]
     width = _RATE / _WINDOW  # at the low end bands are narrower than a bin
     rising = (at - edges[:-2]) / np.maximum(edges[1:-1] - edges[:-2], width)
     falling = (edges[2:] - at) / np.maximum(edges[2:] - edges[1:-1], width)
-    return np.clip(np.minimum(rising, falling), 0, 1).astype(np.float32)
+    shares = np.clip(np.minimum(rising, falling), 0, 1).astype(np.float32)
+    return shares[:np.flatnonzero(shares.any(axis=1))[-1] + 1]
 
 
 def _hash(energies: np.ndarray) -> int:
-    low = np.asarray(fft.dctn(energies - energies.mean(), norm='ortho'))[:12, :12].ravel()[_lowest()]
-    return int(np.packbits(low > 0, bitorder='little').view(np.uint64)[0])
-
-
-@functools.cache
-def _lowest() -> np.ndarray:
-    step = np.arange(12)
-    return np.argsort((step[:, np.newaxis] ** 2 + step ** 2 + 1e-3 * step).ravel(), kind='stable')[1:65]
+    low = frequencies.cosines(len(energies), _HASHED) @ energies @ frequencies.cosines(_BANDS, _HASHED).T
+    return int(frequencies.signs(low.ravel()[frequencies.lowest(_HASHED, 64)]))
 
 
 def _parts(fingerprint: bytes) -> list[tuple[int, np.ndarray]]:

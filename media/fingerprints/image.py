@@ -19,8 +19,11 @@ from PIL import Image
 # two hashes of near duplicates may differ.
 TABLES, MAX_DIFFERENT = 4, 10
 SIDE = 24  # pixels of a thumbnail's rows and columns
+_HASHED = 10  # frequencies along each axis, among which are the lowest 64
 _FLAT = 12  # grey levels; a thumbnail in which the lightest and the darkest differ by less has no detail
 _CROPPED = 0.08  # of height and width, for the hashes of crops
+# The places of the crops that are hashed, in _hashed_crops: the whole, the middle, and the four corners.
+_ROWS, _COLUMNS = (0, 1, 2, 2, 3, 3), (0, 1, 2, 3, 2, 3)
 _CROPS = (0.05, 0.1)  # of height or width, tried when two thumbnails are compared
 # The least similarity of near duplicates with much detail and with little, and what much and little are.
 # Of edges, the share of the thumbnail; of frequencies, how many. Blurred images, such as enlarged ones, have few.
@@ -28,22 +31,17 @@ _SIMILAR, _VERY_SIMILAR = 0.90, 0.985
 _LITTLE_EDGES, _MUCH_EDGES, _FEW_FREQUENCIES, _MANY_FREQUENCIES = 0.11, 0.25, 22, 40
 
 
-def thumbnail(image: Image.Image) -> bytes:
-    """[SIDE, SIDE] uint8, row by row: the luma of the whole image, averaged over areas, whatever its aspect."""
-    if image.mode not in ('L', 'RGB'):
-        image = image.convert('RGB')
+def look(image: Image.Image) -> tuple[float, bytes]:
+    """(brightness, fingerprint) of an image, whatever its aspect.
+
+    Brightness is the mean luma, from 0 (black) to 1 (white). The fingerprint is the thumbnail, [SIDE, SIDE] uint8, row
+    by row: the luma averaged over areas; b'' if it has no detail.
+    """
     # Reduced by whole numbers first, so that a large image costs a tenth of its decoding.
-    return image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0).convert('L').tobytes()
-
-
-def brightness(thumbnails: bytes) -> float:
-    """The mean luma of one or several thumbnails of one size, from 0 (black) to 1 (white)."""
-    return sum(thumbnails) / (255 * len(thumbnails))
-
-
-def fingerprint(thumbnail: bytes) -> bytes:
-    """The thumbnail itself; b'' if it has no detail."""
-    return thumbnail if max(thumbnail) - min(thumbnail) >= _FLAT else b''
+    small = image.convert('L').resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    thumbnail = small.tobytes()
+    darkest, lightest = small.getextrema()  # pyright: ignore[reportAssignmentType]  (a single band)
+    return sum(thumbnail) / (255 * len(thumbnail)), thumbnail if lightest - darkest >= _FLAT else b''
 
 
 # numpy is imported where it is needed, because the process that decodes images does without: it takes half its start.
@@ -54,35 +52,27 @@ def hashes(fingerprints: list[bytes]):
     A bit of a hash is the sign of a frequency, the lowest first.
     """
     import numpy as np
-    from scipy import fft
+
+    from media.fingerprints import frequencies
     pictures = np.frombuffer(b''.join(fingerprints), np.uint8).reshape(-1, SIDE, SIDE).astype(np.float32)
     columns, rows = _hashed_crops()
-    views = np.einsum('vij,njk,vlk->vnil', rows, pictures, columns, optimize=True)
-    low = lowest_frequencies(fft.dctn(views, axes=(2, 3), norm='ortho'))
-    signs = np.ascontiguousarray(low > 0)  # a single image need not be so, and `view` needs it
-    packed = np.packbits(signs, axis=-1, bitorder='little').view(np.uint64)[..., 0]
+    # Crops share rows, so that these come first.
+    low = (columns @ pictures[:, np.newaxis])[:, _ROWS] @ rows[list(_COLUMNS)]
+    packed = frequencies.signs(low.reshape(len(pictures), len(_ROWS), -1)[..., frequencies.lowest(_HASHED, 64)])
     count, number = packed.shape
-    return packed.ravel(), np.tile(np.arange(number), count), np.repeat(np.arange(count, dtype=np.uint8), number)
-
-
-def lowest_frequencies(transformed):
-    """[..., SIDE, SIDE] cosine transforms -> [..., 64], the lowest frequencies without the mean, lowest first."""
-    return transformed.reshape(*transformed.shape[:-2], -1)[..., _lowest(transformed.shape[-1])]
-
-
-@functools.cache
-def _lowest(side: int):
-    import numpy as np
-    step = np.arange(side)
-    return np.argsort((step[:, np.newaxis] ** 2 + step ** 2 + 1e-3 * step).ravel(), kind='stable')[1:65]
+    return packed.ravel(), np.repeat(np.arange(count), number), np.tile(np.arange(number, dtype=np.uint8), count)
 
 
 @functools.cache
 def _hashed_crops():
-    """[views, SIDE, SIDE] for columns, and for rows: of the whole, the middle, and the four corners."""
+    """[places, _HASHED, SIDE] and [places, SIDE, _HASHED], for columns and for rows: matrices that stretch the part at
+    each place to the whole, and transform it."""
     import numpy as np
-    whole, middle, near, far = _crop(1, 0), _crop(1 - _CROPPED, 0.5), _crop(1 - _CROPPED, 0), _crop(1 - _CROPPED, 1)
-    return (np.stack([whole, middle, near, far, near, far]), np.stack([whole, middle, near, near, far, far]))
+
+    from media.fingerprints import frequencies
+    parts = np.stack([_crop(1, 0), *(_crop(1 - _CROPPED, place) for place in (0.5, 0, 1))])
+    matrices = frequencies.cosines(SIDE, _HASHED) @ parts
+    return matrices, matrices.swapaxes(1, 2)
 
 
 def _crop(size: float, place: float):
@@ -166,10 +156,11 @@ def _gradients(pictures):
 def _least(pictures):
     """[n, SIDE, SIDE] thumbnails -> [n], the least similarity of a near duplicate of each."""
     import numpy as np
-    from scipy import fft
+
+    from media.fingerprints.frequencies import cosines
     right, down = _steps(pictures)
     edges = right ** 2 + down ** 2
-    frequencies = np.asarray(fft.dctn(pictures, axes=(1, 2), norm='ortho')) ** 2 * _squares()
+    frequencies = (cosines(SIDE, SIDE) @ pictures @ cosines(SIDE, SIDE).T) ** 2 * _squares()
     return np.maximum(
         np.interp(_effective(edges) / edges[0].size, (_LITTLE_EDGES, _MUCH_EDGES), (_VERY_SIMILAR, _SIMILAR)),
         np.interp(_effective(frequencies), (_FEW_FREQUENCIES, _MANY_FREQUENCIES), (_VERY_SIMILAR, _SIMILAR)))

@@ -8,12 +8,12 @@ differences of the frames from their mean, at the best shift in time. A clip in 
 part.
 """
 
-import functools
 import struct
 
 import numpy as np
 from PIL import Image
-from scipy import fft
+
+from media.fingerprints import frequencies
 
 TABLES, MAX_DIFFERENT = 12, 20  # as for images
 SIDE = 8  # pixels of a thumbnail's rows and columns
@@ -28,6 +28,11 @@ _SIMILAR = 0.85
 def thumbnail(image: Image.Image) -> bytes:
     """[SIDE, SIDE] uint8, row by row: the luma of a whole RGB frame, averaged over areas."""
     return image.resize((SIDE, SIDE), Image.Resampling.BOX).convert('L').tobytes()
+
+
+def brightness(thumbnails: list[bytes]) -> float:
+    """The mean luma of the thumbnails of all frames, from 0 (black) to 1 (white)."""
+    return float(_array(thumbnails).mean()) / 255
 
 
 def fingerprint(thumbnails: list[bytes], frame_rate: float) -> bytes:
@@ -57,19 +62,13 @@ def _frames(fingerprint: bytes) -> tuple[float, np.ndarray]:
 
 def hashes(fingerprints: list[bytes]):
     """As fingerprints.image.hashes; one hash per clip."""
-    packed = []
+    packed, cosines = [], frequencies.cosines(SIDE, SIDE)
     for fingerprint in fingerprints:
         _, frames = _frames(fingerprint)
         maps = np.stack([frames.mean(axis=0), frames.std(axis=0)]).reshape(2, SIDE, SIDE)
-        low = np.asarray(fft.dctn(maps, axes=(1, 2), norm='ortho')).reshape(2, -1)[:, _lowest()]
-        packed.append(np.packbits((low > 0).T.ravel(), bitorder='little').view(np.uint64)[0])
+        low = (cosines @ maps @ cosines.T).reshape(2, -1)[:, frequencies.lowest(SIDE, 32)]
+        packed.append(frequencies.signs(low.T.ravel()))
     return np.array(packed, np.uint64), np.arange(len(packed)), np.zeros(len(packed), np.uint8)
-
-
-@functools.cache
-def _lowest() -> np.ndarray:
-    step = np.arange(SIDE)
-    return np.argsort((step[:, np.newaxis] ** 2 + step ** 2 + 1e-3 * step).ravel(), kind='stable')[1:33]
 
 
 def similarities(pairs: list[tuple[bytes, bytes]]) -> list[float | None]:

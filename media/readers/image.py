@@ -14,6 +14,7 @@ import zlib
 from typing import BinaryIO
 
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from media.fingerprints import image as looks
 from media.readers import heif
@@ -59,7 +60,7 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
         _check_webp(content, limits)
     if kind in _BOXED:
         heif.check(content, limits.pixels)
-    buffer, scan, second = io.BytesIO(content), 0, False
+    buffer, scan, second, drafted, whole = io.BytesIO(content), 0, False, False, (0, 0)
     try:
         image = heif.opened(kind, content) if kind in _BOXED else Image.open(buffer, formats=(kind,))
         # Only the header is read so far; in a JPEG all up to the first scan.
@@ -72,6 +73,8 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
             if scans > _MAX_SCANS:
                 raise too_large('scans', scans, _MAX_SCANS)
         several = kind != 'JPEG' and _has_several(image)  # phones put previews after a JPEG
+        if kind == 'JPEG':
+            whole, drafted = image.size, _drafted(image)
         if isinstance(image, Image.Image):
             image.load()
         else:
@@ -81,7 +84,7 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
         image = _by_ffmpeg(content, kind, limits) if rejection.reason == 'undecodable' else None
         if image is None:
             raise rejection from error
-        several, second = False, True
+        several, second, drafted = False, True, False
     if kind == 'JPEG' and not _has_end(content, scan):
         raise Rejection('truncated', 'The JPEG ends without its EOI marker.')
     _check_size(image.width, image.height, limits)
@@ -101,10 +104,12 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
         image.info.clear()  # only pixels: no transparency of a palette, no metadata
         image.save(out, 'PNG')
         content = out.getvalue()
-    notes, thumbnail = _notes(image), looks.thumbnail(image)
-    features = {'image': content, 'height': image.height, 'width': image.width,
-                'brightness': looks.brightness(thumbnail)}
-    return features, ('first_picture', *notes) if several else notes, looks.fingerprint(thumbnail)
+    notes, (brightness, fingerprint) = _notes(image), looks.look(image)
+    if drafted and notes:
+        notes = _notes(Image.open(buffer, formats=(kind,)))  # its colours may differ
+    width, height = whole if drafted else image.size
+    features = {'image': content, 'height': height, 'width': width, 'brightness': brightness}
+    return features, ('first_picture', *notes) if several else notes, fingerprint
 
 
 def _format(content: bytes) -> str:
@@ -228,6 +233,17 @@ def _turn(image: Image.Image):
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # Unreadable metadata is no reason to lose the picture.
         return None
+
+
+def _drafted(image: JpegImageFile) -> bool:
+    """Whether only the luma and a fraction of the pixels of a large JPEG will be decoded.
+
+    That is all that is looked at if it is stored as it is. Its data are read whole, so that damage is found.
+    """
+    if min(image.size) < 4 * looks.SIDE or image.mode not in ('L', 'RGB') or _turn(image) is not None:
+        return False
+    image.draft('L', (2 * looks.SIDE, 2 * looks.SIDE))
+    return True
 
 
 def _scale_transparency(image: Image.Image, bit_depth: int):

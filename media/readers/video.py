@@ -19,8 +19,7 @@ from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from PIL import Image
 
-from media.fingerprints.image import brightness
-from media.fingerprints.video import fingerprint, thumbnail
+from media.fingerprints.video import brightness, fingerprint, thumbnail
 from media.readers import demuxers, formats, hdr
 from media.rejections import Rejection, too_large
 from model_code.modalities import Limits, VideoInput
@@ -118,7 +117,7 @@ def _read(frames: '_Frames', spec: VideoInput, limits: Limits, start, end):
     _check_length(finish - begin, spec, limits)
     width, height = pictures.size
     features = {'frames': jpegs, 'height': height, 'width': width, 'duration_s': finish - begin,
-                'brightness': brightness(b''.join(thumbnails))}
+                'brightness': brightness(thumbnails)}
     return features, pictures.notes(), fingerprint(thumbnails, spec.frame_rate)
 
 

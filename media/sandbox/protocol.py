@@ -84,16 +84,17 @@ def features_frame(features: dict, notes: tuple[str, ...], fingerprint: bytes) -
         for part in parts:
             digest.update(part)
     yield frame({'values': numbers, 'notes': notes, 'digest': digest.hexdigest(),
-                 'fingerprint': fingerprint.hex(),
+                 'fingerprint': len(fingerprint),
                  'blobs': [[name, isinstance(features[name], list), [len(part) for part in parts]]
                            for name, parts in blobs.items()]})
     for parts in blobs.values():
         yield from parts
+    yield fingerprint
 
 
 def body_length(header: dict) -> int:
     """The number of bytes after an answer's JSON."""
-    return sum(sum(lengths) for _, _, lengths in header.get('blobs', ()))
+    return sum(sum(lengths) for _, _, lengths in header.get('blobs', ())) + header.get('fingerprint', 0)
 
 
 def rejection_of(header: dict) -> Rejection | None:
@@ -110,5 +111,4 @@ def features_of(header: dict, body: bytes) -> tuple[dict, tuple[str, ...], bytes
             parts.append(body[position:position + length])
             position += length
         features[name] = parts if is_list else parts[0]
-    return (features, tuple(header['notes']), bytes.fromhex(header['digest']),
-            bytes.fromhex(header['fingerprint']))
+    return features, tuple(header['notes']), bytes.fromhex(header['digest']), body[position:]

@@ -290,8 +290,8 @@ def test_a_jpeg_that_only_tensorflow_rejects():
     content = bytearray(testing.image_bytes('JPEG', size=(40, 40)))
     good = bytes(content)
     content[-2:] = b'\0\0'
-    assert tf_check.undecodable([good]) == [None]
-    errors = tf_check.undecodable([good, bytes(content), good])
+    assert tf_check.undecodable([(good, 1_600)]) == [None]
+    errors = tf_check.undecodable([(good, 1_600), (bytes(content), 1_600), (good, 1_600)])
     assert [e and e.reason for e in errors] == [None, 'undecodable', None]
 
 

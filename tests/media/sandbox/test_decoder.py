@@ -194,7 +194,7 @@ def test_messages_survive_encoding():
         dataclasses.replace(entry, labels=(), split='', member='') for entry in entries]
     header, body = _answer(b''.join(protocol.features_frame(
         {'image': b'abc', 'height': 2, 'frames': [b'', b'de'], 'duration_s': 0.5}, ('black',), b'\1\2')))
-    assert protocol.body_length(header) == len(body) == 5 and protocol.rejection_of(header) is None
+    assert protocol.body_length(header) == len(body) == 7 and protocol.rejection_of(header) is None
     features, notes, digest, fingerprint = protocol.features_of(header, body)
     assert features == {'image': b'abc', 'height': 2, 'frames': [b'', b'de'], 'duration_s': 0.5}
     assert notes == ('black',) and len(digest) == 16 and fingerprint == b'\1\2'
