@@ -36,8 +36,8 @@ SHARD_ROWS = 1_024  # examples in one file of fingerprints, in one process
 _COMPARED = 256  # pairs of fingerprints that are compared at once
 _CACHED_SHARDS = 32  # files of fingerprints in memory, some 1 MB each
 
-# One hash of one example of a shard. row: the example's place in the shard. view: which of the example's hashes it is; 0
-# is that of the whole. tables: bit t is 1 if it is in a bucket of table t.
+# One hash of one example of a shard. row: the example's place in the shard. view: which of the example's hashes it is;
+# 0 is that of the whole. tables: bit t is 1 if it is in a bucket of table t.
 _HASH = np.dtype([('hash', '<u8'), ('row', '<u2'), ('tables', '<u2'), ('view', 'u1')])
 _NUMBER = struct.Struct('<I')  # of the shard, before its hashes; of bytes, before an index
 

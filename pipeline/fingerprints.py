@@ -62,8 +62,7 @@ COMPONENT_LIBRARIES = {
     # It reads Parquet and Arrow.
     'MediaListing': ('pyarrow',),
     # They decode and resample; TensorFlow decides which images training can decode.
-    'MediaExampleGen': ('av', 'numpy', 'pillow', 'pillow-heif', 'pyarrow', 'scipy', 'soundfile', 'soxr',
-                        'tensorflow'),
+    'MediaExampleGen': ('av', 'numpy', 'pillow', 'pillow-heif', 'pyarrow', 'soundfile', 'soxr', 'tensorflow'),
     'TaskSchemaGen': (),
     # A stock component.
     'StatisticsGen': ('tensorflow-data-validation', 'tfx'),

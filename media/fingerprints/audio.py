@@ -8,11 +8,11 @@ hardly any. The hash of a stretch is of the lowest frequencies of its spectrogra
 """
 
 import functools
+import itertools
 import math
 import struct
 
 import numpy as np
-from scipy import fft
 
 from media.fingerprints import frequencies
 
@@ -97,8 +97,7 @@ def _loudest(samples: np.ndarray) -> list[int]:
 def _energies(samples: np.ndarray) -> np.ndarray:
     """[frames, _BANDS]: logarithms of the bands' energies."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_HOP] * _hann()
-    # Only the bins of the bands. NumPy's transform would compute in double precision, for twice the time.
-    spectrum = np.asarray(fft.rfft(frames))[:, :len(_bands())]
+    spectrum = np.fft.rfft(frames)[:, :len(_bands())].astype(np.complex64)  # only the bins of the bands
     return np.log((spectrum.real ** 2 + spectrum.imag ** 2) @ _bands() + 1e-2)
 
 
@@ -125,12 +124,12 @@ def _hash(energies: np.ndarray) -> int:
 
 
 def _parts(fingerprint: bytes) -> list[tuple[int, np.ndarray]]:
-    """(hash, [frames, 32] of 0 and 1) of each stretch."""
+    """(hash, uint32 [frames], a bit for each band) of each stretch."""
     parts, at = [], 0
     while at < len(fingerprint):
         frames, number = _HEAD.unpack_from(fingerprint, at)
         at += _HEAD.size
-        parts.append((number, np.unpackbits(np.frombuffer(fingerprint, np.uint8, 4 * frames, at)).reshape(frames, 32)))
+        parts.append((number, np.frombuffer(fingerprint, '<u4', frames, at)))
         at += 4 * frames
     return parts
 
@@ -143,24 +142,39 @@ def hashes(fingerprints: list[bytes]):
 
 
 def similarities(pairs: list[tuple[bytes, bytes]]) -> list[float | None]:
-    """As fingerprints.image.similarities."""
-    return [similarity(one, other) for one, other in pairs]
-
-
-def similarity(one: bytes, other: bytes) -> float | None:
-    """From 0 to 1, how alike two sounds are if they are near duplicates; None if they are none.
+    """As fingerprints.image.similarities.
 
     1 - twice the share of different bits, at the best shift of a stretch of one along one of the other.
     """
-    best = 0.0
-    for _, bits in _parts(one):
-        for _, others in _parts(other):
-            for shift in range(-_MOST_SHIFT, _MOST_SHIFT + 1):
-                mine, its = bits[max(0, shift):], others[max(0, -shift):]
-                frames = min(len(mine), len(its))
-                if frames < max(_LEAST_FRAMES - 1, 0.6 * min(len(bits), len(others))):
-                    continue
-                different = float((mine[:frames] != its[:frames]).mean())
-                if different <= np.interp(frames, (_LEAST_FRAMES, _FRAMES), (_DIFFERENT_SHORT, _DIFFERENT)):
-                    best = max(best, 1 - 2 * different)
-    return best or None
+    stretches = [(pair, one, other) for pair, prints in enumerate(pairs)
+                 for (_, one), (_, other) in itertools.product(*map(_parts, prints))]
+    owners = np.array([pair for pair, _, _ in stretches], int)
+    ones, lengths = _padded([one for _, one, _ in stretches])
+    others, other_lengths = _padded([other for _, _, other in stretches])
+    least = np.maximum(_LEAST_FRAMES - 1, 0.6 * np.minimum(lengths, other_lengths))
+    best = np.zeros(len(owners))
+    for shift in range(-_MOST_SHIFT, _MOST_SHIFT + 1):
+        begin, other_begin = max(0, shift), max(0, -shift)
+        frames = np.minimum(lengths - begin, other_lengths - other_begin)
+        width = _FRAMES - max(begin, other_begin)
+        bits = _ONES[(ones[:, begin:begin + width] ^ others[:, other_begin:other_begin + width]).view(np.uint8)]
+        inside = np.repeat(np.arange(width) < frames[:, np.newaxis], 4, axis=1)
+        different = (bits * inside).sum(axis=1) / (32 * np.maximum(1, frames))
+        alike = (frames >= least) & (different <= np.interp(
+            frames, (_LEAST_FRAMES, _FRAMES), (_DIFFERENT_SHORT, _DIFFERENT)))
+        best = np.maximum(best, np.where(alike, 1 - 2 * different, 0))
+    found = np.zeros(len(pairs))
+    np.maximum.at(found, owners, best)
+    return [float(similarity) or None for similarity in found]
+
+
+# The number of bits that are 1 in each byte.
+_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], axis=1).sum(axis=1).astype(np.uint8)
+
+
+def _padded(stretches: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """uint32 [n, _FRAMES], and the lengths [n] before they were filled with zeros."""
+    padded = np.zeros((len(stretches), _FRAMES), np.uint32)
+    for row, stretch in zip(padded, stretches, strict=True):
+        row[:len(stretch)] = stretch
+    return padded, np.array([len(stretch) for stretch in stretches], int)

@@ -40,8 +40,9 @@ def look(image: Image.Image) -> tuple[float, bytes]:
     # Reduced by whole numbers first, so that a large image costs a tenth of its decoding.
     small = image.convert('L').resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
     thumbnail = small.tobytes()
-    darkest, lightest = small.getextrema()  # pyright: ignore[reportAssignmentType]  (a single band)
-    return sum(thumbnail) / (255 * len(thumbnail)), thumbnail if lightest - darkest >= _FLAT else b''
+    darkest, lightest = small.getextrema()
+    has_detail = lightest - darkest >= _FLAT  # pyright: ignore[reportOperatorIssue]  (a single band)
+    return sum(thumbnail) / (255 * len(thumbnail)), thumbnail if has_detail else b''
 
 
 # numpy is imported where it is needed, because the process that decodes images does without: it takes half its start.

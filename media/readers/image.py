@@ -73,7 +73,7 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
             if scans > _MAX_SCANS:
                 raise too_large('scans', scans, _MAX_SCANS)
         several = kind != 'JPEG' and _has_several(image)  # phones put previews after a JPEG
-        if kind == 'JPEG':
+        if isinstance(image, JpegImageFile):
             whole, drafted = image.size, _drafted(image)
         if isinstance(image, Image.Image):
             image.load()
