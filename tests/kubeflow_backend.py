@@ -2,8 +2,9 @@
 
 Each task runs as there: the driver resolves its inputs, makes the URIs of its outputs and asks the cache; the launcher
 downloads the inputs from the object store, runs the container's command, uploads the outputs and records them. Here a
-container is a child process with a folder of its own for a pod, at most two at a time. All functions follow the sources
-of kubeflow/pipelines, in backend/src/v2, as of the releases 2.0 to 2.15; the docstrings name the files.
+container is a child process with a folder of its own for a pod, at most two at a time; on request some are forks of one
+process that has imported the libraries. All functions follow the sources of kubeflow/pipelines, in backend/src/v2, as
+of the releases 2.0 to 2.15; the docstrings name the files.
 
 Artifacts are in s3:// or minio://, of which endpoint and credentials are in the environment, or in gs://, which is a
 folder that all pods share, as Vertex AI mounts a bucket.
@@ -13,8 +14,10 @@ import concurrent.futures
 import contextlib
 import copy
 import dataclasses
+import functools
 import hashlib
 import json
+import multiprocessing.forkserver
 import os
 import pathlib
 import signal
@@ -23,7 +26,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import yaml
 
@@ -78,16 +81,20 @@ class Backend:
     folder: for pods. secrets: those of Kubernetes, name -> key -> value. environment: of all pods; it prevails over
     what the pipeline says, because the names of a cluster's services lead nowhere here.
     keep_types: whether inputs have their types, as on Vertex AI; open-source Kubeflow Pipelines drops them.
+    forks: whether each component has one fresh container, and all its others, and those that are to be killed, are
+    forks of a process that has imported libraries (`forks_importing`): importing TFX takes longer than most steps.
     """
 
     def __init__(self, folder: str | os.PathLike, secrets: Mapping[str, Mapping[str, str]] | None = None,
-                 environment: Mapping[str, str] | None = None, keep_types: bool = False, workers: int = 2):
+                 environment: Mapping[str, str] | None = None, keep_types: bool = False, workers: int = 2,
+                 forks: bool = False):
         self._folder, self._keep_types, self._workers = pathlib.Path(folder), keep_types, workers
         self._secrets, self._environment = secrets or {}, environment or {}
+        self._may_fork, self._started_fresh = forks, set[str]()
         self._artifacts: list[dict] = []
         self._cache: dict[tuple[str, str], Execution] = {}
         self._lock = threading.Lock()
-        self._processes: list[subprocess.Popen] = []
+        self._processes: list[_Fresh | _Fork] = []
 
     def run(self, pipeline: str | os.PathLike, parameters: Mapping[str, object] | None = None, root: str = '',
             kill: Collection[str] = ()) -> Run:
@@ -125,8 +132,7 @@ class Backend:
             yield
         finally:
             for process in self._processes:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
 
     def _task(self, spec: dict, platform: dict, task: str, root: str, values: dict, run: Run, kill: bool):
         """Drives and launches one task (driver/container.go, component/launcher_v2.go)."""
@@ -139,7 +145,7 @@ class Backend:
         container = spec['deploymentSpec']['executors'][component['executorLabel']]['container']
         pod = Pod(self._folder / 'pods' / f'{task}-{run.id}', {
             **secret_variables(platform.get(component['executorLabel'], {}), self._secrets), **self._environment},
-            self._processes)
+            functools.partial(self._start, task))
         execution.executor_input = executor_input = {
             'inputs': resolve_inputs(body, component, values, run.executions, self._keep_types),
             'outputs': provision_outputs(component, f"{root}/{body['taskInfo']['name']}/{uuid.uuid4()}",
@@ -162,6 +168,91 @@ class Backend:
                     artifact['metadata'].setdefault('display_name', name)
                 if caching:
                     self._cache[key] = execution
+
+    def _start(self, task: str, killed: bool, *how) -> '_Fresh | _Fork':
+        """Starts a process of a task. killed: whether it is to be killed."""
+        component = task.split('-')[0]
+        with self._lock:
+            forks = self._may_fork and (killed or component in self._started_fresh)
+            if not forks:
+                self._started_fresh.add(component)
+            process = _Fork(*how, linger=float(killed)) if forks else _Fresh(*how)
+            self._processes.append(process)
+        return process
+
+
+class _Fresh:
+    """A process that runs a command."""
+
+    def __init__(self, command: list[str], folder: pathlib.Path, environment: dict[str, str], log: pathlib.Path):
+        with open(log, 'ab') as output:
+            self._process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+                                             stdout=output, stderr=output, start_new_session=True)
+
+    def exit_code(self, seconds: float | None) -> int | None:
+        """Waits so long, or without a limit; None if it still runs. After a signal the code is its negative number."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(seconds)
+
+    def kill(self):
+        """Kills it and its children, if it still runs."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def forks_importing(*modules: str) -> Iterator[None]:
+    """A block whose forks have imported these modules.
+
+    Python has one server of forks per process, which imports when it starts. The one that other tests have is ended.
+    """
+    multiprocessing.forkserver._forkserver._stop()
+    _FORKS.set_forkserver_preload(list(modules))
+    try:
+        yield
+    finally:
+        multiprocessing.forkserver._forkserver._stop()
+
+
+_FORKS = multiprocessing.get_context('forkserver')
+
+
+class _Fork:
+    """The same for a command `python -c CODE ARGUMENTS`, in a process that has imported what CODE will.
+
+    linger: seconds from the end of the code to that of the process, which in a fresh one come by themselves.
+    """
+
+    def __init__(self, command: list[str], folder: pathlib.Path, environment: dict[str, str], log: pathlib.Path,
+                 linger: float):
+        self._process = _FORKS.Process(target=_run_code, args=(command, folder, environment, log, linger))
+        self._process.start()
+
+    def exit_code(self, seconds: float | None) -> int | None:
+        self._process.join(seconds)
+        return self._process.exitcode
+
+    def kill(self):
+        if self._process.pid and self._process.exitcode is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _run_code(command: list[str], folder: pathlib.Path, environment: dict[str, str], log: pathlib.Path, linger: float):
+    """What a fork does to be as a process that was started so."""
+    os.setsid()
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    _, option, code, *arguments = command
+    assert option == '-c'
+    sys.argv = ['-c', *arguments]
+    try:
+        exec(code, {'__name__': '__main__'})
+    finally:
+        time.sleep(linger)
 
 
 def read(pipeline: str | os.PathLike) -> tuple[dict, dict]:
@@ -305,11 +396,11 @@ def _as_go(value):
 class Pod:
     """Runs the container of one task. Retries find what an earlier attempt has left, as a mounted bucket keeps it.
 
-    processes: its processes are appended to.
+    start: starts its processes (Backend._start, of the task).
     """
 
-    def __init__(self, folder: pathlib.Path, environment: Mapping[str, str], processes: list[subprocess.Popen]):
-        self.folder, self._environment, self._processes = folder, environment, processes
+    def __init__(self, folder: pathlib.Path, environment: Mapping[str, str], start: Callable[..., '_Fresh | _Fork']):
+        self.folder, self._environment, self._start = folder, environment, start
 
     def launch(self, execution: Execution, component: dict, container: dict, attempts: int, kill: bool):
         """Downloads, runs, uploads and fills in the execution (component/launcher_v2.go, executeV2)."""
@@ -371,15 +462,12 @@ class Pod:
             'PYTHONPATH': str(REPOSITORY), 'PYTHONDONTWRITEBYTECODE': '1',  # the package is installed in the image
             'HOME': str(self.folder / 'home'), 'TMPDIR': str(self.folder / 'tmp'),
             **{variable['name']: variable['value'] for variable in container.get('env', ())}, **self._environment}
-        with open(self.folder / 'log', 'ab') as log:
-            process = subprocess.Popen(command, cwd=self.folder / 'work', env=environment, stdin=subprocess.DEVNULL,
-                                       stdout=log, stderr=log, start_new_session=True)
-            self._processes.append(process)
-            while kill_at and process.poll() is None:
-                if any(map(_has_content, kill_at.values())):
-                    os.killpg(process.pid, signal.SIGKILL)
-                time.sleep(0.005)
-            code = process.wait()
+        process = self._start(bool(kill_at), command, self.folder / 'work', environment, self.folder / 'log')
+        while kill_at and process.exit_code(0.005) is None:
+            if any(map(_has_content, kill_at.values())):
+                process.kill()
+        code = process.exit_code(None)
+        assert code is not None  # there was no limit
         if kill_at and code != -signal.SIGKILL:
             raise BackendError(f'{command} ended with {code} before it could be killed: see {self.folder}/log')
         return code

@@ -20,9 +20,9 @@ output.write_text(json.dumps({'parameterValues': {'found': 3}, 'artifacts': {'da
     {'metadata': {'count': 1, 'fine': True, 'home': os.environ.get('HOME_OF_TESTS', 'unset')}}]}}}))
 '''
 READ = '''
-import json, pathlib, sys
+import json, os, pathlib, sys
 print(json.dumps({'given': json.loads(sys.argv[1]), 'read': [p.name for p in pathlib.Path(sys.argv[2]).iterdir()],
-                  'steps': sys.argv[3]}))
+                  'steps': sys.argv[3], 'fork': 'colorsys' in sys.modules, 'here': os.getcwd(), **os.environ}))
 '''
 
 
@@ -110,6 +110,30 @@ def test_a_killed_container_runs_again_where_it_was(tmp_path, bucket):
     assert run.executions['write'].attempts == 2 and sorted(_said(run)['read']) == ['0.txt', '1.txt']
     again = Backend(tmp_path / 'other').run(_pipeline(tmp_path, root=bucket, write=write), kill={'write'})
     assert again.failed == ['write'] and set(again.executions) == {'write'}
+
+
+def test_a_fork_gets_what_a_fresh_container_gets(tmp_path, bucket, monkeypatch):
+    monkeypatch.setenv('HOME_OF_TESTS', 'here')
+    backend, said = Backend(tmp_path / 'cluster', environment={'LIKE': 'this'}, forks=True), []
+    for steps in (7, 8):
+        with kubeflow_backend.forks_importing('colorsys'):
+            run = backend.run(_pipeline(tmp_path, root=bucket), {'steps': steps})
+        said.append({name: value.replace(run.id, 'RUN') if isinstance(value, str) else value
+                     for name, value in _said(run).items() if name not in ('given', 'LC_CTYPE')})  # Python sets this
+    fresh, fork = said
+    assert (fresh.pop('steps'), fresh.pop('fork')) == ('steps: 7', False)
+    assert (fork.pop('steps'), fork.pop('fork')) == ('steps: 8', True)
+    assert fork == fresh and fork['LIKE'] == 'this' and 'HOME_OF_TESTS' not in fork
+
+
+def test_a_fork_can_be_killed_and_its_exit_code_counts(tmp_path, bucket):
+    backend = Backend(tmp_path / 'cluster', forks=True)
+    write = WRITE.replace('parents=True)', 'parents=True, exist_ok=True)')
+    write += "\nimport time; time.sleep(0 if (path / '1.txt').exists() else 60)"
+    run = backend.run(_pipeline(tmp_path, root=bucket, retries=1, write=write), kill={'write'})
+    assert run.executions['write'].attempts == 2 and sorted(_said(run)['read']) == ['0.txt', '1.txt']
+    again = backend.run(_pipeline(tmp_path, root=bucket, write=WRITE + '\nsys.exit(3)'))
+    assert again.failed == ['write']
 
 
 def test_a_mounted_bucket(tmp_path):

@@ -107,7 +107,8 @@ class _Graph:
         output = tft.TFTransformOutput(uri)
         raw = {name: spec for name, spec in output.raw_feature_spec().items() if name in inputs}
         layer = output.transform_features_layer()
-        self._function = tf.function(lambda records: layer(tf.io.parse_example(records, raw)),
+        # AutoGraph would take seconds to rewrite Keras, and the graph needs none of it.
+        self._function = tf.function(lambda records: layer(tf.io.parse_example(records, raw)), autograph=False,
                                      input_signature=[tf.TensorSpec([None], tf.string)])
 
     def transformed(self, records: tf.Tensor) -> Iterable[dict[str, list]]:

@@ -1,9 +1,9 @@
 """The compiled pipeline, executed step by step as Kubeflow Pipelines does (tests/kubeflow_backend.py), all of it in S3.
 
 Media, artifacts and versions are in a bucket; artifact types are dropped; numbers come as doubles. The runs depend on
-each other, so they are one class that shares a cluster. Each step is a process that imports TFX, so there are only two
-lanes. benchmarks/compiled_pipeline.py runs the demo in this way, with images, sounds and videos, and compares its
-weights with those of a run on one machine.
+each other, so they are one class that shares a cluster. Each component starts once as a process that imports TFX. That
+takes so long that other containers are forks, and that there are only two lanes. benchmarks/compiled_pipeline.py runs
+the demo in this way, with images, sounds and videos, and compares its weights with those of a run on one machine.
 """
 
 import json
@@ -63,7 +63,7 @@ class Cluster:
         self._pipeline = folder / 'pipeline.yaml'
         subprocess.run([sys.executable, '-m', 'polyvit', 'compile', folder / 'config.py', '-o', self._pipeline,
                         '--root', self.root, '--image', 'r/polyvit:1'], check=True)
-        self._backend = kubeflow_backend.Backend(folder / 'cluster', environment={
+        self._backend = kubeflow_backend.Backend(folder / 'cluster', forks=True, environment={
             name: value for name, value in os.environ.items() if name.startswith('AWS_')})
 
     def run(self, kill=(), **parameters):
@@ -91,7 +91,8 @@ class Cluster:
 
 @pytest.fixture(scope='class')
 def cluster(tmp_path_factory):
-    with object_stores.s3_bucket() as url:
+    libraries = kubeflow_backend.forks_importing('tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor')
+    with libraries, object_stores.s3_bucket() as url:
         yield Cluster(tmp_path_factory.mktemp('compiled'), url)
 
 
