@@ -7,9 +7,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from media import readers, table_rows
+from media import paths, readers, table_rows
 from media.entries import Entry
-from media.listing import paths
 from media.rejections import Rejection
 from model_code.modalities import Limits
 from model_code.urls import is_url

@@ -19,8 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from media import parquet_pages, table_rows
-from media.listing import paths
+from media import parquet_pages, paths, table_rows
 from media.readers.opening import open_media
 from media.rejections import Rejection
 from model_code.modalities import Limits

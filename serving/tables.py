@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from media.listing.paths import shown
+from media.paths import shown
 from media.rejections import Rejection
 from model_code import file_io
 from model_code.errors import ConfigError

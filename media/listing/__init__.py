@@ -13,6 +13,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 
+from media import paths
 from media.entries import Entry, Listing
 from media.listing import (
     cifar,
@@ -23,7 +24,6 @@ from media.listing import (
     folders,
     hugging_face,
     manifests,
-    paths,
     tars,
 )
 from media.listing.annotations import Annotations

@@ -5,7 +5,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from media.listing import paths
+from media import paths
 from media.listing.collector import SPLITS, Collector, clean_label
 from media.rejections import Rejection
 from model_code.errors import ConfigError

@@ -9,9 +9,10 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+from media import paths
 from media.entries import Entry, Listing, stored
 from media.findings import NAMED, Tally
-from media.listing import files, group_files, paths
+from media.listing import files, group_files
 from media.rejections import Rejection
 from media.rows import SortedRows
 from model_code import words

@@ -17,7 +17,8 @@ import os
 import posixpath
 import re
 
-from media.listing import columnar, files, manifests, paths, tars
+from media import paths
+from media.listing import columnar, files, manifests, tars
 from media.listing.annotations import Annotations, GroupColumn, number_names, shown
 from media.listing.collector import SPLITS, Collector
 from media.listing.folders import media_endings

@@ -13,8 +13,9 @@ import json
 import posixpath
 import re
 
+from media import paths
 from media.entries import Entry
-from media.listing import files, paths
+from media.listing import files
 from media.listing.collector import (
     Collector,
     clean_extra,

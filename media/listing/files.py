@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
+from media import paths
 from media.findings import Tally
-from media.listing import paths
 from media.rejections import Rejection
 from media.rows import SortedRows
 from model_code import remote_files

@@ -3,9 +3,10 @@
 import collections
 import itertools
 
+from media import paths
 from media.entries import Entry
 from media.findings import NAMED
-from media.listing import files, paths
+from media.listing import files
 from media.listing.collector import SPLITS, Collector
 from media.rejections import Rejection
 from model_code import words

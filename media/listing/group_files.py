@@ -4,7 +4,8 @@ import csv
 import os
 import posixpath
 
-from media.listing import files, paths
+from media import paths
+from media.listing import files
 from media.rejections import Rejection
 from model_code.errors import ConfigError
 from model_code.urls import is_url

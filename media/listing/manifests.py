@@ -6,8 +6,9 @@ import json
 import posixpath
 from collections.abc import Callable, Mapping
 
+from media import paths
 from media.entries import Entry
-from media.listing import files, paths
+from media.listing import files
 from media.listing.annotations import (
     Annotations,
     GroupColumn,

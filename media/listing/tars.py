@@ -10,8 +10,9 @@ import json
 import os
 import re
 
+from media import paths
 from media.entries import Entry
-from media.listing import files, paths
+from media.listing import files
 from media.listing.annotations import GroupColumn
 from media.listing.collector import Collector, split_of_path
 from media.listing.folders import media_endings

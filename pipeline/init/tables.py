@@ -5,7 +5,8 @@ import dataclasses
 import os
 import re
 
-from media.listing import files, manifests, paths
+from media import paths
+from media.listing import files, manifests
 from media.listing.collector import SPLITS
 from media.rejections import Rejection
 from model_code.data import Columns, Data
