@@ -17,10 +17,11 @@ from model_code.tasks import Checks
 
 @dataclasses.dataclass(frozen=True)
 class CheckedListing:
-    """A task's media, and what follows from them: all its classes, and listing.media_fingerprint."""
+    """A task's media, and what follows from them: all its classes, listing.media_fingerprint, and split -> groups."""
     listing: Listing
     classes: tuple[str, ...]
     media_fingerprint: str
+    groups: dict[str, int]
 
 
 def list_checked(source: Source, checks: Checks) -> CheckedListing:
@@ -36,7 +37,8 @@ def list_checked(source: Source, checks: Checks) -> CheckedListing:
         raise ConfigError(' '.join(reasons))
     for remark in (*listed.remarks, *remarks(checks, findings)):
         logger.warning('%s: %s', source.name, remark)
-    return CheckedListing(listed, tuple(classes), listing.media_fingerprint(source, listed))
+    return CheckedListing(listed, tuple(classes), listing.media_fingerprint(source, listed),
+                          findings.groups)
 
 
 def name_findings(listed: Listing) -> Findings:

@@ -23,12 +23,14 @@ class DataSummary:
 
     classes: all labels of the task. fingerprints: a hash of the media's names, sizes, times, labels and splits.
     counts: files per split, such as {'train': 100, 'eval': 20}. samples: the path of a media file, of the eval split if
-    it has one; tasks whose media are in archives or behind a URL are left out.
+    it has one; tasks whose media are in archives or behind a URL are left out. groups: groups per split (Entry.group)
+    of tasks that have any; an example without a group counts as one.
     """
     classes: dict[str, tuple[str, ...]]
     fingerprints: dict[str, str]
     counts: dict[str, dict[str, int]]
     samples: dict[str, str] = dataclasses.field(default_factory=dict)
+    groups: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
 
 
 def check(config) -> DataSummary:
@@ -149,10 +151,15 @@ def _add_task(data: DataSummary, task):
     """Lists and checks the data of one task and adds them to `data`. ConfigError if the data or labels are wrong."""
     checked = checked_listing.list_checked(task.source, task.checks)
     entries = checked.listing.entries
-    counts = collections.Counter(e.split for e in entries)
+    counts, ungrouped = collections.Counter(), collections.Counter()
+    for entry in entries:
+        counts[entry.split] += 1
+        ungrouped[entry.split] += not entry.group
     data.classes[task.name] = checked.classes
     data.fingerprints[task.name] = checked.media_fingerprint
     data.counts[task.name] = {split: counts[split] for split in SPLITS}
+    if checked.groups:
+        data.groups[task.name] = {split: checked.groups.get(split, 0) + ungrouped[split] for split in SPLITS}
     files = (e for e in entries if not e.member and not is_url(task.data.folder))
     # The first of the eval split, or else the first.
     sample = min(files, key=lambda e: e.split != 'eval', default=None)

@@ -11,7 +11,7 @@ import math
 
 from humanize import metric, naturalsize
 
-from model_code import modalities, words
+from model_code import modalities, statistical_power, words
 from model_code.errors import ConfigError
 from pipeline import layout
 from pipeline.machine import Machine, this_machine
@@ -110,7 +110,12 @@ def task_steps(mixture) -> list[int]:
 
 @dataclasses.dataclass(frozen=True)
 class TaskPlan:
-    """One task's row. share: of the steps of all tasks. epochs: 0 if the number of examples is unknown."""
+    """One task's row. share: of the steps of all tasks. epochs: 0 if the number of examples is unknown.
+
+    eval_examples, eval_groups: 0 if unknown, or if the examples have no groups. smallest_drop: that the eval split can
+    tell (statistical_power), from 0 to 1; None if it is unknown. smallest_drop_by_groups: the same if the examples of a
+    group are right or wrong together. warning: why the gate's max_drop is too small for these data; '' if it is not.
+    """
     name: str
     modality: str
     classes: int
@@ -122,6 +127,12 @@ class TaskPlan:
     epochs: float
     step_flops: float
     total_flops: float
+    eval_examples: int
+    eval_groups: int
+    max_drop: float
+    smallest_drop: float | None
+    smallest_drop_by_groups: float | None
+    warning: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +186,8 @@ def make_plan(config, data=None, media_bytes: int | None = None, accelerators: A
         step = 3.0 * batch_size * forward_flops(model, task, classes)
         rows.append(TaskPlan(
             task.name, task.modality, classes, tokens(model.input(task.modality)), examples, batch_size, count,
-            count / sum(steps), count * batch_size / examples if examples else 0.0, step, step * count))
+            count / sum(steps), count * batch_size / examples if examples else 0.0, step, step * count,
+            **_sensitivity(task, data)))
         heads[task.name] = head_parameters(model, task, classes)
     shared, own = shared_parameters(model), model.modality_layers * block_parameters(model)
     tokenizers = {m: tokenizer_parameters(model.width, model.input(m)) for m in mixture.modalities}
@@ -193,6 +205,47 @@ def make_plan(config, data=None, media_bytes: int | None = None, accelerators: A
         machine=machine, accelerators=accelerators,
         hours_cpu=(flops / (CPU_SHARE * machine.product_rate) + STEP_SECONDS * mixture.total_steps) / 3600,
         hours_accelerators=flops / accelerators.rate / 3600)
+
+
+def _sensitivity(task, data) -> dict:
+    """The fields of a TaskPlan that say what its eval split can tell. data: as for `make_plan`."""
+    examples, groups = ((getattr(data, name).get(task.name, {}).get('eval', 0) if data else 0)
+                        for name in ('counts', 'groups'))
+    drop, by_groups = (statistical_power.smallest_drop(units) if units else None for units in (examples, groups))
+    allowed, warning = task.gate.max_drop, ''
+    if drop is not None and drop > allowed:
+        count = words.count(examples, 'eval example')
+        more = (f'{statistical_power.units_needed(allowed):,} would, or take a larger max_drop.' if allowed else
+                'no number of examples can tell that.')
+        warning = (f'{task.name}: {count} cannot tell a drop under {points(drop)} points; max_drop is '
+                   f'{100 * allowed:g}: {more}')
+    elif by_groups is not None and by_groups > allowed:
+        warning = (f'{task.name}: its eval examples are of {words.count(groups, "group")}, which cannot tell a drop '
+                   f'under {points(by_groups)} points if the examples of a group are right or wrong together; max_drop '
+                   f'is {100 * allowed:g}.')
+    return {'eval_examples': examples, 'eval_groups': groups, 'max_drop': allowed, 'smallest_drop': drop,
+            'smallest_drop_by_groups': by_groups, 'warning': warning}
+
+
+def points(drop: float) -> str:
+    """A drop in percentage points: 7.9, or without decimals from 10 on."""
+    return f'{100 * drop:.0f}' if drop >= 0.0995 else f'{100 * drop:.1f}'
+
+
+def _sensitivity_lines(plan: Plan) -> list[str]:
+    """What the eval splits can tell; [] if none is known."""
+    known = [(row, row.smallest_drop) for row in plan.tasks if row.smallest_drop is not None]
+    if not known:
+        return []
+    lines = ['Smallest drop     that eval can tell, if two models differ on '
+             f'{statistical_power.DISAGREEMENT:.0%} of the examples (with a power of {statistical_power.POWER:.0%}, at '
+             f'{statistical_power.ALPHA:.0%})']
+    for row, drop in known:
+        by_groups = '' if row.smallest_drop_by_groups is None else (
+            f', or {points(row.smallest_drop_by_groups)} by {words.count(row.eval_groups, "group")}')
+        lines.append(f'  {row.name:<15} {points(drop)} points by '
+                     f'{words.count(row.eval_examples, "example")}{by_groups}')
+    return lines + [f'                  {row.warning}' for row, _ in known if row.warning]
 
 
 def _known(number: float, form: str) -> str:
@@ -253,6 +306,7 @@ def render(plan: Plan, columns: int | None = None) -> str:
         f'  this machine    {plan.machine}',
         f'                  {_speed(plan.machine)}',
         f'  accelerator     {metric(assumed.flops, "FLOP/s")}, of which training reaches '
-        f'{100 * assumed.utilisation:g}%, assumed (--flops, --utilisation, --accelerators)']
+        f'{100 * assumed.utilisation:g}%, assumed (--flops, --utilisation, --accelerators)',
+        *_sensitivity_lines(plan)]
     room = min(columns or 118, 118)
     return '\n'.join(part for line in lines for part in layout.wrap(line, room, 18))

@@ -11,7 +11,7 @@ from humanize import naturalsize
 
 from media import checked_listing, listing, scene_names, scenes, verdict
 from media.findings import Tally
-from model_code import file_io, words
+from model_code import file_io, statistical_power, words
 from model_code.errors import ConfigError
 from model_code.modalities import get_modality
 from model_code.settings import TrainingConfig
@@ -145,8 +145,16 @@ def _about(guess: Guess, some: sample.Sample) -> list[str]:
             *(f'Not sure: {text}' for text in guess.unsure),
             *([f'Augmentations that may help (docs/model.md), if labels stay right after them: {", ".join(others)}.']
               if others else []),
+            *([_sensitivity(counts['eval'])] if counts.get('eval') else []),
             f'floor: the least {guess.data.kind.primary_metric.replace("_", " ")} that is accepted. 0 accepts any '
             f'model{chance}.']
+
+
+def _sensitivity(examples: int) -> str:
+    drop = statistical_power.smallest_drop(examples)
+    return (f'max_drop is {Gate().max_drop:g}, unless Gate(max_drop=...) says otherwise. '
+            f'{words.count(examples, "eval example")} cannot tell a drop under about {plan.points(drop)} points from '
+            'chance (docs/operations.md).')
 
 
 def _about_model(preset: str, samples: list[sample.Sample], guesses: list[Guess], here) -> list[str]:

@@ -193,3 +193,61 @@ def test_parameters_are_those_of_the_model_as_it_is_built(modality_layers):
     built = sum(v.shape.num_elements() for v in PolyViT(config.mixture, classes, config.model).trainable_variables)
     data = checks.DataSummary({name: ('c',) * count for name, count in classes.items()}, {}, {})
     assert plan.make_plan(config, data).total_parameters == built
+
+
+class TestWhatEvalCanTell:
+    """The smallest drop per task, and the warning where the gate's max_drop is smaller."""
+
+    def _rows(self, counts, groups=None, **gate):
+        config = load_config('demo')
+        tasks = tuple(testing.changed(task, **gate) for task in config.mixture.tasks)
+        config = dataclasses.replace(config, mixture=dataclasses.replace(config.mixture, tasks=tasks))
+        data = checks.DataSummary({}, {}, {name: {'train': 100, 'eval': n} for name, n in counts.items()},
+                                  groups={name: {'eval': n} for name, n in (groups or {}).items()})
+        made = plan.make_plan(config, data)
+        return {task.name: task for task in made.tasks}, plan.render(made)
+
+    def test_by_examples_and_by_groups(self):
+        rows, text = self._rows({'digits': 1_000, 'motion': 100}, {'motion': 10}, max_drop=0.5)
+        assert rows['digits'].smallest_drop == pytest.approx(0.0249, abs=1e-4)
+        assert rows['motion'].smallest_drop_by_groups == pytest.approx(0.249, abs=1e-3)
+        assert rows['digits'].smallest_drop_by_groups is None and rows['sounds'].smallest_drop is None
+        lines = text.splitlines()
+        assert '  digits          2.5 points by 1,000 examples' in lines
+        assert '  motion          7.9 points by 100 examples, or 25 by 10 groups' in lines
+        assert not any(row.warning for row in rows.values()) and '  sounds          ' not in text
+
+    def test_a_smaller_max_drop_is_a_warning(self):
+        rows, text = self._rows({'digits': 48, 'sounds': 10_000}, max_drop=0.06)
+        warning = ('digits: 48 eval examples cannot tell a drop under 11 points; max_drop is 6: 172 would, or take a '
+                   'larger max_drop.')
+        assert rows['digits'].warning == warning and rows['sounds'].warning == ''
+        assert ' '.join(text.split()).endswith(warning)
+
+    def test_many_examples_of_few_groups(self):
+        rows, _ = self._rows({'motion': 10_000}, {'motion': 12}, max_drop=0.06)
+        assert rows['motion'].warning == (
+            'motion: its eval examples are of 12 groups, which cannot tell a drop under 23 points if the examples of a '
+            'group are right or wrong together; max_drop is 6.')
+
+    def test_no_drop_at_all(self):
+        rows, _ = self._rows({'digits': 48}, max_drop=0.0)
+        assert rows['digits'].warning.endswith('max_drop is 0: no number of examples can tell that.')
+
+    def test_the_command_counts_what_it_lists(self, tmp_path, monkeypatch, capsys):
+        testing.image_task(tmp_path / 'media', per_class=2, eval_per_class=3)
+        for path in list((tmp_path / 'media').rglob('*.png')):
+            path.rename(path.with_name(f'{path.parent.parent.name}{int(path.stem[-1]) % 2}-{path.name}'))
+        (tmp_path / 'small.py').write_text(
+            'from polyvit import Data, ImageInput, Mixture, PipelineConfig, Recipe, Task, preset\n\n\n'
+            'def get_config():\n'
+            f'    task = Task("shapes", "image", data=Data({str(tmp_path / "media")!r}, groups="/([a-z]+[0-9])-"),\n'
+            '                recipe=Recipe(4, 4))\n'
+            '    inputs = (ImageInput(16, 16, (8, 8)),)\n'
+            '    return PipelineConfig("small", Mixture((task,)), preset("Nano", inputs=inputs))\n')
+        assert cli.main(['plan', str(tmp_path / 'small.py'), '--json']) == 0
+        task, = json.loads(capsys.readouterr().out)['tasks']
+        assert (task['eval_examples'], task['eval_groups'], task['max_drop']) == (6, 2, 0.02)
+        assert task['smallest_drop'] == pytest.approx(0.321, abs=1e-3)
+        assert task['smallest_drop_by_groups'] == pytest.approx(0.556, abs=1e-3)
+        assert 'max_drop is 2' in task['warning']
