@@ -1,5 +1,6 @@
 """Checks a task's media without a pipeline, by reading every file as the pipeline does."""
 
+import functools
 import typing
 from collections.abc import Callable, Iterator
 
@@ -17,11 +18,12 @@ _Seen = typing.TypeVar('_Seen')
 
 
 def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...] = (), workers: int = 0,
-                progress: Callable[[str, int, int], None] = lambda *unused: None) -> dict:
+                progress: Callable[..., None] = lambda *unused: None) -> dict:
     """Reads all media of a task, and judges them as MediaExampleGen and TaskValidator do.
 
     spec: the modality's input settings. workers: the number of decoding processes; 0 for one per core. progress: called
-    at the start and after every few hundred files, with the task's name, the number of files done, and the total.
+    at the start and after every few hundred files, with the task's name, the number of files done, and the total; then,
+    while near duplicates are searched, with what is counted in place of files too.
 
     Returns {'name', 'modality', 'data', 'ok', 'stops': [sentence], 'remarks': [line], 'spelling': [[label]], 'few':
     {label: count}, 'rejected_lines': [line of rejected.jsonl], and the fields of findings.Findings}. ok: a run would
@@ -42,7 +44,8 @@ def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...]
             yield decoded
 
     findings, rejected = gather(
-        listed, all_decoded(), source.modality if near_duplicates.fingerprinted(source.modality) else '')
+        listed, all_decoded(), source.modality if near_duplicates.fingerprinted(source.modality) else '',
+        functools.partial(progress, f'{source.name}, near duplicates'))
     classes = source.data.classes or sorted(listing.train_labels(listed))
     reasons = reasons_to_stop(source, checks, findings, classes, listed.rejected_labels)
     return {'name': source.name, 'modality': source.modality, 'data': source.data.folder, 'ok': not reasons,
@@ -52,10 +55,12 @@ def check_media(source: Source, checks: Checks, spec, beam_args: tuple[str, ...]
             **findings.to_dict(), 'rejected_lines': [rejection.to_dict() for rejection in rejected]}
 
 
-def gather(listed: Listing, decoded: Iterator[Decoded], modality: str = '') -> tuple[Findings, list[Rejection]]:
+def gather(listed: Listing, decoded: Iterator[Decoded], modality: str = '',
+           progress: Callable[[int, int, str], None] = lambda *unused: None) -> tuple[Findings, list[Rejection]]:
     """The findings and the sorted rejections of a listing and its decoded entries, in one process.
 
-    modality: to look for near duplicates too. MediaExampleGen does the same on its workers.
+    modality: to look for near duplicates too. progress: as in near_duplicates.InOneProcess. MediaExampleGen does the
+    same on its workers.
     """
     gathered = reading.Gathered()
     near = near_duplicates.InOneProcess(modality, len(listed.entries)) if modality else None
@@ -69,7 +74,7 @@ def gather(listed: Listing, decoded: Iterator[Decoded], modality: str = '') -> t
     findings.add_copies(gathered.copies)
     findings.add_listing(listed)
     if near:
-        findings.merge(near.findings())
+        findings.merge(near.findings(progress))
     return findings, rejected
 
 

@@ -59,7 +59,7 @@ class Findings:
     (media.near_duplicates): in one split, in both splits, and with different labels. A pair is in one of the first two,
     and may be in the last.
     [1 - similarity, id, id], the most similar first; of a leak, that in eval first.
-    near_cut: a count of buckets of similar media that were too large to compare all with all.
+    near_cut: a count of hashes of similar media that were too many to compare all with all.
     torn_groups: groups that are in both splits: [group, an id in eval, an id in train].
     notes: word of readers.NOTES -> Tally of ids.
     left_out: ending -> Tally of the paths of files that nothing was made of, because of their names (files.Walk).

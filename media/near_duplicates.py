@@ -3,8 +3,8 @@
 Each example has a fingerprint (media/fingerprints): hashes, which are nearly the same for near duplicates, and what is
 needed to compare two examples closely. All pairs are never compared. The hashes of all examples are put into tables by
 some of their bits (locality-sensitive hashing: Indyk and Motwani 1998, Manku et al. 2007 for images of a web). Within a
-bucket of a table, each hash is compared with its next NEIGHBOURS; close hashes make a candidate. Then the fingerprints
-of each candidate are compared.
+bucket of a table, each hash is compared with those that follow it, up to a bound on the comparisons in a table; close
+hashes make a candidate. Then the fingerprints of each candidate are compared.
 
 The parts are plain functions of packed bytes, so that MediaExampleGen runs them on workers, and `polyvit data check` in
 one process, with the same result, whatever the order.
@@ -17,7 +17,7 @@ import math
 import os
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -27,9 +27,10 @@ from media.sandbox.parent import Decoded
 from model_code import file_io
 from model_code.modalities import get_modality
 
-# A hash is compared with so many that follow it in its bucket. So a bucket with a million hashes costs no more than
-# a thousand buckets with a thousand each.
+# So many comparisons per hash in a table of a group, and at least so many in all. So a bucket with a million hashes
+# costs no more than a thousand buckets with a thousand each, and of a few hundred hashes all are compared.
 NEIGHBOURS = 32
+LEAST_COMPARISONS = 1 << 22
 # About this many hashes in tables are in memory at once.
 GROUP_ROWS = 500_000
 SHARD_ROWS = 1_024  # examples in one file of fingerprints, in one process
@@ -107,7 +108,8 @@ def _key(hashes: np.ndarray, chosen: list[int]) -> np.ndarray:
 # One group of buckets.
 
 def candidates(modality: str, packed: Iterable[bytes], total: int) -> tuple[list[tuple[int, int, int, int]], int]:
-    """((shard, row, shard, row) of two examples with close hashes, the first the smaller), buckets that were cut.
+    """((shard, row, shard, row) of two examples with close hashes, the first the smaller), hashes that were not
+    compared with all in their bucket.
 
     packed: all hashes of a group, from the shards of `total` examples. No pair is twice in the list.
     """
@@ -119,12 +121,13 @@ def candidates(modality: str, packed: Iterable[bytes], total: int) -> tuple[list
         keys = _key(hashes[inside], chosen)
         order = np.argsort(keys, kind='stable')  # within a bucket, hashes stay sorted
         keys, inside = keys[order], inside[order]
-        cut += int((np.unique(keys, return_counts=True)[1] > NEIGHBOURS + 1).sum())
-        at = np.arange(len(keys))
-        for step in range(1, NEIGHBOURS + 1):
+        at, left = np.arange(len(keys)), max(NEIGHBOURS * len(keys), LEAST_COMPARISONS)
+        for step in itertools.count(1):
             at = at[:np.searchsorted(at, len(keys) - step)]
             at = at[keys[at] == keys[at + step]]
-            if not len(at):
+            left -= len(at)
+            if not len(at) or left < 0:
+                cut += len(at)
                 break
             one, other = inside[at], inside[at + step]
             close = ((views[one] == 0) | (views[other] == 0)) & (places[one] != places[other])
@@ -191,9 +194,13 @@ class Fingerprints:
         return self._shards[shard][row]
 
 
-def verified(modality: str, pairs: Iterable[tuple[int, int, int, int]], fingerprints: Fingerprints) -> Findings:
-    """The findings of those candidates that are near duplicates. Equal media are none: they are reported as such."""
-    module, findings = get_modality(modality).fingerprints, Findings()
+def verified(modality: str, pairs: Iterable[tuple[int, int, int, int]], fingerprints: Fingerprints,
+             progress: Callable[[int], None] = lambda done: None) -> Findings:
+    """The findings of those candidates that are near duplicates. Equal media are none: they are reported as such.
+
+    progress: called after some pairs were compared, with how many were so far.
+    """
+    module, findings, done = get_modality(modality).fingerprints, Findings(), 0
     pairs = iter(sorted(pairs))
     while chunk := list(itertools.islice(pairs, _COMPARED)):
         examples = [(fingerprints[shard, row], fingerprints[other_shard, other_row])
@@ -203,6 +210,8 @@ def verified(modality: str, pairs: Iterable[tuple[int, int, int, int]], fingerpr
         for (one, other), similarity in zip(examples, alike, strict=True):
             if similarity is not None:
                 findings.add_near(tuple(one[:3]), tuple(other[:3]), similarity)
+        done += len(chunk)
+        progress(done)
     return findings
 
 
@@ -227,16 +236,22 @@ class InOneProcess:
                 self._groups.setdefault(group, []).append(file.write(packed))
         self._examples, self._shards = [], self._shards + 1
 
-    def findings(self) -> Findings:
-        """The findings about near duplicates among all examples that were added."""
+    def findings(self, progress: Callable[[int, int, str], None] = lambda *unused: None) -> Findings:
+        """The findings about near duplicates among all examples that were added.
+
+        progress: called with how much is done, how much there is, and what it is: groups of hashes, then pairs.
+        """
         self._end_shard()
         pairs, cut = set(), 0
-        for group, sizes in sorted(self._groups.items()):
+        for done, (group, sizes) in enumerate(sorted(self._groups.items())):
+            progress(done, len(self._groups), 'group')
             with open(os.path.join(self._folder.name, f'group-{group}'), 'rb') as file:
                 found, its_cut = candidates(self._modality, [file.read(size) for size in sizes], self._total)
             pairs.update(found)
             cut += its_cut
-        findings = verified(self._modality, pairs, Fingerprints(self._folder.name))
+            progress(done + 1, len(self._groups), 'group')
+        findings = verified(self._modality, pairs, Fingerprints(self._folder.name),
+                            lambda compared: progress(compared, len(pairs), 'pair'))
         findings.near_cut.count += cut
         self._folder.cleanup()
         return findings

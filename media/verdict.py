@@ -145,8 +145,7 @@ def remarks(checks: Checks, findings: Findings) -> list[str]:
             lines.append(f'{words.count(tally.count, "pair")} of nearly equal media {what}{_first(tally)}: '
                          f'{_pairs(tally)}')
     if findings.near_cut.count:
-        lines.append(f'so many media are similar that not all were compared ({findings.near_cut.count:,} '
-                     'large buckets): there may be more near duplicates')
+        lines.append('so many media are similar that not all were compared: there may be more near duplicates')
     if findings.torn_groups.count:
         lines.append(f'{words.count(findings.torn_groups.count, "group")} of examples that belong together both in '
                      f'train and in eval{_first(findings.torn_groups)}: '

@@ -21,23 +21,27 @@ def check_config(config, progress=lambda *unused: None) -> dict:
 
 
 class ProgressLine:
-    """Progress on standard error: one line that is redrawn on a terminal, otherwise a new line every ten seconds."""
+    """Progress on standard error: one line that is redrawn on a terminal, otherwise a new line every ten seconds.
+
+    What is counted beside files is shown only if it takes longer than that.
+    """
 
     def __init__(self, stream=None):
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
-        self._task = ''
+        self._task, self._noun, self._shown = '', '', False
 
-    def __call__(self, task: str, done: int, total: int):
-        if task != self._task:
-            self._task = task
-            self._progress = Progress(total, 'file', self._print, 0.2 if self._terminal else 10.0)
+    def __call__(self, task: str, done: int, total: int, noun: str = 'file'):
+        if (task, noun) != (self._task, self._noun):
+            self._task, self._noun, self._shown = task, noun, noun == 'file'
+            self._progress = Progress(total, noun, self._print, 0.2 if self._terminal else 10.0)
         self._progress.total = total  # it is less than at first where only a part is read
         self._progress.add(done - self._progress.done)
-        if done == total:
+        if done == total and self._shown:
             self._progress.finish()
 
     def _print(self, text: str):
+        self._shown = True
         line = f'{self._task}: {text}'
         columns = layout.columns(self._stream)
         if not columns:

@@ -1,6 +1,7 @@
 """MediaExampleGen's Beam steps: what workers do. No TFX, which would take a third of a worker's start."""
 
 import collections
+import functools
 import gc
 import itertools
 import json
@@ -25,6 +26,8 @@ from model_code.progress import Progress
 
 # How many examples' digests a worker compares at once; they take a few megabytes.
 BUCKET_EXAMPLES = 50_000
+# From so many examples on, the log says when the search for near duplicates begins. It may take a minute.
+LONG_SEARCH = 5_000
 
 
 def read_media(pipeline: beam.Pipeline, source: Source, spec, plan: list[str], total: int, examples_uri: str,
@@ -49,7 +52,7 @@ def read_media(pipeline: beam.Pipeline, source: Source, spec, plan: list[str], t
     equal_media = read.digests | 'ByDigest' >> beam.GroupByKey() | 'Equal' >> beam.Map(_equal_media)
     near = (read.hashes
             | 'ByHash' >> beam.GroupByKey()
-            | 'Candidates' >> beam.FlatMap(_candidates, source.modality, total).with_outputs('pairs', main='cut'))
+            | 'Candidates' >> beam.FlatMap(_candidates, source, total).with_outputs('pairs', main='cut'))
     near_media = near.pairs | 'ByShard' >> beam.GroupByKey() | 'Near' >> beam.Map(
         _near_media, source.modality, rejected_uri)
     _ = ((read.findings, equal_media, near.cut, near_media)
@@ -130,12 +133,19 @@ def _equal_media(bucket) -> dict:
     return findings.to_dict()
 
 
-def _candidates(group, modality: str, total: int) -> Iterator:
+@functools.cache  # said once in a worker
+def _say_search(task: str):
+    logger.info('%s: the files are read; looking for near duplicates', task)
+
+
+def _candidates(group, source: Source, total: int) -> Iterator:
     """(shards, packed candidates) of a group of hashes, (number, what to_rows gave for it), tagged 'pairs'.
 
     Also the findings about buckets that were cut. Candidates of one pair come under the same key from every group.
     """
-    pairs, cut = near_duplicates.candidates(modality, group[1], total)
+    if total >= LONG_SEARCH:
+        _say_search(source.name)
+    pairs, cut = near_duplicates.candidates(source.modality, group[1], total)
     by_shard = collections.defaultdict(list)
     for pair in pairs:
         by_shard[pair[0] // 8].append(pair)

@@ -66,11 +66,12 @@ def _ids(examples):
     return sorted(_bytes(e, 'id')[0].decode() for e in examples)
 
 
-def test_every_image_ends_up_in_the_examples_or_is_rejected(tmp_path, caplog):
+def test_every_image_ends_up_in_the_examples_or_is_rejected(tmp_path, caplog, monkeypatch):
     task = testing.image_task(tmp_path / 'data', max_rejected_share=0.5)
     testing.write(tmp_path / 'data', 'train/left/cut.png', testing.image_bytes()[:-20])
     testing.write(tmp_path / 'data', 'eval/left/none.png', b'')
     testing.write(tmp_path / 'data', 'train/right/old.jpg', b'8BPS\0\1' + bytes(100))
+    monkeypatch.setattr(beam_steps, 'LONG_SEARCH', 15)
     with caplog.at_level(logging.INFO, 'polyvit'):
         examples, rejected, names = _ingest(task, testing.IMAGE_SPEC, tmp_path)
     assert names == {'train': ['data_tfrecord-00000-of-00001.gz'], 'eval': ['data_tfrecord-00000-of-00001.gz']}
@@ -87,8 +88,8 @@ def test_every_image_ends_up_in_the_examples_or_is_rejected(tmp_path, caplog):
         assert list(example.features.feature['height'].int64_list.value) == [16]
         assert set(example.features.feature) == {'id', 'label', 'image', 'height', 'width', 'brightness'}
     messages = [r.getMessage() for r in caplog.records if r.name == 'polyvit']
-    assert len(messages) == 1
-    assert messages[0].startswith('shapes: 8 train and 4 eval examples; 3 of 15 files rejected')
+    assert len(messages) == 2 and messages[0] == 'shapes: the files are read; looking for near duplicates'
+    assert messages[1].startswith('shapes: 8 train and 4 eval examples; 3 of 15 files rejected')
     # Examples are not in the order of their classes, because training shuffles only within a buffer.
     labels = [_bytes(e, 'label')[0] for e in examples['train']]
     assert labels not in (sorted(labels), sorted(labels, reverse=True))

@@ -192,11 +192,30 @@ def test_the_order_and_the_shards_do_not_matter(monkeypatch):
     assert near.findings().to_dict() == expected
 
 
-def test_many_similar_images_are_cut_and_said():
+def test_of_many_similar_images_not_all_are_compared_and_that_is_said(monkeypatch):
     prints = [_image(_reencoded(_scene(1), 20 + i // 4)) for i in range(200)]
+    every = _findings(prints)  # a few hundred are compared all with all
+    assert every.near_duplicates.count == 200 * 199 / 2 and every.near_cut.count == 0
+    assert not any('not all were compared' in line for line in verdict.remarks(Checks(), every))
+    monkeypatch.setattr(near_duplicates, 'LEAST_COMPARISONS', 0)
     findings = _findings(prints)
     assert 100 < findings.near_duplicates.count <= 200 * near_duplicates.NEIGHBOURS * image.TABLES * 6
-    assert findings.near_cut.count > 0
+    assert findings.near_duplicates.count < every.near_duplicates.count and findings.near_cut.count > 0
+    assert any('not all were compared' in line for line in verdict.remarks(Checks(), findings))
+
+
+def test_the_search_says_how_far_it_is(monkeypatch):
+    monkeypatch.setattr(near_duplicates, 'GROUP_ROWS', 3_000)
+    near = near_duplicates.InOneProcess('image', 200)
+    for i in range(200):
+        near.add(Decoded(Entry(f'{i:03d}', ('a',), 'train'), digest=bytes([i]),
+                         fingerprint=_image(_reencoded(_scene(1), 20 + i // 4))))
+    said = []
+    near.findings(lambda *values: said.append(values))
+    groups, pairs = ([line for line in said if line[2] == noun] for noun in ('group', 'pair'))
+    assert (groups[0], groups[-1]) == ((0, 2, 'group'), (2, 2, 'group')) and groups + pairs == said
+    assert pairs[-1] == (200 * 199 / 2, 200 * 199 / 2, 'pair')
+    assert [done for done, *_ in pairs] == sorted({done for done, *_ in pairs}) and len(pairs) > 10
 
 
 # Sounds.
