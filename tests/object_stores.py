@@ -6,6 +6,7 @@ that child processes use them too.
 """
 
 import contextlib
+import functools
 import http.server
 import logging
 import os
@@ -36,23 +37,32 @@ def gcs() -> typing.Iterator[str]:
 
 @contextlib.contextmanager
 def s3_bucket() -> typing.Iterator[str]:
-    """A context that starts a server for S3 and gives the URL of a new bucket, s3://NAME.
+    """A context that gives the URL of a new bucket, s3://NAME, of a server for S3."""
+    with environment({**_S3, 'AWS_ENDPOINT_URL': _s3_server()}, without=_NOT_S3):
+        bucket = f'test-{uuid.uuid4().hex[:12]}'
+        _s3_client().create_bucket(Bucket=bucket)
+        yield f's3://{bucket}'
 
-    Servers in one process share their buckets, so each context has a name of its own.
-    """
-    import boto3
+
+@functools.cache
+def _s3_server() -> str:
+    """The endpoint of the server for S3 of this process, which ends with it: starting one takes half a second."""
     from moto.server import ThreadedMotoServer
     logging.getLogger('werkzeug').setLevel(logging.ERROR)  # else a line for each request
     server = ThreadedMotoServer('127.0.0.1', 0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
-    try:
-        with environment({**_S3, 'AWS_ENDPOINT_URL': f'http://{host}:{port}'}, without=_NOT_S3):
-            bucket = f'test-{uuid.uuid4().hex[:12]}'
-            boto3.session.Session().client('s3').create_bucket(Bucket=bucket)
-            yield f's3://{bucket}'
-    finally:
-        server.stop()
+    return 'http://{}:{}'.format(*server.get_host_and_port())
+
+
+def _s3_client(endpoint: str | None = None):
+    return _made_s3_client(endpoint or os.environ['AWS_ENDPOINT_URL'])
+
+
+@functools.cache
+def _made_s3_client(endpoint: str):
+    """Making one takes as long as a hundred answers."""
+    import boto3
+    return boto3.session.Session().client('s3', endpoint_url=endpoint)
 
 
 @contextlib.contextmanager
@@ -96,9 +106,7 @@ def object_names(url: str, endpoint: str | None = None) -> list[str]:
     scheme, rest = url.split('://')
     bucket, _, prefix = rest.partition('/')
     if scheme == 's3':
-        import boto3
-        client = boto3.session.Session().client('s3', endpoint_url=endpoint)
-        pages = client.get_paginator('list_objects_v2').paginate(Bucket=bucket, Prefix=prefix)
+        pages = _s3_client(endpoint).get_paginator('list_objects_v2').paginate(Bucket=bucket, Prefix=prefix)
         return sorted(item['Key'] for page in pages for item in page.get('Contents', ()))
     from google.cloud import storage
     return sorted(blob.name for blob in storage.Client.create_anonymous_client().list_blobs(bucket, prefix=prefix))
@@ -109,11 +117,18 @@ def put_object(url: str, content: bytes = b''):
     scheme, rest = url.split('://')
     bucket, _, name = rest.partition('/')
     if scheme == 's3':
-        import boto3
-        boto3.session.Session().client('s3').put_object(Bucket=bucket, Key=name, Body=content)
+        _s3_client().put_object(Bucket=bucket, Key=name, Body=content)
     else:
         from google.cloud import storage
         storage.Client.create_anonymous_client().bucket(bucket).blob(name).upload_from_string(content)
+
+
+def put_objects(bucket: str, contents: dict[str, bytes]):
+    """Writes many objects (name -> content) into a bucket s3://NAME of this process, without a request for each."""
+    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.s3.models import s3_backends
+    for name, content in contents.items():
+        s3_backends[DEFAULT_ACCOUNT_ID]['aws'].put_object(bucket.removeprefix('s3://'), name, content)
 
 
 def remove_objects(url: str):
@@ -122,8 +137,7 @@ def remove_objects(url: str):
     bucket = rest.partition('/')[0]
     for name in object_names(url):
         if scheme == 's3':
-            import boto3
-            boto3.session.Session().client('s3').delete_object(Bucket=bucket, Key=name)
+            _s3_client().delete_object(Bucket=bucket, Key=name)
         else:
             from google.cloud import storage
             storage.Client.create_anonymous_client().bucket(bucket).delete_blob(name)

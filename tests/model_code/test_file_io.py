@@ -208,10 +208,7 @@ def test_a_file_of_many_blocks(store, request):
 
 
 def test_more_objects_than_one_answer_lists(s3):
-    import boto3
-    client = boto3.session.Session().client('s3')
-    for number in range(1_001):
-        client.put_object(Bucket=s3.removeprefix('s3://'), Key=f'many/{number:04}')
+    object_stores.put_objects(s3, {f'many/{number:04}': b'' for number in range(1_001)})
     assert len(file_io.list_folder(f'{s3}/many')) == len(file_io.list_files(f'{s3}/many')) == 1_001
 
 
