@@ -67,18 +67,25 @@ def _made_s3_client(endpoint: str):
 
 @contextlib.contextmanager
 def gcs_bucket() -> typing.Iterator[str]:
-    """A context that starts a server for Google Cloud Storage and gives the URL of its bucket, gs://NAME."""
+    """A context that gives the URL of a new bucket, gs://NAME, of a server for Google Cloud Storage."""
+    with environment({'STORAGE_EMULATOR_HOST': _gcs_server(), 'NO_GCE_CHECK': 'true'},
+                     without=('GOOGLE_APPLICATION_CREDENTIALS',)):
+        from google.cloud import storage
+        bucket = f'test-{uuid.uuid4().hex[:12]}'
+        storage.Client.create_anonymous_client().create_bucket(bucket, project='test')
+        yield f'gs://{bucket}'
+
+
+@functools.cache
+def _gcs_server() -> str:
+    """The endpoint of the server for Google Cloud Storage of this process, which ends with it: ending one takes half a
+    second.
+    """
     from gcp_storage_emulator.server import create_server
-    bucket = f'test-{uuid.uuid4().hex[:12]}'
-    server = create_server('127.0.0.1', 0, in_memory=True, default_bucket=bucket)
+    server = create_server('127.0.0.1', 0, in_memory=True)
+    server._api.daemon = True  # its thread
     server.start()
-    host, port = server._api._httpd.server_address
-    try:
-        with environment({'STORAGE_EMULATOR_HOST': f'http://{host}:{port}', 'NO_GCE_CHECK': 'true'},
-                         without=('GOOGLE_APPLICATION_CREDENTIALS',)):
-            yield f'gs://{bucket}'
-    finally:
-        server.stop()
+    return 'http://{}:{}'.format(*server._api._httpd.server_address)
 
 
 @contextlib.contextmanager
