@@ -68,6 +68,14 @@ class Functions(typing.Protocol):
         """The `metrics.Metric`s of a trained model. The row's primary_metric is one of them."""
         ...
 
+    def metrics_of_outcomes(self, label_groups: tuple[str, ...], classes: int) -> tuple:
+        """The `outcome_metrics.OutcomeMetric`s of stored outcomes. The row's primary_metric is one of them."""
+        ...
+
+    def details(self, outcomes, classes: tuple[str, ...], label_groups: tuple[str, ...]) -> dict:
+        """What is behind the metrics: see evaluation_details. outcomes: `outcomes.Outcomes`. classes: their names."""
+        ...
+
     def questions(self, label, scores) -> list:
         """What the label of one example answers, as `suspect_labels.Questions`: all that have as many options.
 

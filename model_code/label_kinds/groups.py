@@ -5,8 +5,10 @@ Ids are places in the vocabulary. It is ordered by frequency, so the classes of 
 
 import tensorflow as tf
 
-from model_code import metrics, suspect_labels, words
+from model_code import evaluation_details, metrics, outcome_metrics, suspect_labels, words
+from model_code.label_groups import class_ids
 from model_code.label_kinds import answers, frequencies, tensors
+from model_code.outcome_metrics import OutcomeMetric, of_group
 
 
 def transform(places, classes):
@@ -61,6 +63,30 @@ def evaluation_metrics(label_groups, classes):
                 for number, group in zip(numbers, label_groups, strict=True)]
     return (*by_group, metrics.Metric('joint_accuracy', metrics.groups_correct, {'groups': numbers}),
             metrics.Metric('loss', metrics.groups_cross_entropy))
+
+
+def metrics_of_outcomes(label_groups, classes):
+    """The accuracy, macro F1 and calibration error of each group, joint_accuracy, and loss."""
+    by_group = []
+    for number, group in enumerate(label_groups, start=1):
+        by_group += [
+            OutcomeMetric(f'{group}_accuracy', of_group(outcome_metrics.accuracy, number)),
+            OutcomeMetric(f'{group}_macro_f1', of_group(outcome_metrics.macro_f1, number)),
+            OutcomeMetric(f'{group}_calibration_error', of_group(outcome_metrics.calibration_error, number),
+                          higher_is_better=False)]
+    return (*by_group, OutcomeMetric('joint_accuracy', outcome_metrics.joint_accuracy),
+            OutcomeMetric('loss', outcome_metrics.groups_cross_entropy, higher_is_better=False))
+
+
+def details(outcomes, classes, label_groups):
+    choices = []
+    ids_of_groups = class_ids('', label_groups, classes)
+    for number, (group, ids) in enumerate(zip(label_groups, ids_of_groups, strict=True), start=1):
+        labels, _ = outcome_metrics.group_labels(outcomes.labels, outcomes.scores, number)
+        choices.append(evaluation_details.Choice(
+            group, [classes[i] for i in ids], labels, outcomes.scores[:, list(ids)],
+            None if outcomes.baseline_scores is None else outcomes.baseline_scores[:, list(ids)]))
+    return evaluation_details.of_choices(outcomes.ids, classes, choices)
 
 
 def questions(label, scores):

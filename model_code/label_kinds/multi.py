@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from model_code import metrics, suspect_labels
+from model_code import evaluation_details, metrics, outcome_metrics, suspect_labels
 from model_code.label_kinds import answers, frequencies, tensors
+from model_code.outcome_metrics import OutcomeMetric
 
 
 def transform(places, classes):
@@ -46,6 +47,21 @@ def evaluation_metrics(label_groups, classes):
     """mean_average_precision, and loss: the binary cross-entropy, its mean over the classes."""
     return (metrics.Metric('mean_average_precision', metrics.mean_average_precision, of_all_examples=True),
             metrics.Metric('loss', metrics.binary_cross_entropy))
+
+
+def metrics_of_outcomes(label_groups, classes):
+    """mean_average_precision, auc, d_prime, calibration_error, and loss."""
+    return (OutcomeMetric('mean_average_precision', outcome_metrics.mean_average_precision),
+            OutcomeMetric('auc', outcome_metrics.auc),
+            # Its interval is that of auc on another scale, and would take as long again.
+            OutcomeMetric('d_prime', outcome_metrics.d_prime, interval=False),
+            OutcomeMetric('calibration_error', outcome_metrics.labels_calibration_error, higher_is_better=False),
+            OutcomeMetric('loss', outcome_metrics.binary_cross_entropy, higher_is_better=False))
+
+
+def details(outcomes, classes, label_groups):
+    return evaluation_details.of_labels(outcomes.ids, classes, outcomes.labels, outcomes.scores,
+                                        outcomes.baseline_scores)
 
 
 def questions(label, scores):

@@ -1,9 +1,12 @@
 """One label per example: a softmax over the classes, accuracy. See `label_kinds.Functions`."""
 
+import functools
+
 import tensorflow as tf
 
-from model_code import metrics, suspect_labels
+from model_code import evaluation_details, metrics, outcome_metrics, suspect_labels
 from model_code.label_kinds import answers, frequencies, tensors
+from model_code.outcome_metrics import OutcomeMetric
 
 
 def transform(places, classes):
@@ -52,6 +55,21 @@ def _correct(label, scores, k):
 
 def _cross_entropy(label, scores):
     return metrics.cross_entropy(int(label[0]), scores)
+
+
+def metrics_of_outcomes(label_groups, classes):
+    """accuracy, top_5_accuracy if there are more than 5 classes, macro_f1, calibration_error, and loss."""
+    measures = [OutcomeMetric('accuracy', outcome_metrics.accuracy)]
+    if classes > 5:
+        measures.append(OutcomeMetric('top_5_accuracy', functools.partial(outcome_metrics.accuracy, k=5)))
+    return (*measures, OutcomeMetric('macro_f1', outcome_metrics.macro_f1),
+            OutcomeMetric('calibration_error', outcome_metrics.calibration_error, higher_is_better=False),
+            OutcomeMetric('loss', outcome_metrics.cross_entropy, higher_is_better=False))
+
+
+def details(outcomes, classes, label_groups):
+    return evaluation_details.of_choices(outcomes.ids, classes, [evaluation_details.Choice(
+        '', classes, outcomes.labels, outcomes.scores, outcomes.baseline_scores)])
 
 
 def questions(label, scores):

@@ -14,7 +14,17 @@ from components.serving_check import check
 from components.task_evaluator import executor as task_evaluator
 from components.task_schema_gen import executor as task_schema_gen
 from media import listing
-from model_code import evaluation, export, label_kinds, losses, metrics, polyvit, suspect_labels
+from model_code import (
+    evaluation,
+    evaluation_details,
+    export,
+    label_kinds,
+    losses,
+    metrics,
+    outcome_metrics,
+    polyvit,
+    suspect_labels,
+)
 from model_code.errors import ConfigError
 from model_code.label_kinds import LABEL_KINDS, answers, tensors
 from model_code.serialization import from_json, to_json
@@ -64,6 +74,16 @@ def evaluation_metrics(label_groups, classes):
             metrics.Metric('largest_label', largest, of_all_examples=True))
 
 
+def metrics_of_outcomes(label_groups, classes):
+    return (outcome_metrics.OutcomeMetric('top_2_accuracy', lambda labels, scores: outcome_metrics.mean(
+        np.array([in_best(label, row, 2) for label, row in zip(labels, scores, strict=True)]))),)
+
+
+def details(outcomes, classes, label_groups):
+    return evaluation_details.of_labels(outcomes.ids, classes, outcomes.labels, outcomes.scores,
+                                        outcomes.baseline_scores)
+
+
 def in_best(label, scores, k):
     return float(label[np.argsort(-scores)[:k]].any())
 
@@ -97,10 +117,11 @@ def functions_of(interface) -> dict:
 @pytest.mark.parametrize('kind', [*LABEL_KINDS.values(), TOY], ids=lambda kind: kind.name)
 def test_a_kinds_module_has_all_functions(kind):
     wanted = {name: arguments[1:] for name, arguments in functions_of(label_kinds.Functions).items()}
-    assert len(wanted) == 10
+    assert len(wanted) == 12
     has = functions_of(kind.functions)
     assert {name: has.get(name) for name in wanted} == wanted
     assert kind.primary_metric in [m.name for m in kind.functions.evaluation_metrics(('a', 'b'), 3)]
+    assert kind.primary_metric in [m.name for m in kind.functions.metrics_of_outcomes(('a', 'b'), 3)]
 
 
 def test_an_unknown_kind_lists_the_known_ones(toy):

@@ -59,6 +59,8 @@ EDITS = [
     ('model_code/label_kinds/__init__.py', 'least_classes=1', 'least_classes=2',
      ALL - NO_READERS_OF_TASKS),
     ('model_code/metrics.py', 'EPSILON = 1e-7', 'EPSILON = 1e-6', {'CoTrainer', 'TaskEvaluator'}),
+    ('model_code/outcome_metrics.py', 'BINS = 15', 'BINS = 10', {'TaskEvaluator'}),
+    ('model_code/evaluation_details.py', 'NAMED = 20', 'NAMED = 10', {'TaskEvaluator'}),
     ('components/task_evaluator/metrics.py', 'if count else', 'if count > 1 else', {'TaskEvaluator'}),
     ('components/blessing_gate/decision.py', 'TOLERANCE = 1e-9', 'TOLERANCE = 1e-8', {'BlessingGate'}),
     ('serving/served.py', "'model_digest'", "'digest'",
