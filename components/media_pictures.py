@@ -4,7 +4,7 @@
 
 It takes what a reader gives or an Example holds, and returns one element with data URIs, a few kilobytes long, plus
 what the player of a sound holds. The page's Content-Security-Policy must allow `img-src data:` and `media-src data:`,
-and its style has the classes `media` and `pixels` (components/report/style.html).
+and its style has the classes `media` and `pixels` (components/report/style.css).
 
 What is drawn goes by the content, not by the modality's name: encoded pictures become a thumbnail or a strip, a WAV
 file becomes a spectrogram. The spectrogram is computed here by numpy, with the model's window, hop and range of
@@ -54,13 +54,17 @@ def picture(modality: str, features: dict, alt: str = '', player_seconds: float 
         return Markup('<span class="media soft small">no picture of {}</span>').format(alt or 'this example')
 
 
-def _element(image: Image.Image, alt: str, kind: str, after: str = '') -> Markup:
-    """<span class="media"> with the picture as a data URI. kind: Pillow's name of the format, JPEG or PNG."""
+def _element(image: Image.Image, alt: str, kind: str, after: str = '', frames: int = 0) -> Markup:
+    """<span class="media"> with the picture as a data URI. kind: Pillow's name of the format, JPEG or PNG.
+
+    frames: of a strip; components/report/page.js plays them.
+    """
     out = io.BytesIO()
     image.save(out, kind, **({'quality': 80} if kind == 'JPEG' else {'optimize': True}))
     pixels = ' pixels' if max(image.size) <= PIXELS else ''
-    return Markup('<span class="media{}"><img src="{}" width="{}" height="{}" alt="{}">{}</span>').format(
-        pixels, _data_uri(f'image/{kind.lower()}', out.getvalue()), *image.size, alt, after)
+    played = Markup(' data-frames="{}"').format(frames) if frames else ''
+    return Markup('<span class="media{}"{}><img src="{}" width="{}" height="{}" alt="{}">{}</span>').format(
+        pixels, played, _data_uri(f'image/{kind.lower()}', out.getvalue()), *image.size, alt, after)
 
 
 def _data_uri(kind: str, content: bytes) -> str:
@@ -92,7 +96,7 @@ def _strip(encoded: Sequence[bytes], alt: str) -> Markup:
     for frame in frames:
         strip.paste(frame, (left, 0))
         left += frame.width + _GAP
-    return _element(strip, alt or f'{count} frames of a clip', 'JPEG')
+    return _element(strip, alt or f'{count} frames of a clip', 'JPEG', frames=count)
 
 
 def _sound(encoded: bytes, alt: str, player_seconds: float) -> Markup:

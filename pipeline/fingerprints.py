@@ -22,8 +22,8 @@ from collections.abc import Iterable, Iterator
 from model_code.isolated import PACKAGES, PROJECT
 from model_code.modalities import MODALITIES
 
-# The endings of files that decide results: sources, schemas, the report's template.
-SOURCES = ('.py', '.pbtxt', '.html')
+# The endings of files that decide results: sources, schemas, the report's templates, style and script.
+SOURCES = ('.py', '.pbtxt', '.html', '.css', '.js')
 
 _MODALITIES = MODALITIES.values()
 # Component -> the modules and packages in which its code starts. Beside the component's own package these are what it

@@ -36,7 +36,7 @@ def no_displays():
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """The evaluation report of a run: a HTML page without scripts, which needs no other file."""
+    """The evaluation report of a run: a HTML page that needs no other file."""
     path: str
     """Where it is."""
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
 
 from markupsafe import Markup
 
@@ -66,18 +67,19 @@ def _round_up(high: float) -> float:
     return step * math.ceil(high / step - 1e-9)
 
 
-def line_chart(lines: list[Line], title: str) -> Markup:
-    """A chart of lines over training steps, with y from 0; '' if no line has a finite point.
+def line_chart(lines: list[Line], title: str, limit: int = MAX_POINTS, axes: tuple[str, str] = ('', '')) -> Markup:
+    """A chart of lines, by default over training steps, both axes from 0; '' if no line has a finite point.
 
-    Points that are not finite are left out, so the curve of a loss that became NaN ends there.
+    Points that are not finite are left out, so the curve of a loss that became NaN ends there. limit: the most points
+    of a line. axes: the names of x and y where both are shares, from 0 to 1.
     """
-    kept = [dataclasses.replace(line, points=thin([p for p in line.points if all(map(math.isfinite, p))]))
+    kept = [dataclasses.replace(line, points=thin([p for p in line.points if all(map(math.isfinite, p))], limit))
             for line in lines]
     points = [p for line in kept for p in line.points]
     if not points:
         return Markup('')
-    x_high = max(max(x for x, _ in points), 1)
-    y_high = _round_up(max(y for _, y in points) or 1.0)
+    x_high = 1 if axes[0] else max(max(x for x, _ in points), 1)
+    y_high = 1 if axes[1] else _round_up(max(y for _, y in points) or 1.0)
 
     def place(x, y):
         return (LEFT + (WIDTH - LEFT - RIGHT) * x / x_high,
@@ -99,12 +101,29 @@ def line_chart(lines: list[Line], title: str) -> Markup:
         parts.append(Markup('<polyline class="{}" points="{}"/>').format(line.css, path))
         parts += [Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="2"/>').format(line.css, x, y)
                   for x, y in places if line.dots]
+    if axes[0]:
+        parts.append(Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
+            LEFT + 0.75 * (WIDTH - LEFT - RIGHT), HEIGHT - 8, axes[0]))
+        parts.append(Markup('<text transform="translate(12 {}) rotate(-90)" text-anchor="middle">{}</text>').format(
+            (TOP + HEIGHT - BOTTOM) / 2, axes[1]))
     return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         WIDTH, HEIGHT, title, Markup('').join(parts))
 
 
-def bullet(value: float | None, floor: float, baseline: float | None, good: bool) -> Markup:
-    """A bar from 0 to 1, filled to `value` in the verdict's colour; a tick at the floor, a ring at the baseline."""
+def bar(widths: Iterable[float | str]) -> Markup:
+    """A bar of parts side by side. widths: of each part, in percent of the whole."""
+    left, parts = 0.0, []
+    for i, width in enumerate(map(float, widths)):
+        parts.append(Markup('<rect class="part{}" x="{:.2f}" width="{:.2f}" height="10"/>').format(i, left, width))
+        left += width
+    return Markup('<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">{}</svg>'
+                  ).format(Markup('').join(parts))
+
+
+def bullet(value: float | None, floor: float, baseline: float | None, good: bool,
+           interval: tuple[float | None, float | None] = (None, None)) -> Markup:
+    """A bar from 0 to 1, filled to `value` in the verdict's colour; a tick at the floor, a ring at the baseline, and a
+    line over the interval."""
     title = f'value {words.short_number(value) if value is not None else "unknown"}, floor {words.short_number(floor)}'
     if baseline is not None:
         title += f', being served {words.short_number(baseline)}'
@@ -113,6 +132,10 @@ def bullet(value: float | None, floor: float, baseline: float | None, good: bool
         width = 200 * min(max(value, 0.0), 1.0)
         parts.append(Markup('<rect class="fill {}" x="0" y="5" width="{:.1f}" height="10" rx="5"/>').format(
             'good' if good else 'bad', width))
+    low, high = interval
+    if low is not None and high is not None:
+        parts.append(Markup('<line class="interval" x1="{:.1f}" x2="{:.1f}" y1="10" y2="10"/>').format(
+            200 * min(max(low, 0.0), 1.0), 200 * min(max(high, 0.0), 1.0)))
     if floor > 0:
         parts.append(Markup('<line class="floor" x1="{0:.1f}" x2="{0:.1f}" y1="1" y2="19"/>').format(
             min(max(200 * floor, 1), 199)))

@@ -49,7 +49,9 @@ def _number(value: float) -> str:
 
 
 def _bars(labels: list) -> list[dict]:
-    """labels: (label, old share, new share). Widths are percentages of the largest share."""
+    """labels: (label, old share, new share). The new share as a bar, the old one as a line below it."""
     largest = max((share for _, *shares in labels for share in shares), default=0) or 1.0
-    return [{'label': label, 'old': f'{old:.1%}', 'new': f'{new:.1%}', 'old_width': f'{100 * old / largest:.1f}',
-             'new_width': f'{100 * new / largest:.1f}'} for label, old, new in labels]
+    return [{'label': label, 'old': f'{old:.1%}', 'new': f'{new:.1%}', 'chart': Markup(
+        '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect class="part0" '
+        'width="{:.1f}" height="6"/><rect class="was" y="8" width="{:.1f}" height="2"/></svg>').format(
+            100 * new / largest, 100 * old / largest)} for label, old, new in labels]

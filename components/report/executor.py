@@ -10,7 +10,7 @@ from tfx.utils import path_utils
 from components import artifacts
 from components.data_statistics import read_drift
 from components.report import near_duplicates, sources, suspect_labels
-from components.report.render import render
+from components.report.render import Evaluated, render
 from components.specs import task_input
 from model_code import file_io
 from model_code.logger import logger
@@ -27,7 +27,7 @@ class Executor(base_executor.BaseExecutor):
         def uri(key):
             return artifact_utils.get_single_uri(input_dict[key])
 
-        data, suspects, near = [], [], []
+        data, suspects, near, evaluations = [], [], [], {}
         for task in mixture.tasks:
             splits, labels = sources.read_statistics(uri(task_input('statistics', task.name)))
             data.append({'name': task.name, 'modality': task.modality, 'splits': splits, 'labels': labels,
@@ -37,11 +37,13 @@ class Executor(base_executor.BaseExecutor):
                 task.name, task.modality, *sources.read_near_duplicates(uri(task_input('rejected', task.name)))))
             suspects.append(suspect_labels.section(
                 task.name, task.modality, *sources.read_suspects(uri(task_input('evaluation', task.name)))))
+            evaluations[task.name] = Evaluated(*sources.read_evaluation(uri(task_input('evaluation', task.name))))
         card = sources.read_card(path_utils.serving_model_path(uri('model')))
         card['written'] = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
         page = render(file_io.read_json(os.path.join(uri('blessing'), 'decision.json')),
                       file_io.read_json(os.path.join(uri('model_run'), 'history.json')) or {}, card, data,
-                      read_drift(uri('data_statistics')), list(filter(None, suspects)), list(filter(None, near)))
+                      read_drift(uri('data_statistics')), list(filter(None, suspects)), list(filter(None, near)),
+                      evaluations)
         path = write(page, artifact_utils.get_single_uri(output_dict['report']))
         logger.info('Report: %s', path)
 

@@ -1,17 +1,27 @@
 """Renders report.html from plain dicts: the decision, the training history, the model card, the data. Knows no TFX."""
 
+import base64
 import collections
+import dataclasses
+import hashlib
 import os
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 
 import jinja2
+from markupsafe import Markup
 
-from components.report import charts, data_drift
-from model_code import words
+from components.report import charts, data_drift, evaluation, near_duplicates, suspect_labels, training
+from components.report.evaluation import Limits, metric_name, number
+from components.report.pictures import draw
 
 # Nobody reads more rows than these. The files that they come from have all of them.
 MAX_LABELS = 16
 MAX_REJECTED = 10
+
+PAGE_BYTES = 5_000_000  # what mail and chat still take, and a phone still opens at once
+_SENTENCE_BYTES = 1_000  # for what the page says of the media that are left out
+_SHORTENED = 6  # times at most: lists are then a thirtieth as long
 
 COLOURS = 8  # CSS classes c0 to c7
 
@@ -23,9 +33,17 @@ _SETTINGS = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """A task's evaluation. results: evaluation.json, {} if there is none. examples: id -> features of its examples."""
+    results: dict
+    examples: dict[str, dict]
+
+
 def render(decision: dict, history: dict, card: dict, data: list[dict], drift: dict | None = None,
-           suspects: Sequence[dict] = (), near: Sequence[dict] = ()) -> str:
-    """The report as one self-contained HTML page: without scripts, fetching nothing, all text escaped.
+           suspects: Sequence[dict] = (), near: Sequence[dict] = (),
+           evaluations: Mapping[str, Evaluated] = types.MappingProxyType({}), page_bytes: int = PAGE_BYTES) -> str:
+    """The report as one self-contained HTML page that fetches nothing, with all text escaped.
 
     decision: that of the gate (components.blessing_gate.decision.decide).
     history: what loop.train returns. The page shows what it has.
@@ -37,26 +55,52 @@ def render(decision: dict, history: dict, card: dict, data: list[dict], drift: d
     drift: what DataDrift found (components.data_drift.executor.judge); None leaves its section out.
     suspects: of each task with suspect labels, what suspect_labels.section returns.
     near: of each task with near duplicates, what near_duplicates.section returns.
+    evaluations: task -> its evaluation.
+    page_bytes: the page's size at most, in UTF-8. Media are drawn as far as they fit. Where even the numbers are too
+      many, lists and curves are shortened until they fit, or have hardly anything left to shorten.
     """
+    limits = Limits()
+    for _ in range(_SHORTENED):
+        found = _evaluations(decision, evaluations, limits)
+        values = _values(decision, history, card, data, drift, suspects, near, evaluations, found, limits)
+        template = environment().get_template('report.html')
+        size = len(template.render(values, left_out=0).encode('utf-8', 'backslashreplace'))
+        if size < page_bytes - _SENTENCE_BYTES:
+            break
+        limits = limits.halved()
+    # Mistakes and suspects first: near duplicates are many, and their sounds large.
+    lists = [*(pictures for section in found for pictures in evaluation.pictures(section)),
+             *map(suspect_labels.pictures, suspects), *map(near_duplicates.pictures, near)]
+    return template.render(values, left_out=draw(lists, max(0, page_bytes - size - _SENTENCE_BYTES)))
+
+
+def _evaluations(decision: dict, evaluations: Mapping[str, Evaluated], limits: Limits) -> list[dict]:
+    """The sections of the evaluated tasks."""
+    share = limits.class_bytes // max(1, len(evaluations))
+    return list(filter(None, (
+        evaluation.section(task, evaluations[task['name']].results, evaluations[task['name']].examples, limits, share)
+        for task in decision['tasks'] if task['name'] in evaluations)))
+
+
+def _values(decision, history, card, data, drift, suspects, near, evaluations, found, limits) -> dict:
+    """The variables of report.html."""
     names = [task['name'] for task in decision['tasks']]
     colours = {name: f'c{i % COLOURS}' for i, name in enumerate(names)}
-    return environment().get_template('report.html').render(
-        decision=decision, colours=colours,
-        card={'name': '', 'inputs': {}, 'signatures': {}, 'written': '', **card},
-        verdict=verdict(decision),
-        tasks=[_task_row(task) for task in decision['tasks']],
-        losses=_loss_charts(history, names, colours),
-        evaluated=bool(history.get('evaluations')),
-        rates=_rate_chart(history, names, colours),
-        peak=words.short_number(max((s['learning_rate'] for s in history.get('steps', [])), default=0)),
-        trained=trained(history),
-        data=[_data_card(entry) for entry in data],
-        drift=drift and data_drift.section(drift, colours),
-        suspects=suspects,
-        near_duplicates=near,
-        parameters=_parameters(card.get('parameters')),
-        settings=[(label, card_part[key]) for card_part in (card.get('model') or {}, card.get('training') or {})
-                  for key, label in _SETTINGS.items() if key in card_part])
+    return {
+        'decision': decision, 'colours': colours, 'forced': decision.get('forced'),
+        'card': {'name': '', 'inputs': {}, 'signatures': {}, 'written': '', **card},
+        'verdict': verdict(decision),
+        'tasks': [_task_row(task, evaluations[task['name']].results if task['name'] in evaluations else {})
+                  for task in decision['tasks']],
+        'evaluations': found,
+        'training': training.section(history, names, colours, limits.points),
+        'data': [_data_card(entry) for entry in data],
+        'drift': drift and data_drift.section(drift, colours),
+        'suspects': suspects,
+        'near_duplicates': near,
+        'parameters': _parameters(card.get('parameters')),
+        'settings': [(label, card_part[key]) for card_part in (card.get('model') or {}, card.get('training') or {})
+                     for key, label in _SETTINGS.items() if key in card_part]}
 
 
 def verdict(decision: dict) -> str:
@@ -80,71 +124,37 @@ def verdict(decision: dict) -> str:
     return f'{floors}, {comparison}, and the serving check passed.'
 
 
-def trained(history: dict) -> str:
-    """'310 steps in 1 minute and 1 second', and which of them the model comes from; '' without a history."""
-    total = history.get('total_steps')
-    if not total:
-        return ''
-    exported = history.get('exported') or {'steps': total, 'trained_steps': total, 'mean': None}
-    done, after = exported['trained_steps'], exported['steps']
-    early = f' (of {total:,}: it ended early)' if done < total else ''
-    text = f'{words.count(done, "step")}{early} in {words.duration(history.get("seconds") or 0)}'
-    if exported['mean'] is None:
-        return text
-    return (f'{text}. The model has the weights after {words.count(after, "step")}, the best of '
-            f'{words.count(len(history["evaluations"]), "evaluation")}: the mean of the primary metrics on the eval '
-            f'split is {exported["mean"]:.3f}')
-
-
-def _task_row(task: dict) -> dict:
+def _task_row(task: dict, evaluated: dict) -> dict:
+    """The entry of a task in the decision, and what the page's first table shows of it."""
     primary = task['primary_metric']
     baseline = (task['baseline_metrics'] or {}).get(primary)
-    others = [(_metric_name(name), _metric(value)) for name, value in task['metrics'].items()
+    others = [(metric_name(name), number(value)) for name, value in task['metrics'].items()
               if name not in (primary, 'example_count')]
+    values = evaluation.of_all(evaluated, primary)
+    bounds = values.get('low'), values.get('high')
     return {
         **task,
-        'metric': _metric_name(primary), 'shown': _metric(task['value']), 'baseline': _metric(baseline),
+        'metric': metric_name(primary), 'shown': number(task['value']), 'interval': evaluation.interval(*bounds),
+        'baseline': number(baseline),
         'others': others,
         'examples': task['metrics'].get('example_count'),
-        'change_shown': '' if task['change'] is None else f'{task["change"]:+.3f}'.replace('-', '−'),
-        'bullet': charts.bullet(task['value'], task['floor'], baseline, task['blessed']),
+        'groups': evaluated.get('groups') if evaluated.get('clustered') else None,
+        'change_shown': evaluation.change(task['change']),
+        'change_interval': evaluation.interval(values.get('change_low'), values.get('change_high'), evaluation.change),
+        'outcome': (task.get('outcome') or '').replace('_', ' '),
+        'bullet': charts.bullet(task['value'], task['floor'], baseline, task['blessed'], bounds),
     }
 
 
-def _loss_charts(history: dict, names: list[str], colours: dict[str, str]) -> list[dict]:
-    result = []
-    for name in names:
-        steps = [s for s in history.get('steps', []) if s['task'] == name]
-        xs, losses = [s['step'] for s in steps], [s['loss'] for s in steps]
-        smoothed = charts.smooth(losses, max(1, len(losses) // 12))
-        evaluated = [(record['step'], record['values'][f'eval/{name}/loss'])
-                     for record in history.get('evaluations', []) if f'eval/{name}/loss' in record['values']]
-        chart = charts.line_chart(
-            [charts.Line(list(zip(xs, losses, strict=True)), f'raw {colours[name]}'),
-             charts.Line(list(zip(xs, smoothed, strict=True)), f'curve {colours[name]}'),
-             charts.Line(evaluated, 'evaluated', dots=True)], f'Training loss of {name}')
-        if chart and losses:
-            result.append({'name': name, 'chart': chart, 'last': words.short_number(smoothed[-1])})
-    return result
-
-
-def _rate_chart(history: dict, names: list[str], colours: dict[str, str]):
-    lines = []
-    for name in names:
-        points = [(s['step'], s['learning_rate']) for s in history.get('steps', []) if s['task'] == name]
-        lines.append(charts.Line(points, f'curve {colours[name]}'))
-    return charts.line_chart(lines, 'Learning rate')
-
-
 def _data_card(entry: dict) -> dict:
-    """The entry of a task, and what the page shows of its labels and rejected files. Bar widths are percentages."""
+    """The entry of a task, and what the page shows of its labels and rejected files."""
     reasons = collections.Counter(rejection.reason for rejection in entry['rejected'])
     longest = max((sum(label.get(split, 0) for split in entry['splits']) for label in entry['labels']), default=0) or 1
     bars = []
     for label in entry['labels'][:MAX_LABELS]:
         counts = {split: label.get(split, 0) for split in entry['splits']}
         bars.append({'label': label['label'], 'counts': counts,
-                     'widths': {split: f'{100 * count / longest:.2f}' for split, count in counts.items()}})
+                     'bar': charts.bar(100 * count / longest for count in counts.values())})
     return {
         **entry,
         'bars': bars,
@@ -161,22 +171,12 @@ def _parameters(parameters) -> list[tuple[str, int]]:
     if not isinstance(parameters, dict):
         return [('Parameters', parameters)]
     rows = [('Parameters', parameters['total'])] if 'total' in parameters else []
-    for part, number in parameters.items():
-        if isinstance(number, dict):
-            rows += [(f'{part}: {name}', count) for name, count in number.items()]
+    for part, value in parameters.items():
+        if isinstance(value, dict):
+            rows += [(f'{part}: {name}', count) for name, count in value.items()]
         elif part != 'total':
-            rows.append((part, number))
+            rows.append((part, value))
     return rows
-
-
-
-def _metric(value: float | None) -> str:
-    return '–' if value is None else f'{value:.3f}'
-
-
-def _metric_name(metric: str) -> str:
-    return {'mean_average_precision': 'mean average precision', 'top_5_accuracy': 'top-5 accuracy'}.get(
-        metric, metric.replace('_', ' '))
 
 
 def _and(parts: list[str]) -> str:
@@ -184,9 +184,18 @@ def _and(parts: list[str]) -> str:
 
 
 def environment(*folders: str) -> jinja2.Environment:
-    """Templates of these folders and of this one, whose style other pages include. All text is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([*folders, os.path.dirname(__file__)]), autoescape=True,
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    """Templates of these folders and of this one, whose head and style other pages include. All text is escaped."""
+    loader = jinja2.FileSystemLoader([*folders, os.path.dirname(__file__)])
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined,
+                                     trim_blocks=True, lstrip_blocks=True)
     environment.filters['thousands'] = lambda number: f'{int(number):,}'
+    environment.filters['sha256'] = _source_hash
+    environment.globals['source'] = lambda *names: Markup('').join(
+        Markup(loader.get_source(environment, name)[0]) for name in names)
+    environment.globals['bar'] = charts.bar
     return environment
+
+
+def _source_hash(text: str) -> str:
+    """What a Content-Security-Policy calls an inline style or script: the only ones that a page then has."""
+    return f'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'

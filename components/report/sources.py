@@ -15,6 +15,9 @@ from media.verdict import remarks
 from model_code import file_io, model_directory
 from model_code.tasks import Task
 
+# Files of an evaluation: what was measured, and the examples whose media the page shows.
+EVALUATION, SHOWN_EXAMPLES = 'evaluation.json', 'shown.tfrecord.gz'
+
 
 def read_card(model_dir: str) -> dict:
     """The SavedModel's card with the signatures of the model, and the number of its parameters if the card lacks it."""
@@ -80,6 +83,12 @@ def read_suspects(evaluation_dir: str) -> tuple[dict | None, dict[str, dict]]:
     and the features of the listed examples by their ids: lists of bytes, ints or floats."""
     return (file_io.read_json(os.path.join(evaluation_dir, SUSPECTS)),
             _read_examples(os.path.join(evaluation_dir, SUSPECT_EXAMPLES)))
+
+
+def read_evaluation(evaluation_dir: str) -> tuple[dict, dict[str, dict]]:
+    """evaluation.json, {} if there is none, and the features of the examples that it lists, by their ids."""
+    return (file_io.read_json(os.path.join(evaluation_dir, EVALUATION)) or {},
+            _read_examples(os.path.join(evaluation_dir, SHOWN_EXAMPLES)))
 
 
 def read_near_duplicates(rejected_dir: str) -> tuple[Findings, dict[str, dict]]:

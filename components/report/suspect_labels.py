@@ -1,6 +1,6 @@
 """The report's part on suspect labels: what TaskEvaluator found, with the media."""
 
-from components import media_pictures
+from components.report.pictures import Picture
 
 PLAYER_SECONDS = 2.0  # of a sound: 20 of them have 1.7 MB
 _UNTRUSTED = 10  # names that are shown
@@ -22,10 +22,15 @@ def section(task: str, modality: str, found: dict | None, examples: dict[str, di
         rows.append({
             **row, 'labels': _texts(features, 'label'), 'group': ', '.join(_texts(features, 'group')),
             'label_percent': f'{row["label_probability"]:.0%}', 'other_percent': f'{row["other_probability"]:.0%}',
-            'picture': media_pictures.picture(modality, features, row['id'], PLAYER_SECONDS) if features else ''})
+            'picture': Picture(modality, features, row['id'], PLAYER_SECONDS)})
     untrusted = found['untrusted']
     return {'name': task, 'examples': found['examples'], 'count': found['count'], 'rows': rows,
             'untrusted': untrusted[:_UNTRUSTED], 'more_untrusted': max(0, len(untrusted) - _UNTRUSTED)}
+
+
+def pictures(found: dict) -> list[Picture]:
+    """The pictures of a section, in their order."""
+    return [row['picture'] for row in found['rows']]
 
 
 def _texts(features: dict, name: str) -> list[str]:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfx.types import standard_artifacts
 
 from components.report import sources, suspect_labels
+from components.report.pictures import draw
 from components.task_evaluator import executor, suspects
 from model_code.serialization import to_json
 from tests import artifacts, testing
@@ -66,7 +67,9 @@ def test_planted_errors_are_listed_with_their_media(tmp_path):
     section = suspect_labels.section('digits', 'image', found, examples)
     number = int(found['first'][0]['id'][3:-4])
     assert section['rows'][0]['group'] == f'cam{number % 3}' and section['rows'][0]['other_percent'].endswith('%')
-    assert all('<img src="data:image/png' in row['picture'] and '<b>' not in row['picture'] for row in section['rows'])
+    assert draw([suspect_labels.pictures(section)], 1 << 20) == 0
+    shown = [row['picture'].__html__() for row in section['rows']]
+    assert all('<img src="data:image/png' in html and '<b>' not in html for html in shown)
 
 
 def test_nothing_is_written_about_nothing(tmp_path):

@@ -69,6 +69,7 @@ EDITS = [
     ('serving/version_directories.py', '2 ** 63', '2 ** 62',
      {'ServedDataLookup', 'DataDrift', 'BaselineLookup', 'ServingBaseline', 'ServingCheck', 'AtomicPusher'}),
     ('components/report/head.html', '<html lang="en">', '<html lang="de">', {'Report'}),
+    ('components/report/page.js', 'FRAME_MS = 250', 'FRAME_MS = 300', {'Report'}),
     ('components/artifacts.py', 'RejectedMedia', 'Rejected',
      {'MediaExampleGen', 'TaskValidator', 'DataDrift', 'Report'}),
     ('model_code/tasks.py', "'Task {", "'The task {",
