@@ -94,6 +94,7 @@ class Listing:
     lost_folders: (folder, what is wrong) of folders whose examples are unknown, and of class folders without any.
     rejected_labels: the labels of rejected rows, where they are known.
     remarks: what was taken for granted, such as a file that says the labels although no config names it.
+    about: what the data set says of itself: name, license, url.
     """
     entries: list[Entry] | StoredEntries
     rejected: list[Rejection]
@@ -101,6 +102,7 @@ class Listing:
     lost_folders: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     rejected_labels: set[str] = dataclasses.field(default_factory=set)
     remarks: tuple[str, ...] = ()
+    about: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def pack(entries: list[Entry]) -> bytes:

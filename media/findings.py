@@ -65,6 +65,7 @@ class Findings:
     left_out: ending -> Tally of the paths of files that nothing was made of, because of their names (files.Walk).
     lost_folders: [folder, what is wrong], of folders whose examples are unknown and class folders without any.
     unlabelled: the ids of examples without a label.
+    about: what the data set says of itself (Listing.about).
     """
     examples: dict = dataclasses.field(default_factory=dict)
     classes: dict = dataclasses.field(default_factory=dict)
@@ -82,6 +83,7 @@ class Findings:
     left_out: dict = dataclasses.field(default_factory=dict)
     lost_folders: Tally = dataclasses.field(default_factory=Tally)
     unlabelled: Tally = dataclasses.field(default_factory=Tally)
+    about: dict = dataclasses.field(default_factory=dict)
 
     def add_example(self, entry: Entry, notes: tuple[str, ...] = ()):
         """Counts an entry that became an example. notes: words of readers.NOTES."""
@@ -99,6 +101,7 @@ class Findings:
     def add_listing(self, listed: Listing):
         """Adds what the names of all of a task's media show, beside its entries and rejections."""
         self.add_groups(listed.entries)
+        self.about |= listed.about
         for ending, tally in listed.left_out.items():
             self.left_out.setdefault(ending, Tally()).merge(tally)
         for folder in listed.lost_folders:
@@ -171,6 +174,7 @@ class Findings:
             mine = getattr(self, name)
             for word, tally in getattr(other, name).items():
                 mine.setdefault(word, Tally()).merge(tally)
+        self.about |= other.about
         return self
 
     @property
@@ -189,7 +193,7 @@ class Findings:
     def from_dict(cls, values: dict) -> 'Findings':
         def tally(value, of=Tally):
             return of(value['count'], [list(item) if isinstance(item, tuple) else item for item in value['first']])
-        findings = cls(values['examples'], values['classes'], values['groups'])
+        findings = cls(values['examples'], values['classes'], values['groups'], about=values['about'])
         for name in _tallies(findings):
             setattr(findings, name, tally(values[name], type(getattr(findings, name))))
         for name in _TALLIES_BY_WORD:

@@ -124,7 +124,7 @@ def save(served: ServedModel, directory: str, card: dict, samples: dict[str, lis
     samples: task -> the encoded media of one example, for the warm-up requests: a list with one item, or with the
     frames of a clip.
     """
-    card = card | model_card_entries(served)
+    card = card | {'card_version': model_directory.CARD_VERSION} | model_card_entries(served)
     tf.saved_model.save(served, directory, signatures=served.signatures(json.dumps(card, indent=1, sort_keys=True)))
     model_directory.write_card(directory, card)
     with tf.io.TFRecordWriter(model_directory.warmup_path(directory)) as writer:

@@ -200,6 +200,11 @@ def _add_model_commands(commands):
     export.add_argument('-o', '--output', metavar='FILE', required=True,
                         help='the .tflite file to write; a .json file beside it gets the labels')
 
+    card = _add(commands, 'card', 'print the model card of a pushed version, as JSON')
+    card.add_argument('dir', metavar='DIR', help='a version directory, or the folder of them; may be a URL')
+    card.add_argument('--cyclonedx', action='store_true',
+                      help='as a bill of materials for other tools: CycloneDX 1.6, with data sets and libraries')
+
 
 def _add_runs(commands):
     runs = _add(commands, 'runs', 'list the runs, newest first; `polyvit runs show` prints all of one')

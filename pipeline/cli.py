@@ -245,6 +245,13 @@ def _export(parsed):
     print('\n'.join(lite_export.run(parsed.dir, parsed.output)))
 
 
+def _card(parsed):
+    import json
+
+    from pipeline import model_card
+    print(json.dumps(model_card.content(parsed.dir, parsed.cyclonedx), indent=1))
+
+
 def _runs(parsed):
     import json
 
@@ -300,6 +307,7 @@ COMMANDS = {
     'sync': _sync,
     'predict': _predict,
     'export': _export,
+    'card': _card,
     'runs': _runs,
     'runs show': _runs_show,
     'clean': _clean,

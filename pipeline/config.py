@@ -43,6 +43,11 @@ class PipelineConfig:
     """Where the components' Beam pipelines run; by default in this process."""
     cluster: Cluster = Cluster()
     """Resources, retries and the object store on Kubeflow Pipelines or Vertex AI."""
+    intended_use: str = ''
+    """What the model is for, in the model card of the next version that is pushed. '' says that no use but its tasks
+    was stated."""
+    limits: str = ''
+    """What the model is not for, or was not measured on, in the same card."""
     overrides: tuple[str, ...] = dataclasses.field(default=(), compare=False, kw_only=True)
     """What `--set` changed, such as 'training.seed=1', for the model card. The command line fills it in."""
 

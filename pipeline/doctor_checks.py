@@ -25,8 +25,8 @@ import humanize
 import psutil
 
 from model_code import isolated, words
+from model_code.hardware import processor, read, usable_cores
 from pipeline import fingerprints
-from pipeline.machine import processor, read, usable_cores
 
 OK, WARNING, PROBLEM = 'ok', 'warning', 'problem'
 

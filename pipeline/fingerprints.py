@@ -290,7 +290,9 @@ def model_key(config, media_fingerprints: dict[str, str]) -> str:
     media_fingerprints: as for `run_key`.
     """
     values = dataclasses.asdict(config)
-    del values['root'], values['overrides'], values['cluster'], values['beam'], values['mixture']['dropped_tasks']
+    for name in ('root', 'overrides', 'cluster', 'beam', 'intended_use', 'limits'):
+        del values[name]
+    del values['mixture']['dropped_tasks']
     for task in values['mixture']['tasks']:
         del task['checks'], task['gate']
     return _key(values, ('MediaExampleGen', 'TaskSchemaGen', 'Transform', 'CoTrainer'), media_fingerprints)

@@ -2,16 +2,13 @@
 
 import dataclasses
 import math
-import os
-import pathlib
-import platform
-import re
 import time
 
 import psutil
 from humanize import naturalsize
 
 from model_code import words
+from model_code.hardware import accelerators, processor, usable_cores
 
 # FLOP/s of a float32 matrix product on one core where nothing was measured: modest, for a core with AVX2.
 CORE_RATE = 33e9
@@ -48,33 +45,6 @@ def this_machine(measure: bool = False) -> Machine:
                    measured_rate() if measure else cores * CORE_RATE, measure, load)
 
 
-def processor() -> str:
-    """The processor's name; at least its architecture."""
-    match = re.search(r'^model name\s*:\s*(.+)$', read('/proc/cpuinfo'), re.MULTILINE)
-    return match[1] if match else platform.processor() or platform.machine()
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    usable = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, 'cpu_affinity') else psutil.cpu_count()
-    return usable or 1
-
-
-def accelerators(proc: str = '/proc', dev: str = '/dev') -> tuple[str, ...]:
-    """The names of NVIDIA GPUs with a driver, without those that CUDA_VISIBLE_DEVICES hides, and of TPUs.
-
-    TensorFlow sees these if it has the libraries for them; `polyvit doctor` asks it.
-    """
-    files = sorted(pathlib.Path(proc).glob('driver/nvidia/gpus/*/information'))
-    found = [re.search(r'^Model:\s*(.+)$', read(file), re.MULTILINE) for file in files]
-    gpus = [match[1] if match else 'NVIDIA GPU' for match in found]
-    visible = os.environ.get('CUDA_VISIBLE_DEVICES')
-    if visible is not None:
-        shown = [name for name in visible.split(',') if name.strip()]
-        gpus = [] if '-1' in shown else gpus[:len(shown)]
-    return (*gpus, *('TPU chip' for _ in pathlib.Path(dev).glob('accel[0-9]*')))
-
-
 def measured_rate(seconds: float = 1.0) -> float:
     """FLOP/s of numpy's float32 matrix product on all cores: of the fastest product within `seconds`.
 
@@ -89,11 +59,3 @@ def measured_rate(seconds: float = 1.0) -> float:
         np.matmul(matrix, matrix)
         fastest = min(fastest, time.perf_counter() - begin)
     return 2 * SIDE ** 3 / fastest
-
-
-def read(path: str | os.PathLike) -> str:
-    """The text of a file; '' if it cannot be read."""
-    try:
-        return pathlib.Path(path).read_text(encoding='utf-8')
-    except OSError:
-        return ''

@@ -88,9 +88,13 @@ def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipelin
     card = {} if data is None else {'model_key': model_key, 'push_nonce': push_nonce, 'served_version': served_version}
     pusher = AtomicPusher(
         model=model, model_blessing=gate.outputs['blessing'], infra_blessing=serving_check.outputs['infra_blessing'],
-        data_statistics=drift.outputs['data_statistics'], push_destination=pusher_pb2.PushDestination(
+        data_statistics=drift.outputs['data_statistics'],
+        evaluations={name: e.outputs['evaluation'] for name, e in evaluators.items()},
+        push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)),
-        custom_config={**card, **({'overrides': list(config.overrides)} if config.overrides else {})},
+        custom_config={**card, **{name: value for name, value in (
+            ('overrides', list(config.overrides)), ('intended_use', config.intended_use), ('limits', config.limits))
+            if value}},
         code_version=component_version('AtomicPusher'))
     report = Report(
         mixture=to_json(config.mixture), model=model, model_run=trainer.outputs['model_run'],

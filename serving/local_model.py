@@ -52,15 +52,20 @@ class LocalModel(Predictor):
 
     @functools.cached_property
     def card(self) -> dict:
-        try:
-            return model_directory.read_card(self.directory)
-        except ValueError:
-            raise PredictionFailed(f'The model card {model_directory.card_path(self.directory)} is not valid JSON. '
-                                   'The version is damaged; push it again.') from None
+        return read_card(self.directory)
 
     def run(self, signature: str, feature: str, media) -> dict[str, np.ndarray]:
         reply = self._model.run(signature, {feature: _as_array(media)})
         return {name: _text(value) if value.dtype == object else value for name, value in reply.items()}
+
+
+def read_card(version_dir: str) -> dict:
+    """The model card of a version, {} if it has none. Raises PredictionFailed if it is damaged."""
+    try:
+        return model_directory.read_card(version_dir)
+    except ValueError:
+        raise PredictionFailed(f'The model card {model_directory.card_path(version_dir)} is not valid JSON. The '
+                               'version is damaged; push it again.') from None
 
 
 def find_model(directory: str | os.PathLike) -> str:

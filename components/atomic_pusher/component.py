@@ -6,26 +6,11 @@ import typing
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.proto import pusher_pb2
 from tfx.types import channel, component_spec, standard_artifacts
+from tfx.utils import proto_utils
 
+from components import specs
 from components.atomic_pusher import executor
 from components.data_statistics import DataStatistics
-
-
-class AtomicPusherSpec(component_spec.ComponentSpec):
-    """Inputs `model`, `model_blessing`, `infra_blessing`, `data_statistics`; output `pushed_model`; properties: see
-    AtomicPusher."""
-    PARAMETERS = {
-        'push_destination': component_spec.ExecutionParameter(type=pusher_pb2.PushDestination),
-        'custom_config': component_spec.ExecutionParameter(type=str),
-        'code_version': component_spec.ExecutionParameter(type=str),
-    }
-    INPUTS = {
-        'model': component_spec.ChannelParameter(type=standard_artifacts.Model),
-        'model_blessing': component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
-        'infra_blessing': component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
-        'data_statistics': component_spec.ChannelParameter(type=DataStatistics),
-    }
-    OUTPUTS = {'pushed_model': component_spec.ChannelParameter(type=standard_artifacts.PushedModel)}
 
 
 class AtomicPusher(base_component.BaseComponent):
@@ -35,21 +20,28 @@ class AtomicPusher(base_component.BaseComponent):
     card.
 
     push_destination: must have `filesystem.base_directory`. custom_config: goes into the model card beside the metrics
-    (on one machine model_key, push_nonce and served_version, which local_runner.baseline reads). Both blessings are
-    required; nothing is pushed unchecked. data_statistics: that of DataDrift, whose statistics are kept with the
-    version, for the data of later runs to be compared with.
+    (on one machine model_key, push_nonce and served_version, which local_runner.baseline reads; intended_use and
+    limits, which have defaults). Both blessings are required; nothing is pushed unchecked. data_statistics: that of
+    DataDrift, whose statistics are kept with the version, for the data of later runs to be compared with. evaluations:
+    task name -> that of its TaskEvaluator, for the card; as inputs they are named `evaluation_<task>`
+    (components.specs).
 
     Output `pushed_model`, as that of the stock Pusher: custom properties `pushed`, `pushed_destination`,
     `pushed_version`, and a copy of the model.
     """
-    SPEC_CLASS = AtomicPusherSpec
+    SPEC_CLASS = component_spec.ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
     def __init__(self, model: channel.BaseChannel, model_blessing: channel.BaseChannel,
                  infra_blessing: channel.BaseChannel, data_statistics: channel.BaseChannel,
-                 push_destination: pusher_pb2.PushDestination,
+                 evaluations: dict[str, channel.BaseChannel], push_destination: pusher_pb2.PushDestination,
                  custom_config: dict[str, typing.Any] | None = None, code_version: str = ''):
-        super().__init__(AtomicPusherSpec(
-            model=model, model_blessing=model_blessing, infra_blessing=infra_blessing, data_statistics=data_statistics,
-            push_destination=push_destination, custom_config=json.dumps(custom_config or {}, sort_keys=True),
-            code_version=code_version, pushed_model=channel.Channel(type=standard_artifacts.PushedModel)))
+        super().__init__(specs.make_spec(
+            parameters={'push_destination': proto_utils.proto_to_json(push_destination),
+                        'custom_config': json.dumps(custom_config or {}, sort_keys=True), 'code_version': code_version},
+            inputs={'model': (model, standard_artifacts.Model),
+                    'model_blessing': (model_blessing, standard_artifacts.ModelBlessing),
+                    'infra_blessing': (infra_blessing, standard_artifacts.InfraBlessing),
+                    'data_statistics': (data_statistics, DataStatistics)},
+            task_inputs={'evaluation': (evaluations, standard_artifacts.ModelEvaluation)},
+            outputs={'pushed_model': standard_artifacts.PushedModel}))

@@ -10,9 +10,10 @@ import uuid
 
 from tfx.components.pusher import executor as tfx_pusher
 from tfx.proto import pusher_pb2
-from tfx.types import artifact_utils
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
+from components.atomic_pusher import card
 from components.data_statistics import kept_statistics, read_drift
 from model_code import file_io, model_directory
 from model_code.errors import PipelineStop
@@ -54,8 +55,11 @@ class Executor(tfx_pusher.Executor):
         else:
             blessing, data = (artifact_utils.get_single_uri(input_dict[name])
                               for name in ('model_blessing', 'data_statistics'))
+            custom = json.loads(exec_properties.get('custom_config') or '{}')
             version = push(model_dir, serving_dir, {
-                **json.loads(exec_properties.get('custom_config') or '{}'), **read_decision(blessing),
+                **custom, **card.stated(custom), **read_decision(blessing),
+                'evaluation': read_evaluations(input_dict),
+                'data': card.data_entry(model_directory.read_data(kept_statistics(data)) or {}),
                 'data_baseline_version': read_drift(data)['version'],
                 'model_digest': digest, 'push': own}, kept_statistics(data))
         path = os.path.join(serving_dir, version)
@@ -69,6 +73,18 @@ def read_decision(blessing_dir: str) -> dict:
     decision = file_io.read_json(os.path.join(blessing_dir, 'decision.json'))
     return {'metrics': {task['name']: task['metrics'] for task in decision['tasks']},
             'baseline_version': decision['baseline_version']}
+
+
+def read_evaluations(input_dict) -> dict[str, dict]:
+    """Task -> card.evaluation_entry of its evaluation, as far as the evaluations have intervals."""
+    found = {}
+    for artifacts in input_dict.values():
+        for artifact in artifacts:
+            if artifact.type_name == standard_artifacts.ModelEvaluation.TYPE_NAME:
+                evaluation = file_io.read_json(os.path.join(artifact.uri, 'evaluation.json'))
+                if evaluation:
+                    found[evaluation['task']] = card.evaluation_entry(evaluation)
+    return found
 
 
 def push(model_dir: str, serving_dir: str, card_additions: dict, statistics_dir: str) -> str:

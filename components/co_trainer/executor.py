@@ -1,10 +1,14 @@
 """CoTrainer's executor: parses TFX's arguments, trains and exports. model_code does the work."""
 
 import contextlib
+import datetime
 import functools
 import hashlib
+import importlib.metadata
 import json
 import os
+import platform
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +27,7 @@ from model_code import (
     evaluation,
     export,
     file_io,
+    hardware,
     initialisation,
     input_pipeline,
     loop,
@@ -39,6 +44,9 @@ from model_code.serialization import from_json
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
 from model_code.snapshots import NO_SNAPSHOTS, Snapshots, unfinished
 from model_code.tasks import Mixture, Task
+
+# The distributions whose versions the card names.
+_STACK = ('polyvit-pipeline', 'tensorflow', 'tf-keras', 'tensorflow-transform', 'tfx', 'numpy')
 
 
 class Executor(base_executor.BaseExecutor):
@@ -85,9 +93,19 @@ def read_vocabulary(task: Task, transform_graph_uri: str) -> list[str]:
 
 def model_card(exec_properties: dict[str, Any], media_fingerprints: dict[str, str]) -> dict:
     """What the model's card says of where it came from. media_fingerprints: task name -> that of its media."""
+    made_by = [exec_properties[name] for name in ('mixture', 'model_config', 'training')]
     return {'name': exec_properties['name'], 'media_fingerprints': media_fingerprints,
             'model': json.loads(exec_properties['model_config']), 'training': json.loads(exec_properties['training']),
-            'code_version': exec_properties['code_version']}
+            'config_digest': hashlib.sha256(json.dumps(made_by).encode()).hexdigest(),
+            'code_version': exec_properties['code_version'],
+            'versions': {'python': platform.python_version(), **installed(*_STACK)}}
+
+
+def installed(*names: str) -> dict[str, str]:
+    """Name -> version of these distributions, as far as they are installed; of all without names."""
+    found = {re.sub('[-_.]+', '-', package.metadata['Name'] or '').lower(): package.version
+             for package in importlib.metadata.distributions()}
+    return {name: found[name] for name in names or sorted(filter(None, found)) if name in found}
 
 
 def work_key(exec_properties: dict[str, Any], train_files: dict[str, list[str]], eval_files: dict[str, list[str]],
@@ -181,11 +199,20 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
             trained, model = model, polyvit.PolyViT(mixture, classes, model_config, groups)
             for variable, value in zip(model.variables, trained.variables, strict=True):
                 variable.assign(value)
-        card = card | {'exported': history['exported'] | {'total_steps': history['total_steps']}}
+        card = card | {'exported': history['exported'] | {'total_steps': history['total_steps']},
+                       'trained': training_entry(history['seconds'], distribution.num_replicas_in_sync)}
         _export(model, mixture, vocabularies, first_examples, export_dir, card)
         _keep_run(history, export_dir, checkpoint_dir, model_run_dir)
         snapshots.finish()
     return history
+
+
+def training_entry(seconds: float, replicas: int) -> dict:
+    """What the card says of the training that ends now: when, how long in all, on what."""
+    used = any(device.device_type != 'CPU' for device in tf.config.list_physical_devices())
+    return {'ended': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
+            'seconds': round(seconds, 1), 'processor': hardware.processor(), 'cores': hardware.usable_cores(),
+            'accelerators': list(hardware.accelerators()) if used else [], 'replicas': replicas}
 
 
 def _check_eval_examples(mixture: Mixture, config: TrainingConfig, eval_files: dict[str, list[str]]):
@@ -209,6 +236,7 @@ def _export(model, mixture: Mixture, vocabularies: dict[str, list[str]], first_e
     samples = {task.name: _media(task, first_examples[task.name]) for task in mixture.tasks}
     with stop_if_disk_full(export_dir):
         export.save(export.ServedModel(model, mixture, vocabularies, statistics), export_dir, card, samples)
+        file_io.write(model_directory.libraries_path(export_dir), json.dumps(installed(), indent=1))
 
 
 def _keep_run(history: dict, export_dir: str, checkpoint_dir: str, model_run_dir: str):

@@ -1,7 +1,8 @@
 """What is kept of a run's data with a pushed version, so that later data can be compared with them.
 
     <task>/Split-<split>/FeatureStats.pb    TFDV's statistics of the numeric features, and of no others
-    data.json                               task -> examples, files, counts by label and by reason of rejection
+    data.json                               task -> examples, groups, files, counts by label and by reason of rejection,
+                                            what the data set says of itself
 
 Ids, groups, extra columns and media are left out: their statistics would hold their values. So a task takes some
 kilobytes, and the labels' names besides. Knows no TFX.
@@ -15,10 +16,10 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from media.entries import SPLITS
 from media.findings import Findings
-from model_code import file_io
+from model_code import file_io, model_directory
 from model_code.serialization import from_dict
 
-_FILE, _STATISTICS = 'data.json', 'FeatureStats.pb'  # the name that TFX gives them
+_STATISTICS = 'FeatureStats.pb'  # the name that TFX gives them
 _KINDS = statistics_pb2.FeatureNameStatistics
 _NUMERIC = (_KINDS.INT, _KINDS.FLOAT)
 
@@ -28,20 +29,24 @@ class TaskData:
     """What is known of a task's data.
 
     examples: split -> their number. labels: label -> split -> number of examples. files: all that the task names.
-    rejected: reason -> number of files. statistics: split -> TFDV's statistics of the numeric features.
+    rejected: reason -> number of files. statistics: split -> TFDV's statistics of the numeric features. groups:
+    split -> their number, {} if the examples have none. about: name, license, url of the data set, as far as it says.
     """
     examples: dict[str, int]
     labels: dict[str, dict[str, int]]
     files: int
     rejected: dict[str, int]
     statistics: dict[str, statistics_pb2.DatasetFeatureStatisticsList] = dataclasses.field(default_factory=dict)
+    groups: dict[str, int] = dataclasses.field(default_factory=dict)
+    about: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def of_findings(findings: Findings, statistics_dir: str) -> TaskData:
     """The data of a run, by the findings of MediaExampleGen and the directory that StatisticsGen wrote."""
     return TaskData(findings.examples, findings.classes, findings.total,
                     {reason: tally.count for reason, tally in sorted(findings.rejected.items())},
-                    {split: without_values(read) for split, read in _read_splits(statistics_dir).items()})
+                    {split: without_values(read) for split, read in _read_splits(statistics_dir).items()},
+                    findings.groups, findings.about)
 
 
 def write(folder: str, data: dict[str, TaskData]):
@@ -52,7 +57,7 @@ def write(folder: str, data: dict[str, TaskData]):
             file_io.write(_path(os.path.join(folder, task), split), statistics.SerializeToString(deterministic=True))
         described[task] = {field.name: getattr(of_task, field.name) for field in dataclasses.fields(TaskData)
                            if field.name != 'statistics'}
-    file_io.write(os.path.join(folder, _FILE), json.dumps(described, sort_keys=True))
+    file_io.write(model_directory.data_path(folder), json.dumps(described, sort_keys=True))
 
 
 def read(folder: str) -> dict[str, TaskData] | None:
@@ -60,7 +65,7 @@ def read(folder: str) -> dict[str, TaskData] | None:
 
     Raises ValueError if the files are damaged.
     """
-    described = file_io.read_json(os.path.join(folder, _FILE))
+    described = model_directory.read_data(folder)
     if described is None:
         return None
     try:
@@ -68,7 +73,8 @@ def read(folder: str) -> dict[str, TaskData] | None:
                                           statistics=_read_splits(os.path.join(folder, task)))
                 for task, values in described.items()}
     except (TypeError, AttributeError, KeyError) as error:
-        raise ValueError(f'{folder}/{_FILE} has another form than this release writes: {error}') from error
+        path = model_directory.data_path(folder)
+        raise ValueError(f'{path} has another form than this release writes: {error}') from error
 
 
 def without_values(statistics: statistics_pb2.DatasetFeatureStatisticsList

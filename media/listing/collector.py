@@ -56,6 +56,7 @@ class Collector:
         # Text of a row -> its labels.
         self._labels_of = {}
         self._remarks: dict[str, list[str]] = {}  # with the files that each is about
+        self.about: dict[str, str] = {}  # Listing.about
         self._group_pattern = re.compile(self.data.group_pattern) if self.data.group_pattern else None
         self._unfitting, self._unfitting_count = '', 0  # the first path that the pattern does not fit; all of these
         self._group_of: dict[str, str] | None = None  # from the file of groups
@@ -171,7 +172,7 @@ class Collector:
                 detail = f'{where[0].upper()}{where[1:]}: {detail}'
             late.append(Rejection(rejection.reason, detail, name))
         return Listing(entries, sorted(late), self.left_out, sorted(self._lost_folders), self._rejected_labels,
-                       self._all_remarks())
+                       self._all_remarks(), self.about)
 
     def _unnamed_splits(self) -> str:
         unnamed, named = (self._split_counts[is_named] for is_named in (False, True))

@@ -35,6 +35,7 @@ _READ = (CONFORMS_TO, 'http://mlcommons.org/croissant/1.0')
 _MAX_BYTES = 16 << 20
 _MAX_DEPTH = 40
 _MAX_PATTERN = 1_000  # characters of a pattern
+_MAX_ABOUT, _MAX_TEXTS = 500, 10  # characters of a name, a license or an address; and so many of each
 _NAMESPACES = re.compile(r'https?://(?:www\.)?(?:mlcommons\.org/croissant/|schema\.org/|purl\.org/dc/terms/|'
                          r'www\.wikidata\.org/entity/)')
 _MEDIA_TYPES = ('ImageObject', 'AudioObject', 'VideoObject')
@@ -55,7 +56,9 @@ def add_all(collector: Collector):
         name, _, record_set = manifest.partition('#')
         root, name = _place(collector.data.folder, name)
         where = f'Task {collector.source.name}: the Croissant file {name} in {root or collector.data.folder}'
-        described = _Described(_load(root or collector.data.folder, name, where), posixpath.dirname(name), where, root)
+        content = _load(root or collector.data.folder, name, where)
+        collector.about = _about(content) | collector.about
+        described = _Described(content, posixpath.dirname(name), where, root)
         _Records(collector, described, described.record_set(collector, record_set)).add_all()
 
 
@@ -112,6 +115,18 @@ def _term(key: str, prefixes: dict[str, str]) -> str:
     if colon and prefix in prefixes and not rest.startswith('//'):
         key = prefixes[prefix] + rest
     return _NAMESPACES.sub('', key, 1)
+
+
+def _about(content: dict) -> dict[str, str]:
+    """What a Croissant file says of its data set: name, license, url, as far as it does."""
+    said = {}
+    for key in ('name', 'license', 'url'):
+        texts = [item if isinstance(item, str) else item.get('url') or _id(item) if isinstance(item, dict) else ''
+                 for item in _many(content.get(key))]
+        found = [paths.shown(text.strip(), _MAX_ABOUT) for text in texts if isinstance(text, str) and text.strip()]
+        if found:
+            said[key] = ', '.join(found[:_MAX_TEXTS])
+    return said
 
 
 def _types(node: dict, key: str) -> set[str]:

@@ -11,6 +11,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from components.atomic_pusher import card as card_entries
 from components.atomic_pusher import executor
 from components.data_drift import statistics
 from components.data_statistics import DataStatistics, kept_statistics, write_drift
@@ -19,7 +20,8 @@ from model_code.errors import PipelineStop
 from serving import served, version_directories
 from tests import object_stores
 
-DATA = {'digits': statistics.TaskData({'train': 3}, {'one': {'train': 3}}, 4, {'empty': 1})}
+DATA = {'digits': statistics.TaskData({'train': 3}, {'one': {'train': 3}}, 4, {'empty': 1}, {}, {'train': 2},
+                                        {'license': 'CC0'})}
 
 
 @pytest.fixture
@@ -35,8 +37,9 @@ def model(tmp_path):
     return artifact
 
 
-def run_pusher(tmp_path, model, blessed=1, infra_blessed=1, serving_dir=None, output=None):
-    """output: the name of the output's folder; by default a new one, as in a new run."""
+def run_pusher(tmp_path, model, blessed=1, infra_blessed=1, serving_dir=None, output=None, intervals=True):
+    """output: the name of the output's folder; by default a new one, as in a new run. intervals: whether the evaluation
+    has them."""
     blessing, infra = standard_artifacts.ModelBlessing(), standard_artifacts.InfraBlessing()
     blessing.uri, infra.uri = str(tmp_path / 'blessing'), str(tmp_path / 'infra')
     os.makedirs(blessing.uri, exist_ok=True)
@@ -52,11 +55,19 @@ def run_pusher(tmp_path, model, blessed=1, infra_blessed=1, serving_dir=None, ou
     pushed.uri = str(tmp_path / (output or f'pushed{len([*tmp_path.glob("pushed*")]) or ""}'))
     destination = pusher_pb2.PushDestination(
         filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir or str(tmp_path / 'serving')))
+    evaluation = standard_artifacts.ModelEvaluation()
+    evaluation.uri = str(tmp_path / 'evaluation')
+    if intervals:
+        file_io.write(f'{evaluation.uri}/evaluation.json', json.dumps({'task': 'digits', 'slices': [
+            {'examples': 9, 'groups': 3, 'metrics': {
+                'accuracy': {'value': 0.75, 'low': 0.5, 'high': 0.9, 'change': 0}}},
+            {'examples': 1, 'groups': 1, 'metrics': {}}]}))
     executor.Executor().Do(
-        {'model': [model], 'model_blessing': [blessing], 'infra_blessing': [infra], 'data_statistics': [data]},
+        {'model': [model], 'model_blessing': [blessing], 'infra_blessing': [infra], 'data_statistics': [data],
+         'evaluation_digits': [evaluation]},
         {'pushed_model': [pushed]},
         {'push_destination': proto_utils.proto_to_json(destination),
-         'custom_config': json.dumps({'model_key': 'new', 'served_version': '1'})})
+         'custom_config': json.dumps({'model_key': 'new', 'served_version': '1', 'limits': 'No cheques.'})})
     return pushed
 
 
@@ -74,6 +85,11 @@ def test_a_push_is_a_greater_version_with_its_metrics(tmp_path, model):
     assert json.loads((version / 'assets.extra' / 'model_card.json').read_text()) == {
         'name': 'm', 'model_key': 'new', 'served_version': '1', 'baseline_version': '2',
         'data_baseline_version': '1', 'metrics': {'digits': {'accuracy': 0.75}},
+        'intended_use': card_entries.INTENDED_USE, 'limits': 'No cheques.',
+        'data': {'digits': {'examples': {'train': 3}, 'groups': {'train': 2}, 'classes': 1, 'files': 4, 'rejected': 1,
+                            'license': 'CC0'}},
+        'evaluation': {'digits': {'examples': 9, 'groups': 3,
+                                  'metrics': {'accuracy': {'value': 0.75, 'low': 0.5, 'high': 0.9}}}},
         'model_digest': served.digest(str(tmp_path / 'model/Format-Serving')), 'push': _push_id(pushed.uri)}
     assert (version / 'saved_model.pb').read_text() == 'graph'
     assert (version / 'variables' / 'variables.index').read_text() == 'v'
@@ -90,6 +106,12 @@ def test_the_statistics_of_the_data_are_in_the_version_and_do_not_make_it_anothe
     assert statistics.read(model_directory.statistics_path(version)) == DATA
     assert served.is_whole(version) and served.digest(version) == served.digest(str(tmp_path / 'model/Format-Serving'))
     assert run_pusher(tmp_path, model).get_int_custom_property('pushed') == 0
+
+
+def test_an_evaluation_without_intervals_leaves_them_out(tmp_path, model):
+    version = run_pusher(tmp_path, model, intervals=False).get_string_custom_property('pushed_destination')
+    card = model_directory.read_card(version)
+    assert card['evaluation'] == {} and card['metrics'] == {'digits': {'accuracy': 0.75}}
 
 
 def _push_id(uri):

@@ -33,6 +33,9 @@ def test_the_card_says_which_media_and_with_what_the_run_trained():
     assert (card['name'], card['media_fingerprints'], card['code_version']) == ('mine', {'digits': 'f'}, 'c')
     assert (card['training']['seed'], card['training']['warmup_steps']) == (7, 4)
     assert card['model']['width'] == ModelConfig().width
+    assert card['versions']['tensorflow'] == tf.__version__ and 'pytest' not in card['versions']
+    assert card['config_digest'] != executor.model_card(_properties(steps_digits=41), {})['config_digest']
+    assert card['config_digest'] == executor.model_card(_properties(seed=7, steps_digits=40), {})['config_digest']
 
 
 def test_other_parameters_are_another_training_and_equal_ones_the_same():

@@ -40,8 +40,10 @@ def test_components_take_each_others_outputs():
     pusher = AtomicPusher(
         model=model, model_blessing=gate.outputs['blessing'], infra_blessing=infra,
         data_statistics=drift.outputs['data_statistics'],
+        evaluations={name: e.outputs['evaluation'] for name, e in evaluators.items()},
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory='/serving')),
         custom_config={'model_key': 'k'})
     assert pusher.exec_properties['custom_config'] == '{"model_key": "k"}'
+    assert {'evaluation_a', 'evaluation_b', 'model_blessing'} <= set(pusher.inputs)
     assert pusher.outputs['pushed_model'].type is standard_artifacts.PushedModel

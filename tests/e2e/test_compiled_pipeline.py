@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from tests import kubeflow_backend, object_stores, testing
+from tests import kubeflow_backend, model_cards, object_stores, testing
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -79,8 +79,10 @@ class Cluster:
         return sorted({name.split('/')[4] for name in names})
 
     def card(self, version):
-        return json.loads(self.read(f'{self.root}/polyvit-compiled/serving/polyvit/{version}/assets.extra/'
+        card = json.loads(self.read(f'{self.root}/polyvit-compiled/serving/polyvit/{version}/assets.extra/'
                                     'model_card.json'))
+        assert model_cards.errors(card) == []
+        return card
 
     def read(self, url):
         scheme, _, rest = url.partition('://')

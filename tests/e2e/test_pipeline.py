@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tests import testing
+from tests import model_cards, testing
 
 pytestmark = pytest.mark.e2e
 
@@ -89,6 +89,8 @@ class TestPipeline:
         card = json.loads((home / 'root/serving/polyvit' / version / 'assets.extra/model_card.json').read_text())
         assert [t['name'] for t in card['tasks']] == ['shapes', 'tags', 'walks']
         assert set(card['metrics']) == {'shapes', 'tags', 'walks'}
+        assert model_cards.errors(card) == []
+        assert card['data']['shapes']['examples'].keys() == {'train', 'eval'}
         assert card['model_key'] and card['model_digest'] and card['baseline_version'] == ''
         report = (home / 'root' / last['report']).read_text()
         assert '<html' in report and 'http://' not in report.replace('http://www.w3.org', '')

@@ -33,6 +33,12 @@ def test_every_entry_becomes_an_example_or_a_rejection_and_is_counted():
     assert {reason: tally.count for reason, tally in findings.rejected.items()} == {'bad_label': 1, 'empty': 1}
 
 
+def test_what_a_data_set_says_of_itself_stays_with_its_findings():
+    findings = Findings()
+    findings.add_listing(Listing([], [], about={'license': 'CC0'}))
+    assert Findings.from_dict(Findings().merge(findings).to_dict()).about == {'license': 'CC0'}
+
+
 def test_the_same_media_are_a_duplicate_a_leak_or_a_contradiction():
     findings, _ = _gather([
         ('t1', 'a', 'train', b'1', ()), ('t2', 'a', 'train', b'1', ()),

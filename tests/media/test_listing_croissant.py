@@ -81,6 +81,16 @@ def _in_folders():
             _field('split', fileSet='files', fileProperty='fullpath', regex='^(fold[0-9])/', references='splits/name')]
 
 
+def test_what_the_file_says_of_itself_is_known_and_bounded(tmp_path):
+    testing.write(tmp_path, 'fold0/cat/1.png', testing.image_bytes())
+    parts = ([_file_set()], [_splits(('fold0', 'cr:TrainingSplit')), _record_set(*_in_folders())])
+    _write(tmp_path, *parts, license=['CC0', {'@type': 'CreativeWork', 'url': 'https://example.org/l'}])
+    assert listing.list_media(_source(tmp_path)).about == {
+        'name': 'x', 'license': 'CC0, https://example.org/l', 'url': 'https://example.com'}
+    _write(tmp_path, *parts, validate=False, license='l' * 600, url=7, name={'@value': ' a\x1b '})
+    assert listing.list_media(_source(tmp_path)).about == {'name': 'a\\x1b', 'license': 'l' * 500 + '...'}
+
+
 def test_labels_and_splits_in_paths(tmp_path):
     for path in ('fold0/cat/1.png', 'fold0/dog/2.png', 'fold1/dog/3.png', 'fold1/dog/skip/4.png', 'other/5.txt'):
         testing.write(tmp_path, path, testing.image_bytes())

@@ -12,11 +12,11 @@ import tf_keras
 
 from components.co_trainer import executor
 from media import readers
-from model_code import export, input_pipeline, loop, polyvit, schedules, strategy, training
+from model_code import export, input_pipeline, loop, model_directory, polyvit, schedules, strategy, training
 from model_code.errors import PipelineStop
 from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture
-from tests import testing
+from tests import model_cards, testing
 from tests.model_code import tiny_training
 from tests.model_code.tiny_training import feature
 
@@ -183,7 +183,8 @@ def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
         config=TrainingConfig(warmup_steps=2, checkpoint_every=4, eval_every=4, keep_best=True),
         train_files=train_files, eval_files=train_files, vocabularies=VOCABULARIES,
         checkpoint_dir=str(tmp_path / 'unfinished'), model_run_dir=str(tmp_path / 'run'),
-        export_dir=str(tmp_path / 'model'), card={'name': 'tiny'})
+        export_dir=str(tmp_path / 'model'), card=executor.model_card({
+            'name': 'tiny', 'code_version': 'c', 'mixture': '{}', 'model_config': '{}', 'training': '{}'}, {}))
     sequence = schedules.task_sequence(Mixture(TASKS))
     assert [s['task'] for s in history['steps']] == [TASKS[i].name for i in sequence]
     assert sorted(os.listdir(tmp_path / 'run')) == ['checkpoints', 'history.json', 'model_card.json', 'tensorboard']
@@ -214,6 +215,9 @@ def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
     text = (tmp_path / 'model/assets.extra/model_card.json').read_text()
     assert loaded.signatures['model_card'](request=tf.constant(['']))['card'].numpy().tolist() == [text.encode()]
     card = json.loads(text)
+    assert model_cards.errors(card) == []
+    assert card['trained']['cores'] >= 1 and card['trained']['seconds'] == round(history['seconds'], 1)
+    assert model_directory.read_libraries(str(tmp_path / 'model'))['tensorflow'] == tf.__version__
     best = max(history['evaluations'], key=lambda record: record['mean'])
     assert [record['step'] for record in history['evaluations']] == [3, 7, 8]
     assert card['exported'] == {'steps': best['step'] + 1, 'trained_steps': 9, 'total_steps': 9, 'mean': best['mean']}

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from model_code import schedules, settings
+from model_code import hardware, schedules, settings
 from model_code.errors import ConfigError
 from model_code.settings import preset
 from model_code.tasks import Mixture
@@ -147,7 +147,7 @@ def test_accelerators_are_named_without_tensorflow(tmp_path, monkeypatch):
     for number in '01':
         testing.write(tmp_path, f'driver/nvidia/gpus/0000:0{number}/information', f'Model: \t NVIDIA X{number}\nIRQ: 1')
     testing.write(tmp_path, 'accel0', '')
-    find = lambda: machine.accelerators(str(tmp_path), str(tmp_path))  # noqa: E731
+    find = lambda: hardware.accelerators(str(tmp_path), str(tmp_path))  # noqa: E731
     assert find() == ('NVIDIA X0', 'NVIDIA X1', 'TPU chip')
     for visible, names in (('0', ('NVIDIA X0', 'TPU chip')), ('', ('TPU chip',)), ('-1', ('TPU chip',))):
         monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
