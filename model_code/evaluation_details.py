@@ -122,7 +122,7 @@ def _precision_recall_f1(labels: np.ndarray, answers: np.ndarray, classes: int) 
 
 def _label_metrics(there: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
     """Name -> [classes]."""
-    each_once = np.ones((len(scores), 1), np.uint8)
+    each_once = np.ones((len(scores), 1))
     precisions, aucs = np.full(there.shape[1], math.nan), np.full(there.shape[1], math.nan)
     for c in np.flatnonzero(there.any(axis=0) & ~np.isnan(scores).any(axis=0)):
         ranked = outcome_metrics.Ranked.of(there[:, c], scores[:, c])

@@ -129,24 +129,46 @@ def one_hot(ids: np.ndarray, classes: int) -> np.ndarray:
     return (ids[:, np.newaxis] == np.arange(classes)).astype(np.float32)
 
 
-def macro_f1(labels: np.ndarray, scores: np.ndarray) -> Sums:
+def macro_f1(labels: np.ndarray, scores: np.ndarray) -> Weighted:
     """The mean of the classes' F1, the harmonic mean of precision and recall: each class counts as much.
 
     An example with an unknown label is a false answer of the class that the model names.
     """
     n, classes = scores.shape
     if np.isnan(scores).any():
-        return not_a_number(n)
+        return Weighted(n, _nan)
     answers = predicted(labels, scores)
+    labelled, answered = _by_class(labels, classes), _by_class(answers, classes)
+    right = _by_class(np.where(labels == answers, labels, -1), classes)
 
-    def function(sums):
-        labelled, answers_and_labels, right = np.split(sums, 3, axis=1)
-        present = labelled > 0
-        f1 = np.divide(2 * right, answers_and_labels, out=np.zeros(right.shape), where=present)
-        return ratio(f1.sum(axis=1), present.sum(axis=1))
+    def function(weights):
+        examples, both = labelled(weights), right(weights)
+        f1 = np.divide(2 * both, examples + answered(weights), out=np.zeros_like(both), where=examples > 0)
+        return ratio(f1.sum(axis=0), np.count_nonzero(examples, axis=0))
 
-    labelled, answered = one_hot(labels, classes), one_hot(answers, classes)
-    return Sums(np.concatenate([labelled, labelled + answered, labelled * answered], axis=1), function)
+    return Weighted(n, function)
+
+
+def _by_class(ids: np.ndarray, classes: int):
+    """A function of weights [n, r] -> [classes, r] float64: their sums by id. -1 is no class."""
+    order = np.argsort(ids, kind='stable')[np.count_nonzero(ids < 0):]
+    present, starts = np.unique(ids[order], return_index=True)
+
+    def function(weights):
+        sums = np.zeros((classes, weights.shape[1]))
+        sums[present] = _sums(weights, order, starts)
+        return sums
+
+    return function
+
+
+def _sums(weights: np.ndarray, examples: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """[len(starts), r] float64: the sums of weights [n, r] from each place of `examples` in `starts` up to the next."""
+    return np.add.reduceat(weights.take(examples, axis=0), starts, axis=0, dtype=np.float64)
+
+
+def _nan(weights: np.ndarray) -> np.ndarray:
+    return np.full(weights.shape[1], math.nan)
 
 
 class Reliability(typing.NamedTuple):
@@ -291,15 +313,11 @@ class Ranked(typing.NamedTuple):
         return 1 - ratio(lost, positives * (weights.sum(axis=0, dtype=np.float64) - positives))
 
 
-def _sums(weights: np.ndarray, examples: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    return np.add.reduceat(weights[examples], starts, axis=0, dtype=np.float64)
-
-
 def _mean_of_classes(present: np.ndarray, of_ranked, labels: np.ndarray, scores: np.ndarray) -> Weighted:
     """The mean over classes of a method of Ranked. present: [classes] bool: which classes count."""
     chosen = np.flatnonzero(present)
     if np.isnan(scores[:, chosen]).any():  # such a model must not look good
-        return Weighted(len(scores), lambda weights: np.full(weights.shape[1], math.nan))
+        return Weighted(len(scores), _nan)
     classes = [Ranked.of(labels[:, c] > 0, scores[:, c]) for c in chosen]
 
     def function(weights):
