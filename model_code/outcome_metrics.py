@@ -63,6 +63,8 @@ class OutcomeMetric:
     higher_is_better: bool = True
     interval: bool = True
     """Whether an interval is wanted."""
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+    """The least and the largest value that it can have."""
 
     def value(self, labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
         """Its value at once. For many weights, call `prepare` once instead."""
@@ -323,7 +325,9 @@ def _mean_of_classes(present: np.ndarray, of_ranked, labels: np.ndarray, scores:
     def function(weights):
         values, known = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
         for ranked in classes:
-            value = of_ranked(ranked, weights)
+            step = max(1, _BLOCK // len(ranked.starts))  # of resamples, so that memory is bounded
+            value = np.concatenate([of_ranked(ranked, weights[:, start:start + step])
+                                    for start in range(0, weights.shape[1], step)])
             values += np.nan_to_num(value)
             known += ~np.isnan(value)
         return ratio(values, known)

@@ -75,7 +75,7 @@ def metrics_of_outcomes(label_groups, classes):
             OutcomeMetric(f'{group}_calibration_error', of_group(outcome_metrics.calibration_error, number),
                           higher_is_better=False)]
     return (*by_group, OutcomeMetric('joint_accuracy', outcome_metrics.joint_accuracy),
-            OutcomeMetric('loss', outcome_metrics.groups_cross_entropy, higher_is_better=False))
+            OutcomeMetric('loss', outcome_metrics.groups_cross_entropy, higher_is_better=False, bounds=None))
 
 
 def details(outcomes, classes, label_groups):

@@ -54,9 +54,9 @@ def metrics_of_outcomes(label_groups, classes):
     return (OutcomeMetric('mean_average_precision', outcome_metrics.mean_average_precision),
             OutcomeMetric('auc', outcome_metrics.auc),
             # Its interval is that of auc on another scale, and would take as long again.
-            OutcomeMetric('d_prime', outcome_metrics.d_prime, interval=False),
+            OutcomeMetric('d_prime', outcome_metrics.d_prime, interval=False, bounds=None),
             OutcomeMetric('calibration_error', outcome_metrics.labels_calibration_error, higher_is_better=False),
-            OutcomeMetric('loss', outcome_metrics.binary_cross_entropy, higher_is_better=False))
+            OutcomeMetric('loss', outcome_metrics.binary_cross_entropy, higher_is_better=False, bounds=None))
 
 
 def details(outcomes, classes, label_groups):

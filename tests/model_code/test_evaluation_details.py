@@ -2,21 +2,21 @@
 
 import json
 import math
-import types
 
 import numpy as np
 import pytest
 import sklearn.metrics
 
 from model_code import evaluation_details, label_kinds, outcome_metrics
+from model_code.outcomes import Outcomes, texts
 
 CLASSES = ('ant', 'bee', 'cat', 'dog')
 GROUPED = ('verb:cut', 'noun:onion', 'verb:peel', 'noun:egg', 'noun:milk')
 
 
-def outcomes(labels, scores, baseline=None, ids=None):
-    ids = np.array(ids if ids is not None else [f'{number:03}.jpg' for number in range(len(scores))], object)
-    return types.SimpleNamespace(ids=ids, labels=labels, scores=scores, baseline_scores=baseline)
+def outcomes(labels, scores, baseline=None, ids=None) -> Outcomes:
+    ids = texts(ids if ids is not None else [f'{number:03}.jpg' for number in range(len(scores))])
+    return Outcomes(ids, texts([''] * len(ids)), labels, scores, baseline)
 
 
 def details(kind, made, classes=CLASSES, label_groups=()) -> dict:
@@ -98,11 +98,10 @@ def test_mistakes_and_hits_of_one_label():
 
 def test_at_most_twenty_are_named_and_the_order_of_examples_does_not_matter():
     labels, scores = one_label(1, examples=200)
-    found = details('single', outcomes(labels, scores))
+    made = outcomes(labels, scores)
+    found = details('single', made)
     assert len(found['mistakes']) == len(found['hits']) == 20
-    order = np.random.default_rng(1).permutation(200)
-    ids = [f'{number:03}.jpg' for number in order]
-    assert details('single', outcomes(labels[order], scores[order], ids=ids)) == found
+    assert details('single', made.take(np.random.default_rng(1).permutation(200))) == found
     confidences = [row['confidence'] for row in found['mistakes']]
     assert confidences == sorted(confidences, reverse=True)
     answers = outcome_metrics.predicted(labels, scores)

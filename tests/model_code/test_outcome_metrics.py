@@ -186,11 +186,14 @@ def test_a_sure_and_wrong_model_has_the_largest_calibration_error():
 
 
 def test_work_in_parts_changes_nothing(monkeypatch):
-    labels, scores, _ = several(2)
+    labels, scores, rng = several(2)
     chosen = [metric for metric in measures('multi') if metric.name in ('calibration_error', 'loss')]
     whole = [metric.value(labels, scores) for metric in chosen]
-    monkeypatch.setattr(outcome_metrics, '_BLOCK', 50)
+    weights = np.stack([weights_of(rng, 60) for _ in range(5)], axis=1).astype(np.uint8)
+    resampled = outcome_metrics.auc(labels, scores).function(weights)
+    monkeypatch.setattr(outcome_metrics, '_BLOCK', 20)
     assert len(whole) == 2 and [metric.value(labels, scores) for metric in chosen] == pytest.approx(whole)
+    assert outcome_metrics.auc(labels, scores).function(weights).tolist() == resampled.tolist()
 
 
 @pytest.mark.parametrize('digits', [1, 6], ids=['many ties', 'few ties'])
@@ -250,6 +253,16 @@ def test_label_groups_are_judged_apart():
         for name in ('accuracy', 'macro_f1', 'calibration_error'):
             alone = getattr(outcome_metrics, name)(own, scores[:, ids]).value()
             assert by_name[f'{group}_{name}'].value(labels, scores) == pytest.approx(alone), (group, name)
+
+
+@KINDS
+def test_values_are_within_the_bounds(kind):
+    for seed in SEEDS:
+        labels, scores, _ = samples(kind, seed)
+        for metric in measures(kind):
+            low, high = metric.bounds or (-math.inf, math.inf)
+            assert low <= metric.value(labels, scores) <= high
+    assert {metric.name for metric in measures(kind) if not metric.bounds} <= {'loss', 'd_prime'}
 
 
 def test_which_are_better_when_lower():
