@@ -12,7 +12,8 @@ from model_code.serialization import from_json, to_json
 from model_code.settings import TrainingConfig
 from model_code.tasks import Mixture, Task
 
-DATA_VERSION, SEED = 'data_version', 'seed'  # data_version is applied by Source.at_version
+# data_version is applied by Source.at_version, force by BlessingGate.
+DATA_VERSION, SEED, FORCE = 'data_version', 'seed', 'force'
 
 
 def steps(task: str) -> str:

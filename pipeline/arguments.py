@@ -111,6 +111,9 @@ def _add_config_commands(commands):
                      help="the folder for everything that it writes (default: runs/ and the config's name)")
     run.add_argument('--verbose', action='store_true',
                      help='keep in the log all lines of messages that have several, such as the dumps of TFX')
+    run.add_argument('--force', metavar='REASON',
+                     help='push the model even if the gate rejects it, unless it would not serve or has lost a task or '
+                          'class; the reason is kept in its model card and shown in the report')
     run.add_argument('--dry-run', action='store_true',
                      help='write nothing; print which components would run, why, and what it costs')
 

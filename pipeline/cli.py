@@ -83,13 +83,16 @@ def _load(parsed, root: str | None = None):
 
 
 def _run(parsed) -> int:
-    config = _load(parsed, parsed.root).with_data()
+    if parsed.force is not None:
+        from components.blessing_gate import forcing
+        forcing.check_reason(parsed.force, '--force')
+    config, force = _load(parsed, parsed.root).with_data(), (parsed.force or '').strip()
     if parsed.dry_run:
         from pipeline import dry_run
-        return dry_run.run(config)
+        return dry_run.run(config, force)
     from pipeline import elapsed, local_runner
     return local_runner.run(config, debug=parsed.debug, argv=parsed.argv, verbose=parsed.verbose,
-                            started=elapsed.process_start())
+                            started=elapsed.process_start(), force=force)
 
 
 def _demo(parsed) -> int:

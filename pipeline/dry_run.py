@@ -85,10 +85,13 @@ def _names(components: list[str]) -> str:
     return ', '.join(shown) + (f' and {more} more' if more else '')
 
 
-def run(config) -> int:
-    """Prints what a run would do now. Writes nothing. Raises ConfigError as a run does. Returns DONE."""
+def run(config, force: str = '') -> int:
+    """Prints what a run would do now. Writes nothing. Raises ConfigError as a run does. Returns DONE.
+
+    force: as for local_runner.run.
+    """
     data = checks.check(config)
-    key = fingerprints.run_key(config, data.fingerprints)
+    key = fingerprints.run_key(config, data.fingerprints, force)
     print(f'polyvit run {config.name} --dry-run: nothing is written.', flush=True)
     earlier = unchanged.equal_run(config, key)
     if earlier:
@@ -97,15 +100,15 @@ def run(config) -> int:
         print('\n'.join(lines({name: [] for name in earlier.components})))
         return DONE
     print('Loading TFX, to compare with what ML Metadata knows of earlier runs ...', flush=True)
-    reasons = _reasons(config, data)
+    reasons = _reasons(config, data, force)
     print('\n'.join([*lines(reasons), '', *cost_lines(config, data, reasons)]))
     return DONE
 
 
-def _reasons(config, data) -> dict[str, list[str]]:
+def _reasons(config, data, force: str = '') -> dict[str, list[str]]:
     from pipeline import local_runner
     with terminal.quiet(pathlib.Path(os.devnull)):
-        pipeline = local_runner.build(config, data)
+        pipeline = local_runner.build(config, data, force)
         from pipeline import history
         nodes = history.nodes(pipeline)
         past = history.executions(config.run_root, pipeline.pipeline_info.pipeline_name,

@@ -271,17 +271,17 @@ def component_version(component: str, root: pathlib.Path = PROJECT) -> str:
                   {name: library_version(name) for name in COMPONENT_LIBRARIES[component]}])
 
 
-def run_key(config, media_fingerprints: dict[str, str]) -> str:
+def run_key(config, media_fingerprints: dict[str, str], force: str = '') -> str:
     """A hash of everything that decides a run's result: code, libraries, config, media.
 
     Not of where results are put, nor of what clusters need, nor of whether the file or `--set` gave the config its
     values.
 
-    media_fingerprints: task name -> listing.media_fingerprint(task.source).
+    media_fingerprints: task name -> listing.media_fingerprint(task.source). force: the reason of --force.
     """
     values = dataclasses.asdict(config)
     del values['root'], values['overrides'], values['cluster']
-    return _key(values, COMPONENT_CODE, media_fingerprints)
+    return _key(values | ({'force': force} if force else {}), COMPONENT_CODE, media_fingerprints)
 
 
 def model_key(config, media_fingerprints: dict[str, str]) -> str:

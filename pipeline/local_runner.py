@@ -38,32 +38,34 @@ def baseline(serving_dir, model_key: str) -> tuple[str, str | None]:
 
 
 def run(config: PipelineConfig, debug: bool = False, say_next: bool = True, argv: tuple[str, ...] = (),
-        verbose: bool = False, started: float | None = None) -> int:
+        verbose: bool = False, started: float | None = None, force: str = '') -> int:
     """Runs the pipeline; returns the exit code: DONE (pushed or unchanged), FAILED, or REJECTED by the gate.
 
     debug: print tracebacks. say_next: end with the commands to type next. argv: what was typed after `polyvit`.
     verbose: the log keeps the dumps of TFX. started: when the command started (time.monotonic), by default now.
+    force: the reason for which a model is pushed even if the gate rejects it (blessing_gate.forcing), '' for none.
 
     Raises ConfigError, before anything is written, if the config or its data are wrong. SIGINT (Ctrl-C) and SIGTERM end
     a command's process; in a program that calls this in its main thread they raise KeyboardInterrupt and SystemExit.
     """
     with interruption.handled():
-        return _checked_run(config, debug, say_next, argv, verbose, time.monotonic() if started is None else started)
+        return _checked_run(config, debug, say_next, argv, verbose, time.monotonic() if started is None else started,
+                            force)
 
 
-def _checked_run(config, debug, say_next, argv, verbose, started) -> int:
+def _checked_run(config, debug, say_next, argv, verbose, started, force) -> int:
     with ending.telling(lambda number: ending.print_line(ending.sentence(
             number, 'while it listed the data. Nothing was written.'))):
         data = checks.check(config)
-    key = fingerprints.run_key(config, data.fingerprints)
+    key = fingerprints.run_key(config, data.fingerprints, force)
     with run_record.one_run_at_a_time(config.run_root):
         record = run_record.start(config, key, argv, unchanged.runner_code())
         with terminal.quiet(pathlib.Path(record.log), dumps=verbose) as file:
             with contextlib.closing(terminal.Screen(file)) as screen, terminal.messages_on(screen):
-                return _run(config, data, record, screen, started, debug, say_next)
+                return _run(config, data, record, screen, started, debug, say_next, force)
 
 
-def _run(config, data, record: run_record.Record, screen, started, debug, say_next) -> int:
+def _run(config, data, record: run_record.Record, screen, started, debug, say_next, force) -> int:
     files = sum(sum(counts.values()) for counts in data.counts.values())
     tasks = config.mixture.tasks
     screen.print(f'polyvit run {config.name}: {words.count(len(tasks), "task")}, {words.count(files, "file")}, '
@@ -81,7 +83,7 @@ def _run(config, data, record: run_record.Record, screen, started, debug, say_ne
     progress = _Progress(screen)
     try:
         with ending.telling(lambda number: _tell_interrupted(number, config, record, progress, screen, started)):
-            pipeline = build(config, data)
+            pipeline = build(config, data, force)
             from pipeline import observed_runner
             screen.finish(words.duration(time.monotonic() - started))
             progress.nodes = [component.id for component in pipeline.components]
@@ -98,7 +100,7 @@ def _run(config, data, record: run_record.Record, screen, started, debug, say_ne
     return _summarise(config, data, progress.records, screen, record, started, say_next)
 
 
-def build(config, data):
+def build(config, data, force: str = ''):
     """The TFX pipeline. It imports TFX, so call it when all output of the process goes to the log."""
     environment.set_defaults()
     from absl import logging as absl_logging
@@ -112,7 +114,7 @@ def build(config, data):
     return wiring.create_pipeline(
         config, data, pipeline_root=str(config.run_root / 'pipeline'), serving_dir=str(config.serving_dir),
         served_version=version, data_baseline=data_baseline, push_nonce=nonce or wiring.new_nonce(),
-        model_key=model_key,
+        model_key=model_key, force=force,
         # TFX's own function for this also creates the folder, but a dry run may write nothing.
         metadata_connection_config=lineage.connection(config.run_root, 'READWRITE_OPENCREATE'))
 

@@ -31,7 +31,7 @@ from components.data_drift.component import DataDrift
 from components.media_example_gen.component import MediaExampleGen
 from components.media_listing.component import MediaListing
 from components.report.component import Report
-from components.run_parameters import DATA_VERSION, SEED, floor, steps
+from components.run_parameters import DATA_VERSION, FORCE, SEED, floor, steps
 from components.served_data_lookup.component import ServedDataLookup
 from components.serving_baseline.component import ServingBaseline
 from components.serving_check.component import ServingCheck
@@ -52,8 +52,8 @@ from pipeline.fingerprints import component_version
 
 def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipeline_root: str, serving_dir: str,
                     served_version: str = '', data_baseline: str = '', push_nonce: str = '', model_key: str = '',
-                    unfinished_dir: str = '', fail_if_rejected: bool = False, metadata_connection_config=None
-                    ) -> tfx_pipeline.Pipeline:
+                    unfinished_dir: str = '', fail_if_rejected: bool = False, force: str = '',
+                    metadata_connection_config=None) -> tfx_pipeline.Pipeline:
     """The pipeline of one config.
 
     data: checks.check(config); None for a pipeline that finds out itself when it runs, on a cluster. There the cache of
@@ -66,6 +66,7 @@ def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipelin
       changed (see local_runner.baseline).
     data_baseline: the version with whose data these are compared (data_drift.served_data.choose), '' for none.
     model_key: fingerprints.model_key; it goes into the pushed model's card.
+    force: why a model that the gate rejects is pushed all the same, '' for no; on a cluster a parameter of the run.
     fail_if_rejected: add Verdict, which fails the run if the gate rejects the model. For clusters.
     """
     parameters = {} if data is not None else _runtime_parameters(config)
@@ -84,7 +85,8 @@ def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipelin
         mixture=to_json(judged_tasks(config.mixture)), model=model, baseline_model=baseline.outputs['model'],
         evaluations={name: e.outputs['evaluation'] for name, e in evaluators.items()},
         infra_blessing=serving_check.outputs['infra_blessing'],
-        run_parameters=_named(parameters, *map(floor, lanes)), code_version=component_version('BlessingGate'))
+        run_parameters={FORCE: force} | _named(parameters, FORCE, *map(floor, lanes)),
+        code_version=component_version('BlessingGate'))
     card = {} if data is None else {'model_key': model_key, 'push_nonce': push_nonce, 'served_version': served_version}
     pusher = AtomicPusher(
         model=model, model_blessing=gate.outputs['blessing'], infra_blessing=serving_check.outputs['infra_blessing'],

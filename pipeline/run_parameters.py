@@ -3,7 +3,8 @@
 import typing
 from collections.abc import Sequence
 
-from components.run_parameters import DATA_VERSION, SEED, apply, floor, steps
+from components.blessing_gate import forcing
+from components.run_parameters import DATA_VERSION, FORCE, SEED, apply, floor, steps
 from model_code.data import VERSION_PLACE
 from model_code.errors import ConfigError, unknown
 from model_code.serialization import to_json
@@ -25,6 +26,7 @@ def of_config(config) -> dict[str, Parameter]:
         found[steps(task.name)] = Parameter(task.recipe.steps, f'The steps of task {task.name}.')
         found[floor(task.name)] = Parameter(
             task.gate.floor, f'The least {task.primary_metric} of task {task.name} that the gate accepts.')
+    found[FORCE] = Parameter('', 'Why a model that the gate rejects is pushed all the same.')
     return found
 
 
@@ -42,6 +44,8 @@ def values(words: Sequence[str], config) -> dict[str, str | int | float]:
         if name not in known:
             raise unknown('parameter', name, known, where)
         found[name] = _value(text, type(known[name].default), where)
+    if FORCE in found:
+        forcing.check_reason(str(found[FORCE]), '--parameter force')
     try:
         apply({'mixture': to_json(config.mixture), 'training': to_json(config.training), **found})
         if DATA_VERSION in found:

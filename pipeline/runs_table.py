@@ -48,6 +48,8 @@ def verdict(record: Record) -> str:
         return ''
     if not record.decision['blessed']:
         return 'rejected'
+    if record.decision.get('forced'):
+        return 'forced'
     return 'pushed' if record.pushed else 'accepted'
 
 

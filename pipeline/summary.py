@@ -71,6 +71,10 @@ def _label(metric: str) -> str:
 
 def decision_lines(decision: dict, version: str, pushed_now: bool) -> list[str]:
     """The gate's decision in sentences, with its reasons. version: the newest in the serving directory, '' for none."""
+    if decision.get('forced'):
+        what = f'it is now version {version}' if pushed_now else f'version {version} is this model already'
+        return [f'The gate rejected the model. It is pushed by force, and {what}.',
+                *(f'  - {reason}' for reason in decision['reasons']), f'Forced because: {decision["forced"]}']
     if decision['blessed']:
         if pushed_now:
             return [f'The gate accepted the model: it is now version {version}.']

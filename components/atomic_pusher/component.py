@@ -17,7 +17,8 @@ class AtomicPusher(base_component.BaseComponent):
     """Pushes a model as a new version of the destination if both the gate and the serving check blessed it.
 
     A model that is the newest version already is not pushed again: served.digest tells, which a push writes into the
-    card.
+    card. If the newest version is not the one that the gate's decision compares with, because another run pushed one
+    meanwhile, the run stops: run again, and it is.
 
     push_destination: must have `filesystem.base_directory`. custom_config: goes into the model card beside the metrics
     (on one machine model_key, push_nonce and served_version, which local_runner.baseline reads; intended_use and

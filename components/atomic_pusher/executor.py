@@ -1,11 +1,14 @@
 """AtomicPusher's executor: the checks and properties of the stock Pusher, but another way of writing a version."""
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import random
 import time
+import typing
 import uuid
 
 from tfx.components.pusher import executor as tfx_pusher
@@ -22,6 +25,12 @@ from model_code.urls import is_url
 from serving import served, version_directories
 
 _LONGEST_PUSH_S = 3600.0
+_LONGEST_COMMIT_S = 300.0  # in which saved_model.pb, the last file, is uploaded
+_COMMIT = f'{file_io.TEMPORARY}commit-'
+
+
+class Overtaken(PipelineStop):
+    """What is being served is no longer what the model was compared with."""
 
 
 class Executor(tfx_pusher.Executor):
@@ -55,13 +64,14 @@ class Executor(tfx_pusher.Executor):
         else:
             blessing, data = (artifact_utils.get_single_uri(input_dict[name])
                               for name in ('model_blessing', 'data_statistics'))
+            decided = read_decision(blessing)
             custom = json.loads(exec_properties.get('custom_config') or '{}')
             version = push(model_dir, serving_dir, {
-                **custom, **card.stated(custom), **read_decision(blessing),
+                **custom, **card.stated(custom), **decided,
                 'evaluation': read_evaluations(input_dict),
                 'data': card.data_entry(model_directory.read_data(kept_statistics(data)) or {}),
                 'data_baseline_version': read_drift(data)['version'],
-                'model_digest': digest, 'push': own}, kept_statistics(data))
+                'model_digest': digest, 'push': own}, kept_statistics(data), decided['baseline_version'])
         path = os.path.join(serving_dir, version)
         file_io.copy_folder(path, pushed.uri)
         self._MarkPushed(pushed, pushed_destination=path, pushed_version=version)
@@ -69,10 +79,16 @@ class Executor(tfx_pusher.Executor):
 
 
 def read_decision(blessing_dir: str) -> dict:
-    """What the card says of the gate's decision: each task's metrics, and the version it was compared with."""
+    """What the card says of the gate's decision: each task's metrics, and the version it was compared with.
+
+    Of a model that was pushed by force also `forced`: the reason, and what the gate rejected it for.
+    """
     decision = file_io.read_json(os.path.join(blessing_dir, 'decision.json'))
-    return {'metrics': {task['name']: task['metrics'] for task in decision['tasks']},
-            'baseline_version': decision['baseline_version']}
+    found = {'metrics': {task['name']: task['metrics'] for task in decision['tasks']},
+             'baseline_version': decision['baseline_version']}
+    if decision['forced']:
+        found['forced'] = {'reason': decision['forced'], 'rejected_for': decision['reasons']}
+    return found
 
 
 def read_evaluations(input_dict) -> dict[str, dict]:
@@ -87,31 +103,94 @@ def read_evaluations(input_dict) -> dict[str, dict]:
     return found
 
 
-def push(model_dir: str, serving_dir: str, card_additions: dict, statistics_dir: str) -> str:
+def push(model_dir: str, serving_dir: str, card_additions: dict, statistics_dir: str, baseline: str) -> str:
     """Copies the SavedModel into serving_dir as a version greater than all that are there; returns the version.
+
+    baseline: the version that the model was compared with, '' for none. It must be the newest until the moment in which
+    the new one appears: of two pushes at once one raises Overtaken, and leaves nothing.
 
     On a local file system it is written to a temporary directory, then renamed, so that a server that polls serving_dir
     sees the version whole or not at all. Behind a URL it is written in place, with saved_model.pb last, because a
     version counts by that file. card_additions: added to the copy's model card. statistics_dir: of the data, added too.
     """
+    check_baseline(serving_dir, baseline)  # before copying
     if is_url(serving_dir):
         version = claim_version(serving_dir)
-        _write(model_dir, os.path.join(serving_dir, version), card_additions, statistics_dir)
+        folder = os.path.join(serving_dir, version)
+        _write(model_dir, folder, card_additions, statistics_dir)
+        try:
+            with _only_commit(serving_dir):
+                check_baseline(serving_dir, baseline)
+                _write_graph(model_dir, folder)
+        except Overtaken:
+            file_io.remove_folder(folder)
+            raise
         remove_half_pushed(serving_dir)
         return version
     os.makedirs(serving_dir, exist_ok=True)
     with file_io.temporary_folder(serving_dir) as temporary:
         _write(model_dir, temporary, card_additions, statistics_dir)
+        _write_graph(model_dir, temporary)
         _flush(temporary)
-        while True:
-            version = next_version(serving_dir)
-            try:
-                # Atomic. It fails if another push has taken the number, because then the directory is not empty.
-                os.rename(temporary, os.path.join(serving_dir, version))
-                return version
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
+        with _lock(f'{os.path.abspath(serving_dir)}.lock'):
+            while True:
+                check_baseline(serving_dir, baseline)
+                version = next_version(serving_dir)
+                try:
+                    # Atomic. It fails if the number was taken without the lock, because the directory is not empty.
+                    os.rename(temporary, os.path.join(serving_dir, version))
+                    return version
+                except OSError as error:
+                    if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                        raise
+
+
+def check_baseline(serving_dir: str, baseline: str):
+    """Raises Overtaken unless the newest version is the one that the model was compared with, '' for none."""
+    newest = served.newest(serving_dir)
+    number = str(newest.number) if newest else ''
+    if number == baseline:
+        return
+    compared = f'compared with version {baseline}' if baseline else 'judged by its floors alone, with nothing served'
+    if newest and (not baseline or newest.number > int(baseline)):
+        raise Overtaken(f'Version {number} was pushed while this model was {compared}. Nothing is pushed. Run again, '
+                        f'and the model is compared with version {number}.')
+    left = f'version {number} is the newest' if newest else 'no version is left'
+    raise Overtaken(f'Version {baseline}, which this model was compared with, was removed from {serving_dir}: {left}. '
+                    'Nothing is pushed. Run again, and the model is compared with what is there.')
+
+
+@contextlib.contextmanager
+def _lock(path: str) -> typing.Iterator[None]:
+    with open(path, 'wb') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed, also by the death of the process
+        yield
+
+
+@contextlib.contextmanager
+def _only_commit(serving_dir: str) -> typing.Iterator[None]:
+    """A context in which no other push to this folder behind a URL is.
+
+    As in claim_version: a push announces itself by a file, then looks for others; where it sees one it takes its own
+    back and waits. Of two pushes, the one that looks later sees the other's file, or, if that has gone, its version.
+    The file of a push that was killed right here counts for minutes.
+    """
+    while True:
+        own = f'{_COMMIT}{int(time.time())}-{uuid.uuid4().hex}'
+        file_io.write(os.path.join(serving_dir, own), '')
+        try:
+            if not _other_commits(serving_dir, own):
+                yield
+                return
+        finally:
+            file_io.remove(os.path.join(serving_dir, own))
+        time.sleep(random.uniform(0, 2))
+
+
+def _other_commits(serving_dir: str, own: str) -> list[str]:
+    oldest = time.time() - _LONGEST_COMMIT_S
+    return [name for name in file_io.list_folder(serving_dir) if name.startswith(_COMMIT) and name != own
+            and int(name.removeprefix(_COMMIT).partition('-')[0]) > oldest]
 
 
 def claim_version(serving_dir: str) -> str:
@@ -157,13 +236,17 @@ def next_version(serving_dir: str) -> str:
 
 
 def _write(model_dir: str, target: str, card_additions: dict, statistics_dir: str):
-    """Writes the model with the additions to its card, and the statistics of its data; saved_model.pb last."""
+    """Writes all but saved_model.pb, with the additions to the card, and the statistics of the data."""
     graph, card = model_directory.graph_path(''), model_directory.card_path('')
     file_io.copy_folder(model_dir, target, leave_out=(graph, card))
     model_directory.write_card(target, model_directory.read_card(model_dir) | card_additions)
     file_io.copy_folder(statistics_dir, model_directory.statistics_path(target))
     file_io.remove_leftovers(target)  # the claim: by now the other files claim the number
-    file_io.copy(os.path.join(model_dir, graph), os.path.join(target, graph))
+
+
+def _write_graph(model_dir: str, target: str):
+    """Writes saved_model.pb, by which a version counts."""
+    file_io.copy(model_directory.graph_path(model_dir), model_directory.graph_path(target))
 
 
 def _flush(directory: str):

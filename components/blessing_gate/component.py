@@ -13,8 +13,9 @@ class BlessingGate(base_component.BaseComponent):
 
     mixture: the Mixture as JSON. evaluations: task name -> channel of TaskEvaluator; as inputs they are named
     `evaluation_<task>` (components.specs). baseline_model: the model that the evaluations compare with, whose card says
-    which tasks and classes it knows; an empty directory if there is none. run_parameters: those that change the floors
-    (components.run_parameters).
+    which tasks and classes it knows; an empty directory if there is none. run_parameters: those that change the floors,
+    and `force`, the reason for which a rejected model is pushed all the same, '' for none (components.run_parameters,
+    forcing). The reason is among the properties, so that what it forced is no result of a run without it.
 
     Output `blessing`: in the form that the stock Pusher obeys (custom property `blessed`, a file BLESSED or
     NOT_BLESSED), decision.json (see decision.decide) and metrics.json (executor.shown_metrics). A rejected model does

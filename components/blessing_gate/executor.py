@@ -8,7 +8,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components import run_parameters
-from components.blessing_gate import changes, results
+from components.blessing_gate import changes, forcing, results
 from components.blessing_gate.decision import Evaluation, decide
 from components.specs import task_input
 from model_code import file_io, model_directory
@@ -29,8 +29,10 @@ class Executor(base_executor.BaseExecutor):
                 artifact_utils.get_single_uri(input_dict[task_input('evaluation', task.name)])))
             for task in mixture.tasks]
         version = baseline.get_string_custom_property('version')
+        changed = _changes(_card(baseline), version, _card(model), mixture)
         decision = decide(evaluations, infra.get_int_custom_property('blessed') == 1, results.read_reasons(infra.uri),
-                          version, _changes(_card(baseline), version, _card(model), mixture))
+                          version, changed)
+        decision = forcing.apply(decision, exec_properties.get(run_parameters.FORCE, ''), changed.lost_classes)
 
         blessing = artifact_utils.get_single_instance(output_dict['blessing'])
         write(decision, blessing.uri)
@@ -39,10 +41,12 @@ class Executor(base_executor.BaseExecutor):
         blessing.set_int_custom_property('current_model_id', model.id)
         for remark in decision['remarks']:
             logger.info(remark)
-        if decision['blessed']:
+        if accepted(decision):
             logger.info('The gate accepted the model.')
         else:
             logger.info('The gate rejected the model. %s', ' '.join(decision['reasons']))
+        if decision['forced']:
+            logger.warning('The model is pushed by force: %s', decision['forced'])
 
 
 def _card(model) -> dict:
@@ -63,7 +67,12 @@ def write(decision: dict, directory: str):
     file_io.write(os.path.join(directory, 'BLESSED' if decision['blessed'] else 'NOT_BLESSED'), '')
 
 
+def accepted(decision: dict) -> bool:
+    """Whether the gate accepted the model of its own accord."""
+    return decision['blessed'] and not decision['forced']
+
+
 def shown_metrics(decision: dict) -> dict[str, float]:
     """The numbers that Kubeflow's user interface shows: `accepted` (1 or 0) and each `<task>_<primary metric>`."""
     measured = {f'{task["name"]}_{task["primary_metric"]}': task['value'] for task in decision['tasks']}
-    return {'accepted': float(decision['blessed']), **{n: value for n, value in measured.items() if value is not None}}
+    return {'accepted': float(accepted(decision)), **{n: value for n, value in measured.items() if value is not None}}

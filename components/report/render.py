@@ -106,12 +106,14 @@ def _values(decision, history, card, data, drift, suspects, near, evaluations, f
 def verdict(decision: dict) -> str:
     """The decision in two sentences. The page lists its reasons below."""
     tasks = decision['tasks']
-    if not decision['blessed']:
+    if not decision['blessed'] or decision.get('forced'):
         failed = [task['name'] for task in tasks if not task['blessed']]
         failed += [f'{name} (dropped)' for name in decision['lost_tasks']]
         if not decision['infra']['blessed']:
             failed.append('the serving check')
-        return f'Failed: {_and(failed)}. What is being served stays as it is.'
+        end = ('It was pushed all the same.' if decision.get('forced') else
+               'What is being served stays as it is.')
+        return f'Failed: {_and(failed)}. {end}'
     floors = ('Its only task meets its floor' if len(tasks) == 1 else
               f'{"Both" if len(tasks) == 2 else f"All {len(tasks)}"} tasks meet their floors')
     compared = [task for task in tasks if task['baseline_metrics'] is not None]

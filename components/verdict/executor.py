@@ -22,4 +22,4 @@ def check(decision: dict):
     if not decision['blessed']:
         raise PipelineStop(f'The gate rejected the model. {" ".join(decision["reasons"])} Nothing was pushed; the '
                            'report of this run says more.')
-    logger.info('The gate accepted the model.')
+    logger.info('The model is pushed by force.' if decision['forced'] else 'The gate accepted the model.')

@@ -19,6 +19,9 @@ def run(config, *, root: str, image: str, target: str = 'kfp', host: str = '', n
     """
     expression = cron.checked(recurring) if recurring is not None else ''
     values = run_parameters.values(parameters, config)
+    if expression and run_parameters.FORCE in values:
+        raise ConfigError('--parameter force: each recurring run would push whatever the gate rejects. Force one run, '
+                          'without --recurring.')
     if run_parameters.DATA_VERSION not in values:
         config.with_data()  # without a version of the data where one belongs, every run would fail
     checks.check_workers(config)

@@ -3,8 +3,10 @@
 import concurrent.futures
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
+import time
 
 import pytest
 from tfx.proto import pusher_pb2
@@ -37,14 +39,19 @@ def model(tmp_path):
     return artifact
 
 
-def run_pusher(tmp_path, model, blessed=1, infra_blessed=1, serving_dir=None, output=None, intervals=True):
-    """output: the name of the output's folder; by default a new one, as in a new run. intervals: whether the evaluation
-    has them."""
+def run_pusher(tmp_path, model, blessed=1, infra_blessed=1, serving_dir=None, output=None, baseline=None,
+               intervals=True):
+    """output: the name of the output's folder; by default a new one, as in a new run. baseline: the version that the
+    gate compared with; by default the newest. intervals: whether the evaluation has them."""
+    if baseline is None:
+        newest = served.newest(serving_dir or str(tmp_path / 'serving'))
+        baseline = str(newest.number) if newest else ''
     blessing, infra = standard_artifacts.ModelBlessing(), standard_artifacts.InfraBlessing()
     blessing.uri, infra.uri = str(tmp_path / 'blessing'), str(tmp_path / 'infra')
     os.makedirs(blessing.uri, exist_ok=True)
     with open(os.path.join(blessing.uri, 'decision.json'), 'w') as stream:
-        json.dump({'baseline_version': '2', 'tasks': [{'name': 'digits', 'metrics': {'accuracy': 0.75}}]}, stream)
+        json.dump({'baseline_version': baseline, 'forced': None,
+                   'tasks': [{'name': 'digits', 'metrics': {'accuracy': 0.75}}]}, stream)
     blessing.set_int_custom_property('blessed', blessed)
     infra.set_int_custom_property('blessed', infra_blessed)
     data = DataStatistics()
@@ -80,6 +87,7 @@ def clock(monkeypatch):
 def test_a_push_is_a_greater_version_with_its_metrics(tmp_path, model):
     for name in ('2', '100', '.pushing-left-over', 'notes'):
         (tmp_path / 'serving' / name).mkdir(parents=True)
+    (tmp_path / 'serving/2/saved_model.pb').write_text('of version 2')
     pushed = run_pusher(tmp_path, model)
     version = tmp_path / 'serving' / '101'
     assert json.loads((version / 'assets.extra' / 'model_card.json').read_text()) == {
@@ -208,6 +216,61 @@ def test_a_push_that_was_killed_after_its_version_appeared_is_reported_and_not_r
     assert run_pusher(tmp_path, model, output='of_another').get_int_custom_property('pushed') == 0
 
 
+def _push_in_a_process(number, root, ready):
+    """What a run in a process of its own does at its end.
+
+    Each takes a number of its own, and is slow between look and rename, so that only the lock tells them apart.
+    """
+    look = executor.check_baseline
+    executor.check_baseline = lambda *arguments: (look(*arguments), time.sleep(0.1))
+    executor.next_version = lambda _: str(100 + number)
+    source = os.path.join(root, f'model_{number}')
+    for name in ('saved_model.pb', 'variables/variables.index'):
+        file_io.write(os.path.join(source, name), str(number))
+    ready.wait()
+    try:
+        return executor.push(source, os.path.join(root, 'serving'), {'number': number}, os.path.join(root, 'none'), '7')
+    except executor.Overtaken as error:
+        return str(error)
+
+
+def test_of_processes_that_push_at_once_one_wins(tmp_path):
+    file_io.write(str(tmp_path / 'serving/7/saved_model.pb'), 'of version 7')
+    context = multiprocessing.get_context('fork')
+    with context.Manager() as manager, concurrent.futures.ProcessPoolExecutor(4, context) as pool:
+        ready = manager.Barrier(4)
+        answers = list(pool.map(_push_in_a_process, range(4), [str(tmp_path)] * 4, [ready] * 4))
+    versions = [answer for answer in answers if answer.isdecimal()]
+    assert len(versions) == 1 and sorted(os.listdir(tmp_path / 'serving')) == sorted(['7', *versions])
+    number = str(answers.index(versions[0]))
+    assert (tmp_path / 'serving' / versions[0] / 'variables/variables.index').read_text() == number
+    assert {answer for answer in answers if not answer.isdecimal()} == {
+        f'Version {versions[0]} was pushed while this model was compared with version 7. Nothing is pushed. Run again, '
+        f'and the model is compared with version {versions[0]}.'}
+
+
+@pytest.mark.parametrize('there, baseline, sentence', [
+    ('7', '5', 'Version 7 was pushed while this model was compared with version 5. Nothing is pushed. Run again'),
+    ('7', '', 'Version 7 was pushed while this model was judged by its floors alone, with nothing served.'),
+    ('5', '7', 'Version 7, which this model was compared with, was removed from .*: version 5 is the newest.'),
+    ('', '7', 'Version 7, which this model was compared with, was removed from .*: no version is left.')])
+def test_a_model_that_was_compared_with_another_version_is_not_pushed(tmp_path, model, there, baseline, sentence):
+    if there:
+        file_io.write(str(tmp_path / f'serving/{there}/saved_model.pb'), 'x')
+    with pytest.raises(PipelineStop, match=sentence):
+        run_pusher(tmp_path, model, baseline=baseline)
+    assert file_io.list_folder(str(tmp_path / 'serving')) == [there] * bool(there)
+
+
+def test_a_version_that_appears_during_the_copy_counts(tmp_path, model, monkeypatch):
+    flush = executor._flush
+    monkeypatch.setattr(executor, '_flush', lambda folder: (
+        flush(folder), file_io.write(str(tmp_path / 'serving/50/saved_model.pb'), 'the other')))
+    with pytest.raises(executor.Overtaken, match='Version 50 was pushed'):
+        run_pusher(tmp_path, model)
+    assert os.listdir(tmp_path / 'serving') == ['50']
+
+
 def _die(*_, **__):
     raise KeyboardInterrupt
 
@@ -273,25 +336,55 @@ def test_a_push_takes_another_number_when_it_meets_one(tmp_path, model, store, m
     assert file_io.list_files(f'{store}/100') == [f'{file_io.TEMPORARY}of-the-other']
 
 
-def test_pushes_at_once_are_versions_of_their_own(tmp_path, model, store):
-    """Eight threads push eight models; the files of no two are mixed."""
+def test_of_pushes_at_once_one_wins(tmp_path, model, store, monkeypatch):
+    """Five threads push five models; one version appears, with the files of one model, and nothing else is left."""
+    uniform = executor.random.uniform
+    monkeypatch.setattr(executor.random, 'uniform', lambda a, b: uniform(a, b) / 10)
+
     def push(number):
         source = str(tmp_path / f'model_{number}')
         for name in ('saved_model.pb', 'variables/variables.index', 'variables/variables.data', 'assets.extra/warm'):
             file_io.write(os.path.join(source, name), str(number))
         file_io.write(str(tmp_path / f'data_{number}/data.json'), str(number))
-        return executor.push(source, store, {'number': number}, str(tmp_path / f'data_{number}'))
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        versions = list(pool.map(push, range(8)))
-    assert len(set(versions)) == 8
-    for number, version in enumerate(versions):
-        path = f'{store}/{version}'
-        assert file_io.list_files(path) == ['assets.extra/data_statistics/data.json',
-                                            'assets.extra/model_card.json', 'assets.extra/warm', 'saved_model.pb',
-                                            'variables/variables.data', 'variables/variables.index']
-        assert {file_io.read_text(f'{path}/{name}') for name in file_io.list_files(path)
-                if not name.endswith('card.json')} == {str(number)}
-        assert file_io.read_json(f'{path}/assets.extra/model_card.json')['number'] == number
+        try:
+            return executor.push(source, store, {'number': number}, str(tmp_path / f'data_{number}'), baseline='')
+        except executor.Overtaken as error:
+            assert 'was pushed while this model was judged by its floors alone' in str(error)
+            return ''
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        versions = list(pool.map(push, range(5)))
+    (number, version), = [(number, version) for number, version in enumerate(versions) if version]
+    path = f'{store}/{version}'
+    assert file_io.list_files(path) == ['assets.extra/data_statistics/data.json', 'assets.extra/model_card.json',
+                                        'assets.extra/warm', 'saved_model.pb', 'variables/variables.data',
+                                        'variables/variables.index']
+    assert {file_io.read_text(f'{path}/{name}') for name in file_io.list_files(path)
+            if not name.endswith('card.json')} == {str(number)}
+    assert file_io.read_json(f'{path}/assets.extra/model_card.json')['number'] == number
+    assert [name for name in file_io.list_folder(store)] == [version]
+
+
+def test_a_push_waits_for_one_that_is_about_to_appear_and_is_then_overtaken(tmp_path, model, store, monkeypatch):
+    """The other push has announced itself before this one looks, and its version appears while this one waits."""
+    other = f'{store}/{executor._COMMIT}100-of-the-other'
+    file_io.write(other, '')
+
+    def finish_the_other(_):
+        file_io.write(f'{store}/50/saved_model.pb', 'the other')
+        file_io.remove(other)
+    monkeypatch.setattr(executor.time, 'sleep', finish_the_other)
+    with pytest.raises(executor.Overtaken, match='Version 50 was pushed while this model was judged'):
+        run_pusher(tmp_path, model, serving_dir=store, baseline='')
+    assert file_io.list_files(store) == ['50/saved_model.pb']
+
+
+def test_a_push_that_was_killed_as_it_appeared_is_waited_for_some_minutes_only(tmp_path, model, store, monkeypatch):
+    file_io.write(f'{store}/{executor._COMMIT}100-of-a-killed-push', '')
+    now, waits = [100.0], []
+    monkeypatch.setattr(executor.time, 'time', lambda: now[0])
+    monkeypatch.setattr(executor.time, 'sleep', lambda _: (waits.append(now[0]), now.append(now.pop() + 60)))
+    run_pusher(tmp_path, model, serving_dir=store)
+    assert waits == [100.0, 160.0, 220.0, 280.0, 340.0] and served.newest(store).number == 100
 
 
 def test_a_destination_out_of_reach_is_a_sentence(tmp_path, model, s3):

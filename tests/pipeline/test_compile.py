@@ -164,7 +164,7 @@ class TestRunParameters:
         assert {name: (p['parameterType'], p['defaultValue']) for name, p in declared.items()} == {
             'data_version': ('STRING', 'monday'), 'seed': ('NUMBER_INTEGER', 3),
             'steps_digits': ('NUMBER_INTEGER', 600), 'steps_sounds': ('NUMBER_INTEGER', 300),
-            'floor_digits': ('NUMBER_DOUBLE', 0.8), 'floor_sounds': ('NUMBER_DOUBLE', 0.0)}
+            'floor_digits': ('NUMBER_DOUBLE', 0.8), 'floor_sounds': ('NUMBER_DOUBLE', 0.0), 'force': ('STRING', '')}
         assert declared['floor_digits']['description'] == (
             'The least accuracy of task digits that the gate accepts.')
 
@@ -179,7 +179,7 @@ class TestRunParameters:
         assert takers == {
             'data_version': {'MediaListing-digits', 'MediaExampleGen-digits'},
             'seed': {'CoTrainer'}, 'steps_digits': {'CoTrainer'}, 'steps_sounds': {'CoTrainer'},
-            'floor_digits': {'BlessingGate'}, 'floor_sounds': {'BlessingGate'}}
+            'floor_digits': {'BlessingGate'}, 'floor_sounds': {'BlessingGate'}, 'force': {'BlessingGate'}}
 
     def test_the_warm_up_is_left_to_the_run(self, spec):
         trainer = spec['root']['dag']['tasks']['CoTrainer']['inputs']['parameters']
@@ -192,6 +192,7 @@ class TestRunParameters:
     @pytest.mark.parametrize('changes, expected', [
         ({}, set()),
         ({'floor_digits': 0.9}, {'BlessingGate', 'Report'}),
+        ({'force': 'The new camera is worth it.'}, {'BlessingGate', 'Report'}),
         ({'seed': 4}, {'CoTrainer', 'TaskEvaluator-digits', 'TaskEvaluator-sounds', 'ServingCheck', 'BlessingGate',
                        'Report'}),
         ({'steps_digits': 600, 'floor_digits': 0.8, 'seed': 3, 'data_version': 'monday'}, set()),
@@ -446,7 +447,8 @@ class TestWhatTheUserInterfaceShows:
     def test_the_container_of_the_verdict_fails_with_the_reasons(self, tmp_path, capsys, reasons, code, said):
         """It has no output, and its input comes without a type."""
         [spec] = compile_demo(tmp_path, '--fail-if-rejected')
-        blessing_gate.write({'blessed': not reasons, 'reasons': reasons, 'tasks': []}, str(tmp_path / 'blessing'))
+        blessing_gate.write({'blessed': not reasons, 'forced': None, 'reasons': reasons, 'tasks': []},
+                            str(tmp_path / 'blessing'))
         executor_input = {
             'inputs': {'parameterValues': {'code_version': component_version('Verdict')}, 'artifacts': {'blessing': {
                 'artifacts': [{'name': '7', 'uri': 's3://bucket/blessing', 'type': {'instanceSchema': ''}}]}}},

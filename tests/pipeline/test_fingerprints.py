@@ -404,6 +404,7 @@ def test_run_key_follows_config_and_media_but_not_the_root():
     key = fingerprints.run_key(config, media)
     assert fingerprints.run_key(dataclasses.replace(config, root='/elsewhere'), media) == key
     assert fingerprints.run_key(config, {**media, 'motion': 'd'}) != key
+    assert len({key, *(fingerprints.run_key(config, media, force) for force in ('', 'one reason', 'another'))}) == 3
     training = dataclasses.replace(config.training, learning_rate=0.5)
     assert fingerprints.run_key(dataclasses.replace(config, training=training), media) != key
 

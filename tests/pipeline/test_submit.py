@@ -223,6 +223,8 @@ class TestErrors:
         (('--parameter', 'floor_digits=7'), 'Task digits: floor is 7.0; it must be from 0 to 1.'),
         (('--parameter', 'floor_digits=nan'), 'it must be a finite number'),
         (('--parameter', 'seed=-1'), 'seed is -1; it must be at least 0'),
+        (('--parameter', 'force='), '--parameter force is empty. Say why'),
+        (('--parameter', 'force=x', '--recurring', '0 3 * * *'), 'would push whatever the gate rejects'),
         (('--recurring', ''), "--recurring '' has 0 fields"),
         (('--target', 'vertex'), '--host is for Kubeflow Pipelines'),
         (('--follow', ''), '--follow is empty'),

@@ -27,6 +27,14 @@ def test_summary_of_a_rejected_model():
     assert 'Version 3 is still being served' in lines[2]
 
 
+def test_summary_of_a_model_that_was_pushed_by_force():
+    forced = {**DECISION, 'blessed': True, 'forced': 'The new camera is worth it.'}
+    assert summary.decision_lines(forced, '4', pushed_now=True) == [
+        'The gate rejected the model. It is pushed by force, and it is now version 4.',
+        f'  - {DECISION["reasons"][0]}', 'Forced because: The new camera is worth it.']
+    assert 'version 4 is this model already' in summary.decision_lines(forced, '4', pushed_now=False)[0]
+
+
 def _many(metrics):
     task = {**DECISION['tasks'][0], 'name': 'a_name_that_is_much_too_long_for_a_line', 'metrics': metrics}
     return {**DECISION, 'tasks': [DECISION['tasks'][0], task]}

@@ -104,6 +104,23 @@ def test_another_version_is_served(config):
     assert unchanged.equal_run(config, _key(config)) is None
 
 
+def test_a_forced_run_does_not_answer_one_without_force(config, tmp_path):
+    ended = _ended(config, REJECTION | {'blessed': True, 'forced': 'a reason'})
+    data = checks.check(config).fingerprints
+    forced = fingerprints.run_key(config, data, 'a reason')
+    ended = run_record.end(config, dataclasses.replace(ended, run_key=forced), 0, 9.0)
+    assert unchanged.equal_run(config, forced) == ended
+    assert unchanged.equal_run(config, _key(config)) is None
+    assert unchanged.equal_run(config, fingerprints.run_key(config, data, 'another')) is None
+
+
+@pytest.mark.parametrize('reason', ['', '  '])
+def test_force_without_a_reason_starts_nothing(config, tmp_path, reason):
+    done = _polyvit(tmp_path, '--force', reason)
+    assert done.returncode == 2 and '--force is empty. Say why' in ' '.join(done.stderr.split())
+    assert not (tmp_path / 'root').exists()
+
+
 def test_the_newest_equal_run_decides(config):
     """The same config once with version 7 served, later with 8: after a roll-back to 7 the components are asked."""
     _ended(config, version='7')

@@ -43,7 +43,9 @@ def store(request):
 def _push(model_dir, url):
     with tempfile.TemporaryDirectory() as statistics_dir:
         testing.write(statistics_dir, 'data.json', b'{}')
-        return int(push(model_dir, url, {'model_digest': served.digest(model_dir)}, statistics_dir))
+        newest = served.newest(url)
+        return int(push(model_dir, url, {'model_digest': served.digest(model_dir)}, statistics_dir,
+                        baseline=str(newest.number) if newest else ''))
 
 
 def _copied(folder):
