@@ -57,23 +57,24 @@ def _collect(name: str, value, task: str, found: dict[str, object]):
         for key, item in value.items():
             _collect(key, item, task, found)
     elif name == 'source' and isinstance(value, dict):
-        _flatten(f'tasks.{value.get("name", task)}', value, found)
+        flatten(f'tasks.{value.get("name", task)}', value, found)
     elif name == 'checks':
-        _flatten(f'tasks.{task}.checks', value, found)
+        flatten(f'tasks.{task}.checks', value, found)
     elif name == 'spec' and isinstance(value, dict):
-        _flatten(f'model.inputs.{value.get("modality")}', value, found)
+        flatten(f'model.inputs.{value.get("modality")}', value, found)
     else:
-        _flatten(_PARTS.get(name, name), value, found)
+        flatten(_PARTS.get(name, name), value, found)
 
 
-def _flatten(path: str, value, found: dict[str, object]):
+def flatten(path: str, value, found: dict[str, object]):
+    """Adds path -> value of all settings in a JSON value, such as tasks.digits.recipe.steps, to `found`."""
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         value = {str(item.get('name') or item.get('modality')): item for item in value}
     if not isinstance(value, dict):
         found[path.removeprefix('mixture.') if path.startswith('mixture.tasks.') else path] = value
         return
     for key, item in value.items():
-        _flatten(f'{path}.{key}', item, found)
+        flatten(f'{path}.{key}', item, found)
 
 
 def _tasks(settings: Iterable[str]) -> set[str]:

@@ -11,7 +11,18 @@ import traceback
 from components.data_drift import served_data
 from model_code import interruption, words
 from model_code.errors import ConfigError, PipelineStop
-from pipeline import checks, ending, environment, fingerprints, run_record, show_run, summary, terminal, unchanged
+from pipeline import (
+    checks,
+    ending,
+    environment,
+    fingerprints,
+    run_record,
+    show_run,
+    summary,
+    terminal,
+    tracking,
+    unchanged,
+)
 from pipeline.beam import failures
 from pipeline.config import PipelineConfig
 from pipeline.exit_codes import DONE, FAILED, REJECTED
@@ -254,6 +265,9 @@ def _summarise(config, data, records, screen, record: run_record.Record, started
                                        data.samples.get(config.mixture.tasks[0].name, ''), record.argv)]
               if say_next or code else [])]:
         screen.print_whole(line)
-    run_record.end(config, record, code, time.monotonic() - started, components=records, decision=decision,
-                   report=report, version=version, pushed=pushed_now, samples=data.samples)
+    record = run_record.end(config, record, code, time.monotonic() - started, components=records, decision=decision,
+                            report=report, version=version, pushed=pushed_now, samples=data.samples)
+    said = '' if record.repeats else tracking.track(config, record)
+    if said:
+        screen.print(said)
     return code
