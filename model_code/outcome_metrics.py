@@ -200,7 +200,9 @@ class Reliability(typing.NamedTuple):
     def error(self) -> Sums:
         """The expected calibration error: the mean over the decisions of |share right - mean probability| of the bin.
 
-        Guo, Pleiss, Sun and Weinberger 2017, "On Calibration of Modern Neural Networks", equation 3.
+        Guo, Pleiss, Sun and Weinberger 2017, "On Calibration of Modern Neural Networks", equation 3. Chance alone makes
+        it larger, the more so the fewer examples there are, and resampling adds chance once more: the percentiles of
+        resamples lie too high, and may not even hold the value. So no interval is made of them.
         """
         def function(sums):
             count, gap = np.split(sums, 2, axis=1)

@@ -73,7 +73,7 @@ def metrics_of_outcomes(label_groups, classes):
             OutcomeMetric(f'{group}_accuracy', of_group(outcome_metrics.accuracy, number)),
             OutcomeMetric(f'{group}_macro_f1', of_group(outcome_metrics.macro_f1, number)),
             OutcomeMetric(f'{group}_calibration_error', of_group(outcome_metrics.calibration_error, number),
-                          higher_is_better=False)]
+                          higher_is_better=False, interval=False)]
     return (*by_group, OutcomeMetric('joint_accuracy', outcome_metrics.joint_accuracy),
             OutcomeMetric('loss', outcome_metrics.groups_cross_entropy, higher_is_better=False, bounds=None))
 

@@ -55,7 +55,8 @@ def metrics_of_outcomes(label_groups, classes):
             OutcomeMetric('auc', outcome_metrics.auc),
             # Its interval is that of auc on another scale, and would take as long again.
             OutcomeMetric('d_prime', outcome_metrics.d_prime, interval=False, bounds=None),
-            OutcomeMetric('calibration_error', outcome_metrics.labels_calibration_error, higher_is_better=False),
+            OutcomeMetric('calibration_error', outcome_metrics.labels_calibration_error, higher_is_better=False,
+                          interval=False),
             OutcomeMetric('loss', outcome_metrics.binary_cross_entropy, higher_is_better=False, bounds=None))
 
 

@@ -63,7 +63,8 @@ def metrics_of_outcomes(label_groups, classes):
     if classes > 5:
         measures.append(OutcomeMetric('top_5_accuracy', functools.partial(outcome_metrics.accuracy, k=5)))
     return (*measures, OutcomeMetric('macro_f1', outcome_metrics.macro_f1),
-            OutcomeMetric('calibration_error', outcome_metrics.calibration_error, higher_is_better=False),
+            OutcomeMetric('calibration_error', outcome_metrics.calibration_error, higher_is_better=False,
+                          interval=False),
             OutcomeMetric('loss', outcome_metrics.cross_entropy, higher_is_better=False, bounds=None))
 
 

@@ -255,6 +255,18 @@ def test_label_groups_are_judged_apart():
             assert by_name[f'{group}_{name}'].value(labels, scores) == pytest.approx(alone), (group, name)
 
 
+def test_calibration_has_no_interval_because_resampling_makes_it_worse():
+    rng = np.random.default_rng(0)
+    scores = np.exp(2 * rng.normal(size=(200, 5)))
+    scores /= scores.sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(5, p=row) for row in scores])  # calibrated
+    metric = outcome_metrics.calibration_error(labels, scores)
+    resampled = [metric.value(weights_of(rng, 200)) for _ in range(100)]
+    assert np.mean(resampled) > metric.value() + 0.01
+    without = {metric.name for kind in LABEL_KINDS for metric in measures(kind) if not metric.interval}
+    assert without == {'calibration_error', 'verb_calibration_error', 'noun_calibration_error', 'd_prime'}
+
+
 @KINDS
 def test_values_are_within_the_bounds(kind):
     for seed in SEEDS:
