@@ -42,7 +42,10 @@ def bom(card: dict, libraries: dict[str, str], version: str) -> dict:
 
 
 def _model_card(card: dict, data: list[str]) -> dict:
-    tasks = card.get('tasks', [])
+    tasks, forced = card.get('tasks', []), card.get('forced')
+    limits = [card['limits']] if card.get('limits') else []
+    if forced:
+        limits += [f'The gate rejected the model; it was pushed by force: {forced["reason"]}', *forced['rejected_for']]
     return {
         'modelParameters': {
             'approach': {'type': 'supervised'},
@@ -56,7 +59,7 @@ def _model_card(card: dict, data: list[str]) -> dict:
         'quantitativeAnalysis': {'performanceMetrics': list(_metrics(card))},
         'considerations': {
             **({'useCases': [card['intended_use']]} if card.get('intended_use') else {}),
-            **({'technicalLimitations': [card['limits']]} if card.get('limits') else {})}}
+            **({'technicalLimitations': limits} if limits else {})}}
 
 
 def _metrics(card: dict) -> Iterator[dict]:

@@ -66,7 +66,8 @@ def of_run(config, record: run_record.Record) -> dict:
         'experiment': os.environ.get('MLFLOW_EXPERIMENT_NAME') or config.name,
         'run_name': record.id,
         'params': {_NAME.sub('_', name): str(value)[:_LONGEST] for name, value in params.items()},
-        'tags': {'polyvit.accepted': str(bool(decision.get('blessed'))).lower(), 'polyvit.version': record.version,
+        'tags': {'polyvit.accepted': str(bool(decision.get('blessed') and not decision.get('forced'))).lower(),
+                 'polyvit.forced': (decision.get('forced') or '')[:_LONGEST], 'polyvit.version': record.version,
                  'polyvit.reasons': ' '.join(decision.get('reasons', []))[:_LONGEST],
                  'polyvit.run_key': record.run_key},
         'metrics': [[_NAME.sub('_', name), value, step] for name, value, step in metrics

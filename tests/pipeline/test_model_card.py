@@ -93,6 +93,13 @@ def test_a_bom_has_model_metrics_with_intervals_data_and_libraries():
                                                    'pkg:pypi/numpy@1.26.4']
 
 
+def test_a_forced_model_says_so_among_its_limits():
+    bom = cyclonedx.bom(CARD | {'forced': {'reason': 'Urgent.', 'rejected_for': ['It is worse.']}}, {}, '17')
+    assert_accepted(bom)
+    assert bom['metadata']['component']['modelCard']['considerations']['technicalLimitations'] == [
+        'Not for cheques.', 'The gate rejected the model; it was pushed by force: Urgent.', 'It is worse.']
+
+
 def test_the_same_version_has_the_same_bom_and_another_has_another_number():
     assert cyclonedx.bom(CARD, {}, '17') == cyclonedx.bom(CARD, {}, '17')
     assert cyclonedx.bom(CARD, {}, '17')['serialNumber'] != cyclonedx.bom(CARD, {}, '18')['serialNumber']

@@ -102,6 +102,12 @@ def test_a_run_has_parameters_metrics_with_intervals_and_the_decision(config, re
     assert not any(name == 'digits/loss' for name, _, _ in run['metrics']), 'it has no value'
 
 
+def test_a_forced_model_was_not_accepted(config, record):
+    forced = dataclasses.replace(record, decision=record.decision | {'blessed': True, 'forced': 'Urgent.'})
+    tags = tracking.of_run(config, forced)['tags']
+    assert (tags['polyvit.accepted'], tags['polyvit.forced']) == ('false', 'Urgent.')
+
+
 def test_a_server_gets_it_all(config, record, monkeypatch):
     with Server() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
