@@ -94,7 +94,7 @@ def _evaluation(evaluation: dict | None) -> Iterator[tuple[str, float | None, in
         return
     for name, values in evaluation['slices'][0]['metrics'].items():
         for key, suffix in (('value', ''), ('low', '/low'), ('high', '/high')):
-            yield f'{evaluation["task"]}/{name}{suffix}', values[key], 0
+            yield f'{evaluation["task"]}/{name}{suffix}', values.get(key), 0
 
 
 def _send(run: dict):

@@ -22,7 +22,11 @@ def data_entry(data: dict[str, dict]) -> dict[str, dict]:
 
 
 def evaluation_entry(evaluation: dict) -> dict:
-    """The metrics of one task over all examples of its eval split, with intervals. evaluation: its evaluation.json."""
+    """The metrics of one task over all examples of its eval split, with their intervals, None where there is none.
+
+    evaluation: its evaluation.json.
+    """
     overall = evaluation['slices'][0]
     return {'examples': overall['examples'], 'groups': overall['groups'], 'metrics': {
-        name: {key: values[key] for key in ('value', 'low', 'high')} for name, values in overall['metrics'].items()}}
+        name: {key: values.get(key) for key in ('value', 'low', 'high')}
+        for name, values in overall['metrics'].items()}}

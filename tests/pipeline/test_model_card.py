@@ -20,7 +20,7 @@ DATA = {'digits': {'examples': {'train': 30, 'eval': 10}, 'groups': {'train': 3}
 EVALUATION = {'version': 1, 'task': 'digits', 'slices': [
     {'feature': '', 'value': '', 'examples': 10, 'groups': 4, 'too_small': True, 'metrics': {
         'accuracy': {'value': 0.8, 'low': 0.5, 'high': 0.9, 'baseline': None, 'change': None},
-        'macro_f1': {'value': 0.7, 'low': None, 'high': None}}}]}
+        'macro_f1': {'value': 0.7}}}]}
 CARD = {
     'card_version': 1, 'name': 'mine', 'tasks': [DIGITS, SOUNDS], 'inputs': {'image': {}, 'audio': {}},
     'parameters': {'total': 4, 'encoder': 1, 'tokenizers': {'image': 1}, 'heads': {'digits': 2}},
