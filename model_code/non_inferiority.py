@@ -33,8 +33,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model_code import bootstrap
-
 ALPHA = 0.05
 
 Outcome = typing.Literal['not_worse', 'worse', 'cannot_tell']
@@ -92,8 +90,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @functools.cache
 def _upper(freedom: int) -> float:
-    """The value above which Student's t is with the probability ALPHA."""
-    return bootstrap.student_t(1 - ALPHA, freedom)
+    """The value above which Student's t is with the probability ALPHA, by bisection."""
+    low, high = 0.0, 10.0  # of one degree of freedom it is 6.31
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_below(-middle, freedom) > ALPHA else (low, middle)
+    return high
 
 
 def _t_below(t: float, freedom: int) -> float:

@@ -105,17 +105,30 @@ class Gate:
     """When a trained model is rejected because of a task."""
     floor: float = 0.0
     """The least value of the task's primary metric that the gate accepts."""
+    floor_by: Literal['value', 'low', 'high'] = 'value'
+    """What must reach the floor: the measured value, or the lower or upper limit of its 95% interval."""
     max_drop: float = 0.02
     """How far the primary metric may be below that of the model being served."""
+    cannot_tell: Literal['by_value', 'reject', 'remark'] = 'by_value'
+    """What happens if there are too few eval examples to tell whether the model is worse by more than max_drop: the
+    measured fall decides; the model is rejected; or it is accepted with a remark (docs/operations.md, "How the gate
+    decides")."""
+    slices: tuple[str, ...] = ()
+    """Extra columns of the data (`Columns.extra`): the model must not be worse on the examples of any of their values.
+    A value with too few examples to judge by is only remarked on, unless cannot_tell is 'reject'."""
     dropped_classes: tuple[str, ...] = ()
     """Classes, or label groups, that the model being served knows and the data may lack. Any other one that they lack
     ends a run before it starts, and the gate rejects the model, because it may be a renamed folder. Keep the names here
     until another model is trained."""
 
-    def check(self, where: str):
-        """Raises ConfigError if a field is wrong. where: such as 'Task digits: '."""
+    def check(self, where: str, extra: tuple[str, ...]):
+        """Raises ConfigError if a field is wrong. where: such as 'Task digits: '. extra: the data's extra columns."""
         check_fields(self, where)
         check_least(self, where, max_drop=0)
+        for name in self.slices:
+            if name not in extra:
+                raise ConfigError(f'{where}slices of the gate has {name!r}, but columns.extra of the data is {extra}. '
+                                  'The examples have only those columns, so name it there too.')
         if not 0 <= self.floor <= 1:
             raise ConfigError(f'{where}floor is {self.floor}; it must be from 0 to 1.')
 
@@ -152,7 +165,7 @@ class Task:
         self.data.check(where, self.modality)
         self.recipe.check(where, self.modality)
         self.checks.check(where)
-        self.gate.check(where)
+        self.gate.check(where, self.data.columns.extra)
 
     @property
     def source(self) -> Source:

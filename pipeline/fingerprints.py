@@ -79,8 +79,8 @@ COMPONENT_LIBRARIES = {
     'TaskEvaluator': ('numpy', 'tensorflow', 'tensorflow-model-analysis', 'tfx'),
     # The embedded server is made of these, and a model passes if that server answers.
     'ServingCheck': ('aiohttp', 'numpy', 'tensorflow'),
-    # It reads TFMA's results with TFMA.
-    'BlessingGate': ('tensorflow-model-analysis',),
+    # It reads TFMA's results with TFMA, and compares two models in numpy.
+    'BlessingGate': ('numpy', 'tensorflow-model-analysis'),
     'AtomicPusher': ('tfx',),
     'Report': ('jinja2', 'numpy', 'pillow'),
     'Verdict': (),

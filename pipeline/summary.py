@@ -9,6 +9,8 @@ import sys
 
 from pipeline import layout
 
+TABLE_COLUMNS = 100
+
 
 def command(*words) -> str:
     """A command line of `polyvit` that runs when it is pasted into the shell: the program as it was started here."""
@@ -39,29 +41,57 @@ def tensorboard(folder: str) -> str:
 
 
 def task_rows(decision: dict, columns: int | None = None) -> list[str]:
-    """A heading and one line per task of the gate's decision.json: metrics, floor, baseline, change, verdict.
+    """A heading and one line per task of the gate's decision.json: metrics, floor, baseline, change, outcome, verdict.
 
-    columns: of the terminal, None for none. Where the lines would not fit, all metrics but the primary one are below.
+    With 95% intervals, in parentheses. columns: of the terminal, None for none. In at most TABLE_COLUMNS; where the
+    lines would not fit, first all metrics but the primary one, then the intervals too, are below.
     """
-    rows = [['task', 'metrics', 'floor', 'serving', 'change', 'verdict']]
-    metrics = []
-    for task in decision['tasks']:
-        primary = task['primary_metric']
-        names = [primary] + sorted(m for m in task['metrics'] if m not in (primary, 'example_count'))
-        metrics.append([f'{_label(name)} {task["metrics"][name]:.3f}' for name in names
-                        if task['metrics'].get(name) is not None])
-        served = (task.get('baseline_metrics') or {}).get(primary)
-        rows.append([task['name'], ', '.join(metrics[-1]), f'{task["floor"]:.3f}',
-                     '-' if served is None else f'{served:.3f}',
-                     '-' if task.get('change') is None else f'{task["change"]:+.3f}',
-                     'passed' if task['blessed'] else 'rejected'])
-    lines = layout.table(rows, left=(0, 1, 5))
-    if layout.fits(lines, columns):
-        return lines
-    narrow = [[layout.cut(row[0], 24), row[1].split(', ')[0], *row[2:]] for row in rows]
-    heading, *lines = layout.table(narrow, left=(0, 1, 5))
-    others = [layout.wrap(f'  {", ".join(names[1:])}', columns) if names[1:] else [] for names in metrics]
-    return [heading, *(line for pair in zip(lines, others, strict=True) for line in (pair[0], *pair[1]))]
+    limit = min(columns or TABLE_COLUMNS, TABLE_COLUMNS)
+    outcomes = any(task.get('outcome') not in (None, 'not_tested') for task in decision['tasks'])
+    heading = ['task', 'metrics', 'floor', 'serving', 'change', *(['compared'] if outcomes else []), 'verdict']
+    left = (0, 1, *range(5, len(heading)))
+    lines: list[str] = []
+    for form in ('whole', 'others below', 'intervals below'):
+        rows, below = zip(*(_task_row(task, form, outcomes) for task in decision['tasks']), strict=True)
+        if form == 'intervals below' and columns:
+            rows = [[layout.cut(row[0], 24), *row[1:]] for row in rows]
+        first, *lines = layout.table([heading, *rows], left)
+        more = [layout.wrap(f'  {"; ".join(parts)}', limit) if parts else [] for parts in below]
+        lines = [first, *(line for pair in zip(lines, more, strict=True) for line in (pair[0], *pair[1]))]
+        if layout.fits(lines, limit):
+            break
+    return lines
+
+
+def _task_row(task: dict, form: str, outcomes: bool) -> tuple[list[str], list[str]]:
+    """The cells of a task's line, and what is below it. outcomes: whether there is a column for the comparison."""
+    primary = task['primary_metric']
+    names = [primary] + sorted(m for m in task['metrics'] if m not in (primary, 'example_count'))
+    first, *others = [f'{_label(name)} {task["metrics"][name]:.3f}' for name in names
+                      if task['metrics'].get(name) is not None] or ['']
+    served, moved = (task.get('baseline_metrics') or {}).get(primary), task.get('change')
+    value, change = _interval(task, 'low', 'high'), _interval(task, 'change_low', 'change_high')
+    below = []
+    if form == 'intervals below' and value:
+        below = [f'95% interval {value}' + (f', of the change {change}' if change else '')]
+        value = change = ''
+    metrics = f'{first} ({value})' if value else first
+    if form == 'whole':
+        metrics = ', '.join([metrics, *others])
+    elif others:
+        below.append(', '.join(others))
+    cells = [task['name'], metrics, f'{task["floor"]:.3f}', '-' if served is None else f'{served:.3f}',
+             '-' if moved is None else f'{moved:+.3f}' + (f' ({change})' if change else '')]
+    if outcomes:
+        cells.append((task.get('outcome') or '-').replace('_', ' '))
+    return [*cells, 'passed' if task['blessed'] else 'rejected'], below
+
+
+def _interval(task: dict, low: str, high: str) -> str:
+    """'0.46 to 0.54'; '' if there is none, as in the records of older runs."""
+    if task.get(low) is None or task.get(high) is None:
+        return ''
+    return f'{task[low]:.2f} to {task[high]:.2f}'
 
 
 def _label(metric: str) -> str:

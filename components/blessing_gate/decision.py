@@ -2,109 +2,109 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
+from components.blessing_gate import judgement
 from components.blessing_gate.changes import Changes
-from model_code.tasks import Task
+from components.blessing_gate.judgement import Evaluation, Judgement
+from model_code import non_inferiority
 
-# Floats are rounded: 0.93 - 0.91 is a little more than 0.02. A threshold that is missed by less than this is met.
-TOLERANCE = 1e-9
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """The results of one task's TaskEvaluator.
-
-    metrics, baseline_metrics: name -> value; baseline_metrics is None if no model that knows the task is being served.
-    """
-    task: Task
-    metrics: dict[str, float]
-    baseline_metrics: dict[str, float] | None = None
+VERSION = 1  # of decision.json: schemas/decision.schema.json
 
 
-def decide(evaluations: list[Evaluation], infra_blessed: bool, infra_reasons: list[str],
+def decide(evaluations: Sequence[Evaluation], infra_blessed: bool, infra_reasons: list[str],
            baseline_version: str = '', changes: Changes | None = None) -> dict:
-    """The decision as a dict for JSON: blessed only if every task and the serving check pass, and no task is lost.
+    """The decision as a dict for JSON, of the form of schemas/decision.schema.json.
+
+    Blessed only if every task and the serving check pass, and no task is lost. `judgements` has all that was looked at;
+    the sentences of those that reject the model are `reasons` too, and those about which the gate cannot tell and
+    that pass are among the `remarks`.
 
     baseline_version: the version of the model that the evaluations compare with; '' if there is none. changes: of tasks
-    and classes, from that version to this model.
-
-    {"blessed": bool, "reasons": [sentence], "remarks": [sentence], "baseline_version", "lost_tasks": [name],
-    "tasks": [{"name", "modality", "metrics", "baseline_metrics", "baseline_version", "primary_metric", "floor",
-    "max_drop", "value", "change", "blessed", "reason"}], "infra": {"blessed", "reasons"}}. Values that are not finite
-    become None. A task's baseline_version is '' if the baseline does not know the task.
+    and classes, from that version to this model. Values that are not finite become None.
     """
     changes = changes or Changes()
-    tasks = [_decide_task(evaluation, baseline_version, changes.lost_classes.get(evaluation.task.name))
-             for evaluation in evaluations]
-    reasons = list(changes.lost_tasks.values()) + [reason for _, task_reasons in tasks for reason in task_reasons]
+    compared = _compared(evaluations, baseline_version)
+    of_task: dict[str, list[Judgement]] = {}
+    for evaluation in evaluations:
+        name = evaluation.task.name
+        lost = [_plain('classes', sentence, name) for sentence in (changes.lost_classes.get(name),) if sentence]
+        of_task[name] = [*lost, judgement.floor(evaluation), *compared[name]]
+    judgements = [_plain('tasks', sentence, name) for name, sentence in changes.lost_tasks.items()]
+    judgements += [found for several in of_task.values() for found in several]
     if not infra_blessed:
-        reasons += [f'Serving check: {r}' for r in infra_reasons or ['it rejected the model and gave no reason.']]
+        judgements += [_plain('serving', f'Serving check: {reason}')
+                       for reason in infra_reasons or ['it rejected the model and gave no reason.']]
+    reasons = [found.sentence for found in judgements if found.rejects]
     return {
+        'version': VERSION,
         'blessed': not reasons,
         'reasons': reasons,
-        'remarks': list(changes.remarks),
+        'remarks': [*changes.remarks, *(found.sentence for found in judgements if _is_remark(found))],
         'baseline_version': baseline_version,
         'lost_tasks': list(changes.lost_tasks),
-        'tasks': [task for task, _ in tasks],
+        'tasks': [_task(evaluation, of_task[evaluation.task.name], baseline_version) for evaluation in evaluations],
+        'judgements': [dataclasses.asdict(found) for found in judgements],
         'infra': {'blessed': infra_blessed, 'reasons': list(infra_reasons)},
     }
 
 
-def _decide_task(evaluation: Evaluation, baseline_version: str, lost_classes: str | None
-                 ) -> tuple[dict, list[str]]:
-    """The task's entry in the decision, and the reasons to reject the model; none if it passed.
+def _compared(evaluations: Sequence[Evaluation], version: str) -> dict[str, list[Judgement]]:
+    """Task -> the judgements of its changes. All comparisons are corrected together (see non_inferiority)."""
+    slices = [(evaluation, *pair) for evaluation in evaluations for pair in judgement.comparisons(evaluation)]
+    known = [comparison for _, _, comparison in slices if comparison]
+    found = dict(zip(map(id, known), zip(non_inferiority.outcomes(known),
+                                         non_inferiority.holm([c.p_worse for c in known]), strict=True), strict=True))
+    judgements: dict[str, list[Judgement]] = {evaluation.task.name: [] for evaluation in evaluations}
+    for evaluation, measured, comparison in slices:
+        outcome, p_worse = found.get(id(comparison), ('cannot_tell', None))
+        judgements[evaluation.task.name].append(
+            judgement.change(evaluation, measured, comparison, outcome, p_worse, version))
+    for evaluation in evaluations:
+        judgements[evaluation.task.name] += judgement.missing_slices(evaluation)
+    return judgements
 
-    lost_classes: such a reason, if there are any.
-    """
-    task = evaluation.task
-    metric = task.primary_metric
-    metrics = _finite(evaluation.metrics)
-    baseline_metrics = None if evaluation.baseline_metrics is None else _finite(evaluation.baseline_metrics)
-    value = metrics.get(metric)
-    compared = baseline_metrics is not None
-    served = baseline_metrics.get(metric) if compared else None
-    change = None if value is None or served is None else value - served
 
-    name = f'{task.name}: {metric.replace("_", " ")}'
-    reasons = [lost_classes] if lost_classes else []
-    if value is None:
-        reasons.append(f'{name} could not be measured, because there was no eval example or the scores of the model '
-                       'are not finite.')
-    elif value < task.gate.floor - TOLERANCE:
-        shown, floor = _two_texts(value, task.gate.floor)
-        reasons.append(f'{name} {shown} is below its floor of {floor}.')
-    if change is not None and change < -task.gate.max_drop - TOLERANCE:
-        fall, allowed = _two_texts(-change, task.gate.max_drop)
-        shown_served, shown = _two_texts(served, value)
-        version = f' (version {baseline_version})' if baseline_version else ''
-        reasons.append(f'{name} fell by {fall}, from {shown_served}{version} to {shown}; at most {allowed} is allowed.')
-    if value is not None and compared and served is None:
-        reasons.append(f'{name} of the model being served could not be measured, because its scores are not finite. So '
-                       'nobody knows how the new model compares with it.')
+def _plain(check: str, sentence: str, task: str | None = None) -> Judgement:
+    """A judgement against the model without any number."""
+    return Judgement(check, task, rejects=True, outcome='missed', sentence=sentence)
+
+
+def _is_remark(found: Judgement) -> bool:
+    return found.check == 'change' and not found.rejects and found.outcome not in ('not_worse', 'not_tested')
+
+
+def _task(evaluation: Evaluation, judgements: list[Judgement], baseline_version: str) -> dict:
+    """The task's entry in the decision."""
+    task, measured = evaluation.task, evaluation.slices[0]
+    baseline = evaluation.baseline_metrics
+    compared = baseline is not None
+    # The change over all examples is the first that is judged.
+    change = next((found for found in judgements if found.check == 'change'), None)
+    reasons = [found.sentence for found in judgements if found.rejects]
     return {
         'name': task.name,
         'modality': task.modality,
-        'metrics': metrics,
-        'baseline_metrics': baseline_metrics,
+        'examples': measured.examples,
+        'groups': measured.groups if evaluation.clustered else None,
+        'too_small': measured.too_small,
+        'metrics': _finite(evaluation.metrics),
+        'baseline_metrics': None if baseline is None else _finite(baseline),
         'baseline_version': baseline_version if compared else '',
-        'primary_metric': metric,
+        'primary_metric': task.primary_metric,
         'floor': task.gate.floor,
         'max_drop': task.gate.max_drop,
-        'value': value,
-        'change': change,
+        'value': measured.value,
+        'low': measured.low,
+        'high': measured.high,
+        'change': measured.change if compared else None,
+        'change_low': measured.change_low if compared else None,
+        'change_high': measured.change_high if compared else None,
+        'outcome': change.outcome if change else None,
         'blessed': not reasons,
         'reason': ' '.join(reasons),
-    }, reasons
+    }
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-
-
-def _two_texts(a: float, b: float) -> tuple[str, str]:
-    """Both numbers with two decimals, or with as many (at most 8) as it takes to tell them apart."""
-    for digits in range(2, 9):
-        texts = f'{a:.{digits}f}', f'{b:.{digits}f}'
-        if texts[0] != texts[1]:
-            return texts
-    return f'{a:.2f}', f'{b:.2f}'

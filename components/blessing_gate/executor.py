@@ -9,7 +9,7 @@ from tfx.utils import path_utils
 
 from components import run_parameters
 from components.blessing_gate import changes, forcing, results
-from components.blessing_gate.decision import Evaluation, decide
+from components.blessing_gate.decision import decide
 from components.specs import task_input
 from model_code import file_io, model_directory
 from model_code.logger import logger
@@ -25,8 +25,8 @@ class Executor(base_executor.BaseExecutor):
         model, baseline, infra = (artifact_utils.get_single_instance(input_dict[name])
                                   for name in ('model', 'baseline_model', 'infra_blessing'))
         evaluations = [
-            Evaluation(task, *results.read_metrics(
-                artifact_utils.get_single_uri(input_dict[task_input('evaluation', task.name)])))
+            results.read_evaluation(
+                task, artifact_utils.get_single_uri(input_dict[task_input('evaluation', task.name)]))
             for task in mixture.tasks]
         version = baseline.get_string_custom_property('version')
         changed = _changes(_card(baseline), version, _card(model), mixture)

@@ -1,11 +1,50 @@
-"""Reads the results of TFMA and of the serving check."""
+"""Reads the results of TaskEvaluator and of the serving check."""
 
+import io
+import json
 import math
 import os
 
+import numpy as np
 import tensorflow_model_analysis as tfma
 
+from components.blessing_gate.judgement import Evaluation, Slice
 from model_code import file_io
+from model_code.tasks import Task
+
+
+def read_evaluation(task: Task, evaluation_dir: str) -> Evaluation:
+    """What TaskEvaluator measured of a task: TFMA's metrics, and its own evaluation.json and resamples.npz.
+
+    Without these two files the gate knows values, and not how certain they are.
+    """
+    metrics, baseline_metrics = read_metrics(evaluation_dir)
+    if not file_io.exists(os.path.join(evaluation_dir, 'evaluation.json')):
+        return Evaluation(task, metrics, baseline_metrics, False, [
+            _only_values(task.primary_metric, metrics, baseline_metrics)])
+    found = json.loads(file_io.read_text(os.path.join(evaluation_dir, 'evaluation.json')))
+    with np.load(io.BytesIO(file_io.read_bytes(os.path.join(evaluation_dir, 'resamples.npz')))) as arrays:
+        resamples = dict(arrays)
+    return Evaluation(task, metrics, baseline_metrics, found['clustered'], [
+        _slice(number, part, task.primary_metric, resamples) for number, part in enumerate(found['slices'])])
+
+
+def _slice(number: int, part: dict, metric: str, resamples: dict[str, np.ndarray]) -> Slice:
+    numbers = {'value': None, 'low': None, 'high': None, 'baseline': None, 'change': None, 'change_low': None,
+               'change_high': None} | part['metrics'].get(metric, {})
+    return Slice(part['feature'], part['value'], part['examples'], part['groups'], part['too_small'],
+                 **{name: numbers[name] for name in ('value', 'low', 'high', 'baseline', 'change', 'change_low',
+                                                     'change_high')},
+                 resamples=resamples.get(f'{number}/{metric}/candidate'),
+                 baseline_resamples=resamples.get(f'{number}/{metric}/baseline'))
+
+
+def _only_values(metric: str, metrics: dict[str, float], baseline_metrics: dict[str, float] | None) -> Slice:
+    examples = int(metrics.get('example_count', 0))
+    value, baseline = (found if math.isfinite(found := (of or {}).get(metric, math.nan)) else None
+                       for of in (metrics, baseline_metrics))
+    change = None if value is None or baseline is None else value - baseline
+    return Slice('', '', examples, examples, False, value, None, None, baseline, change, None, None)
 
 
 def read_metrics(evaluation_dir: str) -> tuple[dict[str, float], dict[str, float] | None]:

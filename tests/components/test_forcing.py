@@ -13,29 +13,30 @@ from components.blessing_gate.decision import decide
 from components.report.render import verdict
 from model_code.errors import ConfigError
 from tests.components import scoring_model as sm
-from tests.components.test_blessing_gate import DIGITS, TAGS, evaluation_of, model_with_card, run_gate
+from tests.components.test_blessing_gate import DIGITS, TAGS, model_with_card, run_gate
 from tests.components.test_report import HISTORY, render, text_of
+from tests.evaluations import evaluation
 
 WHY = 'The new camera is worth it.'
 
 
-@pytest.mark.parametrize('evaluation', [
-    evaluation_of(DIGITS, 0.1), evaluation_of(DIGITS, 0.8, before=0.95),
-    evaluation_of(DIGITS, 0.8, before=float('nan'))])
-def test_floors_falls_and_a_baseline_that_tells_nothing_are_a_persons_to_overrule(evaluation):
-    rejected = decide([evaluation], True, [], '3')
+@pytest.mark.parametrize('found', [
+    evaluation(DIGITS, 0.1), evaluation(DIGITS, 0.8, before=0.95),
+    evaluation(DIGITS, 0.8, before=float('nan'))])
+def test_floors_falls_and_a_baseline_that_tells_nothing_are_a_persons_to_overrule(found):
+    rejected = decide([found], True, [], '3')
     forced = forcing.apply(rejected, f' {WHY} ')
     assert forced == {**rejected, 'blessed': True, 'forced': WHY} and forced['reasons']
     assert not forced['tasks'][0]['blessed'], 'the task did not pass'
 
 
-@pytest.mark.parametrize('evaluation, infra, changes, why', [
-    (evaluation_of(DIGITS, 0.1), False, Changes(), 'the serving check rejected the model'),
-    (evaluation_of(DIGITS, float('nan')), True, Changes(), 'digits could not be measured'),
-    (evaluation_of(DIGITS, 0.9), True, Changes({'walks': 'It is lost.'}), 'the task walks is lost'),
-    (evaluation_of(DIGITS, 0.9), True, Changes({}, {'digits': 'A class is lost.'}), 'digits lost classes')])
-def test_what_breaks_those_who_ask_the_model_cannot_be_forced(evaluation, infra, changes, why):
-    rejected = decide([evaluation], infra, [], '3', changes)
+@pytest.mark.parametrize('found, infra, changes, why', [
+    (evaluation(DIGITS, 0.1), False, Changes(), 'the serving check rejected the model'),
+    (evaluation(DIGITS, float('nan')), True, Changes(), 'digits could not be measured'),
+    (evaluation(DIGITS, 0.9), True, Changes({'walks': 'It is lost.'}), 'the task walks is lost'),
+    (evaluation(DIGITS, 0.9), True, Changes({}, {'digits': 'A class is lost.'}), 'digits lost classes')])
+def test_what_breaks_those_who_ask_the_model_cannot_be_forced(found, infra, changes, why):
+    rejected = decide([found], infra, [], '3', changes)
     result = forcing.apply(rejected, WHY, changes.lost_classes)
     assert not result['blessed'] and result['forced'] is None
     assert result['reasons'] == [*rejected['reasons'], f'It cannot be forced, because {why}.']
@@ -43,7 +44,7 @@ def test_what_breaks_those_who_ask_the_model_cannot_be_forced(evaluation, infra,
 
 @pytest.mark.parametrize('reason', ['', WHY])
 def test_an_accepted_model_is_not_forced(reason):
-    accepted = decide([evaluation_of(DIGITS, 0.9)], True, [])
+    accepted = decide([evaluation(DIGITS, 0.9)], True, [])
     assert forcing.apply(accepted, reason) == {**accepted, 'forced': None}
 
 
@@ -82,13 +83,13 @@ def test_a_label_group_that_disappears_stays_refused_under_force():
     card = {'tasks': [{'name': 'kitchen', 'classes': [*sm.GROUPED.data.classes, 'tool:k'],
                        'label_groups': ['verb', 'noun', 'tool']}]}
     lost = changes.compare(card, '3', Mixture((sm.GROUPED,)), {'kitchen': sm.GROUPED.data.classes})
-    result = forcing.apply(decide([evaluation_of(sm.GROUPED, 0.9, 0.9)], True, [], '3', lost), WHY, lost.lost_classes)
+    result = forcing.apply(decide([evaluation(sm.GROUPED, 0.9, 0.9)], True, [], '3', lost), WHY, lost.lost_classes)
     assert not result['blessed'] and "label group 'tool'" in result['reasons'][0]
 
 
 def test_the_report_shows_it_in_red():
     hostile = '<script>x</script>'
-    forced = forcing.apply(decide([evaluation_of(DIGITS, 0.1), evaluation_of(TAGS, 0.9)], True, []), hostile)
+    forced = forcing.apply(decide([evaluation(DIGITS, 0.1), evaluation(TAGS, 0.9)], True, []), hostile)
     page = render(forced, HISTORY, {}, [])
     assert '<header class="verdict bad">' in page and hostile not in page
     assert '<p class="forced">' in page and 'was pushed by force.' in text_of(page) and hostile in text_of(page)

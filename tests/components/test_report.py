@@ -12,7 +12,7 @@ from tfx.types import channel, standard_artifacts
 
 from components.artifacts import EvaluationReport, RejectedMedia
 from components.blessing_gate.changes import Changes
-from components.blessing_gate.decision import Evaluation, decide
+from components.blessing_gate.decision import decide
 from components.data_statistics import DataStatistics
 from components.report import charts, component, data_drift, executor, sources
 from components.report.render import render, verdict
@@ -24,6 +24,7 @@ from model_code import serialization
 from model_code.tasks import Mixture
 from tests import testing
 from tests.components import scoring_model as sm
+from tests.evaluations import evaluation
 
 DIGITS = testing.task('digits', 'image', floor=0.7, max_drop=0.02)
 TAGS = testing.task('tags', 'audio', label_kind='multi', floor=0.4)
@@ -35,15 +36,14 @@ HISTORY = {'steps': [{'step': i, 'task': 'digits' if i % 2 else 'tags', 'loss': 
 
 def decision(digits=0.9, before=0.91, infra=True, reasons=()):
     return decide([
-        Evaluation(DIGITS, {'accuracy': digits, 'loss': 0.25, 'example_count': 1200.0},
-                   None if before is None else {'accuracy': before}),
-        Evaluation(TAGS, {'mean_average_precision': 0.5, 'loss': 0.1, 'example_count': 30.0})], infra,
+        evaluation(DIGITS, digits, before, {'loss': 0.25, 'example_count': 1200.0}),
+        evaluation(TAGS, 0.5, None, {'loss': 0.1, 'example_count': 30.0})], infra,
         list(reasons), '' if before is None else '3')
 
 
 def test_lost_tasks_and_remarks_are_shown():
     lost = Changes({'walks': 'The task walks is lost.'}, {}, [f'A remark on {HOSTILE}.'])
-    page = render(decide([Evaluation(DIGITS, {'accuracy': 0.9})], True, [], '3', lost), HISTORY, {}, data())
+    page = render(decide([evaluation(DIGITS, 0.9)], True, [], '3', lost), HISTORY, {}, data())
     text = text_of(page)
     assert 'Failed: walks (dropped). What is being served' in text and 'The task walks is lost.' in text
     assert f'A remark on {HOSTILE}.' in text and HOSTILE not in page
@@ -103,7 +103,7 @@ def test_parameters_by_part():
 def test_the_report_of_a_rejected_model_names_every_reason():
     text = text_of(render(decision(0.62, infra=False, reasons=['The graph has the op IO>X.']), HISTORY, {}, data()))
     assert 'The gate rejected this model. Failed: digits and the serving check.' in text
-    assert 'digits: accuracy 0.62 is below its floor of 0.70.' in text
+    assert 'digits: accuracy 0.62 (95% interval 0.62 to 0.62, 10,000 examples) is below its floor of 0.70.' in text
     assert 'Serving check: The graph has the op IO>X.' in text
     assert text.count('passed') == 1, 'only tags passed'
 
@@ -134,7 +134,7 @@ def test_long_lists_are_cut_and_say_so():
 
 
 def test_what_could_not_be_measured_and_an_empty_history_still_make_a_page():
-    unmeasured = decide([Evaluation(DIGITS, {'accuracy': math.nan})], True, [])
+    unmeasured = decide([evaluation(DIGITS, math.nan)], True, [])
     text = text_of(render(unmeasured, {}, {}, []))
     assert 'could not be measured' in text and 'The training left no history.' in text
 
@@ -144,7 +144,7 @@ def test_verdicts_without_a_baseline():
 
 
 def test_the_verdict_of_a_single_task():
-    one_task = decide([Evaluation(DIGITS, {'accuracy': 0.9}, {'accuracy': 0.91})], True, [], '3')
+    one_task = decide([evaluation(DIGITS, 0.9, 0.91)], True, [], '3')
     assert verdict(one_task) == ('Its only task meets its floor, it did not fall too far below version 3, and the '
                                  'serving check passed.')
 
@@ -249,7 +249,7 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
         'run/history.json': json.dumps({'steps': [{'step': 1, 'task': task.name, 'loss': 1.0, 'learning_rate': 0.1}],
                                         'seconds': 1, 'total_steps': 1}).encode(),
         'drift/drift.json': json.dumps(DRIFT | {'version': '', 'tasks': [], 'findings': []}).encode(),
-        'blessing/decision.json': json.dumps(decide([Evaluation(task, {'accuracy': 0.8})], True, [])).encode(),
+        'blessing/decision.json': json.dumps(decide([evaluation(task, 0.8)], True, [])).encode(),
     }
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

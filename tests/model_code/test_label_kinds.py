@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
-from components.blessing_gate import decision, results
+from components.blessing_gate import decision, judgement, results
 from components.serving_check import check
 from components.task_evaluator import executor as task_evaluator
 from components.task_schema_gen import executor as task_schema_gen
@@ -196,10 +196,11 @@ def test_a_new_kind_goes_from_a_model_to_the_gate(toy, tmp_path, monkeypatch):
     assert signatures['shapes_label'](examples=tf.constant(examples))['label'].numpy().tolist() == [
         [2.0 * (name == label) for name in CLASSES] for label in labels]
 
-    values = evaluate(task, tmp_path)
+    evaluation = evaluate(task, tmp_path)
+    values = evaluation.metrics
     right = [label in np.array(CLASSES)[row] for label, row in zip(labels, order, strict=True)]
     assert values == {'top_2_accuracy': pytest.approx(np.mean(right)), 'largest_label': 2.0, 'example_count': 8}
-    entry = decision.decide([decision.Evaluation(task, values)], True, [])['tasks'][0]
+    entry = decision.decide([evaluation], True, [])['tasks'][0]
     assert (entry['primary_metric'], entry['value']) == ('top_2_accuracy', pytest.approx(np.mean(right)))
 
     model_dir = str(tmp_path / 'model' / 'Format-Serving')
@@ -208,8 +209,8 @@ def test_a_new_kind_goes_from_a_model_to_the_gate(toy, tmp_path, monkeypatch):
     assert check.check_model(model_dir, [task], {'shapes': images[0]}) == ['Task shapes: 2 labels came.']
 
 
-def evaluate(task, folder) -> dict[str, float]:
-    """The metrics that TaskEvaluator computes for folder/model on folder/examples."""
+def evaluate(task, folder) -> judgement.Evaluation:
+    """What TaskEvaluator computes for folder/model on folder/examples."""
     artifacts = {'examples': standard_artifacts.Examples(), 'model': standard_artifacts.Model(),
                  'evaluation': standard_artifacts.ModelEvaluation()}
     for name, artifact in artifacts.items():
@@ -220,7 +221,7 @@ def evaluate(task, folder) -> dict[str, float]:
          'classes': [classes_artifact(folder / 'classes', CLASSES)]},
         {'evaluation': [artifacts['evaluation']]},
         {'source': to_json(task.source), 'code_version': ''})
-    return results.read_metrics(artifacts['evaluation'].uri)[0]
+    return results.read_evaluation(task, artifacts['evaluation'].uri)
 
 
 def names_a_kind(node: ast.AST) -> bool:

@@ -24,6 +24,8 @@ def of_examples(better, worse, examples, max_drop=0.0):
     (1, 6.313752, 0.95), (5, 2.015048, 0.95), (11, 2.718079, 0.99), (47, 1.677927, 0.95), (10_000_000, 2.326348, 0.99),
     (5, -2.015048, 0.05), (3, 0.0, 0.5), (1, -63.656741, 0.005)])
 def test_students_t_is_that_of_the_tables(freedom, t, below):
+    if below == 0.95:
+        assert non_inferiority._upper(freedom) == pytest.approx(t, abs=1e-4)
     assert non_inferiority._t_below(t, freedom) == pytest.approx(below, abs=1e-6)
 
 

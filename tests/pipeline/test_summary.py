@@ -50,11 +50,31 @@ def test_on_a_narrow_terminal_no_line_wraps_and_no_value_is_lost():
     assert max(map(len, lines)) <= 80
 
 
-def test_a_wide_terminal_too_takes_the_narrow_form_where_lines_would_wrap():
+def test_the_table_is_no_wider_than_100_columns_however_wide_the_terminal_is():
     decision = _many({'accuracy': 0.5, **{f'{name}_accuracy': 0.5 for name in 'abcdefgh'}})
-    assert max(map(len, summary.task_rows(decision))) > 120  # piped: whole
-    assert max(map(len, summary.task_rows(decision, 120))) <= 120
+    for columns in (None, 200, 120):
+        lines = summary.task_rows(decision, columns)
+        assert max(map(len, lines)) <= 100 and 'h 0.500' in lines[-1]
+    assert summary.task_rows(decision)[3].startswith('a_name_that_is_much_too_long_for_a_line ')
     assert len(summary.task_rows(DECISION, 120)) == 2
+
+
+MEASURED = {'low': 0.402, 'high': 0.598, 'change_low': -0.374, 'change_high': -0.126, 'outcome': 'worse'}
+
+
+def test_intervals_and_the_outcome_of_the_comparison_are_in_the_table():
+    task = DECISION['tasks'][0] | MEASURED
+    decision = {**DECISION, 'tasks': [task, {**task, 'name': 'new', 'outcome': None, 'change': None, 'blessed': True,
+                                             'baseline_metrics': None, 'change_low': None, 'change_high': None}]}
+    heading, digits, others, new, _ = summary.task_rows(decision, 120)
+    assert heading.split() == ['task', 'metrics', 'floor', 'serving', 'change', 'compared', 'verdict']
+    assert digits == ('digits  accuracy 0.500 (0.40 to 0.60)  0.700    0.750  -0.250 (-0.37 to -0.13)  worse     '
+                      'rejected')
+    assert others == '  loss 1.250'
+    assert new.split()[-4:] == ['-', '-', '-', 'passed']
+    lines = summary.task_rows(decision, 80)
+    assert max(map(len, lines)) <= 80
+    assert lines[2] == '  95% interval 0.40 to 0.60, of the change -0.37 to -0.13; loss 1.250'
 
 
 def test_long_paths_are_cut_on_a_terminal_only():
