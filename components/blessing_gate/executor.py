@@ -7,8 +7,8 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components import run_parameters
-from components.blessing_gate import changes, forcing, results
+from components import baseline_files, run_parameters
+from components.blessing_gate import changes, forcing, results, unknown_baseline
 from components.blessing_gate.decision import decide
 from components.specs import task_input
 from model_code import file_io, model_directory
@@ -29,9 +29,13 @@ class Executor(base_executor.BaseExecutor):
                 task, artifact_utils.get_single_uri(input_dict[task_input('evaluation', task.name)]))
             for task in mixture.tasks]
         version = baseline.get_string_custom_property('version')
-        changed = _changes(_card(baseline), version, _card(model), mixture)
+        card, card_problem = _baseline_card(baseline)
+        changed = _changes(card, version, _card(model), mixture)
         decision = decide(evaluations, infra.get_int_custom_property('blessed') == 1, results.read_reasons(infra.uri),
                           version, changed)
+        problems = {task.name: baseline_files.read_problem(
+            artifact_utils.get_single_uri(input_dict[task_input('evaluation', task.name)])) for task in mixture.tasks}
+        decision = unknown_baseline.reject(decision, version, problems, card_problem)
         decision = forcing.apply(decision, exec_properties.get(run_parameters.FORCE, ''), changed.lost_classes)
 
         blessing = artifact_utils.get_single_instance(output_dict['blessing'])
@@ -52,6 +56,18 @@ class Executor(base_executor.BaseExecutor):
 def _card(model) -> dict:
     """The card of a Model artifact; {} if its directory is empty."""
     return model_directory.read_card(path_utils.serving_model_path(model.uri))
+
+
+def _baseline_card(model) -> tuple[dict, str]:
+    """The card of the served model, and why it cannot be read ('' if it can)."""
+    try:
+        card = _card(model)
+    except ValueError as error:
+        return {}, f'it is not JSON ({error})'
+    if not isinstance(card, dict) or not all(isinstance(task, dict) and 'name' in task
+                                             for task in card.get('tasks', ())):
+        return {}, 'it is not of the form that a push writes'
+    return card, ''
 
 
 def _changes(card: dict, version: str, new_card: dict, mixture: Mixture) -> changes.Changes:

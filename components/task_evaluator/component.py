@@ -26,7 +26,8 @@ class TaskEvaluator(base_beam_component.BaseBeamComponent):
     """Measures the model, and the baseline, on the task's eval split.
 
     source: the task's Source as JSON. classes, examples: the labels and the raw examples, of MediaExampleGen.
-    baseline_model: an empty directory, or a model that does not know the task, counts as no baseline.
+    baseline_model: an empty directory, or a model that does not know the task, counts as no baseline. Of one that knows
+    it but does not load or answer, the evaluation says why (components/baseline_files.py).
 
     Beside TFMA's results, the evaluation lists the labels that the model contradicts with confidence (suspects.py).
 
