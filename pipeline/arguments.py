@@ -158,6 +158,9 @@ def _add_model_commands(commands):
     report = _add(commands, 'report', 'print what the last run came to: decision, reasons, metrics, paths')
     report.add_argument('--root', metavar='DIR', help='the root of the run (default: the newest under runs/)')
     report.add_argument('--check', action='store_true', help='exit as the run did')
+    report.add_argument('--compare', nargs=2, metavar=('A', 'B'),
+                        help='write a page with two runs side by side, each given by its id (polyvit runs) or its root')
+    report.add_argument('-o', '--output', metavar='FILE', help="the page of --compare (default: named after both runs)")
     _add_json(report)
 
     serve = _add(commands, 'serve', 'serve models over REST and gRPC, as TensorFlow Serving does')

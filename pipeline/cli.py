@@ -193,10 +193,26 @@ def _report(parsed) -> int:
     import json
 
     from pipeline import layout, run_record, show_run
+    if parsed.compare:
+        return _compare(parsed)
+    if parsed.output:
+        raise ConfigError('--output is the page of --compare. Give --compare A B, or leave it out.')
     last = run_record.read(parsed.root)
     print(json.dumps(dataclasses.asdict(last), indent=1) if parsed.json else
           '\n'.join([*show_run.lines(last, layout.columns()), *show_run.later_lines(last)]))
     return (last.exit_code or DONE) if parsed.check else DONE
+
+
+def _compare(parsed) -> int:
+    import pathlib
+
+    from pipeline import compared_runs
+    if parsed.json or parsed.check:
+        given = 'json' if parsed.json else 'check'
+        raise ConfigError(f'--compare writes a page and takes no --{given}. Leave that out.')
+    path = compared_runs.write(parsed.compare, parsed.root, parsed.output)
+    print(f'{path} compares both runs. Open it in a browser: {pathlib.Path(path).absolute().as_uri()}')
+    return DONE
 
 
 def _serve(parsed):

@@ -7,6 +7,7 @@ import json
 import pathlib
 import shutil
 import subprocess
+import time
 
 import aiohttp
 import pytest
@@ -67,7 +68,10 @@ class Page:
         self.call('Emulation.setEmulatedMedia', features=[{'name': 'prefers-color-scheme', 'value': scheme}])
         self.call('Page.navigate', url=path.absolute().as_uri())
         url = json.dumps(path.absolute().as_uri())
+        end = time.monotonic() + _SECONDS
         while not self.value(f'document.readyState === "complete" && location.href === {url}'):
+            if time.monotonic() > end:
+                raise TimeoutError(f'{path} did not open.')
             self._loop.run_until_complete(asyncio.sleep(0.05))
 
 

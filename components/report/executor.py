@@ -9,7 +9,7 @@ from tfx.utils import path_utils
 
 from components import artifacts
 from components.data_statistics import read_drift
-from components.report import near_duplicates, sources, suspect_labels
+from components.report import label_counts, near_duplicates, sources, suspect_labels
 from components.report.render import Evaluated, render
 from components.specs import task_input
 from model_code import file_io
@@ -29,7 +29,7 @@ class Executor(base_executor.BaseExecutor):
 
         data, suspects, near, evaluations = [], [], [], {}
         for task in mixture.tasks:
-            splits, labels = sources.read_statistics(uri(task_input('statistics', task.name)))
+            splits, labels = label_counts.read_statistics(uri(task_input('statistics', task.name)))
             data.append({'name': task.name, 'modality': task.modality, 'splits': splits, 'labels': labels,
                          'rejected': artifacts.read_rejected(uri(task_input('rejected', task.name))),
                          **sources.read_findings(task, uri(task_input('rejected', task.name)))})

@@ -5,18 +5,14 @@ import os
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components import artifacts
+from components.report.evaluation import EVALUATION, SHOWN_EXAMPLES
 from components.suspect_files import SUSPECT_EXAMPLES, SUSPECTS
-from media.entries import SPLITS
 from media.findings import Findings
 from media.verdict import remarks
 from model_code import file_io, model_directory
 from model_code.tasks import Task
-
-# Files of an evaluation: what was measured, and the examples whose media the page shows.
-EVALUATION, SHOWN_EXAMPLES = 'evaluation.json', 'shown.tfrecord.gz'
 
 
 def read_card(model_dir: str) -> dict:
@@ -55,27 +51,6 @@ def count_parameters(model_dir: str) -> int | None:
     types = reader.get_variable_to_dtype_map()
     return sum(math.prod(shape) for name, shape in reader.get_variable_to_shape_map().items()
                if types[name].is_floating)
-
-
-def read_statistics(statistics_dir: str) -> tuple[dict[str, int], list[dict]]:
-    """From TFDV's statistics: split -> number of examples, and [{'label', split: count, ...}], most frequent first.
-
-    TFDV keeps only the 1,000 most frequent labels.
-    """
-    splits: dict[str, int] = {}
-    labels: dict[str, dict] = {}
-    for split in SPLITS:
-        path = os.path.join(statistics_dir, f'Split-{split}', 'FeatureStats.pb')
-        if not file_io.exists(path):
-            continue
-        statistics = statistics_pb2.DatasetFeatureStatisticsList.FromString(file_io.read_bytes(path))
-        splits[split] = sum(dataset.num_examples for dataset in statistics.datasets)
-        for dataset in statistics.datasets:
-            for feature in dataset.features:
-                if 'label' in (feature.name, *feature.path.step):
-                    for bucket in feature.string_stats.rank_histogram.buckets:
-                        labels.setdefault(bucket.label, {'label': bucket.label})[split] = int(bucket.sample_count)
-    return splits, sorted(labels.values(), key=lambda row: (-sum(row.get(s, 0) for s in SPLITS), row['label']))
 
 
 def read_suspects(evaluation_dir: str) -> tuple[dict | None, dict[str, dict]]:

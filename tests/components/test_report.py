@@ -14,7 +14,7 @@ from components.artifacts import EvaluationReport, RejectedMedia
 from components.blessing_gate.changes import Changes
 from components.blessing_gate.decision import decide
 from components.data_statistics import DataStatistics
-from components.report import charts, component, data_drift, executor, sources
+from components.report import charts, component, data_drift, executor, label_counts, sources
 from components.report.render import render, verdict
 from components.report.training import trained
 from media import findings
@@ -280,7 +280,7 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
 
 
 def test_sources_of_missing_files_are_empty(tmp_path):
-    assert sources.read_statistics(str(tmp_path)) == ({}, [])
+    assert label_counts.read_statistics(str(tmp_path)) == ({}, [])
     assert sources.count_parameters(str(tmp_path)) is None
 
 

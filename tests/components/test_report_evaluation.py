@@ -33,9 +33,10 @@ def test_a_task_has_its_metric_with_interval_its_change_with_interval_and_its_ou
 
 
 def test_a_forced_model_is_named_first_and_in_red():
-    page = page_of({}, forced='a demo on Friday ' + HOSTILE)
+    refused = TASK | {'blessed': False}
+    page = render(report_pages.decision([refused], forced='a demo on Friday ' + HOSTILE), {}, {}, [])
     assert '<p class="forced">' in page and 'class="verdict bad"' in page and HOSTILE not in page
-    assert text_of(page).index('a demo on Friday') < text_of(page).index('The gate accepted')
+    assert text_of(page).index('a demo on Friday') < text_of(page).index('It was pushed by force.')
     assert 'class="forced"' not in page_of({})
 
 
