@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import jinja2
 from markupsafe import Markup
 
-from components.report import charts, data_drift, evaluation, near_duplicates, suspect_labels, training
+from components.report import charts, data_drift, evaluation, near_duplicates, origin, suspect_labels, training
 from components.report.evaluation import Limits, metric_name, number
 from components.report.pictures import draw
 
@@ -98,6 +98,8 @@ def _values(decision, history, card, data, drift, suspects, near, evaluations, f
         'drift': drift and data_drift.section(drift, colours),
         'suspects': suspects,
         'near_duplicates': near,
+        'origin': origin.lines(card, decision.get('baseline_version', '')),
+        'seconds': origin.seconds(history, {name: of.results for name, of in evaluations.items()}),
         'parameters': _parameters(card.get('parameters')),
         'settings': [(label, card_part[key]) for card_part in (card.get('model') or {}, card.get('training') or {})
                      for key, label in _SETTINGS.items() if key in card_part]}

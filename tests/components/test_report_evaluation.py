@@ -156,6 +156,18 @@ class TestPictures:
         assert pictures.draw([[picture]], 0) == 0 and picture.__html__() == ''
 
 
+def test_the_page_says_what_made_the_model_and_what_was_timed():
+    card = {'config_digest': 'c0ffee', 'code_version': HOSTILE, 'media_fingerprints': {'digits': 'abc123'},
+            'versions': {'tensorflow': '2.15.1'}}
+    page = render(report_pages.decision([TASK]), report_pages.history(['digits']), card, [],
+                  evaluations={'digits': Evaluated(report_pages.evaluation(3), {})})
+    text = text_of(page)
+    assert (f'Configc0ffeeCode{HOSTILE}Media of digitsabc123tensorflow2.15.1Compared withversion 3' in text
+            and 'Training1 minute and 1 secondIntervals of digits1.5 seconds' in text and HOSTILE not in page)
+    bare = text_of(render(report_pages.decision([TASK], baseline_version=''), {}, {}, []))
+    assert 'Where it comes from' not in bare and 'Time' not in bare.split('Model')[-1]
+
+
 def test_the_schedule_shows_the_shares_of_steps_as_they_ran():
     chart = training.schedule(['a'] * 60 + ['a', 'b'] * 30, ['a', 'b'], {'a': 'c0', 'b': 'c1'})
     assert chart.count('part0 c0') == 60 and chart.count('part0 c1') == 30
