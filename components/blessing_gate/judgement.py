@@ -144,7 +144,7 @@ def change(evaluation: Evaluation, measured: Slice, comparison: Comparison | Non
 
     outcome: non_inferiority.Outcome. p_worse: corrected. version: of the model being served, '' if unknown.
     """
-    if measured.resamples is None and not measured.too_small:
+    if (measured.resamples is None or measured.baseline_resamples is None) and not measured.too_small:
         outcome = 'not_tested'
     task = evaluation.task
     allowed, name = task.gate.max_drop, _name(task, measured)

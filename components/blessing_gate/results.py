@@ -1,5 +1,6 @@
 """Reads the results of TaskEvaluator and of the serving check."""
 
+import dataclasses
 import io
 import json
 import math
@@ -25,8 +26,12 @@ def read_evaluation(task: Task, evaluation_dir: str) -> Evaluation:
     found = json.loads(file_io.read_text(os.path.join(evaluation_dir, 'evaluation.json')))
     with np.load(io.BytesIO(file_io.read_bytes(os.path.join(evaluation_dir, 'resamples.npz')))) as arrays:
         resamples = dict(arrays)
-    return Evaluation(task, metrics, baseline_metrics, found['clustered'], [
-        _slice(number, part, task.primary_metric, resamples) for number, part in enumerate(found['slices'])])
+    slices = [_slice(number, part, task.primary_metric, resamples) for number, part in enumerate(found['slices'])]
+    whole, before = slices[0], (baseline_metrics or {}).get(task.primary_metric, math.nan)
+    if whole.baseline is None and whole.value is not None and math.isfinite(before):
+        # The card of an old version does not name its classes: TFMA measured it, and there are no resamples of it.
+        slices[0] = dataclasses.replace(whole, baseline=before, change=whole.value - before)
+    return Evaluation(task, metrics, baseline_metrics, found['clustered'], slices)
 
 
 def _slice(number: int, part: dict, metric: str, resamples: dict[str, np.ndarray]) -> Slice:

@@ -273,6 +273,41 @@ def test_read_reasons(tmp_path, text, reasons):
     assert results.read_reasons(str(tmp_path)) == reasons
 
 
+def write_evaluation(directory, baseline=True):
+    """The two files of TaskEvaluator, of digits: 0.8, and 0.9 for the baseline, in all and in one scene."""
+    def entry(feature, value):
+        numbers = {'value': 0.8, 'low': 0.7, 'high': 0.9, 'baseline': 0.9, 'baseline_low': 0.8, 'baseline_high': 1.0,
+                   'change': -0.1, 'change_low': -0.2, 'change_high': 0.0}
+        return {'feature': feature, 'value': value, 'examples': 100, 'groups': 20, 'too_small': False, 'metrics': {
+            'accuracy': numbers if baseline else {**numbers, 'baseline': None, 'change': None, 'change_low': None,
+                                                  'change_high': None}}}
+    (directory / 'evaluation.json').write_text(json.dumps(
+        {'version': 1, 'clustered': True, 'slices': [entry('', ''), entry('scene', 'night')]}))
+    models = {'candidate': 0.8} | ({'baseline': 0.9} if baseline else {})
+    np.savez(directory / 'resamples.npz', **{f'{number}/accuracy/{model}': np.full(2_000, value + number)
+                                             for number in (0, 1) for model, value in models.items()})
+
+
+def test_what_the_evaluator_wrote_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, 'read_metrics', lambda _: ({'accuracy': 0.8}, {'accuracy': 0.9}))
+    write_evaluation(tmp_path)
+    found = results.read_evaluation(DIGITS, str(tmp_path))
+    whole, night = found.slices
+    assert found.clustered and (whole.examples, whole.groups, whole.low, whole.change_low) == (100, 20, 0.7, -0.2)
+    assert (night.feature, night.value_of_feature) == ('scene', 'night')
+    assert whole.resamples[7] == 0.8 and night.baseline_resamples[7] == 1.9
+    judgement, = judged([found])
+    assert judgement['outcome'] == 'worse' and (judgement['examples'], judgement['groups']) == (100, 20)
+
+
+def test_a_served_model_without_resamples_is_compared_by_its_value(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, 'read_metrics', lambda _: ({'accuracy': 0.8}, {'accuracy': 0.9}))
+    write_evaluation(tmp_path, baseline=False)
+    judgement, = judged([results.read_evaluation(DIGITS, str(tmp_path))])
+    assert judgement['outcome'] == 'not_tested' and judgement['rejects']
+    assert judgement['sentence'].startswith('digits: accuracy fell by 0.10, from 0.90 (version 3) to 0.80 (100 ')
+
+
 def model_with_card(directory, version='', **classes):
     """A Model artifact of which only the card is there. classes: task -> its classes."""
     model = standard_artifacts.Model()
