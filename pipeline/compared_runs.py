@@ -38,7 +38,7 @@ def _find(name: str, root: str | None) -> Record:
 def page(one: Record, other: Record) -> str:
     """Both runs side by side: decisions, metrics with intervals, what differs in config and data, seconds."""
     return report.environment(os.path.dirname(__file__)).get_template('compared_runs.html').render(
-        runs=[_summary(record) for record in (one, other)], metrics=_metrics(one, other),
+        runs=[{'name': 'A', **_summary(one)}, {'name': 'B', **_summary(other)}], metrics=_metrics(one, other),
         config=_config(one, other), data=_data(one, other), components=_components(one, other))
 
 
