@@ -91,7 +91,7 @@ def _interval(task: dict, low: str, high: str) -> str:
     """'0.46 to 0.54'; '' if there is none, as in the records of older runs."""
     if task.get(low) is None or task.get(high) is None:
         return ''
-    return f'{task[low]:.2f} to {task[high]:.2f}'
+    return ' to '.join(f'{round(task[name], 2) + 0.0:.2f}' for name in (low, high))  # + 0.0: no minus before zero
 
 
 def _label(metric: str) -> str:

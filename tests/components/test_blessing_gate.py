@@ -327,7 +327,8 @@ def run_gate(evaluated, directory, tasks, infra_blessed=1, model=None, baseline=
     for task in tasks:
         inputs[f'evaluation_{task.name}'] = [evaluated.evaluations[task.name]]
     executor.Executor().Do(inputs, {'blessing': [blessing]},
-                           {'mixture': serialization.to_json(Mixture(tuple(tasks), **mixture)),
+                           {'mixture': serialization.to_json(
+                               Mixture(tuple(tasks), **{'dropped_tasks': (sm.SINGLE.name,), **mixture})),
                             **(run_parameters or {})})
     return blessing, valid(json.loads((directory / 'blessing' / 'decision.json').read_text()))
 

@@ -59,7 +59,7 @@ def test_the_table_is_no_wider_than_100_columns_however_wide_the_terminal_is():
     assert len(summary.task_rows(DECISION, 120)) == 2
 
 
-MEASURED = {'low': 0.402, 'high': 0.598, 'change_low': -0.374, 'change_high': -0.126, 'outcome': 'worse'}
+MEASURED = {'low': 0.402, 'high': 0.598, 'change_low': -0.374, 'change_high': -0.001, 'outcome': 'worse'}
 
 
 def test_intervals_and_the_outcome_of_the_comparison_are_in_the_table():
@@ -68,13 +68,13 @@ def test_intervals_and_the_outcome_of_the_comparison_are_in_the_table():
                                              'baseline_metrics': None, 'change_low': None, 'change_high': None}]}
     heading, digits, others, new, _ = summary.task_rows(decision, 120)
     assert heading.split() == ['task', 'metrics', 'floor', 'serving', 'change', 'compared', 'verdict']
-    assert digits == ('digits  accuracy 0.500 (0.40 to 0.60)  0.700    0.750  -0.250 (-0.37 to -0.13)  worse     '
+    assert digits == ('digits  accuracy 0.500 (0.40 to 0.60)  0.700    0.750  -0.250 (-0.37 to 0.00)  worse     '
                       'rejected')
     assert others == '  loss 1.250'
     assert new.split()[-4:] == ['-', '-', '-', 'passed']
     lines = summary.task_rows(decision, 80)
     assert max(map(len, lines)) <= 80
-    assert lines[2] == '  95% interval 0.40 to 0.60, of the change -0.37 to -0.13; loss 1.250'
+    assert lines[2] == '  95% interval 0.40 to 0.60, of the change -0.37 to 0.00; loss 1.250'
 
 
 def test_long_paths_are_cut_on_a_terminal_only():
