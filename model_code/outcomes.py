@@ -62,6 +62,16 @@ def no_outcomes(classes: int, multi_hot: bool, baseline: bool, features: Mapping
                     {name: texts([]) if kind is str else np.zeros(0) for name, kind in (features or {}).items()})
 
 
+def concatenated(parts: Sequence[Outcomes]) -> Outcomes:
+    """One or more, one after the other."""
+    first, baseline = parts[0], None
+    if first.baseline_scores is not None:
+        baseline = np.concatenate([part.baseline_scores for part in parts if part.baseline_scores is not None])
+    return Outcomes(*(np.concatenate([getattr(part, name) for part in parts])
+                      for name in ('ids', 'groups', 'labels', 'scores')), baseline,
+                    {name: np.concatenate([part.features[name] for part in parts]) for name in first.features})
+
+
 def in_order(scores: np.ndarray, classes: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
     """[N, classes] -> [N, wanted]: the scores in another order of classes.
 
@@ -91,7 +101,7 @@ def write(path: str, outcomes: Outcomes):
 
 def read(path: str) -> Outcomes:
     """Reads what `write` wrote. Raises FileNotFoundError if there is nothing."""
-    with _open(path) as arrays:
+    with open_npz(path) as arrays:
         return _outcomes(arrays)
 
 
@@ -99,7 +109,7 @@ def read_parts(paths: Sequence[str]) -> Outcomes:
     """The outcomes of one or more files together, in the order of the ids."""
     ids: list[str] = []
     for path in paths:
-        with _open(path) as arrays:
+        with open_npz(path) as arrays:
             ids.extend(_unpacked(arrays['ids']))
     place_of = np.empty(len(ids), np.int64)
     place_of[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
@@ -131,7 +141,8 @@ def _room(part: Outcomes, examples: int) -> Outcomes:
                     {name: like(values) for name, values in part.features.items()})
 
 
-def _open(path: str):
+def open_npz(path: str):
+    """The arrays of a .npz file by name, none of them pickled. Raises FileNotFoundError if there is none."""
     return np.load(io.BytesIO(file_io.read_bytes(path)), allow_pickle=False)
 
 

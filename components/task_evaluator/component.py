@@ -29,7 +29,8 @@ class TaskEvaluator(base_beam_component.BaseBeamComponent):
     baseline_model: an empty directory, or a model that does not know the task, counts as no baseline. Of one that knows
     it but does not load or answer, the evaluation says why (components/baseline_files.py).
 
-    Beside TFMA's results, the evaluation lists the labels that the model contradicts with confidence (suspects.py).
+    Beside TFMA's results, the evaluation has intervals, slices and details (evaluation_files.py), and lists the labels
+    that the model contradicts with confidence (suspects.py).
 
     It judges nothing: floors are known to BlessingGate alone, so another floor measures nothing again.
     """

@@ -1,8 +1,14 @@
-"""TaskEvaluator's executor: chooses the baseline, builds the EvalConfig, and runs TFMA."""
+"""TaskEvaluator's executor: chooses the baseline, runs TFMA, and computes the rest from what the models said."""
 
+import json
+import os
+import time
+
+import numpy as np
 import tensorflow_model_analysis as tfma
 from google.protobuf import message
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_model_analysis.extractors.unbatch_extractor import UNBATCH_EXTRACTOR_STAGE_NAME
 from tfx.components.util import tfxio_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
@@ -10,13 +16,18 @@ from tfx.utils import io_utils, path_utils
 
 from components import baseline_files
 from components.classes import read_classes
+from components.suspect_files import SUSPECT_EXAMPLES, SUSPECTS
 from components.task_evaluator import baseline as baselines
-from components.task_evaluator import suspects
+from components.task_evaluator import evaluation_files, outcome_parts, summary, suspects
 from components.task_evaluator.eval_config import eval_config, signatures
-from model_code import file_io, model_directory
+from components.task_evaluator.shown_examples import copy_examples
+from model_code import file_io, model_directory, outcomes
 from model_code.data import Source
 from model_code.logger import logger
 from model_code.serialization import from_json
+
+# Examples that the model gets at once. TFMA would begin with one and double.
+BATCH_SIZE = 64
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -30,6 +41,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         baseline = (input_dict.get('baseline_model') or [None])[0]
         directory = artifact_utils.get_single_uri(output_dict['evaluation'])
         split_dir, = artifact_utils.get_split_uris(input_dict['examples'], 'eval')
+        evaluation_files.remove_all(directory)
         if baseline is not None:
             known, problem = usable(model_path(baseline), source, split_dir)
             baseline_files.write_problem(directory, problem)
@@ -43,16 +55,56 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                   for spec in config.model_specs]
         shared = shared if len(shared) > 1 else shared[0]
         extractors = tfma.default_extractors(eval_shared_model=shared, eval_config=config)
-        names = card_classes(models['candidate'], source)
+        names = _class_names(models, source)
         if names:
-            extractors.append(suspects.extractor(source, names, config, config.model_specs[0].name, directory))
+            # Before the batches are taken apart.
+            stages = [extractor.stage_name for extractor in extractors]
+            extractors.insert(stages.index(UNBATCH_EXTRACTOR_STAGE_NAME),
+                              outcome_parts.extractor(source, names, directory))
         make_tfxio = tfxio_utils.get_tfxio_factory_from_artifact(
             input_dict['examples'], [], raw_record_column_name=tfma.ARROW_INPUT_COLUMN)
+        begin = time.monotonic()
         with self._make_beam_pipeline() as pipeline:
-            (pipeline | 'Examples' >> make_tfxio(io_utils.all_files_pattern(split_dir)).BeamSource()
+            (pipeline | 'Examples' >> make_tfxio(io_utils.all_files_pattern(split_dir)).BeamSource(BATCH_SIZE)
              | 'Evaluate' >> tfma.ExtractEvaluateAndWriteResults(
                  eval_shared_model=shared, eval_config=config, extractors=extractors, output_path=directory))
-        suspects.write_examples(split_dir, directory)
+        predicted = time.monotonic()
+        if names:
+            write_evaluation(source, names, split_dir, directory)
+        logger.info('%s: predictions and metrics took %.1f s; intervals, slices and lists of examples %.1f s.',
+                    source.name, predicted - begin, time.monotonic() - predicted)
+
+
+def write_evaluation(source: Source, classes: dict[str, tuple[str, ...]], split_dir: str, directory: str):
+    """Writes what is computed from the parts of outcomes in the directory (evaluation_files), and removes these.
+
+    classes: of outcome_parts.extractor.
+    """
+    def path(name: str) -> str:
+        return os.path.join(directory, name)
+
+    found = outcome_parts.collect(source, classes, directory)
+    outcomes.write(path(evaluation_files.OUTCOMES), found)
+    file_io.remove_folder(path(evaluation_files.PARTS))
+    suspect = suspects.find(found, classes['candidate'], source.data.label_kind)
+    file_io.write(path(SUSPECTS), json.dumps(suspect, indent=1))
+    evaluation, resamples = summary.summarise(source, classes['candidate'], found)
+    copy_examples(split_dir, {
+        path(SUSPECT_EXAMPLES): [row['id'] for row in suspect['first']],
+        path(evaluation_files.SHOWN): [row['id'] for row in evaluation['mistakes'] + evaluation['hits']]})
+    with file_io.replacing(path(evaluation_files.RESAMPLES)) as temporary, open(temporary, 'wb') as file:
+        np.savez(file, **resamples)
+    file_io.write(path(evaluation_files.EVALUATION), json.dumps(evaluation, allow_nan=False))
+
+
+def _class_names(models: dict[str, str], source: Source) -> dict[str, tuple[str, ...]]:
+    """'candidate' and 'baseline' -> their classes by their cards. Logs what is left out if a card names none."""
+    named = {model: card_classes(path, source) for model, path in models.items()}
+    for model, names in named.items():
+        if not names:
+            logger.warning('%s: the card of the %s model does not name its classes, so %s.', source.name, model,
+                           'there are no intervals' if model == 'candidate' else 'no change has an interval')
+    return {model: names for model, names in named.items() if names} if named['candidate'] else {}
 
 
 def card_classes(path: str, source: Source) -> tuple[str, ...]:

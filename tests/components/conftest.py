@@ -41,9 +41,13 @@ def evaluated(tmp_path_factory):
     sm.write_examples(root / 'tags', tags, tag_scores)
 
     older = testing.changed(sm.SINGLE, classes=sm.CLASSES[:5])
-    sm.export(root / 'candidate', {'digits': candidate, 'tags': np.eye(6)}, (sm.SINGLE, sm.MULTI))
+    def card(*tasks):
+        return {'name': 'scorer', 'tasks': [{'name': t.name, 'classes': list(t.data.classes)} for t in tasks]}
+
+    sm.export(root / 'candidate', {'digits': candidate, 'tags': np.eye(6)}, (sm.SINGLE, sm.MULTI),
+              card(sm.SINGLE, sm.MULTI))
     baseline_weights = np.eye(6)[:, :5]
-    sm.export(root / 'baseline', {'digits': baseline_weights}, (older,))
+    sm.export(root / 'baseline', {'digits': baseline_weights}, (older,), card(older))
 
     def model(name, number):
         artifact = standard_artifacts.Model()

@@ -8,7 +8,7 @@ from tfx.types import standard_artifacts
 
 from components.report import sources, suspect_labels
 from components.report.pictures import draw
-from components.task_evaluator import executor, suspects
+from components.task_evaluator import executor, shown_examples, suspects
 from model_code.serialization import to_json
 from tests import artifacts, testing
 from tests.components import scoring_model as sm
@@ -74,10 +74,9 @@ def test_planted_errors_are_listed_with_their_media(tmp_path):
 
 def test_nothing_is_written_about_nothing(tmp_path):
     (tmp_path / 'Split-eval').mkdir()
-    suspects.write_examples(str(tmp_path / 'Split-eval'), str(tmp_path))
     assert sources.read_suspects(str(tmp_path)) == (None, {})
     (tmp_path / 'suspects.json').write_text(json.dumps({'examples': 3, 'count': 0, 'untrusted': [], 'first': []}))
-    suspects.write_examples(str(tmp_path / 'Split-eval'), str(tmp_path))
+    shown_examples.copy_examples(str(tmp_path / 'Split-eval'), {str(tmp_path / 'suspects.tfrecord.gz'): []})
     found, examples = sources.read_suspects(str(tmp_path))
     assert not (tmp_path / 'suspects.tfrecord.gz').exists() and examples == {}
     assert suspect_labels.section('digits', 'image', found, examples)['rows'] == []

@@ -8,7 +8,7 @@ import sklearn.metrics
 import tensorflow_model_analysis as tfma
 
 from components.blessing_gate import results
-from components.task_evaluator import eval_config, executor
+from components.task_evaluator import eval_config, evaluation_files, executor
 from model_code.data import Columns
 from model_code.serialization import to_json
 from tests import testing
@@ -53,6 +53,12 @@ def test_a_task_with_label_groups_is_evaluated_by_group_and_jointly(tmp_path):
               tfma.load_eval_result(artifacts['evaluation'].uri).slicing_metrics}
     assert set(slices) == {(), (('camera', 'front'),), (('camera', 'back'),)}
     assert slices[('camera', 'front'),] == pytest.approx((verb_right & noun_right)[:30].mean())
+    rows = evaluation_files.read_evaluation(artifacts['evaluation'].uri)['slices']
+    assert [(row['feature'], row['value'], row['examples'], row['metrics']['joint_accuracy']['value'])
+            for row in rows] == [
+        ('', '', 40, pytest.approx((verb_right & noun_right).mean())),
+        ('camera', 'front', 30, pytest.approx((verb_right & noun_right)[:30].mean())),
+        ('camera', 'back', 10, pytest.approx((verb_right & noun_right)[30:].mean()))]
 
 
 def test_eval_config_names_signatures_and_metrics_and_has_no_thresholds():
@@ -77,6 +83,29 @@ def test_single_label_task_with_a_baseline(evaluated):
     assert candidate['top_5_accuracy'] == pytest.approx(np.mean(worst != evaluated.digit_ids))
     assert np.isfinite(candidate['loss']) and np.isfinite(baseline['loss'])
     assert not any(name.endswith('_diff') for name in candidate)
+
+
+def test_outcomes_and_intervals_agree_with_tfma(evaluated):
+    directory = evaluated.evaluations['digits'].uri
+    found = evaluation_files.read_outcomes(directory)
+    order = [int(example_id) for example_id in found.ids]
+    assert found.ids.tolist() == sorted(map(str, range(20)))
+    assert found.labels.tolist() == evaluated.digit_ids[order].tolist()
+    np.testing.assert_allclose(found.scores, evaluated.digit_scores[order], rtol=1e-6)
+    assert found.baseline_scores.shape == (20, 6) and not found.baseline_scores[:, 5].any()
+    evaluation = evaluation_files.read_evaluation(directory)
+    candidate, baseline = results.read_metrics(directory)
+    for name in ('accuracy', 'top_5_accuracy', 'loss'):
+        measured = evaluation['slices'][0]['metrics'][name]
+        assert measured['value'] == pytest.approx(candidate[name])
+        assert measured['baseline'] == pytest.approx(baseline[name])
+    accuracy = evaluation['slices'][0]['metrics']['accuracy']
+    assert accuracy['low'] < 0.7 < accuracy['high'] and accuracy['change'] == pytest.approx(-0.1)
+    assert accuracy['change_low'] < -0.1 < accuracy['change_high']
+    tags = evaluation_files.read_evaluation(evaluated.evaluations['tags'].uri)['slices'][0]['metrics']
+    precision, _ = results.read_metrics(evaluated.evaluations['tags'].uri)
+    assert tags['mean_average_precision']['value'] == pytest.approx(precision['mean_average_precision'], abs=1e-9)
+    assert tags['mean_average_precision']['baseline'] is None
 
 
 def test_multi_label_task_whose_baseline_does_not_know_it(evaluated):

@@ -39,6 +39,7 @@ def test_parts_in_any_order_are_the_whole(tmp_path, baseline):
     _same(outcomes.read_parts(paths[::-1]), whole)
     outcomes.write(str(tmp_path / 'whole.npz'), whole)
     _same(outcomes.read(str(tmp_path / 'whole.npz')), whole)
+    _same(outcomes.concatenated([_some(range(3), baseline), _some(range(3, 20), baseline)]), whole)
     assert whole.scores.dtype == np.float32 and whole.labels.min() == -1
     _same(whole.take(np.arange(20) < 4), _some(range(4), baseline))
 
