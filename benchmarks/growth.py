@@ -101,7 +101,8 @@ def evaluation(folder: pathlib.Path, count: int, arguments: list[str]):
     labels = [[scoring_model.CLASSES[i % len(scoring_model.CLASSES)]] for i in range(count)]
     scoring_model.write_examples(judged.uri, labels, scores)
     model = _artifact(standard_artifacts.Model, folder)
-    scoring_model.export(model.uri, {'digits': np.eye(len(scoring_model.CLASSES))}, (scoring_model.SINGLE,))
+    scoring_model.export(model.uri, {'digits': np.eye(len(scoring_model.CLASSES))}, (scoring_model.SINGLE,),
+                         card={'tasks': [{'name': 'digits', 'classes': list(scoring_model.CLASSES)}]})
     inputs = {'examples': [judged], 'model': [model],
               'classes': [artifacts.classes(folder / 'JudgedClasses', scoring_model.CLASSES)]}
     outputs = {'evaluation': [_artifact(standard_artifacts.ModelEvaluation, folder)]}

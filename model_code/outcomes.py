@@ -64,12 +64,12 @@ def no_outcomes(classes: int, multi_hot: bool, baseline: bool, features: Mapping
 
 def concatenated(parts: Sequence[Outcomes]) -> Outcomes:
     """One or more, one after the other."""
-    first, baseline = parts[0], None
-    if first.baseline_scores is not None:
-        baseline = np.concatenate([part.baseline_scores for part in parts if part.baseline_scores is not None])
-    return Outcomes(*(np.concatenate([getattr(part, name) for part in parts])
-                      for name in ('ids', 'groups', 'labels', 'scores')), baseline,
-                    {name: np.concatenate([part.features[name] for part in parts]) for name in first.features})
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    return Outcomes(joined('ids'), joined('groups'), joined('labels'), joined('scores'),
+                    None if parts[0].baseline_scores is None else joined(_BASELINE),
+                    {name: np.concatenate([part.features[name] for part in parts]) for name in parts[0].features})
 
 
 def in_order(scores: np.ndarray, classes: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
