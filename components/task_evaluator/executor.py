@@ -98,13 +98,16 @@ def write_evaluation(source: Source, classes: dict[str, tuple[str, ...]], split_
 
 
 def _class_names(models: dict[str, str], source: Source) -> dict[str, tuple[str, ...]]:
-    """'candidate' and 'baseline' -> their classes by their cards. Logs what is left out if a card names none."""
+    """'candidate' and 'baseline' -> their classes by their cards; {} if one has none, as a baseline by others may.
+
+    Then scores cannot be compared class by class. The gate decides by TFMA's values, which need no names.
+    """
     named = {model: card_classes(path, source) for model, path in models.items()}
     for model, names in named.items():
         if not names:
-            logger.warning('%s: the card of the %s model does not name its classes, so %s.', source.name, model,
-                           'there are no intervals' if model == 'candidate' else 'no change has an interval')
-    return {model: names for model, names in named.items() if names} if named['candidate'] else {}
+            logger.warning('%s: the card of the %s model does not name its classes, so there are no intervals, slices '
+                           'and suspect labels.', source.name, model)
+    return named if all(named.values()) else {}
 
 
 def card_classes(path: str, source: Source) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def evaluated(tmp_path_factory):
     sm.export(root / 'candidate', {'digits': candidate, 'tags': np.eye(6)}, (sm.SINGLE, sm.MULTI),
               card(sm.SINGLE, sm.MULTI))
     baseline_weights = np.eye(6)[:, :5]
-    sm.export(root / 'baseline', {'digits': baseline_weights}, (older,), card(older))
+    sm.export(root / 'baseline', {'digits': baseline_weights}, (older,))
 
     def model(name, number):
         artifact = standard_artifacts.Model()

@@ -3,12 +3,14 @@
 import json
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
+from components.blessing_gate import results
 from components.report import sources, suspect_labels
 from components.report.pictures import draw
-from components.task_evaluator import executor, shown_examples, suspects
+from components.task_evaluator import evaluation_files, executor, shown_examples, suspects
 from model_code.serialization import to_json
 from tests import artifacts, testing
 from tests.components import scoring_model as sm
@@ -41,7 +43,10 @@ def test_planted_errors_are_listed_with_their_media(tmp_path):
     _write_examples(tmp_path / 'digits', [sm.CLASSES[i] for i in wrong], scores)
     card = {'tasks': [{'name': 'digits', 'classes': list(sm.CLASSES)}]}
     sm.export(tmp_path / 'candidate', {'digits': np.eye(6)}, (sm.SINGLE,), card)
-    sm.export(tmp_path / 'baseline', {'digits': np.eye(6)[:, ::-1]}, (sm.SINGLE,))
+    # The baseline has another order of the classes, and does not know the first one.
+    older = testing.changed(sm.SINGLE, classes=sm.CLASSES[:0:-1])
+    sm.export(tmp_path / 'baseline', {'digits': np.eye(6)[:, :0:-1]}, (older,),
+              {'tasks': [{'name': 'digits', 'classes': list(older.data.classes)}]})
     made = {}
     for name, kind in (('digits', standard_artifacts.Examples), ('candidate', standard_artifacts.Model),
                        ('baseline', standard_artifacts.Model), ('evaluation', standard_artifacts.ModelEvaluation)):
@@ -63,6 +68,20 @@ def test_planted_errors_are_listed_with_their_media(tmp_path):
         assert number in planted
         assert (row['label'], row['other']) == (sm.CLASSES[wrong[number]], sm.CLASSES[ids[number]])
         assert examples[row['id']]['image'] == [testing.image_bytes(seed=number)]
+
+    stored = evaluation_files.read_outcomes(made['evaluation'].uri)
+    numbers = [int(example_id[3:-4]) for example_id in stored.ids]
+    assert stored.labels.tolist() == wrong[numbers].tolist() and stored.groups[0] == f'cam{numbers[0] % 3}'
+    np.testing.assert_allclose(stored.scores, scores[numbers], rtol=1e-5)
+    np.testing.assert_allclose(stored.baseline_scores, scores[numbers] * [0, 1, 1, 1, 1, 1], rtol=1e-5)
+    evaluation = evaluation_files.read_evaluation(made['evaluation'].uri)
+    assert (evaluation['groups'], evaluation['clustered']) == (3, True)
+    candidate, baseline = results.read_metrics(made['evaluation'].uri)
+    for name in ('accuracy', 'top_5_accuracy', 'loss'):
+        measured = evaluation['slices'][0]['metrics'][name]
+        assert measured['value'] == pytest.approx(candidate[name])
+        assert measured['baseline'] == pytest.approx(baseline[name])
+        assert measured['change_low'] < measured['change'] < measured['change_high']
 
     section = suspect_labels.section('digits', 'image', found, examples)
     number = int(found['first'][0]['id'][3:-4])
