@@ -19,7 +19,7 @@ from components.artifacts import RejectedMedia, read_findings, read_rejected
 from components.classes import Classes, read_classes
 from components.media_example_gen import beam_steps, executor, plan_files
 from components.media_example_gen.component import MediaExampleGen
-from components.report import near_duplicates, render, sources
+from components.report import near_duplicates, pictures, render, sources
 from media import listing, tf_check
 from media.entries import Entry
 from media.findings import Findings, LongTally, Tally
@@ -109,6 +109,7 @@ def test_near_duplicates_are_in_the_report_with_their_media(tmp_path):
     section = near_duplicates.section('shapes', 'image', findings, examples)
     assert section and (section['count'], section['leaks']) == (3, 2)
     assert [row['where'] for row in section['rows']] == ['train and eval', 'train and eval', 'one split']
+    assert pictures.draw([near_duplicates.pictures(section)], 1_000_000) == 0
     page = render.environment().get_template('near_duplicates.html').render(near_duplicates=[section], colours={})
     assert page.count('src="data:image/jpeg;base64,') == 6
     assert 'train/left/&lt;b&gt;.jpg' in page and '<b>' not in page and '3 pairs, 2 in train and eval' in page
