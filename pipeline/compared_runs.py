@@ -7,6 +7,7 @@ from ml_metadata import errors
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components.evaluation_names import EVALUATION
 from components.report import evaluation, label_counts
 from components.report import render as report
 from model_code import file_io, words
@@ -84,7 +85,7 @@ def _output(record: Record, component: str, name: str) -> str:
 
 def _evaluation(record: Record, task: str) -> dict:
     folder = _output(record, f'TaskEvaluator_{task}', 'evaluation')
-    return file_io.read_json(os.path.join(folder, evaluation.EVALUATION)) or {} if folder else {}
+    return file_io.read_json(os.path.join(folder, EVALUATION)) or {} if folder else {}
 
 
 def _config(one: Record, other: Record) -> list[str] | None:

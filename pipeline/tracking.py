@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+from components.evaluation_names import EVALUATION
 from model_code import file_io, isolated
 from model_code.logger import logger
 from model_code.printable import printable
@@ -61,7 +62,7 @@ def of_run(config, record: run_record.Record) -> dict:
     metrics = [*_training(history), *_gate(decision)]
     for name, of in outputs.items():
         if name.startswith('TaskEvaluator_'):
-            metrics += _evaluation(file_io.read_json(os.path.join(of['evaluation'][0], 'evaluation.json')))
+            metrics += _evaluation(file_io.read_json(os.path.join(of['evaluation'][0], EVALUATION)))
     return {
         'experiment': os.environ.get('MLFLOW_EXPERIMENT_NAME') or config.name,
         'run_name': record.id,

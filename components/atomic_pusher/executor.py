@@ -18,6 +18,7 @@ from tfx.utils import proto_utils
 
 from components.atomic_pusher import card
 from components.data_statistics import kept_statistics, read_drift
+from components.evaluation_names import EVALUATION
 from model_code import file_io, model_directory
 from model_code.errors import PipelineStop
 from model_code.logger import logger
@@ -97,7 +98,7 @@ def read_evaluations(input_dict) -> dict[str, dict]:
     for artifacts in input_dict.values():
         for artifact in artifacts:
             if artifact.type_name == standard_artifacts.ModelEvaluation.TYPE_NAME:
-                evaluation = file_io.read_json(os.path.join(artifact.uri, 'evaluation.json'))
+                evaluation = file_io.read_json(os.path.join(artifact.uri, EVALUATION))
                 if evaluation:
                     found[evaluation['task']] = card.evaluation_entry(evaluation)
     return found

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 
 from components.blessing_gate.judgement import Evaluation, Slice
+from components.evaluation_names import EVALUATION, RESAMPLES
 from model_code import file_io
 from model_code.tasks import Task
 
@@ -20,11 +21,11 @@ def read_evaluation(task: Task, evaluation_dir: str) -> Evaluation:
     Without these two files the gate knows values, and not how certain they are.
     """
     metrics, baseline_metrics = read_metrics(evaluation_dir)
-    if not file_io.exists(os.path.join(evaluation_dir, 'evaluation.json')):
+    if not file_io.exists(os.path.join(evaluation_dir, EVALUATION)):
         return Evaluation(task, metrics, baseline_metrics, False, [
             _only_values(task.primary_metric, metrics, baseline_metrics)])
-    found = json.loads(file_io.read_text(os.path.join(evaluation_dir, 'evaluation.json')))
-    with np.load(io.BytesIO(file_io.read_bytes(os.path.join(evaluation_dir, 'resamples.npz')))) as arrays:
+    found = json.loads(file_io.read_text(os.path.join(evaluation_dir, EVALUATION)))
+    with np.load(io.BytesIO(file_io.read_bytes(os.path.join(evaluation_dir, RESAMPLES)))) as arrays:
         resamples = dict(arrays)
     slices = [_slice(number, part, task.primary_metric, resamples) for number, part in enumerate(found['slices'])]
     whole, before = slices[0], (baseline_metrics or {}).get(task.primary_metric, math.nan)

@@ -5,9 +5,6 @@ import dataclasses
 from components.report import charts, confusion
 from components.report.pictures import Picture
 
-# Files of an evaluation: what was measured, and the examples whose media the page shows.
-EVALUATION, SHOWN_EXAMPLES = 'evaluation.json', 'shown.tfrecord.gz'
-
 PLAYER_SECONDS = 2.0  # of a sound: 20 of them have 1.7 MB
 
 _NAMES = {'mean_average_precision': 'mean average precision', 'top_5_accuracy': 'top-5 accuracy', 'auc': 'AUC',

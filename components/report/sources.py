@@ -7,8 +7,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components import artifacts
-from components.report.evaluation import EVALUATION, SHOWN_EXAMPLES
-from components.suspect_files import SUSPECT_EXAMPLES, SUSPECTS
+from components.evaluation_names import EVALUATION, SHOWN, SUSPECT_EXAMPLES, SUSPECTS
 from media.findings import Findings
 from media.verdict import remarks
 from model_code import file_io, model_directory
@@ -63,7 +62,7 @@ def read_suspects(evaluation_dir: str) -> tuple[dict | None, dict[str, dict]]:
 def read_evaluation(evaluation_dir: str) -> tuple[dict, dict[str, dict]]:
     """evaluation.json, {} if there is none, and the features of the examples that it lists, by their ids."""
     return (file_io.read_json(os.path.join(evaluation_dir, EVALUATION)) or {},
-            _read_examples(os.path.join(evaluation_dir, SHOWN_EXAMPLES)))
+            _read_examples(os.path.join(evaluation_dir, SHOWN)))
 
 
 def read_near_duplicates(rejected_dir: str) -> tuple[Findings, dict[str, dict]]:

@@ -19,11 +19,10 @@ import os
 
 import numpy as np
 
-from components.suspect_files import SUSPECT_EXAMPLES, SUSPECTS
+from components.evaluation_names import EVALUATION, OUTCOMES, RESAMPLES, SHOWN, SUSPECT_EXAMPLES, SUSPECTS
 from model_code import file_io, outcomes
 
 VERSION = 1
-EVALUATION, RESAMPLES, OUTCOMES, SHOWN = ('evaluation.json', 'resamples.npz', 'outcomes.npz', 'shown.tfrecord.gz')
 PARTS = 'outcome_parts'  # a folder that is there only while TFMA runs
 
 

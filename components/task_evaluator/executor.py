@@ -16,7 +16,7 @@ from tfx.utils import io_utils, path_utils
 
 from components import baseline_files
 from components.classes import read_classes
-from components.suspect_files import SUSPECT_EXAMPLES, SUSPECTS
+from components.evaluation_names import SUSPECT_EXAMPLES, SUSPECTS
 from components.task_evaluator import baseline as baselines
 from components.task_evaluator import evaluation_files, outcome_parts, summary, suspects
 from components.task_evaluator.eval_config import eval_config, signatures
