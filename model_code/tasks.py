@@ -105,10 +105,14 @@ class Gate:
     """When a trained model is rejected because of a task."""
     floor: float = 0.0
     """The least value of the task's primary metric that the gate accepts."""
-    floor_by: Literal['value', 'low', 'high'] = 'value'
-    """What must reach the floor: the measured value, or the lower or upper limit of its 95% interval."""
     max_drop: float = 0.02
     """How far the primary metric may be below that of the model being served."""
+    dropped_classes: tuple[str, ...] = ()
+    """Classes, or label groups, that the model being served knows and the data may lack. Any other one that they lack
+    ends a run before it starts, and the gate rejects the model, because it may be a renamed folder. Keep the names here
+    until another model is trained."""
+    floor_by: Literal['value', 'low', 'high'] = 'value'
+    """What must reach the floor: the measured value, or the lower or upper limit of its 95% interval."""
     cannot_tell: Literal['by_value', 'reject', 'remark'] = 'by_value'
     """What happens if there are too few eval examples to tell whether the model is worse by more than max_drop: the
     measured fall decides; the model is rejected; or it is accepted with a remark (docs/operations.md, "How the gate
@@ -116,10 +120,6 @@ class Gate:
     slices: tuple[str, ...] = ()
     """Extra columns of the data (`Columns.extra`): the model must not be worse on the examples of any of their values.
     A value with too few examples to judge by is only remarked on, unless cannot_tell is 'reject'."""
-    dropped_classes: tuple[str, ...] = ()
-    """Classes, or label groups, that the model being served knows and the data may lack. Any other one that they lack
-    ends a run before it starts, and the gate rejects the model, because it may be a renamed folder. Keep the names here
-    until another model is trained."""
 
     def check(self, where: str, extra: tuple[str, ...]):
         """Raises ConfigError if a field is wrong. where: such as 'Task digits: '. extra: the data's extra columns."""

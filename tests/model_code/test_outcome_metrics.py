@@ -8,7 +8,7 @@ import pytest
 import sklearn.calibration
 import sklearn.metrics
 
-from model_code import metrics, outcome_metrics
+from model_code import bootstrap, metrics, outcome_metrics
 from model_code.label_kinds import LABEL_KINDS
 
 SEEDS = range(6)
@@ -280,3 +280,26 @@ def test_values_are_within_the_bounds(kind):
 def test_which_are_better_when_lower():
     lower = {metric.name for kind in LABEL_KINDS for metric in measures(kind) if not metric.higher_is_better}
     assert lower == {'loss', 'calibration_error', 'verb_calibration_error', 'noun_calibration_error'}
+
+
+@pytest.mark.parametrize('name', ['mean_average_precision', 'auc'])
+def test_of_many_scores_resamples_are_those_of_the_slopes(name, monkeypatch):
+    rng = np.random.default_rng(3)
+    labels = (rng.random((600, 5)) < 0.2).astype(np.float32)
+    scores = np.round(np.clip(0.3 * labels + rng.random((600, 5)) * 0.7, 0, 1), 2).astype(np.float32)  # with ties
+    groups = bootstrap.clusters([str(n) for n in range(600)], [str(n // 3) for n in range(600)])
+    measure = getattr(outcome_metrics, name)
+    exact = measure(labels, scores)
+    monkeypatch.setattr(outcome_metrics, 'EXACT_SCORES', 100)
+    fast = measure(labels, scores)
+    assert isinstance(exact, outcome_metrics.Weighted) and isinstance(fast, outcome_metrics.Sums)
+    assert fast.value() == pytest.approx(exact.value(), abs=1e-9)
+    one, other = bootstrap.resampled(exact, groups), bootstrap.resampled(fast, groups)
+    assert np.corrcoef(one, other)[0, 1] > 0.97 and other.std() == pytest.approx(one.std(), rel=0.08)
+    assert outcome_metrics.d_prime(labels, scores).value() == pytest.approx(
+        outcome_metrics.d_prime_of(outcome_metrics.auc(labels, scores).value()))
+    # The slopes are the derivatives: one example counts a little more.
+    weights = np.ones(600)
+    weights[7] += 1e-4
+    assert (exact.value(weights) - exact.value()) / 1e-4 == pytest.approx(
+        (fast.values[7, 0] - fast.value()) / 600, rel=1e-2, abs=1e-7)
