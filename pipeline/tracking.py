@@ -36,7 +36,7 @@ def track(config, record: run_record.Record, seconds: float = SECONDS) -> str:
         return ''
     try:
         told = subprocess.run(isolated.python('-m', 'pipeline.tracking'), input=json.dumps(of_run(config, record)),
-                              env=_DEFAULTS | os.environ, capture_output=True, text=True, encoding='utf-8',
+                              env=_DEFAULTS | os.environ, capture_output=True, encoding='utf-8',
                               errors='replace', timeout=seconds)
         if not told.returncode:
             return ''
