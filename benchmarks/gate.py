@@ -19,6 +19,7 @@ from statistics import NormalDist
 import numpy as np
 
 from model_code import bootstrap, non_inferiority, statistical_power
+from model_code.outcome_metrics import Sums
 
 ACCURACY = 0.85
 # How much of the difficulty of an example both models share: so much that they disagree on 7%, or on 10%.
@@ -128,9 +129,9 @@ def compare(groups: np.ndarray, candidate: np.ndarray, baseline: np.ndarray, max
     names, numbers = np.unique(groups, return_inverse=True)
     clusters = bootstrap.Clusters(numbers, len(names))
     # All pairs at once: [resamples, pairs]. The last column counts the examples.
-    resamples, baseline_resamples = (
-        bootstrap.of_sums(np.column_stack([right, np.ones(len(right))]), lambda sums: sums[:, :-1] / sums[:, -1:],
-                          clusters) for right in (candidate, baseline))
+    resamples, baseline_resamples = (bootstrap.resampled(
+        Sums(np.column_stack([right, np.ones(len(right))]), lambda sums: sums[:, :-1] / sums[:, -1:]), clusters)
+        for right in (candidate, baseline))
     return [non_inferiority.compare(float(candidate[:, i].mean()), float(baseline[:, i].mean()), resamples[:, i],
                                     baseline_resamples[:, i], len(groups), len(names), max_drop)
             for i in range(candidate.shape[1])]
