@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import json
 import math
 import os
 
@@ -21,10 +20,10 @@ def read_evaluation(task: Task, evaluation_dir: str) -> Evaluation:
     Without these two files the gate knows values, and not how certain they are.
     """
     metrics, baseline_metrics = read_metrics(evaluation_dir)
-    if not file_io.exists(os.path.join(evaluation_dir, EVALUATION)):
+    found = file_io.read_json(os.path.join(evaluation_dir, EVALUATION))
+    if found is None:
         return Evaluation(task, metrics, baseline_metrics, False, [
             _only_values(task.primary_metric, metrics, baseline_metrics)])
-    found = json.loads(file_io.read_text(os.path.join(evaluation_dir, EVALUATION)))
     with np.load(io.BytesIO(file_io.read_bytes(os.path.join(evaluation_dir, RESAMPLES)))) as arrays:
         resamples = dict(arrays)
     slices = [_slice(number, part, task.primary_metric, resamples) for number, part in enumerate(found['slices'])]
