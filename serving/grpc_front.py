@@ -10,7 +10,7 @@ import numpy as np
 
 from serving import api
 from serving.errors import ServingError, invalid
-from serving.rest import Limits
+from serving.limits import Limits
 
 
 def start(models: api.Models, host: str, port: int, limits: Limits) -> tuple[grpc.Server, int]:

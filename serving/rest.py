@@ -2,7 +2,6 @@
 
 import asyncio
 import concurrent.futures
-import dataclasses
 import json
 import re
 import time
@@ -13,6 +12,7 @@ from aiohttp import web
 
 from serving import api, json_tensors
 from serving.errors import ServingError, invalid
+from serving.limits import Limits
 from serving.version_directories import MAX_VERSION
 
 _VERSION_OR_LABEL = r'(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?'
@@ -21,23 +21,6 @@ _PREDICTION = re.compile(rf'/v1/models/(?P<name>[^/:]+){_VERSION_OR_LABEL}:(?P<m
 _STATUS = re.compile(rf'/v1/models(?:/(?P<name>[^/:]+))?{_VERSION_OR_LABEL}(?P<metadata>/metadata)?', re.IGNORECASE)
 _CORS = {'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Methods': 'POST, GET',
          'Access-Control-Allow-Headers': 'Content-Type'}
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """Limits on one request, and on all of them together."""
-    max_body_bytes: int = 32 * 2**20
-    """The size of a body, both compressed and decompressed."""
-    max_buffered_bytes: int = 128 * 2**20
-    """The size of all bodies in memory."""
-    max_requests: int = 64
-    """Predictions in progress, including those that wait for a worker."""
-    workers: int = 2
-    """Predictions that run at the same time."""
-    timeout_s: float = 30.0
-    """Seconds for a request, including the time to read its body."""
-    max_json_depth: int = 64
-    """Levels of nested lists and objects."""
 
 
 class RestFront:

@@ -14,7 +14,8 @@ import typing
 from model_code.errors import ConfigError
 from model_code.logger import logger
 from serving import api
-from serving.rest import Limits, RestFront
+from serving.limits import Limits
+from serving.rest import RestFront
 from serving.saved_model import SavedModel
 from serving.versions import ModelVersions
 

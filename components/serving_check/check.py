@@ -29,7 +29,7 @@ def check_model(model_dir: str, tasks: typing.Sequence[Task],
         return [f'The graph has the op {op} ({where}), which is not core TensorFlow, so TensorFlow Serving cannot run '
                 'it. Export only core TensorFlow ops, and decode such media in the client.'
                 for op, where in sorted(foreign.items())]
-    from serving.rest import Limits
+    from serving.limits import Limits
     from serving.server import ModelServer
     with tempfile.TemporaryDirectory(prefix='serving_check_') as base_path:
         _copy(model_dir, os.path.join(base_path, str(_VERSION)))

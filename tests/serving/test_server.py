@@ -24,7 +24,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from model_code.errors import ConfigError
 from serving import foreground
 from serving.errors import ServingError
-from serving.rest import Limits
+from serving.limits import Limits
 from serving.saved_model import SavedModel
 from serving.server import ModelServer
 from serving.versions import ModelVersions, Policy
