@@ -1,0 +1,114 @@
+"""The exported model's graph: the model with its vocabularies and statistics, and the functions behind the signatures.
+
+docs/serving.md lists the signatures with their inputs and outputs. They use core TensorFlow ops only, so that a stock
+server can load the model.
+"""
+
+import functools
+
+import tensorflow as tf
+
+from model_code import modalities, signature_names
+from model_code.input_pipeline import model_input
+from model_code.polyvit import PolyViT
+from model_code.tasks import Mixture, Task
+
+
+class ServedModel(tf.Module):
+    """The model with its vocabularies and statistics, and the functions behind the signatures.
+
+    vocabularies: task -> labels, in id order.
+    statistics: task -> the statistics of its train split, in the order of Modality.statistics. A task whose modality
+    has none may be missing.
+
+    `inputs_of` and `scores_of` (task -> tf.function) are the two halves of a task's scores: encoded media -> the
+    tokenizer's input, and that -> scores. They are saved as functions of the object, not as signatures, for
+    converters that cannot take the first half (serving/lite.py).
+    """
+
+    def __init__(self, model: PolyViT, mixture: Mixture, vocabularies: dict[str, list[str]],
+                 statistics: dict[str, tuple[float, ...]]):
+        super().__init__(name='served_polyvit')
+        self.model = model
+        self.mixture_tasks = {t.name: t for t in mixture.tasks}
+        self.vocabularies = {name: list(labels) for name, labels in vocabularies.items()}
+        self.statistics = {name: tuple(values) for name, values in statistics.items()}
+        self.label_ids = {name: _label_table(labels) for name, labels in vocabularies.items()}
+        self.inputs_of = {name: tf.function(functools.partial(self._inputs, task), autograph=False, input_signature=[
+            _media_spec(modalities.get_modality(task.modality))]) for name, task in self.mixture_tasks.items()}
+        self.scores_of = {name: tf.function(functools.partial(model.scores, name), autograph=False, input_signature=[
+            tf.TensorSpec([None, *model.config.input(task.modality).shape], tf.float32, name='inputs')])
+            for name, task in self.mixture_tasks.items()}
+
+    def signatures(self, card: str) -> dict:
+        """Name -> concrete function, for every signature. card: the model card as JSON."""
+        result = {}
+        for name, task in self.mixture_tasks.items():
+            row = modalities.get_modality(task.modality)
+            media = _media_spec(row)
+            examples = tf.TensorSpec([None], tf.string, name='examples')
+            scores = tf.function(functools.partial(self._scores, task), input_signature=[media], autograph=False)
+            result[name] = _named(row.feature, media, functools.partial(self._best, task, scores))
+            result[signature_names.scores(name)] = _named(row.feature, media, lambda m, f=scores: {'scores': f(m)})
+            result[signature_names.examples(name)] = _named(
+                'examples', examples, lambda e, f=scores, r=row: {'scores': f(_parse_media(e, r))})
+            result[signature_names.label(name)] = _named('examples', examples, functools.partial(self._label, task))
+        for name in {t.modality: None for t in self.mixture_tasks.values()}:
+            row = modalities.get_modality(name)
+            result[signature_names.embedding(name)] = _named(
+                row.feature, _media_spec(row), functools.partial(self._embedding, name))
+        result[signature_names.MODEL_CARD] = _named('request', tf.TensorSpec([None], tf.string, name='request'),
+                                      lambda request: {'card': tf.fill(tf.shape(request), card)})
+        result[signature_names.DEFAULT] = result[next(iter(self.mixture_tasks))]
+        return result
+
+    def _inputs(self, task: Task, media: tf.Tensor) -> tf.Tensor:
+        """Encoded media of N examples -> the tokenizer's input [N, *input shape]."""
+        row = modalities.get_modality(task.modality)
+        spec = self.model.config.input(task.modality)
+        statistics = dict(zip(row.statistics, self.statistics.get(task.name, ()), strict=True))
+        as_stored = getattr(row.preprocessing, 'as_stored', tf.identity)
+        return tf.map_fn(lambda encoded: model_input(task.modality, (), spec, {row.feature: encoded, **statistics}),
+                         as_stored(media), fn_output_signature=tf.TensorSpec(spec.shape, tf.float32))
+
+    def _scores(self, task: Task, media: tf.Tensor) -> tf.Tensor:
+        return self.scores_of[task.name](self.inputs_of[task.name](media))
+
+    def _best(self, task: Task, scores_of, media: tf.Tensor) -> dict:
+        ids, scores = task.data.kind.functions.best(scores_of(media), self.model.groups[task.name])
+        return {'labels': tf.gather(tf.constant(self.vocabularies[task.name]), ids), 'scores': scores}
+
+    def _label(self, task: Task, examples: tf.Tensor) -> dict:
+        labels = tf.io.parse_example(examples, {'label': tf.io.RaggedFeature(tf.string)})['label']
+        ids = tf.ragged.map_flat_values(self.label_ids[task.name].lookup, labels)
+        functions = task.data.kind.functions
+        label = functions.transform(ids.to_tensor(default_value=-1), len(self.vocabularies[task.name]))
+        return {'label': functions.eval_label(label, self.model.groups[task.name])}
+
+    def _embedding(self, modality: str, media: tf.Tensor) -> dict:
+        # An embedding belongs to no task. Statistics (for sounds) are those of the modality's first task.
+        task = next(t for t in self.mixture_tasks.values() if t.modality == modality)
+        return {'embedding': self.model.embed(modality, self._inputs(task, media))}
+
+
+def _label_table(labels: list[str]) -> tf.lookup.StaticHashTable:
+    ids = tf.range(len(labels), dtype=tf.int64)
+    return tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(tf.constant(labels), ids), default_value=-1)
+
+
+def _media_spec(row: modalities.Modality) -> tf.TensorSpec:
+    return tf.TensorSpec([None, None] if row.repeated else [None], tf.string, name=row.feature)
+
+
+def _named(argument: str, spec: tf.TensorSpec, function):
+    """The concrete function of a Python function, whose one input is called `argument`."""
+    traced = tf.function(lambda **inputs: function(inputs[argument]), autograph=False)
+    return traced.get_concrete_function(**{argument: spec})
+
+
+def _parse_media(examples: tf.Tensor, row: modalities.Modality) -> tf.Tensor:
+    """Serialized tf.Examples [N] -> encoded media in the form that the signatures take."""
+    if row.repeated:
+        return tf.io.parse_example(examples, {row.feature: tf.io.RaggedFeature(tf.string)})[row.feature].to_tensor()
+    return tf.io.parse_example(examples, {row.feature: tf.io.FixedLenFeature([], tf.string)})[row.feature]
