@@ -11,8 +11,8 @@ both servers; those named `polyvit_...` are this server's own. Code that does th
     metrics.loaded(path, seconds, ok), metrics.warmed_up(path, code, seconds, records)   whoever loads a version
     metrics.batch_input(size), metrics.batch_queued(seconds), metrics.batch_run(size, padded_size)   the batches
 
-Codes are names of gRPC status codes ('OK', 'NOT_FOUND'). Every call takes one lock for a few additions, and is safe from any
-thread. The counts are the process's: two servers in one process share them, as in TensorFlow Serving.
+Codes are names of gRPC status codes ('OK', 'NOT_FOUND'). Every call takes one lock for a few additions, and is safe
+from any thread. The counts are the process's: two servers in one process share them, as in TensorFlow Serving.
 
 prometheus-client cannot print this page: it forbids neither colons nor braces, but adds `_total`, `_created` and HELP
 lines, and prints bucket limits with all digits, where TensorFlow Serving prints six.

@@ -47,8 +47,9 @@ class SavedModel:
         try:
             # TensorFlow deprecates this loader, but the recommended one does not run graphs as a server does.
             with self._graph.as_default(), _no_warnings():
-                meta_graph = tf.compat.v1.saved_model.loader.load(self._session, ['serve'], directory)
-            self._read_signatures(meta_graph.signature_def)
+                feeds = _feeds(directory)
+                meta_graph = tf.compat.v1.saved_model.loader.load(self._session, ['serve'], directory, input_map=feeds)
+            self._read_signatures(meta_graph.signature_def, {name: feed.name for name, feed in feeds.items()})
             if warm_up:
                 self._warm_up()
         except Exception as error:
@@ -57,10 +58,12 @@ class SavedModel:
                 raise
             raise from_tensorflow(error) from error
 
-    def _read_signatures(self, signature_defs):
+    def _read_signatures(self, signature_defs, feeds: dict[str, str]):
+        """feeds: the name of an input in the graph -> the name of the tensor that is fed in its place."""
         self.signature_defs = {name: signature_defs[name] for name in sorted(signature_defs)}
         self.signatures = {
-            name: Signature(name, _tensors(proto.inputs), _tensors(proto.outputs))
+            name: Signature(name, {key: dataclasses.replace(one, graph_name=feeds.get(one.graph_name, one.graph_name))
+                                   for key, one in _tensors(proto.inputs).items()}, _tensors(proto.outputs))
             for name, proto in self.signature_defs.items() if not name.startswith('__')}
 
     def close(self):
@@ -105,7 +108,7 @@ class SavedModel:
             if failure.code == 'INVALID_ARGUMENT' and (problem := _not_media(inputs)):
                 failure = invalid(problem)
             raise failure from error
-        return {name: np.asarray(value) for name, value in values.items()}
+        return {name: _as_array(value) for name, value in values.items()}
 
     def regress(self, signature_name: str, examples: list[bytes], timeout_s: float | None = None) -> np.ndarray:
         """Serialized tf.Examples -> one float32 value for each, from the signature's output `outputs`."""
@@ -179,6 +182,37 @@ class SavedModel:
             method(request.model_spec.signature_name, examples)
         else:
             raise ServingError('UNIMPLEMENTED', f'Unsupported log_type for warmup: {log_type}')
+
+
+def _feeds(directory: str) -> dict[str, typing.Any]:
+    """The name of each input of a signature -> a placeholder of unknown shape to load the graph with in its place.
+
+    TensorFlow's Python session refuses values of another rank than an input declares. A server asks only the graph,
+    which may take them.
+    """
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+    try:
+        with tf.io.gfile.GFile(model_directory.graph_path(directory), 'rb') as file:
+            meta_graphs = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs
+    except (tf.errors.OpError, DecodeError):
+        return {}  # loading it fails with the right error, or it is in the form of text
+    meta_graph = next((one for one in meta_graphs if 'serve' in one.meta_info_def.tags), None)
+    if meta_graph is None:
+        return {}
+    placeholders = {f'{node.name}:0' for node in meta_graph.graph_def.node if node.op == 'Placeholder'}
+    inputs = {info.name: info.dtype for proto in meta_graph.signature_def.values() for info in proto.inputs.values()}
+    return {name: tf.compat.v1.placeholder(tf.as_dtype(dtype), None, f'fed/{name[:-2]}')
+            for name, dtype in inputs.items() if name in placeholders}
+
+
+def _as_array(value) -> np.ndarray:
+    """A value from the session as an array. A single string must not become numpy's type for bytes.
+
+    That one drops zero bytes at the end.
+    """
+    return np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
 
 
 def _not_media(inputs: dict[str, np.ndarray]) -> str:
