@@ -3,8 +3,8 @@
 import contextlib
 import time
 
-from serving import json_tensors, saved_model
-from serving.errors import ServingError
+from serving import bounds, json_tensors, saved_model
+from serving.limits import Limits
 from serving.versions import ModelVersions, no_status, not_found, unknown_label
 
 DEFAULT_URL = 'http://127.0.0.1:8501'  # of a server on this machine
@@ -37,31 +37,32 @@ class Models:
 
 
 def predict(models: Models, body: bytes, name: str, version: int | None, label: str | None, deadline: float,
-            max_depth: int) -> bytes:
+            limits: Limits) -> bytes:
     """The body of a REST predict request -> the body of the reply.
 
-    deadline: the time.monotonic() at which the graph is cancelled. max_depth: nesting depth of the request's JSON.
+    deadline: the time.monotonic() at which the graph is cancelled.
     """
-    document = json_tensors.parse_json(body, max_depth)
+    document = json_tensors.parse_json(body, limits.max_json_depth, limits.max_elements)
     signature_name = json_tensors.signature_name(document)
     with models.acquire(name, version, label) as (_, model):
         signature = model.signature(signature_name)
         form, inputs = json_tensors.predict_inputs(
             document, {name: tensor.dtype for name, tensor in signature.inputs.items()})
-        outputs = model.run(signature_name, inputs, deadline - time.monotonic())
+        outputs = bounds.run(model, signature_name, inputs, deadline, limits)
     return json_tensors.predictions_json(outputs, form)
 
 
 def classify_or_regress(models: Models, body: bytes, name: str, version: int | None, label: str | None,
-                        deadline: float, max_depth: int, method: str) -> bytes:
+                        deadline: float, limits: Limits, method: str) -> bytes:
     """The body of a REST classify or regress request -> the body of the reply. method: 'classify' or 'regress'."""
-    document = json_tensors.parse_json(body, max_depth)
+    document = json_tensors.parse_json(body, limits.max_json_depth, limits.max_elements)
     signature_name = json_tensors.signature_name(document)
     context, examples = json_tensors.classify_examples(document)
     with models.acquire(name, version, label) as (_, model):
         # Protos merge when their bytes are joined. The later one wins, so an example's feature beats the context's.
         prefix = saved_model.serialize_example(context) if context else b''
         serialized = [prefix + saved_model.serialize_example(example) for example in examples]
+        bounds.check_examples(serialized, limits, deadline)
         remaining = deadline - time.monotonic()
         if method == 'classify':
             return json_tensors.classifications_json(model.classify(signature_name, serialized, remaining))
@@ -93,7 +94,3 @@ def _to_dict(proto) -> dict:
     except TypeError:  # protobuf 5 and later have another name for it
         return json_format.MessageToDict(proto, preserving_proto_field_name=True,
                                          always_print_fields_with_no_presence=True)
-
-
-def overloaded(reason: str) -> ServingError:
-    return ServingError('UNAVAILABLE', f'The server is overloaded: {reason}. Try again later')

@@ -8,9 +8,9 @@ import time
 import grpc
 import numpy as np
 
-from serving import api
+from serving import api, bounds
 from serving.errors import ServingError, invalid
-from serving.limits import Limits
+from serving.limits import Limits, exceeded
 
 
 def start(models: api.Models, host: str, port: int, limits: Limits) -> tuple[grpc.Server, int]:
@@ -58,9 +58,8 @@ def _prediction_service(base, models: api.Models, limits: Limits):
                 name, version, label = _model_spec(request.model_spec)
                 with models.acquire(name, version, label) as (number, model):
                     signature = model.signature(request.model_spec.signature_name)
-                    inputs = {key: _array(key, tensor, limits) for key, tensor in request.inputs.items()}
-                    outputs = model.run(signature.name, inputs, deadline - time.monotonic(),
-                                        list(request.output_filter))
+                    inputs = _arrays(request.inputs, limits)
+                    outputs = bounds.run(model, signature.name, inputs, deadline, limits, list(request.output_filter))
                 response = predict_pb2.PredictResponse()
                 response.model_spec.name = name
                 response.model_spec.version.value = number
@@ -110,14 +109,34 @@ def _model_service(base, models: api.Models):
     return ModelService()
 
 
-def _array(name: str, tensor, limits: Limits) -> np.ndarray:
-    """A TensorProto as an array. Its shape is checked first: a single value may stand for an array of any size."""
+def _arrays(tensors, limits: Limits) -> dict[str, np.ndarray]:
+    """TensorProtos by name as arrays. Their sizes are checked first: one value may stand for an array of any shape."""
+    shapes, size = {}, 0
+    for name, tensor in tensors.items():
+        shapes[name] = sizes = [dim.size for dim in tensor.tensor_shape.dim]
+        if tensor.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
+            raise invalid(f'Input {name} has no complete shape')
+        size += _size(tensor, math.prod(sizes))
+    bounds.check_shapes(shapes, limits)
+    if size > limits.max_body_bytes:
+        raise exceeded('Bytes in the tensors of the request', size, 'max_body_bytes', limits.max_body_bytes,
+                       'Send fewer instances at once.')
+    return {name: _array(name, tensor) for name, tensor in tensors.items()}
+
+
+def _size(tensor, count: int) -> int:
+    """Bytes of the values of a TensorProto that has `count` of them, once the last one is repeated up to there."""
     import tensorflow as tf
-    sizes = [dim.size for dim in tensor.tensor_shape.dim]
-    if tensor.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
-        raise invalid(f'Input {name} has no complete shape')
-    if math.prod(sizes) > limits.max_body_bytes:
-        raise invalid(f'Input {name} of shape {sizes} is larger than this server accepts')
+    try:
+        return count * tf.dtypes.as_dtype(tensor.dtype).size if tensor.dtype != tf.string.as_datatype_enum else (
+            sum(map(len, tensor.string_val))
+            + max(0, count - len(tensor.string_val)) * len(tensor.string_val[-1] if tensor.string_val else b''))
+    except TypeError:  # no type of TensorFlow's; the conversion says so
+        return 0
+
+
+def _array(name: str, tensor) -> np.ndarray:
+    import tensorflow as tf
     try:
         return tf.make_ndarray(tensor)
     except (TypeError, ValueError) as error:

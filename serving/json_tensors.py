@@ -14,6 +14,7 @@ import re
 import numpy as np
 
 from serving.errors import ServingError, invalid
+from serving.limits import exceeded
 
 NUMPY_TYPES = {
     'DT_FLOAT': np.float32, 'DT_DOUBLE': np.float64, 'DT_INT8': np.int8, 'DT_INT16': np.int16, 'DT_INT32': np.int32,
@@ -26,16 +27,18 @@ _MAX_QUOTED = 500  # characters of a wrong JSON value that an error message quot
 
 # ---- Reading JSON -------------------------------------------------------------------------------------------------
 
-def parse_json(body: bytes, max_depth: int = 64, max_containers: int = 1_000_000) -> dict:
+def parse_json(body: bytes, max_depth: int = 64, max_elements: int = 500_000) -> dict:
     """The top-level JSON object of a request.
 
-    The nesting depth and the number of lists and objects are checked before parsing: parsers recurse, and a two-byte
-    `[]` takes twenty times its size in memory. As in TensorFlow Serving, `NaN`, `Infinity` and `Inf` are numbers, the
-    first of two equal keys wins, and strings may hold bytes that are not UTF-8 (kept as surrogate escapes).
+    The nesting depth and the number of values are checked before parsing: parsers recurse, and a two-byte `[]` takes
+    twenty times its size in memory. max_elements: numbers and strings, with as many lists and objects around them.
+
+    As in TensorFlow Serving, `NaN`, `Infinity` and `Inf` are numbers, the first of two equal keys wins, and strings may
+    hold bytes that are not UTF-8 (kept as surrogate escapes).
     """
     if not body.strip():
         raise invalid('JSON Parse error: The document is empty')
-    _check_size(body, max_depth, max_containers)
+    _check_size(body, max_depth, max_elements)
     text = body.decode('utf-8', 'surrogateescape')
     try:
         document = _loads(text)
@@ -82,18 +85,19 @@ _DEPTH_CHANGE[list(b']}')] = -1
 _CHUNK_BYTES = 2**20
 
 
-def _check_size(body: bytes, max_depth: int, max_containers: int):
-    """Checks the nesting depth and the number of lists and objects. Brackets in strings do not count.
+def _check_size(body: bytes, max_depth: int, max_elements: int):
+    """Checks the nesting depth and the number of values. Brackets and commas in strings do not count.
 
     In numpy, because bodies have megabytes.
     """
-    if body.count(b'[') + body.count(b'{') <= max_depth:
+    containers = body.count(b'[') + body.count(b'{')
+    if containers <= max_depth and containers + body.count(b',') <= 2 * max_elements:
         return
     # Once escaped backslashes and quotes are removed, every quote begins or ends a string. (A backslash outside strings
     # is a parse error, so what follows it does not matter.)
     if b'\\' in body:
         body = body.replace(b'\\\\', b'').replace(b'\\"', b'')
-    depth = containers = in_string = 0
+    depth = values = in_string = 0
     for start in range(0, len(body), _CHUNK_BYTES):
         chunk = np.frombuffer(body, np.uint8, min(_CHUNK_BYTES, len(body) - start), start)
         inside = np.bitwise_xor.accumulate((chunk == ord('"')).view(np.uint8)) ^ in_string
@@ -101,12 +105,12 @@ def _check_size(body: bytes, max_depth: int, max_containers: int):
         changes = _DEPTH_CHANGE[chunk] * (inside == 0)
         depths = np.cumsum(changes, dtype=np.int32) + depth
         depth = int(depths[-1])
-        containers += int(np.count_nonzero(changes > 0))
         if depths.max() > max_depth:
             raise invalid(f'JSON Parse error: The document is nested deeper than {max_depth} levels')
-        if containers > max_containers:
-            raise invalid(f'JSON Parse error: The document has more than {max_containers} lists and objects. Send '
-                          'encoded media as {"b64": ...} rather than lists of numbers')
+        values += int(np.count_nonzero(changes > 0)) + int(np.count_nonzero((chunk == ord(',')) & (inside == 0)))
+        if values > 2 * max_elements:
+            raise exceeded('Values in the JSON document, at least', values // 2, 'max_elements', max_elements,
+                           'Send encoded media as {"b64": ...} rather than lists of numbers, or in several requests.')
 
 
 def _string_end(body: bytes, start: int) -> int:

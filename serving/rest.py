@@ -12,7 +12,7 @@ from aiohttp import web
 
 from serving import api, json_tensors
 from serving.errors import ServingError, invalid
-from serving.limits import Limits
+from serving.limits import Limits, exceeded, overloaded
 from serving.version_directories import MAX_VERSION
 
 _VERSION_OR_LABEL = r'(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?'
@@ -82,7 +82,7 @@ class RestFront:
 
     async def _predict(self, request, name, version, label, method) -> bytes:
         if self._requests >= self._limits.max_requests:
-            raise api.overloaded(f'{self._requests} requests are in progress')
+            raise overloaded(f'{self._requests} requests are in progress', 'max_requests')
         deadline = time.monotonic() + self._limits.timeout_s
         self._requests += 1
         held = 0
@@ -90,7 +90,7 @@ class RestFront:
         def hold(size: int):
             nonlocal held
             if self._buffered + size > self._limits.max_buffered_bytes:
-                raise api.overloaded(f'{self._buffered} bytes of requests are in memory')
+                raise overloaded(f'{self._buffered:,} bytes of requests are in memory', 'max_buffered_bytes')
             held += size
             self._buffered += size
 
@@ -118,11 +118,11 @@ class RestFront:
         """Answers a request. Runs in a worker's thread, because it takes time."""
         if time.monotonic() > deadline:
             raise ServingError('DEADLINE_EXCEEDED', 'The deadline passed while the request waited')
-        depth = self._limits.max_json_depth
         try:
             if method == 'predict':
-                return api.predict(self._models, body, name, version, label, deadline, depth)
-            return api.classify_or_regress(self._models, body, name, version, label, deadline, depth, method)
+                return api.predict(self._models, body, name, version, label, deadline, self._limits)
+            return api.classify_or_regress(self._models, body, name, version, label, deadline, self._limits,
+                                           method)
         except ServingError:
             raise
         except Exception as error:
@@ -134,25 +134,26 @@ class RestFront:
         Raises ServingError with HTTP status 413 if the body is too large.
         """
         limit = self._limits.max_body_bytes
-        if (request.content_length or 0) > limit:
-            raise _too_large(limit)
+
+        def check(size: int):
+            if size > limit:
+                raise exceeded('Bytes of the request body', size, 'max_body_bytes', limit,
+                               'Send fewer instances at once.', http_status=413)
+
+        check(request.content_length or 0)
         gzip = 'gzip' in request.headers.get('Content-Encoding', '').lower()
         decompressor = zlib.decompressobj(31) if gzip else None
         pieces, raw, size = [], 0, 0
         async for piece in request.content.iter_any():
             raw += len(piece)
-            if raw > limit:
-                raise _too_large(limit)
+            check(raw)
             if decompressor is not None:
                 try:
                     piece = decompressor.decompress(piece, limit - size + 1)
                 except zlib.error:
                     return b''  # TensorFlow Serving sees an empty document, too
-                if decompressor.unconsumed_tail:
-                    raise _too_large(limit)
             size += len(piece)
-            if size > limit:
-                raise _too_large(limit)
+            check(size)
             hold(len(piece))
             pieces.append(piece)
         if decompressor is not None and not decompressor.eof:
@@ -166,8 +167,7 @@ def _take_exception(future):
         future.exception()
 
 
-def _too_large(limit: int) -> ServingError:
-    return ServingError('INVALID_ARGUMENT', f'The request body is larger than {limit} bytes', http_status=413)
+
 
 
 def _version(text: str | None) -> int | None:

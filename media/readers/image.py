@@ -29,6 +29,7 @@ warnings.filterwarnings('ignore', module=r'PIL\.')
 
 _FORMATS = 'PNG, JPEG, GIF, BMP, WebP, TIFF, HEIC and AVIF'
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+_HEADS = {'PNG': _PNG_SIGNATURE, 'JPEG': b'\xff\xd8', 'GIF': b'GIF8', 'BMP': b'BM'}  # what TensorFlow decodes
 _BMP_HEADERS = tuple(struct.pack('<I', size) for size in (12, 16, 40, 52, 56, 64, 108, 124))
 _ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262  # EXIF and TIFF tags
 _SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
@@ -65,13 +66,9 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
         image = heif.opened(kind, content) if kind in _BOXED else Image.open(buffer, formats=(kind,))
         # Only the header is read so far; in a JPEG all up to the first scan.
         scan = len(content) if kind in _BOXED else buffer.tell()
-        _check_size(image.width, image.height, limits)
+        _check_header(image, content, scan, limits)
         if kind == 'TIFF':
             _check_tiff(image, len(content))
-        if image.info.get('progressive'):
-            scans = 1 + content.count(b'\xff\xda', scan, content.find(b'\xff\xd9', scan))
-            if scans > _MAX_SCANS:
-                raise too_large('scans', scans, _MAX_SCANS)
         several = kind != 'JPEG' and _has_several(image)  # phones put previews after a JPEG
         if isinstance(image, JpegImageFile):
             whole, drafted = image.size, _drafted(image)
@@ -110,6 +107,34 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
     width, height = whole if drafted else image.size
     features = {'image': content, 'height': height, 'width': width, 'brightness': brightness}
     return features, ('first_picture', *notes) if several else notes, fingerprint
+
+
+def header(content: bytes, limits: Limits) -> Image.Image | None:
+    """What the header of a JPEG, PNG, GIF or BMP says, within the limits; None for other formats. Decodes nothing.
+
+    Raises Rejection: too_large, or another if the header cannot be read.
+    """
+    kind = next((kind for kind, head in _HEADS.items() if content.startswith(head)), None)
+    if kind is None:
+        return None
+    if kind == 'PNG':
+        _check_png(content, limits)
+    buffer = io.BytesIO(content)
+    try:
+        image = Image.open(buffer, formats=(kind,))
+        _check_header(image, content, buffer.tell(), limits)
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
+        raise _rejection(error, kind, content, 0) from error
+    return image
+
+
+def _check_header(image, content: bytes, scan: int, limits: Limits):
+    """Checks what is known before pixels are decoded. scan: where they begin."""
+    _check_size(image.width, image.height, limits)
+    if image.info.get('progressive'):
+        scans = 1 + content.count(b'\xff\xda', scan, content.find(b'\xff\xd9', scan))
+        if scans > _MAX_SCANS:
+            raise too_large('scans', scans, _MAX_SCANS)
 
 
 def _format(content: bytes) -> str:

@@ -193,8 +193,8 @@ def test_depth_and_size_are_bounded_before_parsing():
         assert len(json_tensors.parse_json(head + b'"' + b'[' * 99 + b'"}')) == 2
         with pytest.raises(ServingError, match='deeper than 64 levels'):
             json_tensors.parse_json(head + b'[' * 64 + b']' * 64 + b'}')
-    with pytest.raises(ServingError, match='more than 100 lists and objects'):
-        json_tensors.parse_json(b'{"instances": [' + b'[],' * 100 + b'[]]}', max_containers=100)
+    with pytest.raises(ServingError, match='at least: 10[12]. This server takes at most 50 .--max-elements.'):
+        json_tensors.parse_json(b'{"instances": [' + b'[],' * 100 + b'[]]}', max_elements=50)
 
 
 def test_long_values_are_cut_in_errors():

@@ -1,0 +1,72 @@
+"""What decoding a picture or sound would take, by its header alone: for servers, which get media from anyone.
+
+The formats are those that TensorFlow's core operations decode: JPEG, PNG, GIF, BMP and WAV.
+"""
+
+import io
+import struct
+
+from media.readers import image
+from media.rejections import Rejection
+from model_code.modalities import Limits
+
+_GIF_BLOCKS = 500_000  # and their parts, of at most 255 bytes, in one GIF
+
+
+def picture_bytes(content: bytes, limits: Limits) -> int:
+    """Bytes of memory in which TensorFlow decodes a picture to RGB; 0 for what is none.
+
+    Raises Rejection if the picture is over the limits on pixels, or if its header cannot be read. A PNG with damage
+    further on passes: TensorFlow says what is wrong with it.
+    """
+    try:
+        header = image.header(content, limits)
+    except Rejection as rejection:
+        if rejection.reason == 'too_large' or not content.startswith(b'\x89PNG'):
+            raise
+        return 0
+    if header is None:
+        return 0
+    pixels = header.width * header.height
+    if header.format == 'GIF':  # all pictures are unpacked, a byte a pixel, and the first one is kept
+        return _gif_pixels(content) + 3 * pixels
+    if header.info.get('progressive'):  # the coefficients of the whole picture, 16 bits each
+        return 9 * pixels
+    return 3 * pixels
+
+
+def wav_seconds(content: bytes) -> float:
+    """The length of a WAV file by its header; 0 for what is none."""
+    import soundfile  # takes long to load
+    if content[:4] != b'RIFF' or content[8:12] != b'WAVE':
+        return 0.0
+    try:
+        return soundfile.info(io.BytesIO(content)).duration
+    except soundfile.SoundFileError:
+        return 0.0
+
+
+def _gif_pixels(content: bytes) -> int:
+    """The pixels of all pictures in a GIF, up to its end or to what is no block. Layout: the GIF89a specification."""
+    position, pixels = 13 + _palette(content[10:11]), 0
+    in_block = False
+    for _ in range(_GIF_BLOCKS):
+        if in_block:  # its parts, each after its length
+            length = content[position] if position < len(content) else 0
+            in_block, position = length > 0, position + 1 + length
+            continue
+        kind, in_block = content[position:position + 1], True
+        if kind == b',' and position + 10 <= len(content):
+            width, height = struct.unpack_from('<HH', content, position + 5)
+            pixels += width * height
+            position += 11 + _palette(content[position + 9:position + 10])
+        elif kind == b'!':
+            position += 2
+        else:
+            return pixels
+    raise Rejection('too_large', f'The GIF has more than {_GIF_BLOCKS:,} blocks.')
+
+
+def _palette(flags: bytes) -> int:
+    """Bytes of the palette that follows the byte of flags of a screen or a picture."""
+    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0

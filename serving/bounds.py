@@ -1,0 +1,140 @@
+"""Bounds on what a request makes the server hold: instances, values, decoded media, the reply.
+
+Each is checked before it is made. Both protocols use the same functions, over numpy arrays as the graph gets them.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from media.rejections import Rejection, too_large
+from model_code import modalities
+from serving import metrics
+from serving.errors import ServingError, invalid
+from serving.limits import Limits, exceeded, flag
+
+_MODALITIES = {row.feature: row for row in modalities.MODALITIES.values()}
+_EXAMPLES = 'examples'  # the input of the signatures T_examples
+# The graph decodes so many at once (tf.map_fn), and of a video so many frames of so many clips, each as float32, too.
+_PARALLEL, _FRAME_GROWTH = 10, 5
+_NUMBER_BYTES = 16  # of a number as JSON, about
+
+
+def run(model, signature_name: str, inputs: dict[str, np.ndarray], deadline: float, limits: Limits,
+        outputs: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """model.run, with the bounds on what goes in and what comes out. deadline: a time.monotonic()."""
+    check_inputs(inputs, limits, deadline)
+    signature = model.signature(signature_name)
+    instances = max((len(value) for value in inputs.values() if value.ndim), default=1)
+    check_reply({name: (instances, *tensor.shape[1:]) for name, tensor in signature.outputs.items()
+                 if (not outputs or name in outputs) and tensor.shape and None not in tensor.shape[1:]}, limits)
+    results = model.run(signature_name, inputs, deadline - time.monotonic(), outputs)
+    check_reply({name: value.shape for name, value in results.items()}, limits, results)
+    return results
+
+
+def check_inputs(inputs: dict[str, np.ndarray], limits: Limits, deadline: float = math.inf):
+    """Raises ServingError if there are too many instances or values, or media that are too large to decode."""
+    check_shapes({name: value.shape for name, value in inputs.items()}, limits)
+    for name, values in inputs.items():
+        if values.dtype != object:
+            continue
+        if name in _MODALITIES:
+            if _MODALITIES[name].repeated and values.ndim > 1:
+                _check_frames(values.shape[-1], limits)
+            _check_media(name, values.ravel().tolist(), limits, deadline)
+        elif name == _EXAMPLES:
+            check_examples(values.ravel().tolist(), limits, deadline)
+
+
+def check_shapes(shapes: dict[str, Sequence[int]], limits: Limits):
+    """As check_inputs, from shapes alone: for a message whose single value may stand for any number of them."""
+    for name, shape in shapes.items():
+        if shape and shape[0] > limits.max_instances:
+            raise exceeded(f'Instances in input {name}', shape[0], 'max_instances', limits.max_instances,
+                           'Send them in several requests.')
+    elements = sum(math.prod(shape) for shape in shapes.values())
+    if elements > limits.max_elements:
+        raise exceeded('Values in the tensors of the request', elements, 'max_elements', limits.max_elements,
+                       'Send media as encoded bytes, or in several requests.')
+
+
+def check_reply(shapes: dict[str, Sequence[int]], limits: Limits, values: dict[str, np.ndarray] | None = None):
+    """Raises ServingError if a reply with outputs of these shapes would be too large.
+
+    values: the outputs, if they are there; then the lengths of strings count, too.
+    """
+    strings = [value for value in (values or {}).values() if value.dtype == object]
+    size = (_NUMBER_BYTES * sum(map(math.prod, shapes.values()))
+            + sum(len(one) for value in strings for one in value.ravel().tolist()))
+    if size > limits.max_reply_bytes:
+        raise exceeded('Bytes in the reply', size, 'max_reply_bytes', limits.max_reply_bytes,
+                       'Send fewer instances at once.')
+
+
+def check_examples(examples: list[bytes], limits: Limits, deadline: float = math.inf):
+    """As check_inputs, for serialized tf.Examples."""
+    import tensorflow as tf
+    check_shapes({_EXAMPLES: [len(examples)]}, limits)
+    media: dict[str, list[bytes]] = {}
+    for serialized in examples:
+        try:
+            features = tf.train.Example.FromString(serialized).features.feature
+        except Exception:  # the graph says what is wrong with it
+            continue
+        for name in features.keys() & _MODALITIES.keys():
+            values = features[name].bytes_list.value
+            if _MODALITIES[name].repeated:
+                _check_frames(len(values), limits)
+            media.setdefault(name, []).extend(values)
+    for name, contents in media.items():
+        _check_media(name, contents, limits, deadline)
+
+
+def _check_frames(frames: int, limits: Limits):
+    limit = limits.of_media('video').frames
+    if frames > limit:
+        raise exceeded('Frames of a clip', frames, 'max_frames', limit, 'Send a shorter clip, or fewer frames of it.')
+
+
+def _check_media(feature: str, contents: list, limits: Limits, deadline: float):
+    """Checks encoded media of one modality by their headers."""
+    modality = _MODALITIES[feature].name
+    limit = limits.of_media(modality)
+    sizes = []
+    for number, content in enumerate(contents, start=1):
+        if time.monotonic() > deadline:
+            raise ServingError('DEADLINE_EXCEEDED', 'The deadline passed while the headers of the media were read')
+        if not isinstance(content, bytes) or not content:
+            continue
+        try:
+            sizes.append(_decoded_bytes(modality, content, limit))
+        except Rejection as rejection:
+            of = f' of {len(contents):,}' if len(contents) > 1 else ''
+            raise _refusal(rejection, f'Input {number:,}{of}') from None
+    at_once = _PARALLEL ** 2 if modality == 'video' else _PARALLEL
+    needed = sum(sorted(sizes)[-at_once:])
+    if needed > limits.max_decoded_bytes:
+        raise exceeded('Bytes of memory to decode the media of the request', needed, 'max_decoded_bytes',
+                       limits.max_decoded_bytes, 'Send fewer at once, or make them smaller.')
+
+
+def _decoded_bytes(modality: str, content: bytes, limit: modalities.Limits) -> int:
+    from media.readers import headers  # takes long to load
+    if modality == 'audio':
+        seconds = headers.wav_seconds(content)
+        if seconds > limit.seconds:
+            raise too_large('seconds', round(seconds, 1), limit.seconds)
+        return 2 * len(content)  # 16-bit samples become float32
+    size = headers.picture_bytes(content, limit)
+    return size * _FRAME_GROWTH if modality == 'video' else size
+
+
+def _refusal(rejection: Rejection, which: str) -> ServingError:
+    if rejection.reason != 'too_large':
+        return invalid(f'{which} cannot be decoded. {rejection.detail}')
+    bound = 'max_seconds' if 'seconds' in rejection.detail else 'max_pixels'
+    metrics.refused(bound)
+    return invalid(f'{which} is too large to decode. {rejection.detail.rstrip(".")} ({flag(bound)}). Make it smaller.')
