@@ -113,6 +113,42 @@ def test_http_vectors(case, fixtures_server, half_plus_two):
         assert text in json.loads(body)['error']
 
 
+def test_the_graph_decides_on_the_rank_of_an_input(tmp_path):
+    class Declared(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, 'x')])
+        def half(self, x):
+            return {'y': x / 2}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, 'x')])
+        def vector(self, x):
+            return {'y': tf.linalg.matvec(tf.eye(2), x)}
+
+    module = Declared()
+    tf.saved_model.save(module, str(tmp_path / '1'), signatures={'half': module.half, 'vector': module.vector})
+    model = SavedModel(str(tmp_path / '1'))
+    try:
+        assert model.signatures['half'].inputs['x'].shape == (None,)
+        assert model.run('half', {'x': np.ones([2, 3], np.float32)})['y'].tolist() == [[.5, .5, .5]] * 2
+        with pytest.raises(ServingError, match='node PartitionedCall') as error:
+            model.run('vector', {'x': np.array(1.0, np.float32)})
+        assert error.value.code == 'INVALID_ARGUMENT'
+    finally:
+        model.close()
+
+
+def test_a_single_string_keeps_its_zero_bytes(tmp_path):
+    class Echo(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([], tf.string, 's')])
+        def echo(self, s):
+            return {'s_bytes': s}
+
+    module = Echo()
+    tf.saved_model.save(module, str(tmp_path / '1'), signatures={'serving_default': module.echo})
+    with ModelServer(tmp_path, port=0) as server:
+        status, reply = predict(server, '{"inputs": {"b64": "AGEAAA=="}}')
+        assert (status, reply) == (200, {'outputs': {'b64': 'AGEAAA=='}})
+
+
 def test_malformed_urls(fixtures_server):
     for method, path in (('GET', '/v1/foo'), ('PUT', '/v1/models/default:predict'), ('GET', '/v1/models/a/b'),
                          ('POST', '/v1/models/default'), ('POST', '/v1/models/default:explode')):
