@@ -40,11 +40,17 @@ def feature_spec(task: Task, classes: int) -> dict:
 
 
 def model_input(modality: str, augmentations: tuple[str, ...], spec, features: dict,
-                seed: tf.Tensor | None = None) -> tf.Tensor:
-    """One parsed example -> the tokenizer's input, augmented if there is a seed [2] int32."""
+                seed: tf.Tensor | None = None, view: tf.Tensor | None = None) -> tf.Tensor:
+    """One parsed example -> the tokenizer's input, augmented if there is a seed [2] int32.
+
+    view: which of spec.views windows to take (int32 scalar, from 0), without augmentations. None takes the one input
+    that training has, as if spec.views were 1.
+    """
     row = modalities.get_modality(modality)
     augmentations = augmentations if seed is not None else ()
-    example = row.preprocessing.decode(features[row.feature], spec, augmentations, seed)
+    encoded = features[row.feature]
+    example = (row.preprocessing.decode(encoded, spec, augmentations, seed) if view is None
+               else row.preprocessing.decode_view(encoded, spec, view))
     if row.statistics:
         example = row.preprocessing.normalize(example, *(features[name] for name in row.statistics), spec)
     return row.preprocessing.augment(example, spec, augmentations, seed)

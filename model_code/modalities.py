@@ -15,6 +15,8 @@ import typing
 from model_code.errors import ConfigError, unknown
 from model_code.fields import check_fields, check_least
 
+MOST_VIEWS = 64  # of an example: each takes as long as the whole example without views
+
 
 @dataclasses.dataclass(frozen=True)
 class Input(abc.ABC):
@@ -37,6 +39,11 @@ class Input(abc.ABC):
     def shape(self) -> tuple[int, ...]: ...
 
     @property
+    def views(self) -> int:
+        """How many windows of one example the exported model averages over; a modality in time has a field for it."""
+        return 1
+
+    @property
     def grid(self) -> tuple[int, ...]:
         """The number of patches along each axis."""
         return tuple(size // patch for size, patch in zip(self.shape, self.patch, strict=False))
@@ -50,6 +57,11 @@ class Input(abc.ABC):
         """
         del sizes, large
         return cls()
+
+    def check_views(self):
+        """Raises ConfigError if there are fewer views than 1 or more than MOST_VIEWS."""
+        if not 1 <= self.views <= MOST_VIEWS:
+            raise ConfigError(f'{self.modality}: views is {self.views}; it must be from 1 to {MOST_VIEWS}.')
 
     def check_divides(self, field: str, patch: int):
         """Raises ConfigError if the patch does not divide the size that the field gives, or one is not positive."""
@@ -112,6 +124,10 @@ class AudioInput(Input):
     """Seconds of sound in one frame."""
     hop_s: float = 0.010
     """Seconds from one frame to the next."""
+    views: int = 1  # pyright: ignore[reportIncompatibleVariableOverride, reportAssignmentType]
+    """Windows of a longer sound, evenly from its beginning to its end, over which the exported model averages scores
+    and embeddings: in the evaluation and in serving alike, never in training. 1 takes the beginning. The paper has
+    4."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -122,6 +138,7 @@ class AudioInput(Input):
         for field in ('window_s', 'hop_s'):
             if getattr(self, field) <= 0:
                 raise ConfigError(f'audio: {field} is {getattr(self, field)}; it must be more than 0.')
+        self.check_views()
 
     @classmethod
     def suggested(cls, sizes: list[dict], large: bool) -> 'AudioInput':
@@ -151,6 +168,11 @@ class VideoInput(Input):
     """Frames per second that are stored in the examples."""
     short_side: int = 256
     """The largest number of pixels along the short side of a stored frame."""
+    views: int = 1  # pyright: ignore[reportIncompatibleVariableOverride, reportAssignmentType]
+    """Windows of the clip over which the exported model averages scores and embeddings: in the evaluation and in
+    serving alike, never in training. 1 takes `frames` evenly from the whole clip. Several are windows of `frames`
+    successive stored frames, evenly from the beginning to the end, as the augmentation 'successive_frames' has them in
+    training. The paper has 8."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -160,6 +182,7 @@ class VideoInput(Input):
         check_least(self, 'video: ', short_side=1)
         if self.frame_rate <= 0:
             raise ConfigError(f'video: frame_rate is {self.frame_rate}; it must be more than 0.')
+        self.check_views()
 
     @classmethod
     def suggested(cls, sizes: list[dict], large: bool) -> 'VideoInput':
@@ -222,6 +245,8 @@ class Modality:
     which makes the k numbers from the mean of the moments over the train split, and
     `normalize(tensor, *statistics, spec)`;
     if a client may send what the reader would change: `as_stored(encoded) -> encoded`, of N examples;
+    if the input has a field `views`: `decode_view(encoded, spec, view) -> tensor`, as `decode`, of the window number
+    `view` (int32 scalar, from 0) of spec.views > 1;
     if it can be drawn: `pictures(tensors) -> [batch, height, width, 1 or 3]` in [0, 1], for TensorBoard."""
     tokenizer: str
     """The dotted name of the class of a Keras layer (or of a function that makes one), called with
@@ -256,6 +281,8 @@ class Modality:
     """Has `only_decodable(read)` (see below), if TensorFlow may fail on media that the reader accepts; else ''."""
     augmentations: tuple[str, ...] = ()
     """The augmentations that a task may name. `decode` or `augment` does them."""
+    exclusive_augmentations: tuple[str, ...] = ()
+    """Those of the augmentations of which a task may name only one."""
     mixup: bool = False
     """Whether a task may use mixup."""
     statistics: tuple[str, ...] = ()
@@ -328,7 +355,8 @@ MODALITIES = {m.name: m for m in (
         endings=_VIDEO_ENDINGS, other_endings=(*_OTHER_VIDEO_ENDINGS, '.gif'),
         unread_endings=('.wmv', '.asf', '.flv', '.rm', '.rmvb', '.mxf', '.ogv', '.m2v', '.h264', '.h265', '.ivf'),
         timed=True, reader_fields=('frame_rate', 'short_side'),
-        augmentations=('flip', 'shift', 'scale_jitter', 'colour_jitter', 'temporal_crop'),
+        augmentations=('flip', 'shift', 'scale_jitter', 'colour_jitter', 'temporal_crop', 'successive_frames'),
+        exclusive_augmentations=('temporal_crop', 'successive_frames'),
         shard_entries=32, shuffle_buffer=128),  # an example has about 1 MB (10 s)
 )}
 

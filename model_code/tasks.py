@@ -53,6 +53,10 @@ class Recipe:
         for augmentation in self.augmentations:
             if augmentation not in row.augmentations:
                 raise unknown(f'{modality} augmentation', augmentation, row.augmentations, where)
+        exclusive = [name for name in self.augmentations if name in row.exclusive_augmentations]
+        if len(exclusive) > 1:
+            raise ConfigError(f'{where}augmentations has {" and ".join(map(repr, exclusive))}, which exclude each '
+                              'other; name one of them.')
         for field in ('label_smoothing', 'stochastic_depth'):
             if not 0 <= getattr(self, field) < 1:
                 raise ConfigError(f'{where}{field} is {getattr(self, field)}; it must be in [0, 1).')

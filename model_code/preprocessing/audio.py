@@ -41,6 +41,19 @@ def decode(encoded: tf.Tensor, spec: AudioInput, augmentations: tuple[str, ...] 
     return log_mel(decode_waveform(encoded, spec), spec)
 
 
+def decode_view(encoded: tf.Tensor, spec: AudioInput, view: tf.Tensor) -> tf.Tensor:
+    """WAV bytes, a scalar -> as `decode`, of one of spec.views windows.
+
+    The first window begins with the sound, the last ends with it, and the others lie evenly between. A sound that is no
+    longer than a window is the same in each: as `decode` has it.
+    """
+    samples = round(spec.frames * spec.hop_s * SAMPLE_RATE)
+    whole = tf.audio.decode_wav(encoded, desired_channels=1).audio[:, 0]
+    room = tf.maximum(tf.size(whole, tf.int64) - samples, 0)
+    window = whole[tf.cast(view, tf.int64) * room // (spec.views - 1):][:samples]
+    return log_mel(tf.ensure_shape(tf.pad(window, [[0, samples - tf.size(window)]]), [samples]), spec)
+
+
 def normalize(spectrogram: tf.Tensor, mean: tf.Tensor, stddev: tf.Tensor, spec: AudioInput) -> tf.Tensor:
     """Decibels [frames, mel_bins, 1] -> [frames, mel_bins, channels] with mean 0, deviation 1 over the train split."""
     scaled = (spectrogram - mean) / tf.maximum(stddev, 1e-3)

@@ -25,6 +25,26 @@ def frame_indices(count: tf.Tensor, spec: VideoInput, start=0.0, share=1.0) -> t
     return tf.minimum(tf.cast(positions * tf.cast(count, tf.float32), tf.int32), count - 1)
 
 
+def successive(count: tf.Tensor, spec: VideoInput, first: tf.Tensor) -> tf.Tensor:
+    """[spec.frames] int32: frames one after the other, from `first` on; of a shorter clip those of `frame_indices`."""
+    return tf.where(count > spec.frames, first + tf.range(spec.frames), frame_indices(count, spec))
+
+
+def decode_view(encoded: tf.Tensor, spec: VideoInput, view: tf.Tensor) -> tf.Tensor:
+    """[F] JPEG bytes -> as `decode`: `frames` successive frames, those of one of spec.views windows.
+
+    The first window begins with the clip, the last ends with it, and the others lie evenly between. A clip of no more
+    than `frames` frames is the same in each.
+    """
+    count = _count(encoded)
+    first = view * (count - spec.frames) // (spec.views - 1)
+    return decode(tf.gather(encoded, successive(count, spec, first)), spec)
+
+
+def _count(encoded):
+    return tf.reduce_sum(tf.cast(tf.strings.length(encoded) > 0, tf.int32))
+
+
 def decode(encoded: tf.Tensor, spec: VideoInput, augmentations: tuple[str, ...] = (),
            seed: tf.Tensor | None = None) -> tf.Tensor:
     """[F] JPEG bytes, F >= 1 -> [frames, height, width, 3] float32 in [-1, 1], resized.
@@ -36,9 +56,10 @@ def decode(encoded: tf.Tensor, spec: VideoInput, augmentations: tuple[str, ...] 
     def drawn(name, function, *args, otherwise=None):
         return function(*args, draws.fold(seed, name)) if name in augmentations else otherwise
 
-    count = tf.reduce_sum(tf.cast(tf.strings.length(encoded) > 0, tf.int32))
+    count = _count(encoded)
     window = drawn('temporal_crop', temporal_crop, otherwise=())
-    chosen = tf.gather(encoded, frame_indices(count, spec, *window))
+    chosen = tf.gather(encoded, drawn('successive_frames', successive_frames, count, spec)
+                       if 'successive_frames' in augmentations else frame_indices(count, spec, *window))
     crop = (scale_jitter(tf.io.extract_jpeg_shape(chosen[0]), spec, draws.fold(seed, 'scale_jitter'))
             if 'scale_jitter' in augmentations else None)
     colours = drawn('colour_jitter', colour_jitter)
@@ -66,6 +87,11 @@ def temporal_crop(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """(start, share) of a random window, half to all of the clip. Evaluation takes the whole clip."""
     share = draws.uniform(seed, 'share', 0.5, 1.0)
     return draws.uniform(seed, 'start', 0.0, 1.0) * (1.0 - share), share
+
+
+def successive_frames(count: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tensor:
+    """[spec.frames] int32: successive frames from a random one on."""
+    return successive(count, spec, draws.integer(seed, 'first', 0, tf.maximum(count - spec.frames, 0) + 1))
 
 
 def scale_jitter(shape: tf.Tensor, spec: VideoInput, seed: tf.Tensor) -> tf.Tensor:
