@@ -342,7 +342,7 @@ MODALITIES = {m.name: m for m in (
         unread_endings=('.wma', '.caf', '.amr', '.au', '.ape', '.wv', '.mpc', '.ac3', '.dts', '.ra', '.mid', '.midi',
                         '.wmv', '.flv', '.mxf'),
         timed=True,
-        augmentations=('spec_augment', 'time_shift'), mixup=True,
+        augmentations=('spec_augment', 'time_shift', 'temporal_crop'), mixup=True,
         statistics=('log_mel_mean', 'log_mel_stddev'),
         shard_entries=512, shuffle_buffer=512),  # an example has about 256 kB (8 s)
     Modality(

@@ -23,7 +23,9 @@ class ServedModel(tf.Module):
 
     `inputs_of` and `scores_of` (task -> tf.function) are the two halves of a task's scores: encoded media -> the
     tokenizer's input, and that -> scores. They are saved as functions of the object, not as signatures, for
-    converters that cannot take the first half (serving/lite.py).
+    converters that cannot take the first half (serving/lite.py). Where the modality's input has several views, the
+    first half takes the number of one (int32 scalar, from 0) beside the media, and all signatures give the mean over
+    the views.
     """
 
     def __init__(self, model: PolyViT, mixture: Mixture, vocabularies: dict[str, list[str]],
@@ -35,7 +37,9 @@ class ServedModel(tf.Module):
         self.statistics = {name: tuple(values) for name, values in statistics.items()}
         self.label_ids = {name: _label_table(labels) for name, labels in vocabularies.items()}
         self.inputs_of = {name: tf.function(functools.partial(self._inputs, task), autograph=False, input_signature=[
-            _media_spec(modalities.get_modality(task.modality))]) for name, task in self.mixture_tasks.items()}
+            _media_spec(modalities.get_modality(task.modality)),
+            *([tf.TensorSpec([], tf.int32, name='view')] if model.config.input(task.modality).views > 1 else [])])
+            for name, task in self.mixture_tasks.items()}
         self.scores_of = {name: tf.function(functools.partial(model.scores, name), autograph=False, input_signature=[
             tf.TensorSpec([None, *model.config.input(task.modality).shape], tf.float32, name='inputs')])
             for name, task in self.mixture_tasks.items()}
@@ -62,17 +66,32 @@ class ServedModel(tf.Module):
         result[signature_names.DEFAULT] = result[next(iter(self.mixture_tasks))]
         return result
 
-    def _inputs(self, task: Task, media: tf.Tensor) -> tf.Tensor:
-        """Encoded media of N examples -> the tokenizer's input [N, *input shape]."""
+    def _inputs(self, task: Task, media: tf.Tensor, view: tf.Tensor | None = None) -> tf.Tensor:
+        """Encoded media of N examples -> the tokenizer's input [N, *input shape]. view: see `model_input`."""
         row = modalities.get_modality(task.modality)
         spec = self.model.config.input(task.modality)
         statistics = dict(zip(row.statistics, self.statistics.get(task.name, ()), strict=True))
         as_stored = getattr(row.preprocessing, 'as_stored', tf.identity)
-        return tf.map_fn(lambda encoded: model_input(task.modality, (), spec, {row.feature: encoded, **statistics}),
-                         as_stored(media), fn_output_signature=tf.TensorSpec(spec.shape, tf.float32))
+        return tf.map_fn(
+            lambda encoded: model_input(task.modality, (), spec, {row.feature: encoded, **statistics}, view=view),
+            as_stored(media), fn_output_signature=tf.TensorSpec(spec.shape, tf.float32))
+
+    def _over_views(self, task: Task, media: tf.Tensor, function, outputs):
+        """`function` of the inputs that come of encoded media: the mean over the views, where there are several.
+
+        function: [N, *input shape] -> one or several float32 tensors (a dict); outputs: the TensorSpecs of these. One
+        view is in memory at a time.
+        """
+        views = self.model.config.input(task.modality).views
+        if views == 1:
+            return function(self.inputs_of[task.name](media))
+        each = tf.map_fn(lambda view: function(self.inputs_of[task.name](media, view)), tf.range(views),
+                         fn_output_signature=outputs, parallel_iterations=1)
+        return tf.nest.map_structure(lambda values: tf.reduce_mean(values, axis=0), each)
 
     def _scores(self, task: Task, media: tf.Tensor) -> tf.Tensor:
-        return self.scores_of[task.name](self.inputs_of[task.name](media))
+        return self._over_views(task, media, self.scores_of[task.name],
+                                tf.TensorSpec([None, len(self.vocabularies[task.name])], tf.float32))
 
     def _best(self, task: Task, scores_of, media: tf.Tensor) -> dict:
         ids, scores = task.data.kind.functions.best(scores_of(media), self.model.groups[task.name])
@@ -88,7 +107,9 @@ class ServedModel(tf.Module):
     def _embedding(self, modality: str, media: tf.Tensor) -> dict:
         # An embedding belongs to no task. Statistics (for sounds) are those of the modality's first task.
         task = next(t for t in self.mixture_tasks.values() if t.modality == modality)
-        return {'embedding': self.model.embed(modality, self._inputs(task, media))}
+        return {'embedding': self._over_views(
+            task, media, functools.partial(self.model.embed, modality),
+            tf.TensorSpec([None, self.model.config.width], tf.float32))}
 
 
 def _label_table(labels: list[str]) -> tf.lookup.StaticHashTable:

@@ -171,6 +171,11 @@ def reader_spec(spec: Input) -> Input:
     return type(spec)(**{name: getattr(spec, name) for name in get_modality(spec.modality).reader_fields})
 
 
+def transform_spec(spec: Input) -> Input:
+    """The modality's input with one view: the statistics of the train split know no others."""
+    return dataclasses.replace(spec, views=1) if spec.views > 1 else spec
+
+
 def _runtime_parameters(config: PipelineConfig) -> dict[str, data_types.RuntimeParameter]:
     return {name: data_types.RuntimeParameter(name, type(parameter.default), parameter.default)
             for name, parameter in run_parameters.of_config(config).items()}
@@ -217,7 +222,8 @@ def _lane(task: Task, config: PipelineConfig, data: DataSummary | None, paramete
         source=source, checks=checks, statistics=statistics.outputs['statistics'], schema=schema.outputs['schema'],
         rejected=generator.outputs['rejected'], code_version=component_version('TaskValidator')))
     transform = add(Transform(
-        source=source, spec=to_json(spec), examples=generator.outputs['examples'], schema=schema.outputs['schema'],
+        source=source, spec=to_json(transform_spec(spec)), examples=generator.outputs['examples'],
+        schema=schema.outputs['schema'],
         code_version=component_version('Transform')))
     # No artifact goes from the validator to Transform, but an anomaly must stop the lane.
     transform.add_upstream_node(validator)

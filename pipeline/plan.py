@@ -112,7 +112,9 @@ def task_steps(mixture) -> list[int]:
 class TaskPlan:
     """One task's row. share: of the steps of all tasks. epochs: 0 if the number of examples is unknown.
 
-    eval_examples, eval_groups: 0 if unknown, or if the examples have no groups. smallest_drop: that the eval split can
+    views: how many windows of an eval example the model looks at. eval_flops: of an evaluation of one model; 0 if the
+    number of eval examples is unknown. eval_examples, eval_groups: 0 if unknown, or if the examples have no groups.
+    smallest_drop: that the eval split can
     tell (statistical_power), from 0 to 1; None if it is unknown. smallest_drop_by_groups: the same if the examples of a
     group are right or wrong together. warning: why the gate's max_drop is too small for these data; '' if it is not.
     """
@@ -127,6 +129,8 @@ class TaskPlan:
     epochs: float
     step_flops: float
     total_flops: float
+    views: int
+    eval_flops: float
     eval_examples: int
     eval_groups: int
     max_drop: float
@@ -159,6 +163,7 @@ class Plan:
     total_steps: int
     warmup_steps: int
     total_flops: float
+    eval_flops: float
     model_bytes: int
     checkpoint_bytes: int
     media_bytes: int | None
@@ -183,11 +188,13 @@ def make_plan(config, data=None, media_bytes: int | None = None, accelerators: A
         labels = data.classes.get(task.name, ()) if data else ()
         classes = task.data.num_classes or len(task.data.classes) or len(labels)
         examples = task.data.num_train_examples or (data.counts.get(task.name, {}).get('train', 0) if data else 0)
-        step = 3.0 * batch_size * forward_flops(model, task, classes)
+        forward, views = forward_flops(model, task, classes), model.input(task.modality).views
+        step = 3.0 * batch_size * forward
+        sensitivity = _sensitivity(task, data)
         rows.append(TaskPlan(
             task.name, task.modality, classes, tokens(model.input(task.modality)), examples, batch_size, count,
-            count / sum(steps), count * batch_size / examples if examples else 0.0, step, step * count,
-            **_sensitivity(task, data)))
+            count / sum(steps), count * batch_size / examples if examples else 0.0, step, step * count, views,
+            float(sensitivity['eval_examples'] * views * forward), **sensitivity))
         heads[task.name] = head_parameters(model, task, classes)
     shared, own = shared_parameters(model), model.modality_layers * block_parameters(model)
     tokenizers = {m: tokenizer_parameters(model.width, model.input(m)) for m in mixture.modalities}
@@ -201,8 +208,8 @@ def make_plan(config, data=None, media_bytes: int | None = None, accelerators: A
         tokenizer_parameters=tokenizers, head_parameters=heads, total_parameters=total, separate_parameters=separate,
         ratio=separate / total, plain_vit_parameters=plain, plain_vit_ratio=plain / total,
         total_steps=mixture.total_steps, warmup_steps=config.training.warmup(mixture.total_steps), total_flops=flops,
-        model_bytes=4 * total, checkpoint_bytes=4 * total * (1 + slots), media_bytes=media_bytes,
-        machine=machine, accelerators=accelerators,
+        eval_flops=sum(r.eval_flops for r in rows), model_bytes=4 * total,
+        checkpoint_bytes=4 * total * (1 + slots), media_bytes=media_bytes, machine=machine, accelerators=accelerators,
         hours_cpu=(flops / (CPU_SHARE * machine.product_rate) + STEP_SECONDS * mixture.total_steps) / 3600,
         hours_accelerators=flops / accelerators.rate / 3600)
 
@@ -246,6 +253,15 @@ def _sensitivity_lines(plan: Plan) -> list[str]:
         lines.append(f'  {row.name:<15} {points(drop)} points by '
                      f'{words.count(row.eval_examples, "example")}{by_groups}')
     return lines + [f'                  {row.warning}' for row, _ in known if row.warning]
+
+
+def _evaluation(plan: Plan) -> str:
+    """What follows the FLOPs in training: those of an evaluation, and how many views of an example it takes."""
+    views = {row.modality: row.views for row in plan.tasks if row.views > 1}
+    each = ' and '.join(f'{count} views of each {modality} example' for modality, count in views.items())
+    if not plan.eval_flops:
+        return f'; an evaluation takes {each}' if each else ''
+    return f', {metric(plan.eval_flops)} in an evaluation' + (f', which takes {each}' if each else '')
 
 
 def _known(number: float, form: str) -> str:
@@ -294,7 +310,7 @@ def render(plan: Plan, columns: int | None = None) -> str:
         f'{plan.ratio:.2f} times as many ({plan.plain_vit_ratio:.2f} times if each is counted as a plain ViT of 224 '
         'pixels without a head)',
         f'Steps             {plan.total_steps:,}, {plan.warmup_steps:,} of them warm-up',
-        f'FLOPs             {metric(plan.total_flops)} in training',
+        f'FLOPs             {metric(plan.total_flops)} in training{_evaluation(plan)}',
         f'Storage           model {naturalsize(plan.model_bytes)}, each checkpoint '
         f'{naturalsize(plan.checkpoint_bytes)}, '
         + ('media out of reach' if plan.media_bytes is None else

@@ -36,7 +36,8 @@ def convert(version_dir: str, path: str) -> Lite:
     """Writes a .tflite file that has, for each task, a signature of the task's name.
 
     A signature takes `inputs` [N, *input shape] float32 and gives `scores` [N, classes] float32. All share one copy of
-    the weights. A file beside it, with the ending .json, has each task's labels and the shape of its inputs.
+    the weights. A file beside it, with the ending .json, has each task's labels, the shape of its inputs, and over how
+    many views of an example the served model averages the scores.
 
     Each task is compared with the served model on the real example in the version's warm-up requests. Raises
     ConfigError if the version or the path is wrong, or if a file is there already. Raises PipelineStop, and writes
@@ -51,19 +52,21 @@ def convert(version_dir: str, path: str) -> Lite:
         file_io.check_output(output)
     if not model_directory.has_model(version_dir):
         raise ConfigError(f'There is no model in {version_dir}. Give a version directory (with saved_model.pb).')
-    model, tasks = tf.saved_model.load(version_dir), model_directory.read_card(version_dir).get('tasks')
+    model, card = tf.saved_model.load(version_dir), model_directory.read_card(version_dir)
+    tasks = card.get('tasks')
     if not hasattr(model, 'scores_of') or not tasks:
         raise ConfigError(f'The model in {version_dir} was exported by an older version of this package and lacks the '
                           'functions that are converted. Run its config again.')
     content, left_out = _convert_what_can_be(model, tasks)
     kept = [task for task in tasks if task['name'] not in left_out]
     samples = _samples(version_dir)
-    difference = max(_difference(model, content, task['name'], samples[task['name']]) for task in kept)
+    views = {task['name']: _views(card, task) for task in kept}
+    difference = max(_difference(model, content, name, samples[name], count) for name, count in views.items())
     if not difference <= TOLERANCE:
         raise PipelineStop(f'The scores of the converted model differ from the served ones by {difference:.2g}; at '
                            f'most {TOLERANCE:g} is allowed. Nothing was written.')
     description = {task['name']: {
-        'modality': task['modality'], 'labels': task['classes'],
+        'modality': task['modality'], 'labels': task['classes'], 'views': views[task['name']],
         'input_shape': _input(model, task['name']).shape.as_list()} for task in kept}
     file_io.write(description_path, json.dumps(description, indent=1, ensure_ascii=False))
     file_io.write(path, content)
@@ -130,12 +133,18 @@ def _samples(version_dir: str) -> dict[str, tf.Tensor]:
     return samples
 
 
-def _difference(model, content: bytes, task: str, media: np.ndarray) -> float:
+def _views(card: dict, task: dict) -> int:
+    """How many views of an example the served model averages over; a card of an older version does not tell."""
+    return card['inputs'][task['modality']].get('views', 1)
+
+
+def _difference(model, content: bytes, task: str, media: np.ndarray, views: int) -> float:
     """The largest difference of a score between the served and the converted model, for one example, given twice."""
     media = tf.constant(np.concatenate([media, media]))
-    inputs = model.inputs_of[task](media).numpy()
     served = next(iter(model.signatures[signature_names.scores(task)](media).values())).numpy()
-    converted = _interpreter(content).get_signature_runner(task)(inputs=inputs)['scores']
+    inputs_of, run = model.inputs_of[task], _interpreter(content).get_signature_runner(task)
+    inputs = [inputs_of(media)] if views == 1 else [inputs_of(media, tf.constant(view)) for view in range(views)]
+    converted = np.mean([run(inputs=one.numpy())['scores'] for one in inputs], axis=0)
     return float(np.abs(served - converted).max())
 
 

@@ -37,8 +37,10 @@ def log_mel(waveform: tf.Tensor, spec: AudioInput) -> tf.Tensor:
 
 def decode(encoded: tf.Tensor, spec: AudioInput, augmentations: tuple[str, ...] = (),
            seed: tf.Tensor | None = None) -> tf.Tensor:
-    """WAV bytes, a scalar -> [frames, mel_bins, 1] float32, in decibels. `augment` does all augmentations."""
-    return log_mel(decode_waveform(encoded, spec), spec)
+    """WAV bytes, a scalar -> [frames, mel_bins, 1] float32, in decibels. `augment` does all but 'temporal_crop'."""
+    crop = 'temporal_crop' in augmentations
+    return log_mel(temporal_crop(encoded, spec, draws.fold(seed, 'temporal_crop')) if crop
+                   else decode_waveform(encoded, spec), spec)
 
 
 def decode_view(encoded: tf.Tensor, spec: AudioInput, view: tf.Tensor) -> tf.Tensor:
@@ -47,11 +49,20 @@ def decode_view(encoded: tf.Tensor, spec: AudioInput, view: tf.Tensor) -> tf.Ten
     The first window begins with the sound, the last ends with it, and the others lie evenly between. A sound that is no
     longer than a window is the same in each: as `decode` has it.
     """
+    return log_mel(_window(encoded, spec, lambda room: tf.cast(view, tf.int64) * room // (spec.views - 1)), spec)
+
+
+def temporal_crop(encoded: tf.Tensor, spec: AudioInput, seed: tf.Tensor) -> tf.Tensor:
+    """WAV bytes, a scalar -> as `decode_waveform`, from a random sample on that leaves a whole window, if there is."""
+    return _window(encoded, spec, lambda room: tf.random.stateless_uniform([], seed, 0, room + 1, tf.int64))
+
+
+def _window(encoded, spec: AudioInput, start):
+    """[samples] float32 from a sample on that start(room) gives, int64; room: how far from the beginning it may be."""
     samples = round(spec.frames * spec.hop_s * SAMPLE_RATE)
     whole = tf.audio.decode_wav(encoded, desired_channels=1).audio[:, 0]
-    room = tf.maximum(tf.size(whole, tf.int64) - samples, 0)
-    window = whole[tf.cast(view, tf.int64) * room // (spec.views - 1):][:samples]
-    return log_mel(tf.ensure_shape(tf.pad(window, [[0, samples - tf.size(window)]]), [samples]), spec)
+    window = whole[start(tf.maximum(tf.size(whole, tf.int64) - samples, 0)):][:samples]
+    return tf.ensure_shape(tf.pad(window, [[0, samples - tf.size(window)]]), [samples])
 
 
 def normalize(spectrogram: tf.Tensor, mean: tf.Tensor, stddev: tf.Tensor, spec: AudioInput) -> tf.Tensor:
@@ -61,7 +72,7 @@ def normalize(spectrogram: tf.Tensor, mean: tf.Tensor, stddev: tf.Tensor, spec: 
 
 
 def augment(spectrogram: tf.Tensor, spec: AudioInput, augmentations: tuple[str, ...], seed: tf.Tensor) -> tf.Tensor:
-    """The named augmentations of a normalised spectrogram [frames, mel_bins, channels], in order."""
+    """The augmentations that `decode` does not do, of a normalised spectrogram [frames, mel_bins, channels]."""
     return draws.apply({'spec_augment': spec_augment, 'time_shift': time_shift}, augmentations, spectrogram, spec, seed)
 
 

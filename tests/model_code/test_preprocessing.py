@@ -115,7 +115,7 @@ def test_video_takes_frames_evenly_and_ignores_padding():
 def augmented(modality, names, seed):
     """An example, decoded and augmented."""
     spec, row = SPECS[modality], MODALITIES[modality]
-    encoded = {'image': testing.image_bytes('JPEG', size=(40, 30)), 'audio': testing.wav_bytes(0.3),
+    encoded = {'image': testing.image_bytes('JPEG', size=(40, 30)), 'audio': testing.wav_bytes(0.4),
                'video': [testing.image_bytes('JPEG', size=(40, 30), seed=i) for i in range(9)]}[modality]
     example = row.preprocessing.decode(tf.constant(encoded), spec, names, seed)
     return row.preprocessing.augment(example, spec, names, seed)

@@ -74,6 +74,26 @@ def test_steps_of_a_task_are_the_schedules(schedule, steps):
         assert np.bincount(schedules.task_sequence(mixture)).tolist() == steps
 
 
+def test_an_evaluation_looks_at_every_view_of_every_eval_example(nine):
+    config = load_config('demo')
+    found = checks.DataSummary({}, {}, {'sounds': {'eval': 10}, 'motion': {'eval': 5}})
+    assert plan.make_plan(config).eval_flops == 0 and 'an evaluation' not in plan.render(plan.make_plan(config))
+    once = plan.make_plan(config, found)
+    inputs = tuple(dataclasses.replace(spec, views=count) if count > 1 else spec
+                   for spec, count in zip(config.model.inputs, (1, 4, 8), strict=True))
+    several = plan.make_plan(dataclasses.replace(config, model=dataclasses.replace(config.model, inputs=inputs)), found)
+    rows, more = ({row.name: row.eval_flops for row in made.tasks} for made in (once, several))
+    # A step of a batch is three forward passes of each of its examples.
+    steps = {row.name: row.step_flops / row.batch_size / 3 for row in once.tasks}
+    assert rows == {'digits': 0, 'sounds': 10 * steps['sounds'], 'motion': 5 * steps['motion']}
+    assert more == {'digits': 0, 'sounds': 4 * rows['sounds'], 'motion': 8 * rows['motion']}
+    assert several.eval_flops == sum(more.values()) and several.total_flops == once.total_flops
+    assert 'in an evaluation, which takes 4 views of each audio example and 8 views' in ' '.join(
+        plan.render(several).split())
+    assert 'an evaluation takes 8 views of each video example' in ' '.join(plan.render(nine).split())
+    assert {row.modality: row.views for row in nine.tasks} == {'image': 1, 'video': 8, 'audio': 4}
+
+
 def test_own_layers_and_hidden_heads_are_counted():
     model = preset('B', modality_layers=6)
     # 12 blocks for each of 3 modalities would be 36; 6 are shared.

@@ -38,7 +38,7 @@ def version(tmp_path_factory):
     mixture = Mixture((testing.task('pets', 'image'), testing.task('scenes', 'image'), testing.task('calls', 'audio'),
                        testing.task('moves', 'video')))
     config = ModelConfig(layers=1, width=16, heads=2, mlp_width=32, inputs=(
-        ImageInput(16, 16, (8, 8)), AudioInput(frames=32, mel_bins=16), VideoInput(2, 16, 16, (2, 8, 8))))
+        ImageInput(16, 16, (8, 8)), AudioInput(frames=32, mel_bins=16, views=2), VideoInput(2, 16, 16, (2, 8, 8))))
     labels = {'pets': ['cat', 'dog', 'rat'], 'scenes': ['in', 'out'], 'calls': ['owl', 'wren'], 'moves': ['up', 'down']}
     tf.random.set_seed(0)
     model = PolyViT(mixture, {name: len(words) for name, words in labels.items()}, config)
@@ -55,7 +55,9 @@ def test_the_scores_are_the_served_ones(version, tmp_path):
     assert made.tasks == ('pets', 'scenes', 'calls') and made.difference < 1e-5
     assert list(made.left_out) == ['moves'] and 'Transpose' in made.left_out['moves']
     described = json.loads((tmp_path / 'model.json').read_text())
-    assert described['pets'] == {'modality': 'image', 'labels': ['cat', 'dog', 'rat'], 'input_shape': [None, 16, 16, 3]}
+    assert described['pets'] == {'modality': 'image', 'labels': ['cat', 'dog', 'rat'], 'views': 1,
+                                 'input_shape': [None, 16, 16, 3]}
+    assert described['calls']['views'] == 2
     # With other inputs than those that it was checked with, and another number of them.
     inputs = np.random.default_rng(1).uniform(-1, 1, (3, 16, 16, 3)).astype(np.float32)
     interpreter = tf.lite.Interpreter(model_path=made.path)
