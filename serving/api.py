@@ -2,8 +2,13 @@
 
 import contextlib
 import time
+import typing
 
-from serving import bounds, json_tensors, saved_model
+import numpy as np
+
+from model_code import signature_names
+from serving import bounds, json_parser, json_tensors, metrics, saved_model
+from serving.errors import ServingError, invalid
 from serving.limits import Limits
 from serving.versions import ModelVersions, no_status, not_found, unknown_label
 
@@ -19,6 +24,9 @@ class Models:
     def __iter__(self):
         return iter(self._models.values())
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._models
+
     @contextlib.contextmanager
     def acquire(self, name: str, version: int | None = None, label: str | None = None):
         """(version number, SavedModel), kept loaded within the block.
@@ -29,6 +37,20 @@ class Models:
             raise unknown_label(label) if label is not None else not_found(name, version)
         with self._models[name].acquire(version, label) as acquired:
             yield acquired
+
+    def metric_name(self, name: str) -> str:
+        """What stands for a model in the metrics: its name, unless clients ask for too many that are not served."""
+        return name if name in self._models else metrics.bounded_name(name)
+
+    def ready(self, name: str | None = None, version: int | None = None) -> bool:
+        """Whether a model, or each of them, has a version that serves."""
+        for one in [name] if name is not None else self._models:
+            try:
+                with self.acquire(one, version):
+                    pass
+            except ServingError:
+                return False
+        return True
 
     def status(self, name: str, version: int | None = None):
         if name not in self._models:
@@ -42,31 +64,80 @@ def predict(models: Models, body: bytes, name: str, version: int | None, label: 
 
     deadline: the time.monotonic() at which the graph is cancelled.
     """
-    document = json_tensors.parse_json(body, limits.max_json_depth, limits.max_elements)
+    document = json_parser.parse_json(body, limits.max_json_depth, limits.max_elements)
     signature_name = json_tensors.signature_name(document)
     with models.acquire(name, version, label) as (_, model):
         signature = model.signature(signature_name)
         form, inputs = json_tensors.predict_inputs(
             document, {name: tensor.dtype for name, tensor in signature.inputs.items()})
-        outputs = bounds.run(model, signature_name, inputs, deadline, limits)
+        outputs = run(model, name, signature.name, inputs, deadline, limits)
     return json_tensors.predictions_json(outputs, form)
+
+
+def run(model, model_name: str, signature_name: str, inputs: dict, deadline: float, limits: Limits,
+        outputs: typing.Sequence[str] = ()) -> dict:
+    """model.run for a predict request: bounded, counted and timed."""
+    size = next((len(value) for _, value in sorted(inputs.items()) if value.ndim), 1)
+    with _measured(model_name, 'Predict', signature_name, size):
+        return bounds.run(model, signature_name, inputs, deadline, limits, outputs)
+
+
+@contextlib.contextmanager
+def _measured(model_name: str, method: str, signature_name: str, size: int):
+    """Counts and times a run of a signature, which is the block. size: the number of its examples."""
+    began, code = time.monotonic(), 'INTERNAL'
+    try:
+        yield
+        code = 'OK'
+    except ServingError as error:
+        code = error.code
+        raise
+    finally:
+        seconds = time.monotonic() - began
+        metrics.signature(model_name, signature_name, code, seconds, size)
+        if code == 'OK':
+            metrics.graph_run(model_name, method, seconds)
+
+
+def classify(model, model_name: str, signature_name: str, examples: list[bytes], deadline: float,
+             limits: Limits) -> list:
+    """Serialized tf.Examples -> (label, score) pairs for each: bounded, counted and timed."""
+    return _run_examples(model, 'Classify', model_name, signature_name, examples, deadline, limits)
+
+
+def regress(model, model_name: str, signature_name: str, examples: list[bytes], deadline: float,
+            limits: Limits) -> np.ndarray:
+    """Serialized tf.Examples -> float32 [n]: bounded, counted and timed."""
+    return _run_examples(model, 'Regress', model_name, signature_name, examples, deadline, limits)
+
+
+def _run_examples(model, method: str, model_name: str, signature_name: str, examples, deadline: float, limits: Limits):
+    signature_name = signature_name or signature_names.DEFAULT
+    if signature_name not in model.signatures:
+        raise invalid(f'No signature was found with the name: {signature_name}')
+    if not examples:
+        raise invalid('Input is empty.')
+    metrics.examples(model_name, len(examples))
+    with _measured(model_name, method, signature_name, len(examples)):
+        bounds.check_examples(examples, limits, deadline)
+        run_method = model.classify if method == 'Classify' else model.regress
+        return run_method(signature_name, examples, deadline - time.monotonic())
 
 
 def classify_or_regress(models: Models, body: bytes, name: str, version: int | None, label: str | None,
                         deadline: float, limits: Limits, method: str) -> bytes:
     """The body of a REST classify or regress request -> the body of the reply. method: 'classify' or 'regress'."""
-    document = json_tensors.parse_json(body, limits.max_json_depth, limits.max_elements)
+    document = json_parser.parse_json(body, limits.max_json_depth, limits.max_elements)
     signature_name = json_tensors.signature_name(document)
     context, examples = json_tensors.classify_examples(document)
     with models.acquire(name, version, label) as (_, model):
         # Protos merge when their bytes are joined. The later one wins, so an example's feature beats the context's.
         prefix = saved_model.serialize_example(context) if context else b''
         serialized = [prefix + saved_model.serialize_example(example) for example in examples]
-        bounds.check_examples(serialized, limits, deadline)
-        remaining = deadline - time.monotonic()
         if method == 'classify':
-            return json_tensors.classifications_json(model.classify(signature_name, serialized, remaining))
-        return json_tensors.regressions_json(model.regress(signature_name, serialized, remaining))
+            return json_tensors.classifications_json(
+                classify(model, name, signature_name, serialized, deadline, limits))
+        return json_tensors.regressions_json(regress(model, name, signature_name, serialized, deadline, limits))
 
 
 def status(models: Models, name: str, version: int | None) -> dict:

@@ -1,20 +1,19 @@
 """TensorFlow Serving's REST JSON to tensors and back: pure functions over bytes and numpy arrays, without TensorFlow.
 
 A tensor is a numpy array; a DT_STRING tensor is an object array of `bytes`. Data types have their proto names
-('DT_FLOAT'). Error texts begin as those of TensorFlow Serving 2.16 do, because people search for them. Every error is a
-ServingError.
+('DT_FLOAT'). Error texts begin as those of TensorFlow Serving 2.18 do, because people search for them. Every error is a
+ServingError. json_parser makes the document of a request.
 """
 
 import base64
 import binascii
 import json
 import math
-import re
 
 import numpy as np
 
 from serving.errors import ServingError, invalid
-from serving.limits import exceeded
+from serving.json_parser import quote
 
 NUMPY_TYPES = {
     'DT_FLOAT': np.float32, 'DT_DOUBLE': np.float64, 'DT_INT8': np.int8, 'DT_INT16': np.int16, 'DT_INT32': np.int32,
@@ -22,141 +21,6 @@ NUMPY_TYPES = {
     'DT_UINT64': np.uint64, 'DT_BOOL': np.bool_, 'DT_STRING': np.object_,
 }
 _PROTO_NAMES = {np.dtype(numpy_type): name for name, numpy_type in NUMPY_TYPES.items()}
-_MAX_QUOTED = 500  # characters of a wrong JSON value that an error message quotes
-
-
-# ---- Reading JSON -------------------------------------------------------------------------------------------------
-
-def parse_json(body: bytes, max_depth: int = 64, max_elements: int = 500_000) -> dict:
-    """The top-level JSON object of a request.
-
-    The nesting depth and the number of values are checked before parsing: parsers recurse, and a two-byte `[]` takes
-    twenty times its size in memory. max_elements: numbers and strings, with as many lists and objects around them.
-
-    As in TensorFlow Serving, `NaN`, `Infinity` and `Inf` are numbers, the first of two equal keys wins, and strings may
-    hold bytes that are not UTF-8 (kept as surrogate escapes).
-    """
-    if not body.strip():
-        raise invalid('JSON Parse error: The document is empty')
-    _check_size(body, max_depth, max_elements)
-    text = body.decode('utf-8', 'surrogateescape')
-    try:
-        document = _loads(text)
-    except ValueError as error:
-        document = None
-        # The search for `Inf` stops at every quote. A large hostile body would be full of them, so it is not searched.
-        if b'Inf' in body and len(body) <= _CHUNK_BYTES:
-            try:
-                document = _loads(_respell_infinity(body).decode('utf-8', 'surrogateescape'))
-            except ValueError:
-                pass
-        if document is None:
-            if isinstance(error, json.JSONDecodeError):
-                raise invalid(f'JSON Parse error: {error.msg} at offset: {error.pos}') from None
-            raise invalid(f'JSON Parse error: {_TOO_BIG}') from None
-    if not isinstance(document, dict):
-        raise invalid(f'JSON Value: {_quote(document)} Is not object')
-    return document
-
-
-_TOO_BIG = 'Number too big to be stored in double.'
-
-
-def _loads(text: str):
-    # For more than 4,300 digits int() raises ValueError.
-    return json.loads(text, object_pairs_hook=_first_wins, parse_float=_parse_float)
-
-
-def _first_wins(pairs: list) -> dict:
-    document = dict(pairs)
-    return document if len(document) == len(pairs) else dict(reversed(pairs))
-
-
-def _parse_float(digits: str) -> float:
-    value = float(digits)
-    if math.isinf(value):
-        raise ValueError(_TOO_BIG)
-    return value
-
-
-_DEPTH_CHANGE = np.zeros(256, np.int8)
-_DEPTH_CHANGE[list(b'[{')] = 1
-_DEPTH_CHANGE[list(b']}')] = -1
-_CHUNK_BYTES = 2**20
-
-
-def _check_size(body: bytes, max_depth: int, max_elements: int):
-    """Checks the nesting depth and the number of values. Brackets and commas in strings do not count.
-
-    In numpy, because bodies have megabytes.
-    """
-    containers = body.count(b'[') + body.count(b'{')
-    if containers <= max_depth and containers + body.count(b',') <= 2 * max_elements:
-        return
-    # Once escaped backslashes and quotes are removed, every quote begins or ends a string. (A backslash outside strings
-    # is a parse error, so what follows it does not matter.)
-    if b'\\' in body:
-        body = body.replace(b'\\\\', b'').replace(b'\\"', b'')
-    depth = values = in_string = 0
-    for start in range(0, len(body), _CHUNK_BYTES):
-        chunk = np.frombuffer(body, np.uint8, min(_CHUNK_BYTES, len(body) - start), start)
-        inside = np.bitwise_xor.accumulate((chunk == ord('"')).view(np.uint8)) ^ in_string
-        in_string = inside[-1]
-        changes = _DEPTH_CHANGE[chunk] * (inside == 0)
-        depths = np.cumsum(changes, dtype=np.int32) + depth
-        depth = int(depths[-1])
-        if depths.max() > max_depth:
-            raise invalid(f'JSON Parse error: The document is nested deeper than {max_depth} levels')
-        values += int(np.count_nonzero(changes > 0)) + int(np.count_nonzero((chunk == ord(',')) & (inside == 0)))
-        if values > 2 * max_elements:
-            raise exceeded('Values in the JSON document, at least', values // 2, 'max_elements', max_elements,
-                           'Send encoded media as {"b64": ...} rather than lists of numbers, or in several requests.')
-
-
-def _string_end(body: bytes, start: int) -> int:
-    """The offset just after the quote that closes the string whose first character is at `start`."""
-    position = start
-    while True:
-        quote = body.find(b'"', position)
-        if quote < 0:
-            return len(body)
-        before = quote - 1
-        while before >= start and body[before] == 0x5c:
-            before -= 1
-        if (quote - 1 - before) % 2 == 0:  # an even number of backslashes does not escape the quote
-            return quote + 1
-        position = quote + 1
-
-
-_INF = re.compile(rb'"|Inf(?!inity)')
-
-
-def _respell_infinity(body: bytes) -> bytes:
-    """Spells `Inf` outside strings as `Infinity`, the only spelling that Python's parser knows."""
-    pieces, copied, position = [], 0, 0
-    while match := _INF.search(body, position):
-        position = match.end()
-        if match.group() == b'"':
-            position = _string_end(body, position)
-        else:
-            pieces += [body[copied:position], b'inity']
-            copied = position
-    return b''.join(pieces + [body[copied:]])
-
-
-def _quote(value) -> str:
-    """A JSON value as an error message quotes it: cut if it is long."""
-    if isinstance(value, (dict, list)):
-        text = ''
-        for piece in json.JSONEncoder(ensure_ascii=True).iterencode(value):
-            text += piece[:_MAX_QUOTED]
-            if len(text) > _MAX_QUOTED:
-                break
-    elif isinstance(value, str):
-        text = json.dumps(value[:_MAX_QUOTED + 1])
-    else:
-        text = json.dumps(value)
-    return text if len(text) <= _MAX_QUOTED else text[:_MAX_QUOTED] + '...'
 
 
 def _json_type(value) -> str:
@@ -173,7 +37,7 @@ def signature_name(document: dict) -> str:
     """The request's signature_name; '' if it gives none."""
     name = document.get('signature_name', '')
     if not isinstance(name, str):
-        raise invalid(f"JSON Value: {_quote(document)} not formatted correctly. 'signature_name' key must be a string "
+        raise invalid(f"JSON Value: {quote(document)} not formatted correctly. 'signature_name' key must be a string "
                       'value.')
     return name
 
@@ -186,14 +50,14 @@ def predict_inputs(document: dict, inputs: dict[str, str]) -> tuple[str, dict[st
     if not inputs:
         raise invalid(f'Failed to get input map for signature: {signature_name(document) or "DEFAULT"}')
     if 'instances' in document and 'inputs' in document:
-        raise invalid(f"JSON Value: {_quote(document)} Not formatted correctly expecting only one of 'inputs' or "
+        raise invalid(f"JSON Value: {quote(document)} Not formatted correctly expecting only one of 'inputs' or "
                       "'instances' keys to exist")
     if 'instances' in document:
         instances = document['instances']
         if not isinstance(instances, list):
-            raise invalid(f"JSON Value: {_quote(document)} Expecting 'instances' to be an list/array")
+            raise invalid(f"JSON Value: {quote(document)} Expecting 'instances' to be an list/array")
         if not instances:
-            raise invalid(f"JSON Value: {_quote(document)} No values in 'instances' array")
+            raise invalid(f"JSON Value: {quote(document)} No values in 'instances' array")
         return 'row', _from_instances(instances, inputs)
     if 'inputs' in document:
         return 'columnar', _from_inputs(document['inputs'], inputs)
@@ -226,7 +90,7 @@ def _from_instances(instances: list, inputs: dict[str, str]) -> dict[str, np.nda
                 raise invalid(
                     f"Failed to process element: {index}{key} of 'instances' list. Error: {error}") from None
         if named and instance.keys() != inputs.keys():
-            raise invalid(f"Failed to process element: {index} of 'instances' list. JSON object: {_quote(instance)} "
+            raise invalid(f"Failed to process element: {index} of 'instances' list. JSON object: {quote(instance)} "
                           f'keys must be equal to: {",".join(sorted(inputs))}')
     return {name: _array(values[name], inputs[name], [len(instances)] + shapes[name]) for name in inputs}
 
@@ -292,7 +156,7 @@ def _flatten(value, shape: list[int], dtype: str) -> list:
 def _flatten_into(flat: list, value, level: int, shape: list[int]):
     if not isinstance(value, list):
         if level != len(shape):
-            raise invalid(f'JSON Value: {_quote(value)} found at incorrect level: {level + 1} in the JSON DOM. '
+            raise invalid(f'JSON Value: {quote(value)} found at incorrect level: {level + 1} in the JSON DOM. '
                           f'Expected at level: {len(shape)}')
         flat.append(value)
         return
@@ -312,12 +176,8 @@ def _convert(flat: list, dtype: str) -> list:
     """The values in Python types that numpy turns into `dtype`. They are checked all at once if that is enough."""
     types = set(map(type, flat))
     if dtype in ('DT_FLOAT', 'DT_DOUBLE') and types <= {int, float}:
-        integers = [value for value in flat if type(value) is int] if int in types else []
-        largest = 2**_EXACT_BITS[dtype] - 1
-        if not integers or -largest <= min(integers) and max(integers) <= largest:
-            array = np.array(flat, np.float64)
-            if dtype == 'DT_DOUBLE' or not np.any(np.isfinite(array) & (np.abs(array) > _FLOAT_MAX)):
-                return flat
+        if int not in types or max(map(abs, flat)) < 2**64:
+            return flat
     elif dtype.startswith(('DT_INT', 'DT_UINT')) and types == {int}:
         limits = np.iinfo(NUMPY_TYPES[dtype])
         if limits.min <= min(flat) and max(flat) <= limits.max and dtype != 'DT_UINT16':
@@ -334,7 +194,7 @@ def _scalar(value, dtype: str):
     """One JSON value in a Python type that numpy turns into `dtype`."""
     numpy_type = NUMPY_TYPES.get(dtype)
     if numpy_type is None or dtype == 'DT_UINT16':
-        raise ServingError('UNIMPLEMENTED', f'Conversion of JSON Value: {_quote(value)} to type: {_type_text(dtype)}')
+        raise ServingError('UNIMPLEMENTED', f'Conversion of JSON Value: {quote(value)} to type: {_type_text(dtype)}')
     if dtype == 'DT_STRING':
         if isinstance(value, dict):
             return _decode_base64(value)
@@ -345,39 +205,25 @@ def _scalar(value, dtype: str):
             return value
     elif dtype in ('DT_FLOAT', 'DT_DOUBLE'):
         if type(value) in (int, float):
-            return _decimal(value, dtype)
+            return _decimal(value)
     elif type(value) is int:  # not bool, which is an int to Python
         limits = np.iinfo(numpy_type)
         if limits.min <= value <= limits.max:
             return value
-    raise invalid(f'JSON Value: {_quote(value)} Type: {_json_type(value)} is not of expected type: {_type_text(dtype)}')
+    raise invalid(f'JSON Value: {quote(value)} Type: {_json_type(value)} is not of expected type: {_type_text(dtype)}')
 
 
-_EXACT_BITS = {'DT_FLOAT': 24, 'DT_DOUBLE': 53}  # integers of up to this many bits are exact
-_FLOAT_MAX = float(np.finfo(np.float32).max)
-
-
-def _decimal(value, dtype: str) -> float:
-    """A number for DT_FLOAT or DT_DOUBLE, as TensorFlow Serving parses it.
-
-    An integer that the type may not hold exactly is rejected, but one of more than 64 bits counts as a decimal.
-    """
-    largest = _FLOAT_MAX if dtype == 'DT_FLOAT' else math.inf
-    if type(value) is int and not -2**63 <= value < 2**64:
-        try:
-            value = float(value)
-        except OverflowError:
-            raise invalid(f'JSON Parse error: {_TOO_BIG}') from None
-    lossless = (abs(value) < 2**_EXACT_BITS[dtype] if type(value) is int
-                else not math.isfinite(value) or abs(value) <= largest)
-    if not lossless:
-        raise invalid(f'Cannot convert JSON value: {_quote(value)} to {_type_text(dtype)} without loss of precision.')
-    return value
+def _decimal(value: int | float) -> float:
+    """A number as a float64. TensorFlow Serving rounds it to a float32 from there, without a word."""
+    try:
+        return float(value)
+    except OverflowError:
+        raise invalid('JSON Parse error: Number too big to be stored in double.') from None
 
 
 def _decode_base64(value: dict) -> bytes:
     if not _is_base64(value):
-        raise invalid(f'JSON Value: {_quote(value)} not formatted correctly for base64 data')
+        raise invalid(f'JSON Value: {quote(value)} not formatted correctly for base64 data')
     text = ''.join(value['b64'].split())
     if len(text) % 4 and '=' not in text:  # padding may be left out
         text += '=' * (-len(text) % 4)
@@ -510,19 +356,24 @@ def classify_examples(document: dict) -> tuple[dict | None, list[dict]]:
     """
     context = _example(document['context']) if 'context' in document else None
     if 'examples' not in document:
-        raise invalid(f"JSON Value: {_quote(document)} When method is classify, key 'examples' is expected and was "
+        raise invalid(f"JSON Value: {quote(document)} When method is classify, key 'examples' is expected and was "
                       'not found')
     examples = document['examples']
     if not isinstance(examples, list):
-        raise invalid(f"JSON Value: {_quote(document)} Expecting 'examples' value to be an list/array")
+        raise invalid(f"JSON Value: {quote(document)} Expecting 'examples' value to be an list/array")
     if not examples:
-        raise invalid(f"JSON Value: {_quote(document)} 'examples' value is an empty array")
+        raise invalid(f"JSON Value: {quote(document)} 'examples' value is an empty array")
     return context, [_example(example) for example in examples]
 
 
 def _example(value) -> dict:
     if not isinstance(value, dict):
         raise invalid(f'Example must be JSON object but got JSON {_json_type(value)}')
+    for name in value:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise invalid(f'Feature: {quote(name)} has a name that is not UTF-8') from None
     return {name: _feature(name, content if isinstance(content, list) else [content])
             for name, content in value.items()}
 
@@ -545,10 +396,11 @@ def _feature_value(name: str, element) -> tuple[str, object]:
         return 'bytes', _decode_base64(element)
     if isinstance(element, str):
         return 'bytes', _encode(element)
-    if isinstance(element, float):
-        return 'float', _decimal(element, 'DT_FLOAT')
-    if int(element) >= 2**63:
-        raise invalid(f'Feature: {name} has uint64 element. Only int64 is supported.')
+    if isinstance(element, float) or not -2**63 <= element < 2**64:  # an integer beyond 64 bits counts as a decimal
+        with np.errstate(over='ignore', under='ignore'):
+            return 'float', float(np.float32(_decimal(element)))
+    if element >= 2**63:
+        raise invalid(f'Feature: {name} has uint64 element. Only int64_t is supported.')
     return 'int64', int(element)
 
 

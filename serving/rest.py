@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import dataclasses
 import json
 import re
 import time
@@ -10,7 +11,7 @@ import zlib
 
 from aiohttp import web
 
-from serving import api, json_tensors
+from serving import api, json_tensors, metrics
 from serving.errors import ServingError, invalid
 from serving.limits import Limits, exceeded, overloaded
 from serving.version_directories import MAX_VERSION
@@ -19,8 +20,38 @@ _VERSION_OR_LABEL = r'(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+)
 _PREDICTION = re.compile(rf'/v1/models/(?P<name>[^/:]+){_VERSION_OR_LABEL}:(?P<method>classify|regress|predict)',
                          re.IGNORECASE)
 _STATUS = re.compile(rf'/v1/models(?:/(?P<name>[^/:]+))?{_VERSION_OR_LABEL}(?P<metadata>/metadata)?', re.IGNORECASE)
+_READY = re.compile(r'/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[0-9]+))?/ready')
 _CORS = {'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Methods': 'POST, GET',
          'Access-Control-Allow-Headers': 'Content-Type'}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Call:
+    """What a URL asks for. method: 'predict', 'classify' or 'regress', or '' for a GET."""
+    name: str
+    version: int | None
+    label: str | None
+    method: str = ''
+    metadata: bool = False
+
+
+def _parse(method: str, path: str) -> '_Call | ServingError':
+    """What a request asks for, or the error that answers it."""
+    match = (_PREDICTION if method == 'POST' else _STATUS).fullmatch(path) if method in ('POST', 'GET') else None
+    if match is None:
+        return invalid(f'Malformed request: {method} {path}')
+    try:
+        version = _version(match['version'])
+    except ServingError as error:
+        return error
+    name, label = _decode(match['name']) or '', _decode(match['label'])
+    groups = match.groupdict()
+    # The words after the name are case-sensitive, unlike those before it.
+    if method == 'POST' and groups['method'] in ('classify', 'regress', 'predict'):
+        return _Call(name, version, label, method=groups['method'])
+    if method == 'GET' and groups['metadata'] in (None, '/metadata'):
+        return _Call(name, version, label, metadata=groups['metadata'] is not None)
+    return invalid(f'Malformed request: {method} {path}')
 
 
 class RestFront:
@@ -43,42 +74,64 @@ class RestFront:
                              handle_signals=False)
 
     async def _answer(self, request: web.Request) -> web.Response:
-        path = request.raw_path.split('?', 1)[0]
-        if not re.match('/v1/', path, re.IGNORECASE):
-            return web.Response(status=404, content_type='text/html',
-                                text='<html><head><title>404 Not Found</title></head><body>Not Found</body></html>')
+        path = request.raw_path  # with the query, as TensorFlow Serving takes it
+        if re.match('/v1/', path, re.IGNORECASE):
+            return await self._answer_v1(request, path)
+        path = path.split('?', 1)[0]
+        if request.method == 'GET' and path == metrics.PATH:
+            return web.Response(body=metrics.page(), content_type=metrics.CONTENT_TYPE)
+        if path.startswith('/v2/'):
+            return self._answer_v2(request.method, path)
+        return web.Response(status=404, content_type='text/html',
+                            text='<html><head><title>404 Not Found</title></head><body>Not Found</body></html>')
+
+    async def _answer_v1(self, request: web.Request, path: str) -> web.Response:
+        """TensorFlow Serving's API, on its one prefix."""
+        if request.method == 'OPTIONS':
+            # As in TensorFlow Serving, only the Origin of a preflight matters.
+            allowed = re.match('https?://', request.headers.get('Origin', ''))
+            return web.Response(status=200 if allowed else 400, headers=self._headers)
+        began = time.monotonic()
+        call = _parse(request.method, path)
+        code, status = 'OK', 200
         try:
-            if request.method == 'OPTIONS':
-                # As in TensorFlow Serving, only the Origin of a preflight matters.
-                allowed = re.match('https?://', request.headers.get('Origin', ''))
-                return web.Response(status=200 if allowed else 400, headers=self._headers)
-            body = await self._dispatch(request, path)
-            status = 200
+            body = await self._dispatch(request, call)
         except ServingError as error:
-            body, status = json_tensors.error_json(error.message), error.http_status
+            body, code, status = json_tensors.error_json(error.message), error.code, error.http_status
+        if not isinstance(call, ServingError) or call.message:  # as TensorFlow Serving, none for a version out of range
+            name, method = ('', '') if isinstance(call, ServingError) else (call.name, call.method)
+            metrics.request(self._models.metric_name(name), method, 'REST', code, time.monotonic() - began)
         return web.Response(body=body, status=status, content_type='application/json', headers=self._headers)
 
-    async def _dispatch(self, request: web.Request, path: str) -> bytes:
-        malformed = invalid(f'Malformed request: {request.method} {path}')
-        if request.method == 'POST' and (match := _PREDICTION.fullmatch(path)):
-            version = _version(match['version'])
-            if match['method'] not in ('classify', 'regress', 'predict'):  # the method alone is case-sensitive
-                raise malformed
-            return await self._predict(request, _decode(match['name']), version, _decode(match['label']),
-                                       match['method'])
-        if request.method == 'GET' and (match := _STATUS.fullmatch(path)):
-            version = _version(match['version'])
-            if not match['name']:
-                raise invalid('Missing model name in request.')
+    def _answer_v2(self, method: str, path: str) -> web.Response:
+        """Live and ready, where KServe and Kubernetes look for them."""
+        match = _READY.fullmatch(path)
+        if path == '/v2/health/live' and method == 'GET':
+            return web.json_response({'live': True})
+        if path == '/v2/health/ready' and method == 'GET':
+            ready = self._models.ready()
+            return web.json_response({'ready': ready}, status=200 if ready else 503)
+        if match and method == 'GET':
             name = urllib.parse.unquote(match['name'])
-            if match['metadata'] is None:
-                reply = api.status(self._models, name, version)  # ignores labels, as TensorFlow Serving does
-            elif match['metadata'] == '/metadata':
-                reply = api.metadata(self._models, name, version, _decode(match['label']))
-            else:
-                raise malformed
-            return json.dumps(reply).encode()
-        raise malformed
+            ready = self._models.ready(name, int(match['version'][:20]) if match['version'] else None)
+            status = 200 if ready else 503 if name in self._models else 404
+            return web.json_response({'name': name, 'ready': ready}, status=status)
+        return web.json_response(
+            {'error': f'There is no {method} {path}. Of /v2 this server has GET /v2/health/live, /v2/health/ready and '
+                      '/v2/models/NAME/ready. Predictions are POST /v1/models/NAME:predict.'}, status=404)
+
+    async def _dispatch(self, request: web.Request, call: '_Call | ServingError') -> bytes:
+        if isinstance(call, ServingError):
+            raise call
+        if call.method:
+            return await self._predict(request, call.name, call.version, call.label, call.method)
+        if not call.name:
+            raise invalid('Missing model name in request.')
+        if call.metadata:
+            reply = api.metadata(self._models, call.name, call.version, call.label)
+        else:
+            reply = api.status(self._models, call.name, call.version)  # ignores labels, as TensorFlow Serving does
+        return json.dumps(reply).encode()
 
     async def _predict(self, request, name, version, label, method) -> bytes:
         if self._requests >= self._limits.max_requests:
@@ -165,9 +218,6 @@ def _take_exception(future):
     """Takes the exception of a future that nobody awaits any more; else asyncio logs it as never retrieved."""
     if not future.cancelled():
         future.exception()
-
-
-
 
 
 def _version(text: str | None) -> int | None:

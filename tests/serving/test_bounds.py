@@ -124,7 +124,7 @@ def test_the_shape_of_a_grpc_tensor_is_checked_before_its_value_is_repeated(tens
     tracemalloc.start()
     try:
         with pytest.raises(ServingError, match=message):
-            grpc_front._arrays(request, Limits())
+            grpc_front._arrays(request, {}, Limits())
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()

@@ -1,113 +1,21 @@
-"""serving.json_tensors: the vectors of TensorFlow Serving's contract, and cases of our own."""
+"""serving.json_tensors and json_parser: cases beyond the contract's vectors, which test_conformance.py sends."""
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 
-from serving import json_tensors
+from serving import json_parser, json_tensors
 from serving.errors import ServingError
 from tests.serving import vectors
 
-PARSE = vectors.of_kind('request-parse')
-FORMAT = vectors.of_kind('response-format')
-
 
 def parse_predict(body, inputs):
-    document = json_tensors.parse_json(body.encode() if isinstance(body, str) else body)
+    document = json_parser.parse_json(body.encode() if isinstance(body, str) else body)
     json_tensors.signature_name(document)
     return json_tensors.predict_inputs(document, inputs)
-
-
-def number(value):
-    return {'NaN': math.nan, 'Infinity': math.inf, '-Infinity': -math.inf}.get(value, value)
-
-
-def as_tensor(spec):
-    numpy_type = json_tensors.NUMPY_TYPES[spec['dtype']]
-    values = [v.encode() if numpy_type is np.object_ else number(v) for v in spec['values']]
-    return np.array(values, numpy_type).reshape(spec['shape'])
-
-
-def assert_same(tensor, spec):
-    expected = as_tensor(spec)
-    assert tensor.dtype == expected.dtype
-    assert tensor.shape == expected.shape
-    if tensor.dtype == object:
-        assert tensor.tolist() == expected.tolist()
-    else:
-        np.testing.assert_array_equal(tensor, expected)
-
-
-def check_error(call, expect):
-    """call() raises the ServingError that the vector expects."""
-    with pytest.raises(ServingError) as error:
-        call()
-    assert (error.value.code, error.value.http_status) == (expect['code'], expect['http_status'])
-    for text in expect['error_contains']:
-        assert text in error.value.message
-
-
-@pytest.mark.parametrize('case', PARSE, ids=lambda c: c['name'])
-def test_request_vectors(case):
-    request, expect = case['request'], case['expect']
-    if case.get('min_version', '') > '2.16.1':
-        # TensorFlow Serving 2.16.1 overflows its stack here; we reject the request before parsing it.
-        body = ''.join(p if isinstance(p, str) else p['repeat'] * p['times'] for p in request['body_concat'])
-        with pytest.raises(ServingError, match='nested deeper than 64 levels') as error:
-            json_tensors.parse_json(body.encode())
-        assert error.value.http_status == 400
-        return
-    if request['api'] == 'predict':
-        def call():
-            return parse_predict(request['body'], request['signature_inputs'])
-    else:
-        def call():
-            document = json_tensors.parse_json(request['body'].encode())
-            return json_tensors.signature_name(document), json_tensors.classify_examples(document)
-    if not expect['ok']:
-        check_error(call, expect)
-    elif request['api'] == 'predict':
-        form, tensors = call()
-        assert form == expect['format']
-        assert tensors.keys() == expect['tensors'].keys()
-        for name, spec in expect['tensors'].items():
-            assert_same(tensors[name], spec)
-    else:
-        name, (context, examples) = call()
-        assert name == expect.get('signature_name', '')
-
-        def decoded(example):
-            return example and {n: {k: [v.decode() if k == 'bytes' else v for v in values]}
-                                for n, (k, values) in example.items()}
-
-        def expected(example):
-            return example and {n: {k: [number(v) if k == 'float' else v for v in vs] for k, vs in kinds.items()}
-                                for n, kinds in example.items()}
-        np.testing.assert_equal(decoded(context), expected(expect['context']))
-        np.testing.assert_equal([decoded(e) for e in examples], [expected(e) for e in expect['examples']])
-
-
-@pytest.mark.parametrize('case', FORMAT, ids=lambda c: c['name'])
-def test_response_vectors(case):
-    request, expect = case['request'], case['expect']
-
-    def call():
-        if 'classifications' in request:
-            return json_tensors.classifications_json(request['classifications'])
-        if 'status' in request:
-            return json_tensors.error_json(request['status']['message'])
-        tensors = {name: as_tensor(spec) for name, spec in request['tensors'].items()}
-        return json_tensors.predictions_json(tensors, request['format'])
-    if not expect['ok']:
-        check_error(call, expect)
-    elif 'body' in expect:
-        assert call().decode() == expect['body']
-    elif 'json_tokens' in expect:
-        assert vectors.tokens(call()) == expect['json_tokens']
-    else:
-        assert json.loads(call()) == expect['json']
 
 
 def test_int64_is_exact():
@@ -125,8 +33,6 @@ def test_int64_is_exact():
     ('true', 'DT_INT32', 'Type: True is not of expected type: int32'),
     ('256', 'DT_UINT8', 'is not of expected type: uint8'),
     ('-1', 'DT_UINT64', 'is not of expected type: uint64'),
-    ('1e60', 'DT_FLOAT', 'to float without loss of precision'),
-    ('16777217', 'DT_FLOAT', 'to float without loss of precision'),
     ('{"b64": "YQ==", "x": 1}', 'DT_STRING', 'does not have named input'),
     ('{"b64": "YQ==="}', 'DT_STRING', 'Unable to base64 decode'),
     ('"\\ud800"', 'DT_STRING', 'surrogate pair in string is invalid'),
@@ -135,7 +41,7 @@ def test_int64_is_exact():
     ('9' * 400, 'DT_DOUBLE', 'JSON Parse error: Number too big'),
     ('9' * 30 + ', 1', 'DT_INT64', 'is not of expected type: int64'),
     ('[1.0, 2.0], [3.0, true]', 'DT_FLOAT', 'Failed to process element: 1 of'),
-    ('1.0, 1e39', 'DT_FLOAT', 'Failed to process element: 1 of'),
+    ('1.0, null', 'DT_FLOAT', 'Failed to process element: 1 of'),
     ('1, {"x": 1}', 'DT_INT32', 'Expecting value/list but got object at item 1 of input list'),
     ('[', 'DT_FLOAT', 'JSON Parse error: '),
     ('Inf]', 'DT_FLOAT', 'JSON Parse error: '),
@@ -145,6 +51,18 @@ def test_wrong_values(value, dtype, text):
         parse_predict('{"instances": [' + value + ']}', {'x': dtype})
     assert text in error.value.message
     assert error.value.http_status == 400
+
+
+def test_numbers_are_rounded_to_a_float():
+    _, tensors = parse_predict('{"instances": [16777217, 1435774380, 1e39, -1e300, 1e-300, %d]}' % 10**40,
+                               {'x': 'DT_FLOAT'})
+    assert tensors['x'].tolist() == [16777216, 1435774336, math.inf, -math.inf, 0, math.inf]
+    assert tensors['x'].dtype == np.float32
+    assert parse_predict('{"inputs": [9007199254740993, 0.1]}', {'x': 'DT_DOUBLE'})[1]['x'].tolist() == [
+        9007199254740992, 0.1]
+    document = json_parser.parse_json(b'{"examples": [{"f": [1e39, 0.1], "big": -1%s}]}' % (b'0' * 20))
+    assert json_tensors.classify_examples(document)[1] == [
+        {'f': ('float', [math.inf, float(np.float32(0.1))]), 'big': ('float', [float(np.float32(-1e20))])}]
 
 
 def test_integers_beyond_64_bits_are_decimals():
@@ -178,30 +96,85 @@ def test_the_first_of_two_equal_keys_wins():
 
 def test_depth_and_size_are_bounded_before_parsing():
     nested = b'{"instances": ' + b'[' * 63 + b']' * 63 + b'}'
-    assert json_tensors.parse_json(nested)['instances'] is not None
+    assert json_parser.parse_json(nested)['instances'] is not None
     with pytest.raises(ServingError, match='deeper than 64 levels'):
-        json_tensors.parse_json(b'{"instances": ' + b'[' * 64 + b']' * 64 + b'}')
+        json_parser.parse_json(b'{"instances": ' + b'[' * 64 + b']' * 64 + b'}')
     # Brackets in a string do not nest, even after an escaped quote. Brackets after a string that ends in an escaped
     # backslash do.
-    assert json_tensors.parse_json(b'{"a": "' + b'\\"[' * 200 + b'"}')['a'] == '"[' * 200
-    assert json_tensors.parse_json(b'{"a": "' + b'\\\\\\"[' * 200 + b'"}')['a'] == '\\"[' * 200
+    assert json_parser.parse_json(b'{"a": "' + b'\\"[' * 200 + b'"}')['a'] == '"[' * 200
+    assert json_parser.parse_json(b'{"a": "' + b'\\\\\\"[' * 200 + b'"}')['a'] == '\\"[' * 200
     with pytest.raises(ServingError, match='deeper than 64 levels'):
-        json_tensors.parse_json(b'{"a": "\\\\", "b": ' + b'[' * 64 + b']' * 64 + b'}')
+        json_parser.parse_json(b'{"a": "\\\\", "inputs": ' + b'[' * 64 + b']' * 64 + b'}')
     # The same if a string or the nesting crosses the border between two chunks of the check.
     for spaces in range(2**20 - 80, 2**20 + 8, 8):
         head = b'{"a": "' + b' ' * spaces + b'", "b": '
-        assert len(json_tensors.parse_json(head + b'"' + b'[' * 99 + b'"}')) == 2
+        assert len(json_parser.parse_json(head + b'"' + b'[' * 99 + b'"}')) == 2
         with pytest.raises(ServingError, match='deeper than 64 levels'):
-            json_tensors.parse_json(head + b'[' * 64 + b']' * 64 + b'}')
+            json_parser.parse_json(head + b'[' * 64 + b']' * 64 + b'}')
     with pytest.raises(ServingError, match='at least: 10[12]. This server takes at most 50 .--max-elements.'):
-        json_tensors.parse_json(b'{"instances": [' + b'[],' * 100 + b'[]]}', max_elements=50)
+        json_parser.parse_json(b'{"instances": [' + b'[],' * 100 + b'[]]}', max_elements=50)
+
+
+def test_ignored_values_may_be_nested_deeper():
+    ignored = (b'"x": {"y":' + b'[1, "q[\\"", {"k": null}, -Inf, ' * 100 + b'1e5' + b']' * 100 + b'}, '
+               b'"z": ' + b'[{"a":' * 80 + b'1' + b'}]' * 80)
+    for body in (b'{%s, "instances": [2, "]"]}', b' {"instances": [2, "]"], %s} [{',
+                 b'{"instances": [2, "]"], %s, "w": 0}'):
+        assert json_parser.parse_json(body % ignored)['instances'] == [2, ']']
+    for wrong, text in ((b'[' * 99 + b'}' * 99, 'Invalid value. at offset: 105'),
+                        (b'[' * 99 + b'1 2' + b']' * 99, 'Missing a comma or ] after an array element. at offset: 107'),
+                        (b'[{"k":' * 99 + b'{"a" 1' + b'}]' * 99, 'Missing a colon after a name'),
+                        (b'[{"k":' * 99 + b'{"a":1 "b"' + b'}]' * 99, 'Missing a comma or } after an object member'),
+                        (b'[{"k":' * 99 + b'{1' + b'}]' * 99, 'Missing a name for object member'),
+                        (b'[' * 99 + b'"\\x"' + b']' * 99, 'Invalid value'), (b'[' * 99, 'Invalid value')):
+        with pytest.raises(ServingError, match=re.escape(text)) as error:
+            json_parser.parse_json(b'{"x": ' + wrong + b'}')
+        assert error.value.http_status == 400
+    # Not in what is read, and not in a large document.
+    for body in (b'[' * 99 + b']' * 99, b'{"instances": {"x": %s, "y": 1}}' % (b'[' * 99 + b']' * 99),
+                 b'{"x": %s, "y": "%s"}' % (b'[' * 99 + b']' * 99, b' ' * 2**20)):
+        with pytest.raises(ServingError, match='deeper than 64 levels'):
+            json_parser.parse_json(body)
+
+
+@pytest.mark.parametrize('body, text', [
+    (b'instances = [1]', 'Invalid value. at offset: 0'), (b'  ', 'The document is empty. at offset: 2'),
+    (b'{"a":1', 'Missing a comma or } after an object member. at offset: 6'),
+    ('{"é": [1, {"b": 2} 3]}'.encode(), 'Missing a comma or ] after an array element. at offset: 20'),
+    (b'{"a" 1}', 'Missing a colon after a name of object member. at offset: 5'),
+    (b'{1:2}', 'Missing a name for object member. at offset: 1'), (b'{"a":1,}', 'Missing a name for object member.'),
+    (b'{"a":[1,]}', 'Invalid value. at offset: 8'), (b'{"a":"x', 'Missing a closing quotation mark in string.'),
+    (b'{"a":"\\x"}', 'Invalid escape character in string.'),
+    (b'{"a":"\\u12"}', 'Incorrect hex digit after \\u escape'), (b'{"a":"\n"}', 'Invalid encoding in string.'),
+])
+def test_errors_have_the_words_of_rapidjson(body, text):
+    with pytest.raises(ServingError) as error:
+        json_parser.parse_json(body)
+    assert error.value.message.startswith(f'JSON Parse error: {text}')
+
+
+def test_what_follows_the_object_is_ignored():
+    for tail in (b' x', b'}}]]', b'{"instances": [2]}', b'[' * 1000, b'\xff'):
+        assert json_parser.parse_json(b'\xef\xbb\xbf {"instances": [1]}' + tail) == {'instances': [1]}
+        nested = b'{"instances": ' + b'[' * 40 + b']' * 40 + b', "a": ' + b'[' * 40 + b']' * 40 + b'}'
+        assert json_parser.parse_json(nested + tail).keys() == {'instances', 'a'}
 
 
 def test_long_values_are_cut_in_errors():
     with pytest.raises(ServingError) as error:
         parse_predict('{"inputs": [1], "instances": [' + '1, ' * 100_000 + '1]}', {'x': 'DT_INT32'})
-    assert len(error.value.message) < 1000
+    assert len(error.value.message) < 400
     assert 'Not formatted correctly' in error.value.message
+    document = {'a': [1, 2.5, None, 'caf\xe9'], 'b': {}, 'c': [], 'd': {'e': True}}
+    assert json_parser.quote(document) == json.dumps(document, indent=4, ensure_ascii=False)
+    assert json_parser.quote('x' * 300) == '"' + 'x' * 255 + '...'
+    assert json_parser.quote('\udcff') == '"\\udcff"'
+
+
+def test_a_feature_name_must_be_utf_8():
+    with pytest.raises(ServingError, match='name that is not UTF-8') as error:
+        json_tensors.classify_examples(json_parser.parse_json(b'{"examples": [{"\xff": 1}]}'))
+    assert error.value.http_status == 400
 
 
 def test_floats_read_back_exactly():
