@@ -40,7 +40,8 @@ class ModelVersions:
     """The versions of one model. Only one thread at a time may call `poll`; the other methods are thread-safe.
 
     load: loads a version directory and returns a model with `close()`; raises ServingError. labels: label -> version
-    number; requests may give the label in place of the number.
+    number; requests may give the label in place of the number. scheduler: what the models run their graphs in, if it is
+    set (SavedModel.scheduler).
     """
 
     def __init__(self, name: str, base_path: str, load: typing.Callable[[str], typing.Any], policy: Policy = Policy(),
@@ -48,6 +49,7 @@ class ModelVersions:
         self.name = name
         self.base_path = base_path
         self.labels = dict(labels or {})
+        self.scheduler = None
         self._load = load
         self._policy = policy
         self._versions: dict[int, Version] = {}
@@ -94,7 +96,8 @@ class ModelVersions:
         with self._lock:
             self._versions[number] = version
         try:
-            version.model = self._load(path)
+            version.model = model = self._load(path)
+            model.scheduler = self.scheduler
         except Exception as error:  # a hostile or half-copied directory must not stop the server
             if not isinstance(error, ServingError):
                 error = ServingError('INTERNAL', f'{type(error).__name__}: {error}')
