@@ -25,18 +25,22 @@ _NUMBER_BYTES = 16  # of a number as JSON, about
 def run(model, signature_name: str, inputs: dict[str, np.ndarray], deadline: float, limits: Limits,
         outputs: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """model.run, with the bounds on what goes in and what comes out. deadline: a time.monotonic()."""
-    check_inputs(inputs, limits, deadline)
+    decoded_bytes = check_inputs(inputs, limits, deadline)
     signature = model.signature(signature_name)
     instances = max((len(value) for value in inputs.values() if value.ndim), default=1)
     check_reply({name: (instances, *tensor.shape[1:]) for name, tensor in signature.outputs.items()
                  if (not outputs or name in outputs) and tensor.shape and None not in tensor.shape[1:]}, limits)
-    results = model.run(signature_name, inputs, deadline - time.monotonic(), outputs)
+    results = model.run(signature_name, inputs, deadline - time.monotonic(), outputs, decoded_bytes)
     check_reply({name: value.shape for name, value in results.items()}, limits, results)
     return results
 
 
-def check_inputs(inputs: dict[str, np.ndarray], limits: Limits, deadline: float = math.inf):
-    """Raises ServingError if there are too many instances or values, or media that are too large to decode."""
+def check_inputs(inputs: dict[str, np.ndarray], limits: Limits, deadline: float = math.inf) -> int:
+    """Raises ServingError if there are too many instances or values, or media that are too large to decode.
+
+    Returns the bytes that the graph holds at once to decode the media.
+    """
+    decoded_bytes = 0
     check_shapes({name: value.shape for name, value in inputs.items()}, limits)
     for name, values in inputs.items():
         if values.dtype != object:
@@ -44,9 +48,10 @@ def check_inputs(inputs: dict[str, np.ndarray], limits: Limits, deadline: float 
         if name in _MODALITIES:
             if _MODALITIES[name].repeated and values.ndim > 1:
                 _check_frames(values.shape[-1], limits)
-            _check_media(name, values.ravel().tolist(), limits, deadline)
+            decoded_bytes += _check_media(name, values.ravel().tolist(), limits, deadline)
         elif name == _EXAMPLES:
-            check_examples(values.ravel().tolist(), limits, deadline)
+            decoded_bytes += check_examples(values.ravel().tolist(), limits, deadline)
+    return decoded_bytes
 
 
 def check_shapes(shapes: dict[str, Sequence[int]], limits: Limits):
@@ -74,7 +79,7 @@ def check_reply(shapes: dict[str, Sequence[int]], limits: Limits, values: dict[s
                        'Send fewer instances at once.')
 
 
-def check_examples(examples: list[bytes], limits: Limits, deadline: float = math.inf):
+def check_examples(examples: list[bytes], limits: Limits, deadline: float = math.inf) -> int:
     """As check_inputs, for serialized tf.Examples."""
     import tensorflow as tf
     check_shapes({_EXAMPLES: [len(examples)]}, limits)
@@ -89,8 +94,7 @@ def check_examples(examples: list[bytes], limits: Limits, deadline: float = math
             if _MODALITIES[name].repeated:
                 _check_frames(len(values), limits)
             media.setdefault(name, []).extend(values)
-    for name, contents in media.items():
-        _check_media(name, contents, limits, deadline)
+    return sum(_check_media(name, contents, limits, deadline) for name, contents in media.items())
 
 
 def _check_frames(frames: int, limits: Limits):
@@ -99,8 +103,8 @@ def _check_frames(frames: int, limits: Limits):
         raise exceeded('Frames of a clip', frames, 'max_frames', limit, 'Send a shorter clip, or fewer frames of it.')
 
 
-def _check_media(feature: str, contents: list, limits: Limits, deadline: float):
-    """Checks encoded media of one modality by their headers."""
+def _check_media(feature: str, contents: list, limits: Limits, deadline: float) -> int:
+    """Checks encoded media of one modality by their headers. Returns the bytes that decoding them takes at once."""
     modality = _MODALITIES[feature].name
     limit = limits.of_media(modality)
     sizes = []
@@ -119,6 +123,7 @@ def _check_media(feature: str, contents: list, limits: Limits, deadline: float):
     if needed > limits.max_decoded_bytes:
         raise exceeded('Bytes of memory to decode the media of the request', needed, 'max_decoded_bytes',
                        limits.max_decoded_bytes, 'Send fewer at once, or make them smaller.')
+    return needed
 
 
 def _decoded_bytes(modality: str, content: bytes, limit: modalities.Limits) -> int:

@@ -29,7 +29,7 @@ def start(models: api.Models, host: str, port: int, limits: Limits) -> tuple[grp
     from grpc_health.v1 import health_pb2_grpc
     from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
     server = grpc.server(
-        concurrent.futures.ThreadPoolExecutor(limits.workers, 'grpc'), maximum_concurrent_rpcs=limits.max_requests,
+        concurrent.futures.ThreadPoolExecutor(limits.max_requests, 'grpc'), maximum_concurrent_rpcs=limits.max_requests,
         options=[('grpc.max_receive_message_length', limits.max_body_bytes), ('grpc.so_reuseport', 0)])
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
         _prediction_service(prediction_service_pb2_grpc.PredictionServiceServicer, models, limits), server)

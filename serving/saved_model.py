@@ -111,8 +111,8 @@ class SavedModel:
             future.cancel()
             raise ServingError('DEADLINE_EXCEEDED', 'The deadline passed while the graph ran') from None
 
-    def submit(self, signature_name: str, inputs: dict[str, np.ndarray], timeout_s: float | None = None,
-               outputs: typing.Sequence[str] = (), weight: int = 0) -> 'concurrent.futures.Future[dict[str, np.ndarray]]':
+    def submit(self, signature_name: str, inputs: batching.Tensors, timeout_s: float | None = None,
+               outputs: typing.Sequence[str] = (), weight: int = 0) -> 'concurrent.futures.Future[batching.Tensors]':
         """As `run`, with the outputs to come. Only with a scheduler."""
         assert self.scheduler is not None
         signature = self._checked(signature_name, inputs, outputs)
@@ -140,8 +140,9 @@ class SavedModel:
         queue = self._queues.get(key)
         if queue is None:
             assert self.scheduler is not None
-            queue = self.scheduler.queue(functools.partial(self._run_graph, signature, outputs),
-                                         not outputs and _has_batches(signature), not _PADDED.isdisjoint(signature.inputs))
+            queue = self.scheduler.queue(
+                functools.partial(self._run_graph, signature, outputs),
+                together=not outputs and _has_batches(signature), pad=not _PADDED.isdisjoint(signature.inputs))
             if not outputs:  # clients choose the others
                 queue = self._queues.setdefault(key, queue)
         return queue

@@ -14,6 +14,8 @@ import typing
 from model_code.errors import ConfigError
 from model_code.logger import logger
 from serving import api
+from serving.batching import Scheduler
+from serving.batching_settings import Settings
 from serving.limits import Limits
 from serving.rest import RestFront
 from serving.saved_model import SavedModel
@@ -26,14 +28,16 @@ class ModelServer:
     base_path: the folder that holds the version directories of one model, which is served as `model_name`. models:
     several models (see foreground.read_model_config), in place of base_path and model_name. port, grpc_port: 0 picks a
     free port, and None for grpc_port serves no gRPC. After `start`, `port`, `grpc_port` and `url` are the real ones.
-    poll_seconds: the time between two looks at the version directories.
+    poll_seconds: the time between two looks at the version directories. batching: how requests share runs; None for a
+    run per request.
 
     `start` raises ConfigError if a port is taken.
     """
 
     def __init__(self, base_path: str | os.PathLike | None = None, models: typing.Sequence[ModelVersions] | None = None,
                  model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = None, host: str = '127.0.0.1',
-                 poll_seconds: float = 1.0, limits: Limits = Limits(), cors: bool = False):
+                 poll_seconds: float = 1.0, limits: Limits = Limits(), cors: bool = False,
+                 batching: Settings | None = Settings()):
         if models is None:
             assert base_path is not None, 'Give base_path or models.'
             models = [ModelVersions(model_name, os.fspath(base_path), SavedModel)]
@@ -47,6 +51,8 @@ class ModelServer:
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._batching = batching
+        self._scheduler: Scheduler | None = None
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
         self._runner = None
         self._grpc_server = None
@@ -67,7 +73,11 @@ class ModelServer:
 
         A model without a version that can be loaded is no error here: `models.status(name)` has the versions' errors.
         """
-        self._pool = pool = concurrent.futures.ThreadPoolExecutor(self._limits.workers, 'predict')
+        self._scheduler = Scheduler(self._batching, self._limits.workers, self._limits.max_decoded_bytes)
+        for model in self.models:
+            model.scheduler = self._scheduler
+        # Threads that wait for the scheduler, whose threads do the work.
+        self._pool = pool = concurrent.futures.ThreadPoolExecutor(self._limits.max_requests, 'predict')
         self._loop = loop = asyncio.new_event_loop()
         try:
             self._start_thread(lambda: _run_loop(loop), 'rest')
@@ -96,6 +106,8 @@ class ModelServer:
         self._threads = []
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+        if self._scheduler is not None:
+            self._scheduler.close()
         for model in self.models:
             model.close()
 

@@ -10,7 +10,7 @@ import threading
 import typing
 
 from model_code.logger import logger
-from serving import version_directories
+from serving import batching, version_directories
 from serving.errors import ServingError, invalid
 
 _MAX_DELETED = 20  # versions deleted from disk that are still reported, with state END
@@ -49,7 +49,7 @@ class ModelVersions:
         self.name = name
         self.base_path = base_path
         self.labels = dict(labels or {})
-        self.scheduler = None
+        self.scheduler: batching.Scheduler | None = None
         self._load = load
         self._policy = policy
         self._versions: dict[int, Version] = {}

@@ -1,4 +1,4 @@
-"""The scheduler of batches, with functions in place of graphs: what shares a run, in which order, and what errors do."""
+"""The scheduler of batches, with functions in place of graphs: what shares a run, in which order, what errors do."""
 
 import concurrent.futures
 import threading
@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from model_code.errors import ConfigError
-from serving import batching
-from serving.batching import Scheduler, Settings
+from serving.batching import Scheduler
+from serving.batching_settings import Settings, read_settings
 from serving.errors import ServingError, invalid
+
+DEFAULTS = Settings()
 
 
 class Graph:
@@ -67,7 +69,7 @@ def answer(future):
     return future.result(20)['y'].tolist()
 
 
-def held_queue(make, settings=Settings(), threads=1, pad=False, **options):
+def held_queue(make, settings=DEFAULTS, threads=1, pad=False, **options):
     """(scheduler, graph, queue) with one request in each of the scheduler's threads."""
     scheduler, graph = make(settings, threads, **options), Graph(held=True)
     queue = scheduler.queue(graph, True, pad)
@@ -315,23 +317,23 @@ allowed_batch_sizes: 64
 pad_variable_length_inputs: true
 thread_pool_name { value: "pool" }
 ''')
-    assert batching.read_settings(path) == Settings(64, 0.005, 100, 4, (8, 64), True)
+    assert read_settings(path) == Settings(64, 0.005, 100, 4, (8, 64), True)
     path.write_text('')
-    assert batching.read_settings(path) == Settings()
+    assert read_settings(path) == Settings()
 
 
 @pytest.mark.parametrize('text, message', [
     ('max_batch_size: 32', r'not a valid BatchingParameters: 1:\d+'), ('batch_size { value: 3 }', 'no field named'),
     ('max_batch_size { value: 0 }', 'max_batch_size is 0; it must be at least 1'),
     ('batch_timeout_micros { value: -1 }', 'batch_timeout_s is -1e-06; it must not be negative'),
-    ('max_batch_size { value: 8 } allowed_batch_sizes: [2, 4]', r'\[2, 4\]; it must rise, and end with max_batch_size, 8'),
+    ('max_batch_size { value: 8 } allowed_batch_sizes: [2, 4]', r'\[2, 4\]; it must rise, and end with .*, 8'),
     ('max_batch_size { value: 8 } allowed_batch_sizes: [4, 2, 8]', 'it must rise')])
 def test_a_wrong_batching_file(tmp_path, text, message):
     (tmp_path / 'batching.txt').write_text(text)
     with pytest.raises(ConfigError, match=message):
-        batching.read_settings(tmp_path / 'batching.txt')
+        read_settings(tmp_path / 'batching.txt')
 
 
 def test_a_missing_batching_file(tmp_path):
     with pytest.raises(ConfigError, match='cannot be read'):
-        batching.read_settings(tmp_path / 'none.txt')
+        read_settings(tmp_path / 'none.txt')
