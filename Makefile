@@ -6,7 +6,9 @@ DEMO_ROOT ?= runs/demo
 TWO_PROCESSES := -n 2 --dist loadfile --no-loadscope-reorder
 BENCHMARKS ?= trace_step ingest input_pipeline step many_tasks batch_prediction
 
-.PHONY: demo lint check test portability bench docs lock kfp-lock clean
+PROFILE ?= 2.18+
+
+.PHONY: demo lint check test portability conformance conformance-models bench docs lock kfp-lock clean
 .DELETE_ON_ERROR:
 
 demo: .venv/ready
@@ -30,6 +32,14 @@ test: lint
 # place of Beam's own.
 portability: .venv/ready
 	@JOB_ENDPOINT=$(JOB_ENDPOINT) $(BIN)/python -m pytest -q tests/e2e/test_portable_beam.py
+
+# Asks a server what TensorFlow Serving answers: make conformance URL=http://127.0.0.1:8501 [GRPC=127.0.0.1:8500]
+# [PROFILE=2.16]. It serves the models and the models.config that `make conformance-models DIR=...` writes.
+conformance: .venv/ready
+	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m tests.serving.conformance $(URL) --grpc "$(GRPC)" --profile $(PROFILE)
+
+conformance-models: .venv/ready
+	@TF_CPP_MIN_LOG_LEVEL=3 TF_USE_LEGACY_KERAS=1 $(BIN)/python -m tests.serving.conformance_models $(DIR) $(BASE)
 
 # Runs every benchmark, even after one has missed its target.
 bench: .venv/ready

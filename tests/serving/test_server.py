@@ -1,7 +1,6 @@
-"""The embedded server over real HTTP and gRPC: the contract's vectors, changes of version, limits, a clean stop."""
+"""The embedded server over real HTTP: errors, changes of version, limits, a clean stop."""
 
 import concurrent.futures
-import contextlib
 import gzip
 import http.client
 import json
@@ -19,7 +18,7 @@ import urllib.parse
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+from tensorflow_serving.apis import prediction_log_pb2
 
 from model_code.errors import ConfigError
 from serving import foreground
@@ -28,10 +27,7 @@ from serving.limits import Limits
 from serving.saved_model import SavedModel
 from serving.server import ModelServer
 from serving.versions import ModelVersions, Policy
-from tests.serving import models, vectors
-
-HTTP = vectors.of_kind('http')
-TWO_VERSIONS = 'saved_model_half_plus_two_2_versions'
+from tests.serving import models
 
 
 @pytest.fixture(scope='session')
@@ -58,19 +54,12 @@ def push(source, base, version):
 
 
 @pytest.fixture(scope='session')
-def fixtures_server(tmp_path_factory, half_plus_two, plus_three):
-    """One server with every model of the contract's fixtures.json."""
-    root = tmp_path_factory.mktemp('fixtures')
-    for name in (TWO_VERSIONS, 'cpu'):
-        push(half_plus_two, root / name, 123)
-    push(half_plus_two, root / TWO_VERSIONS, 124)
-    push(plus_three, root / 'three', 123)
-    served = [
-        ModelVersions(TWO_VERSIONS, str(root / TWO_VERSIONS), SavedModel, Policy(specific=(123,)),
-                      {'Version_Label': 123}),
-        *(ModelVersions(name, str(root / 'cpu'), SavedModel) for name in ('default', 'half_plus_two')),
-        ModelVersions('saved_model_half_plus_three', str(root / 'three'), SavedModel)]
-    with ModelServer(models=served, port=0, grpc_port=0, limits=Limits(timeout_s=10)) as server:
+def fixtures_server(tmp_path_factory, half_plus_two):
+    """One server of two models, `default` and `half_plus_two`."""
+    base = tmp_path_factory.mktemp('fixtures') / 'base'
+    push(half_plus_two, base, 123)
+    served = [ModelVersions(name, str(base), SavedModel) for name in ('default', 'half_plus_two')]
+    with ModelServer(models=served, port=0, limits=Limits(timeout_s=10)) as server:
         yield server
 
 
@@ -89,28 +78,6 @@ def ask(server, method, path, body=None, headers=None):
 def predict(server, body, name='polyvit'):
     status, _, reply = ask(server, 'POST', f'/v1/models/{name}:predict', body)
     return status, json.loads(reply)
-
-
-@pytest.mark.parametrize('case', HTTP, ids=lambda c: c['name'])
-def test_http_vectors(case, fixtures_server, half_plus_two):
-    request, expect = case['request'], case['expect']
-    with contextlib.ExitStack() as stack:
-        server = fixtures_server
-        if case.get('server_flags') == ['--rest_api_enable_cors_support']:
-            server = stack.enter_context(ModelServer(half_plus_two.parent, None, TWO_VERSIONS, port=0, cors=True))
-        status, headers, body = ask(server, request['method'], request['path'], request['body'],
-                                    request.get('headers'))
-    assert status == expect['status']
-    if 'json' in expect:
-        assert json.loads(body) == expect['json']
-    if 'body' in expect:
-        assert body.decode() == expect['body']
-    if expect.get('json_body') is False:
-        assert not body.startswith(b'{')
-    for name, value in expect.get('headers', {}).items():
-        assert headers[name] == value
-    for text in expect.get('error_contains', ()):
-        assert text in json.loads(body)['error']
 
 
 def test_the_graph_decides_on_the_rank_of_an_input(tmp_path):
@@ -202,51 +169,6 @@ def test_the_context_supplies_features_that_an_example_lacks(fixtures_server):
     body = '{"signature_name": "regress_x_to_y", "context": {"x": 10.0}, "examples": [{}, {"x": 20.0}]}'
     status, _, reply = ask(fixtures_server, 'POST', '/v1/models/default:regress', body)
     assert (status, json.loads(reply)) == (200, {'results': [7.0, 12.0]})
-
-
-def test_grpc(fixtures_server):
-    import grpc
-    from tensorflow_serving.apis import (
-        get_model_metadata_pb2,
-        get_model_status_pb2,
-        model_service_pb2_grpc,
-        prediction_service_pb2_grpc,
-    )
-    with grpc.insecure_channel(f'127.0.0.1:{fixtures_server.grpc_port}') as channel:
-        service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name = 'default'
-        request.inputs['x'].CopyFrom(tf.make_tensor_proto(np.array([1, 2], np.float32)))
-        response = service.Predict(request, timeout=20)
-        assert tf.make_ndarray(response.outputs['y']).tolist() == [2.5, 3.0]
-        assert response.model_spec.version.value == 123
-
-        request.inputs['extra'].CopyFrom(tf.make_tensor_proto(1.0))
-        with pytest.raises(grpc.RpcError) as error:
-            service.Predict(request, timeout=20)
-        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-        assert 'Sent extra: {extra}' in error.value.details()
-
-        request.inputs['x'].tensor_shape.dim[0].size = 10**10  # a single value may stand for an array of any size
-        with pytest.raises(grpc.RpcError, match='max-instances'):
-            service.Predict(request, timeout=20)
-
-        request.model_spec.name = 'nobody'
-        with pytest.raises(grpc.RpcError) as error:
-            service.Predict(request, timeout=20)
-        assert error.value.code() == grpc.StatusCode.NOT_FOUND
-
-        wanted = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=['signature_def'])
-        wanted.model_spec.name = 'default'
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        assert service.GetModelMetadata(wanted, timeout=20).metadata['signature_def'].Unpack(signatures)
-        assert 'serving_default' in signatures.signature_def
-
-        status = get_model_status_pb2.GetModelStatusRequest()
-        status.model_spec.name = 'default'
-        reply = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(status, timeout=20)
-        assert [(v.version, v.state) for v in reply.model_version_status] == [
-            (123, get_model_status_pb2.ModelVersionStatus.AVAILABLE)]
 
 
 def test_the_deadline(plus_three):
