@@ -174,6 +174,9 @@ def _add_model_commands(commands):
     serve.add_argument('--port', type=int, default=8501, help='for REST; 0 takes a free one (default: %(default)s)')
     serve.add_argument('--grpc-port', metavar='PORT', type=int, default=8500,
                        help='for gRPC; 0 takes a free one (default: %(default)s)')
+    serve.add_argument('--cors', action='store_true',
+                       help="let web pages of any origin ask it, as TensorFlow Serving's "
+                            '--rest_api_enable_cors_support')
 
     sync = _add(commands, 'sync', 'copy the versions in an object store to a folder, for TensorFlow Serving')
     sync.add_argument('url', metavar='URL', help='the folder of the version directories, such as '

@@ -219,7 +219,7 @@ def _serve(parsed):
     from pipeline import summary
     from serving import foreground
     foreground.serve(parsed.dir, parsed.model_name, parsed.port, parsed.grpc_port, parsed.host, parsed.model_config,
-                     summary.command(), _samples(parsed.dir))
+                     summary.command(), _samples(parsed.dir), parsed.cors)
 
 
 def _sync(parsed):

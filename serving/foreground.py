@@ -64,11 +64,13 @@ def _check_directory(path: str):
 
 def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = 8500,
           host: str = '127.0.0.1', model_config: str | None = None, program: str = 'polyvit',
-          samples: dict[str, str] | None = None):
+          samples: dict[str, str] | None = None, cors: bool = False):
     """Serves the versions in `directory`, or the models of `model_config`, until SIGTERM or SIGINT (Ctrl-C).
 
     Running requests then finish. A second signal ends the process at once, as does the first while models are loaded.
     directory: may be behind a URL; then it is copied to a temporary folder, which follows it (see sync.py).
+
+    cors: pages of other origins may ask it from a browser.
 
     Says at once what it loads, and once it is ready what it serves, with commands to try. program: how the command line
     is called here. samples: task -> a file to try it with.
@@ -102,7 +104,7 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
             _say(f'Copying the newest versions from {source}')
             directory = copied = copies.enter_context(sync.mirrored(source, _say))
             copying = False
-        server = ModelServer(directory, models, model_name, port, grpc_port, host)
+        server = ModelServer(directory, models, model_name, port, grpc_port, host, cors=cors)
         _serve_until(ended, server, ready, program, samples or {}, source)
     finally:
         copies.close()

@@ -8,6 +8,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from model_code.errors import ConfigError
+from pipeline import cli
+from serving import foreground
 from serving.saved_model import SavedModel
 from serving.server import ModelServer
 from serving.versions import ModelVersions
@@ -130,3 +133,25 @@ def test_requests_are_counted_by_model_and_by_signature(server):
     grown = {name: float(after[name]) - float(before.get(name, 0)) for name in expected}
     assert grown == expected
     assert not any('signature="nope"' in name for name in after)
+
+
+def test_the_flag_for_pages_of_other_origins(base, monkeypatch):
+    given = []
+
+    def record(*_, cors, **__):
+        given.append(cors)
+        raise ConfigError('enough')
+
+    monkeypatch.setattr(foreground, 'ModelServer', record)
+    for flags in ([], ['--cors']):
+        assert cli.main(['serve', str(base), *flags]) == 2
+    assert given == [False, True]
+
+
+def test_a_browser_is_told_what_it_may_only_with_the_flag(base, server):
+    path, origin = '/v1/models/half', {'Origin': 'https://elsewhere.example'}
+    with ModelServer(base, model_name='half', port=0, cors=True) as open_server:
+        for one, allowed in ((open_server, '*'), (server, None)):
+            status, headers, _ = conformance.Target(one.url).ask('GET', path, headers=origin)
+            assert (status, headers['Access-Control-Allow-Origin']) == (200, allowed)
+            assert conformance.Target(one.url).ask('OPTIONS', path, headers=origin)[0] == 200
