@@ -30,10 +30,10 @@ os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
 from benchmarks import train_steps
 from benchmarks.report import Report, chosen
+from model_code.flops import forward_flops
 from model_code.modalities import VideoInput
 from model_code.settings import TrainingConfig, preset
 from model_code.tasks import Recipe, Task
-from pipeline.plan import forward_flops
 
 MODEL = preset('S', inputs=VideoInput(frames=8))
 MODALITIES = ('image', 'audio', 'video')

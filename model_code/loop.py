@@ -42,13 +42,17 @@ class StepProgress:
         self._losses = {}  # task -> running mean of its loss
         self.step_seconds = {}  # task -> seconds of one step, by its last call
 
-    def update(self, task: str, loss: float, steps: int = 1):
-        """To be called after `steps` steps of a task. loss: of the last of them."""
+    def update(self, task: str, loss: float, steps: int = 1) -> float | None:
+        """To be called after `steps` steps of a task. loss: of the last of them.
+
+        Returns how many seconds they took; None if they do not count.
+        """
         timed = task in self._losses
         self._losses[task] = 0.9 * self._losses.get(task, loss) + 0.1 * loss
         seconds = self._progress.add(steps, timed)
         if timed:
             self.step_seconds[task] = seconds / steps
+        return seconds if timed else None
 
     def pause(self):
         """To be called after work that is not a step; its time does not count."""
@@ -84,9 +88,10 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
     The model has the weights of the last step, or, in the chief, the best ones if config.keep_best says so.
 
     Returns the history: {'steps': [{'step', 'task', 'loss', 'learning_rate', 'gradient_norm'}, ...], 'evaluations':
-    [selection.Evaluations' records], 'seconds', 'total_steps', 'exported': {'steps': after which the model has these
-    weights, 'trained_steps': how many were trained, 'mean': of the primary metrics, None unless keep_best}}.
-    checkpoint_dir/history.json has the first three as of the newest checkpoint. TensorBoard's event files are in
+    [selection.Evaluations' records], 'speeds': [{'step', 'task', 'examples', 'seconds'} of some calls of steps, each up
+    to this step], 'seconds', 'total_steps', 'exported': {'steps': after which the model has these weights,
+    'trained_steps': how many were trained, 'mean': of the primary metrics, None unless keep_best}}.
+    checkpoint_dir/history.json has the first four as of the newest checkpoint. TensorBoard's event files are in
     checkpoint_dir/tensorboard.
 
     Raises PipelineStop if a loss or gradient is not finite, if the disk is full, or if the process gets SIGTERM or
@@ -186,7 +191,10 @@ class _Training:
         for i in range(count):
             self._check_finite(step + i, name, losses[i], norms[i], rates[i])
             self._record(step + i, name, float(losses[i]), float(rates[i]), float(norms[i]))
-        self._progress.update(name, float(losses[-1]), count)
+        seconds = self._progress.update(name, float(losses[-1]), count)
+        if seconds is not None and self._recorded[step:step + count].any():
+            self._history['speeds'].append({'step': step + count - 1, 'task': name, 'seconds': round(seconds, 4),
+                                            'examples': count * self._batch_size(name)})
         if step + count == self._total:
             self._progress.finish()
         return step + count
@@ -219,9 +227,12 @@ class _Training:
         values = {f'loss/{name}': loss, f'learning_rate/{name}': rate, f'gradient_norm/{name}': norm}
         seconds = self._progress.step_seconds.get(name)
         if seconds:
-            size = sum(t.recipe.batch_size for t in self._mixture.tasks if name in ('all', t.name))
-            values[f'examples_per_second/{name}'] = size / seconds
+            values[f'examples_per_second/{name}'] = self._batch_size(name) / seconds
         self._summaries.scalars(step, values)
+
+    def _batch_size(self, name: str) -> int:
+        """Of a task, or of all together."""
+        return sum(t.recipe.batch_size for t in self._mixture.tasks if name in ('all', t.name))
 
     def _between_calls(self, done: int, best: bool, stopping: bool):
         # The best weights are saved at once: a later checkpoint would not have them.
@@ -330,12 +341,14 @@ def write_history(directory: str, history: dict):
 
 def _read_history(directory: str, first: int) -> dict:
     """The history of the steps before `first`; an empty one if there is no file, or none that can be read."""
-    path, empty = os.path.join(directory, 'history.json'), {'steps': [], 'evaluations': [], 'seconds': 0.0}
+    path, empty = os.path.join(directory, 'history.json'), {
+        'steps': [], 'evaluations': [], 'speeds': [], 'seconds': 0.0}
     try:
         history = file_io.read_json(path) if first else empty
         if history is None:  # no file
             return empty
-        return history | {name: [s for s in history[name] if s['step'] < first] for name in ('steps', 'evaluations')}
+        return history | {name: [s for s in history[name] if s['step'] < first]
+                          for name in ('steps', 'evaluations', 'speeds')}
     except (ValueError, KeyError, TypeError) as error:  # not JSON, not UTF-8, or not a history
         logger.warning('training: %s cannot be read (%s); the history starts at step %d.', path, error, first)
         return empty

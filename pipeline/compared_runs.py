@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+import numpy as np
 from ml_metadata import errors
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -10,7 +11,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.evaluation_names import EVALUATION
 from components.report import evaluation, label_counts
 from components.report import render as report
-from model_code import file_io, words
+from components.task_evaluator import evaluation_files
+from model_code import bootstrap, file_io, words
 from model_code.errors import ConfigError
 from model_code.logger import logger
 from pipeline import differences, lineage, run_record, runs_table
@@ -37,7 +39,7 @@ def _find(name: str, root: str | None) -> Record:
 
 
 def page(one: Record, other: Record) -> str:
-    """Both runs side by side: decisions, metrics with intervals, what differs in config and data, seconds."""
+    """Both runs side by side: decisions, metrics with intervals, what differs in config and data, cost."""
     return report.environment(os.path.dirname(__file__)).get_template('compared_runs.html').render(
         runs=[{'name': 'A', **_summary(one)}, {'name': 'B', **_summary(other)}], metrics=_metrics(one, other),
         config=_config(one, other), data=_data(one, other), components=_components(one, other))
@@ -55,7 +57,8 @@ def _summary(record: Record) -> dict:
 
 
 def _metrics(one: Record, other: Record) -> list[dict]:
-    """A row for each metric of each task: [{'task', 'metric', 'primary', 'values': [(value, interval)], 'change'}]."""
+    """A row for each metric of each task: [{'task', 'metric', 'primary', 'values': [(value, interval)], 'change',
+    'change_interval'}]."""
     decided = [{task['name']: task for task in (record.decision or {}).get('tasks', [])} for record in (one, other)]
     rows = []
     for name in dict.fromkeys([*decided[0], *decided[1]]):
@@ -68,13 +71,33 @@ def _metrics(one: Record, other: Record) -> list[dict]:
             if metric == 'example_count':
                 continue
             bounds = [evaluation.of_all(results, metric) for results in measured]
-            change = None if None in values else values[1] - values[0]
+            change, limits = None if None in values else values[1] - values[0], (None, None)
+            if metric == primary and change is not None:
+                limits = _change_limits(one, other, name, metric, change) or limits
             rows.append({
                 'task': name, 'metric': evaluation.metric_name(metric), 'primary': metric == primary,
                 'values': [(evaluation.number(value), evaluation.interval(of.get('low'), of.get('high')))
                            for value, of in zip(values, bounds, strict=True)],
-                'change': evaluation.change(change)})
+                'change': evaluation.change(change),
+                'change_interval': evaluation.interval(*limits, evaluation.change)})
     return rows
+
+
+def _change_limits(one: Record, other: Record, task: str, metric: str, change: float) -> tuple[float, float] | None:
+    """The limits of the interval of a change of the primary metric, a share of 1; None if it has none.
+
+    It is paired: of the same examples in the same groups, both evaluations have drawn the same resamples.
+    """
+    folders = [_output(record, f'TaskEvaluator_{task}', 'evaluation') for record in (one, other)]
+    try:
+        before, after = map(evaluation_files.read_outcomes, folders)
+        resamples = [evaluation_files.read_resamples(folder, 0, metric)[0] for folder in folders]
+    except (OSError, KeyError, ValueError):  # of an older release, or no longer there
+        return None
+    if not (np.array_equal(before.ids, after.ids) and np.array_equal(before.groups, after.groups)):
+        return None
+    count = bootstrap.clusters(before.ids.tolist(), before.groups.tolist()).count
+    return bootstrap.interval(change, resamples[1] - resamples[0], count, (-1.0, 1.0))
 
 
 def _output(record: Record, component: str, name: str) -> str:
@@ -135,9 +158,13 @@ def _data(one: Record, other: Record) -> list[dict]:
     return rows
 
 
-def _components(one: Record, other: Record) -> list[tuple[str, str, str]]:
-    """(component, what it took in the one run, and in the other)."""
-    def took(record: Record, name: str) -> str:
+def _components(one: Record, other: Record) -> list[tuple[str, list[str]]]:
+    """[(component, its seconds, CPU seconds and MB of memory, of the one run and of the other)]; '–' if unknown."""
+    def measured(record: Record, name: str) -> tuple[str, str, str]:
         node = record.components.get(name)
-        return '–' if node is None else 'cached' if node.cached else words.duration(node.seconds)
-    return [(name, took(one, name), took(other, name)) for name in {**one.components, **other.components}]
+        if node is None or node.cached:
+            return '–', '–', '–'
+        return (f'{node.seconds:,.1f}', '–' if node.cpu_seconds is None else f'{node.cpu_seconds:,.1f}',
+                '–' if node.peak_bytes is None else f'{node.peak_bytes / 1e6:,.0f}')
+    return [(name, [text for pair in zip(measured(one, name), measured(other, name), strict=True) for text in pair])
+            for name in {**one.components, **other.components}]

@@ -260,7 +260,7 @@ def _summarise(config, data, records, screen, record: run_record.Record, started
     model = str(config.serving_dir / version) if version else ''
     for line in [
             *show_run.path_lines(records, report, record.log, columns, model),
-            f'time    {words.duration(time.monotonic() - started)}; {work}',
+            f'time    {words.duration(time.monotonic() - started)}; {work}', *summary.cost_lines(records, columns),
             *(['', *summary.next_lines(config, version, decision['blessed'], report,
                                        data.samples.get(config.mixture.tasks[0].name, ''), record.argv)]
               if say_next or code else [])]:

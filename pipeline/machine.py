@@ -8,10 +8,9 @@ import psutil
 from humanize import naturalsize
 
 from model_code import words
+from model_code.flops import CORE_RATE
 from model_code.hardware import accelerators, processor, usable_cores
 
-# FLOP/s of a float32 matrix product on one core where nothing was measured: modest, for a core with AVX2.
-CORE_RATE = 33e9
 SIDE = 512  # of the matrices that are multiplied
 
 

@@ -9,7 +9,6 @@ import itertools
 import pathlib
 import shutil
 import sys
-import time
 import typing
 
 from ml_metadata import ListOptions
@@ -18,8 +17,10 @@ from tfx.orchestration import metadata
 from tfx.orchestration.beam import beam_dag_runner
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
+from components import costs
 from model_code import interruption
 from model_code.errors import PipelineStop
+from pipeline import cost_meter
 from pipeline.run_record import NodeRecord
 
 
@@ -43,16 +44,17 @@ class ObservedNode(beam_dag_runner.PipelineNodeAsDoFn):
         if interruption.requested():  # something caught the KeyboardInterrupt
             raise KeyboardInterrupt
         observer.started(self._node_id)
-        begin = time.monotonic()
         try:
-            super()._run_node()
-            record = self._read_record(begin)
+            with cost_meter.running() as meter:
+                super()._run_node()
+            record = self._record(meter)
         except Exception as error:
             observer.failed(self._node_id, error)
             raise
         observer.finished(self._node_id, record)
 
-    def _read_record(self, begin: float) -> NodeRecord:
+    def _record(self, meter: cost_meter.Meter) -> NodeRecord:
+        """What the component did. What it took goes to its output artifacts, which a cached one has already."""
         with metadata.Metadata(self._mlmd_connection_config) as handle:
             contexts = context_lib.prepare_contexts(handle, node_contexts=self._pipeline_node.contexts)
             executions = execution_lib.get_executions_associated_with_all_contexts(handle, contexts)
@@ -63,13 +65,23 @@ class ObservedNode(beam_dag_runner.PipelineNodeAsDoFn):
             events = [e for e in handle.store.get_events_by_execution_ids([executions[0].id])
                       if e.type == metadata_store_pb2.Event.OUTPUT]
             artifacts = {a.id: a for a in handle.store.get_artifacts_by_id([e.artifact_id for e in events])}
+            cached = executions[0].last_known_state == metadata_store_pb2.Execution.CACHED
+            cost = meter.cost(self._node_id)
+            if not cached:
+                for artifact in artifacts.values():
+                    artifact.custom_properties[costs.PROPERTY].string_value = cost.to_json()
+                handle.store.put_artifacts(list(artifacts.values()))
+        kept = [a.custom_properties[costs.PROPERTY].string_value for a in artifacts.values()
+                if costs.PROPERTY in a.custom_properties]
+        if kept:
+            costs.tell(costs.from_json(kept[0]), cached)
         outputs = {}
         for event in events:
             outputs.setdefault(event.path.steps[0].key, []).append(artifacts[event.artifact_id].uri)
-        cached = executions[0].last_known_state == metadata_store_pb2.Execution.CACHED
         versions = [a.custom_properties['pushed_version'].string_value for a in artifacts.values()
                     if 'pushed_version' in a.custom_properties]
-        return NodeRecord(cached, time.monotonic() - begin, outputs, ''.join(versions))
+        return NodeRecord(cached, cost.seconds, outputs, ''.join(versions),
+                          **({} if cached else {'cpu_seconds': cost.cpu_seconds, 'peak_bytes': cost.peak_bytes}))
 
 
 class ObservedRunner(beam_dag_runner.BeamDagRunner):
@@ -93,6 +105,7 @@ def run(pipeline, observer: Observer):
     """
     global _observer
     _observer = observer
+    costs.begin_run()
     _end_lost_executions(pipeline.metadata_connection_config, pipeline.pipeline_info.pipeline_root)
     # The Beam pipeline that runs the components would read its options from sys.argv, which holds ours.
     arguments, sys.argv = sys.argv, sys.argv[:1]

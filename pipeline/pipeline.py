@@ -104,7 +104,7 @@ def create_pipeline(config: PipelineConfig, data: DataSummary | None, *, pipelin
         rejected=_outputs(lanes, 'MediaExampleGen', 'rejected'),
         statistics=_outputs(lanes, 'StatisticsGen', 'statistics'), data_statistics=drift.outputs['data_statistics'],
         evaluation={name: evaluator.outputs['evaluation'] for name, evaluator in evaluators.items()},
-        code_version=component_version('Report'))
+        intended_use=config.intended_use, limits=config.limits, code_version=component_version('Report'))
 
     components = [*(c for lane in lanes.values() for c in lane.values()), *data_lookup, drift, trainer, *lookup,
                   baseline, *evaluators.values(), serving_check, gate, pusher, report]

@@ -1,111 +1,27 @@
-"""`polyvit plan`: what a config costs in tokens, parameters, FLOPs, steps, storage and hours. Without TensorFlow.
-
-The model is that of docs/model.md: biases everywhere, a class token and learned positions per tokenizer, one encoder,
-the dense layers of a head. A multiply-add is 2 FLOPs. A training step is as much as 3 forward passes: one forward, and
-twice as much backward.
-"""
+"""`polyvit plan`: what a config costs in tokens, parameters, FLOPs, steps, storage and hours. Without TensorFlow."""
 
 import dataclasses
-import itertools
-import math
 
 from humanize import metric, naturalsize
 
 from model_code import modalities, statistical_power, words
-from model_code.errors import ConfigError
+from model_code.flops import (
+    Accelerators,
+    block_parameters,
+    cpu_seconds,
+    forward_flops,
+    head_parameters,
+    shared_parameters,
+    task_steps,
+    tokenizer_parameters,
+    tokens,
+    training_flops,
+)
 from pipeline import layout
 from pipeline.machine import Machine, this_machine
 
-# A CPU's training step takes its FLOPs at this share of the rate of a matrix product (benchmarks/step.py), and so many
-# seconds more, whatever its size. 300 steps of Nano took 0.94 of what this gives, and 1.2 with the tracing before them.
-CPU_SHARE = 0.75
-STEP_SECONDS = 0.005
 # Optimisers of which a checkpoint holds one more float32 copy of the parameters; of all others it holds two.
 ONE_SLOT = ('momentum', 'SGD', 'Adafactor', 'Adagrad', 'Lion', 'RMSprop')
-
-
-@dataclasses.dataclass(frozen=True)
-class Accelerators:
-    """What the plan's hours assume: `count` devices with a peak of `flops` FLOP/s, of which training reaches a share.
-
-    The defaults are assumptions, not measurements: the bfloat16 peak of one NVIDIA A100, and about a third of it.
-    """
-    flops: float = 312e12
-    utilisation: float = 0.35
-    count: int = 1
-
-    def __post_init__(self):
-        if not 0 < self.flops < math.inf:
-            raise ConfigError(f'--flops is {self.flops}; it must be the FLOP/s of one accelerator, such as 312e12.')
-        if not 0 < self.utilisation <= 1:
-            raise ConfigError(f'--utilisation is {self.utilisation}; it must be over 0 and at most 1.')
-        if self.count < 1:
-            raise ConfigError(f'--accelerators is {self.count}; it must be at least 1.')
-
-    @property
-    def rate(self) -> float:
-        """Sustained FLOP/s of all devices together."""
-        return self.flops * self.utilisation * self.count
-
-
-def block_parameters(model) -> int:
-    """The parameters of a pre-norm block: 2 LayerNorms, 4 attention projections, 2 MLP layers."""
-    width, hidden = model.width, model.mlp_width
-    return 2 * 2 * width + 4 * (width * width + width) + (width * hidden + hidden) + (hidden * width + width)
-
-
-def shared_parameters(model) -> int:
-    """The parameters of the blocks that all modalities share, and of the final LayerNorm."""
-    return (model.layers - model.modality_layers) * block_parameters(model) + 2 * model.width
-
-
-def tokens(spec) -> int:
-    """How many tokens an example has: its patches and the class token."""
-    return math.prod(spec.grid) + 1
-
-
-def tokenizer_parameters(width: int, spec) -> int:
-    """The parameters of the convolution with bias, the class token and the position embedding."""
-    return (_patch_values(spec) + 1) * width + width + tokens(spec) * width
-
-
-def _patch_values(spec) -> int:
-    """How many numbers a patch has, over all channels."""
-    return math.prod(spec.patch) * spec.shape[-1]
-
-
-def head_layers(model, task, classes: int) -> list[tuple[int, int]]:
-    """(inputs, outputs) of each dense layer of a task's head."""
-    widths = [model.width, *task.recipe.head_hidden, classes]
-    return list(itertools.pairwise(widths))
-
-
-def head_parameters(model, task, classes: int) -> int:
-    return sum(inputs * outputs + outputs for inputs, outputs in head_layers(model, task, classes))
-
-
-def forward_flops(model, task, classes: int) -> int:
-    """FLOPs of one example through tokenizer, encoder and head. Only matrix products; the rest is under one percent."""
-    spec = model.input(task.modality)
-    count, width = tokens(spec), model.width
-    tokenizer = 2 * math.prod(spec.grid) * _patch_values(spec) * width
-    projections = 2 * count * (4 * width * width + 2 * width * model.mlp_width)
-    attention = 2 * 2 * count * count * width
-    head = sum(2 * inputs * outputs for inputs, outputs in head_layers(model, task, classes))
-    return tokenizer + model.layers * (projections + attention) + head
-
-
-def task_steps(mixture) -> list[int]:
-    """How many steps train each task. With the schedule 'uniform' this is random, and it is the mean."""
-    total, count = mixture.total_steps, len(mixture.tasks)
-    if mixture.schedule == 'accumulated':
-        return [total] * count
-    if mixture.schedule == 'alternating':
-        each, left = divmod(total, count)
-        return [each + 1] * left + [each] * (count - left)
-    if mixture.schedule == 'uniform':
-        return [round(total / count)] * count
-    return [task.recipe.steps for task in mixture.tasks]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,13 +89,13 @@ class Plan:
     hours_accelerators: float
 
 
-def make_plan(config, data=None, media_bytes: int | None = None, accelerators: Accelerators = Accelerators(),
+def make_plan(config, data=None, media_bytes: int | None = None, accelerators: Accelerators | None = None,
               machine: Machine | None = None) -> Plan:
     """The Plan of a PipelineConfig. `data` (checks.DataSummary) tells classes and examples that the config does not.
 
-    machine: by default this one, with an assumed speed.
+    accelerators: by default those of Accelerators(). machine: by default this one, with an assumed speed.
     """
-    machine = machine or this_machine()
+    machine, accelerators = machine or this_machine(), accelerators or Accelerators()
     model, mixture = config.model, config.mixture
     steps = task_steps(mixture)
     rows, heads = [], {}
@@ -189,7 +105,7 @@ def make_plan(config, data=None, media_bytes: int | None = None, accelerators: A
         classes = task.data.num_classes or len(task.data.classes) or len(labels)
         examples = task.data.num_train_examples or (data.counts.get(task.name, {}).get('train', 0) if data else 0)
         forward, views = forward_flops(model, task, classes), model.input(task.modality).views
-        step = 3.0 * batch_size * forward
+        step = training_flops(model, task, classes, 1)
         sensitivity = _sensitivity(task, data)
         rows.append(TaskPlan(
             task.name, task.modality, classes, tokens(model.input(task.modality)), examples, batch_size, count,
@@ -210,7 +126,7 @@ def make_plan(config, data=None, media_bytes: int | None = None, accelerators: A
         total_steps=mixture.total_steps, warmup_steps=config.training.warmup(mixture.total_steps), total_flops=flops,
         eval_flops=sum(r.eval_flops for r in rows), model_bytes=4 * total,
         checkpoint_bytes=4 * total * (1 + slots), media_bytes=media_bytes, machine=machine, accelerators=accelerators,
-        hours_cpu=(flops / (CPU_SHARE * machine.product_rate) + STEP_SECONDS * mixture.total_steps) / 3600,
+        hours_cpu=cpu_seconds(flops, mixture.total_steps, machine.product_rate) / 3600,
         hours_accelerators=flops / accelerators.rate / 3600)
 
 

@@ -28,11 +28,16 @@ State = typing.Literal['running', 'done', 'rejected', 'failed', 'interrupted', '
 @dataclasses.dataclass(frozen=True)
 class NodeRecord:
     """What one component did in a run. outputs: output name -> artifact paths. version: what it pushed, '' for nothing.
+
+    seconds, cpu_seconds, peak_bytes: as in components.costs.Cost; the last two are None if it came from the cache, and
+    in records of versions before 0.2.
     """
     cached: bool
     seconds: float
     outputs: dict[str, list[str]]
     version: str = ''
+    cpu_seconds: float | None = None
+    peak_bytes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,8 @@ import datetime
 import os
 from collections.abc import Sequence
 
+from humanize import naturalsize
+
 from model_code import words
 from model_code.errors import ConfigError, unknown
 from pipeline import layout, roots, run_record, show_run, summary
@@ -128,10 +130,12 @@ def show(record: Record, columns: int | None) -> list[str]:
 def _components(record: Record) -> list[str]:
     if not record.components:
         return ['What had finished was not recorded.' if record.state == 'killed' else 'No component finished.']
-    rows = [['component', 'task', 'time']]
+    rows = [['component', 'task', 'time', 'CPU', 'memory']]
     for name, node in record.components.items():
         component, _, task = name.partition('_')
-        rows.append([component, task, 'cached' if node.cached else words.duration(node.seconds)])
+        cpu, memory = ('' if value is None else text(value) for value, text in (
+            (node.cpu_seconds, words.duration), (node.peak_bytes, naturalsize)))
+        rows.append([component, task, 'cached' if node.cached else words.duration(node.seconds), cpu, memory])
     cached = sum(node.cached for node in record.components.values())
     return [*layout.table(rows, left=(0, 1)), '',
             f'{words.count(len(record.components), "component")}, {cached} from the cache']

@@ -7,9 +7,13 @@ import shlex
 import shutil
 import sys
 
+from humanize import naturalsize
+
+from model_code import words
 from pipeline import layout
 
 TABLE_COLUMNS = 100
+_COSTLY = 3  # components whose cost is printed; `polyvit runs show` has those of all
 
 
 def command(*words) -> str:
@@ -126,6 +130,19 @@ def path_lines(paths: dict[str, str], columns: int | None = None) -> list[str]:
     indent = max(map(len, paths)) + 2
     room = columns and columns - indent
     return [f'{name:<{indent}}{layout.cut(short(path), room)}' for name, path in paths.items() if path]
+
+
+def cost_lines(components: dict, columns: int | None = None) -> list[str]:
+    """What the components that took longest have cost, a line for each; [] if none ran that was measured.
+
+    components: id -> run_record.NodeRecord.
+    """
+    ran = sorted(((name, node) for name, node in components.items() if node.cpu_seconds is not None),
+                 key=lambda item: -item[1].seconds)[:_COSTLY]
+    texts = [f'{name.replace("_", " of ", 1)}: {words.duration(node.seconds)}, {words.duration(node.cpu_seconds)} of '
+             f'processor time, {naturalsize(node.peak_bytes)} of memory' for name, node in ran]
+    return [part for i, text in enumerate(texts)
+            for part in layout.wrap(f'{"" if i else "cost":<8}{text}', columns, 10)]
 
 
 def next_lines(config, version: str, blessed: bool, report: str, sample: str, argv: tuple[str, ...]) -> list[str]:

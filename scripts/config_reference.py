@@ -8,8 +8,8 @@ import itertools
 import pathlib
 import sys
 
+from model_code import flops
 from model_code.settings import PRESETS, preset
-from pipeline import plan
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 PATH = PROJECT / 'docs' / 'configuration.md'
@@ -89,7 +89,7 @@ def _presets() -> str:
     for name in PRESETS:
         model = preset(name)
         rows.append(f'| `{name}` | {model.layers} | {model.width} | {model.heads} | {model.mlp_width} | '
-                    f'{plan.shared_parameters(model):,} |\n')
+                    f'{flops.shared_parameters(model):,} |\n')
     return PRESETS_HEADER + ''.join(rows) + PRESETS_FOOTER
 
 

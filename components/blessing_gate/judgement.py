@@ -62,13 +62,13 @@ class Judgement:
     What does not apply to it is None: a lost task has no metric.
     """
     check: str
-    """floor, change, classes, tasks or serving."""
+    """floor, change, classes, tasks, serving, or baseline (unknown_baseline)."""
     task: str | None
     rejects: bool
     """Whether the model is rejected for it."""
     outcome: str
-    """change: not_worse, worse, cannot_tell; not_tested without resamples. All others: met, missed. floor, change: also
-    not_measured."""
+    """change: not_worse, worse, cannot_tell; not_tested without resamples. All others: met, missed. floor, change,
+    baseline: also not_measured."""
     sentence: str
     slice: dict | None = None
     """{'feature', 'value'} of a part of the examples; None for all."""

@@ -15,7 +15,7 @@ class Report(base_component.BaseComponent):
     mixture: the Mixture as JSON. model, model_run: outputs of CoTrainer. blessing: that of BlessingGate, which has
     decision.json. infra_blessing: that of ServingCheck. rejected, statistics: task name -> channel of MediaExampleGen
     and of StatisticsGen. evaluation: of TaskEvaluator. As inputs they are named `rejected_<task>` and so on
-    (components.specs). data_statistics: that of DataDrift.
+    (components.specs). data_statistics: that of DataDrift. intended_use, limits: of the config.
     """
     SPEC_CLASS = component_spec.ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
@@ -24,9 +24,10 @@ class Report(base_component.BaseComponent):
                  blessing: channel.BaseChannel, infra_blessing: channel.BaseChannel,
                  rejected: dict[str, channel.BaseChannel], statistics: dict[str, channel.BaseChannel],
                  data_statistics: channel.BaseChannel, evaluation: dict[str, channel.BaseChannel],
-                 code_version: str = ''):
+                 intended_use: str = '', limits: str = '', code_version: str = ''):
         super().__init__(specs.make_spec(
-            parameters={'mixture': mixture, 'code_version': code_version},
+            parameters={'mixture': mixture, 'intended_use': intended_use, 'limits': limits,
+                        'code_version': code_version},
             inputs={'model': (model, standard_artifacts.Model),
                     'model_run': (model_run, standard_artifacts.ModelRun),
                     'blessing': (blessing, standard_artifacts.ModelBlessing),

@@ -4,6 +4,7 @@ import dataclasses
 
 from components.report import charts, confusion
 from components.report.pictures import Picture
+from model_code import words
 
 PLAYER_SECONDS = 2.0  # of a sound: 20 of them have 1.7 MB
 
@@ -91,6 +92,8 @@ def _measured(evaluation: dict) -> str:
     if evaluation.get('resamples'):
         of = 'groups' if evaluation.get('clustered') else 'examples'
         text += f'. Intervals are of 95%, from {evaluation["resamples"]:,} resamples of the {of}'
+        if evaluation.get('seconds'):
+            text += f', in {words.duration(evaluation["seconds"])}'
     return text + '.'
 
 

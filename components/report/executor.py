@@ -7,12 +7,13 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components import artifacts
-from components.data_statistics import read_drift
-from components.report import label_counts, near_duplicates, sources, suspect_labels
+from components import artifacts, costs
+from components.atomic_pusher import card as pushed_card
+from components.data_statistics import kept_statistics, read_drift
+from components.report import cost, label_counts, near_duplicates, sources, suspect_labels
 from components.report.render import Evaluated, render
 from components.specs import task_input
-from model_code import file_io
+from model_code import file_io, model_directory
 from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.tasks import Mixture
@@ -40,10 +41,14 @@ class Executor(base_executor.BaseExecutor):
             evaluations[task.name] = Evaluated(*sources.read_evaluation(uri(task_input('evaluation', task.name))))
         card = sources.read_card(path_utils.serving_model_path(uri('model')))
         card['written'] = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
+        history = file_io.read_json(os.path.join(uri('model_run'), 'history.json')) or {}
         page = render(file_io.read_json(os.path.join(uri('blessing'), 'decision.json')),
-                      file_io.read_json(os.path.join(uri('model_run'), 'history.json')) or {}, card, data,
-                      read_drift(uri('data_statistics')), list(filter(None, suspects)), list(filter(None, near)),
-                      evaluations)
+                      history, card, data, read_drift(uri('data_statistics')), list(filter(None, suspects)),
+                      list(filter(None, near)), evaluations,
+                      {'components': cost.components(costs.known(input_dict)),
+                       'elsewhere': cost.elsewhere(card, history, mixture)},
+                      {**pushed_card.stated(exec_properties), 'data': pushed_card.data_entry(
+                          model_directory.read_data(kept_statistics(uri('data_statistics'))) or {})})
         path = write(page, artifact_utils.get_single_uri(output_dict['report']))
         logger.info('Report: %s', path)
 

@@ -1,8 +1,4 @@
-"""The report's part on what made the model: hashes, libraries, machine, and what the measured parts of the run took."""
-
-from collections.abc import Mapping
-
-from model_code import words
+"""The report's part on what made the model: hashes and versions of libraries."""
 
 _NAMES = {'config_digest': 'Config', 'code_version': 'Code'}
 
@@ -13,10 +9,3 @@ def lines(card: dict, parent: str) -> list[tuple[str, str]]:
     found += [(f'Media of {task}', digest) for task, digest in (card.get('media_fingerprints') or {}).items()]
     found += [(library, version) for library, version in (card.get('versions') or {}).items()]
     return found + ([('Compared with', f'version {parent}')] if parent else [])
-
-
-def seconds(history: dict, evaluations: Mapping[str, dict]) -> list[tuple[str, str]]:
-    """(what, duration) of the training, and of the intervals of each task. evaluations: task -> evaluation.json."""
-    found = [('Training', words.duration(history['seconds']))] if history.get('seconds') else []
-    return found + [(f'Intervals of {task}', words.duration(results['seconds']))
-                    for task, results in evaluations.items() if results.get('seconds')]

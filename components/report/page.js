@@ -9,7 +9,7 @@ document.addEventListener('DOMContentLoaded', () => {
 });
 
 function addSorting(table) {
-  table.querySelectorAll('thead th').forEach((heading, column) => {
+  table.querySelectorAll('thead th').forEach(heading => {
     const button = document.createElement('button');
     button.type = 'button';
     button.append(...heading.childNodes);
@@ -18,7 +18,7 @@ function addSorting(table) {
       const ascending = heading.getAttribute('aria-sort') !== 'ascending';
       table.querySelectorAll('th[aria-sort]').forEach(other => other.removeAttribute('aria-sort'));
       heading.setAttribute('aria-sort', ascending ? 'ascending' : 'descending');
-      sortRows(table.tBodies[0], column, ascending ? 1 : -1);
+      sortRows(table.tBodies[0], heading.cellIndex, ascending ? 1 : -1);
     });
   });
 }

@@ -11,7 +11,16 @@ from collections.abc import Mapping, Sequence
 import jinja2
 from markupsafe import Markup
 
-from components.report import charts, data_drift, evaluation, near_duplicates, origin, suspect_labels, training
+from components.report import (
+    charts,
+    data_drift,
+    evaluation,
+    judgements,
+    near_duplicates,
+    origin,
+    suspect_labels,
+    training,
+)
 from components.report.evaluation import Limits, metric_name, number
 from components.report.pictures import draw
 
@@ -42,7 +51,8 @@ class Evaluated:
 
 def render(decision: dict, history: dict, card: dict, data: list[dict], drift: dict | None = None,
            suspects: Sequence[dict] = (), near: Sequence[dict] = (),
-           evaluations: Mapping[str, Evaluated] = types.MappingProxyType({}), page_bytes: int = PAGE_BYTES) -> str:
+           evaluations: Mapping[str, Evaluated] = types.MappingProxyType({}), cost: dict | None = None,
+           about: dict | None = None, page_bytes: int = PAGE_BYTES) -> str:
     """The report as one self-contained HTML page that fetches nothing, with all text escaped.
 
     decision: that of the gate (components.blessing_gate.decision.decide).
@@ -56,6 +66,8 @@ def render(decision: dict, history: dict, card: dict, data: list[dict], drift: d
     suspects: of each task with suspect labels, what suspect_labels.section returns.
     near: of each task with near duplicates, what near_duplicates.section returns.
     evaluations: task -> its evaluation.
+    cost: {'components': cost.components(...), 'elsewhere': cost.elsewhere(...)}.
+    about: {'intended_use', 'limits', 'data': {task: what the model card says of its data}}.
     page_bytes: the page's size at most, in UTF-8. Media are drawn as far as they fit. Where even the numbers are too
       many, lists and curves are shortened until they fit, or have hardly anything left to shorten.
     """
@@ -63,6 +75,7 @@ def render(decision: dict, history: dict, card: dict, data: list[dict], drift: d
     for _ in range(_SHORTENED):
         found = _evaluations(decision, evaluations, limits)
         values = _values(decision, history, card, data, drift, suspects, near, evaluations, found, limits)
+        values |= {'cost': cost or {'components': None, 'elsewhere': []}, 'about': about}
         template = environment().get_template('report.html')
         size = len(template.render(values, left_out=0).encode('utf-8', 'backslashreplace'))
         if size < page_bytes - _SENTENCE_BYTES:
@@ -92,6 +105,7 @@ def _values(decision, history, card, data, drift, suspects, near, evaluations, f
         'verdict': verdict(decision),
         'tasks': [_task_row(task, evaluations[task['name']].results if task['name'] in evaluations else {})
                   for task in decision['tasks']],
+        'judgements': judgements.section(decision),
         'evaluations': found,
         'training': training.section(history, names, colours, limits.points),
         'data': [_data_card(entry) for entry in data],
@@ -99,7 +113,6 @@ def _values(decision, history, card, data, drift, suspects, near, evaluations, f
         'suspects': suspects,
         'near_duplicates': near,
         'origin': origin.lines(card, decision.get('baseline_version', '')),
-        'seconds': origin.seconds(history, {name: of.results for name, of in evaluations.items()}),
         'parameters': _parameters(card.get('parameters')),
         'settings': [(label, card_part[key]) for card_part in (card.get('model') or {}, card.get('training') or {})
                      for key, label in _SETTINGS.items() if key in card_part]}

@@ -1,4 +1,6 @@
-"""The report's part on training: loss, learning rate, gradient norm, and the schedule as it ran."""
+"""The report's part on training: loss, learning rate, gradient norm, speed, and the schedule as it ran."""
+
+from collections.abc import Mapping
 
 from markupsafe import Markup
 
@@ -6,14 +8,15 @@ from components.report import charts
 from model_code import words
 
 _SCHEDULE_PARTS = 60  # of the chart of the schedule
-_SCHEDULE_HEIGHT = 60
+_SCHEDULE_HEIGHT, _SCHEDULE_FOOT = 60, 18
 
 
 def section(history: dict, names: list[str], colours: dict[str, str], limit: int) -> dict:
     """What training.html shows. history: what loop.train returns. names: of the tasks. limit: points of a curve.
 
-    Returns {'text', 'losses': [{'name', 'chart', 'last'}], 'evaluated', 'rates', 'peak', 'norms', 'largest',
-    'schedule'}; charts are '' where the history does not have their numbers.
+    Returns {'text', 'losses': [{'name', 'chart', 'last'}], 'evaluated', 'rates', 'peak', 'norms', 'speeds', 'speed':
+    {name: examples a second as text, 'all together': too}, 'schedule'}; charts are '' where the history does not have
+    their numbers.
     """
     steps = history.get('steps', [])
     return {
@@ -22,7 +25,10 @@ def section(history: dict, names: list[str], colours: dict[str, str], limit: int
         'rates': _of_all(steps, 'learning_rate', names, colours, 'Learning rate', limit),
         'peak': words.short_number(max((step['learning_rate'] for step in steps), default=0)),
         'norms': _of_all(steps, 'gradient_norm', names, colours, 'Norm of the gradient', limit),
-        'schedule': schedule([step['task'] for step in steps], names, colours) if len(names) > 1 else Markup('')}
+        'speeds': _speeds(history.get('speeds', []), names, colours, limit),
+        'speed': _speed(history.get('speeds', []), names),
+        'schedule': (schedule([(step['step'], step['task']) for step in steps], names, colours)
+                     if len(names) > 1 else Markup(''))}
 
 
 def trained(history: dict) -> str:
@@ -41,27 +47,55 @@ def trained(history: dict) -> str:
             f'split is {exported["mean"]:.3f}')
 
 
-def schedule(trained_tasks: list[str], names: list[str], colours: dict[str, str]) -> Markup:
+def schedule(trained: list[tuple[int, str]], names: list[str], colours: Mapping[str, str]) -> Markup:
     """Which tasks were trained when: of each part of the training, the shares of its steps. '' where none is named.
 
-    trained_tasks: the task of each recorded step, in their order.
+    trained: (step, task) of each recorded step, in their order.
     """
-    if not set(trained_tasks) & set(names):  # all tasks in one step
+    if not {task for _, task in trained} & set(names):  # all tasks in one step
         return Markup('')
-    parts = min(_SCHEDULE_PARTS, len(trained_tasks))
-    bars, width = [], charts.WIDTH / parts
+    last = trained[-1][0] + 1
+    count = min(_SCHEDULE_PARTS, len(trained))
+    parts: list[list[str]] = [[] for _ in range(count)]
+    for step, task in trained:
+        parts[step * count // last].append(task)
+    bars, width = [], charts.WIDTH / count
     box = Markup('<rect class="part0 {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>')
-    for i in range(parts):
-        part = trained_tasks[i * len(trained_tasks) // parts:(i + 1) * len(trained_tasks) // parts]
+    for i, part in enumerate(parts):
         top = 0.0
         for name in names:
-            height = _SCHEDULE_HEIGHT * part.count(name) / len(part)
+            height = _SCHEDULE_HEIGHT * part.count(name) / max(1, len(part))
             if height:
                 bars.append(box.format(colours[name], i * width, top, width, height))
             top += height
+    for step in charts.ticks(0, last):
+        share = step / last
+        anchor = 'start' if share < 0.03 else 'middle' if share < 0.97 else 'end'
+        bars.append(Markup('<text x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
+            charts.WIDTH * share, _SCHEDULE_HEIGHT + 14, anchor, words.short_number(step)))
     return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        charts.WIDTH, _SCHEDULE_HEIGHT, 'Shares of the steps by task, from the first to the last step',
+        charts.WIDTH, _SCHEDULE_HEIGHT + _SCHEDULE_FOOT, 'Shares of the steps by task, from the first to the last step',
         Markup('').join(bars))
+
+
+def _speed(speeds: list[dict], names: list[str]) -> dict[str, str]:
+    """Examples a second of each task, and of all together, in the order of the names."""
+    def rate(some: list[dict]) -> str:
+        return words.short_number(sum(s['examples'] for s in some) / max(1e-9, sum(s['seconds'] for s in some)))
+    found = {name: rate(some) for name in names if (some := [s for s in speeds if s['task'] == name])}
+    return found | ({'all together': rate(speeds)} if speeds else {})
+
+
+def _speeds(speeds: list[dict], names: list[str], colours: Mapping[str, str], limit: int) -> Markup:
+    """Examples a second over the steps: a line per task, and one where all tasks are in one step."""
+    lines = []
+    for name, css in [*((name, f'curve {colours[name]}') for name in names), ('all', 'curve')]:
+        some = [s for s in speeds if s['task'] == name]
+        window = max(1, len(some) // 12)
+        examples, seconds = (charts.smooth([s[key] for s in some], window) for key in ('examples', 'seconds'))
+        values = [count / max(1e-9, took) for count, took in zip(examples, seconds, strict=True)]
+        lines.append(charts.Line(list(zip((s['step'] for s in some), values, strict=True)), css))
+    return charts.line_chart(lines, 'Examples a second', limit)
 
 
 def _losses(history: dict, names: list[str], colours: dict[str, str], limit: int) -> list[dict]:

@@ -11,7 +11,7 @@ from humanize import naturalsize
 
 from media import checked_listing, listing, scene_names, scenes, verdict
 from media.findings import Tally
-from model_code import file_io, statistical_power, words
+from model_code import file_io, flops, statistical_power, words
 from model_code.errors import ConfigError
 from model_code.modalities import get_modality
 from model_code.settings import TrainingConfig
@@ -265,7 +265,7 @@ def _cost(made, tasks: list[Guess], here) -> list[str]:
     data = checks.DataSummary({guess.name: guess.classes for guess in tasks}, {}, {
         guess.name: guess.counts for guess in tasks})
     planned = plan.make_plan(made, data, machine=here)
-    tokens = ', '.join(f'{name} {plan.tokens(made.model.input(name))}' for name in made.mixture.modalities)
+    tokens = ', '.join(f'{name} {flops.tokens(made.model.input(name))}' for name in made.mixture.modalities)
     whole = all(guess.listed for guess in tasks)
     files = sum(len(guess.entries) for guess in tasks)
     size = sum(max(stat.size, 0) for guess in tasks for _, stat in listing.with_stats(guess.source, guess.entries)

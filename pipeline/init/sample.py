@@ -13,10 +13,10 @@ from media.entries import Entry
 from media.findings import Findings
 from media.rejections import Rejection
 from media.sandbox.parent import Decoded, Decoder
+from model_code import flops
 from model_code.modalities import MODALITIES, Input, get_modality
 from model_code.settings import PRESETS, ModelConfig, preset
 from model_code.tasks import Recipe
-from pipeline import plan
 from pipeline.init.guess import Guess
 
 FILES = 200  # of each task, and
@@ -145,7 +145,7 @@ def suggest_model(samples: list[tuple[Guess, Sample]], train_examples: int, larg
 def suggest_recipe(guess: Guess, model: ModelConfig, large: bool) -> Recipe:
     """A batch that fits the number of tokens and of examples, and steps for some dozens of epochs, within bounds."""
     train = guess.counts.get('train', 0)
-    tokens = plan.tokens(model.input(guess.modality))
+    tokens = flops.tokens(model.input(guess.modality))
     batch = 64 if tokens <= 80 else 32 if tokens <= 300 else 16
     while batch > 4 and 8 * batch > train:
         batch //= 2

@@ -24,8 +24,10 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 
+from components import costs
 from model_code import file_io, interruption, remote_files
 from model_code.errors import ConfigError
+from pipeline import cost_meter
 from pipeline.beam import failures
 from pipeline.exit_codes import DONE, FAILED, WRONG
 from pipeline.kubeflow import containers, executor_io
@@ -56,16 +58,20 @@ def run(arguments: argparse.Namespace, beam_args: list[str]):
     check_code(arguments.node, executor_io.code_version(executor_input))
     prepared = executor_io.without_ui_outputs(executor_io.with_types(executor_input, inputs_spec))
     _prepare_process()
-    if containers.workers_elsewhere(beam_args) and _uses_beam(arguments.executor_class_path):
-        executor_output = _executed_at_uris(arguments, prepared, beam_args)
-    else:
-        with tempfile.TemporaryDirectory(prefix='polyvit-') as scratch:
-            with _working_paths(arguments, scratch) as (inputs, outputs):
-                localised, uris = executor_io.at_paths(prepared, inputs, outputs)
-                executor_output = executor_io.at_uris(
-                    _execute(arguments, localised, beam_args, os.path.join(scratch, _OUTPUT)), uris)
-                executor_output = _with_ui_outputs(executor_output, executor_input, arguments, outputs)
-    _write_output(executor_output, executor_input['outputs']['outputFile'])
+    with cost_meter.running() as meter:
+        if containers.workers_elsewhere(beam_args) and _uses_beam(arguments.executor_class_path):
+            executor_output = _executed_at_uris(arguments, prepared, beam_args)
+        else:
+            with tempfile.TemporaryDirectory(prefix='polyvit-') as scratch:
+                with _working_paths(arguments, scratch) as (inputs, outputs):
+                    localised, uris = executor_io.at_paths(prepared, inputs, outputs)
+                    executor_output = executor_io.at_uris(
+                        _execute(arguments, localised, beam_args, os.path.join(scratch, _OUTPUT)), uris)
+                    executor_output = _with_ui_outputs(executor_output, executor_input, arguments, outputs)
+        cost = meter.cost(arguments.node)
+    for_ui = {*arguments.html, *arguments.metrics}
+    _write_output(executor_io.with_metadata(executor_output, {costs.PROPERTY: cost.to_json()}, for_ui),
+                  executor_input['outputs']['outputFile'])
 
 
 def _uses_beam(executor_class_path: str) -> bool:

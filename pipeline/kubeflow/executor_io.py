@@ -8,7 +8,7 @@ import copy
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from model_code.errors import ConfigError
 from pipeline.kubeflow import containers
@@ -75,6 +75,15 @@ def at_uris(executor_output: dict, uris: dict[str, str]) -> dict:
         if 'metadata' in artifact:
             artifact['metadata'] = {key: _uri(value, uris) for key, value in artifact['metadata'].items()
                                     if value is not None}
+    return result
+
+
+def with_metadata(executor_output: dict, metadata: dict[str, str], but_of: Collection[str]) -> dict:
+    """An ExecutorOutput with these metadata of all artifacts, but not of those with the names `but_of`."""
+    result = copy.deepcopy(executor_output)
+    for name, artifact in artifacts(result):
+        if name not in but_of:
+            artifact['metadata'] = {**artifact.get('metadata', {}), **metadata}
     return result
 
 

@@ -35,7 +35,7 @@ SECONDS = 120  # a component that takes longer has lost something
 # Files that no two runs write alike: graphs number their functions by what the process did before; the rest has times.
 UNLIKE = r'saved_model\.pb|fingerprint\.pb|events\.out|report\.html'
 # Values with times and paths.
-VALUES = ('seconds', 'trained', 'push', 'pushed_version', 'pushed_destination')
+VALUES = ('seconds', 'speeds', 'trained', 'push', 'pushed_version', 'pushed_destination')
 
 
 def make_pipelines(folder: pathlib.Path, *names: str) -> list:

@@ -2,6 +2,8 @@
 
 import random
 
+from components.costs import Cost
+from components.report import cost
 from components.report.render import PAGE_BYTES, Evaluated, render
 from model_code import words
 from tests import testing
@@ -9,6 +11,12 @@ from tests import testing
 MEDIA = {'image': {'image': testing.image_bytes(size=(48, 48))},
          'video': {'frames': [testing.image_bytes('JPEG', size=(64, 48)) for _ in range(8)]},
          'audio': {'audio': testing.wav_bytes(1.0, 16000)}}
+
+ELSEWHERE = [{'where': 'This run', 'time': '1 minute', 'assumed': 'Measured.'},
+             {'where': '1 accelerator', 'time': '2 seconds', 'assumed': 'As the plan says.'}]
+ABOUT = {'intended_use': 'To look at.', 'limits': 'Not measured at night.', 'data': {
+    'pets': {'name': 'Pets', 'license': 'CC BY 4.0', 'url': 'https://example.org/pets', 'rejected': 1, 'files': 61,
+             'examples': {'train': 50, 'eval': 10}}, 'own': {'rejected': 0, 'files': 5, 'examples': {'eval': 5}}}}
 
 
 def metric(value: float, baseline: float | None = None) -> dict:
@@ -60,14 +68,39 @@ def task_entry(name: str, modality: str, **values) -> dict:
             **values}
 
 
+def judgement(check: str, task: str | None, **values) -> dict:
+    """An entry of a decision's judgements."""
+    return {'check': check, 'task': task, 'rejects': False, 'outcome': 'met', 'sentence': '', 'slice': None,
+            'metric': 'accuracy', 'examples': 2000, 'groups': 250, 'value': 0.912, 'low': 0.887, 'high': 0.937,
+            'bound': 0.912, 'limit': 0.8, 'p_worse': None, **values}
+
+
+def judgements(names: list[str]) -> list[dict]:
+    """Of each task its floor, its change, and its change on two slices."""
+    changed = {'outcome': 'not_worse', 'value': 0.012, 'low': -0.018, 'high': 0.042, 'bound': -0.013, 'limit': -0.02}
+    return [found for name in names for found in (
+        judgement('floor', name), judgement('change', name, **changed),
+        *(judgement('change', name, slice={'feature': 'camera', 'value': f'cam {i}'}, **changed) for i in range(2)))]
+
+
+def costs(names: list[str]) -> list[tuple[Cost, bool]]:
+    """What the components of a run took; the reading of media came from the cache."""
+    return [(Cost('CoTrainer', 75.5, 140.25, 2_100_000_000), False),
+            *((Cost(f'TaskEvaluator_{name}', 12.5 - i, 20.0, 1_900_000_000), False) for i, name in enumerate(names)),
+            *((Cost(f'MediaExampleGen_{name}', 3.0, 5.0, 1_500_000_000), True) for name in names)]
+
+
 def decision(tasks: list[dict], **values) -> dict:
     return {'blessed': True, 'reasons': [], 'remarks': [], 'baseline_version': '3', 'lost_tasks': [], 'tasks': tasks,
-            'infra': {'blessed': True, 'reasons': []}, **values}
+            'infra': {'blessed': True, 'reasons': []}, 'judgements': judgements([task['name'] for task in tasks]),
+            **values}
 
 
 def history(names: list[str], steps: int = 400) -> dict:
     return {'steps': [{'step': i, 'task': names[i % len(names)], 'loss': 2 / (1 + i / 40),
                        'gradient_norm': 1 + i % 7 / 7, 'learning_rate': 1e-3 / (1 + i)} for i in range(1, steps + 1)],
+            'speeds': [{'step': i, 'task': names[i % len(names)], 'examples': 32, 'seconds': 0.5 + i % 5 / 10}
+                       for i in range(len(names), steps + 1)],
             'seconds': 61.2, 'total_steps': steps}
 
 
@@ -82,4 +115,5 @@ def page(modalities=('image', 'video', 'audio'), classes=(10, 400, 5), listed=20
     return render(decision(entries, **values), history(names), {'name': f'of {words.count(len(names), "task")}'}, data,
                   evaluations={name: evaluated(modality, classes=count, listed=listed)
                                for name, modality, count in zip(names, modalities, classes, strict=True)},
+                  cost={'components': cost.components(costs(names)), 'elsewhere': ELSEWHERE}, about=ABOUT,
                   page_bytes=page_bytes)

@@ -127,6 +127,7 @@ def test_a_card_that_cannot_be_read_rejects_because_lost_tasks_would_go_unseen(e
 
 def test_the_reasons_come_after_those_of_the_gate_itself():
     decision = unknown_baseline.reject(decide([evaluation(DIGITS, 0.1)], True, []), '3', {'digits': 'it is broken'})
+    assert [j['sentence'] for j in decision['judgements'] if j['check'] == 'baseline'] == decision['reasons'][-1:]
     assert len(decision['reasons']) == 2 and decision['reasons'][1].startswith('digits: version 3 is being served, but')
     assert decision['tasks'][0]['reason'] == ' '.join(decision['reasons'])
     accepted = decide([evaluation(DIGITS, 0.9)], True, [])

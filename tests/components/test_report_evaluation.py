@@ -25,7 +25,7 @@ def page_of(results: dict, **decided) -> str:
 def test_a_task_has_its_metric_with_interval_its_change_with_interval_and_its_outcome():
     text = text_of(page_of(report_pages.evaluation(10)))
     for shown in ('0.912 0.887 to 0.937', '0.900 v3', '+0.012 −0.018 to +0.042', 'passed not worse',
-                  '2,000 examples in 250 groups', 'Intervals are of 95%, from 2,000 resamples of the groups.',
+                  '2,000 examples in 250 groups', 'Intervals are of 95%, from 2,000 resamples of the groups, in',
                   'top-5 accuracy0.9830.958 to 1.0080.980+0.003−0.027 to +0.033', 'cameracam 4',
                   'too small to judge', 'Expected calibration error: 0.034.', 'The most confident mistakes',
                   'wrong/0class 000, the model says class 009 99%', 'right/0class 000 30%'):
@@ -163,12 +163,13 @@ def test_the_page_says_what_made_the_model_and_what_was_timed():
                   evaluations={'digits': Evaluated(report_pages.evaluation(3), {})})
     text = text_of(page)
     assert (f'Configc0ffeeCode{HOSTILE}Media of digitsabc123tensorflow2.15.1Compared withversion 3' in text
-            and 'Training1 minute and 1 secondIntervals of digits1.5 seconds' in text and HOSTILE not in page)
+            and 'Intervals are of 95%, from 2,000 resamples of the groups, in 1.5 seconds.' in text
+            and HOSTILE not in page)
     bare = text_of(render(report_pages.decision([TASK], baseline_version=''), {}, {}, []))
-    assert 'Where it comes from' not in bare and 'Time' not in bare.split('Model')[-1]
+    assert 'Where it comes from' not in bare
 
 
 def test_the_schedule_shows_the_shares_of_steps_as_they_ran():
-    chart = training.schedule(['a'] * 60 + ['a', 'b'] * 30, ['a', 'b'], {'a': 'c0', 'b': 'c1'})
+    chart = training.schedule(list(enumerate(['a'] * 60 + ['a', 'b'] * 30)), ['a', 'b'], {'a': 'c0', 'b': 'c1'})
     assert chart.count('part0 c0') == 60 and chart.count('part0 c1') == 30
-    assert training.schedule(['all'] * 5, ['a', 'b'], {}) == ''
+    assert training.schedule([(i, 'all') for i in range(5)], ['a', 'b'], {}) == ''

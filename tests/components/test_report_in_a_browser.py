@@ -16,7 +16,7 @@ pytestmark = browser.needs_chromium
 AXE = 'axe-core@4.14.1'  # rules of accessibility, in one script
 AXE_FOLDER = pathlib.Path(__file__).parents[2] / 'build' / 'axe'
 
-CLASS_TABLE = "document.querySelectorAll('table.sortable')[0]"
+CLASS_TABLE = "document.querySelector('table.classes')"
 
 
 @pytest.fixture(scope='module')
@@ -76,7 +76,7 @@ def test_tables_sort_on_the_keyboard(page):
 
 
 def test_signs_and_dashes_sort_as_numbers(page):
-    slices = "document.querySelectorAll('table.sortable')[1]"
+    slices = "document.querySelector('[aria-label^=Slices] table')"
     page.value(f"{slices}.tBodies[0].rows[0].cells[7].textContent = '–'")
     for direction in (1, -1):
         page.value(f"{slices}.querySelectorAll('th button')[7].click()")
@@ -85,11 +85,32 @@ def test_signs_and_dashes_sort_as_numbers(page):
         assert changes[-1] == '–' and numbers == sorted(numbers)[::direction]
 
 
+def test_costs_sort_by_their_numbers(page):
+    table = "document.querySelector('table.costs')"
+    assert page.value(f"[...{table}.querySelectorAll('th button')].map(button => button.textContent)") == [
+        'Component', 'Task', 'Seconds', 'CPU seconds', 'Cores in use', 'Peak memory, MB', 'Remark']
+    page.value(f"{table}.querySelectorAll('th button')[2].click()")
+    seconds = list(map(float, _column(page, table, 2)))
+    assert seconds == sorted(seconds) and seconds[-1] == 75.5
+    page.value(f"{table}.querySelectorAll('th button')[5].click()")
+    memory = [int(text.replace(',', '')) for text in _column(page, table, 6)]
+    assert memory == sorted(memory) and memory[-1] == 2100
+    widths = page.value(f"[...{table}.querySelectorAll('.bar rect')].map(rect => rect.getBoundingClientRect().width)")
+    assert max(widths) > 60 and 0 < min(widths) < 10
+
+
+def test_what_the_gate_looked_at_sorts(page):
+    table = "document.querySelector('table.judged')"
+    page.value(f"{table}.querySelectorAll('th button')[3].click()")
+    values = [float(value.replace('−', '-')) for value in _column(page, table, 3)]
+    assert values == sorted(values) and len(values) == 12
+
+
 def test_charts_are_drawn(page):
     boxes = page.value("""[...document.querySelectorAll('svg.chart')].map(svg => {
         const box = svg.getBoundingClientRect(), line = svg.querySelector('polyline, rect').getBoundingClientRect();
         return [box.width, box.height, line.width] })""")
-    assert len(boxes) == 3 * 2 + 3 + 3
+    assert len(boxes) == 3 * 2 + 3 + 4
     assert all(width > 200 and height > 40 and line > 1 for width, height, line in boxes)
     assert all(page.value("[...document.querySelectorAll('img')].map(img => img.decode().then(() => img.naturalWidth))"
                           ".reduce(async (all, one) => [...await all, await one > 0], [])"))

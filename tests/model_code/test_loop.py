@@ -220,6 +220,11 @@ def test_tensorboard_and_history_hold_every_task(folder, monkeypatch):
         {'step': step, 'task': task.name, 'loss': step + 0.5, 'learning_rate': pytest.approx(rates[step]),
          'gradient_norm': pytest.approx(rates[step])} for step, task in enumerate(expected)]
 
+    sizes = {task.name: task.recipe.batch_size for task in TASKS}
+    timed = [(speed['step'], speed['task'], speed['examples']) for speed in history['speeds']]
+    assert timed == [(step, task.name, sizes[task.name]) for step, task in enumerate(expected) if step >= len(TASKS)]
+    assert all(speed['seconds'] > 0 for speed in history['speeds']), 'but the first steps, which are traced'
+
     values = events(f'{folder}/all')
     assert set(values) == {f'{figure}/{t.name}' for t in TASKS for figure in (
         'loss', 'learning_rate', 'gradient_norm', 'examples_per_second', 'inputs')}
@@ -243,7 +248,8 @@ def test_tensorboard_and_history_hold_every_task(folder, monkeypatch):
 @pytest.mark.parametrize('damage', ['{"steps": [', '{"sleps": []}', '[]', '\udcff'])
 def test_a_damaged_history_starts_empty_with_a_warning(tmp_path, caplog, damage):
     (tmp_path / 'history.json').write_bytes(damage.encode('utf-8', 'surrogateescape'))
-    assert loop._read_history(str(tmp_path), 7) == {'steps': [], 'evaluations': [], 'seconds': 0.0}
+    assert loop._read_history(str(tmp_path), 7) == {
+        'steps': [], 'evaluations': [], 'speeds': [], 'seconds': 0.0}
     assert 'history.json cannot be read' in caplog.text and 'starts at step 7' in caplog.text
 
 

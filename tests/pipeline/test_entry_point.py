@@ -12,6 +12,7 @@ import pytest
 from tfx.dsl.components.base import base_beam_executor, base_executor
 from tfx.types import artifact_utils
 
+from components import costs
 from model_code import file_io
 from model_code.errors import ConfigError, PipelineStop
 from pipeline import fingerprints
@@ -29,7 +30,8 @@ class Reader(base_executor.BaseExecutor):
         examples = artifact_utils.get_single_instance(input_dict['examples'])
         model = artifact_utils.get_single_instance(output_dict['model'])
         found = pathlib.Path(examples.uri)
-        seen = {'span': examples.span, 'blessed': examples.get_int_custom_property('blessed'),
+        seen = {'cost': [cost.seconds for cost, _ in costs.known(input_dict)], 'span': examples.span,
+                'blessed': examples.get_int_custom_property('blessed'),
                 'steps': exec_properties['steps'], 'files': sorted(p.name for p in found.rglob('*')),
                 'left': os.path.exists(model.uri), 'uri': examples.uri}
         folder = pathlib.Path(model.uri, 'Format-Serving', 'assets')
@@ -64,7 +66,8 @@ def _invocation(tmp_path, root='s3://bucket/run/x', **parameters):
             'parameterValues': {'steps': 7.0, **parameters},
             'artifacts': {'examples': {'artifacts': [{
                 'name': '12', 'uri': f'{root}/examples', 'type': {'instanceSchema': ''},
-                'metadata': {'span': 3.0, 'blessed': 1.0, 'display_name': 'examples'}}]}}},
+                'metadata': {'span': 3.0, 'blessed': 1.0, 'display_name': 'examples',
+                             'cost': costs.Cost('MediaExampleGen-a', 4.5, 6.0, 7).to_json()}}]}}},
         'outputs': {
             'parameters': {'found': {'outputFile': str(tmp_path / 'found')}},
             'artifacts': {
@@ -167,7 +170,7 @@ class TestRunning:
         assert (seen.pop('uri') == str(mount / 'examples')) == (target == 'kfp')
         # Integers are integers again, though they came as 7.0 and 3.0.
         assert json.dumps(seen, sort_keys=True) == json.dumps({
-            'blessed': 1, 'files': ['Split-train', 'a.gz'], 'left': False, 'span': 3, 'steps': 7})
+            'blessed': 1, 'cost': [4.5], 'files': ['Split-train', 'a.gz'], 'left': False, 'span': 3, 'steps': 7})
         assert (mount / 'page').read_text() == '<html>' and (mount / 'found').read_text() == 'this much'
         output = json.loads((tmp_path / 'out/output_metadata.json').read_text())
         assert output['parameterValues'] == {'found': 'this much'}
@@ -176,6 +179,9 @@ class TestRunning:
             name: f's3://bucket/run/x/{name}' for name in ('model', 'found', 'page', 'shown')}
         assert artifacts['model']['metadata']['source'] == 's3://bucket/run/x/examples/Split-train'
         assert artifacts['model']['metadata']['blessed'] == 1.0
+        taken = costs.from_json(artifacts['model']['metadata']['cost'])
+        assert taken.component == 'Reader' and taken.peak_bytes > 0 and 'metadata' not in artifacts['page']
+        assert costs.from_json(artifacts['found']['metadata']['cost']) == taken
         assert artifacts['shown']['metadata'] == {'tasks/digits/accuracy': 0.5}
 
     @pytest.mark.parametrize('target', containers.TARGETS)
@@ -245,7 +251,8 @@ class TestBeamWorkersElsewhere:
         assert self._run(tmp_path, f'{gcs}/x', monkeypatch) == 0
         assert object_stores.object_names(gcs) == ['x/model/a/b']
         written = json.loads((tmp_path / 'out/output_metadata.json').read_text())
-        assert written['artifacts']['model']['artifacts'] == [{'uri': 'there'}]
+        artifact, = written['artifacts']['model']['artifacts']
+        assert artifact['uri'] == 'there' and list(artifact['metadata']) == ['cost']
 
     def test_another_store_is_an_error(self, tmp_path, monkeypatch, capsys):
         assert self._run(tmp_path, 's3://bucket/x', monkeypatch) == 2

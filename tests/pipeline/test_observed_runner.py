@@ -8,6 +8,7 @@ from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.types import standard_artifacts
 
+from components import costs
 from pipeline import observed_runner
 
 pytestmark = pytest.mark.slow
@@ -43,15 +44,30 @@ def _run(root, versions: dict[str, str], observed: Observed) -> Observed:
     return observed
 
 
+def _costs(root) -> list[costs.Cost]:
+    """What ML Metadata say that the components took."""
+    with metadata.Metadata(metadata.sqlite_metadata_connection_config(str(root / 'metadata.db'))) as handle:
+        return [costs.from_json(artifact.custom_properties[costs.PROPERTY].string_value)
+                for artifact in handle.store.get_artifacts()]
+
+
 def test_what_is_independent_runs_in_the_order_of_names_and_is_told_of(tmp_path):
     versions = {f'Push_{name}': name for name in 'fbdaec'}
     observed = _run(tmp_path, versions, Observed())
     assert observed.events == [(what, f'Push_{name}') for name in 'abcdef' for what in ('started', 'finished')]
     assert {node: record.version for node, record in observed.records.items()} == versions
     assert not any(record.cached for record in observed.records.values())
+    assert all(record.cpu_seconds is not None and record.peak_bytes > 0 for record in observed.records.values())
+    before = _costs(tmp_path)
+    assert {cost.component: cost.seconds for cost in before} == {
+        node: record.seconds for node, record in observed.records.items()}
+    assert {(cost.component, cached) for cost, cached in costs.known({})} == {(node, False) for node in versions}
     again = _run(tmp_path, versions, Observed())
     assert again.events == observed.events and all(record.cached for record in again.records.values())
     assert again.records['Push_a'].version == 'a'
+    assert _costs(tmp_path) == before, 'a cached component keeps what it took'
+    assert {(cost.component, cached) for cost, cached in costs.known({})} == {(node, True) for node in versions}
+    assert again.records['Push_a'].cpu_seconds is None
 
 
 def test_the_first_failure_ends_the_run(tmp_path):
