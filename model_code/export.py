@@ -41,6 +41,7 @@ def model_card_entries(served: ServedModel) -> dict:
     return {
         'tasks': tasks,
         'inputs': {name: _input_fields(model.config.input(name)) for name in model.tokenizers},
+        'encoder_passes': {name: served.passes(name) for name in model.tokenizers},
         'parameters': {
             'total': count(model.trainable_variables),
             'encoder': count(model.encoder.trainable_variables),
@@ -81,6 +82,7 @@ def warmup_requests(served: ServedModel, samples: dict[str, list[bytes]]):
         if task.modality not in embedded:
             embedded.add(task.modality)
             yield request(signature_names.embedding(task.modality), row.feature, media)
+            yield request(signature_names.all_tasks(task.modality), row.feature, media)
 
 
 def _bytes_feature(values: list[bytes]) -> tf.train.Feature:

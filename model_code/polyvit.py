@@ -1,5 +1,7 @@
 """PolyViT: one tokenizer per modality, one encoder, one head per task."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -92,7 +94,12 @@ class PolyViT(tf.Module):
 
     def scores(self, task: str, inputs: tf.Tensor) -> tf.Tensor:
         """[batch, *input shape] -> [batch, classes] float32 in [0, 1], in vocabulary order (see losses.scores)."""
-        return losses.scores(self.tasks[task], self.logits(task, inputs), self.groups[task])
+        return self.scores_of_all([task], inputs)[task]
+
+    def scores_of_all(self, tasks: Sequence[str], inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """[batch, *input shape] -> each task's `scores`, with one pass of the encoder. tasks: of one modality."""
+        tokens = self.encode(self.tasks[tasks[0]].modality, inputs)
+        return {name: losses.scores(self.tasks[name], self.heads[name](tokens), self.groups[name]) for name in tasks}
 
     def variable_groups(self, task: str) -> list[list[tf.Variable]]:
         """The variables that a step of this task trains, grouped by what shares them: its modality's tokenizer, the

@@ -59,12 +59,24 @@ class ServedModel(tf.Module):
             result[signature_names.label(name)] = _named('examples', examples, functools.partial(self._label, task))
         for name in {t.modality: None for t in self.mixture_tasks.values()}:
             row = modalities.get_modality(name)
-            result[signature_names.embedding(name)] = _named(
-                row.feature, _media_spec(row), functools.partial(self._embedding, name))
+            for signature, function in ((signature_names.embedding(name), self._embedding),
+                                        (signature_names.all_tasks(name), self._all_scores)):
+                result[signature] = _named(row.feature, _media_spec(row), functools.partial(function, name))
         result[signature_names.MODEL_CARD] = _named('request', tf.TensorSpec([None], tf.string, name='request'),
                                       lambda request: {'card': tf.fill(tf.shape(request), card)})
         result[signature_names.DEFAULT] = result[next(iter(self.mixture_tasks))]
         return result
+
+    def passes(self, modality: str) -> list[list[str]]:
+        """The tasks of a modality, by the passes of the encoder that answer them all.
+
+        Tasks share one if their inputs are equal: those whose statistics differ normalise the same media differently.
+        """
+        groups: dict[tuple, list[str]] = {}
+        for name, task in self.mixture_tasks.items():
+            if task.modality == modality:
+                groups.setdefault(self.statistics.get(name, ()), []).append(name)
+        return list(groups.values())
 
     def _inputs(self, task: Task, media: tf.Tensor, view: tf.Tensor | None = None) -> tf.Tensor:
         """Encoded media of N examples -> the tokenizer's input [N, *input shape]. view: see `model_input`."""
@@ -110,6 +122,16 @@ class ServedModel(tf.Module):
         return {'embedding': self._over_views(
             task, media, functools.partial(self.model.embed, modality),
             tf.TensorSpec([None, self.model.config.width], tf.float32))}
+
+
+    def _all_scores(self, modality: str, media: tf.Tensor) -> dict:
+        result = {}
+        for names in self.passes(modality):
+            scores = self._over_views(
+                self.mixture_tasks[names[0]], media, functools.partial(self.model.scores_of_all, names),
+                {name: tf.TensorSpec([None, len(self.vocabularies[name])], tf.float32) for name in names})
+            result |= {signature_names.scores(name): values for name, values in scores.items()}
+        return result
 
 
 def _label_table(labels: list[str]) -> tf.lookup.StaticHashTable:

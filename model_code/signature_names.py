@@ -31,6 +31,11 @@ def embedding(modality: str) -> str:
     return f'{modality}_embedding'
 
 
+def all_tasks(modality: str) -> str:
+    """Of all scores of every task of a modality. Its outputs are named as the signatures of one task's scores."""
+    return f'{modality}_all'
+
+
 def names(tasks: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """(signature, whose it is) of all that a model of these tasks has. tasks: (name, modality) of each.
 
@@ -41,6 +46,7 @@ def names(tasks: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         for name in (task, scores(task), examples(task), label(task)):
             yield name, f'task {task!r}'
     for modality in dict.fromkeys(modality for _, modality in tasks):
-        yield embedding(modality), f'all tasks of modality {modality}'
+        for name in (embedding(modality), all_tasks(modality)):
+            yield name, f'all tasks of modality {modality}'
     yield MODEL_CARD, 'the model'
     yield DEFAULT, 'the model'

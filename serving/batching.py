@@ -10,6 +10,7 @@ takes no pieces. No TensorFlow here: a queue is given a function that runs a bat
 import collections
 import concurrent.futures
 import contextlib
+import re
 import threading
 import time
 import typing
@@ -30,8 +31,8 @@ Tensors = dict[str, np.ndarray]
 class Run(typing.Protocol):
     """Runs a batch: its inputs by name -> its outputs by name. Raises ServingError."""
 
-    def __call__(self, inputs: Tensors, timeout_s: float | None, first: int) -> Tensors:
-        """timeout_s: seconds until the run is cancelled. first: the place of the first row within its request."""
+    def __call__(self, inputs: Tensors, timeout_s: float | None) -> Tensors:
+        """timeout_s: seconds until the run is cancelled."""
         ...
 
 
@@ -308,12 +309,17 @@ class Scheduler:
             raise ServingError('DEADLINE_EXCEEDED', _TOO_LATE)
         request = pieces[0].request
         if not request.together:
-            request.finish(0, queue.run(request.inputs, timeout_s, 0), 1)
+            request.finish(0, queue.run(request.inputs, timeout_s), 1)
             return
         rows = sum(piece.rows for piece in pieces)
         size = self.settings.padded_size(rows)
-        outputs = queue.run(_joined([piece.inputs() for piece in pieces], size - rows), timeout_s, pieces[0].first)
         whole = len(pieces) == 1 and size == rows == request.rows
+        try:
+            outputs = queue.run(_joined([piece.inputs() for piece in pieces], size - rows), timeout_s)
+        except ServingError as error:
+            if whole or len(pieces) > 1:
+                raise
+            raise _with_place_in_request(error, size, pieces[0]) from error
         if not whole and not all(value.ndim and len(value) == size for value in outputs.values()):
             raise ServingError('INVALID_ARGUMENT', 'Batched output tensor has 0th dimension does not match the sum of '
                                                    'the 0th dimension sizes of the input tensors')
@@ -323,6 +329,16 @@ class Scheduler:
             part = outputs if whole else {name: value[start:start + piece.rows] for name, value in outputs.items()}
             piece.request.finish(piece.first, part, piece.rows)
             start += piece.rows
+
+
+def _with_place_in_request(error: ServingError, size: int, piece: _Piece) -> ServingError:
+    """The error of a run of `size` examples, where it names one by its place ("item 3 of 8"), with that in the request.
+
+    The run was a piece of the request, or filled up.
+    """
+    message = re.sub(rf'\b(item|Input) ([1-9][0-9]*) of {size}\b',
+                     lambda match: f'{match[1]} {int(match[2]) + piece.first} of {piece.request.rows}', error.message)
+    return ServingError(error.code, message, error.http_status)
 
 
 def _fit(one: _Request, other: _Request, pad: bool) -> bool:

@@ -103,7 +103,7 @@ class SavedModel:
         """
         if self.scheduler is None:
             signature = self._checked(signature_name, inputs, outputs)
-            return self._run_graph(signature, tuple(outputs), inputs, timeout_s, 0)
+            return self._run_graph(signature, tuple(outputs), inputs, timeout_s)
         future = self.submit(signature_name, inputs, timeout_s, outputs, weight)
         try:
             return future.result(timeout_s)
@@ -148,8 +148,8 @@ class SavedModel:
         return queue
 
     def _run_graph(self, signature: Signature, outputs: tuple[str, ...], inputs: dict[str, np.ndarray],
-                   timeout_s: float | None, first: int) -> dict[str, np.ndarray]:
-        """A run of the graph. outputs: as for `run`. timeout_s, first: see batching.Run."""
+                   timeout_s: float | None) -> dict[str, np.ndarray]:
+        """A run of the graph. outputs, timeout_s: as for `run`."""
         import tensorflow as tf
         wanted = {name: signature.outputs[name].graph_name for name in outputs or signature.outputs}
         feed = {signature.inputs[name].graph_name: value for name, value in inputs.items()}

@@ -11,6 +11,7 @@ from components.serving_check import ops
 from model_code import file_io, modalities, model_directory, signature_names
 from model_code.tasks import Task
 
+_TOLERANCE = 1e-4  # by which scores of the same model may differ
 _MODEL, _VERSION = 'candidate', 1
 _TIMEOUT_S = 300.0  # The first request traces and compiles. A big model on a busy machine is slow, not broken.
 
@@ -39,18 +40,21 @@ def check_model(model_dir: str, tasks: typing.Sequence[Task],
                 return [f'The server cannot load the model: {version.error.message}']
             card = model_directory.read_card(model_dir)
             reasons = []
+            with server.models.acquire(_MODEL) as (_, model):
+                signatures = set(model.signatures)
             for task in tasks:
                 reasons += [f'Task {task.name}: {reason}'
-                            for reason in _check_task(server, task, media.get(task.name), card)]
+                            for reason in _check_task(server, task, media.get(task.name), card, signatures)]
     return reasons
 
 
-def _check_task(server, task: Task, media, card: dict) -> list[str]:
-    """What is wrong with the answers of one task's signatures; [] if nothing is."""
+def _check_task(server, task: Task, media, card: dict, signatures: set[str]) -> list[str]:
+    """What is wrong with the answers of one task's signatures; [] if nothing is. signatures: all that the model has."""
     if not media:
         return ['there is no example to send, neither in the eval split nor in the train split.']
     replies = {}
-    for signature in (task.name, signature_names.scores(task.name)):
+    of_all = signature_names.all_tasks(task.modality)
+    for signature in (task.name, signature_names.scores(task.name), *({of_all} & signatures)):
         status, reply = _post(server, signature, media)
         if status != 200:
             return [f'the server answered {status} to a real example sent to signature {signature}: '
@@ -61,7 +65,22 @@ def _check_task(server, task: Task, media, card: dict) -> list[str]:
         return [f'signature {task.name} answered {str(top)[:200]}; it must answer with labels and scores.']
     classes = _classes(task, card)
     groups = task.group_ids(classes) if classes else ()
-    return task.data.kind.functions.check_answer(top['labels'], top['scores'], scores, classes, groups)
+    reasons = task.data.kind.functions.check_answer(top['labels'], top['scores'], scores, classes, groups)
+    if not reasons and of_all in replies:
+        reasons = _check_same(replies[of_all], of_all, scores, task.name)
+    return reasons
+
+
+def _check_same(everything, signature: str, scores: list, task: str) -> list[str]:
+    """Why the answer for all tasks of the modality is not the scores of this one; [] if it is."""
+    name = signature_names.scores(task)
+    # A single output has no name.
+    found = everything.get(name) if isinstance(everything, dict) else everything
+    if not isinstance(found, list) or len(found) != len(scores):
+        return [f'signature {signature} answered {str(everything)[:200]}; it must answer with {name} of each class.']
+    difference = max((abs(one - other) for one, other in zip(found, scores, strict=True)), default=0.0)
+    return [] if difference <= _TOLERANCE else [
+        f'signature {signature} gives other scores than {name}: they differ by up to {difference:.2g}.']
 
 
 def _classes(task: Task, card: dict) -> tuple[str, ...]:

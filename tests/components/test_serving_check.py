@@ -76,7 +76,8 @@ def test_a_python_function_is_rejected_by_name(tmp_path):
 
 
 @pytest.mark.parametrize('broken, text', [('nan', 'are not all numbers from 0 to 1'),
-                                          ('order', 'are not sorted, best first')])
+                                          ('order', 'are not sorted, best first'),
+                                          ('all', 'gives other scores than')])
 def test_wrong_answers_are_rejected(tmp_path, broken, text):
     blessing, reasons = run_check(tmp_path, broken)
     assert not accepted(blessing)

@@ -21,7 +21,7 @@ def test_every_name_that_a_task_adds_is_taken():
                 _mixture(*names)
 
 
-@pytest.mark.parametrize('name', ['model_card', 'serving_default', 'image_embedding'])
+@pytest.mark.parametrize('name', ['model_card', 'serving_default', 'image_embedding', 'image_all'])
 def test_names_of_the_model_are_taken(name):
     with pytest.raises(ConfigError, match=f"two signatures named '{name}'"):
         _mixture(name)
@@ -33,10 +33,10 @@ def test_a_name_of_a_name():
 
 
 def test_names_that_only_look_alike_are_free():
-    names = ('birds', 'birds_labels', 'label', 'scores', 'audio_embedding', 'birds_', 'birds__labels', 'image', 'a_b',
-             'a__b')
+    names = ('birds', 'birds_labels', 'label', 'scores', 'audio_embedding', 'audio_all', 'birds_', 'birds__labels', 'image',
+             'a_b', 'a__b')
     mixture = _mixture(*names)
     made = [name for name, _ in signature_names.names((task.name, task.modality) for task in mixture.tasks)]
-    assert len(made) == len(set(made)) == 4 * len(names) + 3
+    assert len(made) == len(set(made)) == 4 * len(names) + 4
     for one, other in itertools.permutations(names, 2):
         _mixture(one, other)

@@ -191,8 +191,8 @@ def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
 
     loaded = tf.saved_model.load(str(tmp_path / 'model'))
     names = set(loaded.signatures)
-    assert names == {'serving_default', 'model_card', 'image_embedding', 'audio_embedding',
-                     'video_embedding'} | {
+    assert names == {'serving_default', 'model_card', *(
+        f'{modality}{suffix}' for modality in ('image', 'audio', 'video') for suffix in ('_embedding', '_all'))} | {
         f'{t.name}{suffix}' for t in TASKS for suffix in ('', '_scores', '_examples', '_label')}
     for task in TASKS:
         name, values = media(task, 1)

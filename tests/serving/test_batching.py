@@ -26,14 +26,14 @@ class Graph:
         self._go = threading.Semaphore(0)
         self._held = held
 
-    def __call__(self, inputs, timeout_s, first):
+    def __call__(self, inputs, timeout_s):
         x = inputs['x']
         self.batches.append(x.copy())
         self.begun.release()
         if self._held:
             assert self._go.acquire(timeout=20)
         if x.dtype != object and (x < 0).any():
-            raise invalid(f'Item {first + int(np.argmax(x < 0))} is negative')
+            raise invalid(f'item {int(np.argmax(x < 0)) + 1} of {len(x)}: negative')
         return {'y': x * 2}
 
     def go(self, runs=1):
@@ -140,7 +140,7 @@ def test_a_bad_item_fails_only_its_own_request(make):
     futures = [scheduler.submit(queue, of(*values)) for values in ((1,), (2, -3), (4,))]
     graph.free()
     assert answer(futures[0]) == [2] and answer(futures[2]) == [8]
-    with pytest.raises(ServingError, match='Item 1 is negative'):
+    with pytest.raises(ServingError, match=': item 2 of 2: negative$'):
         futures[1].result(20)
     assert graph.sizes == [4, 1, 2, 1]
 
@@ -149,7 +149,7 @@ def test_outputs_without_the_axis_of_examples_are_never_shared(make):
     scheduler, held = make(Settings()), Graph(held=True)
     scheduler.submit(scheduler.queue(held, True), of(0))
     assert held.begun.acquire(timeout=20)
-    queue = scheduler.queue(lambda inputs, timeout_s, first: {'y': np.array([inputs['x'].sum()])}, True)
+    queue = scheduler.queue(lambda inputs, timeout_s: {'y': np.array([inputs['x'].sum()])}, True)
     futures = [scheduler.submit(queue, of(*values)) for values in ((1, 2), (3, 4))]
     held.free()
     assert [answer(future) for future in futures] == [[3], [7]]
@@ -167,9 +167,11 @@ def test_large_requests_are_cut_and_take_turns(make):
 
 
 def test_an_error_in_a_piece_names_the_place_in_the_request(make):
-    scheduler, graph = make(Settings(max_batch_size=4)), Graph()
-    with pytest.raises(ServingError, match='Item 9 is negative'):
-        scheduler.submit(scheduler.queue(graph, True), of(*range(9), -1)).result(20)
+    scheduler, graph = make(Settings(max_batch_size=4, allowed_batch_sizes=(4,))), Graph()
+    queue = scheduler.queue(graph, True)
+    for values, place in (((*range(9), -1), '10 of 10'), ((1, -1), '2 of 2')):  # cut, and filled up
+        with pytest.raises(ServingError, match=f': item {place}: negative$'):
+            scheduler.submit(queue, of(*values)).result(20)
 
 
 def test_one_thread_takes_no_pieces_while_small_requests_come(make):
@@ -223,7 +225,7 @@ def test_a_deadline_between_pieces_cancels_the_rest(make):
 def test_other_lengths_share_a_run_only_if_they_may_be_padded(make):
     clips = [{'x': np.array(frames, object)} for frames in ([[b'a', b'b']], [[b'c']], [[b'd', b'e', b'f']])]
 
-    def join(inputs, timeout_s, first):
+    def join(inputs, timeout_s):
         batches.append(inputs['x'].tolist())
         return {'y': np.array([b''.join(row) for row in inputs['x']], object)}
 
@@ -284,7 +286,7 @@ def test_many_clients_get_their_own_answers(make):
             values = rng.integers(-1 if seed == 0 else 0, 100, rng.integers(1, 12)).astype(np.float32)
             future = scheduler.submit(queue, {'x': values}, 20)
             if (values < 0).any():
-                with pytest.raises(ServingError, match=f'Item {int(np.argmax(values < 0))} is negative'):
+                with pytest.raises(ServingError, match=f': item {int(np.argmax(values < 0)) + 1} of {len(values)}: '):
                     future.result(20)
             else:
                 np.testing.assert_array_equal(future.result(20)['y'], values * 2)

@@ -74,7 +74,7 @@ def test_a_model_is_loaded_once_and_asked_many_times(model_dir, media, tmp_path)
         means = model.embed('shade', files)
         assert means.shape == (21, 2) and means.dtype == np.float32
         assert means[0].tolist() == pytest.approx([1.0, 2.0]) and (means == model.embed('image', files)).all()
-        with pytest.raises(ConfigError, match='has no signature audio_embedding. Its signatures: film, film_scores, '):
+        with pytest.raises(ConfigError, match='has no signature audio_embedding. Its signatures: audio_all, film, '):
             model.embed('volume', [media / 'tone.wav'])
 
 
