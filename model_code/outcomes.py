@@ -7,13 +7,12 @@ for each model, and as much for labels that are not ids.
 """
 
 import dataclasses
-import io
 import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from model_code import file_io
+from model_code import npz
 
 # A part is written once its scores take so many bytes.
 PART_BYTES = 16 * 2 ** 20
@@ -72,17 +71,26 @@ def concatenated(parts: Sequence[Outcomes]) -> Outcomes:
                     {name: np.concatenate([part.features[name] for part in parts]) for name in parts[0].features})
 
 
-def in_order(scores: np.ndarray, classes: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
-    """[N, classes] -> [N, wanted]: the scores in another order of classes.
+def in_order(scores: np.ndarray, classes: Sequence[str], wanted: Sequence[str],
+             one_of_each: Sequence[Sequence[int]]) -> np.ndarray:
+    """[N, classes] -> [N, wanted] float32: the scores in another order of classes.
 
-    A class that the model does not know has the score 0: its examples are wrong, with the largest loss. Scores of
-    classes that are not wanted are left out.
+    A class that the model does not know has the score 0: its examples are wrong, with the largest loss.
+
+    Classes that are not wanted are left out, and the model answers which of the wanted ones it is: where an example has
+    just one of several classes, what is left of their scores is scaled to sum to 1, as if the softmax were over them.
+    Today's examples have no such class. To count it as an error would let a new model win by knowing fewer classes.
+    one_of_each: the places among `wanted` of the classes of which an example has just one; () for label kind 'multi'.
     """
     known = {name: place for place, name in enumerate(classes)}
     ordered = np.zeros((len(scores), len(wanted)), np.float32)
     places = [known.get(name, -1) for name in wanted]
     there = [column for column, place in enumerate(places) if place >= 0]
     ordered[:, there] = scores[:, [places[column] for column in there]]
+    if not set(classes) <= set(wanted):
+        for columns in map(list, one_of_each):
+            left = ordered[:, columns].sum(axis=1, keepdims=True)
+            ordered[:, columns] /= np.where(left > 0, left, 1)
     return ordered
 
 
@@ -95,22 +103,19 @@ def write(path: str, outcomes: Outcomes):
     for name, values in outcomes.features.items():
         kind, content = ('text', _packed(values)) if values.dtype == object else ('number', values)
         arrays[f'{kind}/{name}'] = content
-    with file_io.replacing(path) as temporary, open(temporary, 'wb') as file:
-        np.savez(file, **arrays)
+    npz.write(path, arrays)
 
 
 def read(path: str) -> Outcomes:
     """Reads what `write` wrote. Raises FileNotFoundError if there is nothing."""
-    with open_npz(path) as arrays:
-        return _outcomes(arrays)
+    return _outcomes(npz.read(path))
 
 
 def read_parts(paths: Sequence[str]) -> Outcomes:
     """The outcomes of one or more files together, in the order of the ids."""
     ids: list[str] = []
     for path in paths:
-        with open_npz(path) as arrays:
-            ids.extend(_unpacked(arrays['ids']))
+        ids.extend(_unpacked(npz.read(path)['ids']))
     place_of = np.empty(len(ids), np.int64)
     place_of[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
     made, begin = None, 0
@@ -141,19 +146,14 @@ def _room(part: Outcomes, examples: int) -> Outcomes:
                     {name: like(values) for name, values in part.features.items()})
 
 
-def open_npz(path: str):
-    """The arrays of a .npz file by name, none of them pickled. Raises FileNotFoundError if there is none."""
-    return np.load(io.BytesIO(file_io.read_bytes(path)), allow_pickle=False)
-
-
 def _outcomes(arrays) -> Outcomes:
     features = {}
-    for key in arrays.files:
+    for key in arrays:
         kind, _, name = key.partition('/')
         if name:
             features[name] = texts(_unpacked(arrays[key])) if kind == 'text' else arrays[key]
     return Outcomes(texts(_unpacked(arrays['ids'])), texts(_unpacked(arrays['groups'])), arrays['labels'],
-                    arrays['scores'], arrays[_BASELINE] if _BASELINE in arrays.files else None, features)
+                    arrays['scores'], arrays.get(_BASELINE), features)
 
 
 def _packed(values: np.ndarray) -> np.ndarray:

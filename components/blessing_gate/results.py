@@ -1,15 +1,14 @@
 """Reads the results of TaskEvaluator and of the serving check."""
 
 import dataclasses
-import io
 import math
 import os
 
 import numpy as np
 import tensorflow_model_analysis as tfma
 
+from components import evaluation_reading
 from components.blessing_gate.judgement import Evaluation, Slice
-from components.evaluation_names import EVALUATION, RESAMPLES
 from model_code import file_io
 from model_code.tasks import Task
 
@@ -17,19 +16,15 @@ from model_code.tasks import Task
 def read_evaluation(task: Task, evaluation_dir: str) -> Evaluation:
     """What TaskEvaluator measured of a task: TFMA's metrics, and its own evaluation.json and resamples.npz.
 
-    Without these two files the gate knows values, and not how certain they are.
+    Raises FileNotFoundError if the evaluation has not ended.
     """
     metrics, baseline_metrics = read_metrics(evaluation_dir)
-    found = file_io.read_json(os.path.join(evaluation_dir, EVALUATION))
-    if found is None:
-        return Evaluation(task, metrics, baseline_metrics, False, [
-            _only_values(task.primary_metric, metrics, baseline_metrics)])
-    with np.load(io.BytesIO(file_io.read_bytes(os.path.join(evaluation_dir, RESAMPLES)))) as arrays:
-        resamples = dict(arrays)
+    found = evaluation_reading.read_evaluation(evaluation_dir)
+    resamples = evaluation_reading.read_resamples(evaluation_dir)
     slices = [_slice(number, part, task.primary_metric, resamples) for number, part in enumerate(found['slices'])]
     whole, before = slices[0], (baseline_metrics or {}).get(task.primary_metric, math.nan)
     if whole.baseline is None and whole.value is not None and math.isfinite(before):
-        # The card of an old version does not name its classes: TFMA measured it, and there are no resamples of it.
+        # The card of a version that others pushed names no classes: TFMA measured it, and there are no resamples of it.
         slices[0] = dataclasses.replace(whole, baseline=before, change=whole.value - before)
     return Evaluation(task, metrics, baseline_metrics, found['clustered'], slices)
 
@@ -42,14 +37,6 @@ def _slice(number: int, part: dict, metric: str, resamples: dict[str, np.ndarray
                                                      'change_high')},
                  resamples=resamples.get(f'{number}/{metric}/candidate'),
                  baseline_resamples=resamples.get(f'{number}/{metric}/baseline'))
-
-
-def _only_values(metric: str, metrics: dict[str, float], baseline_metrics: dict[str, float] | None) -> Slice:
-    examples = int(metrics.get('example_count', 0))
-    value, baseline = (found if math.isfinite(found := (of or {}).get(metric, math.nan)) else None
-                       for of in (metrics, baseline_metrics))
-    change = None if value is None or baseline is None else value - baseline
-    return Slice('', '', examples, examples, False, value, None, None, baseline, change, None, None)
 
 
 def read_metrics(evaluation_dir: str) -> tuple[dict[str, float], dict[str, float] | None]:

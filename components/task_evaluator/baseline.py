@@ -4,6 +4,7 @@ import os
 
 import tensorflow as tf
 
+from components.task_evaluator import loaded_models
 from components.task_evaluator.eval_config import signatures
 from model_code import file_io
 from model_code.data import Source
@@ -17,7 +18,7 @@ def problem(path: str, source: Source, example: bytes | None) -> str:
     path: of the SavedModel. example: a serialized tf.Example of the eval split; None if that is empty.
     """
     try:
-        model = tf.saved_model.load(path)
+        model = loaded_models.load(path)
         outputs = [_call(model.signatures[name], example) for name in signatures(source.name)]
     except Exception as error:  # a damaged model may raise anything
         first = (str(error).strip().splitlines() or [''])[0]

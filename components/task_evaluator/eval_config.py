@@ -3,6 +3,7 @@
 import json
 
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis import constants
 
 from model_code import signature_names
 from model_code.data import Source
@@ -39,5 +40,6 @@ def signatures(task: str) -> tuple[str, str]:
 
 def _model_spec(task: str, name: str) -> tfma.ModelSpec:
     scores, label = signatures(task)
-    return tfma.ModelSpec(name=name, is_baseline=name == 'baseline', signature_name=scores,
-                          preprocessing_function_names=[label], label_key='label')
+    # The type is named because TFMA would look for Keras metadata in the whole model, once per model and task.
+    return tfma.ModelSpec(name=name, model_type=constants.TF_GENERIC, is_baseline=name == 'baseline',
+                          signature_name=scores, preprocessing_function_names=[label], label_key='label')

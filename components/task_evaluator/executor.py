@@ -4,11 +4,9 @@ import json
 import os
 import time
 
-import numpy as np
 import tensorflow_model_analysis as tfma
 from google.protobuf import message
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow_model_analysis.extractors.unbatch_extractor import UNBATCH_EXTRACTOR_STAGE_NAME
 from tfx.components.util import tfxio_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
@@ -16,12 +14,13 @@ from tfx.utils import io_utils, path_utils
 
 from components import baseline_files
 from components.classes import read_classes
-from components.evaluation_names import SUSPECT_EXAMPLES, SUSPECTS
+from components.evaluation_names import EVALUATION, OUTCOMES, RESAMPLES, SHOWN, SUSPECT_EXAMPLES, SUSPECTS
 from components.task_evaluator import baseline as baselines
 from components.task_evaluator import evaluation_files, outcome_parts, summary, suspects
-from components.task_evaluator.eval_config import eval_config, signatures
+from components.task_evaluator.eval_config import signatures
+from components.task_evaluator.measuring import measure
 from components.task_evaluator.shown_examples import copy_examples
-from model_code import file_io, model_directory, outcomes
+from model_code import file_io, model_directory, npz, outcomes
 from model_code.data import Source
 from model_code.logger import logger
 from model_code.serialization import from_json
@@ -36,41 +35,26 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     def Do(self, input_dict, output_dict, exec_properties):
         self._log_startup(input_dict, output_dict, exec_properties)
         source = from_json(Source, exec_properties['source'])
-        classes = read_classes(artifact_utils.get_single_uri(input_dict['classes']))
+        labels = read_classes(artifact_utils.get_single_uri(input_dict['classes'])).labels
         models = {'candidate': model_path(artifact_utils.get_single_instance(input_dict['model']))}
         baseline = (input_dict.get('baseline_model') or [None])[0]
         directory = artifact_utils.get_single_uri(output_dict['evaluation'])
         split_dir, = artifact_utils.get_split_uris(input_dict['examples'], 'eval')
-        evaluation_files.remove_all(directory)
+        file_io.remove_folder(directory)  # what an evaluation that was killed has left
         if baseline is not None:
             known, problem = usable(model_path(baseline), source, split_dir)
             baseline_files.write_problem(directory, problem)
             if known and not problem:
                 models['baseline'] = model_path(baseline)
-        config = tfma.utils.update_eval_config_with_defaults(
-            eval_config(source, len(classes.labels), 'baseline' in models), has_baseline='baseline' in models)
-        # TFMA takes away the name of a model that is the only one.
-        shared = [tfma.default_eval_shared_model(models['baseline' if spec.is_baseline else 'candidate'],
-                                                 model_name=spec.name, eval_config=config)
-                  for spec in config.model_specs]
-        shared = shared if len(shared) > 1 else shared[0]
-        extractors = tfma.default_extractors(eval_shared_model=shared, eval_config=config)
-        names = _class_names(models, source)
-        if names:
-            # Before the batches are taken apart.
-            stages = [extractor.stage_name for extractor in extractors]
-            extractors.insert(stages.index(UNBATCH_EXTRACTOR_STAGE_NAME),
-                              outcome_parts.extractor(source, names, directory))
+        classes = class_names(models, source)
         make_tfxio = tfxio_utils.get_tfxio_factory_from_artifact(
             input_dict['examples'], [], raw_record_column_name=tfma.ARROW_INPUT_COLUMN)
         begin = time.monotonic()
         with self._make_beam_pipeline() as pipeline:
-            (pipeline | 'Examples' >> make_tfxio(io_utils.all_files_pattern(split_dir)).BeamSource(BATCH_SIZE)
-             | 'Evaluate' >> tfma.ExtractEvaluateAndWriteResults(
-                 eval_shared_model=shared, eval_config=config, extractors=extractors, output_path=directory))
+            batches = pipeline | 'Examples' >> make_tfxio(io_utils.all_files_pattern(split_dir)).BeamSource(BATCH_SIZE)
+            measure(batches, source, len(labels), models, classes, directory)
         predicted = time.monotonic()
-        if names:
-            write_evaluation(source, names, split_dir, directory)
+        write_evaluation(source, classes, split_dir, directory)
         logger.info('%s: predictions and metrics took %.1f s; intervals, slices and lists of examples %.1f s.',
                     source.name, predicted - begin, time.monotonic() - predicted)
 
@@ -84,30 +68,32 @@ def write_evaluation(source: Source, classes: dict[str, tuple[str, ...]], split_
         return os.path.join(directory, name)
 
     found = outcome_parts.collect(source, classes, directory)
-    outcomes.write(path(evaluation_files.OUTCOMES), found)
+    outcomes.write(path(OUTCOMES), found)
     file_io.remove_folder(path(evaluation_files.PARTS))
     suspect = suspects.find(found, classes['candidate'], source.data.label_kind)
     file_io.write(path(SUSPECTS), json.dumps(suspect, indent=1))
     evaluation, resamples = summary.summarise(source, classes['candidate'], found)
     copy_examples(split_dir, {
         path(SUSPECT_EXAMPLES): [row['id'] for row in suspect['first']],
-        path(evaluation_files.SHOWN): [row['id'] for row in evaluation['mistakes'] + evaluation['hits']]})
-    with file_io.replacing(path(evaluation_files.RESAMPLES)) as temporary, open(temporary, 'wb') as file:
-        np.savez(file, **resamples)
-    file_io.write(path(evaluation_files.EVALUATION), json.dumps(evaluation, allow_nan=False))
+        path(SHOWN): [row['id'] for row in evaluation['mistakes'] + evaluation['hits']]})
+    npz.write(path(RESAMPLES), resamples)
+    file_io.write(path(EVALUATION), json.dumps(evaluation, allow_nan=False))
 
 
-def _class_names(models: dict[str, str], source: Source) -> dict[str, tuple[str, ...]]:
-    """'candidate' and 'baseline' -> their classes by their cards; {} if one has none, as a baseline by others may.
+def class_names(models: dict[str, str], source: Source) -> dict[str, tuple[str, ...]]:
+    """'candidate' -> its classes by its card, and 'baseline' -> its own, if there is a baseline whose card names them.
 
-    Then scores cannot be compared class by class. The gate decides by TFMA's values, which need no names.
+    The scores of one that was pushed by others cannot be compared class by class. TFMA's values need no names: labels
+    are by the vocabulary of each model.
     """
     named = {model: card_classes(path, source) for model, path in models.items()}
-    for model, names in named.items():
-        if not names:
-            logger.warning('%s: the card of the %s model does not name its classes, so there are no intervals, slices '
-                           'and suspect labels.', source.name, model)
-    return named if all(named.values()) else {}
+    if not named['candidate']:
+        raise ValueError(f'{source.name}: the model card of the new model, in {models["candidate"]}, does not name the '
+                         "task's classes.")
+    if not all(named.values()):
+        logger.warning('%s: the card of the model being served does not name its classes, so the change has no '
+                       'interval.', source.name)
+    return {model: names for model, names in named.items() if names}
 
 
 def card_classes(path: str, source: Source) -> tuple[str, ...]:

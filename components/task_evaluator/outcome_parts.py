@@ -18,15 +18,20 @@ from tensorflow_model_analysis.utils import util
 from components.task_evaluator.evaluation_files import PARTS
 from model_code import file_io, modalities, outcomes
 from model_code.data import Source
+from model_code.label_groups import class_ids
 from model_code.outcomes import Outcomes, texts
 
 _LIST = 'parts.json'
 
 
 def extractor(source: Source, classes: dict[str, tuple[str, ...]], directory: str):
-    """A TFMA extractor for batches, to come after the predictions: passes on what it gets, and writes parts.
+    """A TFMA extractor for batches, to come after the predictions: writes parts, and passes on what TFMA measures.
 
-    classes: model name -> its classes, in the order of its scores; 'candidate', and 'baseline' if there is one.
+    That is labels, scores and the values to slice by, without the media. Both models are measured by the labels and in
+    the order of the candidate: TFMA knows label groups by their number only, which in another model is another group.
+
+    classes: model name -> its classes, in the order of its scores; 'candidate', and 'baseline' if there is one that can
+    be compared class by class. Another baseline is measured by its own labels.
     """
     return tfma.extractors.Extractor('WriteOutcomes', _Branch(source, classes, os.path.join(directory, PARTS)))
 
@@ -52,12 +57,36 @@ class _Branch(beam.PTransform):
 
     def __init__(self, source: Source, classes: dict[str, tuple[str, ...]], folder: str):
         super().__init__()
+        self._source, self._classes = source, classes
         self._writer, self._path = _Write(features(source), classes, folder), os.path.join(folder, _LIST)
 
     def expand(self, extracts):
-        (extracts | 'Parts' >> beam.ParDo(self._writer) | 'All' >> beam.combiners.ToList()
+        compared = extracts | 'Compared' >> beam.Map(_compared, self._source, self._classes)
+        (compared | 'Parts' >> beam.ParDo(self._writer) | 'All' >> beam.combiners.ToList()
          | 'List' >> beam.Map(_write_list, self._path))
-        return extracts
+        return compared
+
+
+def _compared(extracts: dict, source: Source, classes: dict[str, tuple[str, ...]]) -> dict:
+    """The extracts without media, with the baseline's scores and labels as the candidate has them."""
+    there = extracts[tfma.FEATURES_KEY]
+    kept = {name: extracts[name] for name in (tfma.LABELS_KEY, tfma.PREDICTIONS_KEY, tfma.EXAMPLE_WEIGHTS_KEY)
+            if name in extracts}
+    kept[tfma.FEATURES_KEY] = {name: there[name] for name in ('id', 'group', *features(source)) if name in there}
+    if 'baseline' in classes:
+        labels, scores = kept[tfma.LABELS_KEY], kept[tfma.PREDICTIONS_KEY]
+        kept[tfma.LABELS_KEY] = labels | {'baseline': labels['candidate']}
+        kept[tfma.PREDICTIONS_KEY] = scores | {'baseline': outcomes.in_order(
+            np.asarray(scores['baseline']), classes['baseline'], classes['candidate'],
+            _one_of_each(source, classes['candidate']))}
+    return kept
+
+
+def _one_of_each(source: Source, classes: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+    """The places of the classes of which an example has just one: all, those of each label group, or () for 'multi'."""
+    if source.data.kind.grouped:
+        return class_ids('', source.data.label_groups, classes)
+    return () if source.data.kind.several else (tuple(range(len(classes))),)
 
 
 def _write_list(names: list[str], path: str):
@@ -90,16 +119,13 @@ class _Write(beam.DoFn):
         return name
 
     def _outcomes(self, extracts) -> Outcomes:
-        there = extracts[tfma.FEATURES_KEY]
-        wanted = {name: there[name] for name in ('id', 'group', *self._kept) if name in there}
         # Arrays or ragged tensors of many kinds, depending on what is missing in the batch: TFMA knows them all.
-        rows = [{name: np.ravel(value) for name, value in row.items()} for row in util.split_extracts(wanted)]
+        rows = [{name: np.ravel(value) for name, value in row.items()}
+                for row in util.split_extracts(extracts[tfma.FEATURES_KEY])]
         columns = {name: texts([_text(row.get(name)) for row in rows]) if kind is str
                    else np.array([_number(row.get(name)) for row in rows]) for name, kind in self._kept.items()}
-        scores, baseline = self._of(extracts[tfma.PREDICTIONS_KEY], 'candidate'), None
-        if 'baseline' in self._classes:
-            baseline = outcomes.in_order(self._of(extracts[tfma.PREDICTIONS_KEY], 'baseline'),
-                                         self._classes['baseline'], self._classes['candidate'])
+        scores, baseline = (self._of(extracts[tfma.PREDICTIONS_KEY], model) if model in self._classes else None
+                            for model in ('candidate', 'baseline'))
         labels = self._of(extracts[tfma.LABELS_KEY], 'candidate')
         labels = labels.astype(np.int64).ravel() if np.issubdtype(labels.dtype, np.integer) else labels
         return Outcomes(texts([_text(row['id']) for row in rows]), texts([_text(row.get('group')) for row in rows]),

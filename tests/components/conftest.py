@@ -13,7 +13,8 @@ def evaluated(tmp_path_factory):
     """The results of TaskEvaluator for the two tasks of `scoring_model`.
 
     digits: 20 examples. The candidate is right on 14 (0.70), the baseline (version 3) on 16 (0.80). So the floor of 0.5
-      is met, but the fall is more than 0.05. The baseline does not know the class f, which 2 examples have.
+      is met, but the fall is more than 0.05. The baseline does not know the class f, which 2 examples have. Its
+      card names no classes.
     tags: 30 random examples. The baseline does not have this task.
     """
     from tfx.types import standard_artifacts
@@ -41,13 +42,9 @@ def evaluated(tmp_path_factory):
     sm.write_examples(root / 'tags', tags, tag_scores)
 
     older = testing.changed(sm.SINGLE, classes=sm.CLASSES[:5])
-    def card(*tasks):
-        return {'name': 'scorer', 'tasks': [{'name': t.name, 'classes': list(t.data.classes)} for t in tasks]}
-
-    sm.export(root / 'candidate', {'digits': candidate, 'tags': np.eye(6)}, (sm.SINGLE, sm.MULTI),
-              card(sm.SINGLE, sm.MULTI))
+    sm.export(root / 'candidate', {'digits': candidate, 'tags': np.eye(6)}, (sm.SINGLE, sm.MULTI))
     baseline_weights = np.eye(6)[:, :5]
-    sm.export(root / 'baseline', {'digits': baseline_weights}, (older,))
+    sm.export(root / 'baseline', {'digits': baseline_weights}, (older,), card={'name': 'scorer'})
 
     def model(name, number):
         artifact = standard_artifacts.Model()

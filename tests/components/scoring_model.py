@@ -60,13 +60,14 @@ class _Scorer(tf.Module):
 
 
 def export(directory: str, weights: dict[str, np.ndarray], tasks: tuple[Task, ...], card: dict | None = None) -> str:
-    """Saves the model to <directory>/Format-Serving with a model card; returns `directory`."""
+    """Saves the model to <directory>/Format-Serving; returns `directory`. card: by default it names the classes."""
     path = os.path.join(str(directory), 'Format-Serving')
     model = _Scorer(tasks, weights)
     tf.saved_model.save(model, path, signatures=model.signatures(tasks))
     os.makedirs(os.path.join(path, 'assets.extra'), exist_ok=True)
     with open(os.path.join(path, 'assets.extra', 'model_card.json'), 'w') as stream:
-        json.dump(card or {'name': 'scorer'}, stream)
+        json.dump(card or {'name': 'scorer', 'tasks': [{'name': task.name, 'classes': list(task.data.classes)}
+                                                       for task in tasks]}, stream)
     return str(directory)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components import evaluation_names, evaluation_reading
 from components.task_evaluator import evaluation_files, executor, outcome_parts, summary
 from model_code import file_io, outcomes
 from model_code.data import Columns
@@ -45,9 +46,9 @@ def _write(tmp_path, found, source=SOURCE, classes=CLASSES):
                 bytes_list=tf.train.BytesList(value=[example_id.encode()]))})).SerializeToString())
     executor.write_evaluation(source, classes, str(tmp_path / 'split'), directory)
     assert not file_io.exists(folder)
-    text = file_io.read_text(f'{directory}/{evaluation_files.EVALUATION}')
+    text = file_io.read_text(f'{directory}/{evaluation_names.EVALUATION}')
     assert 'NaN' not in text and 'Infinity' not in text
-    return directory, evaluation_files.read_evaluation(directory)
+    return directory, evaluation_reading.read_evaluation(directory)
 
 
 def test_metrics_of_both_models_and_their_change(tmp_path):
@@ -67,12 +68,11 @@ def test_metrics_of_both_models_and_their_change(tmp_path):
         assert accuracy[f'{name}low'] == pytest.approx(values.mean() - half, abs=half / 4)
         assert accuracy[f'{name}high'] == pytest.approx(values.mean() + half, abs=half / 4)
     assert {'loss', 'macro_f1', 'calibration_error', 'top_5_accuracy'} < set(everything['metrics'])
-    candidate, baseline = evaluation_files.read_resamples(directory, 0, 'accuracy')
+    resamples = evaluation_reading.read_resamples(directory)
+    candidate, baseline = resamples['0/accuracy/candidate'], resamples['0/accuracy/baseline']
     assert candidate.shape == baseline.shape == (evaluation['resamples'],)
     assert (candidate - baseline).mean() == pytest.approx(accuracy['change'], abs=0.005)
     assert evaluation_files.read_outcomes(directory).ids.tolist() == found.ids.tolist()
-    with pytest.raises(KeyError):
-        evaluation_files.read_resamples(directory, 0, 'recall')
 
 
 def test_equal_models_are_equal_in_each_resample_and_yet_not_for_sure():
@@ -88,7 +88,7 @@ def test_equal_models_are_equal_in_each_resample_and_yet_not_for_sure():
 def test_mistakes_and_hits_have_their_examples(tmp_path):
     directory, evaluation = _write(tmp_path, _outcomes())
     shown = {tf.train.Example.FromString(record).features.feature['id'].bytes_list.value[0].decode()
-             for record in tf.data.TFRecordDataset(f'{directory}/{evaluation_files.SHOWN}', 'GZIP').as_numpy_iterator()}
+             for record in tf.data.TFRecordDataset(f'{directory}/{evaluation_names.SHOWN}', 'GZIP').as_numpy_iterator()}
     assert shown == {row['id'] for row in evaluation['mistakes'] + evaluation['hits']} and len(shown) == 40
 
 
@@ -186,8 +186,6 @@ def test_scores_that_are_no_numbers(tmp_path):
     assert metrics['loss']['change'] is None and metrics['loss']['baseline'] is not None
 
 
-def test_what_a_killed_evaluation_left_is_removed(tmp_path):
-    directory, _ = _write(tmp_path, _outcomes())
-    file_io.write(f'{directory}/{evaluation_files.PARTS}/half.npz', 'half')
-    evaluation_files.remove_all(directory)
-    assert file_io.list_files(directory) == [] and evaluation_files.read_evaluation(directory) is None
+def test_an_evaluation_that_has_not_ended_is_not_read(tmp_path):
+    with pytest.raises(FileNotFoundError, match='has no evaluation.json, so its evaluation has not ended'):
+        evaluation_reading.read_evaluation(str(tmp_path))

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
+from components import evaluation_reading
 from components.blessing_gate import results
 from components.report import sources, suspect_labels
 from components.report.pictures import draw
@@ -74,7 +75,7 @@ def test_planted_errors_are_listed_with_their_media(tmp_path):
     assert stored.labels.tolist() == wrong[numbers].tolist() and stored.groups[0] == f'cam{numbers[0] % 3}'
     np.testing.assert_allclose(stored.scores, scores[numbers], rtol=1e-5)
     np.testing.assert_allclose(stored.baseline_scores, scores[numbers] * [0, 1, 1, 1, 1, 1], rtol=1e-5)
-    evaluation = evaluation_files.read_evaluation(made['evaluation'].uri)
+    evaluation = evaluation_reading.read_evaluation(made['evaluation'].uri)
     assert (evaluation['groups'], evaluation['clustered']) == (3, True)
     candidate, baseline = results.read_metrics(made['evaluation'].uri)
     for name in ('accuracy', 'top_5_accuracy', 'loss'):

@@ -7,6 +7,7 @@ import pytest
 import sklearn.metrics
 import tensorflow_model_analysis as tfma
 
+from components import evaluation_reading
 from components.blessing_gate import results
 from components.task_evaluator import eval_config, evaluation_files, executor
 from model_code.data import Columns
@@ -17,43 +18,48 @@ from tests.components import scoring_model as sm
 
 
 def test_a_task_with_label_groups_is_evaluated_by_group_and_jointly(tmp_path):
+    """The baseline is the same model, with classes and groups in the other order."""
     from tfx.types import standard_artifacts
 
     task = testing.changed(sm.GROUPED, manifest=('m.csv',), columns=Columns(extra=('camera',)))
     rng = np.random.default_rng(0)
     given = rng.random((40, 6))
     verbs, nouns = rng.choice([0, 2, 5], 40), rng.choice([1, 3, 4], 40)
-    given[:30, :] += np.eye(6)[verbs[:30]] + np.eye(6)[nouns[:30]]  # the first 30 examples are right
+    given[:30] += np.eye(6)[verbs[:30]]  # the first 30 examples are right
+    given[:37] += np.eye(6)[nouns[:37]]
     classes = task.data.classes
     pairs = [[classes[n], classes[v]] for n, v in zip(nouns, verbs, strict=True)]
     sm.write_examples(tmp_path / 'kitchen', pairs, given,
                       cameras=['front'] * 30 + ['back'] * 10)
-    sm.export(tmp_path / 'candidate', {'kitchen': np.eye(6)}, (task,),
-              card={'tasks': [{'name': 'kitchen', 'classes': list(classes)}]})
+    sm.export(tmp_path / 'candidate', {'kitchen': np.eye(6)}, (task,))
+    sm.export(tmp_path / 'baseline_model', {'kitchen': np.eye(6)[:, ::-1]},
+              (testing.changed(task, label_groups=('noun', 'verb'), classes=classes[::-1]),))
     artifacts = {}
     for name, kind in (('examples', standard_artifacts.Examples), ('model', standard_artifacts.Model),
+                       ('baseline_model', standard_artifacts.Model),
                        ('evaluation', standard_artifacts.ModelEvaluation)):
         artifacts[name] = kind()
         artifacts[name].uri = str(tmp_path / {'examples': 'kitchen', 'model': 'candidate'}.get(name, name))
     artifacts['examples'].split_names, artifacts['model'].id = '["eval"]', 7
     executor.Executor().Do(
-        {**{name: [artifacts[name]] for name in ('examples', 'model')},
+        {**{name: [artifacts[name]] for name in ('examples', 'model', 'baseline_model')},
          'classes': [classes_artifact(tmp_path / 'classes', classes)]},
         {'evaluation': [artifacts['evaluation']]},
         {'source': to_json(task.source), 'code_version': ''})
 
     verb_right = verbs == np.array([0, 2, 5])[given[:, [0, 2, 5]].argmax(1)]
     noun_right = nouns == np.array([1, 3, 4])[given[:, [1, 3, 4]].argmax(1)]
-    candidate, _ = results.read_metrics(artifacts['evaluation'].uri)
+    candidate, baseline = results.read_metrics(artifacts['evaluation'].uri)
     assert set(candidate) == {'verb_accuracy', 'noun_accuracy', 'joint_accuracy', 'loss', 'example_count'}
     assert candidate['verb_accuracy'] == pytest.approx(verb_right.mean())
     assert candidate['noun_accuracy'] == pytest.approx(noun_right.mean())
     assert candidate['joint_accuracy'] == pytest.approx((verb_right & noun_right).mean()) != verb_right.mean()
+    assert candidate['verb_accuracy'] != candidate['noun_accuracy'] and baseline == pytest.approx(candidate)
     slices = {key: outputs['']['']['joint_accuracy']['doubleValue'] for key, outputs in
-              tfma.load_eval_result(artifacts['evaluation'].uri).slicing_metrics}
+              tfma.load_eval_result(artifacts['evaluation'].uri, model_name='candidate').slicing_metrics}
     assert set(slices) == {(), (('camera', 'front'),), (('camera', 'back'),)}
     assert slices[('camera', 'front'),] == pytest.approx((verb_right & noun_right)[:30].mean())
-    rows = evaluation_files.read_evaluation(artifacts['evaluation'].uri)['slices']
+    rows = evaluation_reading.read_evaluation(artifacts['evaluation'].uri)['slices']
     assert [(row['feature'], row['value'], row['examples'], row['metrics']['joint_accuracy']['value'])
             for row in rows] == [
         ('', '', 40, pytest.approx((verb_right & noun_right).mean())),
@@ -91,7 +97,7 @@ def test_an_average_precision_with_its_interval_is_that_of_tfma(evaluated):
     order = [int(example_id) for example_id in found.ids]
     np.testing.assert_array_equal(found.labels, evaluated.tag_labels[order])
     np.testing.assert_allclose(found.scores, evaluated.tag_scores[order], rtol=1e-6)
-    measured = evaluation_files.read_evaluation(directory)['slices'][0]['metrics']['mean_average_precision']
+    measured = evaluation_reading.read_evaluation(directory)['slices'][0]['metrics']['mean_average_precision']
     tfmas, _ = results.read_metrics(directory)
     assert measured['value'] == pytest.approx(tfmas['mean_average_precision'], abs=1e-9)
     assert measured['low'] < measured['value'] < measured['high'] and measured['baseline'] is None
@@ -99,8 +105,11 @@ def test_an_average_precision_with_its_interval_is_that_of_tfma(evaluated):
 
 def test_a_baseline_that_does_not_name_its_classes_is_left_to_tfma(evaluated):
     directory = evaluated.evaluations['digits'].uri
-    assert evaluation_files.read_evaluation(directory) is None
     assert results.read_metrics(directory)[1]['accuracy'] == pytest.approx(16 / 20)
+    everything, *_ = results.read_evaluation(sm.SINGLE, directory).slices
+    assert everything.value == pytest.approx(14 / 20) and everything.low < everything.value < everything.high
+    assert everything.baseline == pytest.approx(16 / 20) and everything.change == pytest.approx(-0.1)
+    assert everything.baseline_resamples is None and everything.change_low is None
 
 
 def test_multi_label_task_whose_baseline_does_not_know_it(evaluated):

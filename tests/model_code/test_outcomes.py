@@ -63,5 +63,16 @@ def test_what_fails_to_be_written_is_not_there(tmp_path, monkeypatch):
 
 def test_scores_in_the_order_of_other_classes():
     scores = np.array([[0.1, 0.2, 0.7]], np.float32)
-    np.testing.assert_array_equal(outcomes.in_order(scores, ['a', 'b', 'c'], ['c', 'new', 'a']),
-                                  np.array([[0.7, 0.0, 0.1]], np.float32))
+    np.testing.assert_array_equal(outcomes.in_order(scores, ['a', 'b', 'c'], ['c', 'new', 'a', 'b'], [(0, 1, 2, 3)]),
+                                  np.array([[0.7, 0.0, 0.1, 0.2]], np.float32))
+
+
+def test_a_class_that_is_no_longer_asked_for_leaves_its_share_to_the_others():
+    scores = np.array([[0.1, 0.2, 0.7], [0, 0, 1], [np.nan, 0.5, 0.5]], np.float32)
+    np.testing.assert_allclose(outcomes.in_order(scores, 'abc', 'bna', [(0, 1, 2)]),
+                               [[2 / 3, 0, 1 / 3], [0, 0, 0], [0.5, 0, np.nan]], rtol=1e-6)
+    np.testing.assert_array_equal(outcomes.in_order(scores, 'abc', 'ba', ()), scores[:, [1, 0]])
+    # Two groups: a, b, c and d, e, without c.
+    grouped = np.array([[0.1, 0.3, 0.6, 0.8, 0.2]], np.float32)
+    np.testing.assert_allclose(outcomes.in_order(grouped, 'abcde', 'edba', [(2, 3), (0, 1)]),
+                               [[0.2, 0.8, 0.75, 0.25]], rtol=1e-6)

@@ -1,0 +1,59 @@
+"""TFMA's part of an evaluation: the Beam pipeline that asks the models and measures what they say.
+
+Much of what an evaluation of a few hundred examples costs is fixed: Beam's stages, and loading the models. So of TFMA's
+outputs only the metrics are made, and models are loaded once per process.
+"""
+
+import functools
+import os
+from collections.abc import Mapping
+
+import apache_beam as beam
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from google.protobuf import json_format
+from tensorflow_model_analysis.extractors.unbatch_extractor import UNBATCH_EXTRACTOR_STAGE_NAME
+from tensorflow_model_analysis.proto import config_pb2
+
+from components.task_evaluator import loaded_models, outcome_parts
+from components.task_evaluator.eval_config import eval_config
+from model_code import file_io
+from model_code.data import Source
+
+
+def measure(batches: beam.PCollection, source: Source, labels: int, models: Mapping[str, str],
+            classes: Mapping[str, tuple[str, ...]], directory: str):
+    """Writes TFMA's metrics and its configuration (tfma.load_eval_result), and the parts of outcomes.
+
+    batches: of serialized examples. labels: how many classes the task has. models: 'candidate', and 'baseline' if there
+    is one -> the directory of the SavedModel. classes: of outcome_parts.extractor.
+    """
+    config = tfma.utils.update_eval_config_with_defaults(
+        eval_config(source, labels, 'baseline' in models), has_baseline='baseline' in models)
+    shared = [_shared_model(models['baseline' if spec.is_baseline else 'candidate'], spec.name, config)
+              for spec in config.model_specs]
+    shared = shared if len(shared) > 1 else shared[0]
+    extractors = tfma.default_extractors(eval_shared_model=shared, eval_config=config)
+    # Before the batches are taken apart.
+    stages = [extractor.stage_name for extractor in extractors]
+    extractors.insert(stages.index(UNBATCH_EXTRACTOR_STAGE_NAME), outcome_parts.extractor(source, classes, directory))
+    _write_config(config, models, directory)
+    return batches | 'Evaluate' >> tfma.ExtractEvaluateAndWriteResults(
+        eval_shared_model=shared, eval_config=config, extractors=extractors, output_path=directory,
+        writers=[tfma.writers.MetricsPlotsAndValidationsWriter(
+            output_paths={tfma.METRICS_KEY: os.path.join(directory, tfma.METRICS_KEY)}, eval_config=config,
+            output_file_format='tfrecord')])
+
+
+def _shared_model(path: str, name: str, config: tfma.EvalConfig) -> tfma.types.EvalSharedModel:
+    """TFMA takes away the name of a model that is the only one."""
+    loader = tfma.types.ModelLoader(functools.partial(loaded_models.load, path), tags=[tf.saved_model.SERVING])
+    return tfma.default_eval_shared_model(path, model_name=name, eval_config=config, custom_model_loader=loader)
+
+
+def _write_config(config: tfma.EvalConfig, models: Mapping[str, str], directory: str):
+    """As TFMA's EvalConfigWriter, which takes five stages of Beam for this one file."""
+    names = ['candidate', 'baseline'] if 'baseline' in models else ['']
+    run = config_pb2.EvalRun(eval_config=config, version=tfma.__version__,
+                             model_locations=dict(zip(names, models.values(), strict=True)))
+    file_io.write(os.path.join(directory, 'eval_config.json'), json_format.MessageToJson(run))
