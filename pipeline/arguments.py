@@ -1,10 +1,12 @@
 """The arguments of the command `polyvit`. Nothing heavy is imported here: `polyvit --help` answers at once."""
 
 import argparse
+import dataclasses
 import re
 
 from pipeline.command_parser import Parser
 from pipeline.exit_codes import MEANINGS
+from serving.limits import Limits, flag
 
 DESCRIPTION = 'Train one PolyViT on folders of images, videos and sounds, check it, push it, serve it.'
 EPILOG = '\n'.join([
@@ -177,6 +179,12 @@ def _add_model_commands(commands):
     serve.add_argument('--cors', action='store_true',
                        help="let web pages of any origin ask it, as TensorFlow Serving's "
                             '--rest_api_enable_cors_support')
+    serve.add_argument('--access-log', metavar='FILE', default='',
+                       help="write a JSON object for each request to this file, or to standard output for '-'")
+    bounds = serve.add_argument_group('bounds', 'What one client, and all together, may ask of the server.')
+    for field in dataclasses.fields(Limits):
+        bounds.add_argument(flag(field.name), metavar='N', type=type(field.default), default=field.default,
+                            help=f'{field.metadata["help"]} (default: %(default)s)')
 
     sync = _add(commands, 'sync', 'copy the versions in an object store to a folder, for TensorFlow Serving')
     sync.add_argument('url', metavar='URL', help='the folder of the version directories, such as '

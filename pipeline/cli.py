@@ -1,6 +1,7 @@
 """The command `polyvit`: calls what does the work, and imports heavy modules only when needed."""
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import sys
@@ -218,8 +219,10 @@ def _compare(parsed) -> int:
 def _serve(parsed):
     from pipeline import summary
     from serving import foreground
+    from serving.limits import Limits
+    limits = Limits(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(Limits)})
     foreground.serve(parsed.dir, parsed.model_name, parsed.port, parsed.grpc_port, parsed.host, parsed.model_config,
-                     summary.command(), _samples(parsed.dir), parsed.cors)
+                     summary.command(), _samples(parsed.dir), parsed.cors, limits, parsed.access_log)
 
 
 def _sync(parsed):

@@ -20,6 +20,7 @@ class Models:
 
     def __init__(self, models: list[ModelVersions]):
         self._models = {model.name: model for model in models}
+        self.stopping = False  # then no model is ready for a new request
 
     def __iter__(self):
         return iter(self._models.values())
@@ -43,7 +44,9 @@ class Models:
         return name if name in self._models else metrics.bounded_name(name)
 
     def ready(self, name: str | None = None, version: int | None = None) -> bool:
-        """Whether a model, or each of them, has a version that serves."""
+        """Whether a model, or each of them, has a version that serves, and the server is not about to stop."""
+        if self.stopping:
+            return False
         for one in [name] if name is not None else self._models:
             try:
                 with self.acquire(one, version):

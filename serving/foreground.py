@@ -11,8 +11,10 @@ import threading
 from model_code import file_io, signature_names
 from model_code.errors import ConfigError
 from model_code.urls import is_url
-from serving import api, sync, version_directories
+from serving import api, logs, sync, version_directories
 from serving.errors import ServingError
+from serving.limits import Limits
+from serving.logs import AccessLog
 from serving.saved_model import SavedModel, task_names
 from serving.server import ModelServer
 from serving.versions import ModelVersions, Policy
@@ -64,20 +66,23 @@ def _check_directory(path: str):
 
 def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = 8500,
           host: str = '127.0.0.1', model_config: str | None = None, program: str = 'polyvit',
-          samples: dict[str, str] | None = None, cors: bool = False):
+          samples: dict[str, str] | None = None, cors: bool = False, limits: Limits = Limits(),
+          access_log: str = ''):
     """Serves the versions in `directory`, or the models of `model_config`, until SIGTERM or SIGINT (Ctrl-C).
 
-    Running requests then finish. A second signal ends the process at once, as does the first while models are loaded.
+    Requests in progress then finish, for at most limits.shutdown_timeout_s; if one does not, the process ends anyway. A
+    second signal ends it at once, as does the first while models are loaded.
     directory: may be behind a URL; then it is copied to a temporary folder, which follows it (see sync.py).
 
     cors: pages of other origins may ask it from a browser.
 
     Says at once what it loads, and once it is ready what it serves, with commands to try. program: how the command line
-    is called here. samples: task -> a file to try it with.
+    is called here. samples: task -> a file to try it with. access_log: a file; '-' is standard output, and '' none.
 
     Raises ConfigError if the directory does not exist, the model config is wrong, or a port is taken.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # errors come as exceptions
+    os.environ.setdefault('GRPC_VERBOSITY', 'NONE')  # its C++ core logs without a limit
     models, copied, source = None, '', ''
     if model_config is not None:
         models = read_model_config(model_config)
@@ -104,8 +109,17 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
             _say(f'Copying the newest versions from {source}')
             directory = copied = copies.enter_context(sync.mirrored(source, _say))
             copying = False
-        server = ModelServer(directory, models, model_name, port, grpc_port, host, cors=cors)
-        _serve_until(ended, server, ready, program, samples or {}, source)
+        requests_log = AccessLog(access_log) if access_log else None
+        server = ModelServer(directory, models, model_name, port, grpc_port, host, limits=limits, cors=cors,
+                             access_log=requests_log)
+        with logs.one_line_per_incident(limits.max_log_lines):
+            _serve_until(ended, server, ready, program, samples or {}, source)
+        if server.unfinished:
+            copies.close()
+            print(f'Stopped after {limits.shutdown_timeout_s:g} s, without {server.unfinished}.', file=sys.stderr)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
     finally:
         copies.close()
         for number, handler in handlers.items():
@@ -129,7 +143,7 @@ def _serve_until(ended: threading.Event, server: ModelServer, ready: threading.E
                 if text != said[model.name]:
                     said[model.name] = text
                     _say(text)
-        print('Stopping. Running requests finish first.', file=sys.stderr, flush=True)
+        print('Stopping. Requests in progress finish first.', file=sys.stderr, flush=True)
 
 
 def _say(text: str):

@@ -1,4 +1,7 @@
-"""The REST front end, on aiohttp: URLs, bodies and their limits, deadlines. `serving.api` makes the answers."""
+"""The REST front end, on aiohttp: URLs, deadlines, places. `serving.api` makes the answers.
+
+serving.connections and serving.bodies bound what clients send, and the time that they take.
+"""
 
 import asyncio
 import concurrent.futures
@@ -7,13 +10,14 @@ import json
 import re
 import time
 import urllib.parse
-import zlib
 
+import aiohttp
 from aiohttp import web
 
-from serving import api, json_tensors, metrics
+from serving import api, bodies, connections, json_tensors, metrics
 from serving.errors import ServingError, invalid
-from serving.limits import Limits, exceeded, overloaded
+from serving.limits import Limits, overloaded
+from serving.logs import AccessLog
 from serving.version_directories import MAX_VERSION
 
 _VERSION_OR_LABEL = r'(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?'
@@ -23,6 +27,9 @@ _STATUS = re.compile(rf'/v1/models(?:/(?P<name>[^/:]+))?{_VERSION_OR_LABEL}(?P<m
 _READY = re.compile(r'/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[0-9]+))?/ready')
 _CORS = {'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Methods': 'POST, GET',
          'Access-Control-Allow-Headers': 'Content-Type'}
+
+_SHUTDOWN_SECONDS = 1.0  # for connections that are still busy after the server has waited for them
+_DRAIN_STEP = 0.02  # seconds between two looks at whether all requests are answered
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,23 +64,61 @@ def _parse(method: str, path: str) -> '_Call | ServingError':
 class RestFront:
     """Handles every URL. It lives in one event loop; the models run in `pool`."""
 
-    def __init__(self, models: api.Models, limits: Limits, pool: concurrent.futures.Executor, cors: bool = False):
+    def __init__(self, models: api.Models, limits: Limits, pool: concurrent.futures.Executor, cors: bool = False,
+                 access_log: AccessLog | None = None):
         self._models = models
         self._limits = limits
         self._pool = pool
         self._headers = _CORS if cors else {}
         self._cors = cors
+        self._access_log = access_log
+        self._bodies = bodies.Bodies(limits)
         self._requests = 0
-        self._buffered = 0
+        self._answering = 0  # requests, predictions or not, whose reply is not sent yet
+        self.draining = False
+        self.server = connections.Server(self._handle, limits)
 
-    def runner(self, shutdown_timeout: float) -> web.AppRunner:
-        app = web.Application()
-        app.router.add_route('*', '/{path:.*}', self._answer)
-        # `_read` decompresses bodies, and limits their decompressed size.
-        return web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=shutdown_timeout,
-                             handle_signals=False)
+    def runner(self) -> web.ServerRunner:
+        return web.ServerRunner(self.server, shutdown_timeout=_SHUTDOWN_SECONDS)
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def drain(self, seconds: float) -> int:
+        """Refuses predictions from now on, waits for those in progress, and closes the connections of the others.
+
+        Returns how many are still in progress after so many seconds.
+        """
+        self.draining = True
+        until = time.monotonic() + seconds
+        self.server.stop_waiting()
+        while (self._requests or self._answering) and time.monotonic() < until:
+            await asyncio.sleep(_DRAIN_STEP)
+        return max(self._requests, self._answering)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answers a request, and sees its reply sent: a client may read it slowly."""
+        connection, began = request.protocol, time.monotonic()
+        connection.busy()
+        self._answering += 1
+        try:
+            response = await self._answer(request)
+            if response.status in (429, 503):
+                response.headers['Retry-After'] = '1'
+            if self.draining:
+                response.force_close()
+            connection.sending()
+            await response.prepare(request)
+            await response.write_eof()
+        except (ConnectionError, aiohttp.ClientConnectionError):  # the client is gone
+            response = web.Response(status=499)
+            response.force_close()
+        finally:
+            self._answering -= 1
+            connection.done()
+        if self._access_log:
+            self._access_log.write('REST', request.remote, request.method, request.raw_path, response.status,
+                                   time.monotonic() - began, response.body_length)
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
         path = request.raw_path  # with the query, as TensorFlow Serving takes it
         if re.match('/v1/', path, re.IGNORECASE):
             return await self._answer_v1(request, path)
@@ -85,7 +130,7 @@ class RestFront:
         return web.Response(status=404, content_type='text/html',
                             text='<html><head><title>404 Not Found</title></head><body>Not Found</body></html>')
 
-    async def _answer_v1(self, request: web.Request, path: str) -> web.Response:
+    async def _answer_v1(self, request: web.BaseRequest, path: str) -> web.Response:
         """TensorFlow Serving's API, on its one prefix."""
         if request.method == 'OPTIONS':
             # As in TensorFlow Serving, only the Origin of a preflight matters.
@@ -120,7 +165,7 @@ class RestFront:
             {'error': f'There is no {method} {path}. Of /v2 this server has GET /v2/health/live, /v2/health/ready and '
                       '/v2/models/NAME/ready. Predictions are POST /v1/models/NAME:predict.'}, status=404)
 
-    async def _dispatch(self, request: web.Request, call: '_Call | ServingError') -> bytes:
+    async def _dispatch(self, request: web.BaseRequest, call: '_Call | ServingError') -> bytes:
         if isinstance(call, ServingError):
             raise call
         if call.method:
@@ -134,38 +179,34 @@ class RestFront:
         return json.dumps(reply).encode()
 
     async def _predict(self, request, name, version, label, method) -> bytes:
-        if self._requests >= self._limits.max_requests:
-            raise overloaded(f'{self._requests} requests are in progress', 'max_requests')
         deadline = time.monotonic() + self._limits.timeout_s
-        self._requests += 1
-        held = 0
-
-        def hold(size: int):
-            nonlocal held
-            if self._buffered + size > self._limits.max_buffered_bytes:
-                raise overloaded(f'{self._buffered:,} bytes of requests are in memory', 'max_buffered_bytes')
-            held += size
-            self._buffered += size
-
-        def release(_=None):
-            self._requests -= 1
-            self._buffered -= held
-
-        future = None
+        self._check_load()
+        body = await self._bodies.read(request, deadline)  # takes no place: a client may be slow
         try:
-            body = await asyncio.wait_for(self._read(request, hold), self._limits.timeout_s)
-            loop = asyncio.get_running_loop()
-            future = loop.run_in_executor(self._pool, self._work, body, name, version, label, deadline, method)
-            future.add_done_callback(release)  # a request past its deadline counts until its thread ends
+            self._check_load()
+        except ServingError:
+            self._bodies.release(body)
+            raise
+        self._requests += 1
+
+        def release(_):
+            self._requests -= 1
+            self._bodies.release(body)
+
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._pool, self._work, body, name, version, label, deadline, method)
+        future.add_done_callback(release)  # a request past its deadline counts until its thread ends
+        try:
             return await asyncio.wait_for(asyncio.shield(future), deadline - time.monotonic())
         except asyncio.TimeoutError:
-            if future is not None:
-                future.add_done_callback(_take_exception)
-            raise ServingError('DEADLINE_EXCEEDED',
-                               f'The request took longer than {self._limits.timeout_s:g} s') from None
-        finally:
-            if future is None:
-                release()
+            future.add_done_callback(_take_exception)
+            raise bodies.timed_out(self._limits) from None
+
+    def _check_load(self):
+        if self.draining:
+            raise bodies.stopping()
+        if self._requests >= self._limits.max_requests:
+            raise overloaded(f'{self._requests} requests are in progress', 'max_requests')
 
     def _work(self, body: bytes, name, version, label, deadline: float, method: str) -> bytes:
         """Answers a request. Runs in a worker's thread, because it takes time."""
@@ -180,38 +221,6 @@ class RestFront:
             raise
         except Exception as error:
             raise ServingError('INTERNAL', f'{type(error).__name__}: {error}') from error
-
-    async def _read(self, request: web.Request, hold) -> bytes:
-        """The request's body, decompressed if it is gzip. hold(size): called for each piece that is kept in memory.
-
-        Raises ServingError with HTTP status 413 if the body is too large.
-        """
-        limit = self._limits.max_body_bytes
-
-        def check(size: int):
-            if size > limit:
-                raise exceeded('Bytes of the request body', size, 'max_body_bytes', limit,
-                               'Send fewer instances at once.', http_status=413)
-
-        check(request.content_length or 0)
-        gzip = 'gzip' in request.headers.get('Content-Encoding', '').lower()
-        decompressor = zlib.decompressobj(31) if gzip else None
-        pieces, raw, size = [], 0, 0
-        async for piece in request.content.iter_any():
-            raw += len(piece)
-            check(raw)
-            if decompressor is not None:
-                try:
-                    piece = decompressor.decompress(piece, limit - size + 1)
-                except zlib.error:
-                    return b''  # TensorFlow Serving sees an empty document, too
-            size += len(piece)
-            check(size)
-            hold(len(piece))
-            pieces.append(piece)
-        if decompressor is not None and not decompressor.eof:
-            return b''
-        return b''.join(pieces)
 
 
 def _take_exception(future):

@@ -9,17 +9,22 @@ import asyncio
 import concurrent.futures
 import os
 import threading
+import time
 import typing
 
+from model_code import words
 from model_code.errors import ConfigError
 from model_code.logger import logger
 from serving import api
 from serving.batching import Scheduler
 from serving.batching_settings import Settings
 from serving.limits import Limits
+from serving.logs import AccessLog
 from serving.rest import RestFront
 from serving.saved_model import SavedModel
 from serving.versions import ModelVersions
+
+_LAST_SECONDS = 1.0  # for each thread, once the time for requests is over
 
 
 class ModelServer:
@@ -37,7 +42,7 @@ class ModelServer:
     def __init__(self, base_path: str | os.PathLike | None = None, models: typing.Sequence[ModelVersions] | None = None,
                  model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = None, host: str = '127.0.0.1',
                  poll_seconds: float = 1.0, limits: Limits = Limits(), cors: bool = False,
-                 batching: Settings | None = Settings()):
+                 batching: Settings | None = Settings(), access_log: AccessLog | None = None):
         if models is None:
             assert base_path is not None, 'Give base_path or models.'
             models = [ModelVersions(model_name, os.fspath(base_path), SavedModel)]
@@ -48,12 +53,15 @@ class ModelServer:
         self._poll_seconds = poll_seconds
         self._limits = limits
         self._cors = cors
+        self._access_log = access_log
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._batching = batching
         self._scheduler: Scheduler | None = None
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
+        self.unfinished = ''
+        self._front: RestFront | None = None
         self._runner = None
         self._grpc_server = None
 
@@ -93,23 +101,42 @@ class ModelServer:
         return self
 
     def stop(self):
-        """Stops cleanly: takes no new request, lets running ones finish (until their deadline), unloads the models."""
+        """Refuses new requests at once, lets those in progress finish, unloads the models.
+
+        It takes at most limits.shutdown_timeout_s, and a few seconds. A graph that runs, and a version that is being
+        loaded, cannot be interrupted: afterwards `unfinished` says in words what goes on in threads, which hold a
+        process that does not end by os._exit.
+        """
+        until = time.monotonic() + self._limits.shutdown_timeout_s
         self._ended.set()
+        self.models.stopping = True
+        grpc_ended = None
         if self._grpc_server is not None:
-            self._grpc_server.stop(self._limits.timeout_s).wait()
+            grpc_ended = self._grpc_server.stop(self._limits.shutdown_timeout_s)
+        left = 0
         if self._loop is not None and self._loop.is_running():
+            if self._front is not None:
+                left = self._in_loop(self._front.drain(max(0.0, until - time.monotonic())))
             if self._runner is not None:
-                asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+                self._in_loop(self._runner.cleanup())
             self._loop.call_soon_threadsafe(self._loop.stop)
+        if grpc_ended is not None:
+            grpc_ended.wait(max(0.0, until - time.monotonic()) + _LAST_SECONDS)
         for thread in self._threads:
-            thread.join()
-        self._threads = []
+            thread.join(max(0.0, until - time.monotonic()) + _LAST_SECONDS)
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.shutdown(wait=not left, cancel_futures=True)
         if self._scheduler is not None:
             self._scheduler.close()
         for model in self.models:
             model.close()
+        loading = 'a version that is being loaded' if self._threads else ''
+        self.unfinished = words.count(left, 'request') if left else loading
+
+    def _in_loop(self, coroutine):
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def _start_thread(self, target, name: str):
         thread = threading.Thread(target=target, name=f'serving-{name}', daemon=True)
@@ -118,8 +145,8 @@ class ModelServer:
 
     async def _bind(self, pool: concurrent.futures.Executor) -> int:
         from aiohttp import web
-        front = RestFront(self.models, self._limits, pool, self._cors)
-        self._runner = front.runner(shutdown_timeout=self._limits.timeout_s)
+        self._front = RestFront(self.models, self._limits, pool, self._cors, self._access_log)
+        self._runner = self._front.runner()
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self.host, self.port).start()
