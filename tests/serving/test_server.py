@@ -397,9 +397,30 @@ def test_model_config(tmp_path, half_plus_two):
         foreground.serve(str(tmp_path / 'nowhere'), port=0)
 
 
-def _serve_in_a_process(directory):
-    code = ('import sys; from serving.foreground import serve; '
-            'serve(sys.argv[1], model_name="half", port=0, grpc_port=None)')
+def test_stop_refuses_new_work_at_once_and_waits_for_a_graph_no_longer_than_its_time(plus_three):
+    body = '{"signature_name": "slow", "instances": [1.0]}'
+    server = ModelServer(plus_three.parent, port=0, grpc_port=0,
+                         limits=Limits(timeout_s=10, shutdown_timeout_s=2)).start()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(ask, server, 'POST', '/v1/models/polyvit:predict', body)
+        until(lambda: server._front._requests == 1)
+        stopping = pool.submit(server.stop)
+        until(lambda: server.models.stopping and server._front.draining)
+        assert not server.models.ready()
+        status, headers, reply = ask(server, 'POST', '/v1/models/polyvit:predict', '{"instances": [1.0]}')
+        assert (status, headers['Connection'], headers['Retry-After']) == (503, 'close', '1')
+        assert 'shutting down' in json.loads(reply)['error']
+        began = time.monotonic()
+        stopping.result()
+        assert time.monotonic() - began < 8
+        assert server.unfinished == '1 request'
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            slow.result()
+
+
+def _serve_in_a_process(directory, **limits):
+    code = ('import sys; from serving.foreground import serve; from serving.limits import Limits; '
+            f'serve(sys.argv[1], model_name="half", port=0, grpc_port=None, limits=Limits(**{limits}))')
     return subprocess.Popen([sys.executable, '-c', code, str(directory)], stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': os.getcwd()})
 
@@ -427,22 +448,42 @@ def test_serve_until_a_signal(tmp_path, half_plus_two):
         process.wait()
 
 
-def test_a_second_signal_ends_a_server_that_waits_for_a_request(tmp_path, half_plus_two):
-    push(half_plus_two, tmp_path, 1)
+def _ask_for_something_slow(process) -> http.client.HTTPConnection:
+    process.stdout.readline()
+    url = urllib.parse.urlsplit(re.search(r'http://\S+(?=\.)', process.stdout.readline())[0])
+    slow = http.client.HTTPConnection(url.hostname, url.port, timeout=20)
+    slow.request('POST', f'{url.path}:predict', '{"signature_name": "slow", "instances": [1.0]}')
+    after = http.client.HTTPConnection(url.hostname, url.port, timeout=20)
+    after.request('GET', url.path)  # once this is answered, the other is being worked on
+    assert after.getresponse().status == 200
+    return slow
+
+
+def test_a_second_signal_ends_a_server_that_waits_for_a_request(tmp_path, plus_three):
+    push(plus_three, tmp_path, 1)
     process = _serve_in_a_process(tmp_path)
     try:
-        process.stdout.readline()
-        url = urllib.parse.urlsplit(re.search(r'http://\S+', process.stdout.readline())[0])
-        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=20)
-        connection.putrequest('POST', f'{url.path}:predict')
-        connection.putheader('Content-Length', '100')
-        connection.endheaders(b'{')  # the other 99 bytes never come
+        _ask_for_something_slow(process)
         process.send_signal(signal.SIGTERM)
         while 'Stopping.' not in process.stderr.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
-        connection.close()
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_graph_that_does_not_end_does_not_hold_a_server_that_is_told_to_stop(tmp_path, plus_three):
+    push(plus_three, tmp_path, 1)
+    process = _serve_in_a_process(tmp_path, shutdown_timeout_s=1.0)
+    try:
+        _ask_for_something_slow(process)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert 'Stopping. Requests in progress finish first.\nStopped after 1 s, without ' in errors
+        assert 'Traceback' not in errors
+    finally:
+        process.kill()
+        process.wait()
