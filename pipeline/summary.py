@@ -139,8 +139,8 @@ def cost_lines(components: dict, columns: int | None = None) -> list[str]:
     """
     ran = sorted(((name, node) for name, node in components.items() if node.cpu_seconds is not None),
                  key=lambda item: -item[1].seconds)[:_COSTLY]
-    texts = [f'{name.replace("_", " of ", 1)}: {words.duration(node.seconds)}, {words.duration(node.cpu_seconds)} of '
-             f'processor time, {naturalsize(node.peak_bytes)} of memory' for name, node in ran]
+    texts = [f'{name.replace("_", " of ", 1)}: {words.duration(node.seconds)} (CPU '
+             f'{words.duration(node.cpu_seconds)}, {naturalsize(node.peak_bytes)})' for name, node in ran]
     return [part for i, text in enumerate(texts)
             for part in layout.wrap(f'{"" if i else "cost":<8}{text}', columns, 10)]
 

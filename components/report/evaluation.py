@@ -67,7 +67,7 @@ def section(task: dict, evaluation: dict, examples: dict[str, dict], limits: Lim
     return {
         'name': task['name'], 'primary': metric_name(task['primary_metric']),
         'measured': _measured(evaluation), 'compared': task['baseline_metrics'] is not None,
-        'metrics': _metrics(evaluation),
+        'metrics': _metrics(evaluation), 'headline': _headline(evaluation, task['primary_metric']),
         'curves': _curves(evaluation, task['name'], limits.points),
         'confusion': [confusion.section(matrix, limits.pairs) for matrix in evaluation.get('confusion', [])],
         'classes': _classes(evaluation.get('classes', []), class_bytes),
@@ -102,6 +102,12 @@ def _metrics(evaluation: dict) -> list[dict]:
         return []
     metrics = evaluation['slices'][0]['metrics']
     return [{'name': metric_name(name), **_shown(values)} for name, values in metrics.items()]
+
+
+def _headline(evaluation: dict, metric: str) -> str:
+    """'accuracy 0.912 (0.887 to 0.937)'."""
+    shown = _shown(of_all(evaluation, metric))
+    return f'{metric_name(metric)} {shown["value"]}' + (f' ({shown["interval"]})' if shown['interval'] else '')
 
 
 def _shown(values: dict) -> dict:

@@ -1,5 +1,6 @@
 """The report's part on training: loss, learning rate, gradient norm, speed, and the schedule as it ran."""
 
+import math
 from collections.abc import Mapping
 
 from markupsafe import Markup
@@ -14,9 +15,9 @@ _SCHEDULE_HEIGHT, _SCHEDULE_FOOT = 60, 18
 def section(history: dict, names: list[str], colours: dict[str, str], limit: int) -> dict:
     """What training.html shows. history: what loop.train returns. names: of the tasks. limit: points of a curve.
 
-    Returns {'text', 'losses': [{'name', 'chart', 'last'}], 'evaluated', 'rates', 'peak', 'norms', 'speeds', 'speed':
-    {name: examples a second as text, 'all together': too}, 'schedule'}; charts are '' where the history does not have
-    their numbers.
+    Returns {'text', 'losses': [{'name', 'chart', 'last'}], 'evaluated', 'rates', 'peak', 'norms', 'largest', 'speeds',
+    'speed': {name: examples a second as text, 'all together': too}, 'schedule'}; charts are '' where the history does
+    not have their numbers.
     """
     steps = history.get('steps', [])
     return {
@@ -24,7 +25,8 @@ def section(history: dict, names: list[str], colours: dict[str, str], limit: int
         'evaluated': bool(history.get('evaluations')),
         'rates': _of_all(steps, 'learning_rate', names, colours, 'Learning rate', limit),
         'peak': words.short_number(max((step['learning_rate'] for step in steps), default=0)),
-        'norms': _of_all(steps, 'gradient_norm', names, colours, 'Norm of the gradient', limit),
+        'norms': _of_all(_cut(steps, 'gradient_norm'), 'gradient_norm', names, colours, 'Norm of the gradient', limit),
+        'largest': words.short_number(max((step.get('gradient_norm', 0.0) for step in steps), default=0)),
         'speeds': _speeds(history.get('speeds', []), names, colours, limit),
         'speed': _speed(history.get('speeds', []), names),
         'schedule': (schedule([(step['step'], step['task']) for step in steps], names, colours)
@@ -113,6 +115,15 @@ def _losses(history: dict, names: list[str], colours: dict[str, str], limit: int
         if chart and losses:
             result.append({'name': name, 'chart': chart, 'last': words.short_number(smoothed[-1])})
     return result
+
+
+def _cut(steps: list[dict], key: str) -> list[dict]:
+    """The steps with the few values that tower over all others cut, which would press the rest to the ground."""
+    values = sorted(step[key] for step in steps if math.isfinite(step.get(key, math.nan)))
+    if not values:
+        return steps
+    most = 2 * values[int(0.98 * (len(values) - 1))]
+    return [{**step, key: min(step[key], most)} if key in step else step for step in steps]
 
 
 def _of_all(steps: list[dict], key: str, names: list[str], colours: dict[str, str], title: str, limit: int) -> Markup:

@@ -123,6 +123,13 @@ def test_speeds_are_of_the_steps_that_were_timed():
     assert training.section({}, ['a'], {'a': 'c0'}, 300)['speeds'] == ''
 
 
+def test_one_towering_norm_is_cut_and_named():
+    steps = [{'step': i, 'task': 'a', 'loss': 1.0, 'learning_rate': 0.1, 'gradient_norm': 500.0 if i == 3 else 1.0}
+             for i in range(100)]
+    found = training.section({'steps': steps}, ['a'], {'a': 'c0'}, 300)
+    assert found['largest'] == '500' and '>2</text>' in found['norms'] and '>500</text>' not in found['norms']
+
+
 class TestJudgements:
     def test_those_that_reject_come_first_and_the_rest_is_counted(self):
         rows = [report_pages.judgement('floor', f't{i}') for i in range(judgements.ROWS)]

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import arguments, demo, summary
 from pipeline.config import load_config
+from pipeline.run_record import NodeRecord
 
 DECISION = {
     'blessed': False, 'reasons': ['Task digits: accuracy is 0.5, below its floor of 0.7.'],
@@ -33,6 +34,20 @@ def test_summary_of_a_model_that_was_pushed_by_force():
         'The gate rejected the model. It is pushed by force, and it is now version 4.',
         f'  - {DECISION["reasons"][0]}', 'Forced because: The new camera is worth it.']
     assert 'version 4 is this model already' in summary.decision_lines(forced, '4', pushed_now=False)[0]
+
+
+def test_the_components_that_took_longest_are_named_with_their_cost():
+    nodes = {'CoTrainer': NodeRecord(False, 75.0, {}, '', 140.0, 2_100_000_000),
+             'Transform_big_pets': NodeRecord(False, 5.5, {}, '', 6.0, 900_000_000),
+             'TaskEvaluator_pets': NodeRecord(False, 90.0, {}, '', 100.0, 1_000_000_000),
+             'Push': NodeRecord(False, 1.0, {}, '', 1.0, 1), 'Old': NodeRecord(False, 99.0, {}),
+             'StatisticsGen_pets': NodeRecord(True, 0.1, {})}
+    assert summary.cost_lines(nodes) == [
+        'cost    TaskEvaluator of pets: 1 minute and 30 seconds (CPU 1 minute and 40 seconds, 1.0 GB)',
+        '        CoTrainer: 1 minute and 15 seconds (CPU 2 minutes and 20 seconds, 2.1 GB)',
+        '        Transform of big_pets: 5.5 seconds (CPU 6 seconds, 900.0 MB)']
+    assert max(map(len, summary.cost_lines(nodes, 60))) <= 60
+    assert summary.cost_lines({'Old': nodes['Old'], 'StatisticsGen_pets': nodes['StatisticsGen_pets']}) == []
 
 
 def _many(metrics):
