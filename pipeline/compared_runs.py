@@ -8,6 +8,7 @@ from ml_metadata import errors
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components import evaluation_reading
 from components.evaluation_names import EVALUATION
 from components.report import evaluation, label_counts
 from components.report import render as report
@@ -91,7 +92,7 @@ def _change_limits(one: Record, other: Record, task: str, metric: str, change: f
     folders = [_output(record, f'TaskEvaluator_{task}', 'evaluation') for record in (one, other)]
     try:
         before, after = map(evaluation_files.read_outcomes, folders)
-        resamples = [evaluation_files.read_resamples(folder, 0, metric)[0] for folder in folders]
+        resamples = [evaluation_reading.read_resamples(folder)[f'0/{metric}/candidate'] for folder in folders]
     except (OSError, KeyError, ValueError):  # of an older release, or no longer there
         return None
     if not (np.array_equal(before.ids, after.ids) and np.array_equal(before.groups, after.groups)):

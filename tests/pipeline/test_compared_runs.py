@@ -19,7 +19,7 @@ from model_code.tasks import Mixture
 from pipeline import cli, lineage, run_record
 from pipeline.config import load_config
 from pipeline.run_record import NodeRecord
-from tests import testing
+from tests import browser, testing
 from tests.components import report_pages
 from tests.components.test_report import HOSTILE, text_of
 
@@ -141,6 +141,21 @@ def test_both_runs_are_side_by_side(tmp_path, capsys):
                   'TaskEvaluator_pets––––––', 'What was trained is not known of both runs'):
         assert shown in text, shown
     assert HOSTILE not in page and "default-src 'none'" in page and 'train: dog' not in text
+
+
+@browser.needs_chromium
+def test_the_page_in_a_browser(tmp_path):
+    for name, wrong in (('a', range(0, 100, 5)), ('b', range(0, 100, 10))):
+        _run(tmp_path / name, 0.9, 40, {'name': 'demo'}, wrong)
+    _compared(tmp_path)
+    costs = "document.querySelector('[aria-label^=Cost] table')"
+    with browser.opened(tmp_path / 'profile') as page:
+        for width in (1280, 390):
+            page.open(tmp_path / 'x.html', width=width)
+            assert page.value('document.documentElement.scrollWidth') == width
+        page.value(f"{costs}.querySelectorAll('th button')[1].click()")
+        assert page.value(f'[...{costs}.tBodies[0].rows].map(row => row.cells[1].textContent)') == ['3.0', '60.5', '–']
+        assert page.problems == []
 
 
 @pytest.mark.parametrize('words, message', [
