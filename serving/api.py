@@ -156,6 +156,8 @@ def metadata(models: Models, name: str, version: int | None, label: str | None) 
     """The reply to GET .../metadata: the inputs and outputs of every signature."""
     with models.acquire(name, version, label) as (number, model):
         signatures = {name: _to_dict(proto) for name, proto in model.signature_defs.items()}
+    for signature in signatures.values():
+        signature.pop('defaults', None)  # newer releases of TensorFlow Serving leave it out
     return {'model_spec': {'name': name, 'signature_name': '', 'version': str(number)},
             'metadata': {'signature_def': {'signature_def': signatures}}}
 

@@ -45,25 +45,28 @@ def start(models: api.Models, host: str, port: int, limits: Limits) -> tuple[grp
 
 @contextlib.contextmanager
 def _errors_as_status(context):
-    """A ServingError within the block ends the call with its code and message."""
+    """A ServingError within the block ends the call with its code and message; any other exception with INTERNAL."""
     try:
         yield
     except ServingError as error:
-        context.abort(getattr(grpc.StatusCode, error.code, grpc.StatusCode.UNKNOWN), error.message)
+        failure = error
+    except Exception as error:
+        failure = ServingError('INTERNAL', f'{type(error).__name__}: {error}')
+    else:
+        return
+    context.abort(getattr(grpc.StatusCode, failure.code, grpc.StatusCode.UNKNOWN), failure.message)
 
 
 @contextlib.contextmanager
 def _counted(models: api.Models, name: str, method: str):
-    """Counts and times a request, as TensorFlow Serving does. Any exception becomes a ServingError."""
-    began, code = time.monotonic(), 'OK'
+    """Counts and times a request, as TensorFlow Serving does, which leaves out MultiInference, metadata and status."""
+    began, code = time.monotonic(), 'INTERNAL'
     try:
         yield
+        code = 'OK'
     except ServingError as error:
         code = error.code
         raise
-    except Exception as error:
-        code = 'INTERNAL'
-        raise ServingError(code, f'{type(error).__name__}: {error}') from error
     finally:
         metrics.request(models.metric_name(name), method, 'GRPC', code, time.monotonic() - began)
 

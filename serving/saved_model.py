@@ -125,7 +125,7 @@ class SavedModel:
         if inputs.keys() != signature.inputs.keys():
             raise invalid(
                 f'input size does not match signature: {len(inputs)}!={len(signature.inputs)} len({_names(inputs)}) != '
-                f'len({_names(signature.inputs)}). Sent extra: {_names(inputs.keys() - signature.inputs.keys())} '
+                f'len({_names(signature.inputs)}). Sent extra: {_names(inputs.keys() - signature.inputs.keys())}. '
                 f'Missing but required: {_names(signature.inputs.keys() - inputs.keys())}.')
         for name in outputs:
             if name not in signature.outputs:
@@ -231,7 +231,7 @@ class SavedModel:
                     raise ServingError(error.code, f'Warm-up record {number - 1} of {path} failed: {error.message}'
                                        ) from error
         finally:
-            metrics.warmed_up(path, code, time.monotonic() - began, number)
+            metrics.warmed_up(self.directory, code, time.monotonic() - began, number)
 
     def _replay(self, log):
         """Runs the request of a PredictionLog."""

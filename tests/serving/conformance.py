@@ -69,7 +69,7 @@ def check_http(target: Target, case: dict):
     status, headers, body = target.ask(request['method'], request['path'], body, request.get('headers'))
     assert status == expect['status'], body
     if 'json' in expect:
-        assert json.loads(body) == expect['json']
+        assert json.loads(body) == expect['json'], body
     if 'body' in expect:
         assert body.decode() == expect['body']
     if expect.get('json_body') is False:
@@ -77,7 +77,7 @@ def check_http(target: Target, case: dict):
     for name, value in expect.get('headers', {}).items():
         assert headers[name] == value
     for text in expect.get('error_contains', ()):
-        assert text in json.loads(body)['error']
+        assert text in json.loads(body)['error'], body
 
 
 def check_request(target: Target, case: dict):
@@ -122,7 +122,7 @@ def check_response(target: Target, case: dict):
     if 'json_tokens' in expect:
         assert vectors.tokens(reply) == expect['json_tokens']
     else:
-        assert json.loads(reply) == expect['json']
+        assert json.loads(reply) == expect['json'], reply
 
 
 def check_metrics(target: Target):
@@ -162,9 +162,9 @@ def _check_error(status: int, body: bytes, expect: dict):
     assert status == expect['http_status'], body
     message = json.loads(body)['error']
     for text in expect['error_contains']:
-        assert text in message
+        assert text in message, message
     for text in expect.get('error_lacks', ()):
-        assert text not in message
+        assert text not in message, message
 
 
 def _check_tensor(values, spec: dict):

@@ -147,6 +147,7 @@ def test_metadata(fixtures_server):
     assert status == 200
     assert reply['model_spec'] == {'name': 'half_plus_two', 'signature_name': '', 'version': '123'}
     signature = reply['metadata']['signature_def']['signature_def']['regress_x_to_y']
+    assert signature.keys() == {'inputs', 'outputs', 'method_name'}
     assert signature['inputs']['inputs'] == {
         'name': 'regress_x_to_y_inputs:0', 'dtype': 'DT_STRING',
         'tensor_shape': {'dim': [{'size': '-1', 'name': ''}], 'unknown_rank': False}}
