@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 
 from model_code import signature_names
-from serving import api, bounds, metrics
+from serving import api, bounds, grpc_guard, metrics
 from serving.errors import ServingError, invalid
 from serving.limits import Limits, exceeded
 
@@ -24,13 +24,14 @@ _FIELDS = {np.dtype(np.float32): 'float_val', np.dtype(np.float64): 'double_val'
            **{np.dtype(small): 'int_val' for small in (np.int8, np.int16, np.int32, np.uint8, np.uint16)}}
 
 
-def start(models: api.Models, host: str, port: int, limits: Limits) -> tuple[grpc.Server, int]:
+def start(models: api.Models, host: str, port: int, limits: Limits,
+          guard: grpc_guard.Guard) -> tuple[grpc.Server, int]:
     """Starts a server. Returns it and its port (port 0 picks a free one). Raises RuntimeError if the port is taken."""
     from grpc_health.v1 import health_pb2_grpc
     from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
     server = grpc.server(
         concurrent.futures.ThreadPoolExecutor(limits.max_requests, 'grpc'), maximum_concurrent_rpcs=limits.max_requests,
-        options=[('grpc.max_receive_message_length', limits.max_body_bytes), ('grpc.so_reuseport', 0)])
+        interceptors=[guard], options=grpc_guard.options(limits))
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
         _prediction_service(prediction_service_pb2_grpc.PredictionServiceServicer, models, limits), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(

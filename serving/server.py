@@ -64,6 +64,7 @@ class ModelServer:
         self._front: RestFront | None = None
         self._runner = None
         self._grpc_server = None
+        self._guard = None
 
     @property
     def url(self) -> str:
@@ -120,8 +121,9 @@ class ModelServer:
             if self._runner is not None:
                 self._in_loop(self._runner.cleanup())
             self._loop.call_soon_threadsafe(self._loop.stop)
-        if grpc_ended is not None:
+        if grpc_ended is not None and self._guard is not None:
             grpc_ended.wait(max(0.0, until - time.monotonic()) + _LAST_SECONDS)
+            self._guard.close()
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()) + _LAST_SECONDS)
         self._threads = [thread for thread in self._threads if thread.is_alive()]
@@ -156,9 +158,11 @@ class ModelServer:
         return self._runner.addresses[0][1]
 
     def _bind_grpc(self, port: int):
-        from serving import grpc_front
+        from serving import grpc_front, grpc_guard
+        self._guard = grpc_guard.Guard(self._limits, self._access_log)
         try:
-            self._grpc_server, self.grpc_port = grpc_front.start(self.models, self.host, port, self._limits)
+            self._grpc_server, self.grpc_port = grpc_front.start(self.models, self.host, port, self._limits,
+                                                                    self._guard)
         except RuntimeError as error:
             raise ConfigError(f'The server cannot listen on gRPC port {port} of {self.host}: {error}. '
                               'Choose another --grpc-port, or stop what uses it.') from error
