@@ -15,7 +15,6 @@ from PIL import Image
 from sklearn.neural_network import MLPClassifier
 
 from model_code import suspect_labels
-from model_code.suspect_labels import Shares
 
 
 def read(folder: pathlib.Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -39,17 +38,8 @@ def with_errors(labels: np.ndarray, share: float, rng) -> tuple[np.ndarray, set[
 
 def suspects(labels: np.ndarray, scores: np.ndarray) -> list[int]:
     """The examples with a suspect label, the most suspect first."""
-    asked = [suspect_labels.which_class(label, row) for label, row in zip(labels, scores, strict=True)]
-    sums, agreement = Shares.of(20), Shares.of(20)
-    for questions in asked:
-        sums.add(*questions.given_options())
-    least = suspect_labels.thresholds(sums)
-    for questions in asked:
-        agreement.add(*suspect_labels.agreement(questions, least))
-    trust = suspect_labels.trusted(agreement)
-    found = [(suspect, number) for number, questions in enumerate(asked)
-             if (suspect := suspect_labels.suspect(questions, least, trust))]
-    return [number for _, number in sorted(found)]
+    found, _ = suspect_labels.find(lambda *some: [suspect_labels.which_class(*some)], labels, scores)
+    return sorted(found, key=lambda number: (found[number], number))
 
 
 def main():

@@ -63,26 +63,35 @@ def draws(count: int) -> Iterator[np.ndarray]:
 
 def resampled(metric: Sums | Weighted, grouping: Clusters) -> np.ndarray:
     """[RESAMPLES] float64: the metric in each resample; NaN without examples."""
+    return resampled_together([metric], grouping)[0]
+
+
+def resampled_together(metrics: Sequence[Sums | Weighted], grouping: Clusters) -> list[np.ndarray]:
+    """`resampled` of each metric. To draw takes longer than most metrics, so the resamples are drawn once for all."""
     if not grouping.count:
-        return np.full(RESAMPLES, np.nan)
-    values = _of_sums(metric, grouping) if isinstance(metric, Sums) else _of_weighted(metric, grouping)
-    return np.concatenate(list(values)).astype(np.float64)
+        return [np.full(RESAMPLES, np.nan) for _ in metrics]
+    sums = {place: _by_cluster(metric.values, grouping) for place, metric in enumerate(metrics)
+            if isinstance(metric, Sums)}
+    values: list[list[np.ndarray]] = [[] for _ in metrics]
+    drawn = draws(grouping.count)
+    while some := list(itertools.islice(drawn, max(1, _WEIGHTS_BYTES // (_CHUNK * len(grouping.numbers))))):
+        for chunk in some:
+            weights = chunk.astype(np.float64)
+            for place, its_sums in sums.items():
+                values[place].append(metrics[place].function(weights @ its_sums))
+        if len(sums) < len(metrics):
+            weights = np.ascontiguousarray(np.concatenate(some).T)[grouping.numbers]
+            for place, metric in enumerate(metrics):
+                if place not in sums:
+                    values[place].append(metric.function(weights))
+    return [np.concatenate(its).astype(np.float64) for its in values]
 
 
-def _of_sums(metric: Sums, grouping: Clusters) -> Iterator[np.ndarray]:
-    """One matrix product over the clusters per chunk."""
+def _by_cluster(values: np.ndarray, grouping: Clusters) -> np.ndarray:
+    """[N, k] -> [clusters, k] float64: the sums over the examples of each cluster."""
     order = np.argsort(grouping.numbers, kind='stable')
     starts = np.searchsorted(grouping.numbers[order], np.arange(grouping.count))
-    sums = np.add.reduceat(metric.values[order], starts, axis=0, dtype=np.float64)
-    for drawn in draws(grouping.count):
-        yield metric.function(drawn.astype(np.float64) @ sums)
-
-
-def _of_weighted(metric: Weighted, grouping: Clusters) -> Iterator[np.ndarray]:
-    chunks = max(1, _WEIGHTS_BYTES // (_CHUNK * len(grouping.numbers)))
-    drawn = draws(grouping.count)
-    while some := list(itertools.islice(drawn, chunks)):
-        yield metric.function(np.ascontiguousarray(np.concatenate(some).T)[grouping.numbers])
+    return np.add.reduceat(values[order], starts, axis=0, dtype=np.float64)
 
 
 def interval(value: float, values: np.ndarray, count: int, bounds: tuple[float, float] | None = None

@@ -15,22 +15,26 @@ of a group; or of each class, whether it is there. The model must not have been 
 
 import dataclasses
 import typing
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from model_code import metrics
+from model_code import outcome_metrics
 
 MIN_AGREEMENT = 0.8
 SURE = 0.95
 _PRIOR = 5.0  # how many examples MIN_AGREEMENT itself counts for, where there are few
+_BLOCK = 2 ** 18  # scores that are looked at together
 
 
 class Questions(typing.NamedTuple):
-    """Q questions about an example, with k options each.
+    """Q questions about examples, with k options each.
 
-    options: [Q, k] int, the numbers of the options, by which thresholds are kept. probabilities: [Q, k] float. given:
-    [Q] int, the place of the label among the options; -1 if it is none of them.
+    examples: [Q] int, the numbers of the examples that they are about. options: [Q, k] int, the numbers of the options,
+    by which thresholds are kept. probabilities: [Q, k] float. given: [Q] int, the place of the label among the options;
+    -1 if it is none of them.
     """
+    examples: np.ndarray
     options: np.ndarray
     probabilities: np.ndarray
     given: np.ndarray
@@ -42,28 +46,29 @@ class Questions(typing.NamedTuple):
         return self.options[known, places], self.probabilities[known, places]
 
 
-def which_class(label: int, scores: np.ndarray) -> Questions:
-    """One question: which of the classes? label: an id, -1 if it is unknown. scores: [classes]."""
-    return Questions(np.arange(len(scores))[np.newaxis], scores[np.newaxis], np.array([label]))
+def which_class(labels: np.ndarray, scores: np.ndarray) -> Questions:
+    """One question per example: which of the classes? labels: [N] ids, -1 if unknown. scores: [N, classes]."""
+    return Questions(np.arange(len(labels)), np.broadcast_to(np.arange(scores.shape[1]), scores.shape), scores, labels)
 
 
-def is_each_there(label: np.ndarray, scores: np.ndarray) -> Questions:
-    """A question per class: is it there? label, scores: [classes]; a class with a label above 0 is there.
+def is_each_there(labels: np.ndarray, scores: np.ndarray) -> Questions:
+    """A question per example and class: is it there? labels, scores: [N, classes]; one with a label above 0 is there.
 
     From `classes` on, the options are that a class is not there.
     """
-    ids = np.arange(len(scores))
-    return Questions(np.stack([ids, ids + len(ids)], axis=1), np.stack([scores, 1 - scores], axis=1),
-                     np.where(label > 0, 0, 1))
+    n, classes = scores.shape
+    ids = np.tile(np.arange(classes), n)
+    return Questions(np.repeat(np.arange(n), classes), np.stack([ids, ids + classes], axis=1),
+                     np.stack([scores.ravel(), 1 - scores.ravel()], axis=1), np.where(labels.ravel() > 0, 0, 1))
 
 
-def which_of_each_group(label: np.ndarray, scores: np.ndarray) -> list[Questions]:
-    """A question per label group: which of its classes? label: [classes] as in metrics, with the groups' numbers."""
+def which_of_each_group(labels: np.ndarray, scores: np.ndarray) -> list[Questions]:
+    """A question per example and label group: which of its classes? labels, scores: as in outcome_metrics."""
     asked = []
-    for group in range(1, 1 + int(np.abs(label).max())):
-        given, probabilities = metrics.group_label(label, scores, group)
-        asked.append(Questions(np.flatnonzero(np.abs(label) == group)[np.newaxis], probabilities[np.newaxis],
-                               np.array([given])))
+    for group in range(1, 1 + int(np.abs(labels[:1]).max(initial=0))):
+        given, probabilities = outcome_metrics.group_labels(labels, scores, group)
+        ids = np.flatnonzero(np.abs(labels[0]) == group)
+        asked.append(Questions(np.arange(len(labels)), np.broadcast_to(ids, probabilities.shape), probabilities, given))
     return asked
 
 
@@ -78,11 +83,8 @@ class Shares:
         return cls(np.zeros(options), np.zeros(options))
 
     def add(self, options: np.ndarray, values: np.ndarray):
-        np.add.at(self.sums, options, values)
-        np.add.at(self.counts, options, 1)
-
-    def merge(self, other: 'Shares') -> 'Shares':
-        return Shares(self.sums + other.sums, self.counts + other.counts)
+        self.sums += np.bincount(options, values, len(self.sums))
+        self.counts += np.bincount(options, minlength=len(self.counts))
 
 
 def thresholds(self_confidence: Shares) -> np.ndarray:
@@ -118,16 +120,44 @@ class Suspect(typing.NamedTuple):
     other_probability: float
 
 
-def suspect(questions: Questions, least: np.ndarray, trust: np.ndarray) -> Suspect | None:
-    """The most suspect label of some questions; None if none is. least, trust: `thresholds` and `trusted`."""
-    found = []
-    for number, place in enumerate(confident(questions, least)):
-        given = questions.given[number]
-        if place < 0 or given < 0 or place == given or not trust[questions.options[number, place]]:
-            continue
-        label, other = questions.probabilities[number, [given, place]]
-        if other > label:
-            options = questions.options[number]
-            found.append(Suspect(float(label - other), int(options[given]), int(options[place]), float(label),
-                                 float(other)))
-    return min(found, default=None)
+def suspects(questions: Questions, least: np.ndarray, trust: np.ndarray) -> dict[int, Suspect]:
+    """Example -> its most suspect label, of those that have one. least, trust: `thresholds` and `trusted`."""
+    places = confident(questions, least)
+    rows = np.flatnonzero((places >= 0) & (questions.given >= 0) & (places != questions.given))
+    rows = rows[trust[questions.options[rows, places[rows]]]]
+    label, other = (questions.probabilities[rows, of[rows]] for of in (questions.given, places))
+    rows, label, other = (values[other > label] for values in (rows, label, other))
+    examples, margins = questions.examples[rows], label - other
+    labels, others = (questions.options[rows, of[rows]] for of in (questions.given, places))
+    order = np.lexsort((others, labels, margins, examples))
+    first = order[np.unique(examples[order], return_index=True)[1]]
+    return {int(examples[i]): Suspect(float(margins[i]), int(labels[i]), int(others[i]), float(label[i]),
+                                      float(other[i])) for i in first}
+
+
+def find(ask: Callable[[np.ndarray, np.ndarray], list[Questions]], labels: np.ndarray, scores: np.ndarray
+         ) -> tuple[dict[int, Suspect], np.ndarray]:
+    """Example -> its most suspect label, and which options are trusted, [2 x classes] bool.
+
+    Goes through the examples three times, for thresholds, trust and suspects: no questions are kept. ask: the function
+    `questions` of a label kind. labels: [N] or [N, classes], as it takes them. scores: [N, classes].
+    """
+    step = max(1, _BLOCK // max(1, scores.shape[1]))
+
+    def asked() -> Iterator[tuple[int, Questions]]:
+        for begin in range(0, len(scores), step):
+            for questions in ask(labels[begin:begin + step], scores[begin:begin + step]):
+                yield begin, questions
+
+    self_confidence, agreements = Shares.of(2 * scores.shape[1]), Shares.of(2 * scores.shape[1])
+    for _, questions in asked():
+        self_confidence.add(*questions.given_options())
+    least = thresholds(self_confidence)
+    for _, questions in asked():
+        agreements.add(*agreement(questions, least))
+    trust = trusted(agreements)
+    found: dict[int, Suspect] = {}
+    for begin, questions in asked():
+        for number, suspect in suspects(questions, least, trust).items():
+            found[begin + number] = min(suspect, found.get(begin + number, suspect))
+    return found, trust

@@ -6,7 +6,7 @@ evaluation_files.py describes what is made. All is computed in one process, in s
 import collections
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -37,10 +37,10 @@ def summarise(source: Source, classes: tuple[str, ...], outcomes: Outcomes) -> t
         clusters = bootstrap.clusters(chosen.ids.tolist(), chosen.groups.tolist())
         row = {'feature': feature, 'value': value, 'examples': len(chosen), 'groups': clusters.count,
                'too_small': len(chosen) < LEAST_EXAMPLES or clusters.count < LEAST_CLUSTERS, 'metrics': {}}
-        for metric in metrics if places is None else headlines:
-            row['metrics'][metric.name], values = _measure(metric, chosen, clusters)
+        for metric, entry, kept in _measured(metrics if places is None else headlines, chosen, clusters):
+            row['metrics'][metric.name] = entry
             if metric.name == kind.primary_metric:
-                resamples |= {f'{number}/{metric.name}/{model}': kept for model, kept in values.items()}
+                resamples |= {f'{number}/{metric.name}/{model}': values for model, values in kept.items()}
         rows.append(row)
     clusters = rows[0]['groups']
     details = kind.functions.details(outcomes, classes, source.data.label_groups)
@@ -50,18 +50,24 @@ def summarise(source: Source, classes: tuple[str, ...], outcomes: Outcomes) -> t
             'seconds': round(time.monotonic() - begin, 3), 'slices': rows, **details}, resamples
 
 
-def _measure(metric: OutcomeMetric, outcomes: Outcomes, clusters: bootstrap.Clusters
-             ) -> tuple[dict, dict[str, np.ndarray]]:
-    """A metric's entry in a slice, and model -> its value in each resample, if it has an interval."""
+def _measured(metrics: Sequence[OutcomeMetric], outcomes: Outcomes, clusters: bootstrap.Clusters
+              ) -> Iterator[tuple[OutcomeMetric, dict, dict[str, np.ndarray]]]:
+    """Yields a metric, its entry in a slice, and model -> its value in each resample, if it has an interval."""
     models = {'candidate': outcomes.scores} | (
         {} if outcomes.baseline_scores is None else {'baseline': outcomes.baseline_scores})
-    prepared = {model: metric.prepare(outcomes.labels, scores) for model, scores in models.items()}
-    values = {model: its.value() for model, its in prepared.items()}
-    resampled, difference = {}, None
-    if metric.interval:
-        resampled = {model: bootstrap.resampled(its, clusters) for model, its in prepared.items()}
-        if 'baseline' in resampled:
-            difference = resampled['candidate'] - resampled['baseline']
+    prepared = {(metric.name, model): metric.prepare(outcomes.labels, scores)
+                for metric in metrics for model, scores in models.items()}
+    wanted = [(metric.name, model) for metric in metrics if metric.interval for model in models]
+    resampled = dict(zip(wanted, bootstrap.resampled_together([prepared[of] for of in wanted], clusters), strict=True))
+    for metric in metrics:
+        values = {model: prepared[metric.name, model].value() for model in models}
+        kept = {model: resampled[metric.name, model] for model in models if metric.interval}
+        yield metric, _entry(metric, values, kept, clusters.count), kept
+
+
+def _entry(metric: OutcomeMetric, values: dict[str, float], resampled: dict[str, np.ndarray], clusters: int) -> dict:
+    """A metric's entry in a slice. values, resampled: by model, resampled {} without an interval."""
+    difference = resampled['candidate'] - resampled['baseline'] if 'baseline' in resampled else None
     bounds = metric.bounds
     spread = bounds and (bounds[0] - bounds[1], bounds[1] - bounds[0])
     baseline = values.get('baseline', math.nan)
@@ -69,10 +75,10 @@ def _measure(metric: OutcomeMetric, outcomes: Outcomes, clusters: bootstrap.Clus
     for name, value, its, limits in (('', values['candidate'], resampled.get('candidate'), bounds),
                                      ('baseline', baseline, resampled.get('baseline'), bounds),
                                      ('change', values['candidate'] - baseline, difference, spread)):
-        low, high = (None if its is None else bootstrap.interval(value, its, clusters.count, limits)) or (None, None)
+        low, high = (None if its is None else bootstrap.interval(value, its, clusters, limits)) or (None, None)
         prefix = f'{name}_' if name else ''
         entry |= {name or 'value': value if math.isfinite(value) else None, f'{prefix}low': low, f'{prefix}high': high}
-    return entry, resampled
+    return entry
 
 
 def _slices(source: Source, outcomes: Outcomes) -> Iterator[tuple[str, str, np.ndarray | None]]:

@@ -9,41 +9,17 @@ suspects.tfrecord.gz: the examples of `first`, in no order.
 
 import heapq
 
-import numpy as np
-
 from model_code import suspect_labels
 from model_code.label_kinds import get_label_kind
 from model_code.outcomes import Outcomes
-from model_code.suspect_labels import Questions, Shares
 
 NAMED = 20
 
 
 def find(outcomes: Outcomes, classes: tuple[str, ...], label_kind: str) -> dict:
-    """The content of suspects.json. classes: those of the model, in the order of its scores.
-
-    Goes through the examples three times, for thresholds, trust and suspects: no questions are kept.
-    """
-    functions = get_label_kind(label_kind).functions
-
-    def asked(number: int) -> list[Questions]:
-        return functions.questions(np.atleast_1d(outcomes.labels[number]), outcomes.scores[number])
-
-    self_confidence, agreement = Shares.of(2 * len(classes)), Shares.of(2 * len(classes))
-    for number in range(len(outcomes)):
-        for questions in asked(number):
-            self_confidence.add(*questions.given_options())
-    least = suspect_labels.thresholds(self_confidence)
-    for number in range(len(outcomes)):
-        for questions in asked(number):
-            agreement.add(*suspect_labels.agreement(questions, least))
-    trust = suspect_labels.trusted(agreement)
-    suspects = []
-    for number in range(len(outcomes)):
-        found = [suspect for questions in asked(number)
-                 if (suspect := suspect_labels.suspect(questions, least, trust))]
-        if found:
-            suspects.append((min(found), outcomes.ids[number]))
+    """The content of suspects.json. classes: those of the model, in the order of its scores."""
+    found, trust = suspect_labels.find(get_label_kind(label_kind).functions.questions, outcomes.labels, outcomes.scores)
+    suspects = [(suspect, outcomes.ids[number]) for number, suspect in found.items()]
     names = [*classes, *(f'not {name}' for name in classes)]
     return {'examples': len(outcomes), 'count': len(suspects),
             'first': [{'id': example_id, 'label': names[suspect.label], 'other': names[suspect.other],

@@ -76,11 +76,11 @@ class Functions(typing.Protocol):
         """What is behind the metrics: see evaluation_details. outcomes: `outcomes.Outcomes`. classes: their names."""
         ...
 
-    def questions(self, label, scores) -> list:
-        """What the label of one example answers, as `suspect_labels.Questions`: all that have as many options.
+    def questions(self, labels, scores) -> list:
+        """What the labels of examples answer, as `suspect_labels.Questions`: together those that have as many options.
 
-        label: numpy, [1] or [classes], one row of `eval_label`. scores: numpy, [classes] float32. Options are numbered
-        by the classes' ids; from `classes` on, option `classes` + i is that class i is not there.
+        labels: numpy, [N] int64 or [N, classes] float32, of `eval_label`. scores: numpy, [N, classes] float32. Options
+        are numbered by the classes' ids; from `classes` on, option `classes` + i is that class i is not there.
         """
         ...
 

@@ -89,9 +89,9 @@ def details(outcomes, classes, label_groups):
     return evaluation_details.of_choices(outcomes.ids, classes, choices)
 
 
-def questions(label, scores):
-    """One question per group: which of its classes?"""
-    return suspect_labels.which_of_each_group(label, scores)
+def questions(labels, scores):
+    """One question per example and group: which of its classes?"""
+    return suspect_labels.which_of_each_group(labels, scores)
 
 
 def check_answer(labels, top_scores, scores, classes, groups):

@@ -65,9 +65,9 @@ def details(outcomes, classes, label_groups):
                                         outcomes.baseline_scores)
 
 
-def questions(label, scores):
-    """One question per class: is it there, or not?"""
-    return [suspect_labels.is_each_there(label, scores)]
+def questions(labels, scores):
+    """One question per example and class: is it there, or not?"""
+    return [suspect_labels.is_each_there(labels, scores)]
 
 
 def check_answer(labels, top_scores, scores, classes, groups):

@@ -73,9 +73,9 @@ def details(outcomes, classes, label_groups):
         '', classes, outcomes.labels, outcomes.scores, outcomes.baseline_scores)])
 
 
-def questions(label, scores):
-    """One question: which of the classes?"""
-    return [suspect_labels.which_class(int(label[0]), scores)]
+def questions(labels, scores):
+    """One question per example: which of the classes?"""
+    return [suspect_labels.which_class(labels, scores)]
 
 
 def check_answer(labels, top_scores, scores, classes, groups):

@@ -11,23 +11,8 @@ CLASSES, EXAMPLES = 6, 400
 
 
 def _find(kind, labels, scores):
-    """{number of an example: its most suspect label}, and which options are trusted, as TaskEvaluator finds them."""
-    asked = [get_label_kind(kind).functions.questions(np.asarray(label), np.asarray(row, np.float32))
-             for label, row in zip(labels, scores, strict=True)]
-    sums = Shares.of(2 * CLASSES)
-    for block in asked:
-        for questions in block:
-            sums.add(*questions.given_options())
-    least, agreement = suspect_labels.thresholds(sums), Shares.of(2 * CLASSES)
-    for block in asked:
-        for questions in block:
-            agreement.add(*suspect_labels.agreement(questions, least))
-    trust, found = suspect_labels.trusted(agreement), {}
-    for number, block in enumerate(asked):
-        some = [suspect for questions in block if (suspect := suspect_labels.suspect(questions, least, trust))]
-        if some:
-            found[number] = min(some)
-    return found, trust
+    """As TaskEvaluator finds them."""
+    return suspect_labels.find(get_label_kind(kind).functions.questions, labels, scores.astype(np.float32))
 
 
 def _softmax(logits):
@@ -46,11 +31,11 @@ def _single(strength):
 
 def test_planted_errors_are_found_and_clean_labels_are_not():
     ids, scores = _single(6)
-    assert _find('single', ids[:, None], scores)[0] == {}
+    assert _find('single', ids, scores)[0] == {}
     planted = np.random.default_rng(1).choice(EXAMPLES, 20, replace=False)
     wrong = ids.copy()
     wrong[planted] = (ids[planted] + 1) % CLASSES
-    found, trust = _find('single', wrong[:, None], scores)
+    found, trust = _find('single', wrong, scores)
     assert trust.all() and found.keys() <= set(planted) and len(found) >= 18
     for number, suspect in found.items():
         assert (suspect.label, suspect.other) == (wrong[number], ids[number])
@@ -62,7 +47,7 @@ def test_planted_errors_are_found_and_clean_labels_are_not():
 def test_a_weak_model_is_not_heard():
     ids, scores = _single(1)
     assert 0.3 < np.mean(scores.argmax(axis=1) == ids) < 0.6
-    found, trust = _find('single', ids[:, None], scores)
+    found, trust = _find('single', ids, scores)
     assert found == {} and not trust[:CLASSES].any()
 
 
@@ -74,7 +59,7 @@ def test_a_model_is_heard_on_the_classes_that_it_knows():
     wrong = ids.copy()
     planted = np.flatnonzero(ids == 4)[:3]
     wrong[planted] = 2
-    found, trust = _find('single', wrong[:, None], scores)
+    found, trust = _find('single', wrong, scores)
     assert not trust[1] and trust[[0, 2, 3, 4, 5]].all()
     assert found.keys() <= set(planted) and len(found) >= 2
 
@@ -122,12 +107,12 @@ def test_one_group_of_a_label_may_be_suspect():
 def test_unknown_labels_and_nan_scores_are_no_suspects():
     ids, scores = _single(6)
     scores[5], ids[7] = np.nan, -1
-    found, _ = _find('single', ids[:, None], scores)
+    found, _ = _find('single', ids, scores)
     assert not found.keys() & {5, 7}
 
 
 def test_thresholds_are_mean_self_confidences():
-    questions = [Questions(np.array([[0, 1]]), np.array([[p, 1 - p]]), np.array([given]))
+    questions = [Questions(np.array([0]), np.array([[0, 1]]), np.array([[p, 1 - p]]), np.array([given]))
                  for p, given in ((0.9, 0), (0.7, 0), (0.4, 1), (0.4, -1))]
     sums = Shares.of(3)
     for asked in questions:
@@ -135,5 +120,20 @@ def test_thresholds_are_mean_self_confidences():
     least = suspect_labels.thresholds(sums)
     assert least.tolist() == pytest.approx([0.8, 0.6, np.inf])
     assert [suspect_labels.confident(asked, least).tolist() for asked in questions] == [[0], [-1], [1], [1]]
-    merged = sums.merge(sums)
-    assert suspect_labels.thresholds(merged).tolist() == least.tolist() and merged.counts.tolist() == [4, 2, 0]
+    assert sums.counts.tolist() == [2, 1, 0]
+
+
+def test_blocks_of_examples_change_nothing(monkeypatch):
+    ids, scores = _single(6)
+    ids[::40] = (ids[::40] + 1) % CLASSES
+    whole, trust = _find('single', ids, scores)
+    monkeypatch.setattr(suspect_labels, '_BLOCK', 7 * CLASSES)
+    by_blocks, same = _find('single', ids, scores)
+    assert whole == by_blocks and len(whole) > 5 and trust.tolist() == same.tolist()
+
+
+@pytest.mark.parametrize('kind', ['single', 'multi', 'groups'])
+def test_no_examples_have_no_suspects(kind):
+    scores = np.zeros((0, CLASSES))
+    found, trust = _find(kind, np.zeros(0, np.int64) if kind == 'single' else scores, scores)
+    assert found == {} and trust.shape == (2 * CLASSES,)
