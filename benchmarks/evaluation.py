@@ -26,6 +26,7 @@ from PIL import Image
 from tfx.types import standard_artifacts
 
 from benchmarks.report import Report
+from components import evaluation_reading
 from components.classes import Classes, TaskClasses, write_classes
 from components.task_evaluator import evaluation_files, executor
 from model_code import serialization
@@ -117,7 +118,7 @@ def main() -> int:
                 evaluate(root, output, models == 2)
             took = time.monotonic() - began
             stored = evaluation_files.read_outcomes(str(output))
-            seconds = (evaluation_files.read_evaluation(str(output)) or {}).get('seconds', 0)
+            seconds = evaluation_reading.read_evaluation(str(output))['seconds']
             order = np.argsort([f'{i.parent.name}/{i.name}' for i in images[:parsed.examples]])
             report(f'models: {models}: largest difference of a score', float(abs(stored.scores - scores[order]).max()),
                    1e-5, False, '')

@@ -92,8 +92,8 @@ def largest(labels, scores):
     return float(labels.max())
 
 
-def questions(label, scores):
-    return [suspect_labels.is_each_there(label, scores)]
+def questions(labels, scores):
+    return [suspect_labels.is_each_there(labels, scores)]
 
 
 def check_answer(labels, top_scores, scores, classes, groups):
