@@ -181,6 +181,10 @@ def _add_model_commands(commands):
                             '--rest_api_enable_cors_support')
     serve.add_argument('--access-log', metavar='FILE', default='',
                        help="write a JSON object for each request to this file, or to standard output for '-'")
+    batching = serve.add_mutually_exclusive_group()
+    batching.add_argument('--batching-parameters-file', metavar='FILE',
+                          help="how requests share runs of the model, in a file of TensorFlow Serving's format")
+    batching.add_argument('--no-batching', action='store_true', help='run the model for each request by itself')
     bounds = serve.add_argument_group('bounds', 'What one client, and all together, may ask of the server.')
     for field in dataclasses.fields(Limits):
         bounds.add_argument(flag(field.name), metavar='N', type=type(field.default), default=field.default,

@@ -218,11 +218,13 @@ def _compare(parsed) -> int:
 
 def _serve(parsed):
     from pipeline import summary
-    from serving import foreground
+    from serving import batching_settings, foreground
     from serving.limits import Limits
     limits = Limits(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(Limits)})
+    batching = (None if parsed.no_batching else batching_settings.read_settings(parsed.batching_parameters_file)
+                if parsed.batching_parameters_file else batching_settings.Settings())
     foreground.serve(parsed.dir, parsed.model_name, parsed.port, parsed.grpc_port, parsed.host, parsed.model_config,
-                     summary.command(), _samples(parsed.dir), parsed.cors, limits, parsed.access_log)
+                     summary.command(), _samples(parsed.dir), parsed.cors, limits, parsed.access_log, batching)
 
 
 def _sync(parsed):

@@ -12,6 +12,7 @@ from model_code import file_io, signature_names
 from model_code.errors import ConfigError
 from model_code.urls import is_url
 from serving import api, logs, sync, version_directories
+from serving.batching_settings import Settings
 from serving.errors import ServingError
 from serving.limits import Limits
 from serving.logs import AccessLog
@@ -67,7 +68,7 @@ def _check_directory(path: str):
 def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = 8500,
           host: str = '127.0.0.1', model_config: str | None = None, program: str = 'polyvit',
           samples: dict[str, str] | None = None, cors: bool = False, limits: Limits = Limits(),
-          access_log: str = ''):
+          access_log: str = '', batching: Settings | None = Settings()):
     """Serves the versions in `directory`, or the models of `model_config`, until SIGTERM or SIGINT (Ctrl-C).
 
     Requests in progress then finish, for at most limits.shutdown_timeout_s; if one does not, the process ends anyway. A
@@ -78,6 +79,7 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
 
     Says at once what it loads, and once it is ready what it serves, with commands to try. program: how the command line
     is called here. samples: task -> a file to try it with. access_log: a file; '-' is standard output, and '' none.
+    batching: how requests share runs of a model; None for a run per request.
 
     Raises ConfigError if the directory does not exist, the model config is wrong, or a port is taken.
     """
@@ -111,7 +113,7 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
             copying = False
         requests_log = AccessLog(access_log) if access_log else None
         server = ModelServer(directory, models, model_name, port, grpc_port, host, limits=limits, cors=cors,
-                             access_log=requests_log)
+                             access_log=requests_log, batching=batching)
         with logs.one_line_per_incident(limits.max_log_lines):
             _serve_until(ended, server, ready, program, samples or {}, source)
         if server.unfinished:

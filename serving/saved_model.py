@@ -3,8 +3,10 @@ of its signatures. TensorFlow is imported only when a model is loaded."""
 
 import concurrent.futures
 import contextlib
+import ctypes
 import dataclasses
 import functools
+import gc
 import logging
 import time
 import typing
@@ -49,8 +51,8 @@ class SavedModel:
         self.directory = directory
         self.scheduler: batching.Scheduler | None = None
         self._queues: dict[tuple, batching.Queue] = {}
-        self._graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=self._graph, config=_config())
+        self._graph: typing.Any = tf.Graph()
+        self._session: typing.Any = tf.compat.v1.Session(graph=self._graph, config=_config())
         began = time.monotonic()
         try:
             # TensorFlow deprecates this loader, but the recommended one does not run graphs as a server does.
@@ -86,6 +88,11 @@ class SavedModel:
         """Ends the session and gives its memory back. The model cannot be used any more."""
         self._queues.clear()
         self._session.close()
+        self._session = self._graph = None
+        # A graph's Python objects refer to each other in circles, and keep the graph itself: the collector would come
+        # to them after many more versions. What is freed is in pieces, which the C library would keep.
+        gc.collect()
+        _give_back_free_memory()
 
     def signature(self, name: str = '') -> Signature:
         """The signature of this name; '' stands for serving_default."""
@@ -248,6 +255,13 @@ class SavedModel:
             method(request.model_spec.signature_name, examples)
         else:
             raise ServingError('UNIMPLEMENTED', f'Unsupported log_type for warmup: {log_type}')
+
+
+def _give_back_free_memory():
+    """Returns the C library's free memory to the system, where it can (glibc)."""
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+    if trim is not None:
+        trim(0)
 
 
 def _config():

@@ -101,7 +101,7 @@ class ModelVersions:
         except Exception as error:  # a hostile or half-copied directory must not stop the server
             if not isinstance(error, ServingError):
                 error = ServingError('INTERNAL', f'{type(error).__name__}: {error}')
-            version.error = error
+            version.error = _without_frames(error)
             version.state = 'END'
             logger.warning('Version %d of model %s in %s cannot be loaded, so it is not served: %s', number, self.name,
                            path, error.message)
@@ -167,6 +167,12 @@ class ModelVersions:
         if not chosen:
             raise no_status(self.name, number)
         return chosen
+
+
+def _without_frames(error: ServingError) -> ServingError:
+    """The error without its traceback and cause: their frames would keep what was loaded so far in memory."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def not_found(name: str, number: int | None) -> ServingError:

@@ -33,8 +33,8 @@ def test_a_name_of_a_name():
 
 
 def test_names_that_only_look_alike_are_free():
-    names = ('birds', 'birds_labels', 'label', 'scores', 'audio_embedding', 'audio_all', 'birds_', 'birds__labels', 'image',
-             'a_b', 'a__b')
+    names = ('birds', 'birds_labels', 'label', 'scores', 'audio_embedding', 'audio_all', 'birds_', 'birds__labels',
+             'image', 'a_b', 'a__b')
     mixture = _mixture(*names)
     made = [name for name, _ in signature_names.names((task.name, task.modality) for task in mixture.tasks)]
     assert len(made) == len(set(made)) == 4 * len(names) + 4

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import urllib.parse
+import weakref
 
 import numpy as np
 import pytest
@@ -261,6 +262,31 @@ def test_a_new_version_takes_over_and_no_request_fails(tmp_path, half_plus_two, 
         shutil.rmtree(base / '12')
         until(lambda: states(server)[7] == 'AVAILABLE')
         assert predict(server, '{"instances": [2.0]}') == (200, {'predictions': [3.0]})
+
+
+def test_a_version_that_is_dropped_or_cannot_be_loaded_leaves_memory(tmp_path, half_plus_two, plus_three):
+    graphs = weakref.WeakSet()
+
+    class Watched(SavedModel):
+        def _read_signatures(self, *arguments):
+            graphs.add(self._graph)
+            super()._read_signatures(*arguments)
+
+    base = tmp_path / 'models'
+    push(half_plus_two, base, 1)
+    with ModelServer(models=[ModelVersions('polyvit', str(base), Watched)], port=0, poll_seconds=0.1) as server:
+        for version in (2, 3):
+            assert predict(server, '{"instances": [2.0]}')[0] == 200
+            assert predict(server, '{"instances": [1e7]}')[0] == 400
+            push(plus_three, base, version)
+            until(lambda version=version: states(server)[version - 1] == 'END')
+        until(lambda: len(graphs) == 1)
+        push(half_plus_two, base, 4)
+        push(plus_three, tmp_path, 5)
+        write_warmup(tmp_path / '5', 1e7)
+        os.rename(tmp_path / '5', base / '5')  # which fails once it is loaded
+        until(lambda: states(server).get(5) == 'END' and states(server).get(4) == 'AVAILABLE')
+        until(lambda: len(graphs) == 1)
 
 
 def test_requests_keep_the_version_that_they_began_with(tmp_path):
