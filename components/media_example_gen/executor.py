@@ -81,7 +81,7 @@ def write_near_duplicates(uri: str, source: Source, spec, listed: Listing, findi
         return
     entries = [entry for entry in listed.entries if entry.id in ids]
     path = os.path.join(uri, NEAR_DUPLICATES)
-    with (file_io.replacing(path) as temporary, tf_records.file_writer(temporary) as file,
+    with (file_io.replacing(path) as temporary, tf_records.Writer(temporary) as file,
           Decoder(source.data.folder, source.modality, spec, source.data.limits, beam_args) as decoder):
         for decoded in decoder.read(entries):
             if decoded.features:

@@ -28,6 +28,7 @@ _HEAD = struct.Struct('<BQ')  # the frames and the hash of a stretch; the bits f
 _LEAST_FRAMES, _MOST_SHIFT = 8, 6
 # The largest shares of different bits of near duplicates: of long stretches, and of the shortest.
 _DIFFERENT, _DIFFERENT_SHORT = 0.23, 0.18
+_DIFFERENT_COARSE = 0.36  # the largest share in some of the frames, of which more than that in all is hardly ever less
 
 
 def loudness_dbfs(samples: np.ndarray) -> float:
@@ -83,7 +84,7 @@ def _loudest(samples: np.ndarray) -> list[int]:
     """samples: int16 [n]. The places of the loudest moments, half a second apart or more, the loudest first."""
     blocks = samples[:len(samples) // _HOP * _HOP].reshape(-1, _HOP)
     squares = np.einsum('ij,ij->i', blocks, blocks, dtype=np.float64) / (_HOP * 32768.0 ** 2)
-    loud = np.convolve(squares, np.hanning(11)[1:-1] / 5, 'same')
+    loud = np.convolve(squares, _smooth(), 'same')
     found: list[int] = []
     for _ in range(_STRETCHES):
         peak = int(loud.argmax())
@@ -96,14 +97,21 @@ def _loudest(samples: np.ndarray) -> list[int]:
 
 def _energies(samples: np.ndarray) -> np.ndarray:
     """[frames, _BANDS]: logarithms of the bands' energies."""
-    frames = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_HOP] * _hann()
-    spectrum = np.fft.rfft(frames)[:, :len(_bands())].astype(np.complex64)  # only the bins of the bands
+    frames = np.lib.stride_tricks.as_strided(samples, ((len(samples) - _WINDOW) // _HOP + 1, _WINDOW),
+                                             (_HOP * samples.itemsize, samples.itemsize), writeable=False)
+    spectrum = np.fft.rfft(frames * _hann())[:, :len(_bands())].astype(np.complex64)  # only the bins of the bands
     return np.log((spectrum.real ** 2 + spectrum.imag ** 2) @ _bands() + 1e-2)
 
 
 @functools.cache
 def _hann() -> np.ndarray:
-    return np.hanning(_WINDOW).astype(np.float32)
+    """float64, which is what the FFT computes with."""
+    return np.hanning(_WINDOW)
+
+
+@functools.cache
+def _smooth() -> np.ndarray:
+    return np.hanning(11)[1:-1] / 5
 
 
 @functools.cache
@@ -146,26 +154,48 @@ def similarities(pairs: list[tuple[bytes, bytes]]) -> list[float | None]:
 
     1 - twice the share of different bits, at the best shift of a stretch of one along one of the other.
     """
-    stretches = [(pair, one, other) for pair, prints in enumerate(pairs)
-                 for (_, one), (_, other) in itertools.product(*map(_parts, prints))]
-    owners = np.array([pair for pair, _, _ in stretches], int)
-    ones, lengths = _padded([one for _, one, _ in stretches])
-    others, other_lengths = _padded([other for _, _, other in stretches])
-    least = np.maximum(_LEAST_FRAMES - 1, 0.6 * np.minimum(lengths, other_lengths))
+    stretches, places = [], {}  # of each fingerprint its stretches' places
+    for fingerprint in dict.fromkeys(itertools.chain.from_iterable(pairs)):
+        its = [stretch for _, stretch in _parts(fingerprint)]
+        places[fingerprint] = range(len(stretches), len(stretches) + len(its))
+        stretches += its
+    compared = [(pair, one, other) for pair, prints in enumerate(pairs)
+                for one, other in itertools.product(*map(places.__getitem__, prints))]
+    owners, one_places, other_places = np.array(compared, int).reshape(-1, 3).T
+    bits, lengths = _padded(stretches)
+    ones, others = (bits[one_places], lengths[one_places]), (bits[other_places], lengths[other_places])
+    # First by every fourth frame: most candidates end here.
+    near = np.zeros(len(owners), bool)
+    for _, different in _differences(ones, others, every=4):
+        near |= different <= _DIFFERENT_COARSE
+    owners, (ones, others) = owners[near], [(bits[near], lengths[near]) for bits, lengths in (ones, others)]
     best = np.zeros(len(owners))
-    for shift in range(-_MOST_SHIFT, _MOST_SHIFT + 1):
-        begin, other_begin = max(0, shift), max(0, -shift)
-        frames = np.minimum(lengths - begin, other_lengths - other_begin)
-        width = _FRAMES - max(begin, other_begin)
-        bits = _ONES[(ones[:, begin:begin + width] ^ others[:, other_begin:other_begin + width]).view(np.uint8)]
-        inside = np.repeat(np.arange(width) < frames[:, np.newaxis], 4, axis=1)
-        different = (bits * inside).sum(axis=1) / (32 * np.maximum(1, frames))
-        alike = (frames >= least) & (different <= np.interp(
-            frames, (_LEAST_FRAMES, _FRAMES), (_DIFFERENT_SHORT, _DIFFERENT)))
+    for frames, different in _differences(ones, others):
+        alike = different <= np.interp(frames, (_LEAST_FRAMES, _FRAMES), (_DIFFERENT_SHORT, _DIFFERENT))
         best = np.maximum(best, np.where(alike, 1 - 2 * different, 0))
     found = np.zeros(len(pairs))
     np.maximum.at(found, owners, best)
     return [float(similarity) or None for similarity in found]
+
+
+def _differences(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray], every: int = 1):
+    """Of n pairs of stretches, for each shift of one along the other: the frames that they share, [n], and the share of
+    different bits in them, [n]; 1 if the frames are too few.
+
+    one, other: from _padded. every: so many frames apart are those that are compared.
+    """
+    (ones, lengths), (others, other_lengths) = one, other
+    least = np.maximum(_LEAST_FRAMES - 1, 0.6 * np.minimum(lengths, other_lengths))
+    for shift in range(-_MOST_SHIFT, _MOST_SHIFT + 1):
+        begin, other_begin = max(0, shift), max(0, -shift)
+        frames = np.minimum(lengths - begin, other_lengths - other_begin)
+        width = _FRAMES - max(begin, other_begin)
+        compared = ones[:, begin:begin + width:every] ^ others[:, other_begin:other_begin + width:every]
+        bits = _ONES[compared.view(np.uint8)]
+        inside = np.arange(0, width, every) < frames[:, np.newaxis]
+        count = 32 * np.maximum(1, -(-frames // every))
+        different = (bits * np.repeat(inside, 4, axis=1)).sum(axis=1) / count
+        yield frames, np.where(frames >= least, different, 1.0)
 
 
 # The number of bits that are 1 in each byte.

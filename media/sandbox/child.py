@@ -1,5 +1,6 @@
 """The child: decodes the entries that it reads from standard input."""
 
+import gc
 import json
 import os
 import resource
@@ -35,6 +36,7 @@ def main():
     spec, limits = start.load_spec(), start.load_limits()
     if is_url(start.root):
         remote_files.use_options(start.beam_args)
+    gc.freeze()  # what is loaded now stays, and need not be looked at again and again
     answers.write(protocol.frame({'ready': True}))
     answers.flush()
     flushed = time.monotonic()
