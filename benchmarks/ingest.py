@@ -209,7 +209,7 @@ def compare(report: Report, name: str, source: Source, spec, target: float, repe
     def figures(kind: str) -> tuple[float, float, float, float]:
         """The medians of our time, of the loop's, of their ratio, and of that without our start."""
         times = [(ours_figures[kind], loop_figures[kind]) for ours_figures, loop_figures in turns]
-        ratios = [(loop_time / our_time, loop_time / max(our_time - start[kind], 1e-9)) for our_time, loop_time in times]
+        ratios = [(other / our, other / max(our - start[kind], 1e-9)) for our, other in times]
         our_time, loop_time = map(statistics.median, zip(*times, strict=True))
         ratio, without_start = map(statistics.median, zip(*ratios, strict=True))
         return our_time, loop_time, ratio, without_start

@@ -27,7 +27,7 @@ _MAYBE_FRAMES = (None, 'an MP3 sound', 'a file of zeros')
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a file is. demuxer: FFmpeg's for it. libsndfile: whether that is asked first, second, or not at all.
+    """What a file is. demuxer: FFmpeg's for it. libsndfile: whether that is asked first.
 
     constant_rate: of an MP3 whose header declares a constant bit rate, (position of the first frame, bytes per frame).
     spans: the parts of the file that are its sound; empty if it has a container, so that all of it is.
@@ -35,7 +35,7 @@ class Found:
     it is shorter.
     """
     demuxer: str
-    libsndfile: str = ''
+    libsndfile: bool = False
     constant_rate: tuple[float, float] | None = None
     spans: tuple[tuple[int, int], ...] = ()
     notes: tuple[str, ...] = ()
@@ -51,22 +51,22 @@ def identify(file, size: int, whole: bool, check: Callable[[], None]) -> Found:
     if head[:4] in (b'RIFF', b'RIFX', b'RF64', b'BW64') and head[8:12] == b'WAVE':
         known, notes = _check_chunks(file, size, '>' if head[:4] == b'RIFX' else '<', b'data')
         # libsndfile reads nothing of a chunk of length 0, and knows no BW64.
-        return Found('wav', 'first' if known and head[:4] != b'BW64' else '', notes=notes)
+        return Found('wav', known and head[:4] != b'BW64', notes=notes)
     if head[:4] == b'FORM' and head[8:12] in (b'AIFF', b'AIFC'):
-        return Found('aiff', 'first', notes=_check_chunks(file, size, '>', b'SSND')[1])
+        return Found('aiff', True, notes=_check_chunks(file, size, '>', b'SSND')[1])
     if head[:4] == b'OggS':
         last = _last_page(file, size)
         _check_ogg(last)
         skipped, joined = _check_pages(file, size, check) if whole else (0, False)
         notes = ('junk',) if skipped else ()
         if _only_stream(file, last) and not joined:
-            return Found('ogg', 'first', notes=notes, least_seconds=_ogg_seconds(file, last))
+            return Found('ogg', True, notes=notes, least_seconds=_ogg_seconds(file, last))
         return Found('ogg', notes=notes)
     if demuxer := demuxers.demuxer_of(head):
         demuxers.check_whole(demuxer, file, size)
         return Found(demuxer)
     if head[:4] == b'fLaC':
-        return Found('flac', 'first')
+        return Found('flac', True)
     return _identify_frames(file, size, head, whole, check)
 
 
@@ -83,7 +83,7 @@ def _identify_frames(file, size: int, head: bytes, whole: bool, check: Callable[
         begin += len(padding) - len(padding.lstrip(b'\0'))
         head = _at(file, begin, 16)
     if head[:4] == b'fLaC':
-        return Found('flac', 'first')
+        return Found('flac', True)
     # A file of another kind may contain an MP3 (an archive, a page); it is none.
     head = _at(file, begin, formats.HEAD)
     found = audio_frames.find(file, begin) if formats.describe(head) in _MAYBE_FRAMES else None
@@ -108,7 +108,7 @@ def _found(file, size: int, demuxer: str, first: int, begin: int, whole: bool, c
         raise audio_frames.truncated(first + info.bytes - size)
     notes = ('junk',) if first > begin else ()
     if info and first + info.bytes == size and not whole:  # as far as one knows without reading it all
-        return Found(demuxer, '', _constant_rate(info), ((first, size),), notes)
+        return Found(demuxer, False, _constant_rate(info), ((first, size),), notes)
     sound = audio_frames.walk(file, demuxer, first, size, check)
     if sound.cut and not notes:  # what begins in the middle of a frame may end so
         raise Rejection('truncated', f'Its last frame lacks {words.count(sound.cut, "byte")}.')
@@ -118,7 +118,7 @@ def _found(file, size: int, demuxer: str, first: int, begin: int, whole: bool, c
     if info and sound.frames > info.frames + 1:  # joined files: what the first says of itself is not true of all
         info_end = first + audio_frames.frame_length(_at(file, first, 8))
         spans, info = [(max(start, info_end), end) for start, end in spans], None
-    return Found(demuxer, '', _constant_rate(info), tuple(spans), notes)
+    return Found(demuxer, False, _constant_rate(info), tuple(spans), notes)
 
 
 def _constant_rate(info: audio_frames.Info | None) -> tuple[float, float] | None:

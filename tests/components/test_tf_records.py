@@ -1,4 +1,4 @@
-"""Files of examples appear whole or not at all, are compressed as far as it pays, and equal features give equal bytes."""
+"""Files of examples appear whole or not at all, compressed as far as it pays; equal features give equal bytes."""
 
 import zlib
 

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from media import readers
-from media.readers import audio, audio_frames
+from media.readers import audio_frames, audio_source
 from media.rejections import Rejection
 from model_code.modalities import AudioInput, Limits
 from tests import testing
@@ -570,7 +570,7 @@ def test_a_file_that_fails_while_it_is_read_is_unreadable(name, capfd):
 
 def test_a_seek_to_before_the_beginning_does_not_move():
     for file in (io.BytesIO(b'abcd'), io.BufferedReader(io.BytesIO(b'abcd'))):
-        source = audio._Source(file, 1.0)
+        source = audio_source.Source(file, 1.0)
         assert source.seek(2) == 2 and source.seek(-1) == 2 and source.read(2) == b'cd'
 
 
