@@ -79,13 +79,15 @@ def _options(sample: bytes) -> tf.io.TFRecordOptions:
 def serialize(features: dict[str, list]) -> bytes:
     """A tf.Example of features, each a list of bytes, ints or floats. Equal features give equal bytes."""
     example = tf.train.Example()
+    by_name = example.features.feature
     for name, values in features.items():
+        feature = by_name[name]  # which adds it, though it may have no values
         if not values:
-            example.features.feature[name].SetInParent()
+            feature.SetInParent()
         elif isinstance(values[0], bytes):
-            example.features.feature[name].bytes_list.value.extend(values)
+            feature.bytes_list.value.extend(values)
         elif isinstance(values[0], int):
-            example.features.feature[name].int64_list.value.extend(values)
+            feature.int64_list.value.extend(values)
         else:
-            example.features.feature[name].float_list.value.extend(values)
+            feature.float_list.value.extend(values)
     return example.SerializeToString(deterministic=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from media.fingerprints import frequencies
 
-TABLES, MAX_DIFFERENT = 10, 18  # as for images
+TABLES, MAX_DIFFERENT = 10, 16  # as for images
 _RATE = 16_000  # Hz, of the samples that readers give
 _WINDOW, _HOP = 1_024, 256  # samples: 64 and 16 ms
 _BANDS, _LOWEST, _HIGHEST = 33, 200.0, 3_600.0  # Hz; below 4 kHz, as sounds of 8 kHz have no more
@@ -49,15 +49,13 @@ def fingerprint(samples: np.ndarray) -> bytes:
     length, parts = (_FRAMES - 1) * _HOP + _WINDOW, []
     for middle in _loudest(samples):
         begin = middle - length // 2
-        # Silence beyond the sound, so that one that is padded with silence has the same hash.
-        stretch = np.zeros(length, np.float32)
-        inside = samples[max(0, begin):begin + length].astype(np.float32) / 32768
-        stretch[max(0, -begin):max(0, -begin) + len(inside)] = inside / np.sqrt(np.square(inside).mean())
-        energies = _energies(stretch)
-        first = math.ceil(max(0, -begin) / _HOP)
-        last = (max(0, -begin) + len(inside) - _WINDOW) // _HOP
+        inside = samples[max(0, begin):begin + length].astype(np.float32)
+        inside *= np.sqrt(len(inside) / (inside @ inside))
+        before = max(0, -begin)
+        first, last = -(-before // _HOP), (before + len(inside) - _WINDOW) // _HOP
         if last - first < _LEAST_FRAMES:
             continue
+        energies = _energies(inside, before)
         grows = np.diff(np.diff(energies[first:last + 1], axis=1), axis=0) > 0  # [frames - 1, 32]
         parts.append(_HEAD.pack(len(grows), _hash(energies)) + np.packbits(grows).tobytes())
     return b''.join(parts)
@@ -95,12 +93,20 @@ def _loudest(samples: np.ndarray) -> list[int]:
     return found
 
 
-def _energies(samples: np.ndarray) -> np.ndarray:
-    """[frames, _BANDS]: logarithms of the bands' energies."""
-    frames = np.lib.stride_tricks.as_strided(samples, ((len(samples) - _WINDOW) // _HOP + 1, _WINDOW),
-                                             (_HOP * samples.itemsize, samples.itemsize), writeable=False)
+def _energies(sound: np.ndarray, before: int) -> np.ndarray:
+    """[_FRAMES, _BANDS]: logarithms of the bands' energies of a stretch that begins `before` samples before the sound.
+
+    Silence is around the sound, so that one that is padded with silence has the same hash.
+    """
+    begin, end = max(0, before - _WINDOW) // _HOP, min(_FRAMES, -(-(before + len(sound)) // _HOP))  # frames with sound
+    stretch = np.zeros((end - begin - 1) * _HOP + _WINDOW, np.float32)
+    at = before - begin * _HOP
+    stretch[at:at + len(sound)] = sound
+    frames = np.ndarray((end - begin, _WINDOW), stretch.dtype, stretch, 0, (_HOP * stretch.itemsize, stretch.itemsize))
     spectrum = np.fft.rfft(frames * _hann())[:, :len(_bands())].astype(np.complex64)  # only the bins of the bands
-    return np.log((spectrum.real ** 2 + spectrum.imag ** 2) @ _bands() + 1e-2)
+    energies = np.zeros((_FRAMES, _BANDS), np.float32)
+    energies[begin:end] = (spectrum.real ** 2 + spectrum.imag ** 2) @ _bands()
+    return np.log(energies + np.float32(1e-2))
 
 
 @functools.cache

@@ -9,6 +9,7 @@ colour beneath, which is often black.
 
 import io
 import struct
+import typing
 import warnings
 import zlib
 from typing import BinaryIO
@@ -56,12 +57,31 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
         raise Rejection('out_of_range', 'An image has no segments.')
     content = file.read()
     kind = _format(content)
-    bit_depth = _check_png(content, limits) if kind == 'PNG' else 8
-    if kind == 'WEBP':
-        _check_webp(content, limits)
-    if kind in _BOXED:
-        heif.check(content, limits.pixels)
-    buffer, scan, second, drafted, whole = io.BytesIO(content), 0, False, False, (0, 0)
+    bit_depth = _check_file(content, kind, limits)
+    decoded = _decoded(content, kind, limits)
+    stored, image = _stored(content, kind, bit_depth, decoded)
+    notes, (brightness, fingerprint) = _notes(image), looks.look(image)
+    if decoded.whole and notes:
+        notes = _notes(Image.open(io.BytesIO(content), formats=(kind,)))  # its colours may differ
+    width, height = decoded.whole or image.size
+    features = {'image': stored, 'height': height, 'width': width, 'brightness': brightness}
+    return features, ('first_picture', *notes) if decoded.several else notes, fingerprint
+
+
+class _Decoded(typing.NamedTuple):
+    """image: of the first picture. several: whether there are more. second: whether FFmpeg read what Pillow refuses.
+
+    whole: (width, height) if the image is only a fraction of a JPEG's pixels (_drafted).
+    """
+    image: Image.Image
+    several: bool = False
+    second: bool = False
+    whole: tuple[int, int] | None = None
+
+
+def _decoded(content: bytes, kind: str, limits: Limits) -> _Decoded:
+    """The picture of a file, as it is, within the limits."""
+    buffer, scan, several, whole = io.BytesIO(content), 0, False, None
     try:
         image = heif.opened(kind, content) if kind in _BOXED else Image.open(buffer, formats=(kind,))
         # Only the header is read so far; in a JPEG all up to the first scan.
@@ -71,42 +91,44 @@ def read(file: BinaryIO, size: int, spec, limits: Limits, start=None, end=None) 
             _check_tiff(image, len(content))
         several = kind != 'JPEG' and _has_several(image)  # phones put previews after a JPEG
         if isinstance(image, JpegImageFile):
-            whole, drafted = image.size, _drafted(image)
+            size = image.size
+            whole = size if _drafted(image) else None
         if isinstance(image, Image.Image):
             image.load()
         else:
             image = image.decoded()
+        decoded = _Decoded(image, several, whole=whole)
     except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
         rejection = _rejection(error, kind, content, scan)
-        image = _by_ffmpeg(content, kind, limits) if rejection.reason == 'undecodable' else None
-        if image is None:
+        second = _by_ffmpeg(content, kind, limits) if rejection.reason == 'undecodable' else None
+        if second is None:
             raise rejection from error
-        several, second, drafted = False, True, False
+        decoded = _Decoded(second, second=True)
     if kind == 'JPEG' and not _has_end(content, scan):
         raise Rejection('truncated', 'The JPEG ends without its EOI marker.')
-    _check_size(image.width, image.height, limits)
+    _check_size(decoded.image.width, decoded.image.height, limits)
+    return decoded
 
+
+def _stored(content: bytes, kind: str, bit_depth: int, decoded: _Decoded) -> tuple[bytes, Image.Image]:
+    """What is stored of a picture, and the image in it: the file as it is, or else a PNG."""
+    image = decoded.image
     if bit_depth != 8 and 'transparency' in image.info:
         _scale_transparency(image, bit_depth)
     if kind in _BOXED:
         image = _standard(image, content)
     turn = _turn(image)
     flat = _over_white(image)
-    unchanged = kind == 'PNG' and bit_depth <= 8 or kind == 'JPEG' and image.mode in ('L', 'RGB')
-    if not unchanged or second or turn is not None or flat is not None:
-        image = _to_8_bit(image, kind) if flat is None else flat
-        if turn is not None:
-            image = image.transpose(turn)
-        out = io.BytesIO()
-        image.info.clear()  # only pixels: no transparency of a palette, no metadata
-        image.save(out, 'PNG')
-        content = out.getvalue()
-    notes, (brightness, fingerprint) = _notes(image), looks.look(image)
-    if drafted and notes:
-        notes = _notes(Image.open(buffer, formats=(kind,)))  # its colours may differ
-    width, height = whole if drafted else image.size
-    features = {'image': content, 'height': height, 'width': width, 'brightness': brightness}
-    return features, ('first_picture', *notes) if several else notes, fingerprint
+    fits = kind == 'PNG' and bit_depth <= 8 or kind == 'JPEG' and image.mode in ('L', 'RGB')
+    if fits and not decoded.second and turn is None and flat is None:
+        return content, image
+    image = _to_8_bit(image, kind) if flat is None else flat
+    if turn is not None:
+        image = image.transpose(turn)
+    out = io.BytesIO()
+    image.info.clear()  # only pixels: no transparency of a palette, no metadata
+    image.save(out, 'PNG')
+    return out.getvalue(), image
 
 
 def header(content: bytes, limits: Limits) -> Image.Image | None:
@@ -135,6 +157,17 @@ def _check_header(image, content: bytes, scan: int, limits: Limits):
         scans = 1 + content.count(b'\xff\xda', scan, content.find(b'\xff\xd9', scan))
         if scans > _MAX_SCANS:
             raise too_large('scans', scans, _MAX_SCANS)
+
+
+def _check_file(content: bytes, kind: str, limits: Limits) -> int:
+    """The bit depth of a PNG; 8 for all others. Checks files of formats whose decoders trust their headers."""
+    if kind == 'PNG':
+        return _check_png(content, limits)
+    if kind == 'WEBP':
+        _check_webp(content, limits)
+    if kind in _BOXED:
+        heif.check(content, limits.pixels)
+    return 8
 
 
 def _format(content: bytes) -> str:
