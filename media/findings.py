@@ -58,7 +58,8 @@ class Findings:
     near_duplicates, near_leaks, near_contradictions: pairs of examples with nearly the same media
     (media.near_duplicates): in one split, in both splits, and with different labels. A pair is in one of the first two,
     and may be in the last.
-    [1 - similarity, id, id], the most similar first; of a leak, that in eval first.
+    [difference, id, id], the most alike first; of a leak, that in eval first. difference: from 0, the same, to 1, just
+    alike enough to be near duplicates.
     near_cut: a count of hashes of similar media that were too many to compare all with all.
     torn_groups: groups that are in both splits: [group, an id in eval, an id in train].
     notes: word of readers.NOTES -> Tally of ids.
@@ -145,19 +146,19 @@ class Findings:
         if len({labels for _, _, labels in group}) > 1:
             self.contradictions.add(ids)
 
-    def add_near(self, one: tuple, other: tuple, similarity: float):
-        """Adds a pair of near duplicates. one, other: (id, split, labels). similarity: from 0 to 1."""
+    def add_near(self, one: tuple, other: tuple, difference: float):
+        """Adds a pair of near duplicates. one, other: (id, split, labels). difference: from 0 to 1."""
         (split, one_id, labels), (other_split, other_id, other_labels) = sorted(
             (split, example_id, sorted(labels)) for example_id, split, labels in (one, other))
-        pair = [round(1 - similarity, 3), one_id, other_id]
+        pair = [round(difference, 3), one_id, other_id]
         (self.near_duplicates if split == other_split else self.near_leaks).add(pair)
         if labels != other_labels:
             self.near_contradictions.add(pair)
 
-    def named_near(self) -> list[tuple[str, str, str, float]]:
-        """('train and eval' or 'one split', id, other id, similarity from 0 to 1) of the pairs that are named: those
+    def named_near(self) -> list[tuple[str, str, str, str]]:
+        """('train and eval' or 'one split', id, other id, how much they differ) of the pairs that are named: those
         between the splits first, then the most alike."""
-        return [(where, one, other, 1 - difference)
+        return [(where, one, other, difference_in_words(difference))
                 for where, tally in (('train and eval', self.near_leaks), ('one split', self.near_duplicates))
                 for difference, one, other in tally.named]
 
@@ -212,6 +213,14 @@ def _tallies(findings: Findings) -> list[str]:
 
 def _count(counts: dict, key: str, number: int):
     counts[key] = counts.get(key, 0) + number
+
+
+def difference_in_words(difference: float) -> str:
+    """'hardly', 'slightly' or 'noticeably', of near duplicates that differ from 0 to 1.
+
+    No percentage: of unrelated sounds half the bits are equal, so that people would take a copy for another sound.
+    """
+    return 'hardly' if difference < 1 / 3 else 'slightly' if difference < 2 / 3 else 'noticeably'
 
 
 def first_rejected(rejected: dict[str, Tally], most: int = NAMED) -> str:

@@ -206,10 +206,10 @@ def verified(modality: str, pairs: Iterable[tuple[int, int, int, int]], fingerpr
         examples = [(fingerprints[shard, row], fingerprints[other_shard, other_row])
                     for shard, row, other_shard, other_row in chunk]
         examples = [(one, other) for one, other in examples if one[3] != other[3]]
-        alike = module.similarities([(one[4], other[4]) for one, other in examples])
-        for (one, other), similarity in zip(examples, alike, strict=True):
-            if similarity is not None:
-                findings.add_near(tuple(one[:3]), tuple(other[:3]), similarity)
+        differences = module.differences([(one[4], other[4]) for one, other in examples])
+        for (one, other), difference in zip(examples, differences, strict=True):
+            if difference is not None:
+                findings.add_near(tuple(one[:3]), tuple(other[:3]), difference)
         done += len(chunk)
         progress(done)
     return findings

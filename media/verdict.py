@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 
 from media.entries import SPLITS
-from media.findings import NAMED, Findings, Tally, first_rejected
+from media.findings import NAMED, Findings, Tally, difference_in_words, first_rejected
 from model_code import words
 from model_code.data import Source
 from model_code.errors import ConfigError
@@ -187,8 +187,9 @@ def _left_out(left_out: dict[str, Tally]) -> str:
 
 
 def _pairs(tally: Tally) -> str:
-    """'a.jpg ~ b.jpg (98% alike); ...' of near duplicates."""
-    return '; '.join(f'{one} ~ {other} ({1 - distance:.0%} alike)' for distance, one, other in tally.named)
+    """'a.jpg ~ b.jpg (hardly different); ...' of near duplicates."""
+    return '; '.join(f'{one} ~ {other} ({difference_in_words(difference)} different)'
+                     for difference, one, other in tally.named)
 
 
 def _first(tally: Tally) -> str:

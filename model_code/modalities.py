@@ -275,7 +275,7 @@ class Modality:
     reader_fields: tuple[str, ...] = ()
     """The fields of the input that the reader looks at. A change of any other does not read the media again."""
     fingerprint_module: str = ''
-    """Has `hashes` and `similarity` of the reader's fingerprints (media.fingerprints.image), by which near duplicates
+    """Has `hashes` and `differences` of the reader's fingerprints (media.fingerprints.image), by which near duplicates
     are found; '' if they are not looked for."""
     tf_check_module: str = ''
     """Has `only_decodable(read)` (see below), if TensorFlow may fail on media that the reader accepts; else ''."""

@@ -2,6 +2,7 @@
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from components.data_drift.feature_words import words_of
 from components.data_drift.statistics import TaskData, numeric
 from media.entries import SPLITS
 
@@ -10,8 +11,9 @@ MAX_LABELS = 12  # of a chart: those whose shares changed the most
 
 
 def of_task(old: TaskData | None, new: TaskData, split: str = SPLITS[0]) -> dict:
-    """{'features': [{'name', 'edges': [BINS + 1], 'old': [BINS] or None, 'new': [BINS], 'old_mean', 'new_mean'}],
-    'labels': [(label, old share, new share)]} of a split, the most changed labels first. Shares add up to 1.
+    """{'features': [{'name', 'title', 'edges': [BINS + 1], 'old': [BINS] or None, 'new': [BINS], 'old_mean',
+    'new_mean'}], 'labels': [(label, old share, new share)]} of a split, the most changed labels first. Shares add up
+    to 1.
 
     old: None where there is nothing to compare with. A feature that the old data lack is left out.
     """
@@ -22,9 +24,9 @@ def of_task(old: TaskData | None, new: TaskData, split: str = SPLITS[0]) -> dict
     for name, statistics in now.items():
         if name in before:
             edges = _edges(before[name], statistics)
-            features.append({'name': name, 'edges': edges, 'old': _shares(before[name], edges),
-                             'new': _shares(statistics, edges), 'old_mean': before[name].mean,
-                             'new_mean': statistics.mean})
+            features.append({'name': name, 'title': words_of(name).title, 'edges': edges,
+                             'old': _shares(before[name], edges), 'new': _shares(statistics, edges),
+                             'old_mean': before[name].mean, 'new_mean': statistics.mean})
     labels = sorted(label_shares(old, new, split), key=lambda row: (-abs(row[2] - row[1]), row[0]))
     return {'features': features, 'labels': labels[:MAX_LABELS]}
 

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from components.data_drift import charted, distances
+from components.data_drift.feature_words import words_of
 from components.data_drift.statistics import TaskData, numeric
 from media.entries import SPLITS
 from model_code import words
@@ -30,35 +31,6 @@ class Finding:
     feature: str
     sentence: str
     stops: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class _Words:
-    """How people speak of a feature. unit, difference: of its values, and of what is between two, each with a space
-    before it.
-    """
-    noun: str
-    unit: str
-    difference: str
-    less: str
-    more: str
-    advice: str
-
-
-_SIZE = 'Check the camera or the export that made them: the model sees them resized.'
-_WORDS = {
-    'height': _Words('height', ' pixels', ' pixels', 'lower', 'higher', _SIZE),
-    'width': _Words('width', ' pixels', ' pixels', 'narrower', 'wider', _SIZE),
-    'duration_s': _Words('duration', ' s', ' s', 'shorter', 'longer', 'Check how the recordings are cut.'),
-    'brightness': _Words('brightness', '', '', 'darker', 'brighter', 'Check the exposure and the conversion.'),
-    'loudness_dbfs': _Words('loudness', ' dBFS', ' dB', 'quieter', 'louder', 'Check the microphone and its level.'),
-}
-
-
-def _words_of(feature: str) -> _Words:
-    noun = feature.replace('_', ' ')
-    return _WORDS.get(feature) or _Words(noun, '', '', f'lower in {noun}', f'higher in {noun}',
-                                         'Check where they come from.')
 
 
 def compare(task: Task, old: TaskData, new: TaskData, version: str) -> list[Finding]:
@@ -108,7 +80,7 @@ def _features(task: Task, old, new, split: str, than: str, was: str) -> list[Fin
     found = []
     before, now = numeric(old), numeric(new)
     for name, distance in distances.between(old, new).items():
-        text, a, b = _words_of(name), before[name], now[name]
+        text, a, b = words_of(name), before[name], now[name]
         if not distance.exceeds(task.checks.max_drift) or _are_same(a, b):
             continue
         change = b.mean - a.mean

@@ -16,7 +16,7 @@ def section(result: dict, colours: dict[str, str]) -> dict:
         'tasks': [{
             'name': task['name'], 'modality': task['modality'], 'colour': colours.get(task['name'], 'c0'),
             'split': task['split'], 'examples': list(task['examples'].items()),
-            'features': [{'name': feature['name'].replace('_', ' '), 'chart': histogram(feature),
+            'features': [{'title': feature['title'], 'chart': histogram(feature),
                           'old': _number(feature['old_mean']), 'new': _number(feature['new_mean']),
                           'drifted': (task['name'], feature['name']) in found} for feature in task['features']],
             'labels': _bars(task['labels']), 'labels_drifted': (task['name'], 'label') in found,
@@ -38,7 +38,7 @@ def histogram(feature: dict) -> Markup:
     corners = ' '.join([f'0,{floor}', *steps, f'{WIDTH},{floor}'])
     texts = [Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(x, HEIGHT - 3, anchor, _number(value))
              for x, anchor, value in ((0, 'start', edges[0]), (WIDTH, 'end', edges[-1]))]
-    title = f'{feature["name"]}: mean {_number(feature["new_mean"])}, was {_number(feature["old_mean"])}'
+    title = f'{feature["title"]}: mean {_number(feature["new_mean"])}, was {_number(feature["old_mean"])}'
     return Markup('<svg class="chart paired" viewBox="0 0 {} {}" role="img" aria-label="{}">{}<line class="grid" '
                   'x1="0" x2="{}" y1="{}" y2="{}"/><polyline class="old" points="{}"/>{}</svg>').format(
         WIDTH, HEIGHT, title, Markup('').join(bars), WIDTH, floor, floor, corners, Markup('').join(texts))

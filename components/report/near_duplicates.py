@@ -11,15 +11,15 @@ def section(task: str, modality: str, findings: Findings, examples: dict[str, di
 
     examples: id -> features, as MediaExampleGen has kept them.
 
-    Returns {'name', 'leaks', 'count', 'rows': [{'where', 'one', 'other', 'similarity', 'one_picture',
+    Returns {'name', 'leaks', 'count', 'rows': [{'where', 'one', 'other', 'difference', 'one_picture',
     'other_picture'}]}.
     """
     def picture(example_id: str) -> Picture:
         return Picture(modality, examples.get(example_id), example_id, _PLAYER_SECONDS)
 
-    rows = [{'where': where, 'one': one, 'other': other, 'similarity': f'{similarity:.0%}',
+    rows = [{'where': where, 'one': one, 'other': other, 'difference': difference,
              'one_picture': picture(one), 'other_picture': picture(other)}
-            for where, one, other, similarity in findings.named_near()]
+            for where, one, other, difference in findings.named_near()]
     return {'name': task, 'leaks': findings.near_leaks.count,
             'count': findings.near_leaks.count + findings.near_duplicates.count, 'rows': rows} if rows else None
 

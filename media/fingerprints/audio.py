@@ -155,11 +155,8 @@ def hashes(fingerprints: list[bytes]):
     return np.array(numbers, np.uint64), np.array(owners), np.zeros(len(found), np.uint8)
 
 
-def similarities(pairs: list[tuple[bytes, bytes]]) -> list[float | None]:
-    """As fingerprints.image.similarities.
-
-    1 - twice the share of different bits, at the best shift of a stretch of one along one of the other.
-    """
+def differences(pairs: list[tuple[bytes, bytes]]) -> list[float | None]:
+    """As fingerprints.image.differences: of the bits at the best shift of a stretch of one along one of the other."""
     stretches, places = [], {}  # of each fingerprint its stretches' places
     for fingerprint in dict.fromkeys(itertools.chain.from_iterable(pairs)):
         its = [stretch for _, stretch in _parts(fingerprint)]
@@ -172,19 +169,19 @@ def similarities(pairs: list[tuple[bytes, bytes]]) -> list[float | None]:
     ones, others = (bits[one_places], lengths[one_places]), (bits[other_places], lengths[other_places])
     # First by every fourth frame: most candidates end here.
     near = np.zeros(len(owners), bool)
-    for _, different in _differences(ones, others, every=4):
+    for _, different in _shifted(ones, others, every=4):
         near |= different <= _DIFFERENT_COARSE
     owners, (ones, others) = owners[near], [(bits[near], lengths[near]) for bits, lengths in (ones, others)]
-    best = np.zeros(len(owners))
-    for frames, different in _differences(ones, others):
-        alike = different <= np.interp(frames, (_LEAST_FRAMES, _FRAMES), (_DIFFERENT_SHORT, _DIFFERENT))
-        best = np.maximum(best, np.where(alike, 1 - 2 * different, 0))
-    found = np.zeros(len(pairs))
-    np.maximum.at(found, owners, best)
-    return [float(similarity) or None for similarity in found]
+    least = np.full(len(owners), np.inf)
+    for frames, different in _shifted(ones, others):
+        most = np.interp(frames, (_LEAST_FRAMES, _FRAMES), (_DIFFERENT_SHORT, _DIFFERENT))
+        least = np.minimum(least, different / most)
+    found = np.full(len(pairs), np.inf)
+    np.minimum.at(found, owners, least)
+    return [float(difference) if difference <= 1 else None for difference in found]
 
 
-def _differences(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray], every: int = 1):
+def _shifted(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray], every: int = 1):
     """Of n pairs of stretches, for each shift of one along the other: the frames that they share, [n], and the share of
     different bits in them, [n]; 1 if the frames are too few.
 

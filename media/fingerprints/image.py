@@ -90,8 +90,8 @@ def _crop(size: float, place: float):
     return matrix
 
 
-def similarities(pairs: list[tuple[bytes, bytes]]) -> list[float | None]:
-    """For each pair: from 0 to 1, how alike two images are if they are near duplicates; None if they are none.
+def differences(pairs: list[tuple[bytes, bytes]]) -> list[float | None]:
+    """For each pair of near duplicates: from 0, the same, to 1, just alike enough for these two; None for other pairs.
 
     All at once, with some 100 kB for each picture.
     """
@@ -112,8 +112,8 @@ def similarities(pairs: list[tuple[bytes, bytes]]) -> list[float | None]:
         likely = _crops(pictures[cropped[near]], np.argpartition(coarse[near], -3, axis=1)[:, -3:])
         fine = (_gradients(likely) @ whole[other[near]][..., np.newaxis])[..., 0]
         best[near] = np.maximum(best[near], fine.max(axis=1))
-    return [min(1.0, float(alike)) if alike >= its_least else None
-            for alike, its_least in zip(best, least, strict=True)]
+    found = np.maximum(0, 1 - best) / (1 - least)
+    return [float(difference) if difference <= 1 else None for difference in found]
 
 
 def _crops(pictures, numbers):

@@ -71,13 +71,12 @@ def hashes(fingerprints: list[bytes]):
     return np.array(packed, np.uint64), np.arange(len(packed)), np.zeros(len(packed), np.uint8)
 
 
-def similarities(pairs: list[tuple[bytes, bytes]]) -> list[float | None]:
-    """As fingerprints.image.similarities."""
-    return [similarity(one, other) for one, other in pairs]
+def differences(pairs: list[tuple[bytes, bytes]]) -> list[float | None]:
+    """As fingerprints.image.differences."""
+    return [_difference(one, other) for one, other in pairs]
 
 
-def similarity(one: bytes, other: bytes) -> float | None:
-    """From 0 to 1, how alike two clips are if they are near duplicates; None if they are none."""
+def _difference(one: bytes, other: bytes) -> float | None:
     (step, frames), (other_step, others) = _frames(one), _frames(other)
     seconds, other_seconds = (len(frames) - 1) * step, (len(others) - 1) * other_step
     shorter = min(seconds, other_seconds)
@@ -92,7 +91,7 @@ def similarity(one: bytes, other: bytes) -> float | None:
             continue
         times = np.arange(begin, end + 1e-6, pace)
         best = max(best, _correlation(_at(frames, times / step), _at(others, (times + shift) / other_step)))
-    return best if best >= _SIMILAR else None
+    return max(0.0, 1 - best) / (1 - _SIMILAR) if best >= _SIMILAR else None
 
 
 def _at(frames: np.ndarray, places: np.ndarray) -> np.ndarray:

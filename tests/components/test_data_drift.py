@@ -402,6 +402,7 @@ def test_charts_have_the_shares_of_both_in_the_same_bins():
     new = data_of([{'label': 'a', 'height': 28}] * 20)
     made = charted.of_task(old, new)
     feature, = made['features']
+    assert (feature['name'], feature['title']) == ('height', 'height (pixels)')
     assert (feature['edges'][0], feature['edges'][-1], len(feature['edges'])) == (28, 32, charted.BINS + 1)
     assert sum(feature['old']) == pytest.approx(1) and sum(feature['old'][-3:]) == pytest.approx(0.25, rel=0.01)
     assert feature['new'][0] == pytest.approx(1) and feature['old_mean'] == 29

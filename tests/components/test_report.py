@@ -172,8 +172,8 @@ DRIFT = {
     'findings': [{'task': 'digits', 'split': 'train', 'feature': 'brightness', 'stops': False,
                   'sentence': f'digits: darker {HOSTILE}.'}],
     'tasks': [{'name': 'digits', 'modality': 'image', 'split': 'train', 'examples': {'train': [900, 1000]},
-               'features': [{'name': 'brightness', 'edges': [0.0, 0.5, 1.0], 'old': [0.2, 0.8], 'new': [1.0, 0.0],
-                             'old_mean': 0.65, 'new_mean': 0.25}],
+               'features': [{'name': 'brightness', 'title': 'brightness (0 to 1)', 'edges': [0.0, 0.5, 1.0],
+                             'old': [0.2, 0.8], 'new': [1.0, 0.0], 'old_mean': 0.65, 'new_mean': 0.25}],
                'labels': [[HOSTILE, 0.5, 0.25], ['one', 0.5, 0.75]]}]}
 
 
@@ -181,9 +181,9 @@ def test_the_data_beside_those_of_the_served_version():
     page = render(decision(), HISTORY, {}, data(), DRIFT)
     text = text_of(page)
     for shown in ('Data over time', DRIFT['status'], f'digits: darker {HOSTILE}.', '1,000 train, was 900',
-                  'brightness mean 0.25, was 0.65', '25.0%, was 50.0%', '75.0%, was 50.0%'):
+                  'brightness (0 to 1) mean 0.25, was 0.65', '25.0%, was 50.0%', '75.0%, was 50.0%'):
         assert shown in text, shown
-    assert HOSTILE not in page and page.count('<span class="drifted">brightness</span>') == 1
+    assert HOSTILE not in page and page.count('<span class="drifted">brightness (0 to 1)</span>') == 1
     assert 'Nothing remarkable was found' not in text
     assert 'Nothing remarkable was found' in text_of(render(decision(), HISTORY, {}, data(), DRIFT | {'findings': []}))
     assert 'Data over time' not in text_of(render(decision(), HISTORY, {}, data()))
