@@ -88,13 +88,15 @@ EDITS = [
 # Libraries that components import but whose versions do not change what they write: base classes and arguments of TFX
 # executors, message classes, carriers of data, and (READS_WITH) what only reads a file of labels or of events.
 CARRIERS = {'apache-beam', 'protobuf', 'tensorflow-metadata', 'tensorflow-serving-api', 'markupsafe', 'grpcio', 'tfx',
-            'tfx-bsl', 'humanize'}
+            'tfx-bsl', 'humanize', 'grpcio-health-checking'}
 READS_WITH = {('CoTrainer', 'tensorflow-transform'), ('Report', 'tensorflow'), ('MediaListing', 'numpy'),
-              ('MediaListing', 'pillow'), ('MediaListing', 'pyyaml'), ('MediaExampleGen', 'pyyaml')}
+              ('MediaListing', 'pillow'), ('MediaListing', 'pyyaml'), ('MediaExampleGen', 'pyyaml'),
+              # The server reads the headers of media, to bound what it decodes. The check's own are small.
+              *(('ServingCheck', name) for name in ('av', 'pillow', 'pillow-heif', 'soundfile'))}
 # They pass bytes to file systems and back.
 FILE_SYSTEMS = {'model_code/remote_files.py', 'model_code/object_stores.py'}
 DISTRIBUTIONS = {'PIL': 'pillow', 'yaml': 'pyyaml', 'google': 'protobuf', 'grpc': 'grpcio',
-                 'tensorflow_serving': 'tensorflow-serving-api'}
+                 'grpc_health': 'grpcio-health-checking', 'tensorflow_serving': 'tensorflow-serving-api'}
 
 
 def _versions(root=isolated.PROJECT):
