@@ -160,12 +160,15 @@ def _data(one: Record, other: Record) -> list[dict]:
 
 
 def _components(one: Record, other: Record) -> list[tuple[str, list[str]]]:
-    """[(component, its seconds, CPU seconds and MB of memory, of the one run and of the other)]; '–' if unknown."""
+    """[(component, its seconds, CPU seconds and MB of memory, of the one run and of the other)], those that
+    took longest first; '–' if unknown."""
     def measured(record: Record, name: str) -> tuple[str, str, str]:
         node = record.components.get(name)
         if node is None or node.cached:
             return '–', '–', '–'
         return (f'{node.seconds:,.1f}', '–' if node.cpu_seconds is None else f'{node.cpu_seconds:,.1f}',
                 '–' if node.peak_bytes is None else f'{node.peak_bytes / 1e6:,.0f}')
+    def longest(name: str) -> float:
+        return max(record.components[name].seconds for record in (one, other) if name in record.components)
     return [(name, [text for pair in zip(measured(one, name), measured(other, name), strict=True) for text in pair])
-            for name in {**one.components, **other.components}]
+            for name in sorted({**one.components, **other.components}, key=longest, reverse=True)]
