@@ -37,12 +37,17 @@ def metric_name(metric: str) -> str:
     return _NAMES.get(metric, metric.replace('_', ' '))
 
 
+def feature_name(feature: str) -> str:
+    """The name of a kept column or of a band, whose values have their unit."""
+    return 'duration' if feature == 'duration_s' else feature.replace('_', ' ')
+
+
 def number(value: float | None) -> str:
     return '–' if value is None else f'{value:.3f}'.replace('-', '−')
 
 
 def change(value: float | None) -> str:
-    return '–' if value is None else f'{value:+.3f}'.replace('-', '−')
+    return '–' if value is None else f'{round(value, 3) + 0.0:+.3f}'.replace('-', '−')  # + 0.0: no minus before zero
 
 
 def interval(low: float | None, high: float | None, text=number) -> str:
@@ -117,7 +122,7 @@ def _shown(values: dict) -> dict:
 
 
 def _slice(entry: dict, metric: str) -> dict:
-    return {'feature': entry['feature'].replace('_', ' '), 'slice': entry['value'], 'examples': entry['examples'],
+    return {'feature': feature_name(entry['feature']), 'slice': entry['value'], 'examples': entry['examples'],
             'groups': entry['groups'], 'too_small': entry['too_small'],
             **_shown(entry['metrics'].get(metric, {}))}
 

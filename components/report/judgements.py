@@ -1,6 +1,6 @@
 """The report's part on the gate: all that it looked at, each with its numbers."""
 
-from components.report.evaluation import change, interval, metric_name, number
+from components.report.evaluation import change, feature_name, interval, metric_name, number
 
 ROWS = 200  # those that reject the model come first; decision.json has all
 
@@ -25,7 +25,7 @@ def _row(of: dict) -> dict:
     text = change if of['check'] == 'change' else number
     return {
         'check': _CHECKS.get(of['check'], of['check']), 'task': of['task'] or '',
-        'slice': f'{of["slice"]["feature"]}: {of["slice"]["value"]}' if of['slice'] else 'all' if of['metric'] else '',
+        'slice': f'{feature_name(of["slice"]["feature"])}: {of["slice"]["value"]}' if of['slice'] else 'all' if of['metric'] else '',
         'metric': metric_name(of['metric']) if of['metric'] else '',
         'examples': '–' if of['examples'] is None else f'{of["examples"]:,}',
         'value': text(of['value']), 'interval': interval(of['low'], of['high'], text), 'bound': text(of['bound']),

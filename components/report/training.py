@@ -20,13 +20,15 @@ def section(history: dict, names: list[str], colours: dict[str, str], limit: int
     not have their numbers.
     """
     steps = history.get('steps', [])
+    cut = _cut(steps, 'gradient_norm')
     return {
         'text': trained(history), 'losses': _losses(history, names, colours, limit),
         'evaluated': bool(history.get('evaluations')),
         'rates': _of_all(steps, 'learning_rate', names, colours, 'Learning rate', limit),
         'peak': words.short_number(max((step['learning_rate'] for step in steps), default=0)),
-        'norms': _of_all(_cut(steps, 'gradient_norm'), 'gradient_norm', names, colours, 'Norm of the gradient', limit),
-        'largest': words.short_number(max((step.get('gradient_norm', 0.0) for step in steps), default=0)),
+        'norms': _of_all(cut, 'gradient_norm', names, colours, 'Norm of the gradient', limit),
+        'largest': words.short_number(max((step.get('gradient_norm', 0.0) for step in steps), default=0)) + (
+            ', peaks are cut' if cut != steps else ''),
         'speeds': _speeds(history.get('speeds', []), names, colours, limit),
         'speed': _speed(history.get('speeds', []), names),
         'schedule': (schedule([(step['step'], step['task']) for step in steps], names, colours)
