@@ -6,6 +6,7 @@ both servers; those named `polyvit_...` are this server's own. Code that does th
     metrics.request(model_name, 'predict', 'REST', code, seconds)   a front end, once for each request
     metrics.graph_run(model_name, 'Predict', seconds)               a front end, around model.run
     metrics.signature(model_name, name, code, seconds, examples)    the same, once it knows the signature
+    metrics.signature_batch(name, size)                             who runs the graph
     metrics.examples(model_name, count)                             tf.Examples in a classify or regress request
     metrics.refused('max_body_bytes')                               whoever refuses: the field of limits.Limits
     metrics.loaded(path, seconds, ok), metrics.warmed_up(path, code, seconds, records)   whoever loads a version
@@ -159,6 +160,7 @@ _SIGNATURE_REQUESTS = Counter('polyvit_signature_requests_total', 'model_name', 
 _SIGNATURE_SECONDS = Histogram('polyvit_signature_seconds', _powers(0.001, 2, 16), 'model_name', 'signature',
                                exact_sum=True)
 _SIGNATURE_EXAMPLES = Histogram('polyvit_signature_examples', _SIZES, 'model_name', 'signature', exact_sum=True)
+_SIGNATURE_BATCHES = Histogram('polyvit_signature_batch_size', _SIZES, 'signature', exact_sum=True)
 _REFUSALS = Counter('polyvit_refusals_total', 'bound')
 
 _strange_names: set[str] = set()
@@ -201,6 +203,11 @@ def signature(model_name: str, name: str, code: str, seconds: float, examples: i
     if code == 'OK':
         _SIGNATURE_SECONDS.observe(seconds, model_name, name)
         _SIGNATURE_EXAMPLES.observe(examples, model_name, name)
+
+
+def signature_batch(name: str, size: int):
+    """A signature ran once, for `size` examples, which may be those of several requests and of padding."""
+    _SIGNATURE_BATCHES.observe(size, name)
 
 
 def refused(bound: str):

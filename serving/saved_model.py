@@ -158,6 +158,7 @@ class SavedModel:
                    timeout_s: float | None) -> dict[str, np.ndarray]:
         """A run of the graph. outputs, timeout_s: as for `run`."""
         import tensorflow as tf
+        metrics.signature_batch(signature.name, max((len(value) for value in inputs.values() if value.ndim), default=1))
         wanted = {name: signature.outputs[name].graph_name for name in outputs or signature.outputs}
         feed = {signature.inputs[name].graph_name: value for name, value in inputs.items()}
         options = None

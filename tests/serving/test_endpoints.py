@@ -89,7 +89,7 @@ def test_a_new_configuration_is_refused_in_words(server):
             stub.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(), 30)
 
 
-def test_requests_are_counted_by_model_and_by_signature(server):
+def test_requests_are_counted_by_model_and_by_signature(base, server):
     def page():
         status, text = get(server, '/monitoring/prometheus/metrics')
         assert status == 200
@@ -129,10 +129,25 @@ def test_requests_are_counted_by_model_and_by_signature(server):
         'polyvit_signature_requests_total{model_name="half",signature="serving_default",status="INVALID_ARGUMENT"}': 1,
         'polyvit_signature_examples_sum{model_name="half",signature="serving_default"}': 5,
         'polyvit_signature_examples_sum{model_name="half",signature="classify_x_to_y"}': 1,
+        'polyvit_signature_batch_size_sum{signature="serving_default"}': 6,  # of the one that failed, too
+        'polyvit_signature_batch_size_sum{signature="classify_x_to_y"}': 1,
     }
     grown = {name: float(after[name]) - float(before.get(name, 0)) for name in expected}
     assert grown == expected
     assert not any('signature="nope"' in name for name in after)
+    version = f'model_path="{base}/7"'
+    assert after[f':tensorflow:cc:saved_model:load_attempt_count{{{version},status="success"}}'] >= '1'
+    assert float(after[f':tensorflow:cc:saved_model:load_latency{{{version}}}']) > 1000  # microseconds
+
+
+def test_the_values_of_a_tensor_must_have_its_shape(server):
+    with grpc.insecure_channel(f'127.0.0.1:{server.grpc_port}') as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        request = grpc_conformance.predict_request('half', x=np.float32([1, 2]))
+        for content in (b'123', b'1234', b'123412341234'):
+            request.inputs['x'].tensor_content = content
+            with grpc_conformance.fails('INVALID_ARGUMENT', 'Input x is not a tensor'):
+                stub.Predict(request, 30)
 
 
 def test_the_flag_for_pages_of_other_origins(base, monkeypatch):
