@@ -28,7 +28,7 @@ class Bodies:
         if request.headers.get('Expect', '').lower() == '100-continue':
             await request.writer.write(b'HTTP/1.1 100 Continue\r\n\r\n')
             request.writer.output_size = 0  # as aiohttp does it: the reply is still to come
-        connection = request.protocol
+        connection = connections.of(request)
         connection.reading(request.content, max(0.0, deadline - time.monotonic()))
         pieces: list[bytes] = []
         body = b''

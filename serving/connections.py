@@ -34,6 +34,12 @@ def _last_words(status: str, message: str, headers: str = '') -> bytes:
             f'Connection: close\r\n\r\n{body}').encode('ascii')
 
 
+def of(request: web.BaseRequest) -> 'Connection':
+    """The connection on which a request came."""
+    assert isinstance(request.protocol, Connection)
+    return request.protocol
+
+
 class Server(web.Server):
     """Makes the protocol of each connection, and knows them all. handler: answers a request."""
 
@@ -90,8 +96,9 @@ class Connection(web.RequestHandler):
         self._until = 0.0  # loop.time() at which the body must be there
         self._unsent = 0  # bytes of a reply that waited when last looked at
 
-    def connection_made(self, transport):
+    def connection_made(self, transport: asyncio.BaseTransport):
         if not self._server.admit(self):
+            assert isinstance(transport, asyncio.Transport)
             self._refused = True
             transport.write(_last_words(
                 '503 Service Unavailable', f'The server is overloaded: {self._limits.max_connections:,} connections '

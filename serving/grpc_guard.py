@@ -89,6 +89,7 @@ class Guard(grpc.ServerInterceptor):
                 self._reading.pop(context, None)
         if content is None:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, 'The call ended without a request')
+            raise AssertionError('abort raises')
         with self._lock:
             full = self._held + len(content) > self._limits.max_buffered_bytes
             self._held += 0 if full else len(content)

@@ -4,7 +4,9 @@ Clients cause incidents at will, so their lines are limited: a bad one must not 
 """
 
 import contextlib
+import ctypes
 import datetime
+import importlib
 import json
 import logging
 import logging.handlers
@@ -67,6 +69,7 @@ def one_line_per_incident(lines: int):
     before = [(root.handlers, root.propagate) for root in roots]
     for root in roots:
         root.handlers, root.propagate = [handler], False
+    silence_protobuf()
     shown = warnings.showwarning
     logging.captureWarnings(True)
     try:
@@ -76,6 +79,13 @@ def one_line_per_incident(lines: int):
         warnings.showwarning = shown
         for root, (handlers, propagate) in zip(roots, before, strict=True):
             root.handlers, root.propagate = handlers, propagate
+
+
+def silence_protobuf():
+    """Lets protobuf 3 write no line of its own for each message that is damaged; later versions write none."""
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        message = importlib.import_module('google.protobuf.pyext._message')
+        ctypes.CDLL(message.__file__)['_ZN6google8protobuf13SetLogHandlerEPFvNS0_8LogLevelEPKciRKSsE'](None)
 
 
 class AccessLog:

@@ -95,7 +95,7 @@ class RestFront:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers a request, and sees its reply sent: a client may read it slowly."""
-        connection, began = request.protocol, time.monotonic()
+        connection, began = connections.of(request), time.monotonic()
         connection.busy()
         self._answering += 1
         try:
