@@ -170,7 +170,8 @@ class Connection(web.RequestHandler):
 
     def handle_error(self, request, status=500, exc=None, message=None):
         """The reply to what is not HTTP, or to a failure of the server itself. Logged on one line."""
-        text = (message or (f'{type(exc).__name__}: {exc}' if exc else '') or 'unknown').strip().split('\n')[0]
+        text = (message or str(exc or '')).strip().split('\n')[0]
+        text = f'{type(exc).__name__}: {text}' if exc else text or 'unknown error'
         logger.warning('Request from %s answered with %d: %s', request.remote, status, text)
         if request.writer.output_size > 0:
             raise ConnectionError('A part of the reply is already sent.')
