@@ -49,11 +49,11 @@ class Writer:
             self._open()
 
     def _open(self) -> tf.io.TFRecordWriter:
-        self._file = tf.io.TFRecordWriter(self._path, _options(b''.join(self._held)[:_SAMPLE_BYTES]))
+        self._file = file = tf.io.TFRecordWriter(self._path, _options(b''.join(self._held)[:_SAMPLE_BYTES]))
         for record in self._held:
-            self._file.write(record)
+            file.write(record)
         self._held.clear()
-        return self._file
+        return file
 
     def __enter__(self) -> 'Writer':
         return self

@@ -171,7 +171,7 @@ def test_a_memory_error_passes_through(monkeypatch):
 
 def test_reading_imports_neither_tensorflow_nor_beam():
     code = ('import sys; from media import listing, readers; '
-            'from media.readers import audio, image, video; '
+            'from media.readers import audio, audio_ffmpeg, image, video; '
             'print([m for m in ("tensorflow", "tfx", "apache_beam") if m in sys.modules])')
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
     assert result.stdout.strip() == '[]', result.stderr

@@ -23,7 +23,7 @@ NO_READERS_OF_TASKS = {'StatisticsGen', 'ServedDataLookup', 'BaselineLookup', 'S
 # Edits of the project's own code (file, old, new), and the components that each re-runs. docs/architecture.md has the
 # same table.
 EDITS = [
-    ('media/readers/video.py', 'JPEG_QUALITY = 90', 'JPEG_QUALITY = 91', {'MediaExampleGen'}),
+    ('media/readers/video_pictures.py', 'JPEG_QUALITY = 90', 'JPEG_QUALITY = 91', {'MediaExampleGen'}),
     ('media/listing/folders.py', "count('/') >= 2", "count('/') > 1", {'MediaListing', 'MediaExampleGen'}),
     ('media/tables.py', 'BATCH_ROWS = 1_000', 'BATCH_ROWS = 2_000', {'MediaListing', 'MediaExampleGen'}),
     ('media/tf_check.py', '_BATCH_IMAGES, _BATCH_BYTES = 64', '_BATCH_IMAGES, _BATCH_BYTES = 65', {'MediaExampleGen'}),
