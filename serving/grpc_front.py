@@ -17,6 +17,7 @@ HEALTH_SERVICES = ('', 'ModelService', 'PredictionService')
 """The names that the health service knows: the server's, and TensorFlow Serving's two."""
 
 _CLASSIFY, _REGRESS = 'tensorflow/serving/classify', 'tensorflow/serving/regress'  # a MultiInference task's methods
+_PYTHON_VALUES = 2**16  # of an array, as Python objects at once: each takes several times its size in the array
 # The field of a TensorProto that holds the values of a type. Clients read them by these names.
 _FIELDS = {np.dtype(np.float32): 'float_val', np.dtype(np.float64): 'double_val', np.dtype(np.int64): 'int64_val',
            np.dtype(np.bool_): 'bool_val', np.dtype(np.uint32): 'uint32_val', np.dtype(np.uint64): 'uint64_val',
@@ -340,5 +341,7 @@ def _proto(value: np.ndarray):
     proto = tensor_pb2.TensorProto(dtype=tf.as_dtype(value.dtype).as_datatype_enum)
     for size in value.shape:
         proto.tensor_shape.dim.add(size=size)
-    getattr(proto, _FIELDS[value.dtype]).extend(value.ravel().tolist())
+    flat, field = value.ravel(), getattr(proto, _FIELDS[value.dtype])
+    for start in range(0, flat.size, _PYTHON_VALUES):
+        field.extend(flat[start:start + _PYTHON_VALUES].tolist())
     return proto

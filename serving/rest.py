@@ -70,7 +70,6 @@ class RestFront:
         self._limits = limits
         self._pool = pool
         self._headers = _CORS if cors else {}
-        self._cors = cors
         self._access_log = access_log
         self._bodies = bodies.Bodies(limits)
         self._requests = 0
@@ -154,7 +153,7 @@ class RestFront:
         if path == '/v2/health/live' and method == 'GET':
             return web.json_response({'live': True})
         if path == '/v2/health/ready' and method == 'GET':
-            ready = self._models.ready()
+            ready = self._models.ready() and not self.draining
             return web.json_response({'ready': ready}, status=200 if ready else 503)
         if match and method == 'GET':
             name = urllib.parse.unquote(match['name'])

@@ -5,12 +5,13 @@ import json
 import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from model_code.errors import ConfigError
 from pipeline import cli
-from serving import foreground
+from serving import foreground, grpc_front
 from serving.saved_model import SavedModel
 from serving.server import ModelServer
 from serving.versions import ModelVersions
@@ -170,3 +171,27 @@ def test_a_browser_is_told_what_it_may_only_with_the_flag(base, server):
             status, headers, _ = conformance.Target(one.url).ask('GET', path, headers=origin)
             assert (status, headers['Access-Control-Allow-Origin']) == (200, allowed)
             assert conformance.Target(one.url).ask('OPTIONS', path, headers=origin)[0] == 200
+
+
+def test_values_of_every_type_are_where_clients_read_them():
+    for dtype, field in ((np.float32, 'float_val'), (np.float64, 'double_val'), (np.int64, 'int64_val'),
+                         (np.int32, 'int_val'), (np.uint8, 'int_val'), (np.int8, 'int_val'), (np.uint32, 'uint32_val'),
+                         (np.uint64, 'uint64_val'), (np.bool_, 'bool_val')):
+        values = np.arange(140_000).reshape(2, 70_000).astype(dtype)
+        proto = grpc_front._proto(values)
+        assert len(getattr(proto, field)) == values.size
+        np.testing.assert_array_equal(tf.make_ndarray(proto), values)
+        assert tf.make_ndarray(proto).dtype == dtype
+    strings = np.array([[b'a\0', b''], [b'\xff', b'b']], object)
+    assert list(grpc_front._proto(strings).string_val) == strings.ravel().tolist()
+    half = np.float16([[0.5, 2]])
+    np.testing.assert_array_equal(tf.make_ndarray(grpc_front._proto(half)), half)
+
+
+def test_a_server_that_is_told_to_stop_is_not_ready(base):
+    with ModelServer(base, model_name='half', port=0) as server:
+        front = server._front
+        assert front is not None
+        front.draining = True
+        assert get(server, '/v2/health/ready') == (503, {'ready': False})
+        assert get(server, '/v2/health/live')[0] == 200
