@@ -23,9 +23,11 @@ def section(decision: dict) -> dict | None:
 
 def _row(of: dict) -> dict:
     text = change if of['check'] == 'change' else number
+    part = of['slice']
+    where = f'{feature_name(part["feature"])}: {part["value"]}' if part else 'all' if of['metric'] else ''
     return {
         'check': _CHECKS.get(of['check'], of['check']), 'task': of['task'] or '',
-        'slice': f'{feature_name(of["slice"]["feature"])}: {of["slice"]["value"]}' if of['slice'] else 'all' if of['metric'] else '',
+        'slice': where,
         'metric': metric_name(of['metric']) if of['metric'] else '',
         'examples': '–' if of['examples'] is None else f'{of["examples"]:,}',
         'value': text(of['value']), 'interval': interval(of['low'], of['high'], text), 'bound': text(of['bound']),
