@@ -49,9 +49,10 @@ class Models:
             return False
         for one in [name] if name is not None else self._models:
             try:
-                with self.acquire(one, version):
-                    pass
+                snapshots = self.status(one, version)
             except ServingError:
+                return False
+            if not any(snapshot.state == 'AVAILABLE' for snapshot in snapshots):
                 return False
         return True
 

@@ -71,7 +71,9 @@ class Counter:
         cell = self._series.get(values)
         if cell is None:
             assert len(values) == len(self._labels), f'{self.name} has the labels {self._labels}'
-            if len(self._series) >= _MAX_SERIES:
+            # No two series may be printed alike, so values are made printable before they count as equal.
+            values = tuple(value[:_MAX_LABEL].encode('utf-8', 'replace').decode() for value in values)
+            if values not in self._series and len(self._series) >= _MAX_SERIES:
                 values = (OTHER,) * len(values)
             cell = self._series.setdefault(values, self._new_cell())
         return cell
@@ -125,7 +127,7 @@ class Histogram(Counter):
 
 
 def _escape(value: str) -> str:
-    return value[:_MAX_LABEL].replace('\\', r'\\').replace('"', r'\"').replace('\n', r'\n')
+    return value.replace('\\', r'\\').replace('"', r'\"').replace('\n', r'\n')
 
 
 def _powers(scale: float, growth: float, count: int) -> list[float]:
@@ -252,4 +254,4 @@ def _microseconds(seconds: float) -> int:
 def page() -> bytes:
     """The page, in TensorFlow Serving's format: `# TYPE` lines but no HELP, braces even around no label."""
     lines = [line for metric in sorted(_METRICS, key=lambda metric: metric.name) for line in metric.lines()]
-    return ('\n'.join(lines) + '\n').encode('utf-8', 'backslashreplace')
+    return ('\n'.join(lines) + '\n').encode()

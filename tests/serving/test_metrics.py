@@ -65,8 +65,15 @@ def test_counters_print_braces_and_escape_what_clients_chose():
     line, = series(':tensorflow:serving:request_count', r'model_name="a\"b\\c\nd')
     assert line.endswith('eee",status="NOT_FOUND"} 1')
     assert len(line) < 300
-    metrics.request('surrogate\udcff', '', 'REST', 'NOT_FOUND', 0.0)
-    assert series(':tensorflow:serving:request_count', 'model_name="surrogate')
+    # What is printed alike is one series: of two equal lines Prometheus would refuse the whole page.
+    for name in ('surrogate\udcff', 'surrogate\udcfe', 'f' * 300, 'f' * 400):
+        metrics.request(name, '', 'REST', 'NOT_FOUND', 0.0)
+    line, = series(':tensorflow:serving:request_count', 'model_name="surrogate')
+    assert line.endswith('{model_name="surrogate?",status="NOT_FOUND"} 2')
+    line, = series(':tensorflow:serving:request_count', 'model_name="ffff')
+    assert line.endswith(' 2')
+    names = [line.rsplit(' ', 1)[0] for line in page() if not line.startswith('#')]
+    assert len(set(names)) == len(names)
 
 
 def test_histograms_have_the_limits_of_tensorflow_serving():
