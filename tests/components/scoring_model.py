@@ -3,6 +3,7 @@
 It has the signatures of a PolyViT. The tests of what comes after training use it, because it needs no training.
 """
 
+import contextlib
 import json
 import os
 
@@ -71,18 +72,19 @@ def export(directory: str, weights: dict[str, np.ndarray], tasks: tuple[Task, ..
     return str(directory)
 
 
-def write_examples(directory: str, labels: list[list[str]], given: np.ndarray, cameras: list[str] = ()):
+def write_examples(directory: str, labels: list[list[str]], given: np.ndarray, cameras: list[str] = (),
+                   groups: list[str] = (), files: int = 1):
     """Writes the eval split of an artifact: tf.Examples with `id` (their number), `label`, `given` and, if there are
-    cameras, `camera`."""
+    cameras or groups, `camera` and `group`. files: over which they are spread, one after the other."""
     folder = os.path.join(str(directory), 'Split-eval')
     os.makedirs(folder)
-    with tf.io.TFRecordWriter(os.path.join(folder, 'data_tfrecord-00000-of-00001.gz'), 'GZIP') as writer:
-        rows = zip(labels, given, cameras or [None] * len(labels), strict=True)
-        for number, (names, scores, camera) in enumerate(rows):
-            extra = {}
-            if camera:
-                extra['camera'] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[camera.encode()]))
-            writer.write(tf.train.Example(features=tf.train.Features(feature=extra | {
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(tf.io.TFRecordWriter(
+            os.path.join(folder, f'data_tfrecord-{file:05}-of-{files:05}.gz'), 'GZIP')) for file in range(files)]
+        for number, (names, scores) in enumerate(zip(labels, given, strict=True)):
+            extra = {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[values[number].encode()]))
+                     for name, values in (('camera', cameras), ('group', groups)) if values and values[number]}
+            writers[number * files // len(labels)].write(tf.train.Example(features=tf.train.Features(feature=extra | {
                 'id': tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(number).encode()])),
                 'label': tf.train.Feature(bytes_list=tf.train.BytesList(value=[n.encode() for n in names])),
                 'given': tf.train.Feature(float_list=tf.train.FloatList(value=scores)),
