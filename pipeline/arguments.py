@@ -216,6 +216,17 @@ def _add_model_commands(commands):
     predict.add_argument('--top', metavar='K', type=int, help='how many labels to print of each file (default: 5)')
     _add_json(predict)
 
+    probe = _add(commands, 'probe', "measure a model's frozen representation: a linear probe, and few-shot "
+                 'classification, on tasks that a run has ingested')
+    _add_config(probe)
+    probe.add_argument('--model', metavar='DIR',
+                       help='a version directory, or the folder of them; may be a URL (default: what the root serves)')
+    probe.add_argument('--task', metavar='TASK', action='append', default=[],
+                       help='a task of the config; may be given several times (default: all)')
+    probe.add_argument('--root', metavar='DIR',
+                       help="the root of the run that ingested them (default: runs/ and the config's name)")
+    _add_json(probe)
+
     export = _add(commands, 'export', 'convert a pushed version to TensorFlow Lite, for devices')
     export.add_argument('dir', metavar='DIR', help='a version directory, or the folder of them; may be a URL')
     export.add_argument('-o', '--output', metavar='FILE', required=True,

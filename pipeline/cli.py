@@ -264,6 +264,12 @@ def _predict(parsed) -> int:
     return prediction.run(parsed)
 
 
+def _probe(parsed):
+    config = _load(parsed, parsed.root).with_data()
+    from pipeline import probe
+    probe.run(config, parsed.model or '', parsed.task, parsed.json)
+
+
 def _export(parsed):
     from pipeline import lite_export
     print('\n'.join(lite_export.run(parsed.dir, parsed.output)))
@@ -330,6 +336,7 @@ COMMANDS = {
     'serve': _serve,
     'sync': _sync,
     'predict': _predict,
+    'probe': _probe,
     'export': _export,
     'card': _card,
     'runs': _runs,

@@ -15,7 +15,7 @@ from model_code.errors import ConfigError, unknown
 from model_code.fields import FilePath, check_fields
 from model_code.modalities import MODALITIES, Limits
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
-from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
+from model_code.tasks import Checks, Gate, Mixture, Probe, Recipe, Task
 from pipeline import config_errors, config_imports, roots
 from pipeline.beam import settings
 from pipeline.beam.settings import Beam
@@ -152,5 +152,5 @@ def _defined_at(function, path: pathlib.Path) -> str:
     return f'{path}, line {code.co_firstlineno}: ' if code else f'{path}: '
 
 
-_CLASSES = (PipelineConfig, Mixture, Task, Data, Columns, Limits, Recipe, Checks, Gate, ModelConfig, TrainingConfig,
-            Cluster, Resources, Beam, *(row.input_class for row in MODALITIES.values()))
+_CLASSES = (PipelineConfig, Mixture, Task, Data, Columns, Limits, Recipe, Checks, Gate, Probe, ModelConfig,
+            TrainingConfig, Cluster, Resources, Beam, *(row.input_class for row in MODALITIES.values()))

@@ -48,7 +48,8 @@ COMPONENT_CODE = {
     'BaselineLookup': ('components.baseline_lookup',),
     'ServingBaseline': ('components.serving_baseline',),
     'TaskEvaluator': ('components.task_evaluator',
-                      'model_code.label_kinds:evaluation_metrics,metrics_of_outcomes,details,questions'),
+                      'model_code.label_kinds:evaluation_metrics,metrics_of_outcomes,details,questions,transform,'
+                      'eval_label'),
     'ServingCheck': ('components.serving_check', 'model_code.label_kinds:check_answer'),
     'BlessingGate': ('components.blessing_gate',),
     'AtomicPusher': ('components.atomic_pusher',),
@@ -76,7 +77,7 @@ COMPONENT_LIBRARIES = {
     'CoTrainer': ('numpy', 'tensorflow', 'tensorflow-io', 'tf_keras'),
     'BaselineLookup': (),
     'ServingBaseline': (),
-    'TaskEvaluator': ('numpy', 'tensorflow', 'tensorflow-model-analysis', 'tfx'),
+    'TaskEvaluator': ('numpy', 'scikit-learn', 'tensorflow', 'tensorflow-model-analysis', 'tfx'),
     # The embedded server is made of these, and a model passes if that server answers.
     'ServingCheck': ('aiohttp', 'numpy', 'tensorflow'),
     # It reads TFMA's results with TFMA, and compares two models in numpy.
@@ -285,7 +286,7 @@ def run_key(config, media_fingerprints: dict[str, str], force: str = '') -> str:
 
 
 def model_key(config, media_fingerprints: dict[str, str]) -> str:
-    """A hash of everything that decides the trained model. It leaves out what only judges it: checks, gates.
+    """A hash of everything that decides the trained model. It leaves out what only judges it: checks, gates, probes.
 
     media_fingerprints: as for `run_key`.
     """
@@ -294,7 +295,7 @@ def model_key(config, media_fingerprints: dict[str, str]) -> str:
         del values[name]
     del values['mixture']['dropped_tasks']
     for task in values['mixture']['tasks']:
-        del task['checks'], task['gate']
+        del task['checks'], task['gate'], task['probe']
     return _key(values, ('MediaExampleGen', 'TaskSchemaGen', 'Transform', 'CoTrainer'), media_fingerprints)
 
 

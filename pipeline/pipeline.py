@@ -43,7 +43,7 @@ from components.verdict.component import Verdict
 from model_code.data import Data
 from model_code.modalities import Input, get_modality
 from model_code.serialization import to_json
-from model_code.tasks import DRIFT_FIELDS, Checks, Gate, Mixture, Recipe, Task
+from model_code.tasks import DRIFT_FIELDS, Checks, Gate, Mixture, Probe, Recipe, Task
 from pipeline import run_parameters
 from pipeline.checks import DataSummary
 from pipeline.config import PipelineConfig
@@ -145,8 +145,9 @@ def trained_tasks(mixture: Mixture) -> Mixture:
 
 
 def judged_tasks(mixture: Mixture) -> Mixture:
-    """The mixture for the gate, which has nothing to do with the checks of the data."""
-    return dataclasses.replace(mixture, tasks=tuple(dataclasses.replace(t, checks=Checks()) for t in mixture.tasks))
+    """The mixture for the gate, which has nothing to do with the checks of the data, nor with probes."""
+    return dataclasses.replace(mixture, tasks=tuple(
+        dataclasses.replace(t, checks=Checks(), probe=Probe()) for t in mixture.tasks))
 
 
 def compared_tasks(mixture: Mixture) -> Mixture:
@@ -273,7 +274,7 @@ def _evaluators(config: PipelineConfig, lanes: dict[str, dict], model, baseline_
     examples, classes = (_outputs(lanes, 'MediaExampleGen', name) for name in ('examples', 'classes'))
     return {task.name: TaskEvaluator(
         source=to_json(task.source), classes=classes[task.name], examples=examples[task.name], model=model,
-        baseline_model=baseline_model, code_version=component_version('TaskEvaluator')
+        baseline_model=baseline_model, probe=to_json(task.probe), code_version=component_version('TaskEvaluator')
         ).with_id(node_id('TaskEvaluator', task.name)) for task in config.mixture.tasks}
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from components.evaluation_names import EVALUATION
+from components.evaluation_names import EVALUATION, probe_metrics
 from model_code import file_io, isolated
 from model_code.logger import logger
 from model_code.printable import printable
@@ -93,7 +93,7 @@ def _evaluation(evaluation: dict | None) -> Iterator[tuple[str, float | None, in
     """The ends of the intervals, and the metrics that only the evaluation has. evaluation: evaluation.json, if any."""
     if not evaluation:
         return
-    for name, values in evaluation['slices'][0]['metrics'].items():
+    for name, values in (evaluation['slices'][0]['metrics'] | probe_metrics(evaluation)).items():
         for key, suffix in (('value', ''), ('low', '/low'), ('high', '/high')):
             yield f'{evaluation["task"]}/{name}{suffix}', values.get(key), 0
 

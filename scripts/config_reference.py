@@ -20,7 +20,7 @@ CLASSES = (
     ('model_code/tasks.py', ('Mixture', 'Task')),
     ('model_code/data.py', ('Data', 'Columns')),
     ('model_code/modalities.py', ('Limits',)),
-    ('model_code/tasks.py', ('Recipe', 'Checks', 'Gate')),
+    ('model_code/tasks.py', ('Recipe', 'Checks', 'Gate', 'Probe')),
     ('model_code/settings.py', ('ModelConfig',)),
     ('model_code/modalities.py', ('ImageInput', 'AudioInput', 'VideoInput')),
     ('model_code/settings.py', ('TrainingConfig',)),

@@ -18,7 +18,7 @@ from PIL import Image
 
 from model_code.data import Data, Source
 from model_code.modalities import AudioInput, ImageInput, VideoInput
-from model_code.tasks import Checks, Gate, Recipe, Task
+from model_code.tasks import Checks, Gate, Probe, Recipe, Task
 
 # Inputs as small as the tokenizers allow.
 IMAGE_SPEC = ImageInput(height=16, width=16, patch=(8, 8))
@@ -27,7 +27,7 @@ VIDEO_SPEC = VideoInput(frames=4, height=16, width=16, patch=(2, 8, 8), frame_ra
 INPUTS = (IMAGE_SPEC, AUDIO_SPEC, VIDEO_SPEC)
 
 
-_PARTS = {'data': Data, 'recipe': Recipe, 'checks': Checks, 'gate': Gate}
+_PARTS = {'data': Data, 'recipe': Recipe, 'checks': Checks, 'gate': Gate, 'probe': Probe}
 
 
 def task(name: str, modality: str, steps: int = 1, batch_size: int = 1, **fields) -> Task:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from components.evaluation_names import probe_metrics
+
 INTENDED_USE = ('To tell the classes of each task apart in media like those that it was trained on. No other use was '
                 'stated.')
 LIMITS = ('It was measured on the eval split of its own data alone, not on media from elsewhere. It names classes also '
@@ -29,4 +31,4 @@ def evaluation_entry(evaluation: dict) -> dict:
     overall = evaluation['slices'][0]
     return {'examples': overall['examples'], 'groups': overall['groups'], 'metrics': {
         name: {key: values.get(key) for key in ('value', 'low', 'high')}
-        for name, values in overall['metrics'].items()}}
+        for name, values in (overall['metrics'] | probe_metrics(evaluation)).items()}}

@@ -18,6 +18,7 @@ from components.report import (
     judgements,
     near_duplicates,
     origin,
+    probe,
     suspect_labels,
     training,
 )
@@ -90,9 +91,10 @@ def render(decision: dict, history: dict, card: dict, data: list[dict], drift: d
 def _evaluations(decision: dict, evaluations: Mapping[str, Evaluated], limits: Limits) -> list[dict]:
     """The sections of the evaluated tasks."""
     share = limits.class_bytes // max(1, len(evaluations))
-    return list(filter(None, (
+    sections = filter(None, (
         evaluation.section(task, evaluations[task['name']].results, evaluations[task['name']].examples, limits, share)
-        for task in decision['tasks'] if task['name'] in evaluations)))
+        for task in decision['tasks'] if task['name'] in evaluations))
+    return [section | {'probe': probe.section(evaluations[section['name']].results)} for section in sections]
 
 
 def _values(decision, history, card, data, drift, suspects, near, evaluations, found, limits) -> dict:

@@ -11,6 +11,7 @@ class TaskEvaluatorSpec(component_spec.ComponentSpec):
     """Inputs `classes`, `examples`, `model`, `baseline_model`; output `evaluation`; properties: see TaskEvaluator."""
     PARAMETERS = {
         'source': component_spec.ExecutionParameter(type=str),
+        'probe': component_spec.ExecutionParameter(type=str, optional=True),
         'code_version': component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -32,13 +33,16 @@ class TaskEvaluator(base_beam_component.BaseBeamComponent):
     Beside TFMA's results, the evaluation has intervals, slices and details (evaluation_files.py), and lists the labels
     that the model contradicts with confidence (suspects.py).
 
+    probe: the task's Probe as JSON; '' measures no representation (representation.py).
+
     It judges nothing: floors are known to BlessingGate alone, so another floor measures nothing again.
     """
     SPEC_CLASS = TaskEvaluatorSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
     def __init__(self, source: str, classes: channel.BaseChannel, examples: channel.BaseChannel,
-                 model: channel.BaseChannel, baseline_model: channel.BaseChannel | None = None, code_version: str = ''):
+                 model: channel.BaseChannel, baseline_model: channel.BaseChannel | None = None, probe: str = '',
+                 code_version: str = ''):
         super().__init__(TaskEvaluatorSpec(
-            source=source, classes=classes, code_version=code_version, examples=examples, model=model,
+            source=source, classes=classes, probe=probe, code_version=code_version, examples=examples, model=model,
             baseline_model=baseline_model, evaluation=channel.Channel(type=standard_artifacts.ModelEvaluation)))

@@ -6,7 +6,12 @@ evaluation.json: {'version', 'task', 'label_kind', 'primary_metric', 'examples',
     'baseline', 'baseline_low', 'baseline_high', 'change', 'change_low', 'change_high'}}}]: the first is all examples,
     with '' for feature and value; baseline and change (candidate - baseline) are null without a baseline, limits where
     there is no interval,
-  and what model_code/evaluation_details.py says: 'classes', 'confusion', 'reliability', 'curves', 'mistakes', 'hits'}.
+  what model_code/evaluation_details.py says: 'classes', 'confusion', 'reliability', 'curves', 'mistakes', 'hits',
+  and, if the config asks for it, what representation.py measures of the frozen representation:
+  'probe': {'metric': the primary metric, 'classes', 'width', 'train_examples': that were learned from, 'train_total':
+    that the split has, 'eval_examples', 'eval_total', 'seconds', 'linear': {'value', 'low', 'high', 'strength': the
+    inverse strength of the penalty} or null, 'few_shot': [{'shots', 'value': the mean over the draws, 'low', 'high':
+    its 95% interval by Student's t, 'values', 'classes_with_fewer': how many classes have fewer examples}]}}.
 resamples.npz: '<slice number>/<metric>/candidate' and '.../baseline' -> [resamples] float64, of the primary metric.
   Both are of the same resamples.
 outcomes.npz: what the models said about each example (model_code/outcomes.py).

@@ -16,7 +16,7 @@ from components import baseline_files
 from components.classes import read_classes
 from components.evaluation_names import EVALUATION, OUTCOMES, RESAMPLES, SHOWN, SUSPECT_EXAMPLES, SUSPECTS
 from components.task_evaluator import baseline as baselines
-from components.task_evaluator import evaluation_files, outcome_parts, summary, suspects
+from components.task_evaluator import evaluation_files, outcome_parts, representation, summary, suspects
 from components.task_evaluator.eval_config import signatures
 from components.task_evaluator.measuring import measure
 from components.task_evaluator.shown_examples import copy_examples
@@ -24,6 +24,7 @@ from model_code import file_io, model_directory, npz, outcomes
 from model_code.data import Source
 from model_code.logger import logger
 from model_code.serialization import from_json
+from model_code.tasks import Probe
 
 # Examples that the model gets at once. TFMA would begin with one and double.
 BATCH_SIZE = 64
@@ -54,15 +55,28 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             batches = pipeline | 'Examples' >> make_tfxio(io_utils.all_files_pattern(split_dir)).BeamSource(BATCH_SIZE)
             measure(batches, source, len(labels), models, classes, directory)
         predicted = time.monotonic()
-        write_evaluation(source, classes, split_dir, directory)
+        write_evaluation(source, classes, split_dir, directory, _probe(
+            exec_properties, models['candidate'], source, labels, input_dict['examples']))
         logger.info('%s: predictions and metrics took %.1f s; intervals, slices and lists of examples %.1f s.',
                     source.name, predicted - begin, time.monotonic() - predicted)
 
 
-def write_evaluation(source: Source, classes: dict[str, tuple[str, ...]], split_dir: str, directory: str):
+def _probe(exec_properties: dict, model_dir: str, source: Source, labels: tuple[str, ...], examples: list) -> dict:
+    """The entry `probe` of evaluation.json; {} if the config asks for none."""
+    asked = from_json(Probe, exec_properties['probe']) if exec_properties.get('probe') else Probe()
+    if not asked.wanted:
+        return {}
+    split_dirs = {split: artifact_utils.get_split_uris(examples, split)[0] for split in ('train', 'eval')}
+    measured = representation.measure(model_dir, source, labels, split_dirs, asked)
+    logger.info('%s: the representation was measured in %.1f s.', source.name, measured['seconds'])
+    return {'probe': measured}
+
+
+def write_evaluation(source: Source, classes: dict[str, tuple[str, ...]], split_dir: str, directory: str,
+                     further: dict | None = None):
     """Writes what is computed from the parts of outcomes in the directory (evaluation_files), and removes these.
 
-    classes: of outcome_parts.extractor.
+    classes: of outcome_parts.extractor. further: more entries of evaluation.json.
     """
     def path(name: str) -> str:
         return os.path.join(directory, name)
@@ -77,7 +91,7 @@ def write_evaluation(source: Source, classes: dict[str, tuple[str, ...]], split_
         path(SUSPECT_EXAMPLES): [row['id'] for row in suspect['first']],
         path(SHOWN): [row['id'] for row in evaluation['mistakes'] + evaluation['hits']]})
     npz.write(path(RESAMPLES), resamples)
-    file_io.write(path(EVALUATION), json.dumps(evaluation, allow_nan=False))
+    file_io.write(path(EVALUATION), json.dumps(evaluation | (further or {}), allow_nan=False))
 
 
 def class_names(models: dict[str, str], source: Source) -> dict[str, tuple[str, ...]]:

@@ -54,6 +54,16 @@ def component(bom, kind):
     return {c['name']: c for c in bom['components'] if c['type'] == kind}
 
 
+def test_what_was_measured_of_the_representation_is_among_the_metrics():
+    probe = {'metric': 'accuracy', 'linear': {'value': 0.6, 'low': 0.4, 'high': 0.7, 'strength': 0.1}, 'few_shot': [
+        {'shots': 5, 'value': 0.5, 'low': None, 'high': None, 'values': [0.5]}]}
+    entry = pushed.evaluation_entry(EVALUATION | {'probe': probe})
+    assert entry['metrics'] == pushed.evaluation_entry(EVALUATION)['metrics'] | {
+        'linear_probe_accuracy': {'value': 0.6, 'low': 0.4, 'high': 0.7},
+        '5_shot_accuracy': {'value': 0.5, 'low': None, 'high': None}}
+    assert model_cards.errors(CARD | {'evaluation': {'digits': entry}}) == []
+
+
 def test_a_card_has_the_form_of_its_schema_and_others_do_not():
     assert model_cards.errors(CARD) == []
     assert model_cards.errors({n: v for n, v in CARD.items() if n not in ('model_digest', 'data')}) == []

@@ -73,7 +73,9 @@ def record(tmp_path):
         {'name': 'digits', 'metrics': {'accuracy': 0.75, 'loss': None}}]}
     for name, content in {
             'gate/decision.json': decision, 'report.html': '<html>', 'evaluation/evaluation.json': {
-                'task': 'digits', 'slices': [{'metrics': {'accuracy': {'value': 0.75, 'low': 0.5, 'high': 0.9}}}]},
+                'task': 'digits', 'slices': [{'metrics': {'accuracy': {'value': 0.75, 'low': 0.5, 'high': 0.9}}}],
+                'probe': {'metric': 'accuracy', 'linear': None, 'few_shot': [
+                    {'shots': 5, 'value': 0.6, 'low': 0.4, 'high': 0.7}]}},
             'run/history.json': {'steps': [{'step': 3, 'task': 'digits', 'loss': 1.5, 'learning_rate': 0.1}],
                                  'evaluations': [{'step': 3, 'values': {'eval/digits/loss': 2.5}}]}}.items():
         file_io.write(str(tmp_path / name), json.dumps(content))
@@ -97,6 +99,7 @@ def test_a_run_has_parameters_metrics_with_intervals_and_the_decision(config, re
     assert run['params']['limits'] == 'l' * 500
     assert run['tags']['polyvit.accepted'] == 'false' and run['tags']['polyvit.reasons'] == 'It is worse.'
     assert ['digits/accuracy', 0.75, 0] in run['metrics'] and ['digits/accuracy/low', 0.5, 0] in run['metrics']
+    assert ['digits/5_shot_accuracy', 0.6, 0] in run['metrics']
     assert ['train/digits/loss', 1.5, 3] in run['metrics']
     assert ['during_training/eval/digits/loss', 2.5, 3] in run['metrics']
     assert not any(name == 'digits/loss' for name, _, _ in run['metrics']), 'it has no value'
