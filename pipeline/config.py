@@ -14,8 +14,9 @@ from model_code.data import VERSION_PLACE, Columns, Data
 from model_code.errors import ConfigError, unknown
 from model_code.fields import FilePath, check_fields
 from model_code.modalities import MODALITIES, Limits
+from model_code.probe import Probe
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
-from model_code.tasks import Checks, Gate, Mixture, Probe, Recipe, Task
+from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
 from pipeline import config_errors, config_imports, roots
 from pipeline.beam import settings
 from pipeline.beam.settings import Beam

@@ -42,8 +42,9 @@ from components.transform.component import Transform
 from components.verdict.component import Verdict
 from model_code.data import Data
 from model_code.modalities import Input, get_modality
+from model_code.probe import Probe
 from model_code.serialization import to_json
-from model_code.tasks import DRIFT_FIELDS, Checks, Gate, Mixture, Probe, Recipe, Task
+from model_code.tasks import DRIFT_FIELDS, Checks, Gate, Mixture, Recipe, Task
 from pipeline import run_parameters
 from pipeline.checks import DataSummary
 from pipeline.config import PipelineConfig

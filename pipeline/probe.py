@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from model_code import modalities
 from model_code.errors import ConfigError
-from model_code.tasks import Probe, Task
+from model_code.probe import Probe
+from model_code.tasks import Task
 from pipeline import layout, terminal
 
 ASKED = Probe(linear=True, shots=(5, 10))  # of a task whose config asks for nothing

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from model_code.data import Columns, Data
 from model_code.errors import ConfigError, PipelineStop
 from model_code.modalities import AudioInput, ImageInput, Limits, VideoInput
+from model_code.probe import Probe
 from model_code.settings import ModelConfig, TrainingConfig, preset
-from model_code.tasks import Checks, Gate, Mixture, Probe, Recipe, Task
+from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
 from pipeline import __version__, results
 from pipeline.beam.settings import Beam
 from pipeline.config import PipelineConfig, load_config

@@ -18,7 +18,8 @@ from PIL import Image
 
 from model_code.data import Data, Source
 from model_code.modalities import AudioInput, ImageInput, VideoInput
-from model_code.tasks import Checks, Gate, Probe, Recipe, Task
+from model_code.probe import Probe
+from model_code.tasks import Checks, Gate, Recipe, Task
 
 # Inputs as small as the tokenizers allow.
 IMAGE_SPEC = ImageInput(height=16, width=16, patch=(8, 8))

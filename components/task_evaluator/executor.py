@@ -23,8 +23,8 @@ from components.task_evaluator.shown_examples import copy_examples
 from model_code import file_io, model_directory, npz, outcomes
 from model_code.data import Source
 from model_code.logger import logger
+from model_code.probe import Probe
 from model_code.serialization import from_json
-from model_code.tasks import Probe
 
 # Examples that the model gets at once. TFMA would begin with one and double.
 BATCH_SIZE = 64

@@ -21,7 +21,7 @@ from model_code import bootstrap, file_io, modalities, probes, signature_names
 from model_code.data import Source
 from model_code.errors import PipelineStop
 from model_code.outcome_metrics import OutcomeMetric
-from model_code.tasks import Probe
+from model_code.probe import Probe
 
 _BATCH_SIZE = 64  # examples that the model gets at once, as in the evaluation
 _LABELS_BATCH = 256  # examples whose labels are read at once

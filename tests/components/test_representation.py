@@ -10,8 +10,8 @@ import tensorflow as tf
 from components import evaluation_names
 from components.task_evaluator import executor, representation
 from model_code.errors import PipelineStop
+from model_code.probe import Probe
 from model_code.serialization import to_json
-from model_code.tasks import Probe
 from tests import testing
 
 COLOURS = {'blue': (20, 20, 200), 'green': (20, 200, 20), 'red': (200, 20, 20)}

@@ -5,7 +5,7 @@ import pytest
 
 from model_code import outcome_metrics, probes
 from model_code.errors import ConfigError
-from model_code.tasks import Probe
+from model_code.probe import Probe
 
 CLASSES, WIDTH = 4, 12
 ALL = (tuple(range(CLASSES)),)

@@ -49,18 +49,22 @@ EDITS = [
     ('model_code/tokenizers.py', "'zeros'", "'ones'", {'CoTrainer'}),
     ('model_code/encoder.py', 'LAYER_NORM_EPSILON = 1e-6', 'LAYER_NORM_EPSILON = 1e-5', {'CoTrainer'}),
     ('model_code/label_kinds/multi.py', 'tensors.multi_hot(places, classes)', 'tensors.multi_hot(places, classes) * 2',
-     {'Transform', 'CoTrainer'}),
+     {'Transform', 'CoTrainer', 'TaskEvaluator'}),
     ('model_code/label_kinds/groups.py', '/ len(groups)', '/ 2', {'CoTrainer'}),
     ('model_code/label_kinds/single.py', "'top_5_accuracy'", "'top_five_accuracy'", {'TaskEvaluator'}),
     ('model_code/label_kinds/single.py', 'sum_to_one=True', 'sum_to_one=False', {'ServingCheck'}),
     ('model_code/label_kinds/answers.py', '> 1e-3', '> 1e-4', {'ServingCheck'}),
     ('model_code/label_kinds/tensors.py', 'label_smoothing / ', 'label_smoothing * ',
-     {'Transform', 'CoTrainer', 'ServingCheck'}),
+     {'Transform', 'CoTrainer', 'TaskEvaluator', 'ServingCheck'}),
     ('model_code/label_kinds/__init__.py', 'least_classes=1', 'least_classes=2',
      ALL - NO_READERS_OF_TASKS),
     ('model_code/metrics.py', 'EPSILON = 1e-7', 'EPSILON = 1e-6', {'CoTrainer', 'TaskEvaluator'}),
     ('model_code/outcome_metrics.py', 'BINS = 15', 'BINS = 10', {'TaskEvaluator'}),
     ('model_code/evaluation_details.py', 'NAMED = 20', 'NAMED = 10', {'TaskEvaluator'}),
+    ('model_code/probe.py', 'seeds=1', 'seeds=2',
+     {'MediaListing', 'TaskValidator', 'DataDrift', 'CoTrainer', 'TaskEvaluator', 'ServingCheck', 'BlessingGate',
+      'Report'}),
+    ('model_code/probes.py', '_HELD_OUT = 5', '_HELD_OUT = 6', {'TaskEvaluator'}),
     ('components/task_evaluator/metrics.py', 'if count else', 'if count > 1 else', {'TaskEvaluator'}),
     ('components/blessing_gate/judgement.py', 'TOLERANCE = 1e-9', 'TOLERANCE = 1e-8', {'BlessingGate'}),
     ('model_code/non_inferiority.py', 'ALPHA = 0.05', 'ALPHA = 0.04', {'BlessingGate'}),
@@ -95,7 +99,7 @@ READS_WITH = {('CoTrainer', 'tensorflow-transform'), ('Report', 'tensorflow'), (
               *(('ServingCheck', name) for name in ('av', 'pillow', 'pillow-heif', 'soundfile'))}
 # They pass bytes to file systems and back.
 FILE_SYSTEMS = {'model_code/remote_files.py', 'model_code/object_stores.py'}
-DISTRIBUTIONS = {'PIL': 'pillow', 'yaml': 'pyyaml', 'google': 'protobuf', 'grpc': 'grpcio',
+DISTRIBUTIONS = {'PIL': 'pillow', 'yaml': 'pyyaml', 'sklearn': 'scikit-learn', 'google': 'protobuf', 'grpc': 'grpcio',
                  'grpc_health': 'grpcio-health-checking', 'tensorflow_serving': 'tensorflow-serving-api'}
 
 
@@ -357,6 +361,7 @@ def test_docstrings_are_not_read_by_what_counts_without_them():
     ('tensorflow', {'MediaExampleGen', 'Transform', 'CoTrainer', 'TaskEvaluator', 'ServingCheck'}),
     ('tensorflow-model-analysis', {'TaskEvaluator', 'BlessingGate'}),
     ('tfx', {'StatisticsGen', 'TaskValidator', 'TaskEvaluator', 'AtomicPusher'}),
+    ('scikit-learn', {'TaskEvaluator'}),
     ('jinja2', {'Report'}),
     ('pyarrow', {'MediaListing', 'MediaExampleGen'}),
     ('pytest', set()),

@@ -9,8 +9,9 @@ from components import evaluation_names
 from model_code import file_io
 from model_code.errors import ConfigError
 from model_code.modalities import VideoInput
+from model_code.probe import Probe
 from model_code.settings import ModelConfig, TrainingConfig
-from model_code.tasks import Mixture, Probe
+from model_code.tasks import Mixture
 from pipeline import cli, dry_run, pipeline, probe, run_record
 from pipeline.config import PipelineConfig
 from tests import testing
