@@ -12,6 +12,7 @@ from serving.errors import ServingError, invalid
 from serving.limits import Limits
 from serving.versions import ModelVersions, no_status, not_found, unknown_label
 
+_SMALL_BYTES, _SMALL_QUOTES = 2**17, 64
 DEFAULT_URL = 'http://127.0.0.1:8501'  # of a server on this machine
 
 
@@ -71,18 +72,48 @@ def predict(models: Models, body: bytes, name: str, version: int | None, label: 
     document = json_parser.parse_json(body, limits.max_json_depth, limits.max_elements)
     signature_name = json_tensors.signature_name(document)
     with models.acquire(name, version, label) as (_, model):
-        signature = model.signature(signature_name)
-        form, inputs = json_tensors.predict_inputs(
-            document, {name: tensor.dtype for name, tensor in signature.inputs.items()})
-        outputs = run(model, name, signature.name, inputs, deadline, limits)
+        form, signature, inputs = _inputs(model, signature_name, document)
+        outputs = run(model, name, signature, inputs, deadline, limits)
     return json_tensors.predictions_json(outputs, form)
+
+
+async def predict_in_loop(models: Models, body: bytes, name: str, version: int | None, label: str | None,
+                          deadline: float, limits: Limits) -> bytes:
+    """As `predict`, in an event loop, which has other requests while the graph runs. For bodies that `is_small` takes.
+
+    A thread for each request would double the time that the server itself takes.
+    """
+    document = json_parser.parse_json(body, limits.max_json_depth, limits.max_elements)
+    signature_name = json_tensors.signature_name(document)
+    with models.acquire(name, version, label) as (_, model):
+        form, signature, inputs = _inputs(model, signature_name, document)
+        with _measured(name, 'Predict', signature, _size(inputs)):
+            outputs = await bounds.run_in_loop(model, signature, inputs, deadline, limits)
+    return json_tensors.predictions_json(outputs, form)
+
+
+def is_small(body: bytes) -> bool:
+    """Whether a body takes a millisecond or so to read: few strings, each of which may be media, and few numbers."""
+    return len(body) <= _SMALL_BYTES and body.count(b'"') <= _SMALL_QUOTES
+
+
+def _inputs(model, signature_name: str, document: dict) -> tuple[str, str, dict[str, np.ndarray]]:
+    """The form of a predict request, the name of its signature, and its inputs."""
+    signature = model.signature(signature_name)
+    form, inputs = json_tensors.predict_inputs(
+        document, {name: tensor.dtype for name, tensor in signature.inputs.items()})
+    return form, signature.name, inputs
+
+
+def _size(inputs: dict[str, np.ndarray]) -> int:
+    """The number of examples."""
+    return next((len(value) for _, value in sorted(inputs.items()) if value.ndim), 1)
 
 
 def run(model, model_name: str, signature_name: str, inputs: dict, deadline: float, limits: Limits,
         outputs: typing.Sequence[str] = ()) -> dict:
     """model.run for a predict request: bounded, counted and timed."""
-    size = next((len(value) for _, value in sorted(inputs.items()) if value.ndim), 1)
-    with _measured(model_name, 'Predict', signature_name, size):
+    with _measured(model_name, 'Predict', signature_name, _size(inputs)):
         return bounds.run(model, signature_name, inputs, deadline, limits, outputs)
 
 

@@ -3,6 +3,7 @@
 Each is checked before it is made. Both protocols use the same functions, over numpy arrays as the graph gets them.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Sequence
@@ -25,14 +26,31 @@ _NUMBER_BYTES = 16  # of a number as JSON, about
 def run(model, signature_name: str, inputs: dict[str, np.ndarray], deadline: float, limits: Limits,
         outputs: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """model.run, with the bounds on what goes in and what comes out. deadline: a time.monotonic()."""
+    decoded_bytes = _check_before(model, signature_name, inputs, deadline, limits, outputs)
+    results = model.run(signature_name, inputs, deadline - time.monotonic(), outputs, decoded_bytes)
+    check_reply({name: value.shape for name, value in results.items()}, limits, results)
+    return results
+
+
+async def run_in_loop(model, signature_name: str, inputs: dict[str, np.ndarray], deadline: float,
+                      limits: Limits) -> dict[str, np.ndarray]:
+    """As `run`, of all outputs, without a thread that waits."""
+    decoded_bytes = _check_before(model, signature_name, inputs, deadline, limits, ())
+    results = await asyncio.wrap_future(
+        model.submit(signature_name, inputs, deadline - time.monotonic(), weight=decoded_bytes))
+    check_reply({name: value.shape for name, value in results.items()}, limits, results)
+    return results
+
+
+def _check_before(model, signature_name: str, inputs: dict[str, np.ndarray], deadline: float, limits: Limits,
+                  outputs: Sequence[str]) -> int:
+    """Checks the inputs, and the reply as far as the signature tells. Returns what `check_inputs` does."""
     decoded_bytes = check_inputs(inputs, limits, deadline)
     signature = model.signature(signature_name)
     instances = max((len(value) for value in inputs.values() if value.ndim), default=1)
     check_reply({name: (instances, *tensor.shape[1:]) for name, tensor in signature.outputs.items()
                  if (not outputs or name in outputs) and tensor.shape and None not in tensor.shape[1:]}, limits)
-    results = model.run(signature_name, inputs, deadline - time.monotonic(), outputs, decoded_bytes)
-    check_reply({name: value.shape for name, value in results.items()}, limits, results)
-    return results
+    return decoded_bytes
 
 
 def check_inputs(inputs: dict[str, np.ndarray], limits: Limits, deadline: float = math.inf) -> int:

@@ -4,6 +4,7 @@ docs/serving.md, "Bounds", has a table of them.
 """
 
 import dataclasses
+import functools
 
 from model_code import modalities
 from model_code.errors import ConfigError
@@ -48,8 +49,12 @@ class Limits:
 
     def of_media(self, modality: str) -> modalities.Limits:
         """The bounds on one of a modality's media: ingest's own, where none is set here."""
-        return modalities.Limits(pixels=self.max_pixels, seconds=self.max_seconds,
-                                 frames=self.max_frames).for_modality(modality)
+        return _of_media(modality, self.max_pixels, self.max_seconds, self.max_frames)
+
+
+@functools.cache  # each request asks, and making one checks its fields
+def _of_media(modality: str, pixels: int, seconds: float, frames: int) -> modalities.Limits:
+    return modalities.Limits(pixels=pixels, seconds=seconds, frames=frames).for_modality(modality)
 
 
 def exceeded(what: str, value: float, bound: str, limit: float, instead: str,

@@ -192,14 +192,25 @@ class RestFront:
             self._requests -= 1
             self._bodies.release(body)
 
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._pool, self._work, body, name, version, label, deadline, method)
-        future.add_done_callback(release)  # a request past its deadline counts until its thread ends
+        if method == 'predict' and api.is_small(body):
+            future = asyncio.ensure_future(self._predict_in_loop(body, name, version, label, deadline))
+        else:
+            future = asyncio.get_running_loop().run_in_executor(
+                self._pool, self._work, body, name, version, label, deadline, method)
+        future.add_done_callback(release)  # a request past its deadline counts until its graph ends
         try:
             return await asyncio.wait_for(asyncio.shield(future), deadline - time.monotonic())
         except asyncio.TimeoutError:
             future.add_done_callback(_take_exception)
             raise bodies.timed_out(self._limits) from None
+
+    async def _predict_in_loop(self, body: bytes, name, version, label, deadline: float) -> bytes:
+        try:
+            return await api.predict_in_loop(self._models, body, name, version, label, deadline, self._limits)
+        except ServingError:
+            raise
+        except Exception as error:
+            raise ServingError('INTERNAL', f'{type(error).__name__}: {error}') from error
 
     def _check_load(self):
         if self.draining:
