@@ -1,6 +1,7 @@
 """README and docs/ say what is so: links lead somewhere, configs load, commands parse, tables agree with the code."""
 
 import collections
+import dataclasses
 import pathlib
 import re
 import shlex
@@ -11,6 +12,7 @@ import pytest
 
 import polyvit
 from pipeline import arguments, exit_codes, plan
+from serving.limits import Limits
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 DOCS = PROJECT / 'docs'
@@ -191,6 +193,11 @@ def test_the_table_of_edits_is_that_of_the_test():
     for file, _, _, components in EDITS:
         tested[file] |= components
     assert documented == tested
+
+
+def test_the_table_of_bounds_is_the_code():
+    rows = re.findall(r'^\| `--([a-z-]+)` \| ([0-9.]+) \|', (DOCS / 'serving.md').read_text(), re.MULTILINE)
+    assert dict(rows) == {field.name.replace('_', '-'): str(field.default) for field in dataclasses.fields(Limits)}
 
 
 def test_the_table_of_signatures_is_the_exported_model():
