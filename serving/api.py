@@ -1,6 +1,7 @@
 """The served models, by name, and the answers to REST requests. The gRPC front end uses only the models."""
 
 import contextlib
+import threading
 import time
 import typing
 
@@ -13,6 +14,7 @@ from serving.limits import Limits
 from serving.versions import ModelVersions, no_status, not_found, unknown_label
 
 _SMALL_BYTES, _SMALL_QUOTES = 2**17, 64
+_MAX_PARSED = 2
 DEFAULT_URL = 'http://127.0.0.1:8501'  # of a server on this machine
 
 
@@ -22,6 +24,8 @@ class Models:
     def __init__(self, models: list[ModelVersions]):
         self._models = {model.name: model for model in models}
         self.stopping = False  # then no model is ready for a new request
+        # A parsed document takes many times the memory of its text, so only so many are there at once.
+        self.parsing = threading.BoundedSemaphore(_MAX_PARSED)
 
     def __iter__(self):
         return iter(self._models.values())
@@ -69,10 +73,13 @@ def predict(models: Models, body: bytes, name: str, version: int | None, label: 
 
     deadline: the time.monotonic() at which the graph is cancelled.
     """
-    document = json_parser.parse_json(body, limits.max_json_depth, limits.max_elements)
-    signature_name = json_tensors.signature_name(document)
-    with models.acquire(name, version, label) as (_, model):
-        form, signature, inputs = _inputs(model, signature_name, document)
+    with contextlib.ExitStack() as stack:
+        with models.parsing:
+            document = json_parser.parse_json(body, limits.max_json_depth, limits.max_elements)
+            signature_name = json_tensors.signature_name(document)
+            _, model = stack.enter_context(models.acquire(name, version, label))
+            form, signature, inputs = _inputs(model, signature_name, document)
+            del document
         outputs = run(model, name, signature, inputs, deadline, limits)
     return json_tensors.predictions_json(outputs, form)
 
@@ -162,13 +169,15 @@ def _run_examples(model, method: str, model_name: str, signature_name: str, exam
 def classify_or_regress(models: Models, body: bytes, name: str, version: int | None, label: str | None,
                         deadline: float, limits: Limits, method: str) -> bytes:
     """The body of a REST classify or regress request -> the body of the reply. method: 'classify' or 'regress'."""
-    document = json_parser.parse_json(body, limits.max_json_depth, limits.max_elements)
-    signature_name = json_tensors.signature_name(document)
-    context, examples = json_tensors.classify_examples(document)
-    with models.acquire(name, version, label) as (_, model):
+    with models.parsing:
+        document = json_parser.parse_json(body, limits.max_json_depth, limits.max_elements)
+        signature_name = json_tensors.signature_name(document)
+        context, examples = json_tensors.classify_examples(document)
         # Protos merge when their bytes are joined. The later one wins, so an example's feature beats the context's.
         prefix = saved_model.serialize_example(context) if context else b''
         serialized = [prefix + saved_model.serialize_example(example) for example in examples]
+        del document, context, examples
+    with models.acquire(name, version, label) as (_, model):
         if method == 'classify':
             return json_tensors.classifications_json(
                 classify(model, name, signature_name, serialized, deadline, limits))

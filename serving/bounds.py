@@ -136,6 +136,9 @@ def _check_media(feature: str, contents: list, limits: Limits, deadline: float) 
         except Rejection as rejection:
             of = f' of {len(contents):,}' if len(contents) > 1 else ''
             raise _refusal(rejection, f'Input {number:,}{of}') from None
+    if sum(sizes) > limits.max_total_decoded_bytes:
+        raise exceeded('Bytes of all media of the request once they are decoded', sum(sizes),
+                       'max_total_decoded_bytes', limits.max_total_decoded_bytes, 'Send fewer, or make them smaller.')
     at_once = _PARALLEL ** 2 if modality == 'video' else _PARALLEL
     needed = sum(sorted(sizes)[-at_once:])
     if needed > limits.max_decoded_bytes:

@@ -29,6 +29,8 @@ class Limits:
     max_seconds: float = _bound(0.0, 'seconds of a sound; 0: as many as ingest takes')
     max_frames: int = _bound(0, 'frames of a clip; 0: as many as ingest takes')
     max_decoded_bytes: int = _bound(256 * _MEBIBYTE, 'bytes of memory to decode the media of a request')
+    max_total_decoded_bytes: int = _bound(8 * 1024 * _MEBIBYTE, 'bytes of all media of a request once decoded, '
+                                          'one after the other')
     max_reply_bytes: int = _bound(32 * _MEBIBYTE, 'bytes of a reply')
     max_buffered_bytes: int = _bound(128 * _MEBIBYTE, 'bytes of all requests in memory')
     max_requests: int = _bound(64, 'predictions in progress, including those that wait for a worker')

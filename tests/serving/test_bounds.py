@@ -60,6 +60,7 @@ def test_what_pictures_take_is_counted_before_they_are_decoded(kind, options, pe
     media = {'image': strings(*[buffer.getvalue()] * 3)}
     bounds.check_inputs(media, Limits(max_decoded_bytes=3 * 1200 * per_pixel))
     assert 'Bytes of memory to decode' in refusal(media, max_decoded_bytes=3 * 1200 * per_pixel - 1)
+    assert 'Bytes of all media of the request once' in refusal(media, max_total_decoded_bytes=3 * 1200 * per_pixel - 1)
     assert 'It has 1,200 pixels; at most 1,199 are' in refusal(media, max_pixels=1199)
 
 
