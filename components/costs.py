@@ -4,9 +4,10 @@ It is in ML Metadata, as a custom property of the artifacts, and in no file that
 those who read an artifact run again anyway where it was made anew.
 """
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 PROPERTY = 'cost'  # of an artifact: a Cost as JSON
 
@@ -38,9 +39,13 @@ def from_json(text: str) -> Cost:
 _of_this_run: dict[str, tuple[Cost, bool]] = {}
 
 
-def begin_run():
-    """Forgets what was told of an earlier run in this process."""
-    _of_this_run.clear()
+@contextlib.contextmanager
+def of_one_run() -> Iterator[None]:
+    """A block in which one run goes on. What is told in it is forgotten at its end."""
+    try:
+        yield
+    finally:
+        _of_this_run.clear()
 
 
 def tell(cost: Cost, cached: bool):

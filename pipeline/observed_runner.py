@@ -105,12 +105,12 @@ def run(pipeline, observer: Observer):
     """
     global _observer
     _observer = observer
-    costs.begin_run()
     _end_lost_executions(pipeline.metadata_connection_config, pipeline.pipeline_info.pipeline_root)
     # The Beam pipeline that runs the components would read its options from sys.argv, which holds ours.
     arguments, sys.argv = sys.argv, sys.argv[:1]
     try:
-        ObservedRunner().run(pipeline)
+        with costs.of_one_run():
+            ObservedRunner().run(pipeline)
     finally:
         sys.argv = arguments
         _observer = None

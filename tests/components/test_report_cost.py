@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import pytest
 from tfx.types import standard_artifacts
 
 from components import costs
@@ -19,13 +18,6 @@ from tests.components import report_pages
 from tests.components.test_report import HOSTILE, text_of
 
 
-@pytest.fixture
-def untold():
-    costs.begin_run()
-    yield
-    costs.begin_run()
-
-
 def _artifact(found: Cost | None):
     artifact = standard_artifacts.Model()
     if found:
@@ -34,16 +26,17 @@ def _artifact(found: Cost | None):
 
 
 class TestKnown:
-    def test_what_inputs_keep_and_what_the_runner_told(self, untold):
+    def test_what_inputs_keep_and_what_the_runner_told(self):
         trained, read, old = (Cost('CoTrainer', 9.0, 12.5, 10), Cost('Transform-a', 2.0, 1.0, 7),
                               Cost('Old', 3.0, 1.0, 5))
         inputs = {'model': [_artifact(trained)], 'run': [_artifact(trained)], 'blessing': [_artifact(None)],
                   'rejected_a': [_artifact(read)]}
         assert costs.known(inputs) == [(trained, False), (read, False)]
-        costs.tell(old, cached=True)
-        costs.tell(dataclasses.replace(trained, seconds=1.0), cached=True)
-        assert costs.known(inputs) == [(old, True), (read, False), (dataclasses.replace(trained, seconds=1.0), True)]
-        costs.begin_run()
+        quick = dataclasses.replace(trained, seconds=1.0)
+        with costs.of_one_run():
+            costs.tell(old, cached=True)
+            costs.tell(quick, cached=True)
+            assert costs.known(inputs) == [(old, True), (read, False), (quick, True)]
         assert costs.known({}) == []
 
 
