@@ -1,6 +1,7 @@
 """The report's table of what other classifiers make of the frozen representation (task_evaluator/representation.py)."""
 
 from components.report.evaluation import interval, metric_name, number, of_all
+from model_code import words
 
 
 def section(evaluation: dict) -> dict | None:
@@ -12,7 +13,7 @@ def section(evaluation: dict) -> dict | None:
     rows = []
     if probe['linear']:
         rows.append(_row('linear probe', probe['linear'], _of(probe, 'train')))
-    rows += [_row(f'{row["shots"]}-shot', row, f'{row["shots"]} of each class, drawn {len(row["values"])} times')
+    rows += [_row(f'{row["shots"]}-shot', row, f'{row["shots"]} of each class, drawn {words.count(len(row["values"]), "time")}')
              for row in probe['few_shot']]
     rows.append(_row('the head', of_all(evaluation, probe['metric']), 'the whole training'))
     return {'metric': metric_name(probe['metric']), 'rows': rows, 'asked': _of(probe, 'eval'),

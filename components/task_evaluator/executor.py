@@ -48,6 +48,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             if known and not problem:
                 models['baseline'] = model_path(baseline)
         classes = class_names(models, source)
+        further = _probe(exec_properties, models['candidate'], source, labels, input_dict['examples'])
         make_tfxio = tfxio_utils.get_tfxio_factory_from_artifact(
             input_dict['examples'], [], raw_record_column_name=tfma.ARROW_INPUT_COLUMN)
         begin = time.monotonic()
@@ -55,8 +56,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             batches = pipeline | 'Examples' >> make_tfxio(io_utils.all_files_pattern(split_dir)).BeamSource(BATCH_SIZE)
             measure(batches, source, len(labels), models, classes, directory)
         predicted = time.monotonic()
-        write_evaluation(source, classes, split_dir, directory, _probe(
-            exec_properties, models['candidate'], source, labels, input_dict['examples']))
+        write_evaluation(source, classes, split_dir, directory, further)
         logger.info('%s: predictions and metrics took %.1f s; intervals, slices and lists of examples %.1f s.',
                     source.name, predicted - begin, time.monotonic() - predicted)
 

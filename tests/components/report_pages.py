@@ -49,6 +49,9 @@ def evaluation(classes: int, examples: int = 2000, listed: int = 20, baseline: f
         'reliability': [{'group': '', 'low': i / 10, 'high': (i + 1) / 10, 'count': 20 * i,
                          'confidence': i / 10 + 0.05, 'accuracy': i / 10} for i in range(10)],
         'curves': [{'name': 'all classes', 'points': [[i / 99, 1 - (i / 99) ** 4] for i in range(100)]}],
+        'probe': {'metric': 'accuracy', 'classes': classes, 'train_examples': 1_000, 'train_total': 5_000,
+                  'eval_examples': examples, 'eval_total': examples, 'linear': metric(0.877), 'few_shot': [
+                      {'shots': 5, 'value': 0.5, 'low': None, 'high': None, 'values': [0.5], 'classes_with_fewer': 3}]},
         'mistakes': [{'id': f'wrong/{i}', 'label': labels[0], 'predicted': labels[-1], 'confidence': 0.99 - i / 100}
                      for i in range(listed)],
         'hits': [{'id': f'right/{i}', 'label': labels[0], 'predicted': labels[0], 'confidence': 0.3 + i / 100}
