@@ -59,8 +59,8 @@ def judge(mixture: Mixture, data: dict[str, statistics.TaskData], classes: dict[
     same = newest is not None and served_data.trained_on(newest, media_fingerprints)
     old, status, remarks, lost = None, '', [], []
     if not version:
-        status = (f'The data are those of version {newest.number}; there are no others to compare them with.' if same
-                  else 'There are no earlier data to compare with: nothing is served yet.')
+        # True whether nothing is served or a version of these very data is: the cache answers both.
+        status = 'There are no earlier data to compare these with: no version of other data is served.'
     else:
         old, status = _read(serving_dir, version, same)
         found = changes.compare(_card(serving_dir, version), version, mixture, classes)

@@ -303,12 +303,12 @@ class TestTheJudgement:
         assert result['tasks'][0]['examples'] == {'train': [100, 100], 'eval': [0, 0]}
 
     @pytest.mark.parametrize('number', ['', 'none'])
-    def test_the_first_run_says_so(self, tmp_path, number):
+    def test_with_no_other_data_it_says_so_in_words_that_stay_true_from_the_cache(self, tmp_path, number):
         result, stops = judge(tmp_path, number, data_of(rows(20)))
-        assert result['status'] == 'There are no earlier data to compare with: nothing is served yet.'
+        assert result['status'].endswith('no version of other data is served.')
         assert (result['version'], result['findings'], result['tasks'], stops) == ('', [], [], [])
         version(tmp_path, 3, None, FINGERPRINTS)
-        assert 'The data are those of version 3' in judge(tmp_path, number, data_of(rows(20)))[0]['status']
+        assert judge(tmp_path, number, data_of(rows(20)))[0]['status'] == result['status']
 
     def test_a_version_without_statistics_with_damaged_ones_and_one_that_is_gone_are_sentences(self, tmp_path):
         version(tmp_path, 3, None)
@@ -382,7 +382,7 @@ def test_the_component_keeps_the_data_and_remarks_on_a_drift_or_stops(tmp_path, 
     caplog.set_level(logging.INFO, 'polyvit')
     old, new = data_of(rows(100)), data_of(changed(rows(100), 'loudness_dbfs', lambda v: v - 12))
     uri = run(tmp_path / '1', tmp_path / 'serving', old, PETS, '')
-    assert 'nothing is served yet' in caplog.text and data_statistics.read_drift(uri)['findings'] == []
+    assert 'no version of other data is served' in caplog.text and data_statistics.read_drift(uri)['findings'] == []
     kept = statistics.read(data_statistics.kept_statistics(uri))
     assert kept == {'pets': statistics.TaskData({'train': 100, 'eval': 0}, old.labels, 100, {}, {
         'train': statistics.without_values(old.statistics['train'])})}
