@@ -1,0 +1,365 @@
+"""Speed, fairness and memory of the embedded server, beside the bare model in the same run.
+
+Run: .venv/bin/python -m benchmarks.serving [throughput fairness all_tasks start swaps load] [--turns 5] [--seconds 3]
+Exit code 1 if a target is missed.
+
+The model is exported as a run does, and not trained; --size demo is that of `make demo`, --size nano has photos of 224
+pixels. The clients run in another process. What is compared takes turns; a ratio is the median over the turns.
+
+- throughput: images per second of 8 clients that send one image each, beside a loop that runs the model on batches of
+  8; the time of one image, beside the direct call; over REST and gRPC, with and without batches.
+- fairness: the time of one image while two or four clients send 4,000 images at once, beside that of one image alone.
+- all_tasks: the signature of all tasks of a modality, beside that of one.
+- start: from the start of a process until the server is ready, beside a process that loads the SavedModel and replays
+  its warm-up requests; what the warm-up takes, beside what the first requests take without it.
+- swaps: memory over 50 versions, one after the other, while clients ask.
+- load: 8 clients for a minute, three pushes and a corrupt one: no request may fail.
+"""
+
+import argparse
+import base64
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+import numpy as np
+import psutil
+
+from benchmarks.report import Report, chosen
+from serving.saved_model import SavedModel
+from serving.server import ModelServer
+
+TASKS = (('digits', 'image'), ('colours', 'image'), ('shapes', 'image'), ('tones', 'audio'))
+# layers, width, heads, width of the MLP, side of the input, patch; side of the photos that are sent
+SIZES = {'demo': ((2, 64, 4, 128), (32, 8), 32), 'nano': ((4, 128, 4, 512), (96, 16), 224)}
+CLIENTS = 8
+LARGE = 4_000  # images
+
+
+def make_model(directory: str, size: str) -> bytes:
+    """Exports the model. Returns the JPEG image that the clients send."""
+    import io
+
+    import soundfile
+    from PIL import Image
+
+    from model_code.data import Data
+    from model_code.export import ServedModel, save
+    from model_code.modalities import AudioInput, ImageInput
+    from model_code.polyvit import PolyViT
+    from model_code.settings import ModelConfig
+    from model_code.tasks import Mixture, Recipe, Task
+    (layers, width, heads, mlp_width), (side, patch), photo_side = SIZES[size]
+    mixture = Mixture(tuple(Task(name, modality, data=Data('/none'), recipe=Recipe(steps=1, batch_size=1))
+                            for name, modality in TASKS))
+    model = PolyViT(mixture, {name: 10 for name, _ in TASKS}, ModelConfig(
+        layers=layers, width=width, heads=heads, mlp_width=mlp_width,
+        inputs=(ImageInput(side, side, (patch, patch)), AudioInput(frames=96, mel_bins=64))))
+    photo, sound = io.BytesIO(), io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)
+    Image.fromarray(pixels).resize((photo_side, photo_side), Image.Resampling.BICUBIC).save(photo, 'JPEG', quality=88)
+    soundfile.write(sound, 0.4 * np.sin(np.arange(16_000) / 6), 16_000, format='WAV')
+    samples = {'image': [photo.getvalue()], 'audio': [sound.getvalue()]}
+    save(ServedModel(model, mixture, {name: [f'class {i}' for i in range(10)] for name, _ in TASKS},
+                     {'tones': (0.0, 1.0)}), directory, {}, {name: samples[modality] for name, modality in TASKS})
+    return photo.getvalue()
+
+
+def push(version: str, base: pathlib.Path, number: int):
+    shutil.copytree(version, base / f'.{number}')
+    os.rename(base / f'.{number}', base / str(number))
+
+
+def rest_body(image: bytes, count: int = 1) -> bytes:
+    return json.dumps({'signature_name': 'digits',
+                       'instances': [{'b64': base64.b64encode(image).decode()}] * count}).encode()
+
+
+def grpc_body(image: bytes) -> bytes:
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = 'polyvit', 'digits'
+    request.inputs['image'].CopyFrom(tf.make_tensor_proto([image]))
+    return request.SerializeToString()
+
+
+class Clients:
+    """The clients of one protocol, in a process that runs at once; `result` waits for it."""
+
+    def __init__(self, server: ModelServer, protocol: str, body: bytes, clients: int, seconds: float,
+                 pause: float = 0.0):
+        self._seconds = seconds
+        port = server.port if protocol == 'rest' else server.grpc_port
+        self._process = subprocess.Popen(
+            [sys.executable, '-m', 'benchmarks.serving_clients', protocol, server.host, str(port), str(clients),
+             str(seconds), str(pause)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._output: bytes = b''
+        self._thread = threading.Thread(target=self._communicate, args=(body,))
+        self._thread.start()
+
+    def _communicate(self, body: bytes):
+        self._output, _ = self._process.communicate(body)
+
+    def result(self) -> tuple[np.ndarray, list[str]]:
+        """(milliseconds of each answer, sorted; failures)."""
+        self._thread.join()
+        found = json.loads(self._output)
+        return np.sort(found['taken']) * 1e3, found['failures']
+
+    def answered(self) -> tuple[float, np.ndarray]:
+        """(answers per second, milliseconds of each, sorted). A failure ends the benchmark."""
+        taken, failures = self.result()
+        assert not failures, failures[:3]
+        return len(taken) / self._seconds, taken
+
+
+def percentiles(taken: np.ndarray) -> str:
+    return f'p50 {np.percentile(taken, 50):.1f} ms, p99 {np.percentile(taken, 99):.1f} ms'
+
+
+def throughput(report: Report, version: str, base: pathlib.Path, image: bytes, parsed):
+    bodies = {'rest': rest_body(image), 'grpc': grpc_body(image)}
+    eight, one = ({'image': np.array([image] * count, object)} for count in (CLIENTS, 1))
+    model = SavedModel(version)
+    with ModelServer(base, port=0, grpc_port=0) as on, ModelServer(base, port=0, grpc_port=0, batching=None) as off:
+        ratios: dict[str, list[float]] = {}
+        latencies: dict[str, list[np.ndarray]] = {}
+        added: dict[str, list[float]] = {'rest': [], 'grpc': []}
+        cases = [(protocol, name, server) for protocol in bodies for name, server in (('on', on), ('off', off))]
+        for turn in range(parsed.turns + 1):
+            bare = loop(model, eight, parsed.seconds) * CLIENTS
+            for protocol, name, server in cases:
+                per_second, taken = Clients(server, protocol, bodies[protocol], CLIENTS, parsed.seconds).answered()
+                if turn:  # the first turn warms up
+                    ratios.setdefault(f'{protocol} {name}', []).append(per_second / bare)
+                    latencies.setdefault(f'{protocol} {name}', []).append(taken)
+            direct = median_run(model, one, parsed.seconds / 2)
+            for protocol, times in added.items():
+                taken = Clients(on, protocol, bodies[protocol], 1, parsed.seconds / 2).answered()[1]
+                if turn:
+                    times.append(float(np.median(taken)) - direct)
+    model.close()
+    for name, values in ratios.items():
+        detail = percentiles(np.concatenate(latencies[name]))
+        if name == 'rest on':
+            report('8 clients over REST, images/s to those of the loop', statistics.median(values), 0.7, True, detail)
+        else:
+            print(f'8 clients, {name}: {statistics.median(values):.2f} of the loop ({detail})', flush=True)
+    rest, grpc = (statistics.median(added[protocol]) for protocol in ('rest', 'grpc'))
+    report('one image over REST, milliseconds over the direct call', rest, 2, False, f'{direct:.1f} ms')
+    report('one image over gRPC, milliseconds over the direct call', grpc, rest, False, 'the target is that of REST')
+
+
+def loop(model: SavedModel, inputs: dict, seconds: float) -> float:
+    """Runs of the bare model per second."""
+    runs, began = 0, time.monotonic()
+    while time.monotonic() < began + seconds:
+        model.run('digits', inputs)
+        runs += 1
+    return runs / (time.monotonic() - began)
+
+
+def median_run(model: SavedModel, inputs: dict, seconds: float) -> float:
+    """Milliseconds of a run of the bare model."""
+    taken, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        began = time.monotonic()
+        model.run('digits', inputs)
+        taken.append(time.monotonic() - began)
+    return 1e3 * statistics.median(taken)
+
+
+def fairness(report: Report, version: str, base: pathlib.Path, image: bytes, parsed):
+    small, large = rest_body(image), rest_body(image, LARGE)
+    with ModelServer(base, port=0) as server:
+        for clients in (2, 4):
+            ratios = []
+            for turn in range(parsed.turns + 1):
+                alone = Clients(server, 'rest', small, 1, parsed.seconds, 0.02).answered()[1]
+                beside = Clients(server, 'rest', large, clients, 2 * parsed.seconds)
+                time.sleep(parsed.seconds / 2)
+                taken = Clients(server, 'rest', small, 1, parsed.seconds, 0.02).answered()[1]
+                answers = len(beside.answered()[1])
+                if turn:
+                    ratios.append(np.median(taken) / np.median(alone))
+            report(f'one image beside {clients} clients of {LARGE:,} images, p50 to that alone',
+                   f'alone {percentiles(alone)}; beside {percentiles(taken)}; {answers} large answers')
+
+
+def all_tasks(report: Report, version: str, base: pathlib.Path, image: bytes, parsed):
+    model = SavedModel(version)
+    inputs = {'image': np.array([image] * CLIENTS, object)}
+    ratios = []
+    for _ in range(20 * parsed.turns):
+        seconds = {}
+        for signature in ('digits_scores', 'image_all'):
+            began = time.monotonic()
+            model.run(signature, inputs)
+            seconds[signature] = time.monotonic() - began
+        ratios.append(seconds['image_all'] / seconds['digits_scores'])
+    everything = model.run('image_all', inputs)
+    difference = max(np.abs(model.run(name, inputs)['scores'] - everything[name]).max() for name in everything)
+    model.close()
+    report(f'time of all {len(everything)} tasks to that of one', statistics.median(ratios), 1.15, False,
+           f'{CLIENTS} images')
+    report('largest difference of a score, in millionths', 1e6 * float(difference), 1, False, '')
+
+
+BARE = '''
+import sys, tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+model = tf.saved_model.load(sys.argv[1])
+for record in tf.data.TFRecordDataset(sys.argv[1] + '/assets.extra/tf_serving_warmup_requests'):
+    request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+    model.signatures[request.model_spec.signature_name](
+        **{name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()})
+'''
+SERVER = '''
+import sys
+from serving.server import ModelServer
+with ModelServer(sys.argv[1], port=0, grpc_port=0) as server:
+    import os
+    os._exit(0 if server.models.ready() else 1)
+'''
+
+
+def processor_seconds(code: str, argument: str) -> float:
+    """Seconds of processor time that a process takes. A busy machine changes them little."""
+    process = subprocess.Popen([sys.executable, '-c', code, argument], stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0, status
+    return usage.ru_utime + usage.ru_stime
+
+
+def start(report: Report, version: str, base: pathlib.Path, image: bytes, parsed):
+    turns = [(processor_seconds(SERVER, str(base)), processor_seconds(BARE, version)) for _ in range(parsed.turns)]
+    report('processor time from start to ready, to that of loading and warming up',
+           statistics.median(ours / bare for ours, bare in turns), 1.5, False,
+           ' and '.join(f'{statistics.median(times):.1f} s' for times in zip(*turns, strict=True)))
+    ratios = []
+    for _ in range(parsed.turns):
+        cold = SavedModel(version, warm_up=False)
+        began = time.process_time()
+        warm = SavedModel(version, warm_up=False)
+        loaded = time.process_time() - began
+        warm.close()
+        began = time.process_time()
+        warm = SavedModel(version)
+        warmed = time.process_time() - began - loaded
+        saved = first_requests(cold, version) - first_requests(warm, version)
+        ratios.append(warmed / saved)
+        for model in (cold, warm):
+            model.close()
+    report('processor time of the warm-up to what it saves the first requests', statistics.median(ratios), 1.1, False,
+           f'{warmed:.1f} s')
+
+
+def first_requests(model: SavedModel, version: str) -> float:
+    """Processor seconds of one request for each signature."""
+    import tensorflow as tf
+    from tensorflow_serving.apis import prediction_log_pb2
+    requests = [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in
+                tf.data.TFRecordDataset(f'{version}/assets.extra/tf_serving_warmup_requests').as_numpy_iterator()]
+    began = time.process_time()
+    for request in requests:
+        model.run(request.model_spec.signature_name,
+                  {name: tf.make_ndarray(value) for name, value in request.inputs.items()})
+    return time.process_time() - began
+
+
+def served_version(server: ModelServer) -> int:
+    with server.models.acquire('polyvit') as (number, _):
+        return number
+
+
+@contextlib.contextmanager
+def asked(server: ModelServer, image: bytes, seconds: float, clients: int):
+    """Clients ask while the block runs. Yields a list that has the failures afterwards."""
+    failures: list[str] = []
+    running = Clients(server, 'rest', rest_body(image), clients, seconds, 0.0)
+    yield failures
+    taken, failed = running.result()
+    failures += failed
+    print(f'{len(taken):,} requests, {len(failed)} failures, {percentiles(taken)}', flush=True)
+
+
+def swaps(report: Report, version: str, base: pathlib.Path, image: bytes, parsed):
+    memory = []
+    process = psutil.Process()
+    with ModelServer(base, port=0, poll_seconds=0.2) as server:
+        for number in range(2, parsed.swaps + 2):
+            push(version, base, number)
+            with asked(server, image, 1.0, 2) as failures:
+                while served_version(server) != number:
+                    time.sleep(0.05)
+            assert not failures, failures
+            while any(one.state not in ('AVAILABLE', 'END') for one in server.models.status('polyvit')):
+                time.sleep(0.05)
+            shutil.rmtree(base / str(number - 1))
+            memory.append(process.memory_info().rss / 2**20)
+    print('MiB after each swap: ' + ' '.join(f'{value:.0f}' for value in memory), flush=True)
+    quarter = max(1, len(memory) // 4)
+    # The first swap has two versions in memory for the first time.
+    report('memory after the last quarter of the swaps to that after the first quarter',
+           statistics.median(memory[-quarter:]) / statistics.median(memory[1:quarter + 1]), 1.05, False,
+           f'{len(memory)} swaps')
+
+
+def load(report: Report, version: str, base: pathlib.Path, image: bytes, parsed):
+    seconds = parsed.load_seconds
+    with ModelServer(base, port=0, poll_seconds=0.5) as server:
+        newest = served_version(server)
+        with asked(server, image, seconds, CLIENTS) as failures:
+            for step in range(1, 5):
+                time.sleep(seconds / 6)
+                if step == 3:
+                    (base / '9999').mkdir()
+                    (base / '9999' / 'saved_model.pb').write_bytes(b'not a model')
+                else:
+                    newest += 1
+                    push(version, base, newest)
+        states = {one.number: one.state for one in server.models.status('polyvit')}
+    print(f'Versions at the end: {states}', flush=True)
+    shutil.rmtree(base / '9999')
+    report(f'failed requests of {CLIENTS} clients in {seconds:g} s with three pushes and a corrupt one',
+           len(failures), 0, False, ', '.join(sorted(set(failures)))[:300])
+
+
+PARTS = {part.__name__: part for part in (throughput, fairness, all_tasks, start, swaps, load)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('parts', nargs='*', metavar='PART', help=', '.join(PARTS))
+    parser.add_argument('--size', choices=SIZES, default='demo')
+    parser.add_argument('--turns', type=int, default=5)
+    parser.add_argument('--seconds', type=float, default=3.0, help='of each measurement')
+    parser.add_argument('--swaps', type=int, default=50)
+    parser.add_argument('--load-seconds', type=float, default=60.0)
+    parsed = parser.parse_args()
+    report = Report()
+    with tempfile.TemporaryDirectory() as temporary:
+        version = os.path.join(temporary, 'model')
+        image = make_model(version, parsed.size)
+        for name in chosen(parser, parsed.parts, PARTS):
+            base = pathlib.Path(temporary, name)
+            base.mkdir()
+            push(version, base, 1)
+            PARTS[name](report, version, base, image, parsed)
+    return 1 if report.missed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
