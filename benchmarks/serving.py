@@ -195,6 +195,7 @@ def fairness(report: Report, version: str, base: pathlib.Path, image: bytes, par
                 if turn:
                     ratios.append(np.median(taken) / np.median(alone))
             report(f'one image beside {clients} clients of {LARGE:,} images, p50 to that alone',
+                   statistics.median(ratios), 10, False,
                    f'alone {percentiles(alone)}; beside {percentiles(taken)}; {answers} large answers')
 
 

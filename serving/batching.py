@@ -24,6 +24,7 @@ from serving.errors import ServingError
 _QUEUE_FULL = 'The batch scheduling queue to which this task was submitted is full'
 _TOO_LATE = 'The deadline passed while the request waited'
 _SMALL_RECENTLY_S = 1.0  # for so long after a small request one thread takes no pieces of large ones
+_WAITS_FOR_MEMORY_S = 0.05  # the longest that a heavy request waits before others stop to begin
 
 Tensors = dict[str, np.ndarray]
 
@@ -109,7 +110,7 @@ class Scheduler:
     """Runs batches in threads of its own. The methods are thread-safe.
 
     settings: None runs each request by itself, and whole. threads: how many, if the settings leave it open. max_weight:
-    the most that the weights of requests that share a run may add up to.
+    the most that the weights of all requests that run at the same time may add up to.
     """
 
     def __init__(self, settings: Settings | None = Settings(), threads: int = 2, max_weight: int = 256 * 2**20):
@@ -118,7 +119,7 @@ class Scheduler:
         self._max_weight = max_weight
         self._ready = threading.Condition()
         self._queues: collections.deque[Queue] = collections.deque()  # those with requests, in the order of their turns
-        self._pieces_running = 0
+        self._pieces_running = self._weight = 0  # of what runs
         self._pieces_turn = False
         self._last_small = 0.0
         self._closed = False
@@ -191,6 +192,7 @@ class Scheduler:
                 self._run_batch(queue, pieces)
             finally:
                 with self._ready:
+                    self._weight -= sum(piece.request.weight for piece in pieces)
                     if small:
                         queue.running -= 1
                     else:
@@ -208,14 +210,18 @@ class Scheduler:
                 while requests and requests[0].dropped(now):
                     requests.popleft()
         self._queues = collections.deque(queue for queue in self._queues if queue.small or queue.large)
+        if any(now - requests[0].arrived > _WAITS_FOR_MEMORY_S and not self._has_room(requests[0])
+               for queue in self._queues for requests in (queue.small, queue.large) if requests):
+            return None  # a heavy request has its turn once what runs has ended; light ones could go on for ever
         takes = [self._take_piece, self._take_small] if self._pieces_turn else [self._take_small, self._take_piece]
         return takes[0](now) or takes[1](now)
 
     def _take_small(self, now: float) -> tuple[Queue, list[_Piece], bool] | None:
         for queue in list(self._queues):
-            if not queue.small or self._waits(queue, now):
+            if not queue.small or self._waits(queue, now) or not self._has_room(queue.small[0]):
                 continue
             pieces = self._join(queue, now)
+            self._weight += sum(piece.request.weight for piece in pieces)
             queue.running += 1
             self._pieces_turn = True
             self._end_turn(queue)
@@ -230,9 +236,10 @@ class Scheduler:
         for queue in list(self._queues):
             while queue.large and queue.large[0].dropped(now):
                 queue.large.popleft()
-            if not queue.large:
+            if not queue.large or not self._has_room(queue.large[0]):
                 continue
             request = queue.large.popleft()
+            self._weight += request.weight
             first = request.next_row
             if first == 0:
                 metrics.batch_queued(now - request.arrived)
@@ -244,6 +251,9 @@ class Scheduler:
             self._end_turn(queue)
             return queue, [_Piece(request, first, request.next_row)], False
         return None
+
+    def _has_room(self, request: _Request) -> bool:
+        return self._weight == 0 or self._weight + request.weight <= self._max_weight
 
     def _end_turn(self, queue: Queue):
         self._queues.remove(queue)
@@ -266,7 +276,7 @@ class Scheduler:
     def _join(self, queue: Queue, now: float) -> list[_Piece]:
         """Takes small requests from the queue that fit together in a batch: the first, and what fits of those after."""
         chosen: list[_Request] = [queue.small.popleft()]
-        room, weight = self.settings.max_batch_size - chosen[0].rows, self._max_weight - chosen[0].weight
+        room, weight = self.settings.max_batch_size - chosen[0].rows, self._max_weight - self._weight - chosen[0].weight
         kept: collections.deque[_Request] = collections.deque()
         while queue.small and room > 0:
             request = queue.small.popleft()

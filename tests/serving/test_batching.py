@@ -255,6 +255,26 @@ def test_weights_bound_what_shares_a_run(make):
     assert [batch.tolist() for batch in graph.batches] == [[0, 2], [1], [3]]
 
 
+def test_weights_bound_what_runs_at_the_same_time(make):
+    scheduler, graph = make(Settings(), threads=3, max_weight=10), Graph(held=True)
+    queues = [scheduler.queue(graph, True) for _ in range(4)]
+    light = scheduler.submit(queues[0], of(1), weight=4)
+    assert graph.begun.acquire(timeout=20)
+    heavy = scheduler.submit(queues[1], of(2), weight=20)
+    assert not graph.begun.acquire(timeout=0.2)
+    later = scheduler.submit(queues[2], of(3), weight=1)
+    assert not graph.begun.acquire(timeout=0.2)  # else light requests could keep a heavy one waiting for ever
+    graph.go()
+    assert answer(light) == [2]
+    assert graph.begun.acquire(timeout=20)
+    assert not graph.begun.acquire(timeout=0.2)  # the heavy one runs alone
+    graph.go()
+    assert answer(heavy) == [4]
+    graph.free()
+    assert answer(later) == [6]
+    assert [batch.tolist() for batch in graph.batches] == [[1], [2], [3]]
+
+
 @pytest.mark.parametrize('settings, together, inputs', [
     (None, True, of(1, 2)), (Settings(), False, of(1, 2)), (Settings(), True, {'x': np.float32(3)}),
     (Settings(), True, {'x': np.zeros((0,), np.float32)})])
