@@ -90,7 +90,7 @@ def _few_shot(count: int, seeds: int, train: Embedded, asked: Embedded, classes:
         labels = [train.labels[place] for place in places]
         fewer = sum(sum(class_id in of for of in labels) < count for class_id in range(classes))
         values.append(value(asked.labels, probes.few_shot(
-            train.embeddings[places], labels, asked.embeddings, classes)))
+            train.embeddings[places], labels, asked.embeddings, classes)) if len(places) > 1 else math.nan)
     known = [one for one in values if math.isfinite(one)]
     mean = float(np.mean(known)) if known else None
     low = high = None

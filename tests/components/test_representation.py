@@ -165,6 +165,17 @@ def test_too_little_to_learn_from_or_to_ask(model, tmp_path, train, asked):
     assert evaluation_names.probe_metrics({'probe': found}) == {} == evaluation_names.probe_metrics({})
 
 
+def test_one_shot_of_one_class_tells_nothing(model, tmp_path):
+    labels, colours = coloured(6, 0)
+    for split in ('train', 'eval'):
+        write(tmp_path / f'Split-{split}', [['red'] if name == 'red' else [] for name, in labels], colours)
+    found = representation.measure(model, testing.source('reds', 'image', label_kind='multi'), ('red',), {
+        split: str(tmp_path / f'Split-{split}') for split in ('train', 'eval')}, PROBE)
+    assert found['linear']['value'] == 1.0
+    assert [(row['value'], row['values']) for row in found['few_shot']][0] == (None, [])
+    json.dumps(found, allow_nan=False)
+
+
 def test_a_modality_without_a_representation_is_a_sentence(model, tmp_path):
     with pytest.raises(PipelineStop, match='has no signature audio_embedding.* Its signatures: image_embedding'):
         representation.measure(model, testing.source('tones', 'audio'), ('a', 'b'), {}, PROBE)
