@@ -14,11 +14,14 @@ import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
 from tensorflow_model_analysis.extractors.unbatch_extractor import UNBATCH_EXTRACTOR_STAGE_NAME
 from tensorflow_model_analysis.proto import config_pb2
+from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer
 
 from components.task_evaluator import loaded_models, outcome_parts
 from components.task_evaluator.eval_config import eval_config
 from model_code import file_io
 from model_code.data import Source
+
+_METRICS_FILE = 'metrics-00000-of-00001.tfrecord'  # as TFMA looks for it
 
 
 def measure(batches: beam.PCollection, source: Source, labels: int, models: Mapping[str, str],
@@ -38,11 +41,26 @@ def measure(batches: beam.PCollection, source: Source, labels: int, models: Mapp
     stages = [extractor.stage_name for extractor in extractors]
     extractors.insert(stages.index(UNBATCH_EXTRACTOR_STAGE_NAME), outcome_parts.extractor(source, classes, directory))
     _write_config(config, models, directory)
-    return batches | 'Evaluate' >> tfma.ExtractEvaluateAndWriteResults(
-        eval_shared_model=shared, eval_config=config, extractors=extractors, output_path=directory,
-        writers=[tfma.writers.MetricsPlotsAndValidationsWriter(
-            output_paths={tfma.METRICS_KEY: os.path.join(directory, tfma.METRICS_KEY)}, eval_config=config,
-            output_file_format='tfrecord')])
+    # As tfma.ExtractEvaluateAndWriteResults, without counting bytes and without Beam's sink of many files.
+    extracts = batches | 'Extracts' >> tfma.BatchedInputsToExtracts()
+    for extractor in extractors:
+        extracts = extracts | extractor.stage_name >> extractor.ptransform
+    evaluator, = tfma.default_evaluators(eval_shared_model=shared, eval_config=config)
+    evaluation = extracts | evaluator.stage_name >> evaluator.ptransform
+    return (evaluation[tfma.METRICS_KEY]
+            | 'Messages' >> beam.Map(_message) | 'AllSlices' >> beam.combiners.ToList()
+            | 'WriteMetrics' >> beam.Map(_write_metrics, os.path.join(directory, _METRICS_FILE)))
+
+
+def _message(metrics_of_slice) -> bytes:
+    return metrics_plots_and_validations_writer.convert_slice_metrics_to_proto(
+        metrics_of_slice, add_metrics_callbacks=[]).SerializeToString(deterministic=True)
+
+
+def _write_metrics(messages: list[bytes], path: str):
+    with file_io.replacing(path) as temporary, tf.io.TFRecordWriter(temporary) as writer:
+        for message in sorted(messages):
+            writer.write(message)
 
 
 def _shared_model(path: str, name: str, config: tfma.EvalConfig) -> tfma.types.EvalSharedModel:

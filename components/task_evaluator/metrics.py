@@ -49,7 +49,8 @@ class _MeanCombiner(_Combiner):
 class _AllExamplesCombiner(_Combiner):
     """`function(labels, scores)` of all examples.
 
-    It keeps 8 bytes per example and class: 85 MB for 20,000 examples of 527 classes.
+    It keeps 5 bytes per example and class: 53 MB for 20,000 examples of 527 classes. Beam holds several copies, because
+    accumulators go from worker to worker. Accumulator: [(labels [n, k] int8, scores [n, classes] float32)].
     """
 
     def create_accumulator(self):
@@ -57,20 +58,30 @@ class _AllExamplesCombiner(_Combiner):
 
     def add_input(self, accumulator, element):
         label, scores = self._label_and_scores(element)
-        accumulator.append(np.stack([label, scores]).astype(np.float32)[:, None, :])
+        accumulator.append((_small(label)[np.newaxis], scores.astype(np.float32)[np.newaxis]))
         return accumulator
 
     def merge_accumulators(self, accumulators):
         return [block for accumulator in accumulators for block in accumulator]
 
     def compact(self, accumulator):
-        return [np.concatenate(accumulator, axis=1)] if len(accumulator) > 1 else accumulator
+        return [_joined(accumulator)] if len(accumulator) > 1 else accumulator
 
     def extract_output(self, accumulator):
         if not accumulator:
             return {self._key: float('nan')}
-        labels, scores = np.concatenate(accumulator, axis=1)
-        return {self._key: self._function(labels, scores)}
+        return {self._key: self._function(*_joined(accumulator))}
+
+
+def _small(labels: np.ndarray) -> np.ndarray:
+    """The labels as int8, in which 0, 1 and the numbers of label groups are exact; as they are if they do not fit."""
+    small = labels.astype(np.int8)
+    return small if np.array_equal(small, labels) else labels
+
+
+def _joined(accumulator: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    labels, scores = zip(*accumulator, strict=True)
+    return np.concatenate(labels), np.concatenate(scores)
 
 
 def _computations(combiner, function, name, eval_config, model_name, output_name) -> metric_types.MetricComputations:
