@@ -1,6 +1,7 @@
 """Reads the bodies of REST requests: bounded in size and time, decompressed, and counted while they are in memory."""
 
 import asyncio
+import io
 import time
 import zlib
 
@@ -30,11 +31,11 @@ class Bodies:
             request.writer.output_size = 0  # as aiohttp does it: the reply is still to come
         connection = connections.of(request)
         connection.reading(request.content, max(0.0, deadline - time.monotonic()))
-        pieces: list[bytes] = []
+        pieces = io.BytesIO()  # grows in place, and gives its bytes away without a copy
         body = b''
         try:
             if await self._read_pieces(request, pieces):
-                body = b''.join(pieces)
+                body = pieces.getvalue()
         except connections.Stalled:
             seconds = self._limits.body_timeout_s
             raise ServingError('DEADLINE_EXCEEDED', f'No byte of the request body came for {seconds:g} s '
@@ -47,13 +48,13 @@ class Bodies:
             raise invalid(f'The request body cannot be read: {error}') from None
         finally:
             connection.read()
-            self._held -= sum(map(len, pieces)) - len(body)
+            self._held -= pieces.tell() - len(body)
         return body
 
     def release(self, body: bytes):
         self._held -= len(body)
 
-    async def _read_pieces(self, request: web.BaseRequest, pieces: list[bytes]) -> bool:
+    async def _read_pieces(self, request: web.BaseRequest, pieces: io.BytesIO) -> bool:
         """Adds the pieces of the body, each of them counted. Returns False if they are not what their encoding says."""
         gzip = 'gzip' in request.headers.get('Content-Encoding', '').lower()
         decompressor = zlib.decompressobj(31) if gzip else None
@@ -71,7 +72,7 @@ class Bodies:
             if self._held + len(piece) > self._limits.max_buffered_bytes:
                 raise overloaded(f'{self._held:,} bytes of requests are in memory', 'max_buffered_bytes')
             self._held += len(piece)
-            pieces.append(piece)
+            pieces.write(piece)
         return decompressor is None or decompressor.eof  # TensorFlow Serving sees an empty document otherwise
 
     def _check_size(self, size: int):
