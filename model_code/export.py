@@ -77,6 +77,7 @@ def warmup_requests(served: ServedModel, samples: dict[str, list[bytes]]):
             yield request(signature_names.DEFAULT, row.feature, media)
         yield request(name, row.feature, media)
         yield request(signature_names.scores(name), row.feature, media)
+        yield request(signature_names.safe(name), row.feature, media)
         yield request(signature_names.examples(name), 'examples', [example])
         yield request(signature_names.label(name), 'examples', [example])
         if task.modality not in embedded:

@@ -244,10 +244,14 @@ class Modality:
     if `statistics` names k numbers: `moments(encoded, spec) -> [k] float64` of one example, `statistics(moments)`,
     which makes the k numbers from the mean of the moments over the train split, and
     `normalize(tensor, *statistics, spec)`;
-    if a client may send what the reader would change: `as_stored(encoded) -> encoded`, of N examples;
     if the input has a field `views`: `decode_view(encoded, spec, view) -> tensor`, as `decode`, of the window number
     `view` (int32 scalar, from 0) of spec.views > 1;
     if it can be drawn: `pictures(tensors) -> [batch, height, width, 1 or 3]` in [0, 1], for TensorBoard."""
+    sent_media_module: str
+    """Has what the exported graph does with media as clients send them, of N examples, in core TensorFlow operations:
+    `check(encoded, spec, limits) -> (problems [N] string, plan [N, ...] int32)`, a sentence for what is to be refused,
+    else ''; `as_stored(encoded, plan, spec, tables) -> encoded`, what the reader would store; `tables()`, the arrays
+    that this needs, by name."""
     tokenizer: str
     """The dotted name of the class of a Keras layer (or of a function that makes one), called with
     (width, spec, name=...). The layer: [batch, *spec.shape] float32 -> [batch, tokens, width], the class token first.
@@ -300,6 +304,10 @@ class Modality:
     def preprocessing(self) -> typing.Any:
         return importlib.import_module(self.preprocessing_module)
 
+    @property
+    def sent_media(self) -> typing.Any:
+        return importlib.import_module(self.sent_media_module)
+
     def make_tokenizer(self, width: int, spec, name: str) -> typing.Any:
         """The layer that `tokenizer` names, for tokens of `width`. spec: an instance of input_class."""
         module, _, make = self.tokenizer.rpartition('.')
@@ -318,7 +326,7 @@ MODALITIES = {m.name: m for m in (
     Modality(
         name='image', input_class=ImageInput, feature='image', sizes=('height', 'width'), levels=('brightness',),
         reader_module='media.readers.image', fingerprint_module='media.fingerprints.image',
-        preprocessing_module='model_code.preprocessing.image',
+        preprocessing_module='model_code.preprocessing.image', sent_media_module='model_code.sent_media.image',
         tokenizer='model_code.tokenizers.ImageTokenizer', schema='image.pbtxt',
         limits=Limits(bytes=64 << 20, pixels=64_000_000, decode_seconds=20.0),
         endings=('.jpg', '.jpeg', '.png'),
@@ -332,7 +340,7 @@ MODALITIES = {m.name: m for m in (
     Modality(
         name='audio', input_class=AudioInput, feature='audio', sizes=('duration_s',), levels=('loudness_dbfs',),
         reader_module='media.readers.audio', fingerprint_module='media.fingerprints.audio',
-        preprocessing_module='model_code.preprocessing.audio',
+        preprocessing_module='model_code.preprocessing.audio', sent_media_module='model_code.sent_media.audio',
         tokenizer='model_code.tokenizers.AudioTokenizer', schema='audio.pbtxt',
         limits=Limits(bytes=1 << 30, seconds=600.0, decode_seconds=60.0),
         endings=('.wav',),
@@ -349,7 +357,7 @@ MODALITIES = {m.name: m for m in (
         name='video', input_class=VideoInput, feature='frames', repeated=True,
         sizes=('height', 'width', 'duration_s'), levels=('brightness',),
         reader_module='media.readers.video', fingerprint_module='media.fingerprints.video',
-        preprocessing_module='model_code.preprocessing.video',
+        preprocessing_module='model_code.preprocessing.video', sent_media_module='model_code.sent_media.video',
         tokenizer='model_code.tokenizers.VideoTokenizer', schema='video.pbtxt',
         limits=Limits(bytes=64 << 30, pixels=16_000_000, seconds=300.0, frames=10_000, decode_seconds=300.0),
         endings=_VIDEO_ENDINGS, other_endings=(*_OTHER_VIDEO_ENDINGS, '.gif'),

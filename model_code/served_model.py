@@ -9,9 +9,12 @@ import functools
 import tensorflow as tf
 
 from model_code import modalities, signature_names
-from model_code.input_pipeline import model_input
 from model_code.polyvit import PolyViT
+from model_code.sent_media import decoder
 from model_code.tasks import Mixture, Task
+
+# Of what has the right kind and header, but that TensorFlow's decoder fails on.
+_DAMAGED = 'it cannot be decoded: it is damaged. Send a file that other programs open'
 
 
 class ServedModel(tf.Module):
@@ -20,6 +23,9 @@ class ServedModel(tf.Module):
     vocabularies: task -> labels, in id order.
     statistics: task -> the statistics of its train split, in the order of Modality.statistics. A task whose modality
     has none may be missing.
+
+    What clients send is checked and brought to what ingest stores (model_code.sent_media) before it is decoded. An item
+    that is refused fails the request, with its place in the message; in `T_safe` it is a row with an error.
 
     `inputs_of` and `scores_of` (task -> tf.function) are the two halves of a task's scores: encoded media -> the
     tokenizer's input, and that -> scores. They are saved as functions of the object, not as signatures, for
@@ -35,9 +41,15 @@ class ServedModel(tf.Module):
         self.mixture_tasks = {t.name: t for t in mixture.tasks}
         self.vocabularies = {name: list(labels) for name, labels in vocabularies.items()}
         self.statistics = {name: tuple(values) for name, values in statistics.items()}
+        self.sent_media_tables = {
+            name: {key: tf.Variable(array, trainable=False, name=f'{name}_{key}')
+                   for key, array in modalities.get_modality(name).sent_media.tables().items()}
+            for name in dict.fromkeys(t.modality for t in mixture.tasks)}
+        decoders = decoder.decoders(mixture.tasks, model.config, self.statistics, self.sent_media_tables)
+        self._decoder = decoders.__getitem__  # a function: what is a dict here would become part of the saved object
         self.label_ids = {name: _label_table(labels) for name, labels in vocabularies.items()}
         self.inputs_of = {name: tf.function(functools.partial(self._inputs, task), autograph=False, input_signature=[
-            _media_spec(modalities.get_modality(task.modality)),
+            decoder.media_spec(modalities.get_modality(task.modality)),
             *([tf.TensorSpec([], tf.int32, name='view')] if model.config.input(task.modality).views > 1 else [])])
             for name, task in self.mixture_tasks.items()}
         self.scores_of = {name: tf.function(functools.partial(model.scores, name), autograph=False, input_signature=[
@@ -49,11 +61,12 @@ class ServedModel(tf.Module):
         result = {}
         for name, task in self.mixture_tasks.items():
             row = modalities.get_modality(task.modality)
-            media = _media_spec(row)
+            media = decoder.media_spec(row)
             examples = tf.TensorSpec([None], tf.string, name='examples')
             scores = tf.function(functools.partial(self._scores, task), input_signature=[media], autograph=False)
-            result[name] = _named(row.feature, media, functools.partial(self._best, task, scores))
+            result[name] = _named(row.feature, media, lambda m, f=scores, t=task: self._best(t, f(m)))
             result[signature_names.scores(name)] = _named(row.feature, media, lambda m, f=scores: {'scores': f(m)})
+            result[signature_names.safe(name)] = _named(row.feature, media, functools.partial(self._safe, task))
             result[signature_names.examples(name)] = _named(
                 'examples', examples, lambda e, f=scores, r=row: {'scores': f(_parse_media(e, r))})
             result[signature_names.label(name)] = _named('examples', examples, functools.partial(self._label, task))
@@ -61,9 +74,9 @@ class ServedModel(tf.Module):
             row = modalities.get_modality(name)
             for signature, function in ((signature_names.embedding(name), self._embedding),
                                         (signature_names.all_tasks(name), self._all_scores)):
-                result[signature] = _named(row.feature, _media_spec(row), functools.partial(function, name))
+                result[signature] = _named(row.feature, decoder.media_spec(row), functools.partial(function, name))
         result[signature_names.MODEL_CARD] = _named('request', tf.TensorSpec([None], tf.string, name='request'),
-                                      lambda request: {'card': tf.fill(tf.shape(request), card)})
+                                                    functools.partial(_card, card))
         result[signature_names.DEFAULT] = result[next(iter(self.mixture_tasks))]
         return result
 
@@ -78,35 +91,50 @@ class ServedModel(tf.Module):
                 groups.setdefault(self.statistics.get(name, ()), []).append(name)
         return list(groups.values())
 
-    def _inputs(self, task: Task, media: tf.Tensor, view: tf.Tensor | None = None) -> tf.Tensor:
-        """Encoded media of N examples -> the tokenizer's input [N, *input shape]. view: see `model_input`."""
-        row = modalities.get_modality(task.modality)
-        spec = self.model.config.input(task.modality)
-        statistics = dict(zip(row.statistics, self.statistics.get(task.name, ()), strict=True))
-        as_stored = getattr(row.preprocessing, 'as_stored', tf.identity)
-        return tf.map_fn(
-            lambda encoded: model_input(task.modality, (), spec, {row.feature: encoded, **statistics}, view=view),
-            as_stored(media), fn_output_signature=tf.TensorSpec(spec.shape, tf.float32))
+    def _inputs(self, task: Task, media: tf.Tensor, *view: tf.Tensor) -> tf.Tensor:
+        """Encoded media of N examples -> the tokenizer's input [N, *input shape]. Fails if any of them is bad.
 
-    def _over_views(self, task: Task, media: tf.Tensor, function, outputs):
-        """`function` of the inputs that come of encoded media: the mean over the views, where there are several.
+        view: see `model_input`.
+        """
+        media_decoder = self._decoder(task.name)
+        problems, plan = media_decoder.check(media)
+        with tf.control_dependencies([_refuse(problems)]):
+            media = tf.identity(media)
+        return media_decoder.decoded(media, plan, *view)
 
-        function: [N, *input shape] -> one or several float32 tensors (a dict); outputs: the TensorSpecs of these. One
-        view is in memory at a time.
+    def _over_views(self, task: Task, each, outputs):
+        """What each() returns, or where the input has several views the mean of each(view) over them.
+
+        each: gives one or several float32 tensors; outputs: the TensorSpecs of these. One view is in memory at a time.
         """
         views = self.model.config.input(task.modality).views
         if views == 1:
-            return function(self.inputs_of[task.name](media))
-        each = tf.map_fn(lambda view: function(self.inputs_of[task.name](media, view)), tf.range(views),
-                         fn_output_signature=outputs, parallel_iterations=1)
-        return tf.nest.map_structure(lambda values: tf.reduce_mean(values, axis=0), each)
+            return each()
+        values = tf.map_fn(each, tf.range(views), fn_output_signature=outputs, parallel_iterations=1)
+        return tf.nest.map_structure(lambda tensor: tf.reduce_mean(tensor, axis=0), values)
+
+    def _safe(self, task: Task, media: tf.Tensor) -> dict:
+        """As `_best`, with `error`: why an example has no scores, '' if it has. Its labels are '', its scores 0."""
+        media_decoder, scores_of = self._decoder(task.name), self.scores_of[task.name]
+        problems, plan = media_decoder.check(media)
+
+        def each(*view):
+            inputs, decodes = media_decoder.decoded_if_possible(media, plan, problems == '', *view)
+            return scores_of(inputs), tf.cast(decodes, tf.float32)
+        scores, decodes = self._over_views(task, each, (self._scores_spec(task.name), tf.TensorSpec([None])))
+        best, rows = self._best(task, scores), (decodes == 1.0)[:, tf.newaxis]
+        return {'labels': tf.where(rows, best['labels'], ''), 'scores': tf.where(rows, best['scores'], 0.0),
+                'error': tf.where((problems == '') & (decodes < 1.0), _DAMAGED, problems)}
+
+    def _scores_spec(self, task: str) -> tf.TensorSpec:
+        return tf.TensorSpec([None, len(self.vocabularies[task])], tf.float32)
 
     def _scores(self, task: Task, media: tf.Tensor) -> tf.Tensor:
-        return self._over_views(task, media, self.scores_of[task.name],
-                                tf.TensorSpec([None, len(self.vocabularies[task.name])], tf.float32))
+        return self._over_views(task, lambda *view: self.scores_of[task.name](self.inputs_of[task.name](media, *view)),
+                                self._scores_spec(task.name))
 
-    def _best(self, task: Task, scores_of, media: tf.Tensor) -> dict:
-        ids, scores = task.data.kind.functions.best(scores_of(media), self.model.groups[task.name])
+    def _best(self, task: Task, scores: tf.Tensor) -> dict:
+        ids, scores = task.data.kind.functions.best(scores, self.model.groups[task.name])
         return {'labels': tf.gather(tf.constant(self.vocabularies[task.name]), ids), 'scores': scores}
 
     def _label(self, task: Task, examples: tf.Tensor) -> dict:
@@ -120,28 +148,42 @@ class ServedModel(tf.Module):
         # An embedding belongs to no task. Statistics (for sounds) are those of the modality's first task.
         task = next(t for t in self.mixture_tasks.values() if t.modality == modality)
         return {'embedding': self._over_views(
-            task, media, functools.partial(self.model.embed, modality),
+            task, lambda *view: self.model.embed(modality, self.inputs_of[task.name](media, *view)),
             tf.TensorSpec([None, self.model.config.width], tf.float32))}
-
 
     def _all_scores(self, modality: str, media: tf.Tensor) -> dict:
         result = {}
         for names in self.passes(modality):
             scores = self._over_views(
-                self.mixture_tasks[names[0]], media, functools.partial(self.model.scores_of_all, names),
-                {name: tf.TensorSpec([None, len(self.vocabularies[name])], tf.float32) for name in names})
+                self.mixture_tasks[names[0]],
+                lambda *view, names=names: self.model.scores_of_all(names, self.inputs_of[names[0]](media, *view)),
+                {name: self._scores_spec(name) for name in names})
             result |= {signature_names.scores(name): values for name, values in scores.items()}
         return result
+
+
+def _refuse(problems: tf.Tensor) -> tf.Operation:
+    """The op that fails, with the first sentence and its place, if any of [N] problems is not ''."""
+    def fail():
+        place = tf.argmax(problems != '', output_type=tf.int32)
+        message = tf.strings.join(['item ', tf.strings.as_string(place + 1), ' of ',
+                                   tf.strings.as_string(tf.size(problems)), ': ', problems[place]])
+        return tf.debugging.Assert(False, [message])
+    return tf.cond(tf.reduce_all(problems == ''), tf.no_op, fail)
+
+
+def _card(card: str, request: tf.Tensor) -> dict:
+    """The card for one string. A list of them would be answered with as many copies."""
+    count = tf.size(request)
+    message = tf.strings.join(['model_card takes one string, of any content, and not ', tf.strings.as_string(count)])
+    with tf.control_dependencies([tf.debugging.Assert(count == 1, [message])]):
+        return {'card': tf.constant([card])}
 
 
 def _label_table(labels: list[str]) -> tf.lookup.StaticHashTable:
     ids = tf.range(len(labels), dtype=tf.int64)
     return tf.lookup.StaticHashTable(
         tf.lookup.KeyValueTensorInitializer(tf.constant(labels), ids), default_value=-1)
-
-
-def _media_spec(row: modalities.Modality) -> tf.TensorSpec:
-    return tf.TensorSpec([None, None] if row.repeated else [None], tf.string, name=row.feature)
 
 
 def _named(argument: str, spec: tf.TensorSpec, function):

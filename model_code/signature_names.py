@@ -17,6 +17,11 @@ def task_of_scores(signature: str) -> str:
     return signature.removesuffix(_SCORES) if signature.endswith(_SCORES) else ''
 
 
+def safe(task: str) -> str:
+    """Of the best labels, with an error in place of those of an item that is bad."""
+    return f'{task}_safe'
+
+
 def examples(task: str) -> str:
     """Of all scores, from serialized tf.Examples."""
     return f'{task}_examples'
@@ -43,7 +48,7 @@ def names(tasks: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """
     tasks = tuple(tasks)
     for task, _ in tasks:
-        for name in (task, scores(task), examples(task), label(task)):
+        for name in (task, scores(task), safe(task), examples(task), label(task)):
             yield name, f'task {task!r}'
     for modality in dict.fromkeys(modality for _, modality in tasks):
         for name in (embedding(modality), all_tasks(modality)):

@@ -43,7 +43,7 @@ COMPONENT_CODE = {
     'DataDrift': ('components.data_drift',),
     'CoTrainer': ('components.co_trainer',
                   'model_code.label_kinds:transform,loss,class_weights,scores,best,eval_label,quality',
-                  *(m.preprocessing_module for m in _MODALITIES),
+                  *(m.preprocessing_module for m in _MODALITIES), *(m.sent_media_module for m in _MODALITIES),
                   *(m.tokenizer.rpartition('.')[0] for m in _MODALITIES)),
     'BaselineLookup': ('components.baseline_lookup',),
     'ServingBaseline': ('components.serving_baseline',),
@@ -73,8 +73,9 @@ COMPONENT_LIBRARIES = {
     'Transform': ('tensorflow', 'tensorflow-io', 'tensorflow-transform'),
     'ServedDataLookup': (),
     'DataDrift': ('tensorflow-data-validation',),
-    # Everything that computes weights. tensorflow-transform only reads the vocabulary's file here.
-    'CoTrainer': ('numpy', 'tensorflow', 'tensorflow-io', 'tf_keras'),
+    # Everything that computes weights, and the filters in the exported graph. tensorflow-transform only reads the
+    # vocabulary's file here.
+    'CoTrainer': ('numpy', 'soxr', 'tensorflow', 'tensorflow-io', 'tf_keras'),
     'BaselineLookup': (),
     'ServingBaseline': (),
     'TaskEvaluator': ('numpy', 'scikit-learn', 'tensorflow', 'tensorflow-model-analysis', 'tfx'),

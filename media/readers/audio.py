@@ -18,7 +18,6 @@ import struct
 
 import numpy as np
 import soundfile
-import soxr
 
 from media.fingerprints.audio import fingerprint, loudness_dbfs
 from media.readers import audio_files
@@ -32,9 +31,10 @@ from media.readers.audio_source import (
     check_seconds,
 )
 from media.rejections import Rejection
+from model_code import resampling
 from model_code.modalities import Limits
 
-SAMPLE_RATE = 16_000  # Hz
+SAMPLE_RATE = resampling.RATE
 _MAX_SAMPLE = 1e6  # in full scales; larger samples are not a sound, and could overflow
 
 _MAX_SILENT = 3  # -80 dBFS: 32768 * 10 ** (-80 / 20) = 3.3
@@ -168,12 +168,12 @@ def _resampled(blocks, source: Source, limits: Limits) -> np.ndarray:
             parts.append(_pcm16(mono))
             continue
         if resampler is None:
-            resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype='float32')
+            resampler = resampling.Stream(rate)
         else:
-            parts.append(_pcm16(resampler.resample_chunk(held)))
+            parts.append(_pcm16(resampler.chunk(held)))
         held = mono  # until it is known whether it is the last block
     if resampler is not None:
-        parts.append(_pcm16(resampler.resample_chunk(held, last=True)))
+        parts.append(_pcm16(resampler.chunk(held, last=True)))
     return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, np.int16)])
 
 

@@ -10,18 +10,24 @@ determines what is drawn.
 import tensorflow as tf
 import tensorflow_io as tfio
 
+from model_code import resampling
 from model_code.modalities import AudioInput
 from model_code.preprocessing import draws
 
-SAMPLE_RATE = 16_000  # Hz
+SAMPLE_RATE = resampling.RATE
 FFT_LENGTH = 512  # samples: the first power of two above a window of 25 ms
 MEL_FMIN, MEL_FMAX = 0.0, 8_000.0  # Hz
 TOP_DB = 80.0  # decibels below the loudest bin at which values are cut off
 
 
+def window_samples(spec: AudioInput) -> int:
+    """The samples that the model sees: those of spec.frames hops, from the beginning of a sound."""
+    return round(spec.frames * spec.hop_s * SAMPLE_RATE)
+
+
 def decode_waveform(encoded: tf.Tensor, spec: AudioInput) -> tf.Tensor:
-    """WAV bytes, a scalar -> [samples] float32 in [-1, 1], padded with silence or cropped to spec.frames hops."""
-    samples = round(spec.frames * spec.hop_s * SAMPLE_RATE)
+    """WAV bytes, a scalar -> [samples] float32 in [-1, 1], padded with silence or cropped to the model's window."""
+    samples = window_samples(spec)
     waveform, _ = tf.audio.decode_wav(encoded, desired_channels=1, desired_samples=samples)
     return tf.ensure_shape(waveform[:, 0], [samples])
 
@@ -59,7 +65,7 @@ def temporal_crop(encoded: tf.Tensor, spec: AudioInput, seed: tf.Tensor) -> tf.T
 
 def _window(encoded, spec: AudioInput, start):
     """[samples] float32 from a sample on that start(room) gives, int64; room: how far from the beginning it may be."""
-    samples = round(spec.frames * spec.hop_s * SAMPLE_RATE)
+    samples = window_samples(spec)
     whole = tf.audio.decode_wav(encoded, desired_channels=1).audio[:, 0]
     window = whole[start(tf.maximum(tf.size(whole, tf.int64) - samples, 0)):][:samples]
     return tf.ensure_shape(tf.pad(window, [[0, samples - tf.size(window)]]), [samples])

@@ -1,7 +1,7 @@
 """Images: JPEG or PNG bytes -> pixels. Pure functions of core TensorFlow ops.
 
 Contract: encoded bytes -> [height, width, 3] float32 in [-1, 1]. Grey images are repeated over three channels. What is
-stored is opaque; what a client sends may not be, and goes through `as_stored` first. Without augmentations the whole
+stored is upright and opaque (model_code.sent_media makes it so of what clients send). Without augmentations the whole
 image is resized (docs/model.md, "Inputs"). seed: [2] int32, which alone determines what is drawn.
 """
 
@@ -9,10 +9,6 @@ import tensorflow as tf
 
 from model_code.modalities import ImageInput
 from model_code.preprocessing import draws
-
-# Bytes in which the chunk tRNS of a PNG must begin, and in a GIF, after its palette, the extension that names its
-# transparent colour. Only a colour profile or comments can come before them.
-_PNG_HEAD, _GIF_HEAD = 1 << 13, 1 << 12
 
 
 def decode(encoded: tf.Tensor, spec: ImageInput, augmentations: tuple[str, ...] = (),
@@ -37,73 +33,6 @@ def _pixels(encoded):
     pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     pixels.set_shape([None, None, 3])
     return pixels
-
-
-def as_stored(encoded: tf.Tensor) -> tf.Tensor:
-    """[N] bytes that a client sends -> [N] images without transparency, as ingest stores them: white is beneath.
-
-    A PNG with transparency becomes an opaque one, of 8 bits; in a GIF the palette changes. All other bytes stay.
-    """
-    head = tf.strings.join([tf.strings.substr(encoded, 0, _PNG_HEAD), bytes(26)])  # so that it is long enough
-    is_png = tf.strings.substr(head, 0, 8) == b'\x89PNG\r\n\x1a\n'
-    colour_type = tf.strings.substr(head, 25, 1)
-    with_key = tf.strings.length(tf.strings.regex_replace(head, 'tRNS', '')) < tf.strings.length(head)
-    transparent_png = is_png & ((colour_type == b'\x04') | (colour_type == b'\x06') | with_key)
-    gif = tf.strings.substr(encoded, 0, 6) == b'GIF89a'
-
-    def over_white(image):
-        one, png = image
-        return tf.cond(png, lambda: _png_over_white(one), lambda: _gif_over_white(one))
-
-    def each():
-        return tf.map_fn(lambda image: tf.cond(image[1] | image[2], lambda: over_white(image[:2]), lambda: image[0]),
-                         (encoded, transparent_png, gif), fn_output_signature=tf.string)
-    return tf.cond(tf.reduce_any(transparent_png | gif), each, lambda: encoded)
-
-
-def _png_over_white(encoded):
-    rgba = tf.cast(tf.io.decode_png(encoded, channels=4), tf.int32)
-    colour, alpha = rgba[..., :3], rgba[..., 3:]
-    blended = tf.cast((colour * alpha + 255 * (255 - alpha) + 127) // 255, tf.uint8)
-    return tf.io.encode_png(blended, compression=0)  # it is decoded at once
-
-
-def _gif_over_white(encoded):
-    """A GIF -> one whose first picture has white in place of a transparent colour.
-
-    TensorFlow would leave black there, and not say where. So the palette's entry becomes white, and the flag that makes
-    it transparent is cleared. The layout is that of the GIF89a specification.
-    """
-    palette_flags = _byte(encoded, 10)
-    palette_end = 13 + tf.where(palette_flags >= 128, 3 * 2 ** (palette_flags % 8 + 1), 0)
-    # The graphic control extension, before the first picture.
-    between = _from(encoded, palette_end, _GIF_HEAD)
-    parts = tf.strings.split(between, b'!\xf9\x04', maxsplit=1)
-    control = palette_end + tf.strings.length(parts[0])
-    flags, index, picture = _byte(encoded, control + 3), _byte(encoded, control + 6), control + 8
-    own_palette = (_byte(encoded, picture) == 0x2C) & (_byte(encoded, picture + 9) >= 128)
-    entry = tf.where(own_palette, picture + 10, 13) + 3 * index
-
-    def changed():
-        opaque = tf.gather(tf.constant([bytes([value]) for value in range(256)]), flags - 1)
-        return _replaced(_replaced(encoded, control + 3, opaque, 1), entry, b'\xff\xff\xff', 3)
-    return tf.cond((tf.size(parts) > 1) & (flags % 2 == 1), changed, lambda: encoded)
-
-
-def _byte(encoded, position) -> tf.Tensor:
-    """The byte at a position, int32; 0 beyond the end."""
-    return tf.reduce_sum(tf.cast(tf.io.decode_raw(_from(encoded, position, 1), tf.uint8), tf.int32))
-
-
-def _from(encoded, position, length) -> tf.Tensor:
-    """At most `length` bytes from a position on; none beyond the end, where tf.strings.substr would fail."""
-    return tf.strings.substr(encoded, tf.minimum(position, tf.strings.length(encoded)), length)
-
-
-def _replaced(encoded, position, new, length: int) -> tf.Tensor:
-    """The bytes with the `length` at a position replaced."""
-    return tf.strings.join([tf.strings.substr(encoded, 0, position), new,
-                            _from(encoded, position + length, tf.strings.length(encoded))])
 
 
 def _resized(pixels, spec: ImageInput):
