@@ -247,11 +247,6 @@ class Modality:
     if the input has a field `views`: `decode_view(encoded, spec, view) -> tensor`, as `decode`, of the window number
     `view` (int32 scalar, from 0) of spec.views > 1;
     if it can be drawn: `pictures(tensors) -> [batch, height, width, 1 or 3]` in [0, 1], for TensorBoard."""
-    sent_media_module: str
-    """Has what the exported graph does with media as clients send them, of N examples, in core TensorFlow operations:
-    `check(encoded, spec, limits) -> (problems [N] string, plan [N, ...] int32)`, a sentence for what is to be refused,
-    else ''; `as_stored(encoded, plan, spec, tables) -> encoded`, what the reader would store; `tables()`, the arrays
-    that this needs, by name."""
     tokenizer: str
     """The dotted name of the class of a Keras layer (or of a function that makes one), called with
     (width, spec, name=...). The layer: [batch, *spec.shape] float32 -> [batch, tokens, width], the class token first.
@@ -283,6 +278,11 @@ class Modality:
     are found; '' if they are not looked for."""
     tf_check_module: str = ''
     """Has `only_decodable(read)` (see below), if TensorFlow may fail on media that the reader accepts; else ''."""
+    sent_media_module: str = ''
+    """Has what the exported graph does with media as clients send them, of N examples, in core TensorFlow operations:
+    `check(encoded, spec, limits) -> (problems [N] string, plan [N, k] int32)`, a sentence for what is to be refused,
+    else ''; `as_stored(encoded, plan, spec, tables) -> encoded`, what the reader would store; `tables()`, the arrays
+    that this needs, by name. '' if clients send what the reader gives, and nothing else."""
     augmentations: tuple[str, ...] = ()
     """The augmentations that a task may name. `decode` or `augment` does them."""
     exclusive_augmentations: tuple[str, ...] = ()
@@ -306,7 +306,7 @@ class Modality:
 
     @property
     def sent_media(self) -> typing.Any:
-        return importlib.import_module(self.sent_media_module)
+        return importlib.import_module(self.sent_media_module or 'model_code.sent_media.unchanged')
 
     def make_tokenizer(self, width: int, spec, name: str) -> typing.Any:
         """The layer that `tokenizer` names, for tokens of `width`. spec: an instance of input_class."""

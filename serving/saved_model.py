@@ -13,15 +13,12 @@ import typing
 
 import numpy as np
 
-from media.readers import formats
 from model_code import modalities, model_directory, signature_names
 from serving import batching, metrics
 from serving.errors import ServingError, invalid
 
 _MAX_WARMUP_RECORDS = 1000  # as in TensorFlow Serving
-_FEATURES = {modality.feature for modality in modalities.MODALITIES.values()}
 _PADDED = {modality.feature for modality in modalities.MODALITIES.values() if modality.repeated}
-_SERVED = {'a JPEG image', 'a PNG image', 'a WAV sound'}  # what examples hold (media.readers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,10 +166,7 @@ class SavedModel:
         try:
             values = self._session.run(wanted, feed, options=options)
         except Exception as error:
-            failure = from_tensorflow(error)
-            if failure.code == 'INVALID_ARGUMENT' and (problem := _not_media(inputs)):
-                failure = invalid(problem)
-            raise failure from error
+            raise from_tensorflow(error) from error
         return {name: _as_array(value) for name, value in values.items()}
 
     def regress(self, signature_name: str, examples: list[bytes], timeout_s: float | None = None) -> np.ndarray:
@@ -314,19 +308,6 @@ def _as_array(value) -> np.ndarray:
     That one drops zero bytes at the end.
     """
     return np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
-
-
-def _not_media(inputs: dict[str, np.ndarray]) -> str:
-    """Why the graph could not decode its encoded media, as sentences; '' if that is not the cause."""
-    media = [value for name, values in inputs.items() if name in _FEATURES and values.dtype == object
-             for value in values.ravel().tolist()]
-    for number, content in enumerate(media, start=1):
-        what = formats.describe(content) if isinstance(content, bytes) else None
-        if content and what not in _SERVED:
-            of = f' of {len(media)}' if len(media) > 1 else ''
-            return (f'Input {number}{of} is {what or "in an unknown format"}, which the model cannot decode. It takes '
-                    'JPEG, PNG and WAV; `polyvit predict` converts other files.')
-    return ''
 
 
 def task_names(signatures: typing.Iterable[str]) -> list[str]:

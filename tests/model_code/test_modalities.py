@@ -20,7 +20,8 @@ def _own_files() -> set[str]:
     """The modules of the modalities themselves."""
     modules = {'model_code.modalities'}
     for row in MODALITIES.values():
-        modules |= {row.reader_module, row.preprocessing_module, row.tf_check_module, row.tokenizer.rpartition('.')[0]}
+        modules |= {row.reader_module, row.preprocessing_module, row.sent_media_module, row.tf_check_module,
+                    row.tokenizer.rpartition('.')[0]}
     return {module.replace('.', '/') + '.py' for module in modules if module}
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from media import readers
 from model_code.modalities import MODALITIES, AudioInput
 from model_code.preprocessing import audio, draws, image, mixup, video
+from model_code.sent_media import image as sent_images
 from tests import testing
 
 SPECS = {'image': testing.IMAGE_SPEC, 'audio': testing.AUDIO_SPEC, 'video': testing.VIDEO_SPEC}
@@ -51,17 +52,23 @@ def _transparent_images():
 
 def test_a_model_sees_transparent_images_as_training_does():
     """What a client sends to a server, and what ingest stores of the same file, become the same pixels."""
-    sent = _transparent_images()
-    as_stored = tf.function(image.as_stored, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    sent, limits = _transparent_images(), MODALITIES['image'].limits
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def as_stored(encoded):
+        problems, plan = sent_images.check(encoded, testing.IMAGE_SPEC, limits)
+        return problems, sent_images.as_stored(encoded, plan, testing.IMAGE_SPEC, {})
     for names in (list(sent), *([name] for name in sent)):
-        for name, encoded in zip(names, as_stored([sent[name] for name in names]).numpy(), strict=True):
+        problems, made = as_stored([sent[name] for name in names])
+        assert not any(problems.numpy())
+        for name, encoded in zip(names, made.numpy(), strict=True):
             stored = readers.read('image', sent[name], testing.IMAGE_SPEC)['image']
-            served, trained = (image._pixels(one).numpy().astype(int) for one in (encoded, stored))
-            np.testing.assert_allclose(served, trained, atol=1, err_msg=name)
+            np.testing.assert_array_equal(image._pixels(encoded), image._pixels(stored), err_msg=name)
             if name in ('jpeg', 'png', 'png-grey', 'gif-opaque'):
                 assert encoded == sent[name]
-    odd = [b'', b'x', b'GIF89a', b'GIF89a\4\0\4\0\x81', sent['gif'][:50], b'\x89PNG\r\n\x1a\n']
-    assert as_stored(odd).numpy().tolist()[:4] == odd[:4]  # it is their decoding that fails, as it should
+    odd = [b'', b'x', b'GIF89a', b'GIF89a\4\0\4\0\x81', sent['gif'][:50], b'\x89PNG\r\n\x1a\n', sent['gif'][:20]]
+    problems, _ = sent_images.check(tf.constant(odd), testing.IMAGE_SPEC, limits)
+    assert [name for name, problem in zip(odd, problems.numpy(), strict=True) if not problem] == [sent['gif'][:50]]
 
 
 def test_image_decodes_grey_and_colour_to_the_same_range():

@@ -37,6 +37,6 @@ def test_names_that_only_look_alike_are_free():
              'image', 'a_b', 'a__b')
     mixture = _mixture(*names)
     made = [name for name, _ in signature_names.names((task.name, task.modality) for task in mixture.tasks)]
-    assert len(made) == len(set(made)) == 4 * len(names) + 4
+    assert len(made) == len(set(made)) == 5 * len(names) + 4
     for one, other in itertools.permutations(names, 2):
         _mixture(one, other)

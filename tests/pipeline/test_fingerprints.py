@@ -44,6 +44,8 @@ EDITS = [
     ('components/schema_labels.py', "'label'", "'labels'", {'TaskSchemaGen', 'TaskValidator', 'Transform'}),
     ('model_code/preprocessing/audio.py', 'spec.frames // 4', 'spec.frames // 5', {'CoTrainer'}),
     ('model_code/preprocessing/audio.py', 'TOP_DB = 80.0', 'TOP_DB = 70.0', {'Transform', 'CoTrainer'}),
+    ('model_code/sent_media/audio.py', '_MAX_CHANNELS = 8', '_MAX_CHANNELS = 7', {'CoTrainer'}),
+    ('model_code/resampling.py', '_REACH = 140', '_REACH = 141', {'MediaExampleGen', 'Transform', 'CoTrainer'}),
     ('model_code/preprocessing/video.py', '0.299', '0.298', {'CoTrainer'}),
     ('model_code/preprocessing/mixup.py', '1e-30', '1e-20', {'CoTrainer'}),
     ('model_code/tokenizers.py', "'zeros'", "'ones'", {'CoTrainer'}),
@@ -327,6 +329,7 @@ def test_what_is_imported_by_a_name_made_at_run_time_counts():
     read |= {_file(m.tf_check_module) for m in MODALITIES.values() if m.tf_check_module}
     assert read | {'media/sandbox/child.py', 'model_code/modalities.py'} <= _files('MediaExampleGen')
     assert {_file(m.preprocessing_module) for m in MODALITIES.values()} <= _files('CoTrainer')
+    assert {_file(m.sent_media_module) for m in MODALITIES.values() if m.sent_media_module} <= _files('CoTrainer')
     assert {_file(m.tokenizer.rpartition('.')[0]) for m in MODALITIES.values()} <= _files('CoTrainer')
     assert {_file(m.preprocessing_module) for m in MODALITIES.values() if m.statistics} <= _files('Transform')
     kinds = {_file(kind.module) for kind in LABEL_KINDS.values()}

@@ -13,7 +13,6 @@ import pytest
 from model_code.errors import ConfigError
 from pipeline import cli
 from serving import client, foreground
-from serving.errors import ServingError
 from serving.saved_model import SavedModel
 from serving.server import ModelServer
 from serving.versions import ModelVersions
@@ -133,18 +132,6 @@ def test_the_servers_own_message_is_shown(server, media):
     with pytest.raises(client.PredictionFailed, match=r'has no model ready: Servable not found for request: '
                                                       r'Latest\(other\) \(HTTP 404\)'):
         client.predict('shade', [media / 'dim.png'], url=server.url, model_name='other')
-
-
-@pytest.mark.parametrize('content, sentence', [
-    (b'%PDF-1.7', 'Input 2 of 2 is a PDF document, which the model cannot decode. It takes JPEG, PNG and WAV; '
-                  '`polyvit predict` converts other files.'),
-    (bytes(9) + b'\x07', 'Input 2 of 2 is in an unknown format, which the model cannot decode.'),
-])
-def test_a_server_names_what_its_model_cannot_decode(content, sentence, server):
-    remote = client.RemoteModel(server.url)
-    with pytest.raises(ServingError, match=sentence) as caught:
-        remote.run('shade', 'image', [testing.image_bytes(), content])
-    assert caught.value.http_status == 400
 
 
 def test_waiting_for_a_server_that_starts_and_loads(model_dir, media, tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ def version(tmp_path_factory):
     model = PolyViT(mixture, {name: len(words) for name, words in labels.items()}, config)
     folder = tmp_path_factory.mktemp('serving') / '1'
     samples = {'pets': [_png(generator, (20, 24))], 'scenes': [_png(generator, (9, 9))], 'calls': [_wav(generator)],
-               'moves': [_png(generator, (16, 16))] * 2}
+               'moves': [testing.image_bytes('JPEG')] * 2}
     export.save(export.ServedModel(model, mixture, labels, {'calls': (-5.0, 2.0)}), str(folder), {}, samples)
     return folder
 
