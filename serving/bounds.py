@@ -134,6 +134,8 @@ def _check_media(feature: str, contents: list, limits: Limits, deadline: float) 
         try:
             sizes.append(_decoded_bytes(modality, content, limit))
         except Rejection as rejection:
+            if rejection.reason != 'too_large':  # the graph says what is wrong, and T_safe answers the others
+                continue
             of = f' of {len(contents):,}' if len(contents) > 1 else ''
             raise _refusal(rejection, f'Input {number:,}{of}') from None
     if sum(sizes) > limits.max_total_decoded_bytes:
@@ -159,8 +161,6 @@ def _decoded_bytes(modality: str, content: bytes, limit: modalities.Limits) -> i
 
 
 def _refusal(rejection: Rejection, which: str) -> ServingError:
-    if rejection.reason != 'too_large':
-        return invalid(f'{which} cannot be decoded. {rejection.detail}')
     bound = 'max_seconds' if 'seconds' in rejection.detail else 'max_pixels'
     metrics.refused(bound)
     return invalid(f'{which} is too large to decode. {rejection.detail.rstrip(".")} ({flag(bound)}). Make it smaller.')

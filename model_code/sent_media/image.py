@@ -13,6 +13,9 @@ from model_code.sent_media import content, exif, jpeg
 _AS_IT_IS, _JPEG, _PNG, _GIF = range(4)  # what `as_stored` has to do
 _MAX_EXTENSIONS, _MAX_BLOCKS = 100, 1_000  # before the first picture of a GIF, and in each of them
 _SEND = 'send a JPEG or PNG image'
+# In a PNG: a transparent colour, metadata that may be compressed, and any of these or of other metadata.
+_PNG_KEY, _PNG_PACKED = 'tRNS', r'Raw profile type exif|XML:com\.adobe\.xmp\x00\x01'
+_PNG_WORDS = f'{_PNG_KEY}|eXIf|tiff:Orientation|{_PNG_PACKED}'
 
 
 def tables() -> dict[str, np.ndarray]:
@@ -25,22 +28,21 @@ def check(encoded: tf.Tensor, spec: ImageInput, limits: Limits) -> tuple[tf.Tens
     del spec
     magic = tf.strings.substr(encoded, 0, 4)
     is_png, is_gif, is_jpeg = magic == b'\x89PNG', magic == b'GIF8', jpeg.is_jpeg(encoded)
-    height, width, components, metadata = jpeg.headers(encoded, is_jpeg)
+    none = tf.zeros_like(is_png, tf.int32)
+    height, width, components, metadata = tf.cond(
+        tf.reduce_any(is_jpeg), lambda: jpeg.headers(encoded, is_jpeg),
+        lambda: (none, none, none, tf.zeros_like(is_png)))
     png_size = content.numbers(encoded, 16, 2, tf.int32)
     depth, colour = tf.unstack(content.numbers(encoded, 24, 2), axis=1)
-    gif_size = content.numbers(encoded, 6, 2, tf.uint16, little=True)
-    height = tf.where(is_png, png_size[:, 1], tf.where(is_gif, gif_size[:, 1], height))
-    width = tf.where(is_png, png_size[:, 0], tf.where(is_gif, gif_size[:, 0], width))
-    # Neither is looked for in JPEGs, which are the larger files.
-    chunks = tf.where(is_jpeg, '', encoded)
-    keyed = is_png & content.contains(chunks, 'tRNS')
-    described = is_png & content.contains(chunks, 'eXIf|tiff:Orientation')
-    packed = is_png & content.contains(chunks, r'Raw profile type exif|XML:com\.adobe\.xmp\x00\x01')
-    transparent = is_png & ((colour == 4) | (colour == 6) | keyed)
+    # They are not looked for in JPEGs, which are the larger files.
+    described = is_png & content.contains(tf.where(is_jpeg, '', encoded), _PNG_WORDS)
     odd = (is_jpeg & metadata) | described | is_gif
-    orientation, covers = content.rarely(
+    orientation, keyed, packed, gif_size = content.rarely(
         tf.reduce_any(odd), lambda: _looked_into(encoded, odd, is_jpeg, is_gif),
-        lambda: (tf.ones_like(height), tf.ones_like(is_gif)))
+        lambda: (none + exif.UPRIGHT, described, described, png_size))
+    size = tf.where(is_gif[:, tf.newaxis], gif_size, png_size)
+    height, width = tf.where(is_jpeg, height, size[:, 1]), tf.where(is_jpeg, width, size[:, 0])
+    transparent = is_png & ((colour == 4) | (colour == 6) | keyed)
 
     def pixels():
         return tf.strings.join(['it has ', tf.strings.as_string(width), ' x ', tf.strings.as_string(height),
@@ -54,23 +56,29 @@ def check(encoded: tf.Tensor, spec: ImageInput, limits: Limits) -> tuple[tf.Tens
         (too_large, pixels),
         ((width == 0) | (height == 0), f'its header is damaged: {_SEND} that other programs open'),
         (is_jpeg & (components != 1) & (components != 3), 'it is a JPEG in CMYK: send one in RGB, or a PNG'),
-        (keyed & (colour == 2) & (depth == 16), 'it is a PNG of 16 bits with a transparent colour: send one of 8 bits'),
-        (packed, 'it is a PNG with compressed EXIF or XMP metadata, which may say that it lies on its side: send it '
-                 'upright and without metadata'),
-        (~covers, f'it is a GIF whose first picture does not fill it, or that has metadata: {_SEND}'))
+        (is_png & keyed & (colour == 2) & (depth == 16),
+         'it is a PNG of 16 bits with a transparent colour: send one of 8 bits'),
+        (is_png & packed, 'it is a PNG with compressed EXIF or XMP metadata, which may say that it lies on its side: '
+                          'send it upright and without metadata'),
+        (is_gif & packed, f'it is a GIF whose first picture does not fill it, or that has metadata: {_SEND}'))
     turned = orientation != exif.UPRIGHT
     todo = tf.where(is_gif, _GIF, tf.where(is_jpeg & turned, _JPEG, tf.where(transparent | turned, _PNG, _AS_IT_IS)))
     return problems, tf.stack([todo, orientation], 1)
 
 
 def _looked_into(encoded, odd, is_jpeg, is_gif):
-    """(orientation, whether the first picture of a GIF covers it), each [N]. Only what is odd is looked into."""
+    """(orientation, has a transparent colour, cannot be taken as it is, size of a GIF) of each; of what is odd, or not.
+
+    What is in a PNG is found by its name, wherever it is: chunks after the pixels count, too.
+    """
     def each(image):
         one, is_odd, of_jpeg, of_gif = image
         tiff, xmp = tf.cond(of_jpeg & is_odd, lambda: jpeg.metadata(one), lambda: _png_metadata(one))
         return (tf.cond(is_odd & ~of_gif, lambda: exif.orientation(tiff, xmp), lambda: exif.UPRIGHT),
-                tf.cond(of_gif, lambda: _covers(one), lambda: True))
-    return tf.map_fn(each, (encoded, odd, is_jpeg, is_gif), fn_output_signature=(tf.int32, tf.bool))
+                tf.cond(of_gif, lambda: ~_covers(one), lambda: False))
+    orientation, partial = tf.map_fn(each, (encoded, odd, is_jpeg, is_gif), fn_output_signature=(tf.int32, tf.bool))
+    return (orientation, content.contains(encoded, _PNG_KEY), partial | content.contains(encoded, _PNG_PACKED),
+            content.numbers(encoded, 6, 2, tf.uint16, little=True))
 
 
 def _png_metadata(encoded):

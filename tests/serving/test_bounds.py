@@ -73,9 +73,8 @@ def test_all_pictures_of_a_gif_count():
     assert f'request: {needed:,}. ' in refusal({'image': strings(buffer.getvalue())}, max_decoded_bytes=needed - 1)
 
 
-def test_a_header_that_cannot_be_read_is_refused_and_what_is_no_media_is_left_to_the_graph():
-    assert 'Input 2 of 2 cannot be decoded.' in refusal({'image': strings(b'', b'\xff\xd8 no jpeg')})
-    for content in (b'text', b'', b'\x89PNG\r\n\x1a\n', b'RIFF1234WAVE'):
+def test_a_header_that_cannot_be_read_and_what_is_no_media_are_left_to_the_graph():
+    for content in (b'\xff\xd8 no jpeg', b'text', b'', b'\x89PNG\r\n\x1a\n', b'RIFF1234WAVE'):
         bounds.check_inputs({'image': strings(content), 'audio': strings(content)}, Limits())
 
 
