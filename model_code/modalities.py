@@ -18,6 +18,9 @@ from model_code.fields import check_fields, check_least
 MOST_VIEWS = 64  # of an example: each takes as long as the whole example without views
 
 
+SOUND_RATE = 16_000  # Hz, of all sounds that are stored
+
+
 @dataclasses.dataclass(frozen=True)
 class Input(abc.ABC):
     """The input of a modality's tokenizer: a tensor of `shape` (the last axis is channels), cut into patches.

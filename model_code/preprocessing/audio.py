@@ -10,11 +10,10 @@ determines what is drawn.
 import tensorflow as tf
 import tensorflow_io as tfio
 
-from model_code import resampling
-from model_code.modalities import AudioInput
+from model_code.modalities import SOUND_RATE, AudioInput
 from model_code.preprocessing import draws
 
-SAMPLE_RATE = resampling.RATE
+SAMPLE_RATE = SOUND_RATE
 FFT_LENGTH = 512  # samples: the first power of two above a window of 25 ms
 MEL_FMIN, MEL_FMAX = 0.0, 8_000.0  # Hz
 TOP_DB = 80.0  # decibels below the loudest bin at which values are cut off

@@ -45,7 +45,7 @@ EDITS = [
     ('model_code/preprocessing/audio.py', 'spec.frames // 4', 'spec.frames // 5', {'CoTrainer'}),
     ('model_code/preprocessing/audio.py', 'TOP_DB = 80.0', 'TOP_DB = 70.0', {'Transform', 'CoTrainer'}),
     ('model_code/sent_media/audio.py', '_MAX_CHANNELS = 8', '_MAX_CHANNELS = 7', {'CoTrainer'}),
-    ('model_code/resampling.py', '_REACH = 140', '_REACH = 141', {'MediaExampleGen', 'Transform', 'CoTrainer'}),
+    ('model_code/resampling.py', '_REACH = 140', '_REACH = 141', {'MediaExampleGen', 'CoTrainer'}),
     ('model_code/preprocessing/video.py', '0.299', '0.298', {'CoTrainer'}),
     ('model_code/preprocessing/mixup.py', '1e-30', '1e-20', {'CoTrainer'}),
     ('model_code/tokenizers.py', "'zeros'", "'ones'", {'CoTrainer'}),
