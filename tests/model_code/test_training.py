@@ -193,7 +193,7 @@ def test_co_train_exports_signatures_that_agree(tmp_path, train_files):
     names = set(loaded.signatures)
     assert names == {'serving_default', 'model_card', *(
         f'{modality}{suffix}' for modality in ('image', 'audio', 'video') for suffix in ('_embedding', '_all'))} | {
-        f'{t.name}{suffix}' for t in TASKS for suffix in ('', '_scores', '_examples', '_label')}
+        f'{t.name}{suffix}' for t in TASKS for suffix in ('', '_scores', '_safe', '_examples', '_label')}
     for task in TASKS:
         name, values = media(task, 1)
         encoded = tf.constant([values] if task.modality == 'video' else values)
