@@ -25,7 +25,7 @@ _METRICS_FILE = 'metrics-00000-of-00001.tfrecord'  # as TFMA looks for it
 
 
 def measure(batches: beam.PCollection, source: Source, labels: int, models: Mapping[str, str],
-            classes: Mapping[str, tuple[str, ...]], directory: str):
+            classes: dict[str, tuple[str, ...]], directory: str):
     """Writes TFMA's metrics and its configuration (tfma.load_eval_result), and the parts of outcomes.
 
     batches: of serialized examples. labels: how many classes the task has. models: 'candidate', and 'baseline' if there

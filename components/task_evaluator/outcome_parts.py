@@ -124,8 +124,8 @@ class _Write(beam.DoFn):
                 for row in util.split_extracts(extracts[tfma.FEATURES_KEY])]
         columns = {name: texts([_text(row.get(name)) for row in rows]) if kind is str
                    else np.array([_number(row.get(name)) for row in rows]) for name, kind in self._kept.items()}
-        scores, baseline = (self._of(extracts[tfma.PREDICTIONS_KEY], model) if model in self._classes else None
-                            for model in ('candidate', 'baseline'))
+        scores = self._of(extracts[tfma.PREDICTIONS_KEY], 'candidate')
+        baseline = self._of(extracts[tfma.PREDICTIONS_KEY], 'baseline') if 'baseline' in self._classes else None
         labels = self._of(extracts[tfma.LABELS_KEY], 'candidate')
         labels = labels.astype(np.int64).ravel() if np.issubdtype(labels.dtype, np.integer) else labels
         return Outcomes(texts([_text(row['id']) for row in rows]), texts([_text(row.get('group')) for row in rows]),
