@@ -25,13 +25,16 @@ from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 
+from components import evaluation_reading
 from components.artifacts import RejectedMedia, read_findings, read_rejected
 from components.classes import Classes
+from components.evaluation_names import OUTCOMES, RESAMPLES
 from components.media_example_gen import executor as media_example_gen
 from components.task_evaluator import executor as task_evaluator
 from components.task_schema_gen import executor as task_schema_gen
 from components.transform import executor as transform
 from media import listing, shards
+from model_code import npz
 from model_code.errors import PipelineStop
 from model_code.serialization import to_json
 from pipeline import exit_codes, local_runner
@@ -106,7 +109,7 @@ class Data:
                                       {'schema': [self.schema]}, {'source': to_json(self.task.source)})
         rng = np.random.default_rng(0)
         scoring_model.write_examples(folder / 'judged', [[scoring_model.CLASSES[i % 6]] for i in range(40)],
-                                     rng.random((40, 6)))
+                                     rng.random((40, 6)), files=4)
         self.judged_classes = artifacts.classes(folder / 'judged_classes', scoring_model.CLASSES)
         self.judged = artifact(standard_artifacts.Examples, folder / 'judged')
         self.judged.split_names = '["eval"]'
@@ -128,7 +131,15 @@ class Data:
                            for split in ('train', 'eval')},
             'vocabulary': (pathlib.Path(graph.uri) / 'transform_fn/assets/shapes_labels').read_text(),
             'metrics': tfma.load_eval_result(evaluation.uri).slicing_metrics,
+            **outcomes(evaluation.uri),
         }
+
+
+def outcomes(uri: str) -> dict:
+    """What the model said about each example, and all that is computed from it."""
+    arrays = {f'{name}/{key}': repr(array.tolist()) for name in (OUTCOMES, RESAMPLES)
+              for key, array in npz.read(os.path.join(uri, name)).items()}
+    return arrays | {'evaluation': evaluation_reading.read_evaluation(uri) | {'seconds': None}}
 
 
 def files(uri: str) -> dict[str, str]:
@@ -190,6 +201,7 @@ def test_in_process_gives_what_there_is(in_process):
     assert sum(map(len, in_process['ids'].values())) == in_process['statistics']['train'][''] + 16
     assert [r.path for r in in_process['rejected']] == ['train/left/cut.png']
     assert in_process['vocabulary'].split() and len(in_process['metrics']) == 1
+    assert in_process['evaluation']['examples'] == 40 and 'outcomes.npz/scores' in in_process
 
 
 def test_external_workers_of_a_job_server_give_the_same(data, in_process, endpoint, tmp_path):
