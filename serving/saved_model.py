@@ -66,7 +66,7 @@ class SavedModel:
             raise from_tensorflow(error) from error
         try:
             if warm_up:
-                self._warm_up()
+                self.replay_warm_up()
         except Exception as error:
             self.close()
             if isinstance(error, ServingError):
@@ -211,8 +211,8 @@ class SavedModel:
     def _run_examples(self, signature: Signature, examples: list[bytes], timeout_s) -> dict[str, np.ndarray]:
         return self.run(signature.name, {'inputs': np.array(examples, object)}, timeout_s)
 
-    def _warm_up(self):
-        """Replays the warm-up requests, if there are any: a TFRecord file of PredictionLog protos."""
+    def replay_warm_up(self):
+        """Runs the version's warm-up requests, if there are any: a TFRecord file of PredictionLog protos."""
         import tensorflow as tf
         path = model_directory.warmup_path(self.directory)
         if not tf.io.gfile.exists(path):
