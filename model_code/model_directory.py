@@ -7,6 +7,7 @@
                                                  to everyone, has the versions of a few
     assets.extra/data_statistics/                statistics of the data that it was trained on; added by a push
     assets.extra/tf_serving_warmup_requests      requests that a server replays when it loads the model
+    model.sig                                    who pushed exactly these files; added by a push with a key
 
 assets.extra is TensorFlow Serving's name for files that do not belong to the graph. The card is a JSON object, which
 schemas/model_card.schema.json describes. `export` writes the tasks with their classes, the modalities' inputs, the
@@ -45,6 +46,10 @@ def libraries_path(model_dir: str) -> str:
 
 def warmup_path(model_dir: str) -> str:
     return os.path.join(model_dir, 'assets.extra', 'tf_serving_warmup_requests')
+
+
+def signature_path(model_dir: str) -> str:
+    return os.path.join(model_dir, 'model.sig')
 
 
 def has_model(model_dir: str) -> bool:

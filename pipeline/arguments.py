@@ -181,6 +181,7 @@ def _add_model_commands(commands):
                             '--rest_api_enable_cors_support')
     serve.add_argument('--access-log', metavar='FILE', default='',
                        help="write a JSON object for each request to this file, or to standard output for '-'")
+    _add_require_signature(serve, 'serve')
     batching = serve.add_mutually_exclusive_group()
     batching.add_argument('--batching-parameters-file', metavar='FILE',
                           help="how requests share runs of the model, in a file of TensorFlow Serving's format")
@@ -196,6 +197,7 @@ def _add_model_commands(commands):
     sync.add_argument('dir', metavar='DIR', help='the folder that gets the two newest versions')
     sync.add_argument('--every', metavar='SECONDS', type=float,
                       help='go on: look for new and removed versions after so many seconds')
+    _add_require_signature(sync, 'copy')
 
     predict = _add(commands, 'predict', 'print the labels of files, or write the scores of all files in a folder')
     predict.add_argument('task', metavar='TASK', help="the task's name")
@@ -236,6 +238,12 @@ def _add_model_commands(commands):
     card.add_argument('dir', metavar='DIR', help='a version directory, or the folder of them; may be a URL')
     card.add_argument('--cyclonedx', action='store_true',
                       help='as a bill of materials for other tools: CycloneDX 1.6, with data sets and libraries')
+
+
+def _add_require_signature(command, verb: str):
+    command.add_argument('--require-signature', metavar='PUBLIC_KEY', default='',
+                         help=f'{verb} only versions that are exactly what was signed with one of the keys in this PEM '
+                              'file')
 
 
 def _add_runs(commands):

@@ -14,7 +14,7 @@ from model_code.logger import logger
 from model_code.urls import is_url
 from pipeline import roots
 from pipeline.beam import checks as beam_checks
-from serving import served
+from serving import served, signed_versions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,7 @@ def check(config) -> DataSummary:
         raise ConfigError(f'The root is {config.root}, but a run on this machine writes to a folder. Give its path.')
     file_io.check_no_pattern(str(config.run_root), 'Give another --root.')
     roots.check_writable(config.run_root)
+    signed_versions.signing_key()  # raises if it cannot be used
     check_workers(config)
     if config.beam.components and config.beam.runner == 'dataflow':
         raise ConfigError("Beam: the workers of Dataflow do not reach this machine's folders, to which a run here "

@@ -224,16 +224,18 @@ def _serve(parsed):
     batching = (None if parsed.no_batching else batching_settings.read_settings(parsed.batching_parameters_file)
                 if parsed.batching_parameters_file else batching_settings.Settings())
     foreground.serve(parsed.dir, parsed.model_name, parsed.port, parsed.grpc_port, parsed.host, parsed.model_config,
-                     summary.command(), _samples(parsed.dir), parsed.cors, limits, parsed.access_log, batching)
+                     summary.command(), _samples(parsed.dir), parsed.cors, limits, parsed.access_log, batching,
+                     parsed.require_signature)
 
 
 def _sync(parsed):
     import threading
 
-    from serving import sync
+    from serving import signed_versions, sync
     if parsed.every is not None and not parsed.every > 0:
         raise ConfigError(f'--every is {parsed.every:g}; it must be more than 0 seconds.')
-    mirror = sync.Mirror(parsed.url, parsed.dir, _print_now)
+    keys = signed_versions.read_public_keys(parsed.require_signature) if parsed.require_signature else None
+    mirror = sync.Mirror(parsed.url, parsed.dir, _print_now, keys)
     found = mirror.update()
     if parsed.every is None and not found:
         raise PipelineStop(f'There is no whole version in {parsed.url}, so {parsed.dir} has none. Give the folder of '

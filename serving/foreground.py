@@ -7,11 +7,12 @@ import shutil
 import signal
 import sys
 import threading
+import typing
 
 from model_code import file_io, signature_names
 from model_code.errors import ConfigError
 from model_code.urls import is_url
-from serving import api, logs, sync, version_directories
+from serving import api, logs, signed_versions, sync, version_directories
 from serving.batching_settings import Settings
 from serving.errors import ServingError
 from serving.limits import Limits
@@ -23,8 +24,12 @@ from serving.versions import ModelVersions, Policy
 _LOOK_SECONDS = 1.0  # between two looks at what is served
 
 
-def read_model_config(path: str | os.PathLike) -> list[ModelVersions]:
-    """The models of a TensorFlow Serving model config file (a ModelServerConfig as text). Raises ConfigError."""
+def read_model_config(path: str | os.PathLike,
+                      load: typing.Callable[[str], typing.Any] = SavedModel) -> list[ModelVersions]:
+    """The models of a TensorFlow Serving model config file (a ModelServerConfig as text). Raises ConfigError.
+
+    load: as in ModelVersions.
+    """
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
     try:
@@ -46,7 +51,7 @@ def read_model_config(path: str | os.PathLike) -> list[ModelVersions]:
         policy = model.model_version_policy
         choice = policy.WhichOneof('policy_choice')
         models.append(ModelVersions(
-            model.name, model.base_path, SavedModel,
+            model.name, model.base_path, load,
             Policy(latest=policy.latest.num_versions or 1 if choice == 'latest' else 1,
                    specific=tuple(policy.specific.versions) if choice == 'specific' else (), every=choice == 'all'),
             dict(model.version_labels)))
@@ -68,7 +73,7 @@ def _check_directory(path: str):
 def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = 8500,
           host: str = '127.0.0.1', model_config: str | None = None, program: str = 'polyvit',
           samples: dict[str, str] | None = None, cors: bool = False, limits: Limits = Limits(),
-          access_log: str = '', batching: Settings | None = Settings()):
+          access_log: str = '', batching: Settings | None = Settings(), public_keys: str = ''):
     """Serves the versions in `directory`, or the models of `model_config`, until SIGTERM or SIGINT (Ctrl-C).
 
     Requests in progress then finish, for at most limits.shutdown_timeout_s; if one does not, the process ends anyway. A
@@ -79,15 +84,20 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
 
     Says at once what it loads, and once it is ready what it serves, with commands to try. program: how the command line
     is called here. samples: task -> a file to try it with. access_log: a file; '-' is standard output, and '' none.
-    batching: how requests share runs of a model; None for a run per request.
+    batching: how requests share runs of a model; None for a run per request. public_keys: a PEM file; a version that
+    none of its keys signed is not served.
 
-    Raises ConfigError if the directory does not exist, the model config is wrong, or a port is taken.
+    Raises ConfigError if the directory does not exist, the model config or the file of keys is wrong, or a port is
+    taken.
     """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')  # errors come as exceptions
     os.environ.setdefault('GRPC_VERBOSITY', 'NONE')  # its C++ core logs without a limit
-    models, copied, source = None, '', ''
+    copied, source = '', ''
+    models: list[ModelVersions] | None = None
+    keys = signed_versions.read_public_keys(public_keys) if public_keys else None
+    load = signed_versions.verified(SavedModel, keys) if keys else SavedModel
     if model_config is not None:
-        models = read_model_config(model_config)
+        models = read_model_config(model_config, load)
     elif directory is None:
         raise ConfigError('There is nothing to serve. Give the folder of version directories, or --model-config.')
     elif is_url(directory):
@@ -109,10 +119,14 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
     try:
         if copying:
             _say(f'Copying the newest versions from {source}')
-            directory = copied = copies.enter_context(sync.mirrored(source, _say))
+            directory = copied = copies.enter_context(sync.mirrored(source, _say, keys))
             copying = False
+        if models is None:
+            assert directory is not None
+            # What was copied has been verified.
+            models = [ModelVersions(model_name, os.fspath(directory), SavedModel if source else load)]
         requests_log = AccessLog(access_log) if access_log else None
-        server = ModelServer(directory, models, model_name, port, grpc_port, host, limits=limits, cors=cors,
+        server = ModelServer(models=models, port=port, grpc_port=grpc_port, host=host, limits=limits, cors=cors,
                              access_log=requests_log, batching=batching)
         with logs.one_line_per_incident(limits.max_log_lines):
             _serve_until(ended, server, ready, program, samples or {}, source)

@@ -53,14 +53,14 @@ def digest(model_dir: str) -> str:
     """A hash of what a model computes. It is the same for every copy of a model, wherever it is.
 
     It is made of the weights and all other files but the graph, the card, the list of libraries, and the statistics of
-    data that a push adds.
+    data and the signature that a push adds.
     TensorFlow numbers a graph's functions by what the process did before, so equal models have unequal graphs. In its
     place counts what it is made from: the tasks, the inputs, the sizes and the code that exported it, which are in the
     card.
     """
     card = model_directory.read_card(model_dir)
     left_out = (model_directory.card_path(''), model_directory.libraries_path(''), model_directory.graph_path(''),
-                'fingerprint.pb')
+                model_directory.signature_path(''), 'fingerprint.pb')
     statistics = os.path.join(model_directory.statistics_path(''), '')
     hashes = {name: file_io.content_hash(os.path.join(model_dir, name)) for name in file_io.list_files(model_dir)
               if name not in left_out and not name.startswith(statistics)}

@@ -16,7 +16,7 @@ import typing
 from model_code import file_io, model_directory, remote_files
 from model_code.errors import ConfigError
 from model_code.urls import is_url
-from serving import served, version_directories
+from serving import served, signed_versions, version_directories
 
 # The newest version, and the one before it: a server serves that one if the newest does not load, and after a roll-back
 # it is there at once. While a new version is copied, there is one more.
@@ -32,11 +32,13 @@ _Say = typing.Callable[[str], None]
 class Mirror:
     """A local folder with the newest versions of a base directory behind a URL. One Mirror at a time per folder.
 
-    say: is told what was copied and removed. The folder is made when there is something to copy. Raises ConfigError if
-    `source` is no URL of a folder, if `folder` is a file, or if it has versions from elsewhere, which would be removed.
+    say: is told what was copied and removed. keys: public keys, of which one must have signed a version, or it is not
+    copied; a version that is there already is removed. The folder is made when there is something to copy. Raises
+    ConfigError if `source` is no URL of a folder, if `folder` is a file, or if it has versions from elsewhere, which
+    would be removed.
     """
 
-    def __init__(self, source: str, folder: str, say: _Say = print):
+    def __init__(self, source: str, folder: str, say: _Say = print, keys: list | None = None):
         if not is_url(source):
             raise ConfigError(f'{source} is a folder of this machine, which servers read as it is. Give a URL, such as '
                               's3://BUCKET/polyvit/serving/polyvit.')
@@ -44,6 +46,8 @@ class Mirror:
         self.source = source.rstrip('/')
         self.folder = folder
         self._say = say
+        self._keys = keys
+        self._checked: set[int] = set()
         self._damaged: dict[int, list] = {}  # a version -> its files; it is tried again if they change
         if os.path.exists(folder) and not os.path.isdir(folder):
             raise ConfigError(f'{folder} is a file. Give a folder for the versions, or a path where one can be made.')
@@ -63,7 +67,7 @@ class Mirror:
         read; nothing is removed then. Raises ConfigError if the folder cannot be written to.
         """
         versions = version_directories.list_versions(self.source)
-        here, kept = version_directories.list_models(self.folder), set()
+        here, kept = self._good_versions(), set()
         for number in reversed(versions):
             if len(kept) == KEPT:
                 break
@@ -74,6 +78,29 @@ class Mirror:
                 self._remove(path)
                 self._say(f'Removed version {number} from {self.folder}.')
         return bool(kept)
+
+    def _good_versions(self) -> set[int]:
+        """The versions in the folder, less those that were not signed, though they must be."""
+        good = set()
+        for number, path in version_directories.list_models(self.folder).items():
+            if number in self._checked or not (wrong := self._what_is_wrong(path, number)):
+                self._checked.add(number)
+                good.add(number)
+            else:
+                self._say(f'Version {number} in {self.folder}: {wrong}')
+                self._remove(path)
+        self._checked &= good
+        return good
+
+    def _what_is_wrong(self, path: str, number: int) -> str:
+        """A sentence about a version that is not signed, though it must be; else ''."""
+        if self._keys is None:
+            return ''
+        try:
+            signed_versions.verify(path, number, self._keys)
+        except signed_versions.Refused as error:
+            return str(error)
+        return ''
 
     def _make_folder(self):
         try:
@@ -96,11 +123,14 @@ class Mirror:
                 return False
             if not model_directory.has_model(source):
                 return False
-            if not served.is_whole(temporary):
+            wrong = self._what_is_wrong(temporary, number)
+            if wrong or self._keys is None and not served.is_whole(temporary):
                 self._damaged[number] = files
-                self._say(f'Version {number} in {self.source} is not what was pushed: its files do not have the digest '
+                self._say(f'Version {number} in {self.source} is not copied. {wrong}' if wrong else
+                          f'Version {number} in {self.source} is not what was pushed: its files do not have the digest '
                           'in its card. It is not copied. Remove it, and push it again.')
                 return False
+            self._checked.add(number)
             os.rename(temporary, os.path.join(self.folder, str(number)))
         self._say(f'Copied version {number} from {self.source}.')
         return True
@@ -120,12 +150,12 @@ def keep_up(mirror: Mirror, every: float, ended: threading.Event, say: _Say = pr
 
 
 @contextlib.contextmanager
-def mirrored(source: str, say: _Say = print) -> typing.Iterator[str]:
+def mirrored(source: str, say: _Say = print, keys: list | None = None) -> typing.Iterator[str]:
     """A context that gives a temporary folder with the newest versions of a base directory behind a URL, kept up to
-    date. Raises OSError if the source cannot be read at first."""
+    date. keys: as in Mirror. Raises OSError if the source cannot be read at first."""
     ended = threading.Event()
     with tempfile.TemporaryDirectory(prefix='polyvit-', ignore_cleanup_errors=True) as folder:
-        mirror = Mirror(source, folder, say)
+        mirror = Mirror(source, folder, say, keys)
         mirror.update()
         thread = threading.Thread(target=keep_up, args=(mirror, EVERY_SECONDS, ended, say), name='serving-sync',
                                   daemon=True)

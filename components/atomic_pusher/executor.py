@@ -23,7 +23,7 @@ from model_code import file_io, model_directory
 from model_code.errors import PipelineStop
 from model_code.logger import logger
 from model_code.urls import is_url
-from serving import served, version_directories
+from serving import served, signed_versions, version_directories
 
 _LONGEST_PUSH_S = 3600.0
 _LONGEST_COMMIT_S = 300.0  # in which saved_model.pb, the last file, is uploaded
@@ -113,12 +113,18 @@ def push(model_dir: str, serving_dir: str, card_additions: dict, statistics_dir:
     On a local file system it is written to a temporary directory, then renamed, so that a server that polls serving_dir
     sees the version whole or not at all. Behind a URL it is written in place, with saved_model.pb last, because a
     version counts by that file. card_additions: added to the copy's model card. statistics_dir: of the data, added too.
+
+    With a key in the environment (signed_versions.signing_key) the version is signed.
     """
+    key = signed_versions.signing_key()
     check_baseline(serving_dir, baseline)  # before copying
     if is_url(serving_dir):
         version = claim_version(serving_dir)
         folder = os.path.join(serving_dir, version)
         _write(model_dir, folder, card_additions, statistics_dir)
+        if key is not None:
+            graph = {model_directory.graph_path(''): file_io.content_hash(model_directory.graph_path(model_dir))}
+            _sign(folder, version, signed_versions.file_digests(folder) | graph, key)
         try:
             with _only_commit(serving_dir):
                 check_baseline(serving_dir, baseline)
@@ -133,10 +139,13 @@ def push(model_dir: str, serving_dir: str, card_additions: dict, statistics_dir:
         _write(model_dir, temporary, card_additions, statistics_dir)
         _write_graph(model_dir, temporary)
         _flush(temporary)
+        digests = signed_versions.file_digests(temporary) if key is not None else {}
         with _lock(f'{os.path.abspath(serving_dir)}.lock'):
             while True:
                 check_baseline(serving_dir, baseline)
                 version = next_version(serving_dir)
+                if key is not None:
+                    _sign(temporary, version, digests, key)
                 try:
                     # Atomic. It fails if the number was taken without the lock, because the directory is not empty.
                     os.rename(temporary, os.path.join(serving_dir, version))
@@ -248,6 +257,10 @@ def _write(model_dir: str, target: str, card_additions: dict, statistics_dir: st
 def _write_graph(model_dir: str, target: str):
     """Writes saved_model.pb, by which a version counts."""
     file_io.copy(model_directory.graph_path(model_dir), model_directory.graph_path(target))
+
+
+def _sign(folder: str, version: str, digests: dict[str, str], key):
+    file_io.write(model_directory.signature_path(folder), signed_versions.sign(digests, version, key))
 
 
 def _flush(directory: str):
