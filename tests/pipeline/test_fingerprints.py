@@ -92,7 +92,8 @@ EDITS = [
 ]
 
 # Libraries that components import but whose versions do not change what they write: base classes and arguments of TFX
-# executors, message classes, carriers of data, signatures, and (READS_WITH) what only reads a file of labels or of events.
+# executors, message classes, carriers of data, signatures, and (READS_WITH) what only reads a file of labels or of
+# events.
 CARRIERS = {'apache-beam', 'protobuf', 'tensorflow-metadata', 'tensorflow-serving-api', 'markupsafe', 'grpcio', 'tfx',
             'tfx-bsl', 'humanize', 'grpcio-health-checking', 'cryptography'}
 READS_WITH = {('CoTrainer', 'tensorflow-transform'), ('Report', 'tensorflow'), ('MediaListing', 'numpy'),
