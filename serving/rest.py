@@ -203,6 +203,10 @@ class RestFront:
         except asyncio.TimeoutError:
             future.add_done_callback(_take_exception)
             raise bodies.timed_out(self._limits) from None
+        except ServingError as error:
+            raise error.with_traceback(None) from None
+        finally:
+            del future  # whose error leads back to it, so that the body would stay until the next garbage collection
 
     async def _predict_in_loop(self, body: bytes, name, version, label, deadline: float) -> bytes:
         try:

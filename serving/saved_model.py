@@ -89,7 +89,7 @@ class SavedModel:
         # A graph's Python objects refer to each other in circles, and keep the graph itself: the collector would come
         # to them after many more versions. What is freed is in pieces, which the C library would keep.
         gc.collect()
-        _give_back_free_memory()
+        give_back_free_memory()
 
     def signature(self, name: str = '') -> Signature:
         """The signature of this name; '' stands for serving_default."""
@@ -252,7 +252,7 @@ class SavedModel:
             raise ServingError('UNIMPLEMENTED', f'Unsupported log_type for warmup: {log_type}')
 
 
-def _give_back_free_memory():
+def give_back_free_memory():
     """Returns the C library's free memory to the system, where it can (glibc)."""
     trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
     if trim is not None:

@@ -21,9 +21,10 @@ from serving.batching_settings import Settings
 from serving.limits import Limits
 from serving.logs import AccessLog
 from serving.rest import RestFront
-from serving.saved_model import SavedModel
+from serving.saved_model import SavedModel, give_back_free_memory
 from serving.versions import ModelVersions
 
+_GROWTH_BYTES = 32 << 20  # after which freed memory is given back
 _LAST_SECONDS = 1.0  # for each thread, once the time for requests is over
 
 
@@ -175,8 +176,21 @@ class ModelServer:
                 logger.warning('Cannot look for versions of model %s in %s: %s', model.name, model.base_path, error)
 
     def _keep_polling(self):
+        held = _resident_bytes()
         while not self._ended.wait(self._poll_seconds):
             self._poll()
+            if _resident_bytes() > held + _GROWTH_BYTES:  # what large requests leave behind
+                give_back_free_memory()
+                held = _resident_bytes()
+
+
+def _resident_bytes() -> int:
+    """The memory of this process; 0 where /proc does not say."""
+    try:
+        with open('/proc/self/statm', encoding='ascii') as file:
+            return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop):
