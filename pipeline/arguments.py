@@ -13,6 +13,18 @@ EPILOG = '\n'.join([
     'CONFIG is a name (demo, real_small, nine) or the path of a Python file with get_config().', '', 'exit codes:',
     *(f'{code:>5}  {meaning}' for code, meaning in MEANINGS.items())])
 
+PREDICT_EXAMPLES = '''\
+examples:
+  polyvit predict digits photo.png                      asks the server on this machine
+  polyvit predict digits photos/ 'more/*.jpg' --top 10  a folder and a pattern; ten labels of each file
+  polyvit predict sounds https://example.org/bird.mp3   a file behind a URL
+  ffmpeg -i talk.mkv -f wav - | polyvit predict sounds -
+  polyvit predict digits photos/ --json > labels.jsonl
+  polyvit predict digits photo.png --curl | sh          the same request, by curl
+  polyvit predict digits photo.png --model runs/demo/serving/polyvit   without a server
+
+A file that cannot be read is named, the others are answered, and the exit code is 1.'''
+
 # SUPPRESS, because otherwise the subcommand's default would undo a --debug before the command.
 _COMMON = Parser(add_help=False)
 _COMMON.add_argument('--debug', action='store_true', default=argparse.SUPPRESS, help='print tracebacks')
@@ -199,24 +211,7 @@ def _add_model_commands(commands):
                       help='go on: look for new and removed versions after so many seconds')
     _add_require_signature(sync, 'copy')
 
-    predict = _add(commands, 'predict', 'print the labels of files, or write the scores of all files in a folder')
-    predict.add_argument('task', metavar='TASK', help="the task's name")
-    predict.add_argument('files', metavar='FILE', nargs='+', help='an image, a video or a sound; with -o a folder')
-    predict.add_argument('-o', '--output', metavar='FILE',
-                         help='write a row for each file in the folder to this .csv, .jsonl or .parquet; interrupted, '
-                              'it goes on where it was')
-    predict.add_argument('--embedding', action='store_true',
-                         help='with -o: write the representation in place of the scores')
-    server_or_model = predict.add_mutually_exclusive_group()
-    server_or_model.add_argument('--url', help='the server to ask (default: http://127.0.0.1:8501)')
-    server_or_model.add_argument('--model', metavar='DIR',
-                                 help='in place of a server: a version directory, or the folder of them; may be a URL')
-    predict.add_argument('--wait', metavar='SECONDS', type=float, nargs='?', const=120.0,
-                         help='wait for a server that is starting or loading (without a number: %(const)g seconds)')
-    predict.add_argument('--model-name', metavar='NAME', default='polyvit',
-                         help="the model's name on the server (default: %(default)s)")
-    predict.add_argument('--top', metavar='K', type=int, help='how many labels to print of each file (default: 5)')
-    _add_json(predict)
+    _add_predict(commands)
 
     probe = _add(commands, 'probe', "measure a model's frozen representation: a linear probe, and few-shot "
                  'classification, on tasks that a run has ingested')
@@ -244,6 +239,38 @@ def _add_require_signature(command, verb: str):
     command.add_argument('--require-signature', metavar='PUBLIC_KEY', default='',
                          help=f'{verb} only versions that are exactly what was signed with one of the keys in this PEM '
                               'file')
+
+
+def _add_predict(commands):
+    predict = _add(commands, 'predict', 'print the labels of files, or write the scores of all files in a folder')
+    predict.formatter_class = argparse.RawDescriptionHelpFormatter
+    predict.epilog = PREDICT_EXAMPLES
+    predict.add_argument('task', metavar='TASK', help="the task's name")
+    predict.add_argument('files', metavar='FILE', nargs='+',
+                         help='images, videos or sounds: paths, folders, patterns such as "photos/*.jpg", URLs '
+                              '(https://, s3://, gs://), or - for standard input; with -o one folder')
+    predict.add_argument('-o', '--output', metavar='FILE',
+                         help='write a row for each file in the folder to this .csv, .jsonl or .parquet; interrupted, '
+                              'it goes on where it was')
+    predict.add_argument('--embedding', action='store_true',
+                         help='with -o: write the representation in place of the scores')
+    server_or_model = predict.add_mutually_exclusive_group()
+    server_or_model.add_argument('--url', help='the server to ask (default: http://127.0.0.1:8501, or port 8500 with '
+                                               '--grpc)')
+    server_or_model.add_argument('--model', metavar='DIR',
+                                 help='in place of a server: a version directory, or the folder of them; may be a URL')
+    predict.add_argument('--grpc', action='store_true', help='ask the server by gRPC')
+    predict.add_argument('--wait', metavar='SECONDS', type=float, nargs='?', const=120.0,
+                         help='wait for a server that is starting or loading (without a number: %(const)g seconds)')
+    predict.add_argument('--timeout', metavar='SECONDS', type=float,
+                         help='for each request, with its retries, and to fetch a file from a URL (default: 60)')
+    predict.add_argument('--model-name', metavar='NAME', default='polyvit',
+                         help="the model's name on the server (default: %(default)s)")
+    predict.add_argument('--top', metavar='K', type=int, help='how many labels to print of each file (default: 5)')
+    predict.add_argument('--batch', metavar='N', type=int, help='how many files to send at once (default: 16)')
+    predict.add_argument('--curl', action='store_true',
+                         help='send nothing; print the request as a command for a shell, with curl')
+    predict.add_argument('--json', action='store_true', help='print a JSON object per line, one for each file')
 
 
 def _add_runs(commands):

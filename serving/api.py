@@ -15,7 +15,6 @@ from serving.versions import ModelVersions, no_status, not_found, unknown_label
 
 _SMALL_BYTES, _SMALL_QUOTES = 2**17, 64
 _MAX_PARSED = 2
-DEFAULT_URL = 'http://127.0.0.1:8501'  # of a server on this machine
 
 
 class Models:

@@ -25,7 +25,8 @@ from model_code.errors import ConfigError
 from model_code.urls import is_url
 from serving import parts, tables
 from serving.errors import ServingError
-from serving.predictor import BATCH_BYTES, BATCH_FILES, PredictionFailed, Predictor, encoded_bytes
+from serving.failures import PredictionFailed
+from serving.predictor import BATCH_BYTES, BATCH_FILES, Predictor, encoded_bytes
 
 # HTTP statuses by which a model says that it is the file that is wrong: not readable, and too large for a request.
 _BAD_REQUEST, _TOO_LARGE = 400, 413

@@ -12,7 +12,8 @@ import typing
 from model_code import file_io, signature_names
 from model_code.errors import ConfigError
 from model_code.urls import is_url
-from serving import api, logs, signed_versions, sync, version_directories
+from serving import logs, signed_versions, sync, version_directories
+from serving.addresses import REST_URL
 from serving.batching_settings import Settings
 from serving.errors import ServingError
 from serving.limits import Limits
@@ -203,7 +204,7 @@ def ready_text(server: ModelServer, name: str, program: str = 'polyvit', samples
     tasks = task_names(signatures)
     grpc_part = f' (gRPC {server.host}:{server.grpc_port})' if server.grpc_port is not None else ''
     lines = [f'Model {name}, version {version}, is served at {url}{grpc_part}. Tasks: {", ".join(tasks)}.', 'Try:']
-    options = ([] if server.url == api.DEFAULT_URL else ['--url', server.url]) + (
+    options = ([] if server.url == REST_URL else ['--url', server.url]) + (
         [] if name == 'polyvit' else ['--model-name', name])
     tried = {}  # the inputs of a task, which tell its modality -> the first task that has them, one with a file if any
     for task in sorted(tasks, key=lambda task: task not in (samples or {})):

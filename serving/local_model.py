@@ -12,7 +12,8 @@ from model_code.errors import ConfigError
 from model_code.urls import is_url
 from serving import served, version_directories
 from serving.errors import ServingError
-from serving.predictor import PredictionFailed, Predictor
+from serving.failures import PredictionFailed
+from serving.predictor import Predictor
 
 
 class LocalModel(Predictor):

@@ -35,7 +35,7 @@ def test_files_are_printed(predict, tmp_path):
     code, out, _ = predict('shade', path, '--top', '1')
     assert code == 0 and out.splitlines()[0] == str(path) and out.splitlines()[1].endswith('  low')
     code, out, _ = predict('shade', path, '--json')
-    assert code == 0 and json.loads(out)[0]['path'] == str(path) and len(json.loads(out)[0]['labels']) == 2
+    assert code == 0 and json.loads(out)['path'] == str(path) and len(json.loads(out)['labels']) == 2
 
 
 def test_a_folder_is_written_and_the_exit_code_tells_of_errors(predict, tmp_path):
@@ -51,11 +51,13 @@ def test_a_folder_is_written_and_the_exit_code_tells_of_errors(predict, tmp_path
 
 
 @pytest.mark.parametrize('arguments, sentence', [
-    (['{media}'],
-     '{media} is a folder. With -o scores.csv (or .jsonl, .parquet) a row is written for each file in it.'),
     (['{media}/dim.png', '--embedding'], '--embedding goes with -o FILE and a folder.'),
     (['{media}', '{media}/dim.png', '-o', 'a.csv'], '-o takes one folder, and there are 2 paths.'),
     (['{media}', '--wait'], '--wait goes with a server, and --model uses none.'),
+    (['{media}', '--timeout', '3'], '--timeout goes with a server, and --model uses none.'),
+    (['{media}', '--curl'], '--curl goes with a server, and --model uses none.'),
+    (['-', '{media}', '-'], '- is standard input, which can be read once.'),
+    (['{media}', '-o', 'a.csv', '--batch', '3'], '--batch goes without -o: the size is chosen there.'),
     (['{media}', '-o', 'a.csv', '--top', '3'], '--top goes without -o: the scores of all classes are written.'),
     (['{media}/dim.png', '-o', 'a.csv'], 'dim.png is not a folder on this machine.'),
     (['{media}', '-o', 'a.txt'], '-o is a.txt; its ending must be one of .csv, .jsonl, .parquet.'),
