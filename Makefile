@@ -25,7 +25,7 @@ check: lint
 	@$(BIN)/python -m pytest -q $(TWO_PROCESSES) -m 'not slow' tests/polyvit tests/model_code tests/media tests/serving
 
 test: lint
-	@if [ -n "$$CI" ]; then scripts/install_browser.sh; fi
+	@if [ -n "$$CI" ]; then scripts/install_programs.sh; fi
 	@$(BIN)/python -m pytest -q $(TWO_PROCESSES) tests
 
 # Compares Beam's runners with in_process. JOB_ENDPOINT=host:port is a job server of Flink or Spark on this machine, in

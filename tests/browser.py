@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 CHROMIUM = shutil.which('chromium')
-needs_chromium = pytest.mark.skipif(not CHROMIUM, reason='There is no chromium here (scripts/install_browser.sh).')
+needs_chromium = pytest.mark.skipif(not CHROMIUM, reason='There is no chromium here (scripts/install_programs.sh).')
 _SECONDS = 60  # for an answer, on a busy machine
 
 
