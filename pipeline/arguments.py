@@ -191,6 +191,7 @@ def _add_model_commands(commands):
     serve.add_argument('--cors', action='store_true',
                        help="let web pages of any origin ask it, as TensorFlow Serving's "
                             '--rest_api_enable_cors_support')
+    serve.add_argument('--no-page', action='store_true', help='leave out the page at /, on which people try the models')
     serve.add_argument('--access-log', metavar='FILE', default='',
                        help="write a JSON object for each request to this file, or to standard output for '-'")
     _add_require_signature(serve, 'serve')

@@ -225,7 +225,7 @@ def _serve(parsed):
                 if parsed.batching_parameters_file else batching_settings.Settings())
     foreground.serve(parsed.dir, parsed.model_name, parsed.port, parsed.grpc_port, parsed.host, parsed.model_config,
                      summary.command(), _samples(parsed.dir), parsed.cors, limits, parsed.access_log, batching,
-                     parsed.require_signature)
+                     parsed.require_signature, not parsed.no_page)
 
 
 def _sync(parsed):

@@ -74,7 +74,8 @@ def _check_directory(path: str):
 def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = 8500,
           host: str = '127.0.0.1', model_config: str | None = None, program: str = 'polyvit',
           samples: dict[str, str] | None = None, cors: bool = False, limits: Limits = Limits(),
-          access_log: str = '', batching: Settings | None = Settings(), public_keys: str = ''):
+          access_log: str = '', batching: Settings | None = Settings(), public_keys: str = '',
+          has_page: bool = True):
     """Serves the versions in `directory`, or the models of `model_config`, until SIGTERM or SIGINT (Ctrl-C).
 
     Requests in progress then finish, for at most limits.shutdown_timeout_s; if one does not, the process ends anyway. A
@@ -86,7 +87,7 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
     Says at once what it loads, and once it is ready what it serves, with commands to try. program: how the command line
     is called here. samples: task -> a file to try it with. access_log: a file; '-' is standard output, and '' none.
     batching: how requests share runs of a model; None for a run per request. public_keys: a PEM file; a version that
-    none of its keys signed is not served.
+    none of its keys signed is not served. has_page: whether `/` is a page to try the models.
 
     Raises ConfigError if the directory does not exist, the model config or the file of keys is wrong, or a port is
     taken.
@@ -128,7 +129,7 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
             models = [ModelVersions(model_name, os.fspath(directory), SavedModel if source else load)]
         requests_log = AccessLog(access_log) if access_log else None
         server = ModelServer(models=models, port=port, grpc_port=grpc_port, host=host, limits=limits, cors=cors,
-                             access_log=requests_log, batching=batching)
+                             access_log=requests_log, batching=batching, has_page=has_page)
         with logs.one_line_per_incident(limits.max_log_lines):
             _serve_until(ended, server, ready, program, samples or {}, source)
         if server.unfinished:
@@ -212,4 +213,5 @@ def ready_text(server: ModelServer, name: str, program: str = 'polyvit', samples
             tried.setdefault(tuple(signatures[task].inputs), task)
     for task in tried.values():
         lines.append(f'  {program} {shlex.join(["predict", task, (samples or {}).get(task, "FILE"), *options])}')
-    return '\n'.join([*lines, f'  curl {url}'])
+    page = [f'  {server.url}/ in a browser'] if server.has_page else []
+    return '\n'.join([*lines, f'  curl {url}', *page])

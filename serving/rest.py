@@ -14,7 +14,7 @@ import urllib.parse
 import aiohttp
 from aiohttp import web
 
-from serving import api, bodies, connections, json_tensors, metrics
+from serving import api, bodies, connections, json_tensors, metrics, page
 from serving.errors import ServingError, invalid
 from serving.limits import Limits, overloaded
 from serving.logs import AccessLog
@@ -65,12 +65,13 @@ class RestFront:
     """Handles every URL. It lives in one event loop; the models run in `pool`."""
 
     def __init__(self, models: api.Models, limits: Limits, pool: concurrent.futures.Executor, cors: bool = False,
-                 access_log: AccessLog | None = None):
+                 access_log: AccessLog | None = None, has_page: bool = False):
         self._models = models
         self._limits = limits
         self._pool = pool
         self._headers = _CORS if cors else {}
         self._access_log = access_log
+        self._has_page = has_page
         self._bodies = bodies.Bodies(limits)
         self._requests = 0
         self._answering = 0  # requests, predictions or not, whose reply is not sent yet
@@ -126,6 +127,8 @@ class RestFront:
             return web.Response(body=metrics.page(), content_type=metrics.CONTENT_TYPE)
         if path.startswith('/v2/'):
             return self._answer_v2(request.method, path)
+        if self._has_page and request.method == 'GET' and (found := page.answer(path, self._models, self._limits)):
+            return found
         return web.Response(status=404, content_type='text/html',
                             text='<html><head><title>404 Not Found</title></head><body>Not Found</body></html>')
 

@@ -35,7 +35,7 @@ class ModelServer:
     several models (see foreground.read_model_config), in place of base_path and model_name. port, grpc_port: 0 picks a
     free port, and None for grpc_port serves no gRPC. After `start`, `port`, `grpc_port` and `url` are the real ones.
     poll_seconds: the time between two looks at the version directories. batching: how requests share runs; None for a
-    run per request.
+    run per request. has_page: whether `/` is a page to try the models (serving/page.py).
 
     `start` raises ConfigError if a port is taken.
     """
@@ -43,7 +43,7 @@ class ModelServer:
     def __init__(self, base_path: str | os.PathLike | None = None, models: typing.Sequence[ModelVersions] | None = None,
                  model_name: str = 'polyvit', port: int = 8501, grpc_port: int | None = None, host: str = '127.0.0.1',
                  poll_seconds: float = 1.0, limits: Limits = Limits(), cors: bool = False,
-                 batching: Settings | None = Settings(), access_log: AccessLog | None = None):
+                 batching: Settings | None = Settings(), access_log: AccessLog | None = None, has_page: bool = False):
         if models is None:
             assert base_path is not None, 'Give base_path or models.'
             models = [ModelVersions(model_name, os.fspath(base_path), SavedModel)]
@@ -55,6 +55,7 @@ class ModelServer:
         self._limits = limits
         self._cors = cors
         self._access_log = access_log
+        self.has_page = has_page
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -148,7 +149,8 @@ class ModelServer:
 
     async def _bind(self, pool: concurrent.futures.Executor) -> int:
         from aiohttp import web
-        self._front = RestFront(self.models, self._limits, pool, self._cors, self._access_log)
+        self._front = RestFront(self.models, self._limits, pool, self._cors, self._access_log,
+                                self.has_page)
         self._runner = self._front.runner()
         await self._runner.setup()
         try:

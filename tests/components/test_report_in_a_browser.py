@@ -1,10 +1,6 @@
 """The report in headless Chromium: nothing fails, tables sort, charts are drawn, media play, nobody is locked out."""
 
-import json
 import pathlib
-import shutil
-import subprocess
-import tarfile
 
 import pytest
 
@@ -13,8 +9,6 @@ from tests import browser
 from tests.components import report_pages
 
 pytestmark = browser.needs_chromium
-AXE = 'axe-core@4.14.1'  # rules of accessibility, in one script
-AXE_FOLDER = pathlib.Path(__file__).parents[2] / 'build' / 'axe'
 
 CLASS_TABLE = "document.querySelector('table.classes')"
 
@@ -151,31 +145,6 @@ def test_light_and_dark_differ(chromium, path):
 
 
 @pytest.fixture(scope='module')
-def axe() -> str:
-    """The source of axe-core, which npm fetches once."""
-    if not shutil.which('npm'):
-        pytest.skip('There is no npm here, which fetches axe-core.')
-    AXE_FOLDER.mkdir(parents=True, exist_ok=True)
-    file = AXE_FOLDER / f'{AXE.replace("@", "-")}.tgz'
-    if not file.is_file():
-        packed = subprocess.run(['npm', 'pack', '--silent', AXE], cwd=AXE_FOLDER, text=True, capture_output=True)
-        if packed.returncode:
-            pytest.skip(f'npm cannot fetch {AXE}: {packed.stderr.strip()[-200:]}')
-    with tarfile.open(file) as archive:
-        source = archive.extractfile('package/axe.min.js')
-        assert source
-        return source.read().decode()
-
-
-def _violations(page, axe: str) -> dict[str, list[str]]:
-    """Rule -> the elements that break it, of those with serious or critical impact."""
-    page.value(f'{axe}; 0')
-    found = json.loads(page.value('axe.run(document, {resultTypes: ["violations"]}).then(JSON.stringify)'))
-    return {entry['id']: [node['html'][:200] for node in entry['nodes']] for entry in found['violations']
-            if entry['impact'] in ('serious', 'critical')}
-
-
-@pytest.fixture(scope='module')
 def short(tmp_path_factory):
     """A report with something of everything: axe-core takes seconds for long lists."""
     page = report_pages.page(classes=(3, 30, 3), listed=1)
@@ -183,12 +152,12 @@ def short(tmp_path_factory):
 
 
 @pytest.mark.parametrize('width, scheme', [(1280, 'light'), (390, 'dark')])
-def test_nobody_is_locked_out(chromium, short, axe, width, scheme):
+def test_nobody_is_locked_out(chromium, short, width, scheme):
     chromium.open(short, width=width, scheme=scheme)
-    assert _violations(chromium, axe) == {}
+    assert chromium.violations(browser.axe()) == {}
 
 
-def test_a_picture_without_a_name_would_be_noticed(chromium, short, axe):
+def test_a_picture_without_a_name_would_be_noticed(chromium, short):
     chromium.open(short)
     chromium.value("document.querySelector('img').removeAttribute('alt')")
-    assert _violations(chromium, axe).keys() == {'image-alt'}
+    assert chromium.violations(browser.axe()).keys() == {'image-alt'}
