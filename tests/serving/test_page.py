@@ -338,8 +338,9 @@ def test_several_models_are_chosen_from(chromium, base, tmp_path):
     (tmp_path / 'affine').mkdir()
     save_affine(tmp_path / 'affine' / '1')
     config = tmp_path / 'models.config'
-    config.write_text('\n'.join(f'model_config_list {{ config {{ name: "{name}" base_path: "{folder}" }} }}'
-                                for name, folder in (('tiny', base), ('half & two', tmp_path / 'affine'))))
+    models = ' '.join(f'config {{ name: "{name}" base_path: "{folder}" }}'
+                      for name, folder in (('tiny', base), ('half & two', tmp_path / 'affine')))
+    config.write_text(f'model_config_list {{ {models} }}')
     with ModelServer(models=foreground.read_model_config(config), port=0, has_page=True) as several:
         page = opened(chromium, several)
         choose = ("document.querySelector('#models').value = '{}'; "
