@@ -12,10 +12,11 @@ import urllib.parse
 
 from aiohttp import web
 
-from model_code import modalities, model_directory
+from model_code import modalities, model_directory, signature_names
 from serving import api
 from serving.errors import ServingError
 from serving.limits import Limits
+from serving.saved_model import task_names
 
 # Keys of the model card that the page needs. Those of a push are not in the card that the graph gives.
 _SHOWN = ('intended_use', 'limits', 'forced', 'tasks', 'inputs', 'encoder_passes', 'parameters', 'metrics',
@@ -39,9 +40,11 @@ def _model(name: str, models: api.Models) -> web.Response:
     """The newest version of a model that answers, and what the page shows of its card; {} if it has none."""
     try:
         with models.acquire(name) as (version, model):
-            shown = {'version': str(version), 'card': _card(model.directory)}
+            shown = {'version': str(version), 'card': _card(model.directory),
+                     'wav_rates': _wav_rates(model.signatures)}
     except ServingError as error:
-        return web.json_response({'error': error.message}, status=error.http_status)
+        message = f'Model {name} has no version ready ({error.message})'
+        return web.json_response({'error': message}, status=error.http_status)
     return web.json_response(shown, headers={'Cache-Control': 'no-store'})
 
 
@@ -51,6 +54,14 @@ def _card(directory: str) -> dict:
     except (OSError, ValueError):  # damaged
         return {}
     return {key: card[key] for key in _SHOWN if key in card}
+
+
+def _wav_rates(signatures) -> list[int]:
+    """Hz of the WAV files that the graph takes, whatever their depth; [] for a model of before `T_safe`."""
+    if not any(signature_names.safe(task) in signatures for task in task_names(signatures)):
+        return []
+    from model_code import resampling  # with the resampler, which a server does not need otherwise
+    return [resampling.RATE, *resampling.COMMON_RATES]
 
 
 def _server(models: api.Models, limits: Limits) -> dict:

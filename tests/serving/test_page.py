@@ -46,7 +46,14 @@ NOTE = "document.querySelector('#converted').hidden ? '' : document.querySelecto
 
 
 class TwoTasks(Brightness):
-    """With a second task on images, in groups: how red, and how blue."""
+    """With a second task on images, in groups: how red, and how blue.
+
+    safe: with a `T_safe`, as the models that take WAV files of other rates.
+    """
+
+    def __init__(self, safe: bool):
+        super().__init__()
+        self.safe = safe
 
     def signatures(self):
         signatures = super().signatures()
@@ -62,15 +69,16 @@ class TwoTasks(Brightness):
                     'tint_scores': tf.stack([1 - red, 1 - blue, blue, red], axis=1)}
         spec = tf.TensorSpec([None], tf.string, name='image')
         signatures['image_all'] = tf.function(every_task).get_concrete_function(spec)
+        if self.safe:
+            signatures['volume_safe'] = signatures['volume']
         return signatures
 
 
-def save(base, version: int = 4, card: dict | None = CARD):
+def save(base, version: int = 4, card: dict = CARD, safe: bool = False):
     """A version with a card, as a push writes it."""
-    module, temporary = TwoTasks(), f'{base}/{version}.copying'
+    module, temporary = TwoTasks(safe), f'{base}/{version}.copying'
     tf.saved_model.save(module, temporary, signatures=module.signatures())
-    if card is not None:
-        model_directory.write_card(temporary, card)
+    model_directory.write_card(temporary, card)
     os.rename(temporary, f'{base}/{version}')
 
 
@@ -219,6 +227,18 @@ def test_a_sound_of_another_format_is_decoded_by_the_browser(name, options, page
     assert reply['predictions'][0]['labels'] == ['low', 'high']
 
 
+def test_a_wav_that_the_graph_resamples_is_sent_as_it_is(chromium, tmp_path):
+    save(tmp_path, 1, safe=True)
+    sent, decoded = (testing.write(tmp_path, f'{rate}.wav', testing.wav_bytes(1.0, rate, 2))
+                     for rate in (44_100, 96_000))
+    with ModelServer(tmp_path, model_name='tiny', port=0, has_page=True) as server:
+        page = opened(chromium, server)
+        for file, note in ((sent, ''), (decoded, 'The browser decoded it')):
+            (task, labels), = give(page, file)
+            assert labels['high'] == pytest.approx(0.25, abs=0.002) and page.value(NOTE).startswith(note)
+            assert bool(page.value(NOTE)) == bool(note)
+
+
 @pytest.mark.parametrize('container, codec', [('mp4', 'libx264'), ('webm', 'libvpx')])
 def test_a_clip_is_sent_as_the_frames_that_ingest_would_store(container, codec, page, server, tmp_path):
     clip = testing.numbered_clip(container, codec, numbers=range(20), rate=16, size=(128, 96))
@@ -311,11 +331,11 @@ def test_the_model_card_is_shown(page):
         assert text in facts
     rows = page.value("""[...document.querySelectorAll('#judged tr')].map(
         row => [...row.cells].map(cell => cell.innerText))""")
-    assert rows == [['shade', 'pictures', '2', 'accuracy', '0.910', '0.880 to 0.934', '1,200'],
-                    ['', '', '', 'loss', '0.400', '–', ''],
-                    ['tint', 'pictures', '4', 'not measured', '–', '–', ''],
-                    ['volume', 'sounds', '2', 'accuracy', '0.500', '–', ''],
-                    ['film', 'clips', '2', 'not measured', '–', '–', '']]
+    assert rows == [['shade', 'pictures', '2', '1,200', 'accuracy', '0.910', '0.880 to 0.934'],
+                    ['', '', '', '', 'loss', '0.400', '–'],
+                    ['tint', 'pictures', '4', '', 'not measured', '–', '–'],
+                    ['volume', 'sounds', '2', '', 'accuracy', '0.500', '–'],
+                    ['film', 'clips', '2', '', 'not measured', '–', '–']]
     page.value("document.querySelectorAll('#judged details')[1].open = true")
     assert 'red:no, blue:no, blue:yes, red:yes' in page.value("document.querySelector('#judged').innerText")
 
@@ -332,6 +352,18 @@ def test_a_new_version_is_noticed_with_the_next_file(chromium, tmp_path):
         give(page, picture(tmp_path / 'photo.png'))
         assert page.value("document.querySelector('#version').textContent") == 'version 2'
         assert 'Not for dawn.' in page.value("document.querySelector('#facts').innerText")
+
+
+def test_a_file_that_comes_before_the_model_is_answered_once_it_is_there(chromium, tmp_path):
+    base = tmp_path / 'tiny'
+    base.mkdir()
+    with ModelServer(base, model_name='tiny', port=0, has_page=True, poll_seconds=0.1) as server:
+        chromium.open(f'{server.url}/')
+        chromium.wait(f"{STATUS}.includes('Model tiny has no version ready')")
+        chromium.choose('#file', picture(tmp_path / 'photo.png'))
+        save(base, 1)
+        chromium.wait(f"{STATUS}.startsWith('Answered in ')")
+        assert [task for task, _ in chromium.value(LABELS)] == ['shade', 'tint']
 
 
 def test_several_models_are_chosen_from(chromium, base, tmp_path):
@@ -351,6 +383,9 @@ def test_several_models_are_chosen_from(chromium, base, tmp_path):
         page.value(choose.format('tiny'))
         page.wait("!document.querySelector('#card').hidden")
         assert len(give(page, picture(tmp_path / 'photo.png'))) == 2
+        page.value(choose.format('half & two'))
+        page.wait(f"{STATUS}.includes('has no model card')")
+        assert page.value('document.querySelector("#results").childElementCount') == 0
 
 
 def test_the_camera_and_the_microphone_are_answered(page):
@@ -420,7 +455,7 @@ def test_a_damaged_card_is_none(tmp_path):
     save(tmp_path, 1)
     (tmp_path / '1' / 'assets.extra' / 'model_card.json').write_text('{"tasks":')
     with ModelServer(tmp_path, model_name='tiny', port=0, has_page=True) as server:
-        assert get(f'{server.url}/page/tiny') == {'version': '1', 'card': {}}
+        assert get(f'{server.url}/page/tiny') == {'version': '1', 'card': {}, 'wav_rates': []}
 
 
 @pytest.mark.parametrize('path', ['/', '/page.json', '/page/tiny'])
