@@ -19,6 +19,8 @@ MOST_VIEWS = 64  # of an example: each takes as long as the whole example withou
 
 
 SOUND_RATE = 16_000  # Hz, of all sounds that are stored
+# Hz, of the sounds that the exported graph resamples. Ingest does so from any rate.
+COMMON_SOUND_RATES = (8_000, 11_025, 12_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,8 +14,6 @@ import soxr
 from model_code.modalities import SOUND_RATE
 
 RATE = SOUND_RATE  # Hz, of what comes out
-# Hz, of what the graph takes besides. Ingest resamples from any rate.
-COMMON_RATES = (8_000, 11_025, 12_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _REACH = 140  # samples of the lower rate, before and after, beyond which the filter is less than 1e-11
 _LEAST_OUTPUTS = 64  # of one product with the matrix
 

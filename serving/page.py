@@ -60,8 +60,7 @@ def _wav_rates(signatures) -> list[int]:
     """Hz of the WAV files that the graph takes, whatever their depth; [] for a model of before `T_safe`."""
     if not any(signature_names.safe(task) in signatures for task in task_names(signatures)):
         return []
-    from model_code import resampling  # with the resampler, which a server does not need otherwise
-    return [resampling.RATE, *resampling.COMMON_RATES]
+    return [modalities.SOUND_RATE, *modalities.COMMON_SOUND_RATES]
 
 
 def _server(models: api.Models, limits: Limits) -> dict:

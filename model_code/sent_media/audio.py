@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from model_code import resampling
-from model_code.modalities import AudioInput, Limits
+from model_code.modalities import COMMON_SOUND_RATES, AudioInput, Limits
 from model_code.preprocessing.audio import window_samples
 from model_code.sent_media import content
 
-_RATES = (resampling.RATE, *resampling.COMMON_RATES)
+_RATES = (resampling.RATE, *COMMON_SOUND_RATES)
 # From the name of the format on: the first 40 bytes of what ingest stores, but for the length.
 _STORED = (b'WAVEfmt \x10\0\0\0\1\0\1\0' + resampling.RATE.to_bytes(4, 'little')
            + (2 * resampling.RATE).to_bytes(4, 'little') + b'\2\0\x10\0data')
@@ -33,7 +33,7 @@ _STORED_PLAN = _ENCODINGS.index((_PCM, 16)), 0, 1, 44, 0
 
 def tables() -> dict[str, np.ndarray]:
     """The filters of the rates that are resampled, [taps, outputs] float64 each."""
-    return {str(rate): resampling.matrix(rate) for rate in resampling.COMMON_RATES}
+    return {str(rate): resampling.matrix(rate) for rate in COMMON_SOUND_RATES}
 
 
 def check(encoded: tf.Tensor, spec: AudioInput, limits: Limits) -> tuple[tf.Tensor, tf.Tensor]:
@@ -210,10 +210,10 @@ def _mono(encoded, plan, length):
 
 
 def _resampled(mono, rate, wanted: int, tables):
-    """[n] float32 at `rate` Hz, one of COMMON_RATES -> at most `wanted` samples at 16 kHz, float64."""
-    which = tf.argmax(rate == [resampling.COMMON_RATES], 1, tf.int32)[0]
-    matrix = tf.switch_case(which, [tables[str(one)].read_value for one in resampling.COMMON_RATES])
-    inputs, outputs, around = tf.unstack(tf.gather([resampling.block(one) for one in resampling.COMMON_RATES], which))
+    """[n] float32 at `rate` Hz, one of COMMON_SOUND_RATES -> at most `wanted` samples at 16 kHz, float64."""
+    which = tf.argmax(rate == [COMMON_SOUND_RATES], 1, tf.int32)[0]
+    matrix = tf.switch_case(which, [tables[str(one)].read_value for one in COMMON_SOUND_RATES])
+    inputs, outputs, around = tf.unstack(tf.gather([resampling.block(one) for one in COMMON_SOUND_RATES], which))
     count, rate = tf.size(mono, tf.int64), tf.cast(rate, tf.int64)
     ready = tf.cast(tf.minimum((2 * count * resampling.RATE + rate) // (2 * rate), wanted), tf.int32)
     blocks = -(-ready // outputs)

@@ -300,7 +300,8 @@ def test_the_servers_error_is_told_in_words(chromium, server, tmp_path):
     page = opened(chromium, server)
     damaged = testing.write(tmp_path, 'photo.png', picture(tmp_path / 'whole.png').read_bytes()[:-30])
     said = refused(page, damaged)
-    assert said.startswith('The server refused the request: ') and '(HTTP 400)' in said
+    assert said.startswith('The server refused the request: ') and said.endswith('(HTTP 400).')
+    assert '\n' not in said and page.value("document.querySelector('#request').hidden") is False
 
 
 def test_a_server_that_is_gone_is_told_in_words(chromium, base, tmp_path):
