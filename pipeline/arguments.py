@@ -131,6 +131,16 @@ def _add_config_commands(commands):
     run.add_argument('--dry-run', action='store_true',
                      help='write nothing; print which components would run, why, and what it costs')
 
+    study = _add(commands, 'study', 'tell whether co-training pays: train the tasks alone and together on what a run has '
+                 'ingested, over several seeds, and compare')
+    _add_config(study)
+    study.add_argument('--root', metavar='DIR',
+                       help="the root of the run that ingested them (default: runs/ and the config's name)")
+    study.add_argument('--seeds', metavar='N', type=int, default=3,
+                       help='how many times each training is done, each with another seed (default: %(default)s)')
+    study.add_argument('--dry-run', action='store_true', help='write nothing; print what the study costs')
+    _add_json(study)
+
     compile_ = _add(commands, 'compile', 'compile the pipeline for Kubeflow Pipelines v2 or Vertex AI')
     _add_config(compile_)
     compile_.add_argument('-o', '--output', metavar='FILE', required=True,

@@ -272,6 +272,12 @@ def _probe(parsed):
     probe.run(config, parsed.model or '', parsed.task, parsed.json)
 
 
+def _study(parsed):
+    config = _load(parsed, parsed.root).with_data()
+    from pipeline.study import command
+    command.run(config, parsed.seeds, parsed.json, parsed.dry_run)
+
+
 def _export(parsed):
     from pipeline import lite_export
     print('\n'.join(lite_export.run(parsed.dir, parsed.output)))
@@ -339,6 +345,7 @@ COMMANDS = {
     'sync': _sync,
     'predict': _predict,
     'probe': _probe,
+    'study': _study,
     'export': _export,
     'card': _card,
     'runs': _runs,

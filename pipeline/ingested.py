@@ -5,7 +5,7 @@ import json
 import os
 import typing
 
-from model_code import modalities
+from model_code import file_io, modalities
 from model_code.errors import ConfigError
 from model_code.serialization import to_json
 from model_code.tasks import Task
@@ -21,11 +21,60 @@ class Lane(typing.NamedTuple):
         return os.path.join(self.examples, f'Split-{split}')
 
 
+class TrainingLane(typing.NamedTuple):
+    """A Lane with what Transform made of it: the folders of its transformed examples and of its graph.
+
+    older: whether other code than this made them.
+    """
+    lane: Lane
+    transformed: str
+    graph: str
+    older: bool
+
+    def files(self, split: str) -> list[str]:
+        """The files of transformed examples, gzip TFRecords."""
+        folder = os.path.join(self.transformed, f'Split-{split}')
+        return sorted(os.path.join(folder, name) for name in file_io.list_folder(folder) if name.endswith('.gz'))
+
+
 def lanes(config, tasks: tuple[Task, ...]) -> dict[str, Lane]:
     """Task name -> its newest examples under the config's root, of the media as they are now.
 
     Raises ConfigError for a task without: it was not run, or its media or their settings have changed since.
     """
+    return {name: _lane(executions[0]) for name, executions in _generated(config, tasks).items()}
+
+
+def training_lanes(config, tasks: tuple[Task, ...]) -> dict[str, TrainingLane]:
+    """Task name -> its newest transformed examples, of the media as they are now. Raises ConfigError as `lanes`."""
+    from pipeline import history
+    from pipeline.fingerprints import component_version
+    from pipeline.pipeline import node_id, pipeline_name, transform_spec
+    generated = _generated(config, tasks)
+    past = history.executions(config.run_root, pipeline_name(config),
+                              [node_id('Transform', task.name) for task in tasks])
+    found = {}
+    for task in tasks:
+        made_of = {execution.outputs['examples'][0]: execution for execution in generated[task.name]}
+        spec = json.loads(to_json(transform_spec(config.model.input(task.modality))))
+        # As above: a field that the spec did not have then had no other effect than its default has now.
+        equal = [execution for execution in past.get(node_id('Transform', task.name), [])
+                 if execution.is_there and execution.inputs['examples'][0] in made_of
+                 and execution.properties['source'] == to_json(task.source)
+                 and json.loads(execution.properties['spec']).items() <= spec.items()]
+        if not equal:
+            raise ConfigError(f'Task {task.name}: no run under {config.run_root} has transformed its examples for the '
+                              f'inputs that the config now has for {task.modality}. Run the config first (polyvit run), '
+                              'or give the --root of a run that did.')
+        paths = _paths(equal[0])
+        found[task.name] = TrainingLane(
+            _lane(made_of[equal[0].inputs['examples'][0]]), paths['transformed_examples'], paths['transform_graph'],
+            equal[0].properties.get('code_version') != component_version('Transform'))
+    return found
+
+
+def _generated(config, tasks: tuple[Task, ...]) -> dict:
+    """Task name -> the executions of its MediaExampleGen that read the media as they are now, the newest first."""
     from pipeline import history
     from pipeline.pipeline import node_id, pipeline_name
     nodes = {task.name: node_id('MediaExampleGen', task.name) for task in tasks}
@@ -46,6 +95,15 @@ def lanes(config, tasks: tuple[Task, ...]) -> dict[str, Lane]:
                    f'its media, or how they are read, have changed since a run under {config.run_root} ingested it')
             raise ConfigError(f'Task {task.name}: {why}. Run the config first (polyvit run), or give the --root of a '
                               'run that did.')
-        paths = {os.path.basename(os.path.dirname(path)): path for path in equal[0].paths}
-        found[task.name] = Lane(paths['examples'], paths['classes'])
+        found[task.name] = equal
     return found
+
+
+def _paths(execution) -> dict[str, str]:
+    """Output name -> the path of its artifact."""
+    return {os.path.basename(os.path.dirname(path)): path for path in execution.paths}
+
+
+def _lane(execution) -> Lane:
+    paths = _paths(execution)
+    return Lane(paths['examples'], paths['classes'])

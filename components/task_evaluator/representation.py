@@ -6,9 +6,9 @@ The task need not be one that the model was trained on: its modality is enough. 
 each; beyond that they are a sample (probes.sample).
 """
 
-import functools
 import math
 import os
+import sys
 import time
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -48,29 +48,65 @@ def measure(model_dir: str, source: Source, classes: Sequence[str], split_dirs: 
     embed = _Embedder(model_dir, source.modality)
     train, asked = (_embedded(split_dirs[split], source, classes, probe.max_examples, embed)
                     for split in ('train', 'eval'))
-    groups: probes.Groups = ()
-    if not source.data.kind.several:
-        groups = source.group_ids(classes) or (tuple(range(len(classes))),)
-    metrics = {metric.name: metric for metric in source.data.kind.functions.metrics_of_outcomes(
-        source.data.label_groups, len(classes))}
-    metric = metrics[source.data.kind.primary_metric]
+    metric = _metrics(source, classes)[source.data.kind.primary_metric]
 
-    def value(labels: probes.Labels, scores: np.ndarray, metric=metric) -> float:
+    def value(labels: probes.Labels, scores: np.ndarray) -> float:
         return metric.value(_label_arrays(source, classes, labels), scores)
 
     measured = {'metric': metric.name, 'classes': len(classes), 'width': train.embeddings.shape[-1],
                 'train_examples': len(train.ids), 'train_total': train.total,
                 'eval_examples': len(asked.ids), 'eval_total': asked.total, 'linear': None, 'few_shot': []}
-    enough = len({of for of in train.labels if of}) > 1 or source.data.kind.several and len(train.ids) > 1
-    if enough and asked.ids:
+    if _enough(source, train) and asked.ids:
         if probe.linear:
-            fitted = probes.linear(train.embeddings, train.labels, asked.embeddings, len(classes), groups,
-                                   functools.partial(value, metric=metrics[summary.LOSS]))
+            fitted = _linear(source, classes, train, asked)
             measured['linear'] = {**_with_interval(metric, _label_arrays(source, classes, asked.labels), fitted.scores,
                                                    asked), 'strength': fitted.strength}
         measured['few_shot'] = [_few_shot(count, probe.seeds, train, asked, len(classes), value)
                                 for count in probe.shots]
     return measured | {'seconds': round(time.monotonic() - begin, 3)}
+
+
+class ProbeScores(typing.NamedTuple):
+    """What a linear probe says of the examples of the eval split. scores: [N, classes], in the order of ids.
+
+    train_examples: how many it learned from.
+    """
+    ids: list[str]
+    scores: np.ndarray
+    train_examples: int
+
+
+def probe_scores(model_dir: str, source: Source, classes: Sequence[str], split_dirs: dict[str, str],
+                 max_examples: int) -> ProbeScores | None:
+    """A linear probe of the frozen representation, asked about the whole eval split; None if there is too little to
+    learn from. As `measure`, but max_examples limits only what it learns from.
+    """
+    embed = _Embedder(model_dir, source.modality)
+    train = _embedded(split_dirs['train'], source, classes, max_examples, embed)
+    if not _enough(source, train):
+        return None
+    asked = _embedded(split_dirs['eval'], source, classes, sys.maxsize, embed)
+    scores = _linear(source, classes, train, asked).scores
+    return ProbeScores([_text(one) for one in asked.ids], scores, len(train.ids))
+
+
+def _enough(source: Source, train: Embedded) -> bool:
+    """Whether there is anything to tell apart."""
+    return len({of for of in train.labels if of}) > 1 or source.data.kind.several and len(train.ids) > 1
+
+
+def _linear(source: Source, classes: Sequence[str], train: Embedded, asked: Embedded) -> probes.Linear:
+    groups: probes.Groups = ()
+    if not source.data.kind.several:
+        groups = source.group_ids(classes) or (tuple(range(len(classes))),)
+    loss = _metrics(source, classes)[summary.LOSS]
+    return probes.linear(train.embeddings, train.labels, asked.embeddings, len(classes), groups,
+                         lambda labels, scores: loss.value(_label_arrays(source, classes, labels), scores))
+
+
+def _metrics(source: Source, classes: Sequence[str]) -> dict[str, OutcomeMetric]:
+    return {metric.name: metric for metric in source.data.kind.functions.metrics_of_outcomes(
+        source.data.label_groups, len(classes))}
 
 
 def _with_interval(metric: OutcomeMetric, labels: np.ndarray, scores: np.ndarray, asked: Embedded) -> dict:

@@ -1,0 +1,210 @@
+"""`polyvit study`: trains a config's tasks alone and together over several seeds, and says whether that pays."""
+
+import contextlib
+import json
+import os
+import pathlib
+import statistics
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+
+from humanize import metric
+
+from model_code import file_io, words
+from model_code.errors import ConfigError
+from pipeline import ending, environment, ingested, layout, run_record, summary, terminal
+from pipeline.study import arms, comparison, page
+
+FOLDER = 'study'  # under the root of the run
+LEAST_SEEDS = 2  # one training does not show how another one would differ
+
+
+def folder(config) -> pathlib.Path:
+    return config.run_root / FOLDER
+
+
+def run(config, seeds: int, as_json: bool, dry_run: bool):
+    """Does what is missing of the study, prints its table and verdicts, and writes study.json and study.html.
+
+    config: with data. Raises ConfigError, before anything is written, for a task that was not ingested under the
+    config's root; PipelineStop as a training does.
+    """
+    tasks = config.mixture.tasks
+    if len(tasks) < 2:
+        raise ConfigError(f'The config {config.name} has one task, {tasks[0].name}, so there is nothing to train it '
+                          'with. A study takes two or more.')
+    if seeds < LEAST_SEEDS:
+        raise ConfigError(f'--seeds is {seeds}; it must be at least {LEAST_SEEDS}: one training does not tell how '
+                          'another one would differ.')
+    environment.set_defaults()
+    with terminal.quiet(pathlib.Path(os.devnull)):
+        lanes = ingested.training_lanes(config, tasks)
+        trainer = _trainer(config, lanes)
+    for name in [name for name, lane in lanes.items() if lane.older]:
+        print(f'Task {name}: other code than this transformed its examples. They are taken as they are.',
+              file=sys.stderr)
+    if dry_run:
+        planned = plan(config, seeds, trainer)
+        print(json.dumps(planned, indent=1) if as_json else '\n'.join(plan_lines(config, planned, layout.columns())))
+        return
+    with run_record.one_run_at_a_time(config.run_root):
+        study = _run(config, seeds, trainer, as_json)
+    print(json.dumps(study, indent=1) if as_json else '\n'.join(result_lines(config, study, layout.columns())))
+
+
+def _trainer(config, lanes):
+    from pipeline.study import trainings
+    return trainings.Trainer(config, lanes, str(folder(config) / 'trainings'),
+                             tuple(task.name for task in config.mixture.tasks))
+
+
+def _run(config, seeds: int, trainer, as_json: bool) -> dict:
+    """Does the trainings that are missing, with progress on standard output, or on standard error for as_json."""
+    wanted = arms.trainings(config.mixture, seeds)
+    log = folder(config) / 'study.log'
+    run_record.create_folder(folder(config))
+    errors = open(os.dup(2), 'w', encoding='utf-8', errors='backslashreplace')
+    with errors, terminal.quiet(log) as output, contextlib.closing(
+            terminal.Screen(errors if as_json else output)) as screen, terminal.messages_on(screen):
+        screen.print(f'polyvit study {config.name}: {words.count(len(config.mixture.tasks), "task")}, '
+                     f'{words.count(seeds, "seed")}, {words.count(len(wanted), "training")}')
+        for line in summary.path_lines({'study': str(folder(config)), 'log': str(log)}, screen.columns):
+            screen.print_whole(line)
+        _train(config, wanted, trainer, screen)
+        screen.print('Comparing them')
+        study = compare(config, seeds, trainer)
+        file_io.write(str(folder(config) / 'study.json'), json.dumps(study, indent=1, allow_nan=False))
+        file_io.write(str(folder(config) / 'study.html'), page.render(study).encode('utf-8', 'backslashreplace'))
+    return study
+
+
+def _train(config, wanted: Sequence[arms.Training], trainer, screen: terminal.Screen):
+    titles = {training: f'seed {training.seed}_{arms.title(config.mixture, training.tasks)}' for training in wanted}
+    left = expected_seconds(config, wanted, trainer)
+    screen.expect(list(titles.values()), {titles[training]: left.get(training, 0.0) for training in wanted},
+                  time.monotonic())
+    done = len(wanted) - len(left)
+
+    def tell(number):
+        screen.finish('interrupted')
+        screen.print(ending.sentence(number, 'while it trained.'))
+        screen.print(f'Kept: {done} of {words.count(len(wanted), "training")}, and what the one that ran has saved.')
+        screen.close()
+        ending.print_line('The same command goes on.')
+
+    with ending.telling(tell):
+        for training in wanted:
+            screen.start(titles[training])
+            if training not in left:
+                screen.finish('done before', cached=True)
+                continue
+            try:
+                result = trainer.run(training)
+            except Exception:
+                traceback.print_exc()  # goes to the log
+                screen.finish('stopped')
+                raise
+            done += 1
+            screen.finish(words.duration(result.took))
+
+
+def expected_seconds(config, wanted: Sequence[arms.Training], trainer) -> dict[arms.Training, float]:
+    """How long each training will take that has not finished.
+
+    As another seed of it took; else by the plan, times how much longer than by the plan the finished ones took, or the
+    last run's training if there is none.
+    """
+    results = [result for training in wanted if (result := trainer.result(training))]
+    done = {arms.Training(result.tasks, result.seed) for result in results}
+    planned = {tasks: arms.cost(config, tasks, trainer.data).seconds for tasks in {each.tasks for each in wanted}}
+    took = {tasks: [result.took for result in results if result.tasks == tasks] for tasks in planned}
+    last = run_record.seconds(config.run_root).get('CoTrainer')
+    everything = max(planned, key=len)
+    paces = [result.took / planned[result.tasks] for result in results] or (
+        [last / planned[everything]] if last else [1.0])
+    pace = statistics.median(paces)
+    return {training: statistics.mean(took[training.tasks]) if took[training.tasks] else
+            pace * planned[training.tasks] for training in wanted if training not in done}
+
+
+def compare(config, seeds: int, trainer) -> dict:
+    """The contents of study.json, of trainings that have all finished."""
+    of_arms, tasks = arms.arms(config.mixture), []
+    for task in config.mixture.tasks:
+        found = {}
+        for arm, of_task in of_arms.items():
+            members = of_task[task.name]
+            if arm == arms.MODALITY and members == (task.name,):
+                continue  # the same training as alone
+            each = [arms.Training(members, seed) for seed in range(seeds)]
+            if arm == arms.FROZEN and not all(task.name in trainer.result(one).frozen for one in each):
+                continue
+            found[arm] = [trainer.outcomes(one, task.name, arm == arms.FROZEN) for one in each]
+        tasks.append(comparison.compare(task, found))
+    results = [trainer.result(training) for training in arms.trainings(config.mixture, seeds)]
+    study = {'version': comparison.VERSION, 'config': config.name, 'seeds': seeds, 'tasks': tasks,
+             'costs': comparison.costs(of_arms, results)}
+    return study | {'conclusion': comparison.conclusion(study)}
+
+
+def plan(config, seeds: int, trainer) -> dict:
+    """What a study costs, and what of it is there: for --dry-run."""
+    wanted = arms.trainings(config.mixture, seeds)
+    left = expected_seconds(config, wanted, trainer)
+    rows = []
+    for tasks in dict.fromkeys(training.tasks for training in wanted):
+        cost = arms.cost(config, tasks, trainer.data)
+        own = [left[training] for training in wanted if training.tasks == tasks and training in left]
+        rows.append({'tasks': list(tasks), 'parameters': cost.parameters, 'steps': cost.steps, 'flops': cost.flops,
+                     'trainings_left': len(own), 'seconds_left': round(sum(own), 1)})
+    return {'config': config.name, 'seeds': seeds, 'trainings': len(wanted), 'trainings_left': len(left),
+            'seconds_left': round(sum(left.values()), 1), 'models': rows}
+
+
+def plan_lines(config, planned: dict, columns: int | None) -> list[str]:
+    rows = [['training', 'parameters', 'steps', 'FLOPs', 'seeds left', 'time left']]
+    for row in planned['models']:
+        rows.append([arms.title(config.mixture, tuple(row['tasks'])), f'{row["parameters"]:,}', f'{row["steps"]:,}',
+                     metric(row['flops']), str(row['trainings_left']), _time(row['seconds_left'])])
+    table = layout.table(rows)
+    if not layout.fits(table, columns):
+        table = layout.table([[layout.cut(row[0], 24), row[2], row[4], row[5]] for row in rows])
+    total = (f'{planned["trainings_left"]} of {words.count(planned["trainings"], "training")} to do: about '
+             f'{_time(planned["seconds_left"])}. Nothing is ingested again, and nothing was written now.')
+    return [f'polyvit study {config.name} --dry-run: {words.count(planned["seeds"], "seed")}', '', *table, '',
+            *layout.wrap(total if planned['trainings_left'] else 'All trainings are there.', columns)]
+
+
+def _time(seconds: float) -> str:
+    return words.duration(round(seconds) or 1) if seconds else '-'
+
+
+def result_lines(config, study: dict, columns: int | None) -> list[str]:
+    """The tables and the verdicts, and where the page is."""
+    return ['', *_metric_table(study, columns), '', *_cost_table(study, columns), '',
+            *(part for task in study['tasks'] for part in layout.wrap(task['sentence'], columns, 2)), '',
+            *layout.wrap(study['conclusion'], columns), '',
+            *summary.path_lines({'page': str(folder(config) / 'study.html')}, columns)]
+
+
+def _metric_table(study: dict, columns: int | None) -> list[str]:
+    rows = [['task', 'trained', 'metric', 'value', '95% interval', 'less alone, points', '95% interval', '']]
+    for task in study['tasks']:
+        for place, entry in enumerate(task['arms']):
+            rows.append([task['task'] if not place else '', arms.NAMES[entry['arm']],
+                         comparison.metric_name(task['metric']) if not place else '', *page.cells(entry)])
+    table = layout.table(rows, left=(0, 1, 2, 4, 6, 7))
+    if not layout.fits(table, columns):
+        table = layout.table([[layout.cut(row[0], 16), row[1], row[3], row[5], row[6]] for row in rows],
+                             left=(0, 1, 4))
+    return table
+
+
+def _cost_table(study: dict, columns: int | None) -> list[str]:
+    rows = [['one seed of', 'models', 'parameters', 'FLOPs', 'training time']]
+    for row in study['costs']:
+        rows.append([arms.NAMES[row['arm']], str(row['models']), f'{row["parameters"]:,}', metric(row['flops']),
+                     words.duration(row['seconds'])])
+    return layout.table(rows)
