@@ -15,6 +15,9 @@ to be less than the larger of the two.
 The interval is that of Student's t with the degrees of freedom of Satterthwaite 1946 (G - 1 and S - 1 for the parts),
 widened by one example as in non_inferiority.py: trainings that agree on all examples are not proved equal. A difference
 is paired: of the same seeds, in the same resamples. numpy only.
+
+Few seeds say little of how seeds differ, so intervals are wide. In simulated studies of 150 examples without a
+difference, 1% to 5% of those of 3 seeds do not have 0 in them; of 2 seeds 2%, but 9% where seeds differ very much.
 """
 
 import dataclasses
@@ -38,13 +41,15 @@ _MOST_NAN = 0.05  # as in bootstrap.py
 class Spread:
     """A mean over seeds with its interval. low, high: None if it has none.
 
-    by_examples, by_seeds: the two parts of its variance; V_both is in by_examples. examples, clusters, seeds: how many.
+    by_examples, by_seeds: the two parts of its variance. by_both: V_both, which is in by_examples. examples, clusters,
+    seeds: how many.
     """
     value: float
     low: float | None
     high: float | None
     by_examples: float
     by_seeds: float
+    by_both: float
     examples: int
     clusters: int
     seeds: int
@@ -68,15 +73,16 @@ def spread(values: Sequence[float], resamples: np.ndarray, examples: int, cluste
     known = known[:, np.isfinite(known).all(axis=0)]
     enough = known.shape[1] >= max(2, (1 - _MOST_NAN) * np.shape(resamples)[1])
     if seeds < 2 or clusters < 2 or not math.isfinite(value) or not enough:
-        return Spread(value, None, None, math.nan, math.nan, examples, clusters, seeds)
+        return Spread(value, None, None, *[math.nan] * 3, examples, clusters, seeds)
     mended = clusters / (clusters - 1)
     by_examples = mended * float(np.var(known.mean(axis=0), ddof=1))
     by_seeds = float(np.var(values, ddof=1)) / seeds
-    both = max(0.0, (mended * float(np.var(known, axis=1, ddof=1).mean()) - by_examples) / (seeds - 1))
+    both = (mended * float(np.var(known, axis=1, ddof=1).mean()) - by_examples) / (seeds - 1)
+    both = min(max(0.0, both), by_examples)  # of which it is a part
     seeds_alone = max(0.0, by_seeds - both, by_seeds - by_examples)
     half = _half_width(by_examples, seeds_alone, by_seeds, examples, clusters, seeds)
-    return Spread(value, max(bounds[0], value - half), min(bounds[1], value + half), by_examples, seeds_alone, examples,
-                  clusters, seeds)
+    return Spread(value, max(bounds[0], value - half), min(bounds[1], value + half), by_examples, seeds_alone, both,
+                  examples, clusters, seeds)
 
 
 def seeds_needed(found: Spread) -> int | None:
@@ -91,10 +97,10 @@ def clusters_needed(found: Spread) -> int | None:
 
 def _tells(found: Spread, clusters: int, seeds: int) -> bool:
     more, examples = clusters / found.clusters, round(found.examples * clusters / found.clusters)
-    by_seeds = found.by_seeds * found.seeds / seeds
-    by_examples = found.by_examples / more
+    by_examples, by_seeds, both = (
+        found.by_examples / more, found.by_seeds * found.seeds / seeds, found.by_both / more * found.seeds / seeds)
     power = statistics.NormalDist().inv_cdf(POWER) * math.sqrt(by_examples + by_seeds)
-    return _half_width(by_examples, by_seeds, by_seeds, examples, clusters, seeds) + power <= abs(found.value)
+    return _half_width(by_examples, by_seeds, by_seeds + both, examples, clusters, seeds) + power <= abs(found.value)
 
 
 def _least(low: int, most: int, enough: Callable[[int], bool]) -> int | None:

@@ -131,8 +131,8 @@ def _add_config_commands(commands):
     run.add_argument('--dry-run', action='store_true',
                      help='write nothing; print which components would run, why, and what it costs')
 
-    study = _add(commands, 'study', 'tell whether co-training pays: train the tasks alone and together on what a run has '
-                 'ingested, over several seeds, and compare')
+    study = _add(commands, 'study', 'tell whether co-training pays: train the tasks alone and together on what a run '
+                 'has ingested, over several seeds, and compare')
     _add_config(study)
     study.add_argument('--root', metavar='DIR',
                        help="the root of the run that ingested them (default: runs/ and the config's name)")

@@ -60,12 +60,12 @@ def training_lanes(config, tasks: tuple[Task, ...]) -> dict[str, TrainingLane]:
         # As above: a field that the spec did not have then had no other effect than its default has now.
         equal = [execution for execution in past.get(node_id('Transform', task.name), [])
                  if execution.is_there and execution.inputs['examples'][0] in made_of
-                 and execution.properties['source'] == to_json(task.source)
+                 and _same_source(execution.properties['source'], task)
                  and json.loads(execution.properties['spec']).items() <= spec.items()]
         if not equal:
             raise ConfigError(f'Task {task.name}: no run under {config.run_root} has transformed its examples for the '
-                              f'inputs that the config now has for {task.modality}. Run the config first (polyvit run), '
-                              'or give the --root of a run that did.')
+                              f'inputs that the config now has for {task.modality}. Run the config first (polyvit '
+                              'run), or give the --root of a run that did.')
         paths = _paths(equal[0])
         found[task.name] = TrainingLane(
             _lane(made_of[equal[0].inputs['examples'][0]]), paths['transformed_examples'], paths['transform_graph'],
@@ -85,10 +85,11 @@ def _generated(config, tasks: tuple[Task, ...]) -> dict:
     for task in tasks:
         spec = config.model.input(task.modality)
         read_by = {name: getattr(spec, name) for name in modalities.get_modality(task.modality).reader_fields}
-        wanted = {'source': to_json(task.source), 'media_fingerprint': fingerprints.get(task.name)}
         made = [execution for execution in past.get(nodes[task.name], []) if execution.is_there]
         # Other fields of the input, such as those of newer versions, do not change what is read.
-        equal = [execution for execution in made if wanted.items() <= execution.properties.items()
+        equal = [execution for execution in made
+                 if execution.properties['media_fingerprint'] == fingerprints.get(task.name)
+                 and _same_source(execution.properties['source'], task)
                  and read_by.items() <= json.loads(execution.properties['spec']).items()]
         if not equal:
             why = (f'no run under {config.run_root} has ingested it' if not made else
@@ -97,6 +98,17 @@ def _generated(config, tasks: tuple[Task, ...]) -> dict:
                               'run that did.')
         found[task.name] = equal
     return found
+
+
+def _same_source(made: str, task: Task) -> bool:
+    """Whether examples were made of the task's source as it is now, if their media have the same fingerprint.
+
+    made: the source at that time, as JSON. Where the media and the list of their groups lie does not matter: the
+    fingerprint has the names of the media in their folder, and their groups.
+    """
+    then, now = ({name: value for name, value in source['data'].items() if name not in ('folder', 'groups')} | {
+        'modality': source['modality']} for source in (json.loads(made), json.loads(to_json(task.source))))
+    return then.items() <= now.items()
 
 
 def _paths(execution) -> dict[str, str]:

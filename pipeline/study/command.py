@@ -42,8 +42,9 @@ def run(config, seeds: int, as_json: bool, dry_run: bool):
     with terminal.quiet(pathlib.Path(os.devnull)):
         lanes = ingested.training_lanes(config, tasks)
         trainer = _trainer(config, lanes)
-    for name in [name for name, lane in lanes.items() if lane.older]:
-        print(f'Task {name}: other code than this transformed its examples. They are taken as they are.',
+    older = [name for name, lane in lanes.items() if lane.older]
+    if older:
+        print(f'Another version of the code transformed the examples of {", ".join(older)}. They are taken as they are.',
               file=sys.stderr)
     if dry_run:
         planned = plan(config, seeds, trainer)
@@ -55,9 +56,10 @@ def run(config, seeds: int, as_json: bool, dry_run: bool):
 
 
 def _trainer(config, lanes):
+    from components.co_trainer import executor
     from pipeline.study import trainings
-    return trainings.Trainer(config, lanes, str(folder(config) / 'trainings'),
-                             tuple(task.name for task in config.mixture.tasks))
+    vocabularies = {task.name: executor.read_vocabulary(task, lanes[task.name].graph) for task in config.mixture.tasks}
+    return trainings.Trainer(config, lanes, vocabularies, str(folder(config) / 'trainings'))
 
 
 def _run(config, seeds: int, trainer, as_json: bool) -> dict:
@@ -190,7 +192,7 @@ def result_lines(config, study: dict, columns: int | None) -> list[str]:
 
 
 def _metric_table(study: dict, columns: int | None) -> list[str]:
-    rows = [['task', 'trained', 'metric', 'value', '95% interval', 'less alone, points', '95% interval', '']]
+    rows = [['task', 'trained', 'metric', 'value', '95% interval', 'over alone, points', '95% interval', '']]
     for task in study['tasks']:
         for place, entry in enumerate(task['arms']):
             rows.append([task['task'] if not place else '', arms.NAMES[entry['arm']],

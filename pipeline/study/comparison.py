@@ -95,11 +95,13 @@ def _what_would(found: Spread, clustered: bool) -> str:
     if clusters is not None:
         what = 'group of eval examples' if clustered else 'eval example'
         ways.append(f'about {words.count(_rounded(clusters), what, "groups of eval examples" if clustered else "")} '
-                    f'(there are {found.clusters:,})')
+                    f'(now {found.clusters:,})')
     if seeds is not None:
-        ways.append(f'about {words.count(_rounded(seeds), "seed")} (there are {found.seeds})')
+        ways.append(f'about {words.count(_rounded(seeds), "seed")} (now {found.seeds})')
     if not ways:
-        return 'If it is no larger than that, neither more eval examples nor more seeds alone would tell.'
+        half = points((found.high - found.low) / 2).lstrip('+')
+        return (f'This size tells differences of about {half} points or more; it would take both more eval examples '
+                'and more seeds to tell a smaller one.')
     return f'{" or ".join(ways).capitalize()} would tell a difference of this size.'
 
 
@@ -133,9 +135,10 @@ def costs(arms: dict[str, dict[str, tuple[str, ...]]], results: Sequence) -> lis
 def conclusion(study: dict) -> str:
     """The study in one sentence."""
     verdicts = [task['verdict'] for task in study['tasks']]
-    parts = [f'{verdicts.count(verdict)} {words_}' for verdict, words_ in (
-        ('gains', 'gain'), ('loses', 'lose'), ('cannot_tell', 'cannot be told at this size')) if verdict in verdicts]
+    gain, lose, unknown = (verdicts.count(verdict) for verdict in ('gains', 'loses', 'cannot_tell'))
     parameters = {row['arm']: row['parameters'] for row in study['costs']}
-    return (f'Of {words.count(len(verdicts), "task")} trained together, {", ".join(parts)}. One model has '
+    return (f'Of {words.count(len(verdicts), "task")}, {gain or "none"} gain{"s" * (gain < 2)} from training together '
+            f'and {lose or "none"} lose{"s" * (lose < 2)}'
+            + (f'; {unknown} cannot be told at this size' if unknown else '') + '. One model has '
             f'{parameters[TOGETHER] / parameters[ALONE]:.0%} of the parameters of one model per task.')
 

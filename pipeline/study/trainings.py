@@ -39,7 +39,7 @@ _BATCH_SIZE = 64  # examples that the model gets at once, as in the evaluation
 class Result:
     """What is kept of a finished training beside the outcomes.
 
-    parameters: of its model. flops: of the training. seconds: of the training's steps. took: with export and evaluation.
+    parameters: of its model. flops, seconds: of the training's steps. took: seconds with export and evaluation.
     frozen: task -> {'seconds', 'flops', 'train_examples'} of its new head, for the training of all tasks.
     """
     tasks: tuple[str, ...]
@@ -55,14 +55,12 @@ class Result:
 class Trainer:
     """Does the trainings of a study.
 
-    config: that of the study. lanes: of all its tasks. folder: for all trainings. probed: the tasks whose training
-    also gets new heads on its frozen encoder. Its `data` tell the plan what a training costs.
+    config: that of the study. lanes, vocabularies: of all its tasks; a vocabulary has the labels in the order of their
+    ids. folder: for all trainings. Its `data` tell the plan what a training costs.
     """
 
-    def __init__(self, config, lanes: dict[str, TrainingLane], folder: str, probed: tuple[str, ...]):
-        self._config, self._lanes, self._folder, self._probed = config, lanes, folder, probed
-        self._vocabularies = {task.name: executor.read_vocabulary(task, lanes[task.name].graph)
-                              for task in config.mixture.tasks}
+    def __init__(self, config, lanes: dict[str, TrainingLane], vocabularies: dict[str, list[str]], folder: str):
+        self._config, self._lanes, self._vocabularies, self._folder = config, lanes, vocabularies, folder
         self.data = Known(self._vocabularies)
         self._asked = {name: input_pipeline.fingerprint(_examples(lane, 'eval')) for name, lane in lanes.items()}
 
@@ -103,11 +101,11 @@ class Trainer:
         model = tf.saved_model.load(model_dir)
         for task in config.mixture.tasks:
             lane = self._lanes[task.name]
-            logger.info('asking the model about the eval examples of %s', task.name)
             said = ask(model, task, _examples(lane, 'eval'))
             outcomes.write(self.path(training, f'{task.name}.npz'), said)
         frozen = {}
-        if training.tasks == self._probed:
+        if len(training.tasks) == len(self._config.mixture.tasks):
+            logger.info('training: new heads on the frozen encoder')
             frozen = {task.name: head for task in config.mixture.tasks
                       if (head := self._new_head(training, task, model_dir))}
         planned = cost(self._config, training.tasks, self.data)
@@ -119,7 +117,6 @@ class Trainer:
         return result
 
     def _new_head(self, training: Training, task: Task, model_dir: str) -> dict | None:
-        logger.info('training a new head for %s on the frozen encoder', task.name)
         begin, lane = time.monotonic(), self._lanes[task.name].lane
         classes = self._vocabularies[task.name]
         probe = representation.probe_scores(model_dir, task.source, classes,

@@ -1,0 +1,214 @@
+"""`polyvit study`: its arms, its verdicts from simulated outcomes, its tables and page. Nothing is trained here."""
+
+import json
+import os
+import pathlib
+
+import jsonschema
+import numpy as np
+import pytest
+
+import schemas
+from model_code import bootstrap
+from model_code.errors import ConfigError
+from model_code.outcomes import Outcomes, texts
+from model_code.settings import ModelConfig, TrainingConfig
+from model_code.tasks import Mixture
+from pipeline import cli, dry_run, history, ingested
+from pipeline.config import PipelineConfig
+from pipeline.study import arms, command, comparison, page
+from pipeline.study.arms import Training
+from tests import testing
+
+SCHEMA = json.loads((pathlib.Path(schemas.__file__).parent / 'study.schema.json').read_text(encoding='utf-8'))
+TASKS = (testing.task('digits', 'image', steps=300), testing.task('letters', 'image', steps=100),
+         testing.task('tones', 'audio', steps=200))
+
+
+def config_of(*tasks, **fields) -> PipelineConfig:
+    return PipelineConfig('studied', Mixture(tasks or TASKS), ModelConfig(
+        layers=1, width=16, heads=2, mlp_width=32, inputs=testing.INPUTS), TrainingConfig(warmup_steps=60), **fields)
+
+
+@pytest.fixture(autouse=True)
+def fewer_resamples(monkeypatch):
+    monkeypatch.setattr(bootstrap, 'RESAMPLES', 400)
+
+
+def said(share: float, seed: int, examples: int = 400, groups: int = 0) -> Outcomes:
+    """Outcomes of which this share is right."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(examples) % 2
+    answers = np.where(rng.random(examples) < share, labels, 1 - labels)
+    return Outcomes(texts([f'{i:04}' for i in range(examples)]),
+                    texts([f'g{i % groups}' if groups else '' for i in range(examples)]), labels,
+                    np.eye(2, dtype=np.float32)[answers])
+
+
+class Trainer:
+    """Trainings that are there at once. shares: arm -> task -> the share of right answers."""
+    data = None
+
+    def __init__(self, shares):
+        self.shares, self.done, self.ran = shares, {}, []
+
+    def result(self, training):
+        return self.done.get(training)
+
+    def run(self, training):
+        from pipeline.study.trainings import Result
+        self.ran.append(training)
+        heads = {name: {'seconds': 1.0, 'flops': 10.0, 'train_examples': 5} for name in training.tasks}
+        self.done[training] = Result(training.tasks, training.seed, 1000 + len(training.tasks), 10, 100.0, 2.0, 3.0,
+                                     heads if len(training.tasks) == 3 else {})
+        return self.done[training]
+
+    def outcomes(self, training, task, frozen=False):
+        arm = arms.FROZEN if frozen else {1: arms.ALONE, 2: arms.MODALITY, 3: arms.TOGETHER}[len(training.tasks)]
+        return said(self.shares[arm], 100 * training.seed + len(training.tasks) + 50 * frozen)
+
+
+SHARES = {arms.ALONE: 0.6, arms.MODALITY: 0.62, arms.TOGETHER: 0.9, arms.FROZEN: 0.3}
+
+
+def study_of(shares=SHARES, seeds=3) -> dict:
+    trainer, config = Trainer(shares), config_of()
+    for training in arms.trainings(config.mixture, seeds):
+        trainer.run(training)
+    return command.compare(config, seeds, trainer)
+
+
+def test_the_arms_of_two_modalities():
+    everything = ('digits', 'letters', 'tones')
+    found = arms.arms(Mixture(TASKS))
+    assert found == {
+        'alone': {name: (name,) for name in everything},
+        'modality': {'digits': ('digits', 'letters'), 'letters': ('digits', 'letters'), 'tones': ('tones',)},
+        'together': dict.fromkeys(everything, everything), 'frozen': dict.fromkeys(everything, everything)}
+    assert arms.trainings(Mixture(TASKS), 2)[:5] == [
+        Training(tasks, 0) for tasks in (('digits',), ('letters',), ('tones',), ('digits', 'letters'), everything)]
+    assert len(arms.trainings(Mixture(TASKS), 2)) == 10
+    assert 'modality' not in arms.arms(Mixture(TASKS[:2])) and 'modality' not in arms.arms(Mixture(TASKS[1:]))
+
+
+def test_a_training_has_its_share_of_the_warm_up_and_a_seed_of_its_own():
+    alone = arms.config_of(config_of(), Training(('letters',), 2))
+    assert [task.name for task in alone.mixture.tasks] == ['letters'] and alone.mixture.total_steps == 100
+    assert (alone.training.warmup_steps, alone.training.seed, alone.mixture.seed) == (10, 2, 2)
+    assert alone.training.eval_every == 0
+    assert arms.config_of(config_of(), Training(('digits', 'letters', 'tones'), 0)).training.warmup_steps == 60
+
+
+def test_gains_and_losses_are_told_and_the_form_is_that_of_the_schema():
+    study = study_of()
+    jsonschema.validate(study, SCHEMA)
+    digits, tones = study['tasks'][0], study['tasks'][2]
+    assert [entry['arm'] for entry in digits['arms']] == ['alone', 'modality', 'together', 'frozen']
+    assert [entry['arm'] for entry in tones['arms']] == ['alone', 'together', 'frozen']
+    verdicts = {entry['arm']: (entry['difference'] or {}).get('verdict') for entry in digits['arms']}
+    assert verdicts == {'alone': None, 'modality': 'cannot_tell', 'together': 'gains', 'frozen': 'loses'}
+    assert digits['sentence'].startswith('digits: gains from training together: accuracy 0.')
+    assert study['conclusion'] == ('Of 3 tasks, 3 gain from training together and none loses. One model has 33% of the '
+                                   'parameters of one model per task.')
+    unknown = next(entry for entry in digits['arms'] if entry['arm'] == 'modality')['difference']
+    assert unknown['groups_needed'] is None or unknown['groups_needed'] > 400
+
+
+def test_what_cannot_be_told_says_what_would():
+    def compared(alone, together, seeds=3, **fields):
+        return comparison.compare(TASKS[0], {
+            'alone': [said(alone, seed, **fields) for seed in range(seeds)],
+            'together': [said(together, seed + 9, **fields) for seed in range(seeds)]})
+    few = compared(0.6, 0.64, examples=60)
+    assert few['verdict'] == 'cannot_tell' and few['sentence'].startswith('digits: cannot tell at this size: accuracy')
+    assert few['sentence'].endswith('.') and 'would' in few['sentence']
+    grouped = compared(0.6, 0.68, examples=400, groups=8)
+    assert (grouped['groups'], grouped['clustered']) == (8, True)
+    one = compared(0.5, 0.9, seeds=1)
+    assert one['verdict'] == 'cannot_tell' and 'two seeds' in one['sentence']
+    assert compared(0.9, 0.5)['sentence'].startswith('digits: loses from training together')
+    with pytest.raises(ValueError, match='did not answer the same eval examples'):
+        comparison.compare(TASKS[0], {'alone': [said(0.5, 0, 10)], 'together': [said(0.5, 0, 12)]})
+
+
+def test_costs_are_of_all_models_of_an_arm_and_the_frozen_encoder_costs_its_training_too():
+    rows = {row['arm']: row for row in study_of()['costs']}
+    assert {name: (row['models'], row['parameters'], row['flops'], row['seconds']) for name, row in rows.items()} == {
+        'alone': (3, 3003, 300.0, 6.0), 'modality': (2, 2003, 200.0, 4.0), 'together': (1, 1003, 100.0, 2.0),
+        'frozen': (1, 1003, 130.0, 5.0)}
+
+
+def test_the_tables_fit_and_the_page_has_all(tmp_path):
+    study, config = study_of(), config_of(root=str(tmp_path))
+    wide, narrow = (command.result_lines(config, study, columns) for columns in (None, 70))
+    assert sum(line.startswith('digits') for line in wide) == 2 and 'frozen encoder' in '\n'.join(wide)
+    tables = [line for line in narrow if not line.startswith('page')]
+    assert max(map(len, tables)) <= 70
+    html = page.render(study)
+    assert html.count('<svg class="chart"') == 3 and html.count('class="interval" x1=') >= 3 * 3
+    assert study['conclusion'] in html and 'frozen encoder' in html
+    hostile = study | {'config': '<b>'}
+    assert '<b>' not in page.render(hostile)
+
+
+def test_only_what_is_missing_is_trained_and_what_is_left_is_estimated(tmp_path, capsys):
+    config, trainer = config_of(root=str(tmp_path)), Trainer(SHARES)
+    wanted = arms.trainings(config.mixture, 2)
+    planned = command.plan(config, 2, trainer)
+    assert (planned['trainings'], planned['trainings_left']) == (10, 10)
+    for training in wanted[:7]:
+        trainer.run(training)
+    trainer.ran.clear()
+    left = command.expected_seconds(config, wanted, trainer)
+    assert list(left) == wanted[7:] and left[wanted[7]] == 3.0, 'as long as the other seed took'
+    study = command._run(config, 2, trainer, as_json=False)
+    assert trainer.ran == wanted[7:]
+    assert capsys.readouterr().err == ''
+    assert json.loads((tmp_path / 'study/study.json').read_text(encoding='utf-8')) == study
+    assert (tmp_path / 'study/study.html').is_file()
+    assert command.plan_lines(config, command.plan(config, 2, trainer), 80)[-1] == 'All trainings are there.'
+
+
+def test_wrong_arguments_are_sentences(tmp_path, capsys):
+    with pytest.raises(ConfigError, match='has one task, digits, so there is nothing to train it with'):
+        command.run(config_of(TASKS[0]), 3, False, False)
+    with pytest.raises(ConfigError, match='--seeds is 1; it must be at least 2'):
+        command.run(config_of(), 1, False, False)
+    assert cli.main(['study', 'demo', '--root', str(tmp_path / 'none'), '--dry-run']) == 2
+    assert 'Task digits: no run under ' in capsys.readouterr().err
+    assert not (tmp_path / 'none').exists()
+
+
+def test_lanes_for_training_are_of_the_media_and_inputs_as_they_are_now(tmp_path, monkeypatch):
+    from model_code.serialization import to_json
+    from pipeline import pipeline
+    task = testing.image_task(tmp_path / 'shapes', steps=100)
+    config, spec = config_of(task), to_json(testing.IMAGE_SPEC)
+    fingerprint = ingested.checks.check_without_data(config).fingerprints['shapes']
+
+    def execution(number, properties, inputs, *outputs):
+        return dry_run.Execution({'source': to_json(task.source), **properties}, inputs,
+                                 {name: [number] for name in outputs}, [f'/x/{name}/{number}' for name in outputs])
+    reader = to_json(pipeline.reader_spec(testing.IMAGE_SPEC))
+    past = {'MediaExampleGen_shapes': [
+        execution(1, {'spec': reader, 'media_fingerprint': fingerprint}, {}, 'examples', 'classes')],
+        'Transform_shapes': [
+            execution(3, {'spec': spec.replace('16', '32', 1)}, {'examples': [1]}, 'transformed_examples',
+                      'transform_graph'),
+            execution(2, {'spec': spec}, {'examples': [1]}, 'transformed_examples', 'transform_graph'),
+            execution(4, {'spec': spec}, {'examples': [9]}, 'transformed_examples', 'transform_graph')]}
+    monkeypatch.setattr(history, 'executions', lambda root, name, nodes: {node: past[node] for node in nodes})
+    lane = ingested.training_lanes(config, (task,))['shapes']
+    assert (lane.lane.examples, lane.transformed, lane.graph) == (
+        '/x/examples/1', '/x/transformed_examples/2', '/x/transform_graph/2')
+    assert lane.older
+    os.rename(tmp_path / 'shapes', tmp_path / 'moved')
+    moved = testing.changed(task, folder=str(tmp_path / 'moved'))
+    assert ingested.training_lanes(config_of(moved), (moved,))['shapes'] == lane, 'only the folder is another'
+    os.rename(tmp_path / 'moved', tmp_path / 'shapes')
+    other = testing.changed(task, label_kind='multi')
+    with pytest.raises(ConfigError, match='its media, or how they are read, have changed'):
+        ingested.training_lanes(config_of(other), (other,))
+    del past['Transform_shapes'][1]
+    with pytest.raises(ConfigError, match='Task shapes: no run under .* has transformed its examples for the inputs'):
+        ingested.training_lanes(config, (task,))

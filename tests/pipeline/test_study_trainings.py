@@ -1,0 +1,114 @@
+"""The trainings of a study, on lanes made on the spot: interrupted ones come to what undisturbed ones come to."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from model_code import loop, outcomes
+from model_code.errors import PipelineStop
+from model_code.settings import ModelConfig, TrainingConfig
+from model_code.tasks import Mixture
+from pipeline.config import PipelineConfig
+from pipeline.ingested import Lane, TrainingLane
+from pipeline.study import trainings
+from pipeline.study.arms import Training
+from tests import testing
+from tests.model_code.tiny_training import feature
+
+LABELS = ['a', 'b']
+TASKS = (testing.task('shapes', 'image', steps=6, batch_size=4), testing.task('tones', 'audio', steps=4, batch_size=4))
+CONFIG = PipelineConfig('studied', Mixture(TASKS), ModelConfig(layers=1, width=16, heads=2, mlp_width=32, dropout=0.1,
+                                                               inputs=testing.INPUTS),
+                        TrainingConfig(checkpoint_every=100, strategy='one_device'))
+TOGETHER = Training(('shapes', 'tones'), 1)
+
+
+def media(task, number) -> dict:
+    if task.modality == 'image':
+        return {'image': [testing.image_bytes(seed=number)]}
+    return {'audio': [testing.wav_bytes(0.2, frequency=300 + 50 * number)]}
+
+
+def write(folder, examples: list[dict]):
+    os.makedirs(folder)
+    with tf.io.TFRecordWriter(f'{folder}/0.gz', 'GZIP') as writer:
+        for features in examples:
+            writer.write(tf.train.Example(features=tf.train.Features(
+                feature={name: feature(value) for name, value in features.items()})).SerializeToString())
+
+
+def lane(folder, task) -> TrainingLane:
+    """A task's examples as MediaExampleGen writes them, in two groups, and as Transform does."""
+    statistics = {'log_mel_mean': -20.0, 'log_mel_stddev': 15.0} if task.modality == 'audio' else {}
+    for split, count in (('train', 12), ('eval', 6)):
+        rows = [(f'{split}/{number}', media(task, number + (split == 'eval') * 100), number % 2)
+                for number in reversed(range(count))]
+        write(f'{folder}/examples/Split-{split}',
+              [{'id': [name.encode()], 'group': [b'g%d' % (label)], 'label': [LABELS[label].encode()], **of}
+               for name, of, label in rows])
+        write(f'{folder}/transformed/Split-{split}', [{'label': label, **of, **statistics} for _, of, label in rows])
+    return TrainingLane(Lane(f'{folder}/examples', ''), f'{folder}/transformed', '', False)
+
+
+@pytest.fixture(scope='module')
+def lanes(tmp_path_factory) -> dict[str, TrainingLane]:
+    folder = tmp_path_factory.mktemp('lanes')
+    return {task.name: lane(f'{folder}/{task.name}', task) for task in TASKS}
+
+
+def trainer(lanes, folder, config=CONFIG) -> trainings.Trainer:
+    return trainings.Trainer(config, lanes, dict.fromkeys(lanes, LABELS), str(folder))
+
+
+def all_scores(of: trainings.Trainer) -> dict[tuple[str, bool], np.ndarray]:
+    return {(task.name, frozen): of.outcomes(TOGETHER, task.name, frozen).scores
+            for task in TASKS for frozen in (False, True)}
+
+
+@pytest.mark.slow
+def test_what_was_interrupted_comes_to_the_same(lanes, tmp_path, monkeypatch):
+    undisturbed = trainer(lanes, tmp_path / 'undisturbed')
+    assert undisturbed.result(TOGETHER) is None
+    result = undisturbed.run(TOGETHER)
+    assert undisturbed.result(TOGETHER) == result
+    assert (result.tasks, result.seed, result.steps) == (('shapes', 'tones'), 1, 10)
+    assert result.frozen['tones']['train_examples'] == 12 and result.flops > 0 < result.parameters
+    said = undisturbed.outcomes(TOGETHER, 'shapes')
+    assert said.ids.tolist() == [f'eval/{number}' for number in range(6)]
+    assert said.labels.tolist() == [0, 1] * 3 and said.groups.tolist() == ['g0', 'g1'] * 3
+    assert sorted(os.listdir(undisturbed.path(TOGETHER))) == [
+        'frozen_shapes.npz', 'frozen_tones.npz', 'result.json', 'shapes.npz', 'tones.npz']
+
+    disturbed = trainer(lanes, tmp_path / 'disturbed')
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Training, '_interrupted', lambda self: True)
+        with pytest.raises(PipelineStop, match='after [1-9] of 10 steps. They are saved'):
+            disturbed.run(TOGETHER)
+    with monkeypatch.context() as patch:
+        write_outcomes = outcomes.write
+
+        def fail(path, said):
+            if path.endswith('tones.npz'):
+                raise KeyboardInterrupt
+            write_outcomes(path, said)
+        patch.setattr(outcomes, 'write', fail)
+        with pytest.raises(KeyboardInterrupt):
+            disturbed.run(TOGETHER)
+    assert disturbed.result(TOGETHER) is None
+    with monkeypatch.context() as patch:  # it is trained already
+        patch.setattr(trainings.executor, 'co_train', None)
+        disturbed.run(TOGETHER)
+    for name, scores in all_scores(disturbed).items():
+        np.testing.assert_array_equal(scores, all_scores(undisturbed)[name], err_msg=str(name))
+
+
+def test_another_seed_other_tasks_and_other_settings_are_other_trainings(lanes, tmp_path):
+    one = trainer(lanes, tmp_path)
+    other = trainer(lanes, tmp_path, PipelineConfig(
+        'studied', CONFIG.mixture, CONFIG.model, TrainingConfig(learning_rate=0.5, strategy='one_device')))
+    paths = [one.path(TOGETHER), one.path(Training(TOGETHER.tasks, 0)), one.path(Training(('shapes',), 1)),
+             other.path(TOGETHER)]
+    assert len(set(paths)) == 4
+    assert trainer(lanes, tmp_path).path(TOGETHER) == paths[0]
