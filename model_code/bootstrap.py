@@ -123,7 +123,7 @@ def _expanded(tail: float, count: int) -> float:
     return statistics.NormalDist().cdf(-student_t(1 - tail, count - 1) * math.sqrt(count / (count - 1)))
 
 
-def student_t(probability: float, freedom: int) -> float:
+def student_t(probability: float, freedom: float) -> float:
     """The quantile of Student's t distribution, to 4 digits. probability: between 0.5 and 1.
 
     With t = sqrt(freedom) tan(a), the density is proportional to cos(a) ** (freedom - 1), which is summed.

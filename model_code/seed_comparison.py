@@ -73,7 +73,7 @@ def spread(values: Sequence[float], resamples: np.ndarray, examples: int, cluste
     known = known[:, np.isfinite(known).all(axis=0)]
     enough = known.shape[1] >= max(2, (1 - _MOST_NAN) * np.shape(resamples)[1])
     if seeds < 2 or clusters < 2 or not math.isfinite(value) or not enough:
-        return Spread(value, None, None, *[math.nan] * 3, examples, clusters, seeds)
+        return Spread(value, None, None, math.nan, math.nan, math.nan, examples, clusters, seeds)
     mended = clusters / (clusters - 1)
     by_examples = mended * float(np.var(known.mean(axis=0), ddof=1))
     by_seeds = float(np.var(values, ddof=1)) / seeds

@@ -44,8 +44,8 @@ def run(config, seeds: int, as_json: bool, dry_run: bool):
         trainer = _trainer(config, lanes)
     older = [name for name, lane in lanes.items() if lane.older]
     if older:
-        print(f'Another version of the code transformed the examples of {", ".join(older)}. They are taken as they are.',
-              file=sys.stderr)
+        print(f'Another version of the code transformed the examples of {", ".join(older)}. They are taken as they '
+              'are.', file=sys.stderr)
     if dry_run:
         planned = plan(config, seeds, trainer)
         print(json.dumps(planned, indent=1) if as_json else '\n'.join(plan_lines(config, planned, layout.columns())))
