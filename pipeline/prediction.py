@@ -54,7 +54,7 @@ def _print_labels(parsed, model: predictor.Predictor) -> int:
             _print_answer(answer, parsed.json)
     except PredictionFailed:
         if total:
-            _say(f'Stopped after {words.count(total, "file")}, of which {failed:,} have no prediction.')
+            _say(f'Stopped after {words.count(total, "file")}, of which {failed:,} {_has(failed)} no prediction.')
         raise
     return _ending(failed, total)
 
@@ -96,8 +96,12 @@ def _print_curl(parsed, model: predictor.Predictor) -> int:
 def _ending(failed: int, total: int) -> int:
     if not failed:
         return DONE
-    _say(f'{failed:,} of {words.count(total, "file")} {"has" if failed == 1 else "have"} no prediction.')
+    _say(f'{failed:,} of {words.count(total, "file")} {_has(failed)} no prediction.')
     return FAILED
+
+
+def _has(count: int) -> str:
+    return 'has' if count == 1 else 'have'
 
 
 def _predict_folder(parsed) -> int:

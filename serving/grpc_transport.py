@@ -113,14 +113,15 @@ class GrpcTransport:
             return ServingError(code, details, HTTP_STATUS['INVALID_ARGUMENT'])
         if code == 'RESOURCE_EXHAUSTED' or code == 'UNAVAILABLE' and 'overloaded' in details:
             return Again(Overloaded(f'{self} is overloaded: {details}'))
+        if 'http1' in details.lower() or code in ('UNIMPLEMENTED', 'UNKNOWN') and 'http' in details.lower():
+            return PredictionFailed(f'{self} does not answer by gRPC. Give the --url of its gRPC port, such as '
+                                    'HOST:8500.')
         if code == 'UNAVAILABLE':
             return Again(Unavailable(f'{self} cannot be reached: {details}. Start a server with `polyvit serve DIR`, '
                                      'give --wait if it is starting, or the --url of another, such as HOST:8500.'))
         if code in ('UNAUTHENTICATED', 'PERMISSION_DENIED'):
             return Denied(f'{self} denies the access: {details}. Put the token that it asks for into the '
                           'environment as POLYVIT_TOKEN.')
-        if code in ('UNIMPLEMENTED', 'INTERNAL') and 'http' in details.lower():
-            return PredictionFailed(f'{self} does not answer as gRPC does: {details}. Give the --url of its gRPC port.')
         return ServingError(code, details)
 
 

@@ -132,6 +132,8 @@ class RestTransport:
         return ServingError(_CODES.get(status, 'UNKNOWN'), message, status)
 
     def _lost(self, error: aiohttp.ClientError) -> Exception:
+        if isinstance(error, aiohttp.ClientResponseError):  # what came is not HTTP
+            return self._no_serving_api()
         failure = Unavailable(
             f'{self} cannot be reached: {reason(error)}. Start a server with `polyvit serve DIR`, give --wait if it is '
             'starting, the --url of another, or --model DIR to use no server.')
@@ -171,6 +173,8 @@ def reason(error: aiohttp.ClientError) -> str:
     """Why there is no connection, as the end of a sentence."""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return 'no machine has this name'
+    if isinstance(error, aiohttp.ClientResponseError):
+        return 'what its server sends is no HTTP'
     if isinstance(error, OSError) and error.errno and error.errno > 0:
         return os.strerror(error.errno)
     return (str(error) or type(error).__name__).rstrip('.')

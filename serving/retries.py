@@ -26,15 +26,14 @@ def retried(attempt: Callable[[float], T], seconds: float) -> T:
 
     Waits grow, and are random, so that clients who failed together do not come back together. Raises Again.error.
     """
-    end, wait, failed = time.monotonic() + seconds, _FIRST_WAIT, 0
+    end, wait, lost = time.monotonic() + seconds, _FIRST_WAIT, 0
     while True:
         try:
             return attempt(max(0.001, end - time.monotonic()))
         except Again as again:
-            failed += 1
+            lost = 0 if isinstance(again.error, Overloaded) else lost + 1  # who is overloaded is there
             pause = max(again.after_s, wait * random.uniform(0.5, 1.5))
-            lost = not isinstance(again.error, Overloaded) and failed >= _CONNECTIONS
-            if lost or time.monotonic() + pause >= end:
+            if lost == _CONNECTIONS or time.monotonic() + pause >= end:
                 raise again.error from None
         time.sleep(pause)
         wait = min(2 * wait, _LONGEST_WAIT)

@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from media.listing import files
 from media.rejections import Rejection
 from model_code import modalities, remote_files, words
-from model_code.errors import ConfigError
 from model_code.urls import is_url
 from serving import background_loop
 from serving.failures import BadInput
@@ -155,7 +154,7 @@ def _fetch(url: str, file: typing.BinaryIO, limits: modalities.Limits, seconds: 
                 file.write(block)
     except FileNotFoundError:
         raise Rejection('missing', 'There is no such file.') from None
-    except (Rejection, ConfigError):
+    except Rejection:
         raise
     except Exception as error:  # each file system has its own
         raise Rejection('unreadable', f'It cannot be fetched: {error}') from None
