@@ -81,7 +81,8 @@ def test_javascript_in_node(examples, tmp_path):
 @browser.needs_chromium
 def test_javascript_in_a_page_of_another_origin(examples, tmp_path):
     text, = examples('js')
-    testing.write(tmp_path / 'site', 'index.html', f'<!DOCTYPE html><link rel="icon" href="data:,"><script>{text}</script>')
+    testing.write(tmp_path / 'site', 'index.html',
+                  f'<!DOCTYPE html><link rel="icon" href="data:,"><script>{text}</script>')
     shutil.copy(tmp_path / 'photo.png', tmp_path / 'site')
     handler = functools.partial(_Quiet, directory=tmp_path / 'site')
     with ThreadingHTTPServer(('127.0.0.1', 0), handler) as site:
