@@ -80,6 +80,8 @@ CASES = [
     ('a token of another scheme', dict(token='', Authorization=f'Basic {TOKEN}'), 401, 'Send a valid token'),
     ('no token, 33 MB', dict(token='', body=b' ' * 33 * 2**20), 413, 'more than 32 MB'),
     ('a body of 33 MB', dict(body=b' ' * 33 * 2**20), 413, 'more than 32 MB'),
+    ('33 MB of unknown length', dict(body=iter([b' ' * 2**20] * 33)), 413, 'more than 32 MB'),
+    ('a body of unknown length', dict(body=iter([BODY[:5], BODY[5:]])), 200, 'predictions'),
     ('31 MB in one string', dict(body=b'{"instances": [{"b64": "%s"}]}' % (b'A' * 31 * 2**20)), 400, 'instances'),
     ('64 levels', dict(body=_deep(63, '{"ignored": %s, "instances": [2.0]}')), 200, 'predictions'),
     ('65 levels', dict(body=_deep(64)), 400, 'more than 64 levels deep'),

@@ -411,6 +411,42 @@ def test_only_signed_versions_are_copied_and_kept(s3, tmp_path, signing, capsys)
     assert cli.main(['sync', url, str(tmp_path / 'new'), '--require-signature', str(tmp_path / 'none.pem')]) == 2
 
 
+SERVE = [sys.executable, '-m', 'polyvit', 'serve', '--port', '0', '--grpc-port', '0']
+
+
+def _until_served(lines) -> list[str]:
+    said = []
+    for line in lines:
+        said.append(line)
+        if 'is served at' in line:
+            return said
+    raise AssertionError(said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['url', 'config'])
+def test_signatures_are_required_behind_a_url_and_of_several_models(kind, tmp_path, request, signing):
+    from tests.serving import models
+    models.save_affine(tmp_path / 'half')
+    base = f'{request.getfixturevalue("s3")}/models' if kind == 'url' else str(tmp_path / 'models')
+    first = _push(tmp_path / 'half', base)
+    file_io.copy_folder(str(tmp_path / 'half'), f'{base}/{first + 1}')  # which would load
+    given = [base]
+    if kind == 'config':
+        text = f'model_config_list {{ config {{ name: "polyvit" base_path: "{base}" }} }}'
+        write(tmp_path / 'models.config', text.encode())
+        given = ['--model-config', str(tmp_path / 'models.config')]
+    process = subprocess.Popen([*SERVE, *given, '--require-signature', signing], stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    try:
+        said = _until_served(iter(process.stdout.readline, ''))
+        assert f'version {first}, is served at' in said[-1]
+        assert [line for line in said if f'ersion {first + 1} ' in line and 'It has no signature (model.sig)' in line]
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
 @pytest.mark.slow
 def test_a_server_refuses_what_was_changed_and_takes_what_is_signed_again(tmp_path, signing):
     from tests.serving import models
@@ -421,15 +457,10 @@ def test_a_server_refuses_what_was_changed_and_takes_what_is_signed_again(tmp_pa
     second = _push(tmp_path / 'three', base)
     flip('saved_model.pb', 100)(f'{base}/{second}')
     process = subprocess.Popen(
-        [sys.executable, '-m', 'polyvit', 'serve', base, '--port', '0', '--grpc-port', '0', '--require-signature',
-         signing], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        [*SERVE, base, '--require-signature', signing], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         lines = iter(process.stdout.readline, '')
-        before = []
-        for line in lines:
-            before.append(line)
-            if 'is served at' in line:
-                break
+        before = _until_served(lines)
         assert f'version {first}, is served at' in before[-1], before
         assert [line for line in before if "Refused: 'saved_model.pb' was changed since it was signed." in line]
         url = re.search(r'http://\S+/v1/models/polyvit', before[-1])[0]
