@@ -9,6 +9,8 @@ import json
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import time
 
 import pytest
@@ -120,6 +122,16 @@ def test_what_is_answered(front, name, request_, status, words):
         assert words in json.dumps(reply)
     print(f'\n| {name} | {answered} |')
     assert answered == status
+
+
+@pytest.mark.parametrize('token, said', [(TOKEN, 'ready'), (TOKEN[::-1], 'Send a valid token')])
+def test_the_client_passes_with_its_token(front, token, said):
+    code = ('import sys; from serving.remote_model import RemoteModel\n'
+            'with RemoteModel(sys.argv[1], "half") as model: model.wait(20); print("ready")')
+    environment = {**os.environ, 'POLYVIT_TOKEN': token, 'SSL_CERT_FILE': str(front.log.parent / 'tls.crt')}
+    done = subprocess.run([sys.executable, '-c', code, f'https://127.0.0.1:{front.port}'], env=environment,
+                          capture_output=True, text=True, timeout=60)
+    assert said in done.stdout + done.stderr
 
 
 def test_slow_headers_and_slow_bodies_end(front):
