@@ -275,7 +275,7 @@ def _probe(parsed):
 def _study(parsed):
     config = _load(parsed, parsed.root).with_data()
     from pipeline.study import command
-    command.run(config, parsed.seeds, parsed.json, parsed.dry_run)
+    command.run(config, parsed.seeds, parsed.json, parsed.dry_run, parsed.argv)
 
 
 def _export(parsed):

@@ -41,5 +41,15 @@ def serving_dir(root: pathlib.Path) -> pathlib.Path:
     return root / 'serving' / 'polyvit'
 
 
+def study_dir(root: pathlib.Path) -> pathlib.Path:
+    """The folder of what `polyvit study` keeps under a root."""
+    return root / 'study'
+
+
+def study_page(root: pathlib.Path) -> pathlib.Path:
+    """The page of the study under a root; it is there once a study has ended."""
+    return study_dir(root) / 'study.html'
+
+
 def _is_root(path: pathlib.Path) -> bool:
     return (path / 'logs').is_dir()

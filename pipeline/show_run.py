@@ -1,6 +1,7 @@
 """`polyvit report`: what a run came to, from its record. Only strings."""
 
 import os
+import pathlib
 
 from model_code import words
 from pipeline import layout, roots, run_record, summary
@@ -23,7 +24,8 @@ def lines(record: run_record.Record, columns: int | None = None) -> list[str]:
                 *summary.data_lines(run_record.data_lines(record.components))]
     return [*head, '', *summary.task_rows(record.decision, columns), '',
             *(part for line in decision for part in layout.wrap(line, columns)), '',
-            *path_lines(record.components, record.report, record.log, columns)]
+            *path_lines(record.components, record.report, record.log, columns),
+            *_study_lines(record.root)]
 
 
 _UNFINISHED = {'running': 'It is running.', 'killed': 'It died before it could write its end.'}
@@ -35,6 +37,12 @@ def path_lines(components: dict[str, run_record.NodeRecord], report: str, log: s
     curves = os.path.join(components['CoTrainer'].outputs['model_run'][0], 'tensorboard')
     return [*summary.path_lines({'model': model, 'report': report, 'log': log}, columns),
             f'curves  {summary.tensorboard(curves)}']
+
+
+def _study_lines(root: pathlib.Path) -> list[str]:
+    """The page of `polyvit study` under this root, if there is one."""
+    page = roots.study_page(root)
+    return [f'study   {summary.short(page)}'] if page.is_file() else []
 
 
 def later_lines(record: run_record.Record) -> list[str]:

@@ -12,24 +12,19 @@ from collections.abc import Sequence
 
 from humanize import metric
 
-from model_code import file_io, words
+from model_code import file_io, interruption, words
 from model_code.errors import ConfigError
-from pipeline import ending, environment, ingested, layout, run_record, summary, terminal
+from pipeline import ending, environment, estimate, ingested, layout, roots, run_record, summary, terminal
 from pipeline.study import arms, comparison, page
 
-FOLDER = 'study'  # under the root of the run
 LEAST_SEEDS = 2  # one training does not show how another one would differ
 
 
-def folder(config) -> pathlib.Path:
-    return config.run_root / FOLDER
-
-
-def run(config, seeds: int, as_json: bool, dry_run: bool):
+def run(config, seeds: int, as_json: bool, dry_run: bool, argv: tuple[str, ...] = ()):
     """Does what is missing of the study, prints its table and verdicts, and writes study.json and study.html.
 
-    config: with data. Raises ConfigError, before anything is written, for a task that was not ingested under the
-    config's root; PipelineStop as a training does.
+    config: with data. argv: what was typed after `polyvit`. Raises ConfigError, before anything is written, for a task
+    that was not ingested under the config's root; PipelineStop as a training does.
     """
     tasks = config.mixture.tasks
     if len(tasks) < 2:
@@ -51,7 +46,7 @@ def run(config, seeds: int, as_json: bool, dry_run: bool):
         print(json.dumps(planned, indent=1) if as_json else '\n'.join(plan_lines(config, planned, layout.columns())))
         return
     with run_record.one_run_at_a_time(config.run_root):
-        study = _run(config, seeds, trainer, as_json)
+        study = _run(config, seeds, trainer, as_json, argv)
     print(json.dumps(study, indent=1) if as_json else '\n'.join(result_lines(config, study, layout.columns())))
 
 
@@ -59,32 +54,34 @@ def _trainer(config, lanes):
     from components.co_trainer import executor
     from pipeline.study import trainings
     vocabularies = {task.name: executor.read_vocabulary(task, lanes[task.name].graph) for task in config.mixture.tasks}
-    return trainings.Trainer(config, lanes, vocabularies, str(folder(config) / 'trainings'))
+    return trainings.Trainer(config, lanes, vocabularies, str(roots.study_dir(config.run_root) / 'trainings'))
 
 
-def _run(config, seeds: int, trainer, as_json: bool) -> dict:
+def _run(config, seeds: int, trainer, as_json: bool, argv: tuple[str, ...] = ()) -> dict:
     """Does the trainings that are missing, with progress on standard output, or on standard error for as_json."""
-    wanted = arms.trainings(config.mixture, seeds)
-    log = folder(config) / 'study.log'
-    run_record.create_folder(folder(config))
+    wanted, folder = arms.trainings(config.mixture, seeds), roots.study_dir(config.run_root)
+    log = folder / 'study.log'
+    run_record.create_folder(folder)
     errors = open(os.dup(2), 'w', encoding='utf-8', errors='backslashreplace')
     with errors, terminal.quiet(log) as output, contextlib.closing(
             terminal.Screen(errors if as_json else output)) as screen, terminal.messages_on(screen):
         screen.print(f'polyvit study {config.name}: {words.count(len(config.mixture.tasks), "task")}, '
                      f'{words.count(seeds, "seed")}, {words.count(len(wanted), "training")}')
-        for line in summary.path_lines({'study': str(folder(config)), 'log': str(log)}, screen.columns):
+        for line in summary.path_lines({'study': str(folder), 'log': str(log)}, screen.columns):
             screen.print_whole(line)
-        _train(config, wanted, trainer, screen)
+        _train(config, wanted, trainer, screen, argv)
         screen.print('Comparing them')
         study = compare(config, seeds, trainer)
-        file_io.write(str(folder(config) / 'study.json'), json.dumps(study, indent=1, allow_nan=False))
-        file_io.write(str(folder(config) / 'study.html'), page.render(study).encode('utf-8', 'backslashreplace'))
+        file_io.write(str(folder / 'study.json'), json.dumps(study, indent=1, allow_nan=False))
+        file_io.write(str(roots.study_page(config.run_root)), page.render(study).encode('utf-8', 'backslashreplace'))
     return study
 
 
-def _train(config, wanted: Sequence[arms.Training], trainer, screen: terminal.Screen):
+def _train(config, wanted: Sequence[arms.Training], trainer, screen: terminal.Screen, argv: tuple[str, ...]):
     titles = {training: f'seed {training.seed}_{arms.title(config.mixture, training.tasks)}' for training in wanted}
     left = expected_seconds(config, wanted, trainer)
+    if left:
+        screen.print(f'{words.count(len(left), "training")} to do: about {estimate.rough(sum(left.values()))}')
     screen.expect(list(titles.values()), {titles[training]: left.get(training, 0.0) for training in wanted},
                   time.monotonic())
     done = len(wanted) - len(left)
@@ -92,9 +89,12 @@ def _train(config, wanted: Sequence[arms.Training], trainer, screen: terminal.Sc
     def tell(number):
         screen.finish('interrupted')
         screen.print(ending.sentence(number, 'while it trained.'))
-        screen.print(f'Kept: {done} of {words.count(len(wanted), "training")}, and what the one that ran has saved.')
+        ran = interruption.kept()
+        screen.print(f'Kept: {done} of {words.count(len(wanted), "training")}{"; " if ran else ""}{ran}.')
+        screen.print('To go on:' if argv else 'To go on, call it again.')
+        for line in summary.again_lines(argv):
+            screen.print_whole(line)
         screen.close()
-        ending.print_line('The same command goes on.')
 
     with ending.telling(tell):
         for training in wanted:
@@ -106,7 +106,7 @@ def _train(config, wanted: Sequence[arms.Training], trainer, screen: terminal.Sc
                 result = trainer.run(training)
             except Exception:
                 traceback.print_exc()  # goes to the log
-                screen.finish('stopped')
+                screen.finish('interrupted' if interruption.requested() else 'stopped')
                 raise
             done += 1
             screen.finish(words.duration(result.took))
@@ -188,7 +188,7 @@ def result_lines(config, study: dict, columns: int | None) -> list[str]:
     return ['', *_metric_table(study, columns), '', *_cost_table(study, columns), '',
             *(part for task in study['tasks'] for part in layout.wrap(task['sentence'], columns, 2)), '',
             *layout.wrap(study['conclusion'], columns), '',
-            *summary.path_lines({'page': str(folder(config) / 'study.html')}, columns)]
+            *summary.path_lines({'page': str(roots.study_page(config.run_root))}, columns)]
 
 
 def _metric_table(study: dict, columns: int | None) -> list[str]:

@@ -66,6 +66,9 @@ def test_a_pushed_model_and_what_became_of_it(root, report):
     assert 'The gate accepted the model: it is now version 3.' in text
     _serve(root, '4')
     assert 'version  3, pushed by this run; the newest is now 4' in report()[1]
+    assert 'study   ' not in text
+    testing.write(root, 'study/study.html', 'x')
+    assert report()[1].endswith('study   runs/mine/study/study.html\n')
 
 
 def test_what_is_remarkable_about_the_data_is_said_again(root, report):
