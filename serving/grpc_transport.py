@@ -51,12 +51,12 @@ class GrpcTransport:
     def close(self):
         self._channel.close()
 
-    def versions(self) -> list[Version]:
+    def versions(self, seconds: float) -> list[Version]:
         from tensorflow_serving.apis import get_model_status_pb2
         request = get_model_status_pb2.GetModelStatusRequest()
         self._fill(request.model_spec)
         try:
-            reply = self._attempt(self._models.GetModelStatus, request, self._timeout)
+            reply = self._attempt(self._models.GetModelStatus, request, min(seconds, self._timeout))
         except Again as again:
             raise again.error from None
         return [Version(one.version, _STATES.get(one.state, 'UNKNOWN'), one.status.error_message)

@@ -13,7 +13,7 @@ from model_code import signature_names, words
 from model_code.errors import ConfigError
 from serving.addresses import GRPC_URL, REST_URL, Address
 from serving.errors import ServingError
-from serving.failures import NotFound, Overloaded, PredictionFailed, Unavailable
+from serving.failures import DeadlineExceeded, NotFound, Overloaded, PredictionFailed, Unavailable
 from serving.predictor import Predictor
 from serving.rest_transport import RestTransport
 from serving.transport import Metadata, Transport
@@ -66,7 +66,7 @@ class RemoteModel(Predictor):
         """
         deadline = time.monotonic() + seconds
         told = ''
-        while problem := self._not_ready():
+        while problem := self._not_ready(max(_WAIT_STEP, deadline - time.monotonic())):
             if time.monotonic() >= deadline:
                 raise Unavailable(f'{self} {problem}, after a wait of {words.duration(seconds)}.')
             if problem != told:
@@ -74,11 +74,11 @@ class RemoteModel(Predictor):
                 told = problem
             time.sleep(_WAIT_STEP)
 
-    def _not_ready(self) -> str:
+    def _not_ready(self, seconds: float) -> str:
         """Why no model answers yet, as the end of a sentence; '' if one does. Raises PredictionFailed if none will."""
         try:
-            states = {version.state: version for version in self._transport.versions()}
-        except Unavailable:
+            states = {version.state: version for version in self._transport.versions(seconds)}
+        except (Unavailable, DeadlineExceeded):
             return 'does not answer'
         except Overloaded:
             return 'is overloaded'
@@ -102,7 +102,7 @@ class RemoteModel(Predictor):
         try:
             return self._transport.metadata()
         except ServingError as error:
-            problem = self._not_ready()
+            problem = self._not_ready(self.timeout)
             if problem.startswith('is loading'):
                 raise Unavailable(f'{self} {problem}. Give --wait to wait for it.') from None
             message = (f'{self} has no model ready: {error.message}. Open this URL for the status of the model, or '

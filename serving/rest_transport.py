@@ -45,10 +45,9 @@ class RestTransport:
         if self._finalizer.detach():
             background_loop.run(self._session.close())
 
-    def versions(self) -> list[Version]:
-        """The state of each version, newest first. Asks once."""
+    def versions(self, seconds: float) -> list[Version]:
         try:
-            reply = self._attempt('', None, self._timeout)
+            reply = self._attempt('', None, min(seconds, self._timeout))
         except Again as again:
             raise again.error from None
         try:

@@ -28,8 +28,8 @@ class Transport(typing.Protocol):
     """
     address: 'Address'
 
-    def versions(self) -> list[Version]:
-        """The state of each version, newest first. Asks once."""
+    def versions(self, seconds: float) -> list[Version]:
+        """The state of each version, newest first. Asks once, for at most so many seconds, and the timeout."""
         ...
 
     def metadata(self) -> Metadata: ...

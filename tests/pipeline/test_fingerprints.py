@@ -87,7 +87,7 @@ EDITS = [
      ALL - {'StatisticsGen'}),
     ('media/checks.py', '// 4', '// 2', set()),
     ('media/checked_listing.py', "' '.join(reasons)", "'; '.join(reasons)", {'MediaListing'}),
-    ('serving/client.py', 'import json', 'import json as j', set()),
+    ('serving/client.py', 'import os', 'import os as o', set()),
     ('pipeline/summary.py', 'import shutil', 'import shutil as s', set()),
 ]
 

@@ -51,6 +51,8 @@ def waits(monkeypatch):
 def _serving(predictions):
     """A server whose answers to predictions are made, in order, by functions of the handler; the last one stays."""
     def answer(handler):
+        if handler.path.startswith('/silent'):
+            return _silent(handler)
         if handler.path.endswith('/metadata'):
             return handler.reply(200, json.dumps(METADATA).encode())
         step = predictions.pop(0) if len(predictions) > 1 else predictions[0]
@@ -146,6 +148,16 @@ def test_the_timeout_is_that_of_the_whole_request(slow):
         with pytest.raises(client.DeadlineExceeded, match=r'did not answer within 0\.5 s\. Give it more '):
             asked.predict('shade', testing.image_bytes())
         assert _posts(running) == 1
+
+
+def test_waiting_for_a_server_that_never_answers_ends():
+    with _serving([_good]) as running, client.Client(running.url, timeout=60.0) as asked:
+        asked._transport.address = asked._transport.address.parse(running.url + '/silent', 'polyvit')
+        said = []
+        began = time.monotonic()
+        with pytest.raises(client.Unavailable, match='does not answer, after a wait of 0.5 seconds'):
+            asked.wait(0.5, said.append)
+        assert len(said) <= 1 and time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize('content', [b'<html>', b'[]', b'{"metadata": 3}'])
