@@ -16,16 +16,14 @@ import tensorflow as tf
 from PIL import Image
 
 from media import readers
-from model_code import export, modalities
-from model_code.modalities import AudioInput, ImageInput, VideoInput
-from model_code.polyvit import PolyViT
-from model_code.settings import ModelConfig
-from model_code.tasks import Mixture
+from model_code import modalities
+from model_code.modalities import AudioInput, VideoInput
 from serving.errors import ServingError
 from serving.local_model import LocalModel
 from serving.remote_model import RemoteModel
 from serving.server import ModelServer
 from tests import testing
+from tests.serving.models import save_polyvit
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'serving.md'
 TASKS = {'image': 'pets', 'audio': 'calls', 'video': 'moves'}
@@ -152,18 +150,8 @@ CASES = [(modality, name, kind, content) for modality, formats in FORMATS.items(
 @pytest.fixture(scope='module')
 def served(tmp_path_factory):
     """(a client of the server, the same model without one)."""
-    mixture = Mixture(tuple(testing.task(task, modality) for modality, task in TASKS.items()))
-    config = ModelConfig(layers=1, width=16, heads=2, mlp_width=32, inputs=(
-        ImageInput(32, 32, (8, 8)), AudioInput(frames=64, mel_bins=32), VideoInput(2, 16, 16, (2, 8, 8))))
-    labels = {'pets': ['cat', 'dog', 'rat'], 'calls': ['owl', 'wren', 'tit'], 'moves': ['up', 'down']}
-    tf.random.set_seed(0)
-    model = PolyViT(mixture, {name: len(words) for name, words in labels.items()}, config)
-    for head in model.heads.values():  # they are zero at first, and all scores would be the same
-        for weights in head.trainable_variables:
-            weights.assign(tf.random.stateless_normal(weights.shape, [1, 2], stddev=2.0))
     folder = tmp_path_factory.mktemp('model')
-    samples = {'pets': [JPEG], 'calls': [testing.wav_bytes()], 'moves': [JPEG, JPEG]}
-    export.save(export.ServedModel(model, mixture, labels, {'calls': (-30.0, 20.0)}), str(folder / '1'), {}, samples)
+    save_polyvit(folder / '1')
     with ModelServer(str(folder), model_name='m', port=0) as server, LocalModel(str(folder)) as local:
         yield RemoteModel(f'http://127.0.0.1:{server.port}', 'm'), local
 
