@@ -16,4 +16,4 @@ def write_problem(evaluation_dir: str, problem: str):
 
 def read_problem(evaluation_dir: str) -> str:
     """The inverse of `write_problem`."""
-    return (file_io.read_json(os.path.join(evaluation_dir, _FILE)) or {'problem': ''})['problem']
+    return (file_io.read_result(os.path.join(evaluation_dir, _FILE)) or {'problem': ''})['problem']

@@ -12,8 +12,11 @@ from model_code import file_io, npz
 
 
 def read_evaluation(directory: str) -> dict:
-    """The content of evaluation.json. Raises FileNotFoundError without it: the file is written last."""
-    found = file_io.read_json(os.path.join(directory, EVALUATION))
+    """The content of evaluation.json. Raises FileNotFoundError without it: the file is written last.
+
+    This and `read_resamples` raise PipelineStop if the file is damaged.
+    """
+    found = file_io.read_result(os.path.join(directory, EVALUATION))
     if found is None:
         raise FileNotFoundError(f'{directory} has no {EVALUATION}, so its evaluation has not ended.')
     return found

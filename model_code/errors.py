@@ -3,6 +3,8 @@
 Each message says what was wrong, where, and what would be right. The command line prints it without a traceback.
 """
 
+import os
+
 
 class ConfigError(ValueError):
     """The arguments, a config or its data are wrong. Nothing was started. Exit code 2."""
@@ -14,6 +16,16 @@ class PipelineStop(RuntimeError):
 
 class StoreError(PipelineStop, OSError):
     """A store behind a URL cannot be reached, or denies the access. Exit code 1."""
+
+
+def damaged(path: str, error: Exception, folder: str = '') -> PipelineStop:
+    """The error for a file among a component's results that is no longer what the component wrote.
+
+    folder: that of the results; by default the one in which the file is.
+    """
+    folder = folder or os.path.dirname(path)
+    return PipelineStop(f'{path} is damaged ({error}). Remove the folder {folder} and run again: what was in it is '
+                        'then made anew.')
 
 
 def unknown(kind: str, name: str, known, where: str = '') -> ConfigError:

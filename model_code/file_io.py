@@ -21,7 +21,7 @@ import typing
 import uuid
 
 from model_code import remote_files
-from model_code.errors import ConfigError, StoreError
+from model_code.errors import ConfigError, StoreError, damaged
 from model_code.printable import printable
 from model_code.remote_files import BLOCK, TEMPORARY
 from model_code.urls import is_url
@@ -80,6 +80,20 @@ def read_text(path: str) -> str:
 def read_json(path: str):
     """The value of a JSON file; None if there is no file. Raises ValueError if the content is not JSON."""
     return json.loads(read_text(path)) if exists(path) else None
+
+
+def read_result(path: str) -> dict | None:
+    """The object in a JSON file among a component's results; None if there is no file.
+
+    Raises PipelineStop if it is damaged.
+    """
+    try:
+        found = read_json(path)
+        if found is not None and not isinstance(found, dict):
+            raise ValueError('it is no JSON object')
+    except ValueError as error:
+        raise damaged(path, error) from error
+    return found
 
 
 def write(path: str, content: str | bytes):

@@ -14,7 +14,7 @@ from components.report import evaluation, label_counts
 from components.report import render as report
 from components.task_evaluator import evaluation_files
 from model_code import bootstrap, file_io, words
-from model_code.errors import ConfigError
+from model_code.errors import ConfigError, PipelineStop
 from model_code.logger import logger
 from pipeline import differences, lineage, run_record, runs_table
 from pipeline.run_record import Record
@@ -93,7 +93,10 @@ def _change_limits(one: Record, other: Record, task: str, metric: str, change: f
     try:
         before, after = map(evaluation_files.read_outcomes, folders)
         resamples = [evaluation_reading.read_resamples(folder)[f'0/{metric}/candidate'] for folder in folders]
-    except (OSError, KeyError, ValueError):  # of an older release, or no longer there
+    except (OSError, KeyError):  # of an older release, or no longer there
+        return None
+    except PipelineStop as error:
+        logger.warning('%s: the change has no interval. %s', task, error)
         return None
     if not (np.array_equal(before.ids, after.ids) and np.array_equal(before.groups, after.groups)):
         return None
@@ -109,13 +112,26 @@ def _output(record: Record, component: str, name: str) -> str:
 
 def _evaluation(record: Record, task: str) -> dict:
     folder = _output(record, f'TaskEvaluator_{task}', 'evaluation')
-    return file_io.read_json(os.path.join(folder, EVALUATION)) or {} if folder else {}
+    try:
+        return file_io.read_result(os.path.join(folder, EVALUATION)) or {} if folder else {}
+    except PipelineStop as error:
+        logger.warning('%s: the values have no intervals. %s', task, error)
+        return {}
 
 
 def _config(one: Record, other: Record) -> list[str] | None:
-    """What differs between the trainings, in the words of the config; None if a run's is not known."""
-    before, after = (_properties(record.root, _output(record, 'CoTrainer', 'model')) for record in (one, other))
-    return None if before is None or after is None else differences.describe('CoTrainer', before, after)
+    """What differs between the configs, in their words, and whether the trainings' code does; None if the training of a
+    run is not known.
+
+    The trainings do not know of the gates, checks and probes, but the reports do.
+    """
+    trainings, reports = ([_properties(record.root, _output(record, component, output)) for record in (one, other)]
+                          for component, output in (('CoTrainer', 'model'), ('Report', 'report')))
+    if None in trainings:
+        return None
+    found = differences.describe('CoTrainer', *trainings)
+    more = [] if None in reports else differences.describe('Report', *reports)
+    return found + [reason for reason in more if reason not in (*found, differences.CODE)]
 
 
 def _properties(root: pathlib.Path, uri: str) -> dict | None:

@@ -67,7 +67,7 @@ def _metrics(card: dict) -> Iterator[dict]:
     for task, values in card.get('metrics', {}).items():
         intervals = card.get('evaluation', {}).get(task, {}).get('metrics', {})
         for name, value in ({n: of['value'] for n, of in intervals.items()} | values).items():
-            if value is None:
+            if value is None or name == 'example_count':  # which is a property of the data
                 continue
             interval = intervals.get(name, {})
             bounds = {key: str(interval[end]) for key, end in (('lowerBound', 'low'), ('upperBound', 'high'))

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 # Properties and keys of JSON objects -> the part of the config that they hold.
 _PARTS = {'model_config': 'model', 'model': 'model', 'training': 'training', 'mixture': 'mixture'}
+CODE = 'its code or a library changed'
 # These change with the version that is being served. Where it is named, the others say nothing more.
 _SERVED = ('served_version', 'push_nonce', 'model_key')
 
@@ -25,7 +26,7 @@ def describe(component: str, old: dict[str, object], new: dict[str, object]) -> 
     changed = [path for path in sorted({**before, **after}) if before.get(path) != after.get(path)]
     reasons = []
     if 'code_version' in changed:
-        reasons.append('its code or a library changed')
+        reasons.append(CODE)
         # Changed code may have other properties. Only what both have tells of the config.
         changed = [path for path in changed if path in before and path in after and path != 'code_version']
     else:

@@ -84,12 +84,13 @@ def _run(config, data, record: run_record.Record, screen, started, debug, say_ne
     for line in summary.path_lines({'root': str(config.run_root), 'log': record.log}, screen.columns):
         screen.print_whole(line)
     earlier = unchanged.equal_run(config, record.run_key)
-    if earlier:
-        nodes = {name: dataclasses.replace(node, cached=True, seconds=0.0) for name, node in earlier.components.items()}
+    if earlier and earlier.decision:
+        nodes = {name: dataclasses.replace(node, cached=True, seconds=0.0, cpu_seconds=None, peak_bytes=None)
+                 for name, node in earlier.components.items()}
         screen.print(f'Nothing changed since the run of {earlier.started[:16].replace("T", " ")}. This is its result:')
         print(f'Nothing changed since the run {earlier.id}, so no component was started. Its log: {earlier.log}')
         record = dataclasses.replace(record, repeats=earlier.id)
-        return _summarise(config, data, nodes, screen, record, started, say_next)
+        return _summarise(config, data, nodes, earlier.decision, screen, record, started, say_next)
     screen.start('Loading the libraries')
     progress = _Progress(screen)
     try:
@@ -108,7 +109,8 @@ def _run(config, data, record: run_record.Record, screen, started, debug, say_ne
         run_record.end(config, record, FAILED, time.monotonic() - started, components=progress.records,
                        reason=_reason(failure), version=_newest(config))
         return FAILED
-    return _summarise(config, data, progress.records, screen, record, started, say_next)
+    decision = run_record.read_decision(progress.records['BlessingGate'].outputs['blessing'][0])
+    return _summarise(config, data, progress.records, decision, screen, record, started, say_next)
 
 
 def build(config, data, force: str = ''):
@@ -239,9 +241,11 @@ def _newest(config) -> str:
     return str(max(version_directories.list_models(str(config.serving_dir)), default=''))
 
 
-def _summarise(config, data, records, screen, record: run_record.Record, started, say_next) -> int:
-    """Prints what a run came to, writes the end of its record, and returns the exit code."""
-    decision = run_record.read_decision(records['BlessingGate'].outputs['blessing'][0])
+def _summarise(config, data, records, decision: dict, screen, record: run_record.Record, started, say_next) -> int:
+    """Prints what a run came to, writes the end of its record, and returns the exit code.
+
+    decision: the gate's. Of a run that repeats another it is in that one's record: files may have changed since.
+    """
     report = os.path.join(records['Report'].outputs['report'][0], 'report.html')
     code = DONE if decision['blessed'] else REJECTED
     pusher = records['AtomicPusher']

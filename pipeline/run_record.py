@@ -171,6 +171,9 @@ def _read(path: pathlib.Path) -> Record:
     known = {field.name for field in dataclasses.fields(Record)}
     if not isinstance(values, dict) or not {'config', 'log'} <= values.keys():
         raise ValueError(f'{path} is no record of a run')
+    decision = values.get('decision')
+    if decision is not None and not (isinstance(decision, dict) and {'blessed', 'reasons', 'tasks'} <= decision.keys()):
+        raise ValueError(f'what {path} has as decision is none of the gate')
     values = {name: value for name, value in values.items() if name in known}
     values |= {name: tuple(values.get(name, ())) for name in ('argv', 'overrides')}
     if not isinstance(values.get('beam_args'), dict):  # in version 0.1 it was a list for all
@@ -239,6 +242,8 @@ def read(root: str | None = None) -> Record:
         newest_last = sorted(pathlib.Path('runs').glob(f'*/{FILE}'), key=lambda p: p.stat().st_mtime)
         path = newest_last[-1] if newest_last else pathlib.Path('runs', 'CONFIG', FILE)
     if not path.is_file():
+        if any(path.parent.parent.glob('*/logs/run-*.json') if root is None else path.parent.glob('logs/run-*.json')):
+            raise ConfigError(f'No run under {path.parent} has come to its end yet. `polyvit runs` lists them.')
         raise ConfigError(f'There is no run under {path.parent}. Run a config first (polyvit demo), or give the '
                           '--root of a run.')
     try:

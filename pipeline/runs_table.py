@@ -129,7 +129,8 @@ def show(record: Record, columns: int | None) -> list[str]:
 
 def _components(record: Record) -> list[str]:
     if not record.components:
-        return ['What had finished was not recorded.' if record.state == 'killed' else 'No component finished.']
+        return [{'running': 'What has finished is recorded when the run ends.',
+                 'killed': 'What had finished was not recorded.'}.get(record.state, 'No component finished.')]
     rows = [['component', 'task', 'time', 'CPU', 'memory']]
     for name, node in record.components.items():
         component, _, task = name.partition('_')

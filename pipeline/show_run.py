@@ -57,7 +57,7 @@ def later_lines(record: run_record.Record) -> list[str]:
 def _version(record: run_record.Record) -> str:
     """The version that was the newest when the run ended, and whether it still is."""
     if not record.version:
-        return 'none'
+        return {'running': 'not recorded yet', 'killed': 'not recorded'}.get(record.state, 'none')
     newest = str(max(version_directories.list_models(str(roots.serving_dir(record.root))), default=''))
     whose = 'pushed by this run' if record.pushed else 'was there before'
     if newest == record.version:

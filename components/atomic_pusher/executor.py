@@ -84,7 +84,7 @@ def read_decision(blessing_dir: str) -> dict:
 
     Of a model that was pushed by force also `forced`: the reason, and what the gate rejected it for.
     """
-    decision = file_io.read_json(os.path.join(blessing_dir, 'decision.json'))
+    decision = file_io.read_result(os.path.join(blessing_dir, 'decision.json'))
     found = {'metrics': {task['name']: task['metrics'] for task in decision['tasks']},
              'baseline_version': decision['baseline_version']}
     if decision['forced']:
@@ -98,7 +98,7 @@ def read_evaluations(input_dict) -> dict[str, dict]:
     for artifacts in input_dict.values():
         for artifact in artifacts:
             if artifact.type_name == standard_artifacts.ModelEvaluation.TYPE_NAME:
-                evaluation = file_io.read_json(os.path.join(artifact.uri, EVALUATION))
+                evaluation = file_io.read_result(os.path.join(artifact.uri, EVALUATION))
                 if evaluation:
                     found[evaluation['task']] = card.evaluation_entry(evaluation)
     return found

@@ -61,5 +61,5 @@ def _overall(evaluation_dir: str, model_name: str | None) -> dict[str, float]:
 
 def read_reasons(infra_blessing_dir: str) -> list[str]:
     """The sentences in the serving check's reasons.json; [] if there is no such file."""
-    verdict = file_io.read_json(os.path.join(infra_blessing_dir, 'reasons.json'))
+    verdict = file_io.read_result(os.path.join(infra_blessing_dir, 'reasons.json'))
     return verdict['reasons'] if verdict else []

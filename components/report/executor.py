@@ -41,8 +41,8 @@ class Executor(base_executor.BaseExecutor):
             evaluations[task.name] = Evaluated(*sources.read_evaluation(uri(task_input('evaluation', task.name))))
         card = sources.read_card(path_utils.serving_model_path(uri('model')))
         card['written'] = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
-        history = file_io.read_json(os.path.join(uri('model_run'), 'history.json')) or {}
-        page = render(file_io.read_json(os.path.join(uri('blessing'), 'decision.json')),
+        history = file_io.read_result(os.path.join(uri('model_run'), 'history.json')) or {}
+        page = render(file_io.read_result(os.path.join(uri('blessing'), 'decision.json')),
                       history, card, data, read_drift(uri('data_statistics')), list(filter(None, suspects)),
                       list(filter(None, near)), evaluations,
                       {'components': cost.components(costs.known(input_dict)),

@@ -55,13 +55,13 @@ def count_parameters(model_dir: str) -> int | None:
 def read_suspects(evaluation_dir: str) -> tuple[dict | None, dict[str, dict]]:
     """The suspect labels of an evaluation (components.task_evaluator.suspects): suspects.json, None if there is none,
     and the features of the listed examples by their ids: lists of bytes, ints or floats."""
-    return (file_io.read_json(os.path.join(evaluation_dir, SUSPECTS)),
+    return (file_io.read_result(os.path.join(evaluation_dir, SUSPECTS)),
             _read_examples(os.path.join(evaluation_dir, SUSPECT_EXAMPLES)))
 
 
 def read_evaluation(evaluation_dir: str) -> tuple[dict, dict[str, dict]]:
     """evaluation.json, {} if there is none, and the features of the examples that it lists, by their ids."""
-    return (file_io.read_json(os.path.join(evaluation_dir, EVALUATION)) or {},
+    return (file_io.read_result(os.path.join(evaluation_dir, EVALUATION)) or {},
             _read_examples(os.path.join(evaluation_dir, SHOWN)))
 
 

@@ -120,13 +120,15 @@ def _with_interval(metric: OutcomeMetric, labels: np.ndarray, scores: np.ndarray
 
 def _few_shot(count: int, seeds: int, train: Embedded, asked: Embedded, classes: int,
               value: Callable[[probes.Labels, np.ndarray], float]) -> dict:
-    values, fewer = [], 0
+    values, fewer, labelled = [], 0, sum(map(bool, train.labels))
     for seed in range(seeds):
         places = probes.shots(train.ids, train.labels, classes, count, seed)
         labels = [train.labels[place] for place in places]
         fewer = sum(sum(class_id in of for of in labels) < count for class_id in range(classes))
         values.append(value(asked.labels, probes.few_shot(
             train.embeddings[places], labels, asked.embeddings, classes)) if len(places) > 1 else math.nan)
+        if len(places) == labelled:  # another draw would be the same, and no interval could be had of it
+            break
     known = [one for one in values if math.isfinite(one)]
     mean = float(np.mean(known)) if known else None
     low = high = None

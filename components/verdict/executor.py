@@ -14,7 +14,7 @@ class Executor(base_executor.BaseExecutor):
     """See component.Verdict for inputs and properties."""
 
     def Do(self, input_dict, output_dict, exec_properties):
-        check(file_io.read_json(os.path.join(artifact_utils.get_single_uri(input_dict['blessing']), 'decision.json')))
+        check(file_io.read_result(os.path.join(artifact_utils.get_single_uri(input_dict['blessing']), 'decision.json')))
 
 
 def check(decision: dict):

@@ -18,6 +18,7 @@ from components.blessing_gate.changes import Changes
 from components.blessing_gate.judgement import Judgement
 from model_code import model_directory, serialization
 from model_code.data import Columns
+from model_code.errors import PipelineStop
 from model_code.tasks import Mixture
 from tests import testing
 from tests.components import scoring_model as sm
@@ -298,6 +299,15 @@ def test_what_the_evaluator_wrote_is_read(tmp_path, monkeypatch):
     assert whole.resamples[7] == 0.8 and night.baseline_resamples[7] == 1.9
     judgement, = judged([found])
     assert judgement['outcome'] == 'worse' and (judgement['examples'], judgement['groups']) == (100, 20)
+
+
+@pytest.mark.parametrize('name', ['evaluation.json', 'resamples.npz'])
+def test_a_damaged_evaluation_is_named_with_what_to_do(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(results, 'read_metrics', lambda _: ({'accuracy': 0.8}, {'accuracy': 0.9}))
+    write_evaluation(tmp_path)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:100])
+    with pytest.raises(PipelineStop, match=rf'/{name} is damaged \(.+\). Remove the folder {tmp_path} and run again'):
+        results.read_evaluation(DIGITS, str(tmp_path))
 
 
 def test_a_served_model_without_resamples_is_compared_by_its_value(tmp_path, monkeypatch):

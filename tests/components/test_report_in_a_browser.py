@@ -136,6 +136,14 @@ def test_a_phone_shows_it_without_scrolling_sideways(chromium, path):
     assert chromium.value('document.documentElement.scrollWidth') == 390
 
 
+def test_on_paper_no_table_is_cut_off(page):
+    cut = "[...document.querySelectorAll('.scroll')].filter(box => box.scrollHeight > box.clientHeight).length"
+    assert page.value(cut) > 0
+    page.call('Emulation.setEmulatedMedia', media='print')
+    assert page.value(cut) == 0
+    page.call('Emulation.setEmulatedMedia', media='')
+
+
 def test_light_and_dark_differ(chromium, path):
     colours = {}
     for scheme in ('light', 'dark'):

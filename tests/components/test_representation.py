@@ -102,6 +102,12 @@ def test_the_interval_of_few_shots_is_over_the_draws(model, tmp_path):
     assert five['high'] == pytest.approx(min(1, five['value'] + half), abs=1e-3)
 
 
+def test_shots_that_are_all_examples_are_drawn_once_and_have_no_interval(model, tmp_path):
+    found = representation.measure(model, testing.source('colours', 'image'), CLASSES, splits(tmp_path, shuffled=True),
+                                   Probe(shots=(29, 30, 99), seeds=3))
+    assert [(len(row['values']), row['low'] is None) for row in found['few_shot']] == [(3, False), (1, True), (1, True)]
+
+
 def test_the_same_examples_in_other_files_give_the_same(model, tmp_path):
     source, labels_and_colours = testing.source('colours', 'image'), coloured(90, 0)
     results = []

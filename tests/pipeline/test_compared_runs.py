@@ -24,24 +24,24 @@ from tests.components import report_pages
 from tests.components.test_report import HOSTILE, text_of
 
 
-def _keep_training(root, **properties: str) -> str:
-    """Has the root's ML Metadata know a training with these properties; returns the folder of its model."""
+def _keep_execution(root, component='CoTrainer', output='model', **properties: str) -> str:
+    """Has the root's ML Metadata know an execution with these properties; returns the folder of its output."""
     store = metadata_store.MetadataStore(lineage.connection(root, 'READWRITE_OPENCREATE'))
-    kind = store.put_execution_type(mlmd.ExecutionType(name='CoTrainer'))
+    kind = store.put_execution_type(mlmd.ExecutionType(name=component))
     execution = mlmd.Execution(type_id=kind)
     for name, value in properties.items():
         execution.custom_properties[name].string_value = value
-    model = mlmd.Artifact(type_id=store.put_artifact_type(mlmd.ArtifactType(name='Model')), uri=str(root / 'model'))
-    store.put_execution(execution, [(model, mlmd.Event(type=mlmd.Event.OUTPUT))], [])
-    return model.uri
+    made = mlmd.Artifact(type_id=store.put_artifact_type(mlmd.ArtifactType(name=output)), uri=str(root / output))
+    store.put_execution(execution, [(made, mlmd.Event(type=mlmd.Event.OUTPUT))], [])
+    return made.uri
 
 
 def _run(root, value: float, cats: int, trained: dict[str, str] | None = None, wrong: Sequence[int] | None = None,
-         prefix: str = '', **decided):
+         prefix: str = '', reported: dict[str, str] | None = None, **decided):
     """A run that has ended under a root, with a task `pets`; returns its id.
 
-    trained: the properties of its training, if ML Metadata have it. wrong: which of 100 examples, in 25 groups, the
-    model is wrong on, if its outcomes are kept; prefix: of the examples' ids.
+    trained, reported: the properties of its training and of its report, if ML Metadata have them. wrong: which of 100
+    examples, in 25 groups, the model is wrong on, if its outcomes are kept; prefix: of the examples' ids.
     """
     for split, count in (('train', cats), ('eval', 30)):
         statistics = statistics_pb2.DatasetFeatureStatisticsList()
@@ -63,9 +63,11 @@ def _run(root, value: float, cats: int, trained: dict[str, str] | None = None, w
     record = run_record.start(config, 'key', ('run', 'demo'))
     task = report_pages.task_entry('pets', 'image', metrics={'accuracy': value, 'example_count': 35.0}, value=value)
     model = {} if trained is None else {
-        'CoTrainer': NodeRecord(False, 60.5, {'model': [_keep_training(root, **trained)]}, '', 118.25, 2_100_000_000)}
+        'CoTrainer': NodeRecord(False, 60.5, {'model': [_keep_execution(root, **trained)]}, '', 118.25, 2_100_000_000)}
+    report = {} if reported is None else {
+        'Report': NodeRecord(False, 1.0, {'report': [_keep_execution(root, 'Report', 'report', **reported)]})}
     run_record.end(config, record, 0, 74.0, decision=report_pages.decision([task], **decided), components={
-        **model, 'StatisticsGen_pets': NodeRecord(False, 3.0, {'statistics': [str(root / 'statistics')]}),
+        **model, **report, 'StatisticsGen_pets': NodeRecord(False, 3.0, {'statistics': [str(root / 'statistics')]}),
         'TaskEvaluator_pets': NodeRecord(True, 1.0, {'evaluation': [str(root / 'evaluation')]})})
     return record.id
 
@@ -100,10 +102,19 @@ class TestConfig:
         assert f'From A to B: tasks.pets.recipe.steps {steps} -> 77training.seed 0 -> 7 ' in text
         assert 'CoTrainer60.560.5118.2118.22,1002,100' in text, 'and what both cost'
 
+    def test_what_only_the_gate_and_the_probe_know_differs_too(self, tmp_path):
+        for name, floor, code in (('a', 0.5, 'old'), ('b', 0.75, 'new')):
+            mixture = Mixture((testing.task('pets', 'image', floor=floor, linear=floor > 0.5),))
+            _run(tmp_path / name, 0.9, 40, {'name': 'demo', 'training': to_json(TrainingConfig(seed=len(code)))},
+                 reported={'mixture': to_json(mixture), 'code_version': code, 'training': to_json(TrainingConfig())})
+        text = _compared(tmp_path)
+        assert 'tasks.pets.gate.floor 0.5 -> 0.75' in text and 'tasks.pets.probe.linear False -> True' in text
+        assert 'its code' not in text, 'that of the report trains nothing'
+
     def test_equal_trainings_and_other_code(self, tmp_path):
         for name in ('a', 'b'):
             _run(tmp_path / name, 0.9, 40, {'name': 'demo', 'code_version': 'old'})
-        assert 'Both trainings had the same settings and the same code.' in _compared(tmp_path)
+        assert 'Both had the same settings, and their trainings the same code.' in _compared(tmp_path)
         _run(tmp_path / 'c', 0.9, 40, {'name': 'demo', 'code_version': 'new'})
         assert 'From A to B: its code or a library changed' in _compared(tmp_path, 'a', 'c')
 
@@ -125,6 +136,31 @@ class TestIntervals:
         _run(tmp_path / 'a', 0.80, 40, wrong=range(0, 100, 5))
         _run(tmp_path / 'b', 0.90, 40, wrong=range(0, 100, 10), prefix='other')
         assert '+0.100 Config' in _compared(tmp_path)
+
+
+@pytest.mark.parametrize('name, content, missing', [
+    ('evaluation.json', b'{"slices": [', 'values'), ('evaluation.json', b'[]', 'values'),
+    ('outcomes.npz', b'', 'change'), ('resamples.npz', b'PK\3\4 cut', 'change')])
+def test_damaged_results_are_named_and_leave_out_what_they_had(tmp_path, caplog, name, content, missing):
+    for root, wrong in (('a', range(0, 100, 5)), ('b', range(0, 100, 10))):
+        _run(tmp_path / root, 0.9, 40, wrong=wrong)
+    (tmp_path / 'b' / 'evaluation' / name).write_bytes(content)
+    text = _compared(tmp_path)
+    found = re.search(r'accuracy0.900 0.875 to 0.925(.+?)Config', text)[1]
+    assert found.count(' to ') == 1 and found.startswith('0.900+' if missing == 'values' else '0.900 0.875')
+    folder = tmp_path / 'b' / 'evaluation'
+    assert f'pets: the {missing} ha' in caplog.text
+    assert f'{folder / name} is damaged' in caplog.text and f'Remove the folder {folder} and run' in caplog.text
+
+
+def test_damaged_statistics_end_it_with_a_sentence(tmp_path, capsys):
+    for root in ('a', 'b'):
+        _run(tmp_path / root, 0.9, 40)
+    (tmp_path / 'a' / 'statistics' / 'Split-eval' / 'FeatureStats.pb').write_bytes(b'cut')
+    assert cli.main(['report', '--compare', str(tmp_path / 'a'), str(tmp_path / 'b'), '-o',
+                     str(tmp_path / 'x.html')]) == 1
+    error = ' '.join(capsys.readouterr().err.split())
+    assert 'FeatureStats.pb is damaged' in error and f'Remove the folder {tmp_path / "a" / "statistics"} and' in error
 
 
 def test_both_runs_are_side_by_side(tmp_path, capsys):

@@ -30,7 +30,7 @@ CARD = {
     'trained': {'ended': '2026-11-26T10:00:00+00:00', 'seconds': 1.5, 'processor': 'A', 'cores': 2, 'accelerators': [],
                 'replicas': 1},
     **pushed.stated({'limits': 'Not for cheques.'}), 'data': pushed.data_entry(DATA),
-    'metrics': {'digits': {'accuracy': 0.8, 'loss': None}, 'sounds': {'accuracy': 0.5}},
+    'metrics': {'digits': {'accuracy': 0.8, 'loss': None, 'example_count': 10.0}, 'sounds': {'accuracy': 0.5}},
     'evaluation': {'digits': pushed.evaluation_entry(EVALUATION)}, 'baseline_version': '3',
     'data_baseline_version': '', 'model_digest': 'd', 'push': 'p'}
 OLD = {'name': 'mine', 'tasks': [DIGITS], 'metrics': {'digits': {'accuracy': 0.8}}, 'baseline_version': ''}

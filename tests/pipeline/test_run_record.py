@@ -75,7 +75,7 @@ def test_a_run_that_died_is_told_from_one_that_goes_on(tmp_path):
         going_on = run_record.start(_config(tmp_path), 'key')
         assert [r.state for r in run_record.records(tmp_path)] == ['running']
     assert run_record.records(tmp_path) == [dataclasses.replace(going_on, state='killed')]
-    with pytest.raises(ConfigError, match='There is no run'):  # none has ended
+    with pytest.raises(ConfigError, match='has come to its end yet'):
         run_record.read(str(tmp_path))
 
 
@@ -89,7 +89,8 @@ def test_seconds_are_those_of_the_last_run_that_was_not_from_the_cache(tmp_path)
 
 def test_an_unreadable_record_is_left_out(tmp_path):
     record = _run(tmp_path)
-    for content in ('{', '[]', '{}', '{"config": "a", "log": "b", "components": {"X": {"no": 1}}}'):
+    for content in ('{', '[]', '{}', '{"config": "a", "log": "b", "components": {"X": {"no": 1}}}',
+                    '{"config": "a", "log": "b", "decision": {"blessed": true}}'):
         (tmp_path / 'logs' / 'run-20200101-000000.json').write_text(content)
         assert run_record.records(tmp_path) == [record]
         (tmp_path / 'last_run.json').write_text(content)

@@ -63,8 +63,8 @@ def _ended(config, decision=DECISION, version='7') -> run_record.Record:
     outputs = {'CoTrainer': {'model': ['CoTrainer/model/1'], 'model_run': ['CoTrainer/model']},
                'BlessingGate': {'blessing': ['BlessingGate/blessing/2']}, 'Report': {'report': ['Report/report/3']},
                'AtomicPusher': {}}
-    nodes = {node: run_record.NodeRecord(False, 2.0, {k: [str(made / p) for p in v] for k, v in named.items()})
-             for node, named in outputs.items()}
+    nodes = {node: run_record.NodeRecord(False, 2.0, {k: [str(made / p) for p in v] for k, v in named.items()}, '', 9.0,
+                                         10 ** 9) for node, named in outputs.items()}
     return run_record.end(config, _start(config), 0 if decision['blessed'] else 3, 9.0, components=nodes,
                           decision=decision, report=str(made / 'Report/report/3/report.html'), version=version)
 
@@ -172,6 +172,16 @@ def test_without_tensorflow_the_result_is_given_again(config, tmp_path):
     # The answer is a run too, and answers the next.
     assert _polyvit(tmp_path).returncode == 0
     assert run_record.read(str(tmp_path / 'root')).repeats == last.id
+
+
+def test_the_result_is_that_of_the_record_whatever_became_of_the_files(config, tmp_path):
+    ended = _ended(config)
+    decision = pathlib.Path(ended.components['BlessingGate'].outputs['blessing'][0], 'decision.json')
+    for content in (json.dumps(REJECTION), '{"blessed": '):
+        decision.write_text(content)
+        done = _polyvit(tmp_path)
+        assert done.returncode == 0 and 'accuracy 0.875' in done.stdout and 'cost' not in done.stdout, done.stderr
+        assert run_record.read(str(tmp_path / 'root')).decision == DECISION
 
 
 @pytest.mark.parametrize('served', ['', '7'])
