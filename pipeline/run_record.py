@@ -98,7 +98,7 @@ class Record:
 def one_run_at_a_time(root: pathlib.Path):
     """Holds the lock of a root: two runs under one root would write the same metadata and push over each other.
 
-    Raises ConfigError if another run holds it, or if the root cannot be created.
+    Studies and polyvit clean hold it too. Raises ConfigError if another one holds it, or if the root cannot be created.
     """
     create_folder(root)
     with open(root / '.lock', 'wb') as lock:
@@ -106,8 +106,8 @@ def one_run_at_a_time(root: pathlib.Path):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ConfigError(
-                f'Another run, or polyvit clean, is in progress in {root}. Wait for its end, or give this one another '
-                '--root.') from error
+                f'Another run, a study or polyvit clean is in progress in {root}. Wait for its end, or give this one '
+                'another --root.') from error
         yield
 
 

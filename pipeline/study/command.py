@@ -14,7 +14,8 @@ from humanize import metric
 
 from model_code import file_io, interruption, words
 from model_code.errors import ConfigError
-from pipeline import ending, environment, estimate, ingested, layout, roots, run_record, summary, terminal
+from model_code.urls import is_url
+from pipeline import checks, ending, environment, estimate, ingested, layout, roots, run_record, summary, terminal
 from pipeline.study import arms, comparison, page
 
 LEAST_SEEDS = 2  # one training does not show how another one would differ
@@ -33,6 +34,10 @@ def run(config, seeds: int, as_json: bool, dry_run: bool, argv: tuple[str, ...] 
     if seeds < LEAST_SEEDS:
         raise ConfigError(f'--seeds is {seeds}; it must be at least {LEAST_SEEDS}: one training does not tell how '
                           'another one would differ.')
+    if is_url(config.root):
+        raise ConfigError(f'The root is {config.root}, but a study on this machine takes what a run here has ingested. '
+                          'Give the path of its root.')
+    checks.check_initial_checkpoint(config)
     environment.set_defaults()
     with terminal.quiet(pathlib.Path(os.devnull)):
         lanes = ingested.training_lanes(config, tasks)

@@ -61,18 +61,23 @@ class Trainer:
 
     def __init__(self, config, lanes: dict[str, TrainingLane], vocabularies: dict[str, list[str]], folder: str):
         self._config, self._lanes, self._vocabularies, self._folder = config, lanes, vocabularies, folder
+        self._folders: dict[Training, str] = {}
         self.data = Known(self._vocabularies)
         self._asked = {name: input_pipeline.fingerprint(_examples(lane, 'eval')) for name, lane in lanes.items()}
 
     def path(self, training: Training, name: str = '') -> str:
-        """A file of the training's folder, which no other training, of other data or other code, has."""
+        """A file of the training's folder, or the folder, which no training of other data or other code has."""
+        if training not in self._folders:
+            self._folders[training] = os.path.join(self._folder, self._key(training))
+        return os.path.join(self._folders[training], *([name] if name else []))
+
+    def _key(self, training: Training) -> str:
         config, tasks = config_of(self._config, training), training.tasks
         properties = {'mixture': to_json(trained_tasks(config.mixture)), 'model_config': to_json(config.model),
                       'training': to_json(config.training), 'code_version': component_version('CoTrainer')}
         key = executor.work_key(properties, *(self._files(tasks, split) for split in ('train', 'eval')),
                                 {task: self._vocabularies[task] for task in tasks})
-        key = hashlib.sha256(json.dumps([key, [self._asked[task] for task in tasks]]).encode()).hexdigest()[:16]
-        return os.path.join(self._folder, key, name) if name else os.path.join(self._folder, key)
+        return hashlib.sha256(json.dumps([key, [self._asked[task] for task in tasks]]).encode()).hexdigest()[:16]
 
     def result(self, training: Training) -> Result | None:
         """None until it has finished."""

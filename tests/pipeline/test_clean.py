@@ -255,7 +255,7 @@ class TestTheCommand:
         runs = [root.run() for _ in range(2)]
         with run_record.one_run_at_a_time(root.path):
             assert _clean(root, '--keep', '1') == 2
-        assert 'Another run, or polyvit clean, is in progress' in capsys.readouterr().err
+        assert 'Another run, a study or polyvit clean is in progress' in capsys.readouterr().err
         assert _exist(runs[0]) == [True] * 3
 
     def test_without_a_terminal_it_needs_yes(self, root, capsys):

@@ -174,6 +174,10 @@ def test_wrong_arguments_are_sentences(tmp_path, capsys):
         command.run(config_of(TASKS[0]), 3, False, False)
     with pytest.raises(ConfigError, match='--seeds is 1; it must be at least 2'):
         command.run(config_of(), 1, False, False)
+    with pytest.raises(ConfigError, match='The root is s3://bucket/root, but a study'):
+        command.run(config_of(root='s3://bucket/root'), 3, False, False)
+    assert cli.main(['study', 'demo', '--set', 'training.initial_checkpoint=none.npz', '--dry-run']) == 2
+    assert 'none.npz, which does not exist' in capsys.readouterr().err
     assert cli.main(['study', 'demo', '--root', str(tmp_path / 'none'), '--dry-run']) == 2
     assert 'Task digits: no run under ' in capsys.readouterr().err
     assert not (tmp_path / 'none').exists()
