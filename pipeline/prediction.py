@@ -7,6 +7,7 @@ import sys
 from model_code import words
 from model_code.errors import ConfigError
 from model_code.printable import printable
+from pipeline import layout
 from pipeline.data_check import ProgressLine
 from pipeline.exit_codes import DONE, FAILED, SOME_REJECTED
 from serving import batch, client, curl, predictor, sources
@@ -137,4 +138,4 @@ def _text(outcome: batch.Outcome) -> str:
 
 
 def _say(text: str):
-    print(printable(text), file=sys.stderr, flush=True)
+    print('\n'.join(layout.wrap(printable(text), layout.columns(sys.stderr))), file=sys.stderr, flush=True)

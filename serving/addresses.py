@@ -41,7 +41,7 @@ class Address:
         version = '' if self.version is None else f'/versions/{self.version}'
         return f'{self.root}/v1/models/{urllib.parse.quote(self.model, safe="")}{version}'
 
-    @property
-    def is_local(self) -> bool:
-        """Whether it is this machine, whose addresses a proxy of the environment cannot reach."""
-        return urllib.parse.urlsplit(self.root).hostname in ('127.0.0.1', 'localhost', '::1')
+
+def is_local(url: str) -> bool:
+    """Whether it leads to this machine, whose addresses a proxy of the environment cannot reach."""
+    return urllib.parse.urlsplit(url).hostname in ('127.0.0.1', 'localhost', '::1')

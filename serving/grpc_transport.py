@@ -13,7 +13,7 @@ import urllib.parse
 import grpc
 import numpy as np
 
-from serving.addresses import Address
+from serving.addresses import Address, is_local
 from serving.errors import HTTP_STATUS, ServingError
 from serving.failures import DeadlineExceeded, Denied, Overloaded, PredictionFailed, Unavailable
 from serving.retries import Again, retried
@@ -37,7 +37,7 @@ class GrpcTransport:
         parts = urllib.parse.urlsplit(address.root)
         self._target = f'{parts.netloc.rpartition("@")[2]}{"" if parts.port else f":{_PORT}"}'
         options = [('grpc.max_receive_message_length', _MAX_REPLY_BYTES), ('grpc.enable_retries', 0),
-                   ('grpc.enable_http_proxy', 0 if address.is_local else 1),
+                   ('grpc.enable_http_proxy', 0 if is_local(address.root) else 1),
                    # A server that starts is found at once: attempts come at the pace of serving.retries.
                    ('grpc.initial_reconnect_backoff_ms', 100), ('grpc.max_reconnect_backoff_ms', 1000)]
         self._channel = (grpc.secure_channel(self._target, grpc.ssl_channel_credentials(), options)

@@ -14,7 +14,7 @@ import numpy as np
 
 from model_code import words
 from serving import background_loop
-from serving.addresses import Address
+from serving.addresses import Address, is_local
 from serving.errors import HTTP_STATUS, ServingError
 from serving.failures import DeadlineExceeded, Denied, Overloaded, PredictionFailed, Unavailable
 from serving.retries import Again, retried
@@ -35,7 +35,7 @@ class RestTransport:
     def __init__(self, address: Address, timeout: float, token: str = ''):
         self.address, self._timeout = address, timeout
         self._headers = {'Content-Type': 'application/json', **({'Authorization': f'Bearer {token}'} if token else {})}
-        self._session = background_loop.run(_session(not address.is_local))
+        self._session = background_loop.run(_session(not is_local(address.root)))
         self._finalizer = weakref.finalize(self, _close, self._session)
 
     def __str__(self):

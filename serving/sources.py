@@ -20,6 +20,7 @@ from media.rejections import Rejection
 from model_code import modalities, remote_files, words
 from model_code.urls import is_url
 from serving import background_loop
+from serving.addresses import is_local
 from serving.failures import BadInput
 
 Source = str | os.PathLike | bytes | typing.BinaryIO
@@ -124,8 +125,9 @@ async def _download(url: str, file: typing.BinaryIO, limits: modalities.Limits, 
     from serving.rest_transport import reason
     timeout = aiohttp.ClientTimeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
     try:
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=True, auto_decompress=False) as session, \
-                session.get(url, headers={'Accept-Encoding': 'identity'}) as reply:
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=not is_local(url), auto_decompress=False,
+                                         headers={'Accept-Encoding': 'identity'}) as session, \
+                session.get(url) as reply:
             if reply.status != 200:
                 raise Rejection('missing' if reply.status in (404, 410) else 'unreadable',
                                 f'Its server answers HTTP {reply.status} {reply.reason}.')

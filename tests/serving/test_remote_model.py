@@ -191,6 +191,20 @@ def test_connections_are_kept_and_threads_share_a_client():
         assert len(results) == 20 and all(result == results[0] for result in results) and running.connections <= 5
 
 
+def test_the_proxy_of_the_environment_is_used_for_other_machines(monkeypatch):
+    def answer(handler):
+        handler.reply(200, json.dumps(METADATA if handler.path.endswith('/metadata') else ANSWER).encode())
+    with http_servers.serving(answer) as proxy:
+        monkeypatch.setenv('HTTP_PROXY', proxy.url)
+        with client.Client('http://far.invalid') as asked:
+            assert asked.predict('shade', testing.image_bytes())[0]['labels'] == ['low', 'high']
+        assert [path for _, path in proxy.seen] == [f'http://far.invalid/v1/models/polyvit{end}'
+                                                    for end in ('/metadata', ':predict')]
+        with _serving([_good]) as running, client.Client(running.url) as asked:
+            asked.predict('shade', testing.image_bytes())
+        assert len(proxy.seen) == 2
+
+
 def test_a_token_of_the_environment_is_sent(monkeypatch):
     monkeypatch.setenv('POLYVIT_TOKEN', 'abc')
     sent = []

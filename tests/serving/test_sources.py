@@ -68,7 +68,8 @@ def _read(source, seconds=30.0, limits=LIMITS):
         return file.read()
 
 
-def test_what_a_url_gives():
+def test_what_a_url_gives(monkeypatch):
+    monkeypatch.setenv('HTTP_PROXY', 'http://127.0.0.1:1')  # which cannot reach this machine
     def answer(handler):
         if handler.path == '/moved':
             return handler.reply(302, Location='/file')
