@@ -125,13 +125,17 @@ def _config(one: Record, other: Record) -> list[str] | None:
 
     The trainings do not know of the gates, checks and probes, but the reports do.
     """
-    trainings, reports = ([_properties(record.root, _output(record, component, output)) for record in (one, other)]
-                          for component, output in (('CoTrainer', 'model'), ('Report', 'report')))
-    if None in trainings:
+    found = _differing(one, other, 'CoTrainer', 'model')
+    if found is None:
         return None
-    found = differences.describe('CoTrainer', *trainings)
-    more = [] if None in reports else differences.describe('Report', *reports)
+    more = _differing(one, other, 'Report', 'report') or []
     return found + [reason for reason in more if reason not in (*found, differences.CODE)]
+
+
+def _differing(one: Record, other: Record, component: str, output: str) -> list[str] | None:
+    """What differs between a component's executions in two runs; None if one of them is not known."""
+    before, after = (_properties(record.root, _output(record, component, output)) for record in (one, other))
+    return None if before is None or after is None else differences.describe(component, before, after)
 
 
 def _properties(root: pathlib.Path, uri: str) -> dict | None:
