@@ -10,7 +10,7 @@ import pytest
 
 import schemas
 from model_code import bootstrap
-from model_code.errors import ConfigError
+from model_code.errors import ConfigError, PipelineStop
 from model_code.outcomes import Outcomes, texts
 from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture
@@ -167,6 +167,27 @@ def test_only_what_is_missing_is_trained_and_what_is_left_is_estimated(tmp_path,
     assert json.loads((tmp_path / 'study/study.json').read_text(encoding='utf-8')) == study
     assert (tmp_path / 'study/study.html').is_file()
     assert command.plan_lines(config, command.plan(config, 2, trainer), 80)[-1] == 'All trainings are there.'
+
+
+def test_a_training_that_stops_ends_the_study_and_what_had_finished_is_kept(tmp_path, capfd):
+    config, trainer = config_of(root=str(tmp_path)), Trainer(SHARES)
+    run = trainer.run
+
+    def stop_at_the_third(training):
+        if len(trainer.ran) == 2:
+            raise PipelineStop('The loss of task tones is nan.')
+        return run(training)
+    trainer.run = stop_at_the_third
+    with pytest.raises(PipelineStop, match='is nan'):
+        command._run(config, 2, trainer, as_json=False)
+    assert 'tones alone             stopped' in capfd.readouterr().out
+    assert not (tmp_path / 'study/study.json').exists()
+    assert 'The loss of task tones is nan.' in (tmp_path / 'study/study.log').read_text(encoding='utf-8')
+    trainer.run = run
+    command._run(config, 2, trainer, as_json=True)
+    out, err = capfd.readouterr()
+    assert not out and '[ 2/10] seed 0          letters alone           done before' in err
+    assert trainer.ran == arms.trainings(config.mixture, 2), 'each once'
 
 
 def test_wrong_arguments_are_sentences(tmp_path, capsys):
