@@ -175,7 +175,7 @@ class Predictor(abc.ABC):
                 size += encoded_bytes(media[-1])
             except BadInput as error:
                 waiting.append(error)
-            if len(media) == batch or size >= BATCH_BYTES or not media:
+            if len(media) == batch or size >= BATCH_BYTES or not media:  # without media, an error waits for nothing
                 yield from self._answered(signature, modality.feature, waiting, media)
                 waiting, media, size = [], [], 0
         yield from self._answered(signature, modality.feature, waiting, media)
