@@ -5,21 +5,29 @@ import math
 import os
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from google.protobuf import json_format
 
 from components import evaluation_reading
 from components.blessing_gate.judgement import Evaluation, Slice
 from model_code import file_io
+from model_code.errors import damaged
 from model_code.tasks import Task
 
 
 def read_evaluation(task: Task, evaluation_dir: str) -> Evaluation:
     """What TaskEvaluator measured of a task: TFMA's metrics, and its own evaluation.json and resamples.npz.
 
-    Raises FileNotFoundError if the evaluation has not ended.
+    Raises FileNotFoundError if the evaluation has not ended, PipelineStop if a file of it is damaged.
     """
-    metrics, baseline_metrics = read_metrics(evaluation_dir)
     found = evaluation_reading.read_evaluation(evaluation_dir)
+    try:
+        metrics, baseline_metrics = read_metrics(evaluation_dir)
+        if not metrics and found['slices'][0]['examples']:  # TFMA takes a file without a record for no metrics
+            raise ValueError('it has no metrics')
+    except (tf.errors.DataLossError, json_format.ParseError, ValueError) as error:
+        raise damaged(evaluation_dir, error, evaluation_dir) from error
     resamples = evaluation_reading.read_resamples(evaluation_dir)
     slices = [_slice(number, part, task.primary_metric, resamples) for number, part in enumerate(found['slices'])]
     whole, before = slices[0], (baseline_metrics or {}).get(task.primary_metric, math.nan)

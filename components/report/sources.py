@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
@@ -11,6 +12,7 @@ from components.evaluation_names import EVALUATION, SHOWN, SUSPECT_EXAMPLES, SUS
 from media.findings import Findings
 from media.verdict import remarks
 from model_code import file_io, model_directory
+from model_code.errors import damaged
 from model_code.tasks import Task
 
 
@@ -71,16 +73,26 @@ def read_near_duplicates(rejected_dir: str) -> tuple[Findings, dict[str, dict]]:
 
 
 def _read_examples(path: str) -> dict[str, dict]:
-    """Id -> features of the examples in a file of gzip TFRecords; {} if there is none."""
+    """Id -> features of the examples in a file of gzip TFRecords; {} if there is none.
+
+    Raises PipelineStop if it is damaged.
+    """
     examples = {}
     if file_io.exists(path):
-        for record in tf.data.TFRecordDataset(path, 'GZIP').as_numpy_iterator():
+        for record in _records(path):
             features = {}
             for name, feature in tf.train.Example.FromString(record).features.feature.items():
                 kind = feature.WhichOneof('kind')
                 features[name] = list(getattr(feature, kind).value) if kind else []
             examples[features['id'][0].decode('utf-8', 'surrogateescape')] = features
     return examples
+
+
+def _records(path: str) -> Iterator[bytes]:
+    try:
+        yield from tf.data.TFRecordDataset(path, 'GZIP').as_numpy_iterator()
+    except tf.errors.DataLossError as error:
+        raise damaged(path, error) from error
 
 
 def read_findings(task: Task, rejected_dir: str) -> dict:

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 
 import jsonschema
 import numpy as np
@@ -308,6 +309,16 @@ def test_a_damaged_evaluation_is_named_with_what_to_do(tmp_path, monkeypatch, na
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:100])
     with pytest.raises(PipelineStop, match=rf'/{name} is damaged \(.+\). Remove the folder {tmp_path} and run again'):
         results.read_evaluation(DIGITS, str(tmp_path))
+
+
+@pytest.mark.parametrize('name, size', [('metrics-00000-of-00001.tfrecord', 0), ('metrics-00000-of-00001.tfrecord', 60),
+                                        ('eval_config.json', 100)])
+def test_damaged_metrics_of_tfma_are_no_lack_of_metrics(evaluated, tmp_path, name, size):
+    shutil.copytree(evaluated.evaluations['digits'].uri, tmp_path / 'evaluation')
+    file = tmp_path / 'evaluation' / name
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(PipelineStop, match=r'evaluation is damaged \((.|\n)+\). Remove the folder '):
+        results.read_evaluation(DIGITS, str(tmp_path / 'evaluation'))
 
 
 def test_a_served_model_without_resamples_is_compared_by_its_value(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from media import findings
 from media.entries import Entry
 from media.rejections import Rejection
 from model_code import serialization
+from model_code.errors import PipelineStop
 from model_code.tasks import Mixture
 from tests import testing
 from tests.components import scoring_model as sm
@@ -282,6 +283,17 @@ def test_do_writes_the_page_from_artifacts(tmp_path):
 def test_sources_of_missing_files_are_empty(tmp_path):
     assert label_counts.read_statistics(str(tmp_path)) == ({}, [])
     assert sources.count_parameters(str(tmp_path)) is None
+
+
+def test_damaged_examples_are_named_with_what_to_do(tmp_path):
+    path = tmp_path / 'shown.tfrecord.gz'
+    with tf.io.TFRecordWriter(str(path), 'GZIP') as writer:
+        writer.write(tf.train.Example(features=tf.train.Features(feature={'id': tf.train.Feature(
+            bytes_list=tf.train.BytesList(value=[b'a.png']))})).SerializeToString())
+    assert sources.read_evaluation(str(tmp_path)) == ({}, {'a.png': {'id': [b'a.png']}})
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(PipelineStop, match=rf'shown.tfrecord.gz is damaged (.|\n)+ Remove the folder {tmp_path} and'):
+        sources.read_evaluation(str(tmp_path))
 
 
 def test_component_names_its_inputs_after_the_tasks():
