@@ -92,6 +92,19 @@ def _signature(row: modalities.Modality) -> list[tf.TensorSpec]:
 
 
 def _traced(function, signature: list[tf.TensorSpec]):
-    """The graph function, traced once. It is called rather than copied into its callers, which load faster so."""
-    return tf.function(function, autograph=False, input_signature=signature,
-                       experimental_attributes={'_noinline': True}).get_concrete_function()
+    """The graph function, traced once. It is called rather than copied into its callers, which load faster so.
+
+    The calls ask for no graph optimisation. Each signature would optimise each function anew when it first runs, which
+    was two fifths of the time of all first runs; the functions' own time is in decoding, and stays the same.
+    """
+    traced = tf.function(function, autograph=False, input_signature=signature,
+                         experimental_attributes={'_noinline': True}).get_concrete_function()
+
+    def call(*inputs):
+        before = tf.config.optimizer.get_experimental_options()
+        tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
+        try:
+            return traced(*inputs)
+        finally:
+            tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': False} | before)
+    return call
