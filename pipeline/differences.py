@@ -59,8 +59,8 @@ def _collect(name: str, value, task: str, found: dict[str, object]):
             _collect(key, item, task, found)
     elif name == 'source' and isinstance(value, dict):
         flatten(f'tasks.{value.get("name", task)}', value, found)
-    elif name == 'checks':
-        flatten(f'tasks.{task}.checks', value, found)
+    elif name in ('checks', 'probe'):
+        flatten(f'tasks.{task}.{name}', value, found)
     elif name == 'spec' and isinstance(value, dict):
         flatten(f'model.inputs.{value.get("modality")}', value, found)
     else:

@@ -84,6 +84,8 @@ class TestDifferences:
          ['its media changed', 'tasks.a.data.eval_share 0.2 -> 0.5']),
         ('TaskValidator_a', {'checks': {'allow_leaks': False}}, {'checks': {'allow_leaks': True}},
          ['tasks.a.checks.allow_leaks False -> True']),
+        ('TaskEvaluator_a', {'probe': {'linear': False}}, {'probe': {'linear': True}},
+         ['tasks.a.probe.linear False -> True']),
         ('ServingBaseline', {'served_version': ''}, {'served_version': '7'}, ['version 7 is being served']),
         ('AtomicPusher', {'custom_config': {'push_nonce': 'p', 'served_version': '7'}},
          {'custom_config': {'push_nonce': 'q', 'served_version': '8'}}, ['version 8 is being served, not 7']),
