@@ -66,11 +66,11 @@ class Served:
         with open(self.errors, 'w', encoding='utf-8') as errors:
             self.process = subprocess.Popen(
                 [sys.executable, '-m', 'polyvit', 'serve', str(folder / 'models'), '--port', '0', '--grpc-port', '0'],
-                stdout=subprocess.PIPE, stderr=errors, text=True)
+                stdout=subprocess.PIPE, stderr=errors, encoding='utf-8')
         assert self.process.stdout is not None
         self.process.stdout.readline()
         found = re.search(r':(\d+)/v1.* \(gRPC 127.0.0.1:(\d+)\)', self.process.stdout.readline())
-        assert found, self.errors.read_text()
+        assert found, self.errors.read_text(encoding='utf-8')
         self.rest, self.rpc = map(int, found.groups())
 
     def memory(self, field: str) -> int:
