@@ -172,6 +172,7 @@ def classify_or_regress(models: Models, body: bytes, name: str, version: int | N
         document = json_parser.parse_json(body, limits.max_json_depth, limits.max_elements)
         signature_name = json_tensors.signature_name(document)
         context, examples = json_tensors.classify_examples(document)
+        bounds.check_shapes({'examples': [len(examples)]}, limits)  # before each is made a proto
         # Protos merge when their bytes are joined. The later one wins, so an example's feature beats the context's.
         prefix = saved_model.serialize_example(context) if context else b''
         serialized = [prefix + saved_model.serialize_example(example) for example in examples]

@@ -10,10 +10,17 @@ HTTP_STATUS = {
 }
 
 
+# gRPC sends a message in a header, percent-encoded: beyond 8 KiB clients may get another error in its place. Some
+# messages quote what a client sent, which may be megabytes.
+_MAX_MESSAGE_BYTES = 2048
+
+
 class ServingError(Exception):
-    """A request that failed. `code`: the name of gRPC's status code; `http_status`: REST's; `message`: the text."""
+    """A request that failed. `code`: the name of gRPC's status code; `http_status`: REST's; `message`: the text, cut
+    if it is long."""
 
     def __init__(self, code: str, message: str, http_status: int | None = None):
+        message = _cut(message)
         super().__init__(message)
         self.code = code
         self.message = message
@@ -21,6 +28,14 @@ class ServingError(Exception):
 
     def __str__(self):
         return f'{self.code}: {self.message}'
+
+
+def _cut(message: str) -> str:
+    if len(message) <= _MAX_MESSAGE_BYTES // 4:  # a character has at most four bytes
+        return message
+    encoded = message.encode('utf-8', 'replace')
+    return message if len(encoded) <= _MAX_MESSAGE_BYTES else (
+        encoded[:_MAX_MESSAGE_BYTES].decode('utf-8', 'ignore') + '...')
 
 
 def invalid(message: str) -> ServingError:

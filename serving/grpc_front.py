@@ -17,6 +17,7 @@ HEALTH_SERVICES = ('', 'ModelService', 'PredictionService')
 """The names that the health service knows: the server's, and TensorFlow Serving's two."""
 
 _CLASSIFY, _REGRESS = 'tensorflow/serving/classify', 'tensorflow/serving/regress'  # a MultiInference task's methods
+_MAX_RANK = 32  # that arrays of numpy 1 can have
 _PYTHON_VALUES = 2**16  # of an array, as Python objects at once: each takes several times its size in the array
 # The field of a TensorProto that holds the values of a type. Clients read them by these names.
 _FIELDS = {np.dtype(np.float32): 'float_val', np.dtype(np.float64): 'double_val', np.dtype(np.int64): 'int64_val',
@@ -275,11 +276,12 @@ def _fill_regressions(result, values: np.ndarray):
 
 def _filter(request) -> list[str]:
     """The names of the outputs that a Predict request asks for."""
-    names = list(request.output_filter)
-    for name in names:
-        if names.count(name) > 1:
+    names: dict[str, None] = {}
+    for name in request.output_filter:
+        if name in names:
             raise invalid(f'duplicate output tensor alias: {name}')
-    return names
+        names[name] = None
+    return list(names)
 
 
 def _arrays(tensors, declared: dict[str, str], limits: Limits) -> dict[str, np.ndarray]:
@@ -292,6 +294,8 @@ def _arrays(tensors, declared: dict[str, str], limits: Limits) -> dict[str, np.n
         shapes[name] = sizes = [dim.size for dim in tensor.tensor_shape.dim]
         if tensor.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
             raise invalid(f'Input {name} has no complete shape')
+        if len(sizes) > _MAX_RANK:  # the product of very many sizes would take minutes
+            raise invalid(f'Input {name} has {len(sizes):,} dimensions. This server takes at most {_MAX_RANK}')
         if name in declared:
             _check_type(name, tensor.dtype, declared[name])
         size += _size(tensor, math.prod(sizes))
@@ -299,7 +303,8 @@ def _arrays(tensors, declared: dict[str, str], limits: Limits) -> dict[str, np.n
     if size > limits.max_body_bytes:
         raise exceeded('Bytes in the tensors of the request', size, 'max_body_bytes', limits.max_body_bytes,
                        'Send fewer instances at once.')
-    return {name: _array(name, tensor) for name, tensor in tensors.items()}
+    # What the signature does not have is refused by its name, so its values are not read.
+    return {name: _array(name, tensor) if name in declared else np.empty(0) for name, tensor in tensors.items()}
 
 
 def _check_type(name: str, number: int, declared: str):

@@ -12,12 +12,14 @@ from collections.abc import Callable
 import grpc
 
 from model_code.logger import logger
-from serving import metrics
-from serving.limits import Limits, overloaded
+from serving import grpc_sizes, metrics
+from serving.errors import ServingError
+from serving.limits import Limits, exceeded, overloaded
 from serving.logs import AccessLog
 
 _TICK = 0.25  # seconds between two looks at the requests that are being read
 _PATIENCE = 1.0  # seconds to read a request while so many are read that all together may be too large
+_MESSAGES_AROUND = 1000  # of a request that has as many values as it may: its names, shapes and types
 _KEEPALIVE_MS = 60_000  # between two questions whether a silent client is still there
 
 
@@ -99,8 +101,16 @@ class Guard(grpc.ServerInterceptor):
         return content
 
     def _parsed(self, parse: Callable, content: bytes, context):
+        """The message, unless it would take far more memory than its bytes."""
         try:
+            most = self._limits.max_elements + _MESSAGES_AROUND
+            values = grpc_sizes.count_values(content, parse(b'').DESCRIPTOR, most)
+            if values > most:
+                raise exceeded('Values in the request, at least', values, 'max_elements', self._limits.max_elements,
+                               'Send media as encoded bytes, or in several requests.')
             return parse(content)
+        except ServingError as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
         except Exception as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, f'The request cannot be parsed: {error}')
 

@@ -346,6 +346,8 @@ def from_tensorflow(error: Exception) -> ServingError:
         code = _code_names().get(error.error_code, 'UNKNOWN')
         # TensorFlow's Python layer puts this heading before the graph's own message.
         return ServingError(code, (error.message or str(error)).removeprefix('Graph execution error:\n\n'))
+    if isinstance(error, UnicodeDecodeError):  # the graph's message quotes bytes that are no text
+        return invalid(error.object.decode('utf-8', 'replace'))
     if isinstance(error, (ValueError, TypeError)):  # from a session, for an input of wrong shape or type
         return invalid(str(error))
     if isinstance(error, OSError):

@@ -178,10 +178,12 @@ class ModelServer:
                 logger.warning('Cannot look for versions of model %s in %s: %s', model.name, model.base_path, error)
 
     def _keep_polling(self):
-        held = _resident_bytes()
+        held, until = _resident_bytes(), 0.0
         while not self._ended.wait(self._poll_seconds):
             self._poll()
-            if _resident_bytes() > held + _GROWTH_BYTES:  # what large requests leave behind
+            if _resident_bytes() > held + _GROWTH_BYTES:  # what large requests leave behind, once they have ended
+                until = time.monotonic() + self._limits.timeout_s + self._poll_seconds
+            if time.monotonic() < until:
                 give_back_free_memory()
                 held = _resident_bytes()
 

@@ -1,18 +1,23 @@
 """Bounds on what a request makes the server hold, without a server."""
 
 import io
+import json
+import math
 import struct
 import time
 import tracemalloc
+import urllib.parse
 import zlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
+from tensorflow_serving.apis import predict_pb2
 
 from model_code.errors import ConfigError
-from serving import bounds, grpc_front
+from serving import api, bounds, grpc_front, saved_model
 from serving.errors import ServingError
 from serving.limits import Limits
 from tests import testing
@@ -128,6 +133,50 @@ def test_the_shape_of_a_grpc_tensor_is_checked_before_its_value_is_repeated(tens
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_very_many_dimensions_and_filters_are_no_work():  # it took hours, in which nobody else was answered
+    shape = tensor_shape_pb2.TensorShapeProto(dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=2**62)] * 200_000)
+    deep = tensor_pb2.TensorProto(dtype=tf.string.as_datatype_enum, tensor_shape=shape, string_val=[b'x'])
+    with pytest.raises(ServingError, match='Input x has 200,000 dimensions. This server takes at most 32'):
+        grpc_front._arrays({'x': deep}, {'x': 'DT_STRING'}, Limits())
+    request = predict_pb2.PredictRequest(output_filter=map(str, range(200_000)))
+    assert len(grpc_front._filter(request)) == 200_000
+    request.output_filter.append('7')
+    with pytest.raises(ServingError, match='duplicate output tensor alias: 7'):
+        grpc_front._filter(request)
+
+
+def test_values_of_inputs_that_the_signature_lacks_are_not_read():
+    wrong = tf.make_tensor_proto([1.0])
+    wrong.tensor_content = b'abc'  # not a float
+    assert grpc_front._arrays({'x': wrong}, {}, Limits()).keys() == {'x'}
+    with pytest.raises(ServingError, match='Input x is not a tensor'):
+        grpc_front._arrays({'x': wrong}, {'x': 'DT_FLOAT'}, Limits())
+
+
+def test_examples_are_counted_before_any_is_made(monkeypatch):
+    monkeypatch.setattr(saved_model, 'serialize_example', lambda _: pytest.fail('an example was made'))
+    body = json.dumps({'examples': [{'a': 1}] * 4097}).encode()
+    with pytest.raises(ServingError, match='Instances in input examples: 4,097'):
+        api.classify_or_regress(api.Models([]), body, 'm', None, None, math.inf, Limits(), 'classify')
+
+
+def test_messages_are_cut_to_what_a_header_of_grpc_holds():
+    short = 'é' * 1024
+    assert ServingError('INVALID_ARGUMENT', short).message == short
+    for text in ('x', 'é', '\U0001f600', '\ud800'):
+        message = ServingError('INVALID_ARGUMENT', f'Signature {text * 1_000_000} not found').message
+        assert message.startswith('Signature ') and message.endswith('...')
+        assert len(urllib.parse.quote(message)) < 8192
+
+
+def test_a_message_of_the_graph_that_quotes_bytes_survives():
+    try:
+        b'Could not parse example input, value: \xf6'.decode()
+    except UnicodeDecodeError as error:
+        failure = saved_model.from_tensorflow(error)
+    assert (failure.code, failure.message) == ('INVALID_ARGUMENT', 'Could not parse example input, value: \ufffd')
 
 
 def test_a_bound_without_sense_is_a_sentence():

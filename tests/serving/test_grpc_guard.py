@@ -8,8 +8,11 @@ import time
 
 import grpc
 import pytest
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from serving import grpc_sizes
 from serving.limits import Limits
 from serving.logs import AccessLog
 from serving.server import ModelServer
@@ -66,6 +69,40 @@ def test_a_message_that_is_none_and_one_that_is_too_large(tmp_path):
         assert code_of(lambda: channel.stream_unary(PREDICT)(iter([]), timeout=LATE)
                        ) == grpc.StatusCode.INVALID_ARGUMENT
         assert code_of(lambda: predict(channel)) == grpc.StatusCode.NOT_FOUND
+
+
+MANY = 600_000
+
+
+@pytest.mark.parametrize('fields', [
+    {'tensor_shape': tensor_shape_pb2.TensorShapeProto(dim=[tensor_shape_pb2.TensorShapeProto.Dim()] * MANY)},
+    {'string_val': [b''] * MANY}, {'int64_val': [1] * MANY}], ids=lambda fields: next(iter(fields)))
+def test_a_message_that_is_small_and_large_once_parsed_is_refused(tmp_path, fields):
+    tensor = tensor_pb2.TensorProto(**fields)
+    with serving(tmp_path) as (_, channel):
+        with pytest.raises(grpc.RpcError) as error:
+            predict(channel, inputs={'x': tensor})
+        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert 'This server takes at most 500,000 (--max-elements)' in str(error.value.details())
+
+
+def test_the_values_of_a_message_are_counted_as_they_are_parsed():
+    request = predict_pb2.PredictRequest(output_filter=['a', 'b'])
+    request.model_spec.name = 'm'
+    request.inputs['x'].CopyFrom(tf.make_tensor_proto([b'1', b'2', b'3']))
+    request.inputs['y'].CopyFrom(tensor_pb2.TensorProto(dtype=9, int64_val=[1, 300, -1], float_val=[1.0] * 4))
+    content = request.SerializeToString()
+    # model_spec and name; two filters; x: entry, key, value, dtype, shape, dim, size, 3 strings; y: entry, key, value,
+    # dtype, and a field of numbers twice, with 3 and 4 of them
+    assert grpc_sizes.count_values(content, request.DESCRIPTOR, 1000) == 2 + 2 + 10 + 4 + 2 + 3 + 4
+    assert grpc_sizes.count_values(content, request.DESCRIPTOR, 5) == 6
+    assert grpc_sizes.count_values(b'', request.DESCRIPTOR, 5) == 0
+    for end in range(1, len(content)):  # no cut loops, or fails in another way
+        with contextlib.suppress(ValueError):
+            grpc_sizes.count_values(content[:end], request.DESCRIPTOR, 1000)
+    for wrong in (b'\xff' * 20, b'\x0b', b'\x0a\x05\x0a\x09aaa', b'\x0a\xff\xff\xff\xff\x0f'):
+        with pytest.raises(ValueError):
+            grpc_sizes.count_values(wrong, request.DESCRIPTOR, 1000)
 
 
 def test_silent_connections_are_closed_and_their_number_is_bounded(tmp_path):
