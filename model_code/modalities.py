@@ -283,6 +283,9 @@ class Modality:
     are found; '' if they are not looked for."""
     tf_check_module: str = ''
     """Has `only_decodable(read)` (see below), if TensorFlow may fail on media that the reader accepts; else ''."""
+    decoded_size: str = ''
+    """A function (content, limits) -> bytes of memory that decoding takes, by the header alone (media.readers.headers).
+    It raises Rejection for what is over the limits. '' if servers are not to look."""
     sent_media_module: str = ''
     """Has what the exported graph does with media as clients send them, of N examples, in core TensorFlow operations:
     `check(encoded, spec, limits) -> (problems [N] string, plan [N, k] int32)`, a sentence for what is to be refused,
@@ -318,6 +321,11 @@ class Modality:
         module, _, make = self.tokenizer.rpartition('.')
         return getattr(importlib.import_module(module), make)(width, spec, name=name)
 
+    def decoded_bytes(self, content: bytes, limits: Limits) -> int:
+        """What `decoded_size` says of one file, or of one frame; 0 if it names no function."""
+        module, _, function = self.decoded_size.rpartition('.')
+        return getattr(importlib.import_module(module), function)(content, limits) if module else 0
+
     def only_decodable(self, read: typing.Iterator) -> typing.Iterator:
         """The results of a sandbox Decoder, in order. What TensorFlow cannot decode becomes a rejection."""
         return importlib.import_module(self.tf_check_module).only_decodable(read) if self.tf_check_module else read
@@ -332,6 +340,7 @@ MODALITIES = {m.name: m for m in (
         name='image', input_class=ImageInput, feature='image', sizes=('height', 'width'), levels=('brightness',),
         reader_module='media.readers.image', fingerprint_module='media.fingerprints.image',
         preprocessing_module='model_code.preprocessing.image', sent_media_module='model_code.sent_media.image',
+        decoded_size='media.readers.headers.picture_bytes',
         tokenizer='model_code.tokenizers.ImageTokenizer', schema='image.pbtxt',
         limits=Limits(bytes=64 << 20, pixels=64_000_000, decode_seconds=20.0),
         endings=('.jpg', '.jpeg', '.png'),
@@ -346,6 +355,7 @@ MODALITIES = {m.name: m for m in (
         name='audio', input_class=AudioInput, feature='audio', sizes=('duration_s',), levels=('loudness_dbfs',),
         reader_module='media.readers.audio', fingerprint_module='media.fingerprints.audio',
         preprocessing_module='model_code.preprocessing.audio', sent_media_module='model_code.sent_media.audio',
+        decoded_size='media.readers.headers.wav_bytes',
         tokenizer='model_code.tokenizers.AudioTokenizer', schema='audio.pbtxt',
         limits=Limits(bytes=1 << 30, seconds=600.0, decode_seconds=60.0),
         endings=('.wav',),
@@ -363,6 +373,7 @@ MODALITIES = {m.name: m for m in (
         sizes=('height', 'width', 'duration_s'), levels=('brightness',),
         reader_module='media.readers.video', fingerprint_module='media.fingerprints.video',
         preprocessing_module='model_code.preprocessing.video', sent_media_module='model_code.sent_media.video',
+        decoded_size='media.readers.headers.frame_bytes',
         tokenizer='model_code.tokenizers.VideoTokenizer', schema='video.pbtxt',
         limits=Limits(bytes=64 << 30, pixels=16_000_000, seconds=300.0, frames=10_000, decode_seconds=300.0),
         endings=_VIDEO_ENDINGS, other_endings=(*_OTHER_VIDEO_ENDINGS, '.gif'),

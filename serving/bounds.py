@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from media.rejections import Rejection, too_large
+from media.rejections import Rejection
 from model_code import modalities
 from serving import metrics
 from serving.errors import ServingError, invalid
@@ -18,8 +18,7 @@ from serving.limits import Limits, exceeded, flag
 
 _MODALITIES = {row.feature: row for row in modalities.MODALITIES.values()}
 _EXAMPLES = 'examples'  # the input of the signatures T_examples
-# The graph decodes so many at once (tf.map_fn), and of a video so many frames of so many clips, each as float32, too.
-_PARALLEL, _FRAME_GROWTH = 10, 5
+_PARALLEL = 10  # the graph decodes so many at once (tf.map_fn), and of clips so many frames each
 _NUMBER_BYTES = 16  # of a number as JSON, about
 
 
@@ -65,7 +64,7 @@ def check_inputs(inputs: dict[str, np.ndarray], limits: Limits, deadline: float 
             continue
         if name in _MODALITIES:
             if _MODALITIES[name].repeated and values.ndim > 1:
-                _check_frames(values.shape[-1], limits)
+                _check_frames(name, values.shape[-1], limits)
             decoded_bytes += _check_media(name, values.ravel().tolist(), limits, deadline)
         elif name == _EXAMPLES:
             decoded_bytes += check_examples(values.ravel().tolist(), limits, deadline)
@@ -110,21 +109,21 @@ def check_examples(examples: list[bytes], limits: Limits, deadline: float = math
         for name in features.keys() & _MODALITIES.keys():
             values = features[name].bytes_list.value
             if _MODALITIES[name].repeated:
-                _check_frames(len(values), limits)
+                _check_frames(name, len(values), limits)
             media.setdefault(name, []).extend(values)
     return sum(_check_media(name, contents, limits, deadline) for name, contents in media.items())
 
 
-def _check_frames(frames: int, limits: Limits):
-    limit = limits.of_media('video').frames
+def _check_frames(feature: str, frames: int, limits: Limits):
+    limit = limits.of_media(_MODALITIES[feature].name).frames
     if frames > limit:
         raise exceeded('Frames of a clip', frames, 'max_frames', limit, 'Send a shorter clip, or fewer frames of it.')
 
 
 def _check_media(feature: str, contents: list, limits: Limits, deadline: float) -> int:
     """Checks encoded media of one modality by their headers. Returns the bytes that decoding them takes at once."""
-    modality = _MODALITIES[feature].name
-    limit = limits.of_media(modality)
+    modality = _MODALITIES[feature]
+    limit = limits.of_media(modality.name)
     sizes = []
     for number, content in enumerate(contents, start=1):
         if time.monotonic() > deadline:
@@ -132,7 +131,7 @@ def _check_media(feature: str, contents: list, limits: Limits, deadline: float) 
         if not isinstance(content, bytes) or not content:
             continue
         try:
-            sizes.append(_decoded_bytes(modality, content, limit))
+            sizes.append(modality.decoded_bytes(content, limit))
         except Rejection as rejection:
             if rejection.reason != 'too_large':  # the graph says what is wrong, and T_safe answers the others
                 continue
@@ -141,23 +140,12 @@ def _check_media(feature: str, contents: list, limits: Limits, deadline: float) 
     if sum(sizes) > limits.max_total_decoded_bytes:
         raise exceeded('Bytes of all media of the request once they are decoded', sum(sizes),
                        'max_total_decoded_bytes', limits.max_total_decoded_bytes, 'Send fewer, or make them smaller.')
-    at_once = _PARALLEL ** 2 if modality == 'video' else _PARALLEL
+    at_once = _PARALLEL ** 2 if modality.repeated else _PARALLEL
     needed = sum(sorted(sizes)[-at_once:])
     if needed > limits.max_decoded_bytes:
         raise exceeded('Bytes of memory to decode the media of the request', needed, 'max_decoded_bytes',
                        limits.max_decoded_bytes, 'Send fewer at once, or make them smaller.')
     return needed
-
-
-def _decoded_bytes(modality: str, content: bytes, limit: modalities.Limits) -> int:
-    from media.readers import headers  # takes long to load
-    if modality == 'audio':
-        seconds = headers.wav_seconds(content)
-        if seconds > limit.seconds:
-            raise too_large('seconds', round(seconds, 1), limit.seconds)
-        return 2 * len(content)  # 16-bit samples become float32
-    size = headers.picture_bytes(content, limit)
-    return size * _FRAME_GROWTH if modality == 'video' else size
 
 
 def _refusal(rejection: Rejection, which: str) -> ServingError:

@@ -7,9 +7,10 @@ import io
 import struct
 
 from media.readers import image
-from media.rejections import Rejection
+from media.rejections import Rejection, too_large
 from model_code.modalities import Limits
 
+_FRAME_GROWTH = 5
 _GIF_BLOCKS = 500_000  # and their parts, of at most 255 bytes, in one GIF
 
 
@@ -35,15 +36,22 @@ def picture_bytes(content: bytes, limits: Limits) -> int:
     return 3 * pixels
 
 
-def wav_seconds(content: bytes) -> float:
-    """The length of a WAV file by its header; 0 for what is none."""
+def frame_bytes(content: bytes, limits: Limits) -> int:
+    """As picture_bytes, of a frame of a clip: all frames are held as float32, too."""
+    return _FRAME_GROWTH * picture_bytes(content, limits)
+
+
+def wav_bytes(content: bytes, limits: Limits) -> int:
+    """Bytes in which TensorFlow decodes a WAV file. Raises Rejection if its header says that it is too long."""
     import soundfile  # takes long to load
-    if content[:4] != b'RIFF' or content[8:12] != b'WAVE':
-        return 0.0
-    try:
-        return soundfile.info(io.BytesIO(content)).duration
-    except soundfile.SoundFileError:
-        return 0.0
+    if content[:4] == b'RIFF' and content[8:12] == b'WAVE':
+        try:
+            seconds = soundfile.info(io.BytesIO(content)).duration
+        except soundfile.SoundFileError:
+            seconds = 0.0
+        if seconds > limits.seconds:
+            raise too_large('seconds', round(seconds, 1), limits.seconds)
+    return 2 * len(content)  # 16-bit samples become float32
 
 
 def _gif_pixels(content: bytes) -> int:

@@ -96,8 +96,9 @@ EDITS = [
 # events.
 CARRIERS = {'apache-beam', 'protobuf', 'tensorflow-metadata', 'tensorflow-serving-api', 'markupsafe', 'grpcio', 'tfx',
             'tfx-bsl', 'humanize', 'grpcio-health-checking', 'cryptography'}
-READS_WITH = {('CoTrainer', 'tensorflow-transform'), ('Report', 'tensorflow'), ('MediaListing', 'numpy'),
-              ('MediaListing', 'pillow'), ('MediaListing', 'pyyaml'), ('MediaExampleGen', 'pyyaml'),
+READS_WITH = {('CoTrainer', 'tensorflow-transform'), ('Report', 'tensorflow'), ('BlessingGate', 'tensorflow'),
+              ('MediaListing', 'numpy'), ('MediaListing', 'pillow'), ('MediaListing', 'pyyaml'),
+              ('MediaExampleGen', 'pyyaml'),
               # The server reads the headers of media, to bound what it decodes. The check's own are small.
               *(('ServingCheck', name) for name in ('av', 'pillow', 'pillow-heif', 'soundfile'))}
 # They pass bytes to file systems and back.
