@@ -9,6 +9,7 @@ from components.blessing_gate.changes import Changes
 from components.blessing_gate.judgement import Evaluation, Judgement
 from model_code import non_inferiority
 
+_NAMED = 5  # classes in a sentence
 VERSION = 1  # of decision.json: schemas/decision.schema.json
 
 
@@ -40,7 +41,8 @@ def decide(evaluations: Sequence[Evaluation], infra_blessed: bool, infra_reasons
         'version': VERSION,
         'blessed': not reasons,
         'reasons': reasons,
-        'remarks': [*changes.remarks, *(found.sentence for found in judgements if _is_remark(found))],
+        'remarks': [*changes.remarks, *(_unseen(found) for found in evaluations if found.unseen_classes),
+                    *(found.sentence for found in judgements if _is_remark(found))],
         'baseline_version': baseline_version,
         'lost_tasks': list(changes.lost_tasks),
         'tasks': [_task(evaluation, of_task[evaluation.task.name], baseline_version) for evaluation in evaluations],
@@ -72,6 +74,15 @@ def _plain(check: str, sentence: str, task: str | None = None) -> Judgement:
 
 def _is_remark(found: Judgement) -> bool:
     return found.check == 'change' and not found.rejects and found.outcome not in ('not_worse', 'not_tested')
+
+
+def _unseen(evaluation: Evaluation) -> str:
+    names = [repr(name) for name in evaluation.unseen_classes]
+    more = len(names) - _NAMED
+    listed = ', '.join(names[:_NAMED]) + (f' and {more:,} more' if more > 0 else '')
+    classes = 'the class' if len(names) == 1 else 'the classes'
+    return (f'{evaluation.task.name}: no eval example has {classes} {listed}: how well the model knows them was not '
+            'measured.')
 
 
 def _task(evaluation: Evaluation, judgements: list[Judgement], baseline_version: str) -> dict:

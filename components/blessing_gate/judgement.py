@@ -47,12 +47,14 @@ class Evaluation:
 
     metrics, baseline_metrics: name -> value, over all examples; baseline_metrics is None if no model that knows the
     task is being served. clustered: whether examples have groups. slices: the first is that of all examples.
+    unseen_classes: those that no eval example has.
     """
     task: Task
     metrics: dict[str, float]
     baseline_metrics: dict[str, float] | None
     clustered: bool
     slices: Sequence[Slice]
+    unseen_classes: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)

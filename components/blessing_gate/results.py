@@ -34,7 +34,8 @@ def read_evaluation(task: Task, evaluation_dir: str) -> Evaluation:
     if whole.baseline is None and whole.value is not None and math.isfinite(before):
         # The card of a version that others pushed names no classes: TFMA measured it, and there are no resamples of it.
         slices[0] = dataclasses.replace(whole, baseline=before, change=whole.value - before)
-    return Evaluation(task, metrics, baseline_metrics, found['clustered'], slices)
+    unseen = [row['label'] for row in found['classes'] if not row['examples']]
+    return Evaluation(task, metrics, baseline_metrics, found['clustered'], slices, unseen)
 
 
 def _slice(number: int, part: dict, metric: str, resamples: dict[str, np.ndarray]) -> Slice:

@@ -78,6 +78,16 @@ def test_a_missed_threshold_is_one_sentence(found, version, sentence):
     assert [j['sentence'] for j in decision['judgements'] if j['rejects']] == [sentence]
 
 
+@pytest.mark.parametrize('unseen, names', [
+    (['two'], "the class 'two'"), (list('abcdefg'), "the classes 'a', 'b', 'c', 'd', 'e' and 2 more")])
+def test_classes_without_an_eval_example_are_a_remark(unseen, names):
+    found = dataclasses.replace(evaluation(DIGITS, 0.95), unseen_classes=unseen)
+    decision = decide([found], True, [])
+    assert decision['blessed']
+    assert decision['remarks'] == [
+        f'digits: no eval example has {names}: how well the model knows them was not measured.']
+
+
 def test_floor_and_fall_are_both_named():
     reasons = decide([evaluation(DIGITS, 0.5, before=0.9)], True, [])['reasons']
     assert len(reasons) == 2 and 'below its floor' in reasons[0] and 'fell by 0.40' in reasons[1]
@@ -284,7 +294,8 @@ def write_evaluation(directory, baseline=True):
             'accuracy': numbers if baseline else {**numbers, 'baseline': None, 'change': None, 'change_low': None,
                                                   'change_high': None}}}
     (directory / 'evaluation.json').write_text(json.dumps(
-        {'version': 1, 'clustered': True, 'slices': [entry('', ''), entry('scene', 'night')]}))
+        {'version': 1, 'clustered': True, 'slices': [entry('', ''), entry('scene', 'night')], 'classes': [
+            {'label': 'one', 'examples': 100}, {'label': 'two', 'examples': 0}]}))
     models = {'candidate': 0.8} | ({'baseline': 0.9} if baseline else {})
     np.savez(directory / 'resamples.npz', **{f'{number}/accuracy/{model}': np.full(2_000, value + number)
                                              for number in (0, 1) for model, value in models.items()})
@@ -295,6 +306,7 @@ def test_what_the_evaluator_wrote_is_read(tmp_path, monkeypatch):
     write_evaluation(tmp_path)
     found = results.read_evaluation(DIGITS, str(tmp_path))
     whole, night = found.slices
+    assert found.unseen_classes == ['two']
     assert found.clustered and (whole.examples, whole.groups, whole.low, whole.change_low) == (100, 20, 0.7, -0.2)
     assert (night.feature, night.value_of_feature) == ('scene', 'night')
     assert whole.resamples[7] == 0.8 and night.baseline_resamples[7] == 1.9

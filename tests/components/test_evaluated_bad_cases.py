@@ -79,6 +79,9 @@ def test_one_class(evaluate):
     assert found.metrics['macro_f1']['value'] == 1.0, 'the classes without examples do not count'
     assert [row['examples'] for row in found.evaluation['classes']] == [0, 0, 40, 0, 0, 0]
     assert found.decision['blessed']
+    assert [remark for remark in found.decision['remarks'] if 'no eval example' in remark] == [
+        f"{SINGLE.name}: no eval example has the classes 'a', 'b', 'd', 'e', 'f': how well the model knows them was "
+        'not measured.']
 
 
 def test_one_example(evaluate):

@@ -35,7 +35,8 @@ def test_a_task_has_its_metric_with_interval_its_change_with_interval_and_its_ou
 def test_the_representation_alone_is_a_table_beside_the_head():
     results = report_pages.evaluation(10)
     text = text_of(page_of(results))
-    for shown in ('The representation alone', 'on 2,000 examples of the eval split. 3 of 10 classes have fewer than 5',
+    for shown in ('The representation alone', 'on 2,000 examples of the eval split.',
+                  'the eval examples, as above. 3 of 10 classes have fewer than 5 train examples.',
                   'linear probe1,000 of 5,000 examples0.8770.852 to 0.902', '5-shot5 of each class, drawn 1 time0.500',
                   'the headthe whole training0.9120.887 to 0.937'):
         assert shown in text, shown
