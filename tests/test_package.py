@@ -89,7 +89,8 @@ def test_what_is_in_it(wheel):
     rooms = {name.split('/')[0] for name in names if '.dist-info/' not in name}
     assert rooms == {'polyvit', 'pipeline', 'components', 'media', 'model_code', 'serving', 'schemas'}
     for file in ('schemas/image.pbtxt', 'schemas/decision.schema.json', 'components/report/report.html',
-                 'pipeline/study/study.html', 'pipeline/configs/nine.py', 'polyvit/py.typed'):
+                 'pipeline/study/study.html', 'serving/page.html', 'pipeline/configs/nine.py',
+                 'polyvit/py.typed'):
         assert file in names
     modules = {str(path.relative_to(PROJECT)) for room in rooms for path in (PROJECT / room).rglob('*.py')}
     assert modules == {name for name in names if name.endswith('.py')}

@@ -165,6 +165,7 @@ def test_a_picture_is_answered_by_all_of_its_tasks_with_the_very_file(page, serv
     content = base64.b64encode(file.read_bytes()).decode()
     assert request == {'signature_name': 'image_all', 'instances': [{'b64': content}]}
     assert reply['predictions'][0]['tint_scores'] == pytest.approx([0.2, 0.6, 0.4, 0.8])
+    assert page.value(STATUS).endswith(' sent. shade: low 0.533. tint: red:yes 0.800, blue:no 0.600.')  # read out
     widths = page.value("[...document.querySelectorAll('.bar span')].map(bar => bar.style.width)")
     assert [float(width[:-1]) for width in widths] == pytest.approx([100 - 100 * mean, 100 * mean, 80, 60], abs=0.01)
 
