@@ -25,6 +25,7 @@ from serving.saved_model import SavedModel, give_back_free_memory
 from serving.versions import ModelVersions
 
 _GROWTH_BYTES = 32 << 20  # after which freed memory is given back
+_LOOK_SECONDS = 1.0  # between two looks at it
 _LAST_SECONDS = 1.0  # for each thread, once the time for requests is over
 
 
@@ -98,6 +99,7 @@ class ModelServer:
             # The slow part comes last. Meanwhile metadata answers 404, and status says LOADING.
             self._poll()
             self._start_thread(self._keep_polling, 'versions')
+            self._start_thread(self._keep_memory_low, 'memory')
         except BaseException:
             self.stop()
             raise
@@ -178,11 +180,15 @@ class ModelServer:
                 logger.warning('Cannot look for versions of model %s in %s: %s', model.name, model.base_path, error)
 
     def _keep_polling(self):
-        held, until = _resident_bytes(), 0.0
         while not self._ended.wait(self._poll_seconds):
             self._poll()
+
+    def _keep_memory_low(self):
+        """In a thread of its own: a poll may load a version, for minutes on a busy machine."""
+        held, until = _resident_bytes(), 0.0
+        while not self._ended.wait(_LOOK_SECONDS):
             if _resident_bytes() > held + _GROWTH_BYTES:  # what large requests leave behind, once they have ended
-                until = time.monotonic() + self._limits.timeout_s + self._poll_seconds
+                until = time.monotonic() + self._limits.timeout_s + _LOOK_SECONDS
             if time.monotonic() < until:
                 give_back_free_memory()
                 held = _resident_bytes()

@@ -121,6 +121,10 @@ class Mirror:
                 file_io.copy_folder(source, temporary)
             except FileNotFoundError:
                 return False
+            except OSError as error:
+                if error.filename is None:
+                    raise
+                raise OSError(error.errno, error.strerror, self.folder) from None  # of which people know
             if not model_directory.has_model(source):
                 return False
             wrong = self._what_is_wrong(temporary, number)
@@ -141,12 +145,17 @@ class Mirror:
 
 
 def keep_up(mirror: Mirror, every: float, ended: threading.Event, say: _Say = print):
-    """Updates a mirror every so many seconds until `ended`. Errors are told and tried again."""
+    """Updates a mirror every so many seconds until `ended`. Errors are told once, and tried again until they pass."""
+    told = ''
     while not ended.wait(every):
+        text = ''
         try:
             mirror.update()
         except Exception as error:
-            say(f'{error} Trying again every {every:g} seconds.')
+            text = isinstance(error, OSError) and file_io.failure(error) or str(error)
+        if text and text != told:
+            say(f'{text} Trying again every {every:g} seconds.')
+        told = text
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from model_code.errors import ConfigError
 from serving import foreground
+from serving import server as server_module
 from serving.errors import ServingError
 from serving.limits import Limits
 from serving.saved_model import SavedModel
@@ -391,6 +392,29 @@ def test_an_empty_directory_answers_404_until_a_version_appears(tmp_path, half_p
         assert 'has no version to serve yet' in foreground.ready_text(server, 'polyvit')
         push(half_plus_two, tmp_path, 1)
         until(lambda: ask(server, 'GET', '/v1/models/polyvit/metadata')[0] == 200)
+
+
+def test_memory_is_given_back_once_its_users_are_gone_though_a_version_is_being_loaded(tmp_path, monkeypatch):
+    loading, ended, given_back = threading.Event(), threading.Event(), []
+    resident = [100 << 20]
+
+    def give_back():
+        given_back.append(resident[0])
+        if len(given_back) == 3:  # until then a request holds what is in use
+            resident[0] = 100 << 20
+
+    monkeypatch.setattr(server_module, 'give_back_free_memory', give_back)
+    monkeypatch.setattr(server_module, '_resident_bytes', lambda: resident[0])
+    monkeypatch.setattr(server_module, '_LOOK_SECONDS', 0.01)
+    with ModelServer(tmp_path, port=0, poll_seconds=0.01) as server:
+        try:
+            monkeypatch.setattr(next(iter(server.models)), 'poll', lambda: (loading.set(), ended.wait()))
+            assert loading.wait(20)
+            assert not given_back
+            resident[0] = 1000 << 20
+            until(lambda: resident[0] == 100 << 20)
+        finally:
+            ended.set()
 
 
 def test_a_taken_port_is_a_sentence(tmp_path):

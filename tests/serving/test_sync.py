@@ -1,5 +1,6 @@
 """From a push to an object store to answers: the newest versions are copied whole, followed, and served."""
 
+import errno
 import json
 import os
 import re
@@ -50,6 +51,29 @@ def _push(model_dir, url):
 
 def _copied(folder):
     return {name for name in os.listdir(folder) if not name.startswith('.')}
+
+
+def test_a_full_disk_is_told_once_and_leaves_nothing(s3, tmp_path, monkeypatch, capsys):
+    url, folder, ended, said = f'{s3}/polyvit', str(tmp_path / 'models'), threading.Event(), []
+    _plain(url, 1)
+    attempts = []
+
+    def full(_, target):
+        attempts.append(target)
+        if len(attempts) == 5:
+            ended.set()
+        raise OSError(errno.ENOSPC, 'No space left on device', os.path.join(target, 'variables', 'v'))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(file_io, 'copy_folder', full)
+        assert cli.main(['sync', url, folder]) == 1
+        assert f'{folder} cannot be written: No space left on device.' in capsys.readouterr().err
+        mirror = sync.Mirror(url, folder)
+        sync.keep_up(mirror, 0.01, ended, said.append)
+    assert len(attempts) == 5 and len(said) == 1
+    assert said[0].startswith(f'{folder} cannot be written: No space left on device. Free some space')
+    assert os.listdir(folder) == ['.copied_from']
+    assert mirror.update() and _copied(folder) == {'1'}
 
 
 def _plain(url, *numbers):
