@@ -38,7 +38,7 @@ class ModelServer:
     poll_seconds: the time between two looks at the version directories. batching: how requests share runs; None for a
     run per request. has_page: whether `/` is a page to try the models (serving/page.py).
 
-    `start` raises ConfigError if a port is taken.
+    `start` raises ConfigError if a port is taken, or none.
     """
 
     def __init__(self, base_path: str | os.PathLike | None = None, models: typing.Sequence[ModelVersions] | None = None,
@@ -85,6 +85,9 @@ class ModelServer:
 
         A model without a version that can be loaded is no error here: `models.status(name)` has the versions' errors.
         """
+        for port in (self.port, self.grpc_port or 0):
+            if not 0 <= port <= 65535:
+                raise ConfigError(f'There is no port {port:,}. Ports are from 1 to 65535; 0 takes a free one.')
         self._scheduler = Scheduler(self._batching, self._limits.workers, self._limits.max_decoded_bytes)
         for model in self.models:
             model.scheduler = self._scheduler

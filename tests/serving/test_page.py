@@ -320,6 +320,11 @@ def test_the_servers_error_is_told_in_words(chromium, server, tmp_path):
     said = refused(page, damaged)
     assert said.startswith('The server refused the request: ') and said.endswith('(HTTP 400).')
     assert '\n' not in said and page.value("document.querySelector('#request').hidden") is False
+    for error, words in (
+            ('assertion failed: [item 1 of 1: it is [BMP]: send a PNG]\n\t [[{{node cond/Assert}}]]',
+             'item 1 of 1: it is [BMP]: send a PNG'),
+            ('{{function_node __a_<lambda>_4}} {{function_node __b_5}} Invalid PNG data\n\t [[', 'Invalid PNG data'), ('Too large', 'Too large')):
+        assert page.value(f'inWords({json.dumps(error)})') == words
 
 
 def test_a_server_that_is_gone_is_told_in_words(chromium, base, tmp_path):

@@ -424,6 +424,9 @@ def test_a_taken_port_is_a_sentence(tmp_path):
             ModelServer(tmp_path, port=port).start()
         with pytest.raises(ConfigError, match=f'cannot listen on gRPC port {port}'):
             ModelServer(tmp_path, port=0, grpc_port=port).start()
+    for ports in ({'port': 99_999}, {'port': -1}, {'port': 0, 'grpc_port': 70_000}):
+        with pytest.raises(ConfigError, match='There is no port -?[0-9,]+. Ports are from 1 to 65535'):
+            ModelServer(tmp_path, **ports).start()
 
 
 def test_model_config(tmp_path, half_plus_two):
