@@ -323,7 +323,8 @@ def test_the_servers_error_is_told_in_words(chromium, server, tmp_path):
     for error, words in (
             ('assertion failed: [item 1 of 1: it is [BMP]: send a PNG]\n\t [[{{node cond/Assert}}]]',
              'item 1 of 1: it is [BMP]: send a PNG'),
-            ('{{function_node __a_<lambda>_4}} {{function_node __b_5}} Invalid PNG data\n\t [[', 'Invalid PNG data'), ('Too large', 'Too large')):
+            ('{{function_node __a_<lambda>_4}} {{function_node __b_5}} Invalid PNG data\n\t [[', 'Invalid PNG data'),
+            ('Too large', 'Too large')):
         assert page.value(f'inWords({json.dumps(error)})') == words
 
 
