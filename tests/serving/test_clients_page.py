@@ -17,7 +17,8 @@ from tests import browser, testing
 from tests.serving import models
 
 PAGE = (pathlib.Path(__file__).resolve().parents[2] / 'docs/clients.md').read_text(encoding='utf-8')
-CARD = json.dumps({'intended_use': 'Examples.'})
+# As of an exported model: what a push adds to the card's file, such as `intended_use`, is not in its graph.
+CARD = json.dumps({'tasks': [{'name': 'shade', 'modality': 'image', 'classes': ['low', 'high']}]})
 LABELS = ['low', 'high']
 
 
@@ -59,7 +60,7 @@ def test_curl(examples, tmp_path):
 def test_python_and_grpc(examples, tmp_path):
     client, asyncio_client, by_grpc = examples('py')
     lines = _run([sys.executable, '-'], tmp_path, client).splitlines()
-    assert lines[0] == 'Examples.' and lines[1].startswith("photo.png ['low', 'high'] [0.")
+    assert lines[0] == "['shade']" and lines[1].startswith("photo.png ['low', 'high'] [0.")
     assert lines[2].split(' ', 2)[1] == 'bytes' and lines[2].endswith(lines[1].partition(' ')[2])
     assert lines[3].startswith('broken.png is left out. broken.png cannot be read (unsupported). ')
     answers = _run([sys.executable, '-'], tmp_path, asyncio_client)
