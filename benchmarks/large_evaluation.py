@@ -27,6 +27,7 @@ from components.classes import Classes, TaskClasses, write_classes
 from components.task_evaluator import executor
 from model_code import serialization
 from model_code.data import Data
+from model_code.label_kinds import LABEL_KINDS
 from model_code.tasks import Recipe, Task
 
 KINDS = ('single', 'multi')
@@ -36,7 +37,7 @@ ROWS = 1_000  # examples that are made at once
 class Scorer(tf.Module):
     """`t_examples` and `t_label`: what is in the example. strength: of the label in the logits."""
 
-    def __init__(self, kind: str, classes: int, strength: float):
+    def __init__(self, several: bool, classes: int, strength: float):
         super().__init__()
         spec = tf.TensorSpec([None], tf.string, name='examples')
         feature = {'logits': tf.io.FixedLenFeature([], tf.string), 'id_or_ids': tf.io.RaggedFeature(tf.int64)}
@@ -48,12 +49,12 @@ class Scorer(tf.Module):
         def scores(examples):
             logits, ids = parsed(examples)
             logits += strength * tf.reduce_max(tf.one_hot(ids.to_tensor(-1), classes), axis=1)
-            return {'scores': tf.nn.softmax(logits) if kind == 'single' else tf.sigmoid(logits - 3)}
+            return {'scores': tf.sigmoid(logits - 3) if several else tf.nn.softmax(logits)}
 
         def label(examples):
             _, ids = parsed(examples)
-            return {'label': ids.to_tensor()[:, 0] if kind == 'single' else tf.reduce_max(
-                tf.one_hot(ids.to_tensor(-1), classes), axis=1)}
+            return {'label': tf.reduce_max(tf.one_hot(ids.to_tensor(-1), classes), axis=1) if several else
+                    ids.to_tensor()[:, 0]}
 
         self.signatures_of = {name: tf.function(function, input_signature=[spec]).get_concrete_function()
                               for name, function in (('t_examples', scores), ('t_label', label))}
@@ -61,8 +62,9 @@ class Scorer(tf.Module):
 
 def write_inputs(root: pathlib.Path, kind: str, examples: int, classes: int):
     names = [f'class {number}' for number in range(classes)]
+    several = LABEL_KINDS[kind].several
     for model, strength in (('model', 4.0), ('baseline_model', 3.9)):
-        scorer = Scorer(kind, classes, strength)
+        scorer = Scorer(several, classes, strength)
         directory = root / model / 'Format-Serving'
         tf.saved_model.save(scorer, str(directory), signatures=scorer.signatures_of)
         (directory / 'assets.extra').mkdir()
@@ -75,7 +77,7 @@ def write_inputs(root: pathlib.Path, kind: str, examples: int, classes: int):
         for number in range(examples):
             if number % ROWS == 0:
                 logits = rng.normal(size=(ROWS, classes)).astype(np.float32)
-            ids = rng.choice(classes, 1 if kind == 'single' else 4, replace=False)
+            ids = rng.choice(classes, 4 if several else 1, replace=False)
             writer.write(tf.train.Example(features=tf.train.Features(feature={
                 'id': tf.train.Feature(bytes_list=tf.train.BytesList(value=[f'{number:08}'.encode()])),
                 'id_or_ids': tf.train.Feature(int64_list=tf.train.Int64List(value=ids)),

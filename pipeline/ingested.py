@@ -11,6 +11,8 @@ from model_code.serialization import to_json
 from model_code.tasks import Task
 from pipeline import checks
 
+_PLACES = ('folder', 'groups')  # fields of data that say where files lie
+
 
 class Lane(typing.NamedTuple):
     """What MediaExampleGen made of a task's media: the folders of its Examples and of its Classes."""
@@ -106,7 +108,7 @@ def _same_source(made: str, task: Task) -> bool:
     made: the source at that time, as JSON. Where the media and the list of their groups lie does not matter: the
     fingerprint has the names of the media in their folder, and their groups.
     """
-    then, now = ({name: value for name, value in source['data'].items() if name not in ('folder', 'groups')} | {
+    then, now = ({name: value for name, value in source['data'].items() if name not in _PLACES} | {
         'modality': source['modality']} for source in (json.loads(made), json.loads(to_json(task.source))))
     return then.items() <= now.items()
 

@@ -17,7 +17,7 @@ COMMANDS = [
     ['run', 'mine.py', '--set', '{}=1'], ['run', 'mine.py', '--data', '{}'], ['data', 'demo', '{}'],
     ['data', 'check', 'mine.py'], ['compile', 'demo', '-o', '{}', '--root', 'gs://bucket/p', '--image', 'r/i:1'],
     ['report', '--root', '{}'], ['clean', '--root', '{}'], ['sync', 's3://{}', 'x'],
-    ['serve', '{}/none'], ['serve', '--model-config', '{}'], ['predict', '{}', '{}'],
+    ['serve', '{}/none'], ['serve', '--model-config', '{}'], ['predict', '{}', '{}', '--model', '{}'],
     ['predict', 't', 'media', '-o', '{}'], ['export', '{}', '-o', '{}.tflite'], ['completion', '{}'],
     ['doctor', '--beam', '{}']]
 
