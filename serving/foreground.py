@@ -134,7 +134,7 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
             _serve_until(ended, server, ready, program, samples or {}, source)
         if server.unfinished:
             copies.close()
-            print(f'Stopped after {limits.shutdown_timeout_s:g} s, without {server.unfinished}.', file=sys.stderr)
+            print(f'Stopped without {server.unfinished}.', file=sys.stderr)
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)

@@ -132,7 +132,7 @@ class ModelServer:
             grpc_ended.wait(max(0.0, until - time.monotonic()) + _LAST_SECONDS)
             self._guard.close()
         for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()) + _LAST_SECONDS)
+            thread.join(_LAST_SECONDS)  # no request waits for the version that one of them may be loading
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         if self._pool is not None:
             self._pool.shutdown(wait=not left, cancel_futures=True)
@@ -209,4 +209,8 @@ def _resident_bytes() -> int:
 def _run_loop(loop: asyncio.AbstractEventLoop):
     asyncio.set_event_loop(loop)
     loop.run_forever()
+    left = asyncio.all_tasks(loop)  # requests whose graph did not end in time
+    for task in left:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
     loop.close()
