@@ -11,13 +11,13 @@ import numpy as np
 from model_code import signature_names
 from serving import api, bounds, grpc_guard, metrics
 from serving.errors import ServingError, invalid
+from serving.json_tensors import MAX_RANK
 from serving.limits import Limits, exceeded
 
 HEALTH_SERVICES = ('', 'ModelService', 'PredictionService')
 """The names that the health service knows: the server's, and TensorFlow Serving's two."""
 
 _CLASSIFY, _REGRESS = 'tensorflow/serving/classify', 'tensorflow/serving/regress'  # a MultiInference task's methods
-_MAX_RANK = 32  # that arrays of numpy 1 can have
 _PYTHON_VALUES = 2**16  # of an array, as Python objects at once: each takes several times its size in the array
 # The field of a TensorProto that holds the values of a type. Clients read them by these names.
 _FIELDS = {np.dtype(np.float32): 'float_val', np.dtype(np.float64): 'double_val', np.dtype(np.int64): 'int64_val',
@@ -294,8 +294,8 @@ def _arrays(tensors, declared: dict[str, str], limits: Limits) -> dict[str, np.n
         shapes[name] = sizes = [dim.size for dim in tensor.tensor_shape.dim]
         if tensor.tensor_shape.unknown_rank or min(sizes, default=0) < 0:
             raise invalid(f'Input {name} has no complete shape')
-        if len(sizes) > _MAX_RANK:  # the product of very many sizes would take minutes
-            raise invalid(f'Input {name} has {len(sizes):,} dimensions. This server takes at most {_MAX_RANK}')
+        if len(sizes) > MAX_RANK:  # the product of very many sizes would take minutes
+            raise invalid(f'Input {name} has {len(sizes):,} dimensions. This server takes at most {MAX_RANK}')
         if name in declared:
             _check_type(name, tensor.dtype, declared[name])
         size += _size(tensor, math.prod(sizes))

@@ -15,6 +15,7 @@ import numpy as np
 from serving.errors import ServingError, invalid
 from serving.json_parser import quote
 
+MAX_RANK = 32  # that arrays of numpy 1 can have
 NUMPY_TYPES = {
     'DT_FLOAT': np.float32, 'DT_DOUBLE': np.float64, 'DT_INT8': np.int8, 'DT_INT16': np.int16, 'DT_INT32': np.int32,
     'DT_INT64': np.int64, 'DT_UINT8': np.uint8, 'DT_UINT16': np.uint16, 'DT_UINT32': np.uint32,
@@ -186,6 +187,8 @@ def _convert(flat: list, dtype: str) -> list:
 
 
 def _array(flat: list, dtype: str, shape: list[int]) -> np.ndarray:
+    if len(shape) > MAX_RANK:
+        raise invalid(f'The values are nested to {len(shape)} dimensions. This server takes at most {MAX_RANK}')
     with np.errstate(over='ignore', under='ignore'):
         return np.array(flat, dtype=NUMPY_TYPES[dtype]).reshape(shape)
 

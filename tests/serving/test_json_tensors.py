@@ -45,6 +45,7 @@ def test_int64_is_exact():
     ('1, {"x": 1}', 'DT_INT32', 'Expecting value/list but got object at item 1 of input list'),
     ('[', 'DT_FLOAT', 'JSON Parse error: '),
     ('Inf]', 'DT_FLOAT', 'JSON Parse error: '),
+    ('[' * 40 + '1.0' + ']' * 40, 'DT_FLOAT', 'nested to 41 dimensions. This server takes at most 32'),
 ])
 def test_wrong_values(value, dtype, text):
     with pytest.raises(ServingError) as error:
