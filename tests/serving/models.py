@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 from model_code import export
 from model_code.modalities import AudioInput, ImageInput, VideoInput
@@ -149,7 +150,7 @@ def save_polyvit(directory):
     config = ModelConfig(layers=1, width=16, heads=2, mlp_width=32, inputs=(
         ImageInput(32, 32, (8, 8)), AudioInput(frames=64, mel_bins=32), VideoInput(2, 16, 16, (2, 8, 8))))
     labels = {'pets': ['cat', 'dog', 'rat'], 'calls': ['owl', 'wren', 'tit'], 'moves': ['up', 'down']}
-    tf.random.set_seed(0)
+    tf_keras.utils.set_random_seed(0)
     model = PolyViT(mixture, {name: len(words) for name, words in labels.items()}, config)
     for head in model.heads.values():  # they are zero at first, and all scores would be the same
         for weights in head.trainable_variables:

@@ -189,7 +189,7 @@ def test_raw_requests_are_answered_as_files_are_or_refused(modality, name, kind,
 
 
 def test_scores_tell_a_turned_picture_and_a_wrong_rate(served):
-    """So the comparison above can fail."""
+    """So the comparison above, to 1e-5, can fail."""
     _, local = served
     pictures = local.run('pets_scores', 'image', [_turned(1), _turned(6)])['scores']
     sounds = local.run('calls_scores', 'audio', [_wav(), _wav(rate=8_000)])['scores']
