@@ -124,8 +124,8 @@ def run(model, model_name: str, signature_name: str, inputs: dict, deadline: flo
 
 
 @contextlib.contextmanager
-def _measured(model_name: str, method: str, signature_name: str, size: int):
-    """Counts and times a run of a signature, which is the block. size: the number of its examples."""
+def timed(count: typing.Callable[[str, float], None]):
+    """Tells `count` how the block ended (OK, or the code of its error) and how many seconds it took."""
     began, code = time.monotonic(), 'INTERNAL'
     try:
         yield
@@ -134,10 +134,18 @@ def _measured(model_name: str, method: str, signature_name: str, size: int):
         code = error.code
         raise
     finally:
-        seconds = time.monotonic() - began
+        count(code, time.monotonic() - began)
+
+
+@contextlib.contextmanager
+def _measured(model_name: str, method: str, signature_name: str, size: int):
+    """Counts and times a run of a signature, which is the block. size: the number of its examples."""
+    def count(code: str, seconds: float):
         metrics.signature(model_name, signature_name, code, seconds, size)
         if code == 'OK':
             metrics.graph_run(model_name, method, seconds)
+    with timed(count):
+        yield
 
 
 def classify(model, model_name: str, signature_name: str, examples: list[bytes], deadline: float,

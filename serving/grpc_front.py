@@ -63,15 +63,10 @@ def _errors_as_status(context):
 @contextlib.contextmanager
 def _counted(models: api.Models, name: str, method: str):
     """Counts and times a request, as TensorFlow Serving does, which leaves out MultiInference, metadata and status."""
-    began, code = time.monotonic(), 'INTERNAL'
-    try:
+    def count(code: str, seconds: float):
+        metrics.request(models.metric_name(name), method, 'GRPC', code, seconds)
+    with api.timed(count):
         yield
-        code = 'OK'
-    except ServingError as error:
-        code = error.code
-        raise
-    finally:
-        metrics.request(models.metric_name(name), method, 'GRPC', code, time.monotonic() - began)
 
 
 def _model_spec(request) -> tuple[str, int | None, str | None]:
@@ -106,6 +101,17 @@ def _prediction_service(base, models: api.Models, limits: Limits):
         remaining = context.time_remaining()
         return time.monotonic() + min(limits.timeout_s if remaining is None else remaining, limits.timeout_s)
 
+    def of_examples(request, context, method: str, run, response, fill):
+        """Answers Classify or Regress: `run` asks the model, and `fill` puts what it said into the response."""
+        with _errors_as_status(context), _counted(models, request.model_spec.name, method):
+            name, version, label = _model_spec(request)
+            signature_name = request.model_spec.signature_name
+            with models.acquire(name, version, label) as (number, model):
+                found = run(model, name, signature_name, _examples(request.input), deadline(context), limits)
+            _fill_spec(response.model_spec, name, number, signature_name or signature_names.DEFAULT)
+            fill(response.result, found)
+            return response
+
     class PredictionService(base):
 
         def Predict(self, request, context):
@@ -126,28 +132,12 @@ def _prediction_service(base, models: api.Models, limits: Limits):
                 return response
 
         def Classify(self, request, context):
-            with _errors_as_status(context), _counted(models, request.model_spec.name, 'Classify'):
-                name, version, label = _model_spec(request)
-                signature_name = request.model_spec.signature_name
-                with models.acquire(name, version, label) as (number, model):
-                    pairs = api.classify(model, name, signature_name, _examples(request.input), deadline(context),
-                                         limits)
-                response = classification_pb2.ClassificationResponse()
-                _fill_spec(response.model_spec, name, number, signature_name or signature_names.DEFAULT)
-                _fill_classifications(response.result, pairs)
-                return response
+            return of_examples(request, context, 'Classify', api.classify,
+                               classification_pb2.ClassificationResponse(), _fill_classifications)
 
         def Regress(self, request, context):
-            with _errors_as_status(context), _counted(models, request.model_spec.name, 'Regress'):
-                name, version, label = _model_spec(request)
-                signature_name = request.model_spec.signature_name
-                with models.acquire(name, version, label) as (number, model):
-                    values = api.regress(model, name, signature_name, _examples(request.input), deadline(context),
-                                         limits)
-                response = regression_pb2.RegressionResponse()
-                _fill_spec(response.model_spec, name, number, signature_name or signature_names.DEFAULT)
-                _fill_regressions(response.result, values)
-                return response
+            return of_examples(request, context, 'Regress', api.regress, regression_pb2.RegressionResponse(),
+                               _fill_regressions)
 
         def MultiInference(self, request, context):
             with _errors_as_status(context):
