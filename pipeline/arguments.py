@@ -6,6 +6,7 @@ import re
 
 from pipeline.command_parser import Parser
 from pipeline.exit_codes import MEANINGS
+from pipeline.study import SEEDS
 from serving.limits import Limits, flag
 
 DESCRIPTION = 'Train one PolyViT on folders of images, videos and sounds, check it, push it, serve it.'
@@ -108,7 +109,7 @@ def _add_data_commands(commands):
 
 
 def _add_config_commands(commands):
-    plan = _add(commands, 'plan', 'print what a config costs: parameters, FLOPs, storage, time')
+    plan = _add(commands, 'plan', 'print what a config costs: parameters, FLOPs, storage, time; and a study of it')
     _add_config(plan)
     _add_json(plan)
     plan.add_argument('--measure', action='store_true',
@@ -131,12 +132,15 @@ def _add_config_commands(commands):
     run.add_argument('--dry-run', action='store_true',
                      help='write nothing; print which components would run, why, and what it costs')
 
-    study = _add(commands, 'study', 'tell whether co-training pays: train the tasks alone and together on what a run '
-                 'has ingested, over several seeds, and compare')
+    study = _add(commands, 'study', 'tell whether co-training pays, or a change of its settings: train both ways on '
+                 'what a run has ingested, over several seeds, and compare')
     _add_config(study)
     study.add_argument('--root', metavar='DIR',
                        help="the root of the run that ingested them (default: runs/ and the config's name)")
-    study.add_argument('--seeds', metavar='N', type=int, default=3,
+    study.add_argument('--change', metavar='PATH=VALUE', action='append', default=[],
+                       help='compare all tasks together with and without another value of a field, named as for --set; '
+                            'several times: with all of these changes and without any')
+    study.add_argument('--seeds', metavar='N', type=int, default=SEEDS,
                        help='how many times each training is done, each with another seed (default: %(default)s)')
     study.add_argument('--dry-run', action='store_true', help='write nothing; print what the study costs')
     _add_json(study)

@@ -145,13 +145,22 @@ def _plan(parsed):
     import dataclasses
     import json
     config = _load(parsed).with_data()
-    from pipeline import checks, layout, machine, plan
+    from pipeline import checks, layout, machine, plan, summary
+    from pipeline.study import SEEDS, arms
     assumed = {'flops': parsed.flops, 'utilisation': parsed.utilisation, 'count': parsed.accelerators}
     accelerators = plan.Accelerators(**{name: value for name, value in assumed.items() if value is not None})
     checks.check_plannable(config)
     data = checks.check_without_data(config)
-    made = plan.make_plan(config, data, checks.media_bytes(config), accelerators, machine.this_machine(parsed.measure))
-    print(json.dumps(dataclasses.asdict(made), indent=1) if parsed.json else plan.render(made, layout.columns()))
+    here = machine.this_machine(parsed.measure)
+    made = plan.make_plan(config, data, checks.media_bytes(config), accelerators, here)
+    price = arms.price(config, SEEDS, data, here)
+    if parsed.json:
+        print(json.dumps(dataclasses.asdict(made) | {'study': price}, indent=1))
+        return
+    given = [*(['--data', parsed.data] if parsed.data else []),
+             *(word for setting in parsed.set for word in ('--set', setting))]
+    command = summary.command('study', parsed.config, *given)
+    print(plan.render(made, layout.columns(), (command, price) if price else None))
 
 
 def _compile(parsed):
@@ -275,7 +284,7 @@ def _probe(parsed):
 def _study(parsed):
     config = _load(parsed, parsed.root).with_data()
     from pipeline.study import command
-    command.run(config, parsed.seeds, parsed.json, parsed.dry_run, parsed.argv)
+    command.run(config, parsed.seeds, parsed.json, parsed.dry_run, parsed.argv, tuple(parsed.change))
 
 
 def _export(parsed):

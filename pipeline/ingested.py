@@ -75,6 +75,19 @@ def training_lanes(config, tasks: tuple[Task, ...]) -> dict[str, TrainingLane]:
     return found
 
 
+def others_needed(config, other) -> list[str]:
+    """The tasks of which `other`, a config with as many tasks in the same order, needs other examples than `config`."""
+    from pipeline.pipeline import reader_spec, transform_spec
+    found = []
+    for task, changed in zip(config.mixture.tasks, other.mixture.tasks, strict=True):
+        specs = config.model.input(task.modality), other.model.input(task.modality)
+        # Without statistics, Transform does the same whatever the input is.
+        read = transform_spec if modalities.get_modality(task.modality).statistics else reader_spec
+        if task.source != changed.source or read(specs[0]) != read(specs[1]):
+            found.append(task.name)
+    return found
+
+
 def _generated(config, tasks: tuple[Task, ...]) -> dict:
     """Task name -> the executions of its MediaExampleGen that read the media as they are now, the newest first."""
     from pipeline import history

@@ -40,23 +40,23 @@ def _is_in(folder: str, path: str) -> bool:
     return f'{path}/'.startswith(f'{folder.rstrip("/")}/')
 
 
-def apply(config: PipelineConfig, settings: Sequence[str]) -> PipelineConfig:
+def apply(config: PipelineConfig, settings: Sequence[str], option: str = '--set') -> PipelineConfig:
     """The config with other values of some fields, checked as if its file had them. Its `overrides` are the settings.
 
     settings: PATH=VALUE, where PATH names fields from the outside in: 'training.learning_rate=3e-4',
     'tasks.animals.recipe.steps=800', 'model.inputs.image.patch=8,8'. The last of two for one field counts.
 
-    Raises ConfigError if there is no such field, or if the value does not fit.
+    option: by which they were given. Raises ConfigError if there is no such field, or if the value does not fit.
     """
     if not settings:
         return config
     changes: dict = {}
     for setting in settings:
         path, equals, text = setting.partition('=')
-        where = f'--set {setting}: '
+        where = f'{option} {setting}: '
         if not equals:
-            raise ConfigError(f'--set {setting} lacks its value. Write --set PATH=VALUE, such as '
-                              '--set training.learning_rate=3e-4.')
+            raise ConfigError(f'{option} {setting} lacks its value. Write {option} PATH=VALUE, such as '
+                              f'{option} training.learning_rate=3e-4.')
         steps, hint = _find(config, path, where)
         inner = changes
         for step in steps[:-1]:
@@ -66,7 +66,7 @@ def apply(config: PipelineConfig, settings: Sequence[str]) -> PipelineConfig:
         # All at once: one of two settings alone, such as a width without its heads, may be wrong.
         return dataclasses.replace(_changed(config, changes), overrides=tuple(settings))
     except ConfigError as error:
-        raise ConfigError(f'{" ".join(f"--set {setting}" for setting in settings)}: {error}') from error
+        raise ConfigError(f'{" ".join(f"{option} {setting}" for setting in settings)}: {error}') from error
 
 
 def _find(config: PipelineConfig, path: str, where: str) -> tuple[list[str], typing.Any]:
@@ -98,7 +98,8 @@ def _find(config: PipelineConfig, path: str, where: str) -> tuple[list[str], typ
 
 
 def _empty(where: str) -> ConfigError:
-    return ConfigError(f'{where}the config has no entry there. Write it into the config; --set changes what is there.')
+    return ConfigError(f'{where}the config has no entry there. Write it into the config; {where.split()[0]} changes '
+                       'what is there.')
 
 
 def _kind(node) -> str:

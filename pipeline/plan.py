@@ -207,8 +207,18 @@ def _task_table(plan: Plan, columns: int | None) -> list[str]:
     return layout.table([[layout.cut(row[0], 20), *row[2:7], row[8], row[10]] for row in rows])
 
 
-def render(plan: Plan, columns: int | None = None) -> str:
-    """The plan as text for a terminal of `columns`; None stands for 120."""
+def _study_line(price: dict) -> str:
+    """What it costs to learn whether training these tasks together pays."""
+    return (f'Study             whether training together pays: {words.count(price["trainings"], "training")} (of '
+            f'{words.count(price["seeds"], "seed")}), {metric(price["flops"], "FLOP")}, '
+            f'{words.duration(3600 * price["hours_cpu"])} on this machine:')
+
+
+def render(plan: Plan, columns: int | None = None, study: tuple[str, dict] | None = None) -> str:
+    """The plan as text for a terminal of `columns`; None stands for 120.
+
+    study: the command of a study of the same tasks, and what it costs (study.arms.price).
+    """
     lines = [f'Plan of {plan.config}', '', *_task_table(plan, columns)]
     if any(not r.classes or not r.examples for r in plan.tasks):
         lines.append('? depends on data that are out of reach from here. Heads are counted without unknown classes.')
@@ -239,6 +249,7 @@ def render(plan: Plan, columns: int | None = None) -> str:
         f'                  {_speed(plan.machine)}',
         f'  accelerator     {metric(assumed.flops, "FLOP/s")}, of which training reaches '
         f'{100 * assumed.utilisation:g}%, assumed (--flops, --utilisation, --accelerators)',
-        *_sensitivity_lines(plan)]
+        *_sensitivity_lines(plan), *([_study_line(study[1])] if study else [])]
     room = min(columns or 118, 118)
-    return '\n'.join(part for line in lines for part in layout.wrap(line, room, 18))
+    return '\n'.join([*(part for line in lines for part in layout.wrap(line, room, 18)),
+                      *([f'                  {study[0]}'] if study else [])])

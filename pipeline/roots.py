@@ -1,7 +1,10 @@
 """Where runs are: the folders that `polyvit run` writes to."""
 
+import hashlib
 import os
 import pathlib
+import re
+from collections.abc import Sequence
 
 from model_code import file_io
 from model_code.errors import ConfigError
@@ -46,9 +49,22 @@ def study_dir(root: pathlib.Path) -> pathlib.Path:
     return root / 'study'
 
 
-def study_page(root: pathlib.Path) -> pathlib.Path:
-    """The page of the study under a root; it is there once a study has ended."""
-    return study_dir(root) / 'study.html'
+def study_page(root: pathlib.Path, changes: Sequence[str] = ()) -> pathlib.Path:
+    """The page of the study under a root, or of that of some changes; it is there once the study has ended.
+
+    The same with the ending .json has its numbers.
+    """
+    if not changes:
+        return study_dir(root) / 'study.html'
+    readable = re.sub('[^A-Za-z0-9._]+', '-', ' '.join(changes))[:80].strip('-')
+    digest = hashlib.sha256('\0'.join(changes).encode('utf-8', 'surrogateescape')).hexdigest()[:8]
+    return study_dir(root) / f'change-{readable}-{digest}.html'
+
+
+def study_pages(root: pathlib.Path) -> list[pathlib.Path]:
+    """The pages that are there, that of the study of the arms first."""
+    page = study_page(root)
+    return [*([page] if page.is_file() else []), *sorted(study_dir(root).glob('change-*.html'))]
 
 
 def _is_root(path: pathlib.Path) -> bool:

@@ -40,9 +40,8 @@ def path_lines(components: dict[str, run_record.NodeRecord], report: str, log: s
 
 
 def _study_lines(root: pathlib.Path) -> list[str]:
-    """The page of `polyvit study` under this root, if there is one."""
-    page = roots.study_page(root)
-    return [f'study   {summary.short(page)}'] if page.is_file() else []
+    """The pages of `polyvit study` under this root."""
+    return [f'study   {summary.short(page)}' for page in roots.study_pages(root)]
 
 
 def later_lines(record: run_record.Record) -> list[str]:

@@ -1,4 +1,4 @@
-"""`polyvit study`: trains a config's tasks alone and together over several seeds, and says whether that pays."""
+"""`polyvit study`: trains a config's tasks in several ways over several seeds, and says which of them pays."""
 
 import contextlib
 import json
@@ -14,21 +14,36 @@ from humanize import metric
 
 from model_code import file_io, interruption, words
 from model_code.errors import ConfigError
+from model_code.printable import printable
 from model_code.urls import is_url
-from pipeline import checks, ending, environment, estimate, ingested, layout, roots, run_record, summary, terminal
+from pipeline import (
+    checks,
+    ending,
+    environment,
+    estimate,
+    ingested,
+    layout,
+    overrides,
+    roots,
+    run_record,
+    summary,
+    terminal,
+)
 from pipeline.study import arms, comparison, page
 
 LEAST_SEEDS = 2  # one training does not show how another one would differ
 
 
-def run(config, seeds: int, as_json: bool, dry_run: bool, argv: tuple[str, ...] = ()):
-    """Does what is missing of the study, prints its table and verdicts, and writes study.json and study.html.
+def run(config, seeds: int, as_json: bool, dry_run: bool, argv: tuple[str, ...] = (), changes: tuple[str, ...] = ()):
+    """Does what is missing of the study, prints its table and verdicts, and writes them as JSON and as a page.
 
-    config: with data. argv: what was typed after `polyvit`. Raises ConfigError, before anything is written, for a task
-    that was not ingested under the config's root; PipelineStop as a training does.
+    config: with data. argv: what was typed after `polyvit`. changes: of the config, whose worth is to be told; without
+    any it is that of training together. Raises ConfigError, before anything is written, for a task that was not
+    ingested under the config's root, and for changes that need other examples, or train nothing else; PipelineStop as
+    a training does.
     """
     tasks = config.mixture.tasks
-    if len(tasks) < 2:
+    if len(tasks) < 2 and not changes:
         raise ConfigError(f'The config {config.name} has one task, {tasks[0].name}, so there is nothing to train it '
                           'with. A study takes two or more.')
     if seeds < LEAST_SEEDS:
@@ -37,22 +52,48 @@ def run(config, seeds: int, as_json: bool, dry_run: bool, argv: tuple[str, ...] 
     if is_url(config.root):
         raise ConfigError(f'The root is {config.root}, but a study on this machine takes what a run here has ingested. '
                           'Give the path of its root.')
-    checks.check_initial_checkpoint(config)
+    changed = overrides.apply(config, changes, '--change')
+    for each in (config, changed):
+        checks.check_initial_checkpoint(each)
     environment.set_defaults()
     with terminal.quiet(pathlib.Path(os.devnull)):
+        _check_same_examples(config, changed, changes)
         lanes = ingested.training_lanes(config, tasks)
         trainer = _trainer(config, lanes)
+    if changes:
+        _check_another_training(config, trainer, changes)
     older = [name for name, lane in lanes.items() if lane.older]
     if older:
         print(f'Another version of the code transformed the examples of {", ".join(older)}. They are taken as they '
               'are.', file=sys.stderr)
     if dry_run:
-        planned = plan(config, seeds, trainer)
+        planned = plan(config, seeds, trainer, changes)
         print(json.dumps(planned, indent=1) if as_json else '\n'.join(plan_lines(config, planned, layout.columns())))
         return
     with run_record.one_run_at_a_time(config.run_root):
-        study = _run(config, seeds, trainer, as_json, argv)
+        study = _run(config, seeds, trainer, as_json, argv, changes)
     print(json.dumps(study, indent=1) if as_json else '\n'.join(result_lines(config, study, layout.columns())))
+
+
+def _check_same_examples(config, changed, changes: tuple[str, ...]):
+    others = ingested.others_needed(config, changed)
+    if others:
+        raise ConfigError(
+            f'{_given(changes)}: {", ".join(others)} would need other examples than a run has ingested. A study trains '
+            'on these, so a change may be of the model and its training, not of the data or how they are read. For '
+            'that, run both configs, and compare the runs (polyvit report --compare).')
+
+
+def _check_another_training(config, trainer, changes: tuple[str, ...]):
+    without, with_them = (arms.arms(config.mixture, changes)[arm][config.mixture.tasks[0].name]
+                          for arm in (arms.TOGETHER, arms.CHANGED))
+    if trainer.path(without) == trainer.path(with_them):
+        raise ConfigError(f'{_given(changes)} trains no other model than the config does. Change a setting of the '
+                          'model, the mixture, the training or a recipe to another value.')
+
+
+def _given(changes: tuple[str, ...]) -> str:
+    return ' '.join(f'--change {change}' for change in changes)
 
 
 def _trainer(config, lanes):
@@ -62,9 +103,10 @@ def _trainer(config, lanes):
     return trainings.Trainer(config, lanes, vocabularies, str(roots.study_dir(config.run_root) / 'trainings'))
 
 
-def _run(config, seeds: int, trainer, as_json: bool, argv: tuple[str, ...] = ()) -> dict:
+def _run(config, seeds: int, trainer, as_json: bool, argv: tuple[str, ...] = (), changes: tuple[str, ...] = ()
+         ) -> dict:
     """Does the trainings that are missing, with progress on standard output, or on standard error for as_json."""
-    wanted, folder = arms.trainings(config.mixture, seeds), roots.study_dir(config.run_root)
+    wanted, folder = arms.trainings(config.mixture, seeds, changes), roots.study_dir(config.run_root)
     log = folder / 'study.log'
     run_record.create_folder(folder)
     errors = open(os.dup(2), 'w', encoding='utf-8', errors='backslashreplace')
@@ -72,18 +114,21 @@ def _run(config, seeds: int, trainer, as_json: bool, argv: tuple[str, ...] = ())
             terminal.Screen(errors if as_json else output)) as screen, terminal.messages_on(screen):
         screen.print(f'polyvit study {config.name}: {words.count(len(config.mixture.tasks), "task")}, '
                      f'{words.count(seeds, "seed")}, {words.count(len(wanted), "training")}')
+        for change in changes:
+            screen.print_whole(f'change  {printable(change)}')
         for line in summary.path_lines({'study': str(folder), 'log': str(log)}, screen.columns):
             screen.print_whole(line)
         _train(config, wanted, trainer, screen, argv)
         screen.print('Comparing them')
-        study = compare(config, seeds, trainer)
-        file_io.write(str(folder / 'study.json'), json.dumps(study, indent=1, allow_nan=False))
-        file_io.write(str(roots.study_page(config.run_root)), page.render(study).encode('utf-8', 'backslashreplace'))
+        study = compare(config, seeds, trainer, changes)
+        html = roots.study_page(config.run_root, changes)
+        file_io.write(str(html.with_suffix('.json')), json.dumps(study, indent=1, allow_nan=False))
+        file_io.write(str(html), page.render(study).encode('utf-8', 'backslashreplace'))
     return study
 
 
 def _train(config, wanted: Sequence[arms.Training], trainer, screen: terminal.Screen, argv: tuple[str, ...]):
-    titles = {training: f'seed {training.seed}_{arms.title(config.mixture, training.tasks)}' for training in wanted}
+    titles = {training: f'seed {training.seed}_{arms.title(config.mixture, training)}' for training in wanted}
     left = expected_seconds(config, wanted, trainer)
     if left:
         screen.print(f'{words.count(len(left), "training")} to do: about {estimate.rough(sum(left.values()))}')
@@ -123,49 +168,53 @@ def expected_seconds(config, wanted: Sequence[arms.Training], trainer) -> dict[a
     As another seed of it took; else by the plan, times how much longer than by the plan the finished ones took, or the
     last run's training if there is none.
     """
-    results = [result for training in wanted if (result := trainer.result(training))]
-    done = {arms.Training(result.tasks, result.seed) for result in results}
-    planned = {tasks: arms.cost(config, tasks, trainer.data).seconds for tasks in {each.tasks for each in wanted}}
-    took = {tasks: [result.took for result in results if result.tasks == tasks] for tasks in planned}
+    models = dict.fromkeys(training._replace(seed=0) for training in wanted)
+    planned = {model: arms.cost(config, model, trainer.data).seconds for model in models}
+    took = {training: result.took for training in wanted if (result := trainer.result(training))}
+    of_model = {model: [seconds for training, seconds in took.items() if training._replace(seed=0) == model]
+                for model in models}
     last = run_record.seconds(config.run_root).get('CoTrainer')
-    everything = max(planned, key=len)
-    paces = [result.took / planned[result.tasks] for result in results] or (
+    everything = max(models, key=lambda model: (len(model.tasks), not model.changes))
+    paces = [seconds / planned[training._replace(seed=0)] for training, seconds in took.items()] or (
         [last / planned[everything]] if last else [1.0])
     pace = statistics.median(paces)
-    return {training: statistics.mean(took[training.tasks]) if took[training.tasks] else
-            pace * planned[training.tasks] for training in wanted if training not in done}
+
+    def expected(model: arms.Training) -> float:
+        return statistics.mean(of_model[model]) if of_model[model] else pace * planned[model]
+    return {training: expected(training._replace(seed=0)) for training in wanted if training not in took}
 
 
-def compare(config, seeds: int, trainer) -> dict:
+def compare(config, seeds: int, trainer, changes: tuple[str, ...] = ()) -> dict:
     """The contents of study.json, of trainings that have all finished."""
-    of_arms, tasks = arms.arms(config.mixture), []
+    of_arms, tasks = arms.arms(config.mixture, changes), []
     for task in config.mixture.tasks:
         found = {}
         for arm, of_task in of_arms.items():
-            members = of_task[task.name]
-            if arm == arms.MODALITY and members == (task.name,):
+            first = of_task[task.name]
+            if arm == arms.MODALITY and first.tasks == (task.name,):
                 continue  # the same training as alone
-            each = [arms.Training(members, seed) for seed in range(seeds)]
+            each = [first._replace(seed=seed) for seed in range(seeds)]
             if arm == arms.FROZEN and not all(task.name in trainer.result(one).frozen for one in each):
                 continue
             found[arm] = [trainer.outcomes(one, task.name, arm == arms.FROZEN) for one in each]
-        tasks.append(comparison.compare(task, found))
-    results = [trainer.result(training) for training in arms.trainings(config.mixture, seeds)]
-    study = {'version': comparison.VERSION, 'config': config.name, 'seeds': seeds, 'tasks': tasks,
-             'costs': comparison.costs(of_arms, results)}
+        tasks.append(comparison.compare(task, found, arms.asked(changes)))
+    results = {training: trainer.result(training) for training in arms.trainings(config.mixture, seeds, changes)}
+    study = {'version': comparison.VERSION, 'config': config.name, 'changes': list(changes), 'seeds': seeds,
+             'tasks': tasks, 'costs': comparison.costs(of_arms, results)}
     return study | {'conclusion': comparison.conclusion(study)}
 
 
-def plan(config, seeds: int, trainer) -> dict:
+def plan(config, seeds: int, trainer, changes: tuple[str, ...] = ()) -> dict:
     """What a study costs, and what of it is there: for --dry-run."""
-    wanted = arms.trainings(config.mixture, seeds)
+    wanted = arms.trainings(config.mixture, seeds, changes)
     left = expected_seconds(config, wanted, trainer)
     rows = []
-    for tasks in dict.fromkeys(training.tasks for training in wanted):
-        cost = arms.cost(config, tasks, trainer.data)
-        own = [left[training] for training in wanted if training.tasks == tasks and training in left]
-        rows.append({'tasks': list(tasks), 'parameters': cost.parameters, 'steps': cost.steps, 'flops': cost.flops,
-                     'trainings_left': len(own), 'seconds_left': round(sum(own), 1)})
+    for model in dict.fromkeys(training._replace(seed=0) for training in wanted):
+        cost = arms.cost(config, model, trainer.data)
+        own = [seconds for training, seconds in left.items() if training._replace(seed=0) == model]
+        rows.append({'tasks': list(model.tasks), 'changes': list(model.changes), 'parameters': cost.parameters,
+                     'steps': cost.steps, 'flops': cost.flops, 'trainings_left': len(own),
+                     'seconds_left': round(sum(own), 1)})
     return {'config': config.name, 'seeds': seeds, 'trainings': len(wanted), 'trainings_left': len(left),
             'seconds_left': round(sum(left.values()), 1), 'models': rows}
 
@@ -173,7 +222,8 @@ def plan(config, seeds: int, trainer) -> dict:
 def plan_lines(config, planned: dict, columns: int | None) -> list[str]:
     rows = [['training', 'parameters', 'steps', 'FLOPs', 'seeds left', 'time left']]
     for row in planned['models']:
-        rows.append([arms.title(config.mixture, tuple(row['tasks'])), f'{row["parameters"]:,}', f'{row["steps"]:,}',
+        training = arms.Training(tuple(row['tasks']), 0, tuple(row['changes']))
+        rows.append([arms.title(config.mixture, training), f'{row["parameters"]:,}', f'{row["steps"]:,}',
                      metric(row['flops']), str(row['trainings_left']), _time(row['seconds_left'])])
     table = layout.table(rows)
     if not layout.fits(table, columns):
@@ -193,17 +243,19 @@ def result_lines(config, study: dict, columns: int | None) -> list[str]:
     return ['', *_metric_table(study, columns), '', *_cost_table(study, columns), '',
             *(part for task in study['tasks'] for part in layout.wrap(task['sentence'], columns, 2)), '',
             *layout.wrap(study['conclusion'], columns), '',
-            *summary.path_lines({'page': str(roots.study_page(config.run_root))}, columns)]
+            *summary.path_lines({'page': str(roots.study_page(config.run_root, study['changes']))}, columns)]
 
 
 def _metric_table(study: dict, columns: int | None) -> list[str]:
-    rows = [['task', 'trained', 'metric', 'value', '95% interval', 'over alone, points', '95% interval', '']]
+    baseline = arms.NAMES[arms.asked(study['changes']).baseline]
+    rows = [['task', 'trained', 'metric', 'value', '95% interval', f'over {baseline}, points', '95% interval', '']]
     for task in study['tasks']:
         for place, entry in enumerate(task['arms']):
             rows.append([task['task'] if not place else '', arms.NAMES[entry['arm']],
                          comparison.metric_name(task['metric']) if not place else '', *page.cells(entry)])
     table = layout.table(rows, left=(0, 1, 2, 4, 6, 7))
     if not layout.fits(table, columns):
+        rows[0][5] = 'difference'
         table = layout.table([[layout.cut(row[0], 16), row[1], row[3], row[5], row[6]] for row in rows],
                              left=(0, 1, 4))
     return table

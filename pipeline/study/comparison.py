@@ -4,6 +4,7 @@ It is computed from the outcomes of the trainings, so it needs no model (schemas
 """
 
 import math
+import typing
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,13 +14,13 @@ from model_code import bootstrap, seed_comparison, words
 from model_code.outcomes import Outcomes
 from model_code.seed_comparison import Spread
 from model_code.tasks import Task
-from pipeline.study.arms import ALONE, FROZEN, TOGETHER
+from pipeline.study.arms import DOES_IT_PAY, FROZEN, Question, Training, asked
 
 VERSION = 1  # of study.json: schemas/study.schema.json
 
 
-def compare(task: Task, outcomes: dict[str, Sequence[Outcomes]]) -> dict:
-    """A task's entry in study.json. outcomes: arm -> one for each seed; the arm 'alone' must be there.
+def compare(task: Task, outcomes: dict[str, Sequence[Outcomes]], question: Question = DOES_IT_PAY) -> dict:
+    """A task's entry in study.json. outcomes: arm -> one for each seed; the arms of the question must be there.
 
     All must be of the same examples.
     """
@@ -39,20 +40,20 @@ def compare(task: Task, outcomes: dict[str, Sequence[Outcomes]]) -> dict:
     def spread(numbers, samples, bounds=(-math.inf, math.inf)) -> Spread:
         return seed_comparison.spread(numbers, samples, len(first), clusters.count, bounds)
 
-    arms, differences = [], {}
+    arms, differences, baseline = [], {}, measured[question.baseline]
     for arm, (numbers, samples) in measured.items():
         entry = {'arm': arm, 'values': [_number(value) for value in numbers],
                  **_limits(spread(numbers, samples, metric.bounds or (-math.inf, math.inf))), 'difference': None}
-        if arm != ALONE:
-            differences[arm] = spread(numbers - measured[ALONE][0], samples - measured[ALONE][1])
+        if arm != question.baseline:
+            differences[arm] = spread(numbers - baseline[0], samples - baseline[1])
             entry['difference'] = _difference(differences[arm])
         arms.append(entry)
-    decided = differences[TOGETHER]
+    decided = differences[question.decided]
     clustered = clusters.count < len(first)
     values = {entry['arm']: entry['value'] for entry in arms}
     return {'task': task.name, 'modality': task.modality, 'metric': task.primary_metric, 'examples': len(first),
             'groups': clusters.count, 'clustered': clustered, 'verdict': decided.verdict,
-            'sentence': sentence(task, values, decided, clustered), 'arms': arms}
+            'sentence': sentence(task, values, decided, clustered, question), 'arms': arms}
 
 
 def _number(value: float) -> float | None:
@@ -70,16 +71,16 @@ def _difference(found: Spread) -> dict:
             'groups_needed': None if unknown else seed_comparison.clusters_needed(found)}
 
 
-def sentence(task: Task, values: dict[str, float | None], found: Spread, clustered: bool) -> str:
-    """The verdict on a task. values: arm -> its metric. found: the difference of all together and alone."""
+def sentence(task: Task, values: dict[str, float | None], found: Spread, clustered: bool, question: Question) -> str:
+    """The verdict on a task. values: arm -> its metric. found: the difference of the question's arms."""
     if found.low is None or found.high is None:
         return (f'{task.name}: cannot tell, because the difference has no interval: it takes two seeds and two '
                 'independent eval examples at least.')
-    together, alone = (f'{values[arm]:.3f}' for arm in (TOGETHER, ALONE))
-    numbers = (f'{metric_name(task.primary_metric)} {together} all together, {alone} alone, '
+    before, after = (f'{values[arm]:.3f} {name}' for arm, name in zip(question[:2], question.names, strict=True))
+    numbers = (f'{metric_name(task.primary_metric)} {after}, {before}, '
                f'{points(found.value)} points ({points(found.low)} to {points(found.high)})')
     if found.verdict != 'cannot_tell':
-        return f'{task.name}: {found.verdict} from training together: {numbers}.'
+        return f'{task.name}: {found.verdict} from {question.of}: {numbers}.'
     return f'{task.name}: cannot tell at this size: {numbers}. {_what_would(found, clustered)}'
 
 
@@ -111,34 +112,38 @@ def _rounded(count: int) -> int:
     return step * math.ceil(count / step)
 
 
-def costs(arms: dict[str, dict[str, tuple[str, ...]]], results: Sequence) -> list[dict]:
-    """What each arm costs for all tasks: study.json's `costs`. results: trainings.Result of all trainings.
+def costs(arms: dict[str, dict[str, Training]], results: dict[Training, typing.Any]) -> list[dict]:
+    """What each arm costs for all tasks: study.json's `costs`. results: training -> its trainings.Result.
 
     seconds, flops: the mean over the seeds; those of 'frozen' have the training of its encoder too.
     """
     rows = []
     for arm, of_task in arms.items():
         models = set(of_task.values())
-        own = [result for result in results if result.tasks in models]
-        seeds = len({result.seed for result in own})
+        found = {training: result for training, result in results.items() if training._replace(seed=0) in models}
+        own, seeds = found.values(), len({training.seed for training in found})
         heads = [head for result in own for head in result.frozen.values()] if arm == FROZEN else []
 
         def mean(read: Callable, name: str, own=own, heads=heads, seeds=seeds) -> float:
             return (sum(map(read, own)) + sum(head[name] for head in heads)) / seeds
         rows.append({'arm': arm, 'models': len(models),
-                     'parameters': sum({result.tasks: result.parameters for result in own}.values()),
+                     'parameters': sum(results[first].parameters for first in models),
                      'flops': mean(lambda result: result.flops, 'flops'),
                      'seconds': round(mean(lambda result: result.seconds, 'seconds'), 3)})
     return rows
 
 
 def conclusion(study: dict) -> str:
-    """The study in one sentence."""
+    """The study in a sentence or two."""
     verdicts = [task['verdict'] for task in study['tasks']]
     gain, lose, unknown = (verdicts.count(verdict) for verdict in ('gains', 'loses', 'cannot_tell'))
-    parameters = {row['arm']: row['parameters'] for row in study['costs']}
-    return (f'Of {words.count(len(verdicts), "task")}, {gain or "none"} gain{"s" * (gain < 2)} from training together '
+    question, costs = asked(study['changes']), {row['arm']: row for row in study['costs']}
+    share = {name: costs[question.decided][name] / costs[question.baseline][name] for name in (
+        'parameters', 'flops', 'seconds')}
+    return (f'Of {words.count(len(verdicts), "task")}, {gain or "none"} gain{"s" * (gain < 2)} from {question.of} '
             f'and {lose or "none"} lose{"s" * (lose < 2)}'
-            + (f'; {unknown} cannot be told at this size' if unknown else '') + '. One model has '
-            f'{parameters[TOGETHER] / parameters[ALONE]:.0%} of the parameters of one model per task.')
+            + (f'; {unknown} cannot be told at this size' if unknown else '') + '. '
+            + (f'With it a model has {share["parameters"]:.0%} of the parameters, and its training takes '
+               f'{share["flops"]:.0%} of the FLOPs and {share["seconds"]:.0%} of the time.' if study['changes'] else
+               f'One model has {share["parameters"]:.0%} of the parameters of one model per task.'))
 

@@ -9,7 +9,7 @@ from components.report import charts
 from components.report import render as report
 from components.report.evaluation import interval, metric_name, number
 from model_code import words
-from pipeline.study.arms import NAMES
+from pipeline.study.arms import NAMES, asked
 from pipeline.study.comparison import points
 
 VERDICTS = {'gains': 'gains', 'loses': 'loses', 'cannot_tell': 'cannot tell'}
@@ -20,7 +20,8 @@ def render(study: dict) -> str:
     """The page of what study.json holds."""
     environment = report.environment(os.path.dirname(__file__))
     return environment.get_template('study.html').render(
-        study=study, names=NAMES, verdicts=VERDICTS, metric_name=metric_name, cells=cells,
+        study=study, names=NAMES, baseline=NAMES[asked(study['changes']).baseline], verdicts=VERDICTS,
+        metric_name=metric_name, cells=cells,
         plots={task['task']: plot(task) for task in study['tasks']},
         colours={task['task']: f'c{place % report.COLOURS}' for place, task in enumerate(study['tasks'])},
         costs=[{**row, 'flops': metric(row['flops']), 'seconds': words.duration(row['seconds'])}
@@ -28,7 +29,7 @@ def render(study: dict) -> str:
 
 
 def cells(entry: dict) -> list[str]:
-    """An arm's value, its interval, the difference to alone in points, its interval, and what that says."""
+    """An arm's value, its interval, the difference to the baseline in points, its interval, and what that says."""
     difference = entry['difference']
     if not difference:
         return [number(entry['value']), interval(entry['low'], entry['high']), '', '', '']

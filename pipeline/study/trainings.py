@@ -25,6 +25,7 @@ from model_code.flops import forward_flops
 from model_code.logger import logger
 from model_code.outcomes import Outcomes, texts
 from model_code.serialization import to_json
+from model_code.settings import ModelConfig
 from model_code.tasks import Task
 from pipeline.fingerprints import component_version
 from pipeline.ingested import TrainingLane
@@ -112,8 +113,8 @@ class Trainer:
         if len(training.tasks) == len(self._config.mixture.tasks):
             logger.info('training: new heads on the frozen encoder')
             frozen = {task.name: head for task in config.mixture.tasks
-                      if (head := self._new_head(training, task, model_dir))}
-        planned = cost(self._config, training.tasks, self.data)
+                      if (head := self._new_head(training, task, model_dir, config.model))}
+        planned = cost(self._config, training, self.data)
         result = Result(training.tasks, training.seed, planned.parameters, history['total_steps'], planned.flops,
                         round(history['seconds'], 3), round(time.monotonic() - begin, 3), frozen)
         file_io.write(self.path(training, RESULT), json.dumps(dataclasses.asdict(result), indent=1))
@@ -121,7 +122,7 @@ class Trainer:
             file_io.remove_folder(folder)
         return result
 
-    def _new_head(self, training: Training, task: Task, model_dir: str) -> dict | None:
+    def _new_head(self, training: Training, task: Task, model_dir: str, model: ModelConfig) -> dict | None:
         begin, lane = time.monotonic(), self._lanes[task.name].lane
         classes = self._vocabularies[task.name]
         probe = representation.probe_scores(model_dir, task.source, classes,
@@ -135,7 +136,7 @@ class Trainer:
         outcomes.write(self.path(training, f'frozen_{task.name}.npz'),
                        dataclasses.replace(said, scores=probe.scores[rows]))
         return {'seconds': round(time.monotonic() - begin, 3), 'train_examples': probe.train_examples,
-                'flops': float(probe.train_examples * forward_flops(self._config.model, task, len(classes)))}
+                'flops': float(probe.train_examples * forward_flops(model, task, len(classes)))}
 
     def _files(self, tasks: Sequence[str], split: str) -> dict[str, list[str]]:
         return {task: self._lanes[task].files(split) for task in tasks}

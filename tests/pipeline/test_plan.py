@@ -111,6 +111,29 @@ def test_plan_as_json_with_assumptions_by_argument(capsys):
     assert '--accelerators is 0' in capsys.readouterr().err
 
 
+def test_the_plan_says_what_a_study_costs_and_how_to_start_it(capsys, tmp_path):
+    from pipeline.study import arms
+    config = load_config('real_small')
+    here = machine.Machine('Some CPU', 4, int(16e9), (), 100e9, measured=False)
+    price = arms.price(config, 3, machine=here) or {}
+    # Alone, the modalities with several tasks, and all together, each three times.
+    pairs = [m for m in config.mixture.modalities if sum(t.modality == m for t in config.mixture.tasks) > 1]
+    assert price['trainings'] == 3 * (len(config.mixture.tasks) + len(pairs) + 1)
+    whole = plan.make_plan(config, machine=here)
+    by_modality = sum(t.total_flops for t in whole.tasks if t.modality in pairs)
+    assert price['flops'] == pytest.approx(3 * (2 * whole.total_flops + by_modality))
+    assert price['hours_cpu'] > 6 * whole.hours_cpu
+    assert arms.price(dataclasses.replace(config, mixture=Mixture(config.mixture.tasks[:1])), 3) is None
+    assert cli.main(['plan', 'real_small', '--set', 'training.seed=1']) == 0
+    text = capsys.readouterr().out
+    line = next(line for line in text.splitlines() if line.startswith('Study '))
+    assert f'{price["trainings"]} trainings (of 3 seeds), ' in line
+    assert 'study real_small --set training.seed=1' in text
+    assert cli.main(['plan', 'real_small', '--json']) == 0
+    made = json.loads(capsys.readouterr().out)['study']
+    assert (made['seeds'], made['trainings']) == (3, price['trainings'])
+
+
 def test_render_says_what_json_says(nine):
     text = plan.render(nine)
     assert '417,920' in text and f'{nine.total_parameters:,}' in text

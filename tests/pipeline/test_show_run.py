@@ -68,7 +68,9 @@ def test_a_pushed_model_and_what_became_of_it(root, report):
     assert 'version  3, pushed by this run; the newest is now 4' in report()[1]
     assert 'study   ' not in text
     testing.write(root, 'study/study.html', 'x')
-    assert report()[1].endswith('study   runs/mine/study/study.html\n')
+    testing.write(root, 'study/change-model.dropout-0.1-0a1b2c3d.html', 'x')
+    assert report()[1].endswith('study   runs/mine/study/study.html\n'
+                                'study   runs/mine/study/change-model.dropout-0.1-0a1b2c3d.html\n')
 
 
 def test_what_is_remarkable_about_the_data_is_said_again(root, report):

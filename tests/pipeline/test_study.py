@@ -1,8 +1,10 @@
 """`polyvit study`: its arms, its verdicts from simulated outcomes, its tables and page. Nothing is trained here."""
 
+import dataclasses
 import json
 import os
 import pathlib
+import string
 
 import jsonschema
 import numpy as np
@@ -14,7 +16,7 @@ from model_code.errors import ConfigError, PipelineStop
 from model_code.outcomes import Outcomes, texts
 from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture
-from pipeline import cli, dry_run, history, ingested
+from pipeline import cli, dry_run, history, ingested, overrides, pipeline, roots
 from pipeline.config import PipelineConfig
 from pipeline.study import arms, command, comparison, page
 from pipeline.study.arms import Training
@@ -59,29 +61,36 @@ class Trainer:
         from pipeline.study.trainings import Result
         self.ran.append(training)
         heads = {name: {'seconds': 1.0, 'flops': 10.0, 'train_examples': 5} for name in training.tasks}
-        self.done[training] = Result(training.tasks, training.seed, 1000 + len(training.tasks), 10, 100.0, 2.0, 3.0,
-                                     heads if len(training.tasks) == 3 else {})
+        factor = 0.5 if training.changes else 1
+        self.done[training] = Result(training.tasks, training.seed, 1000 + len(training.tasks), 10, 100.0 * factor,
+                                     2.0 * factor, 3.0, heads if len(training.tasks) == 3 else {})
         return self.done[training]
 
+    def path(self, training):
+        config = arms.config_of(config_of(), training)
+        return str((pipeline.trained_tasks(config.mixture), config.model, config.training))
+
     def outcomes(self, training, task, frozen=False):
-        arm = arms.FROZEN if frozen else {1: arms.ALONE, 2: arms.MODALITY, 3: arms.TOGETHER}[len(training.tasks)]
+        arm = arms.FROZEN if frozen else arms.CHANGED if training.changes else {
+            1: arms.ALONE, 2: arms.MODALITY, 3: arms.TOGETHER}[len(training.tasks)]
         return said(self.shares[arm], 100 * training.seed + len(training.tasks) + 50 * frozen)
 
 
-SHARES = {arms.ALONE: 0.6, arms.MODALITY: 0.62, arms.TOGETHER: 0.9, arms.FROZEN: 0.3}
+SHARES = {arms.ALONE: 0.6, arms.MODALITY: 0.62, arms.TOGETHER: 0.9, arms.FROZEN: 0.3, arms.CHANGED: 0.5}
+CHANGES = ('tasks.digits.recipe.steps=150', 'model.dropout=0.1')
 
 
-def study_of(shares=SHARES, seeds=3) -> dict:
+def study_of(shares=SHARES, seeds=3, changes=()) -> dict:
     trainer, config = Trainer(shares), config_of()
-    for training in arms.trainings(config.mixture, seeds):
+    for training in arms.trainings(config.mixture, seeds, changes):
         trainer.run(training)
-    return command.compare(config, seeds, trainer)
+    return command.compare(config, seeds, trainer, changes)
 
 
 def test_the_arms_of_two_modalities():
     everything = ('digits', 'letters', 'tones')
     found = arms.arms(Mixture(TASKS))
-    assert found == {
+    assert {arm: {task: training.tasks for task, training in of.items()} for arm, of in found.items()} == {
         'alone': {name: (name,) for name in everything},
         'modality': {'digits': ('digits', 'letters'), 'letters': ('digits', 'letters'), 'tones': ('tones',)},
         'together': dict.fromkeys(everything, everything), 'frozen': dict.fromkeys(everything, everything)}
@@ -136,6 +145,100 @@ def test_costs_are_of_all_models_of_an_arm_and_the_frozen_encoder_costs_its_trai
     assert {name: (row['models'], row['parameters'], row['flops'], row['seconds']) for name, row in rows.items()} == {
         'alone': (3, 3003, 300.0, 6.0), 'modality': (2, 2003, 200.0, 4.0), 'together': (1, 1003, 100.0, 2.0),
         'frozen': (1, 1003, 130.0, 5.0)}
+
+
+class TestOfAChange:
+    """All tasks together, with and without other values of some fields."""
+
+    def test_the_change_is_compared_with_all_together(self):
+        study = study_of(changes=CHANGES)
+        jsonschema.validate(study, SCHEMA)
+        assert study['changes'] == list(CHANGES) and study_of()['changes'] == []
+        assert {row['arm']: (row['models'], row['parameters'], row['flops'], row['seconds'])
+                for row in study['costs']} == {'together': (1, 1003, 100.0, 2.0), 'changed': (1, 1003, 50.0, 1.0)}
+        digits = study['tasks'][0]
+        assert [(entry['arm'], (entry['difference'] or {}).get('verdict')) for entry in digits['arms']] == [
+            ('together', None), ('changed', 'loses')]
+        assert digits['verdict'] == 'loses'
+        assert digits['sentence'].startswith('digits: loses from the change: accuracy 0.')
+        assert ' with it, 0.' in digits['sentence'] and ' without, −' in digits['sentence']
+        assert study['conclusion'] == (
+            'Of 3 tasks, none gains from the change and 3 lose. With it a model has 100% of the parameters, and its '
+            'training takes 50% of the FLOPs and 50% of the time.')
+
+    def test_its_trainings_are_those_of_the_changed_config_and_the_others_are_shared(self):
+        config = config_of()
+        everything = ('digits', 'letters', 'tones')
+        assert arms.trainings(config.mixture, 2, CHANGES) == [
+            Training(everything, seed, changes) for seed in (0, 1) for changes in ((), CHANGES)]
+        assert set(arms.trainings(config.mixture, 2, CHANGES)) & set(arms.trainings(config.mixture, 2)) == {
+            Training(everything, 0), Training(everything, 1)}
+        changed = arms.config_of(config, Training(everything, 1, CHANGES))
+        by_hand = config_of(testing.changed(TASKS[0], steps=150), *TASKS[1:])
+        by_hand = dataclasses.replace(by_hand, model=dataclasses.replace(by_hand.model, dropout=0.1))
+        assert changed == arms.config_of(by_hand, Training(everything, 1))
+
+    def test_its_files_do_not_replace_those_of_the_study(self, tmp_path):
+        config, trainer = config_of(root=str(tmp_path)), Trainer(SHARES)
+        testing.write(tmp_path, 'study/study.json', 'of the arms')
+        for changes in (CHANGES, ('training.initial_checkpoint=../a b/é*.npz',), ('model.dropout=' + '0' * 300,)):
+            page_path = roots.study_page(config.run_root, changes)
+            assert page_path.parent == tmp_path / 'study' and len(page_path.name) < 120
+            assert set(page_path.name) <= set(string.ascii_letters + string.digits + '._-')
+        study = command._run(config, 2, trainer, as_json=True, changes=CHANGES)
+        assert (tmp_path / 'study/study.json').read_text() == 'of the arms'
+        page_path = roots.study_page(tmp_path, CHANGES)
+        assert page_path.name.startswith('change-tasks.digits.recipe.steps-150-model.dropout-0.1-')
+        assert json.loads(page_path.with_suffix('.json').read_text(encoding='utf-8')) == study
+        assert roots.study_pages(tmp_path) == [page_path], 'study.html is not there yet'
+        html = page_path.read_text(encoding='utf-8')
+        assert '<h1>Does the change pay?</h1>' in html and '<code>model.dropout=0.1</code>' in html
+        assert html.count('<svg class="chart"') == 3 and 'Over all together, points' in html
+        lines = command.result_lines(config, study, None)
+        assert any('over all together, points' in line for line in lines)
+        assert lines[-1].endswith(page_path.name)
+        narrow = [line for line in command.result_lines(config, study, 70) if not line.startswith('page')]
+        assert max(map(len, narrow)) <= 70
+
+    def test_what_is_left_of_it(self, tmp_path):
+        config, trainer = config_of(root=str(tmp_path)), Trainer(SHARES)
+        for seed in (0, 1):  # as an earlier study leaves them
+            trainer.run(Training(('digits', 'letters', 'tones'), seed))
+        planned = command.plan(config, 2, trainer, ('tasks.digits.recipe.steps=150',))
+        assert (planned['trainings'], planned['trainings_left']) == (4, 2)
+        assert [(row['changes'], row['steps'], row['trainings_left']) for row in planned['models']] == [
+            ([], 600, 0), (['tasks.digits.recipe.steps=150'], 450, 2)]
+        lines = command.plan_lines(config, planned, 100)
+        assert any(line.startswith('all together, changed ') for line in lines)
+
+    def test_a_change_that_trains_nothing_else_or_needs_other_examples_is_refused(self, tmp_path, monkeypatch):
+        config = config_of(root=str(tmp_path))
+        monkeypatch.setattr(ingested, 'training_lanes', lambda config, tasks: {})
+        monkeypatch.setattr(command, '_trainer', lambda config, lanes: Trainer(SHARES))
+
+        def refused(*changes) -> str:
+            with pytest.raises(ConfigError) as error:
+                command.run(config, 2, False, True, changes=changes)
+            return str(error.value)
+        for changes in (['model.dropout=0.0'], ['name=other', 'tasks.digits.gate.floor=0.5'], [f'root={tmp_path}/x']):
+            assert 'trains no other model than the config does' in refused(*changes)
+        assert refused('model.dropuot=0.1').startswith("--change model.dropuot=0.1: There is no field of ModelConfig")
+        assert refused('model.width') == ('--change model.width lacks its value. Write --change PATH=VALUE, such as '
+                                          '--change training.learning_rate=3e-4.')
+        for change, tasks in (('tasks.letters.data.label_kind=multi', 'letters'), ('tasks.digits.name=x', 'digits'),
+                              ('model.inputs.audio.mel_bins=16', 'tones')):
+            assert f'--change {change}: {tasks} would need other examples' in refused(change)
+        assert 'none.npz, which does not exist' in refused('training.initial_checkpoint=none.npz')
+
+    def test_a_patch_of_images_needs_no_other_examples(self):
+        config = config_of()
+        assert ingested.others_needed(config, overrides.apply(config, ['model.inputs.image.patch=4,4'])) == []
+
+    def test_a_single_task_may_be_changed(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr(ingested, 'training_lanes', lambda config, tasks: {})
+        monkeypatch.setattr(command, '_trainer', lambda config, lanes: Trainer(SHARES))
+        command.run(config_of(TASKS[0], root=str(tmp_path)), 2, True, True, changes=('model.dropout=0.1',))
+        assert json.loads(capsys.readouterr().out)['trainings'] == 4
 
 
 def test_the_tables_fit_and_the_page_has_all(tmp_path):
@@ -206,7 +309,6 @@ def test_wrong_arguments_are_sentences(tmp_path, capsys):
 
 def test_lanes_for_training_are_of_the_media_and_inputs_as_they_are_now(tmp_path, monkeypatch):
     from model_code.serialization import to_json
-    from pipeline import pipeline
     task = testing.image_task(tmp_path / 'shapes', steps=100)
     config, spec = config_of(task), to_json(testing.IMAGE_SPEC)
     fingerprint = ingested.checks.check_without_data(config).fingerprints['shapes']
