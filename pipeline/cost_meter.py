@@ -70,7 +70,7 @@ def _of_all(value: Callable[[psutil.Process], float]) -> list[float]:
 def _highest_memory() -> int:
     """The most resident memory in bytes that this process ever had."""
     with contextlib.suppress(OSError):  # Linux's ru_maxrss begins with that of the process that started this one
-        with open('/proc/self/status') as status:
+        with open('/proc/self/status', encoding='ascii') as status:
             for line in status:
                 if line.startswith('VmHWM:'):
                     return 1024 * int(line.split()[1])
