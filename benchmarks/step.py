@@ -1,6 +1,6 @@
 """The speed of ViT-S's train step and forward pass, as shares of this machine's peak, and beside JAX.
 
-Run: .venv/bin/python -m benchmarks.step [image|audio|video ...] [--jax PYTHON]
+Run: .venv/bin/python -m benchmarks.step [image|audio|video ...] [--jax PYTHON] [--token-share SHARE]
 Exit code 1 if a target is missed. PYTHON is an interpreter that has jax, in an environment of its own (made, say, by
 `python3 -m venv DIR && DIR/bin/pip install jax`). benchmarks/jax_step.py has the same model and step in JAX.
 
@@ -8,13 +8,17 @@ The peak is the speed of TensorFlow's float32 product of two 2048 x 2048 matrice
 the same process. A share is the FLOPs of the call's matrix products, over its time and the peak. These FLOPs are those
 of `polyvit plan`; training takes three times those of the forward pass. All figures are medians.
 
-Batches of 8, momentum SGD with clipping. Inputs: images of 224 x 224, spectrograms of 800 x 128, clips of
-8 x 224 x 224. The train step is the trainer's, `training.TrainSteps` without `jit`. The forward pass is measured with
+Momentum SGD with clipping. Inputs: batches of 8 images of 224 x 224, of 4 spectrograms of 800 x 128, of 2 clips of
+32 x 224 x 224. The train step is the trainer's, `training.TrainSteps` without `jit`. The forward pass is measured with
 and without XLA; a server runs it without.
+
+--token-share measures only how many times the steps a second a task has that drops tokens (`Recipe.token_share`), by
+the clock and by processor time. Both kinds of step take turns in one process.
 """
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -30,21 +34,33 @@ os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 
 from benchmarks import train_steps
 from benchmarks.report import Report, chosen
-from model_code.flops import forward_flops
-from model_code.modalities import VideoInput
+from model_code.flops import forward_flops, training_flops
 from model_code.settings import TrainingConfig, preset
 from model_code.tasks import Recipe, Task
 
-MODEL = preset('S', inputs=VideoInput(frames=8))
-MODALITIES = ('image', 'audio', 'video')
-CLASSES, BATCH = 10, 8
+MODEL = preset('S')
+BATCHES = {'image': 8, 'audio': 4, 'video': 2}
+CLASSES = 10
 SIDE = 2048  # of the matrices
+# How many times the steps a second, if half of the tokens are dropped.
+HALF_TARGETS = {'image': 1.8, 'audio': 1.8, 'video': 2.1}
 
 
-def seconds_of(function) -> float:
-    start = time.perf_counter()
+def seconds_of(function, clock=time.perf_counter) -> float:
+    start = clock()
     function()
-    return time.perf_counter() - start
+    return clock() - start
+
+
+def task_of(modality: str) -> Task:
+    return Task(modality, modality, recipe=Recipe(steps=1, batch_size=BATCHES[modality]))
+
+
+def batch_of(modality: str):
+    """(inputs, labels)."""
+    import tensorflow as tf
+    count = BATCHES[modality]
+    return tf.random.normal([count, *MODEL.input(modality).shape]), tf.zeros([count], tf.int64)
 
 
 def measure(modality: str, times: int, jit: bool) -> dict:
@@ -58,16 +74,16 @@ def measure(modality: str, times: int, jit: bool) -> dict:
     from model_code import training
     matrix = tf.random.normal([SIDE, SIDE])
     product = tf.function(lambda: tf.matmul(matrix, matrix), autograph=False)
-    task = Task(modality, modality, recipe=Recipe(steps=1, batch_size=BATCH))
+    task = task_of(modality)
     config = TrainingConfig(optimizer='momentum', strategy='one_device', jit=jit)
     model, make_steps = train_steps.make((task,), CLASSES, MODEL, config)
     step = training.traced(make_steps().single(task))
-    inputs, labels = tf.random.normal([BATCH, *MODEL.input(modality).shape]), tf.zeros([BATCH], tf.int64)
+    inputs, labels = batch_of(modality)
     forward = {suffix: tf.function(functools.partial(model.logits, modality), autograph=False, jit_compile=compiled)
                for suffix, compiled in (('', None), ('_jit', True))}
     calls = {f'forward{suffix}': lambda f=f: f(inputs).numpy() for suffix, f in forward.items()}
     calls['train'] = lambda: step((inputs, labels), tf.constant(0), tf.constant(1e-3))[0].numpy()
-    flops = BATCH * forward_flops(MODEL, task, CLASSES)
+    flops = BATCHES[modality] * forward_flops(MODEL, task, CLASSES)
     figures = {}
 
     for name, call in calls.items():
@@ -82,6 +98,40 @@ def measure(modality: str, times: int, jit: bool) -> dict:
         shares = [call_flops / took / peak for took, peak in zip(seconds, peaks, strict=True)]
         figures[name] = statistics.median(seconds), statistics.median(shares)
     return figures | {'peak': statistics.median(peaks)}
+
+
+def measure_dropping(modality: str, times: int, share: float) -> dict:
+    """{'whole', 'dropping': (seconds of a train step, of them processor time, FLOPs by the plan)}, each measured so
+    many times in turn.
+
+    'wall', 'processor': the ratio of the two in seconds, the median over the pairs.
+    """
+    import tensorflow as tf
+
+    from model_code import training
+    config = TrainingConfig(optimizer='momentum', strategy='one_device')
+    whole = task_of(modality)
+    tasks = {'whole': whole,
+             'dropping': dataclasses.replace(whole, recipe=dataclasses.replace(whole.recipe, token_share=share))}
+    _, make_steps = train_steps.make((whole,), CLASSES, MODEL, config)
+    steps, batch = make_steps(), batch_of(modality)
+    with training.without_graph_optimizer():
+        traced = {name: training.traced(steps.single(task)) for name, task in tasks.items()}
+        calls = {name: lambda step=step: step(batch, tf.constant(0), tf.constant(1e-3))[0].numpy()
+                 for name, step in traced.items()}
+        seconds_of(calls['whole']), seconds_of(calls['dropping'])
+    taken = {name: [] for name in calls}
+    for _ in range(times):
+        for name, call in calls.items():
+            clock = []
+            processor = seconds_of(lambda call=call, clock=clock: clock.append(seconds_of(call)), time.process_time)
+            taken[name].append((clock[0], processor))
+    figures = {name: (*(statistics.median(column) for column in zip(*pairs, strict=True)),
+                      training_flops(MODEL, tasks[name], CLASSES, 1)) for name, pairs in taken.items()}
+    for place, name in enumerate(('wall', 'processor')):
+        figures[name] = statistics.median(whole[place] / dropping[place] for whole, dropping in zip(
+            taken['whole'], taken['dropping'], strict=True))
+    return figures
 
 
 def child(command: list[str]) -> dict:
@@ -111,7 +161,7 @@ def report_modality(report: Report, modality: str, args):
 
 def report_jax(report: Report, modality: str, args, ours: dict):
     spec = MODEL.input(modality)
-    sizes = dict(batch=BATCH, times=args.times, classes=CLASSES, layers=MODEL.layers, width=MODEL.width,
+    sizes = dict(batch=BATCHES[modality], times=args.times, classes=CLASSES, layers=MODEL.layers, width=MODEL.width,
                  heads=MODEL.heads, mlp_width=MODEL.mlp_width, grid=spec.grid, patch=spec.patch,
                  channels=spec.shape[-1])
     jax = child([args.jax, os.path.join(os.path.dirname(__file__), 'jax_step.py'), json.dumps(sizes)])
@@ -122,21 +172,37 @@ def report_jax(report: Report, modality: str, args, ours: dict):
            False, f'tracing and compiling; JAX {jax["train_first"]:.0f} s')
 
 
+def report_dropping(report: Report, modality: str, args):
+    figures = child([sys.executable, '-m', 'benchmarks.step', '--child', modality, '--times', str(args.times),
+                     '--token-share', str(args.token_share)])
+    whole, dropping = figures['whole'], figures['dropping']
+    detail = (f'by the clock {figures["wall"]:.2f}; {1 / dropping[0]:.2f} and {1 / whole[0]:.2f} steps a second, '
+              f'{dropping[1]:.2f} and {whole[1]:.2f} s of processor time each; by FLOPs {whole[2] / dropping[2]:.2f}')
+    name = f'{modality}, steps by processor time with token_share {args.token_share:g}, times those with all tokens'
+    if args.token_share == 0.5:
+        report(name, figures['processor'], HALF_TARGETS[modality], True, detail)
+    else:
+        print(f'{name}: {figures["processor"]:.2f} ({detail})', flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('modalities', nargs='*', metavar='|'.join(MODALITIES), help='default: all')
+    parser.add_argument('modalities', nargs='*', metavar='|'.join(BATCHES), help='default: all')
     parser.add_argument('--times', type=int, default=5, help='how often each is measured')
     parser.add_argument('--jax', metavar='PYTHON', help='also compare with JAX, by an interpreter that has it')
     parser.add_argument('--jit', action='store_true', help='also measure the train step with TrainingConfig.jit')
+    parser.add_argument('--token-share', type=float, metavar='SHARE',
+                        help='measure steps that keep this share of the tokens beside steps that keep all')
     parser.add_argument('--child', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        print(json.dumps(measure(args.child, args.times, args.jit)))
+        print(json.dumps(measure_dropping(args.child, args.times, args.token_share) if args.token_share else
+                         measure(args.child, args.times, args.jit)))
         return 0
-    modalities = chosen(parser, args.modalities, MODALITIES)
+    modalities = chosen(parser, args.modalities, BATCHES)
     report = Report()
     for modality in modalities:
-        report_modality(report, modality, args)
+        (report_dropping if args.token_share else report_modality)(report, modality, args)
     return min(report.missed, 1)
 
 

@@ -10,6 +10,7 @@ import itertools
 import math
 
 from model_code.errors import ConfigError
+from model_code.modalities import get_modality
 
 # A CPU's training step takes its FLOPs at this share of the rate of a matrix product (benchmarks/step.py), and so many
 # seconds more, whatever its size. 300 steps of Nano took 0.94 of what this gives, and 1.2 with the tracing before them.
@@ -59,6 +60,12 @@ def tokens(spec) -> int:
     return math.prod(spec.grid) + 1
 
 
+def training_tokens(model, task) -> int:
+    """How many of an example's tokens a training step of the task looks at."""
+    axes = get_modality(task.modality).kept_patches(model.input(task.modality), task.recipe.token_share)
+    return math.prod(kept for _, kept in axes) + 1
+
+
 def tokenizer_parameters(width: int, spec) -> int:
     """The parameters of the convolution with bias, the class token and the position embedding."""
     return (_patch_values(spec) + 1) * width + width + tokens(spec) * width
@@ -79,11 +86,14 @@ def head_parameters(model, task, classes: int) -> int:
     return sum(inputs * outputs + outputs for inputs, outputs in head_layers(model, task, classes))
 
 
-def forward_flops(model, task, classes: int) -> int:
-    """FLOPs of one example through tokenizer, encoder and head. Only matrix products; the rest is under one percent."""
+def forward_flops(model, task, classes: int, training: bool = False) -> int:
+    """FLOPs of one example through tokenizer, encoder and head. Only matrix products; the rest is under one percent.
+
+    training: whether the task's token_share counts.
+    """
     spec = model.input(task.modality)
-    count, width = tokens(spec), model.width
-    tokenizer = 2 * math.prod(spec.grid) * _patch_values(spec) * width
+    count, width = training_tokens(model, task) if training else tokens(spec), model.width
+    tokenizer = 2 * (count - 1) * _patch_values(spec) * width
     projections = 2 * count * (4 * width * width + 2 * width * model.mlp_width)
     attention = 2 * 2 * count * count * width
     head = sum(2 * inputs * outputs for inputs, outputs in head_layers(model, task, classes))
@@ -105,7 +115,7 @@ def task_steps(mixture) -> list[int]:
 
 def training_flops(model, task, classes: int, steps: int) -> float:
     """FLOPs of so many training steps of a task. classes: its number of classes."""
-    return 3.0 * steps * task.recipe.batch_size * forward_flops(model, task, classes)
+    return 3.0 * steps * task.recipe.batch_size * forward_flops(model, task, classes, training=True)
 
 
 def cpu_seconds(flops: float, steps: int, product_rate: float) -> float:

@@ -297,6 +297,9 @@ class Modality:
     """Those of the augmentations of which a task may name only one."""
     mixup: bool = False
     """Whether a task may use mixup."""
+    token_dropping: typing.Literal['', 'patches', 'rows'] = ''
+    """What a task with a token_share drops in training: patches, each by itself, or whole rows and columns of a grid of
+    two axes. The tokenizer then takes an argument `kept` (tokenizers.PatchTokenizer). '' if tasks may not drop any."""
     statistics: tuple[str, ...] = ()
     """Statistics of the train split that examples are normalised by. Each is a feature of the transformed examples."""
     shard_entries: int = 1_024
@@ -320,6 +323,20 @@ class Modality:
         """The layer that `tokenizer` names, for tokens of `width`. spec: an instance of input_class."""
         module, _, make = self.tokenizer.rpartition('.')
         return getattr(importlib.import_module(module), make)(width, spec, name=name)
+
+    def kept_patches(self, spec: Input, share: float) -> tuple[tuple[int, int], ...]:
+        """((size, kept), ...): what training keeps of each axis along which this modality drops tokens.
+
+        The kept patches are those whose place is kept on every axis, as many as come closest to this share of all.
+        spec: an instance of input_class. Each number is at least 1. With 'patches' all of the grid is one axis.
+        """
+        count = math.prod(spec.grid)
+        if self.token_dropping != 'rows':
+            return ((count, max(1, round(share * count))),)
+        rows, columns = spec.grid
+        # The same share of both axes, as far as whole columns allow it. The rows then make up for the rounding.
+        kept = max(round(columns * math.sqrt(share)), math.ceil(columns * share))
+        return (rows, max(1, round(share * count / kept))), (columns, kept)
 
     def decoded_bytes(self, content: bytes, limits: Limits) -> int:
         """What `decoded_size` says of one file, or of one frame; 0 if it names no function."""
@@ -350,7 +367,7 @@ MODALITIES = {m.name: m for m in (
                         '.dng', '.cr2', '.cr3', '.nef', '.arw', '.raf', '.orf', '.rw2'),
         # Pillow accepts damaged images that TensorFlow, which decodes them in training and serving, does not.
         tf_check_module='media.tf_check',
-        augmentations=('flip', 'shift', 'inception_crop')),
+        augmentations=('flip', 'shift', 'inception_crop'), token_dropping='patches'),
     Modality(
         name='audio', input_class=AudioInput, feature='audio', sizes=('duration_s',), levels=('loudness_dbfs',),
         reader_module='media.readers.audio', fingerprint_module='media.fingerprints.audio',
@@ -365,7 +382,7 @@ MODALITIES = {m.name: m for m in (
         unread_endings=('.wma', '.caf', '.amr', '.au', '.ape', '.wv', '.mpc', '.ac3', '.dts', '.ra', '.mid', '.midi',
                         '.wmv', '.flv', '.mxf'),
         timed=True,
-        augmentations=('spec_augment', 'time_shift', 'temporal_crop'), mixup=True,
+        augmentations=('spec_augment', 'time_shift', 'temporal_crop'), mixup=True, token_dropping='rows',
         statistics=('log_mel_mean', 'log_mel_stddev'),
         shard_entries=512, shuffle_buffer=512),  # an example has about 256 kB (8 s)
     Modality(
@@ -380,7 +397,7 @@ MODALITIES = {m.name: m for m in (
         unread_endings=('.wmv', '.asf', '.flv', '.rm', '.rmvb', '.mxf', '.ogv', '.m2v', '.h264', '.h265', '.ivf'),
         timed=True, reader_fields=('frame_rate', 'short_side'),
         augmentations=('flip', 'shift', 'scale_jitter', 'colour_jitter', 'temporal_crop', 'successive_frames'),
-        exclusive_augmentations=('temporal_crop', 'successive_frames'),
+        exclusive_augmentations=('temporal_crop', 'successive_frames'), token_dropping='patches',
         shard_entries=32, shuffle_buffer=128),  # an example has about 1 MB (10 s)
 )}
 

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from model_code import heads, losses, modalities
+from model_code import heads, losses, modalities, tokenizers
 from model_code.encoder import Encoder
 from model_code.settings import ModelConfig
-from model_code.tasks import Mixture
+from model_code.tasks import Mixture, Task
+
+# Folded into a step's seed for the draw of the kept patches. The encoder folds in the numbers of its blocks, from 0.
+KEPT_PATCHES = -1
 
 
 class PolyViT(tf.Module):
@@ -55,12 +58,27 @@ class PolyViT(tf.Module):
             head(token)
 
     def encode(self, modality: str, inputs: tf.Tensor, training: bool = False, stochastic_depth: float = 0.0,
-               seed: tf.Tensor | None = None) -> tf.Tensor:
-        """[batch, *input shape] -> the encoder's tokens [batch, tokens, width]. seed: as for `logits`."""
-        if training and seed is None and (self.config.dropout or stochastic_depth):
-            raise ValueError('Dropout and stochastic depth draw random numbers in training; give a seed.')
-        tokens = self.tokenizers[modality](inputs)
+               seed: tf.Tensor | None = None, token_share: float = 1.0) -> tf.Tensor:
+        """[batch, *input shape] -> the encoder's tokens [batch, tokens, width]. seed: as for `logits`.
+
+        With training and a token_share under 1 the tokens are the class token and those of the kept patches.
+        """
+        dropping = training and token_share < 1
+        if training and seed is None and (self.config.dropout or stochastic_depth or dropping):
+            raise ValueError('Dropout, stochastic depth and token dropping draw random numbers in training; give a '
+                             'seed.')
+        if dropping:
+            axes = modalities.get_modality(modality).kept_patches(self.config.input(modality), token_share)
+            kept = tokenizers.draw_patches(axes, tf.shape(inputs)[0],
+                                           tf.random.experimental.stateless_fold_in(seed, KEPT_PATCHES))
+            tokens = self.tokenizers[modality](inputs, kept)
+        else:
+            tokens = self.tokenizers[modality](inputs)
         return self.encoder(tokens, modality, training=training, stochastic_depth=stochastic_depth, seed=seed)
+
+    def _encode_for(self, task: Task, inputs, training: bool, seed) -> tf.Tensor:
+        """`encode` with the task's recipe."""
+        return self.encode(task.modality, inputs, training, task.recipe.stochastic_depth, seed, task.recipe.token_share)
 
     def embed(self, modality: str, inputs: tf.Tensor) -> tf.Tensor:
         """[batch, *input shape] -> the representation [batch, width] float32, without a head.
@@ -74,12 +92,10 @@ class PolyViT(tf.Module):
                seed: tf.Tensor | None = None) -> tf.Tensor:
         """[batch, *input shape] of the task's modality -> [batch, classes] float32.
 
-        seed: [2] int32, which determines what dropout and stochastic depth draw in training. Needed if config.dropout
-        or the task's stochastic_depth is not 0.
+        seed: [2] int32, which determines what dropout, stochastic depth and token dropping draw in training. Needed if
+        config.dropout or the task's stochastic_depth is not 0, or its token_share not 1.
         """
-        chosen = self.tasks[task]
-        tokens = self.encode(chosen.modality, inputs, training, chosen.recipe.stochastic_depth, seed)
-        return self.heads[task](tokens)
+        return self.heads[task](self._encode_for(self.tasks[task], inputs, training, seed))
 
     def head_loss(self, task: str, tokens: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """The encoder's tokens [batch, tokens, width] -> the losses [batch] float32. labels: see losses.loss."""
@@ -88,9 +104,7 @@ class PolyViT(tf.Module):
 
     def loss(self, task: str, inputs: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """[batch, *input shape] -> each example's loss in training, [batch] float32. labels: see losses.loss."""
-        chosen = self.tasks[task]
-        tokens = self.encode(chosen.modality, inputs, True, chosen.recipe.stochastic_depth, seed)
-        return self.head_loss(task, tokens, labels)
+        return self.head_loss(task, self._encode_for(self.tasks[task], inputs, True, seed), labels)
 
     def scores(self, task: str, inputs: tf.Tensor) -> tf.Tensor:
         """[batch, *input shape] -> [batch, classes] float32 in [0, 1], in vocabulary order (see losses.scores)."""

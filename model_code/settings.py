@@ -1,6 +1,7 @@
 """ModelConfig and TrainingConfig: what the trainer needs besides the mixture. No TensorFlow here."""
 
 import dataclasses
+import math
 from typing import Literal
 
 from model_code.errors import ConfigError, unknown
@@ -169,3 +170,12 @@ def check_batches(tasks, replicas: int):
         if task.recipe.batch_size % replicas:
             raise ConfigError(f'Task {task.name}: batch_size is {task.recipe.batch_size}, which does not divide over '
                               f'{replicas} replicas. Choose a multiple of {replicas}.')
+
+
+def check_token_shares(tasks, model: ModelConfig):
+    """Raises ConfigError if a task's token_share keeps no patch of its input."""
+    for task in tasks:
+        patches = math.prod(model.input(task.modality).grid)
+        if not round(task.recipe.token_share * patches):
+            raise ConfigError(f'Task {task.name}: token_share is {task.recipe.token_share}, which keeps none of the '
+                              f'{patches:,} patches of its input. Choose at least 1 / {patches}.')

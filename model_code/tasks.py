@@ -45,6 +45,9 @@ class Recipe:
     """Widths of the head's hidden layers (ReLU); () is one dense output."""
     stochastic_depth: float = 0.0
     """In [0, 1). In training, block l of L is dropped for an example with probability l / (L - 1) times this."""
+    token_share: float = 1.0
+    """The share of an example's patches that a training step looks at, drawn anew for each example and step; over 0 and
+    at most 1. Evaluation and serving see all of them (docs/training.md, "Dropping tokens")."""
 
     def check(self, where: str, modality: str):
         """Raises ConfigError if a field is wrong for a task of this modality. where: such as 'Task digits: '."""
@@ -61,6 +64,12 @@ class Recipe:
         for field in ('label_smoothing', 'stochastic_depth'):
             if not 0 <= getattr(self, field) < 1:
                 raise ConfigError(f'{where}{field} is {getattr(self, field)}; it must be in [0, 1).')
+        if not 0 < self.token_share <= 1:
+            raise ConfigError(f'{where}token_share is {self.token_share}; it must be over 0 and at most 1, which keeps '
+                              'all tokens.')
+        if self.token_share < 1 and not row.token_dropping:
+            raise ConfigError(f'{where}token_share is {self.token_share}, but tokens of {modality} cannot be dropped; '
+                              'leave it at 1.')
         if self.mixup_alpha < 0 or self.mixup_alpha and not row.mixup:
             mixed = ' or '.join(other.name for other in modalities.MODALITIES.values() if other.mixup)
             raise ConfigError(f'{where}mixup_alpha is {self.mixup_alpha} for {modality}; it must be at least 0, and '

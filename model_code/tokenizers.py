@@ -2,7 +2,7 @@
 
 Each cuts its input into patches (a VALID convolution whose stride is its kernel), puts a class token in front, and adds
 a learned position embedding, which covers the class token too. The class token starts at zero, the position embedding
-as normal(0.02).
+as normal(0.02). In training, patches may be dropped before they become tokens (`draw_patches`).
 """
 
 import math
@@ -10,6 +10,27 @@ import math
 import numpy as np
 import tensorflow as tf
 import tf_keras
+
+
+def draw_patches(axes: tuple[tuple[int, int], ...], batch: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """The numbers of the patches that each of `batch` examples keeps, [batch, kept] int32; a function of `seed` [2].
+
+    axes: `Modality.kept_patches`. Of each axis, every choice of so many places is equally likely.
+    """
+    numbers = tf.zeros([1, 1], tf.int32)
+    for axis, (size, kept) in enumerate(axes):
+        draws = tf.random.stateless_uniform([batch, size], tf.random.experimental.stateless_fold_in(seed, axis))
+        places = tf.math.top_k(draws, kept, sorted=False).indices
+        numbers = tf.reshape(numbers[:, :, tf.newaxis] * size + places[:, tf.newaxis],
+                             [-1, numbers.shape[1] * kept])
+    return numbers
+
+
+@tf.custom_gradient
+def _rows(table: tf.Tensor, numbers: tf.Tensor):
+    """tf.gather. Unlike its own, this gradient has a static shape throughout."""
+    return tf.gather(table, numbers), lambda upstream: (
+        tf.math.unsorted_segment_sum(upstream, numbers, table.shape[0]), None)
 
 
 class PatchTokenizer(tf_keras.layers.Layer):
@@ -39,8 +60,8 @@ class PatchTokenizer(tf_keras.layers.Layer):
             initializer=tf_keras.initializers.RandomNormal(stddev=0.02))
         super().build(input_shape)
 
-    def _patches(self, inputs):
-        """The convolution as one matrix product, [batch * patches, width].
+    def _embedded(self, inputs, kept):
+        """The patches as tokens, [batch, patches, width]: the convolution as one matrix product.
 
         This is faster on CPUs. Besides, the gradient of Conv3D's kernel differs in its last bits from run to run, and
         then a resumed training would too.
@@ -49,14 +70,22 @@ class PatchTokenizer(tf_keras.layers.Layer):
         split = [size for sizes in zip(grid, patch, strict=True) for size in sizes]
         axes = range(1, len(split) + 1)
         patches = tf.transpose(tf.reshape(inputs, [-1, *split, channels]), [0, *axes[::2], *axes[1::2], len(split) + 1])
-        rows = tf.reshape(patches, [-1, math.prod(patch) * channels])
+        patches = tf.reshape(patches, [-1, self.tokens - 1, math.prod(patch) * channels])
+        if kept is not None:
+            # Nothing needs the gradient of the input, and that of gathering has no static shape.
+            patches = tf.stop_gradient(tf.gather(patches, kept, batch_dims=1))
+        rows = tf.reshape(patches, [-1, patches.shape[2]])
         kernel = tf.reshape(tf.cast(self.embedding.kernel, inputs.dtype), [-1, self.width])
-        return tf.nn.bias_add(tf.matmul(rows, kernel), tf.cast(self.embedding.bias, inputs.dtype))
+        embedded = tf.nn.bias_add(tf.matmul(rows, kernel), tf.cast(self.embedding.bias, inputs.dtype))
+        return tf.reshape(embedded, [-1, patches.shape[1], self.width])
 
-    def call(self, inputs):
-        tokens = tf.reshape(self._patches(inputs), [-1, self.tokens - 1, self.width])
+    def call(self, inputs, kept=None):
+        """kept: [batch, k] int32, the numbers of the patches that become tokens, in the grid's order; None for all."""
+        tokens = self._embedded(inputs, kept)
         # Padding and adding, because the gradient of tiling the class token has no static shape.
         added = self.position_embedding + tf.pad(self.class_token, [[0, 0], [0, self.tokens - 1], [0, 0]])
+        if kept is not None:
+            added = _rows(added[0], tf.pad(kept + 1, [[0, 0], [1, 0]]))  # the class token has position 0
         return tf.pad(tokens, [[0, 0], [1, 0], [0, 0]]) + tf.cast(added, tokens.dtype)
 
 

@@ -164,10 +164,10 @@ class TrainSteps:
 
     def _encode(self, task: Task) -> Callable:
         """The traced function (inputs, seed) -> tokens, shared by all tasks that compute tokens in the same way."""
-        key = modality, depth = task.modality, task.recipe.stochastic_depth
+        key = modality, depth, share = task.modality, task.recipe.stochastic_depth, task.recipe.token_share
         if key not in self._encoders:
             self._encoders[key] = traced(
-                lambda inputs, seed: self._model.encode(modality, inputs, True, depth, seed),
+                lambda inputs, seed: self._model.encode(modality, inputs, True, depth, seed, share),
                 jit_compile=self._config.jit or None)
         return self._encoders[key]
 

@@ -15,7 +15,7 @@ from model_code.errors import ConfigError, unknown
 from model_code.fields import FilePath, check_fields
 from model_code.modalities import MODALITIES, Limits
 from model_code.probe import Probe
-from model_code.settings import ModelConfig, TrainingConfig, check_batches
+from model_code.settings import ModelConfig, TrainingConfig, check_batches, check_token_shares
 from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
 from pipeline import config_errors, config_imports, roots
 from pipeline.beam import settings
@@ -66,6 +66,7 @@ class PipelineConfig:
             raise ConfigError(f'Config name {self.name!r}: use at most 55 letters, digits, underscores and hyphens, '
                               'and start with a letter or digit.')
         self.training.check_warmup(self.mixture.total_steps)
+        check_token_shares(self.mixture.tasks, self.model)
         if self.data_version and not any(task.data.has_version for task in self.mixture.tasks):
             raise ConfigError(f'data_version is {self.data_version!r}, but no folder or manifest of a task has '
                               f'{VERSION_PLACE} in it. Write it where the version belongs, or leave data_version out.')

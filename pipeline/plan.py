@@ -16,6 +16,7 @@ from model_code.flops import (
     tokenizer_parameters,
     tokens,
     training_flops,
+    training_tokens,
 )
 from pipeline import layout
 from pipeline.machine import Machine, this_machine
@@ -28,6 +29,7 @@ ONE_SLOT = ('momentum', 'SGD', 'Adafactor', 'Adagrad', 'Lion', 'RMSprop')
 class TaskPlan:
     """One task's row. share: of the steps of all tasks. epochs: 0 if the number of examples is unknown.
 
+    tokens: of an example. training_tokens: how many of them a training step looks at.
     views: how many windows of an eval example the model looks at. eval_flops: of an evaluation of one model; 0 if the
     number of eval examples is unknown. eval_examples, eval_groups: 0 if unknown, or if the examples have no groups.
     smallest_drop: that the eval split can
@@ -38,6 +40,7 @@ class TaskPlan:
     modality: str
     classes: int
     tokens: int
+    training_tokens: int
     examples: int
     batch_size: int
     steps: int
@@ -108,9 +111,9 @@ def make_plan(config, data=None, media_bytes: int | None = None, accelerators: A
         step = training_flops(model, task, classes, 1)
         sensitivity = _sensitivity(task, data)
         rows.append(TaskPlan(
-            task.name, task.modality, classes, tokens(model.input(task.modality)), examples, batch_size, count,
-            count / sum(steps), count * batch_size / examples if examples else 0.0, step, step * count, views,
-            float(sensitivity['eval_examples'] * views * forward), **sensitivity))
+            task.name, task.modality, classes, tokens(model.input(task.modality)), training_tokens(model, task),
+            examples, batch_size, count, count / sum(steps), count * batch_size / examples if examples else 0.0, step,
+            step * count, views, float(sensitivity['eval_examples'] * views * forward), **sensitivity))
         heads[task.name] = head_parameters(model, task, classes)
     shared, own = shared_parameters(model), model.modality_layers * block_parameters(model)
     tokenizers = {m: tokenizer_parameters(model.width, model.input(m)) for m in mixture.modalities}
@@ -198,7 +201,8 @@ def _task_table(plan: Plan, columns: int | None) -> list[str]:
     rows = [['task', 'modality', 'classes', 'tokens', 'examples', 'batch', 'steps', 'share', 'epochs', 'FLOPs/step',
              'FLOPs']]
     for r in plan.tasks:
-        rows.append([r.name, r.modality, _known(r.classes, ','), f'{r.tokens:,}', _known(r.examples, ','),
+        dropped = f'{r.training_tokens:,}/' if r.training_tokens < r.tokens else ''
+        rows.append([r.name, r.modality, _known(r.classes, ','), f'{dropped}{r.tokens:,}', _known(r.examples, ','),
                      f'{r.batch_size:,}', f'{r.steps:,}', f'{r.share:.1%}', _known(r.epochs, '.1f'),
                      metric(r.step_flops), metric(r.total_flops)])
     lines = layout.table(rows, left=(0, 1))

@@ -185,6 +185,8 @@ def test_a_task_is_checked_by_the_row(row):
         ModelConfig(inputs=('numbers',))
     with pytest.raises(polyvit.ConfigError, match='only audio or numbers may have more'):
         testing.task('shapes', 'image', mixup_alpha=0.5)
+    with pytest.raises(polyvit.ConfigError, match='token_share is 0.5, but tokens of numbers cannot be dropped'):
+        testing.task('slopes', 'numbers', token_share=0.5)
 
 
 def test_a_run_pushes_a_model_that_says_what_it_takes(config, pushed):

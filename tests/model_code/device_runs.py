@@ -27,7 +27,8 @@ from tests.model_code import tiny_training  # first: it sets the environment tha
 # order, over SAME_STEPS steps with momentum.
 TOLERANCE = 2e-6
 SAME_MODEL = dataclasses.replace(tiny_training.MODEL, layers=1, dropout=0.0)
-SAME_TASKS = tuple(testing.changed(task, steps=steps, augmentations=(), mixup_alpha=0.0, stochastic_depth=0.0)
+SAME_TASKS = tuple(testing.changed(task, steps=steps, augmentations=(), mixup_alpha=0.0, stochastic_depth=0.0,
+                                   token_share=1.0)
                    for task, steps in zip(tiny_training.TASKS[:2], (10, 6), strict=True))
 SAME_STEPS = 16
 SAME_CONFIG = dataclasses.replace(tiny_training.CONFIG, warmup_steps=4, checkpoint_every=6)

@@ -38,8 +38,9 @@ ONE_BLOCK = dataclasses.replace(tiny_training.MODEL, layers=1)
 KINDS = (testing.task('one_label', 'image', 1, 4, label_smoothing=0.1),
          testing.task('deep', 'image', 1, 4, stochastic_depth=0.5),
          testing.task('several', 'audio', 1, 4, label_kind='multi', pooling='gap', head_hidden=(8,)),
-         testing.task('mixed', 'audio', 1, 4, mixup_alpha=0.3),
-         testing.task('groups', 'video', 1, 2, label_kind='groups', label_groups=('verb', 'noun'), zero_init_head=True))
+         testing.task('mixed', 'audio', 1, 4, mixup_alpha=0.3, token_share=0.5),
+         testing.task('groups', 'video', 1, 2, label_kind='groups', label_groups=('verb', 'noun'), zero_init_head=True,
+                      token_share=0.5))
 CLASSES = 5
 GROUPS = {'groups': ((0, 3), (1, 2, 4))}
 
@@ -90,7 +91,7 @@ def values(variables):
 def test_a_step_of_every_kind_of_task_is_the_same_under_xla():
     """Steps of single tasks, then an accumulated step. There is no dropout: XLA draws in another order."""
     results = {}
-    kinds = tuple(testing.changed(t, stochastic_depth=0.0) for t in KINDS)
+    kinds = tuple(testing.changed(t, stochastic_depth=0.0, token_share=1.0) for t in KINDS)
     for jit in (False, True):
         model = make_model(kinds, device_runs.SAME_MODEL)
         steps, _ = make_steps(model, dataclasses.replace(tiny_training.CONFIG, jit=jit))
@@ -105,10 +106,13 @@ def test_a_step_of_every_kind_of_task_is_the_same_under_xla():
             np.testing.assert_allclose(a, b, atol=2e-6, err_msg=name)
 
 
-def test_a_step_with_dropout_and_stochastic_depth_compiles_under_xla_and_depends_on_its_number():
-    model = make_model(KINDS[1:2])
+@pytest.mark.parametrize('task', [
+    testing.changed(KINDS[1], token_share=0.5),
+    testing.task('rows', 'audio', 1, 4, token_share=0.5)], ids=lambda task: task.modality)
+def test_a_step_with_all_that_is_drawn_compiles_under_xla_and_depends_on_its_number(task):
+    model = make_model((task,))
     steps, _ = make_steps(model, dataclasses.replace(tiny_training.CONFIG, jit=True))
-    step, batch = training.traced(steps.single(KINDS[1])), batch_for(KINDS[1])
+    step, batch = training.traced(steps.single(task)), batch_for(task)
     losses = [run_step(step, batch, number, rate=0.0) for number in (3, 3, 4)]
     assert np.isfinite(losses).all() and losses[0] == losses[1] and losses[0] != losses[2]
 

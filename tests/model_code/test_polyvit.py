@@ -7,13 +7,13 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from model_code import encoder, initialisation, polyvit
+from model_code import encoder, initialisation, polyvit, tokenizers
 from model_code.errors import ConfigError
-from model_code.modalities import ImageInput
+from model_code.modalities import AudioInput, ImageInput, get_modality
 from model_code.settings import ModelConfig, preset
 from model_code.tasks import Mixture
 from pipeline import plan
-from pipeline.config import load_config
+from pipeline.config import PipelineConfig, load_config
 from tests import testing
 from tests.model_code import reference
 
@@ -98,6 +98,80 @@ def test_stochastic_depth_skips_later_blocks_at_the_tasks_rate():
     for blocks, expected in (([0, 1, 2], 0.28), ([0, 1], 0.42), ([0, 2], 0.12), ([0], 0.18)):
         assert share(blocks) == pytest.approx(expected, abs=0.09), blocks
     assert sum(share(blocks) for blocks in ([0, 1, 2], [0, 1], [0, 2], [0])) == pytest.approx(1)
+
+
+@pytest.mark.parametrize('modality', ['image', 'audio', 'video'])
+def test_a_training_step_sees_the_class_token_and_the_kept_patches_alone(modality, monkeypatch):
+    """What is drawn reaches the encoder as those tokens that all patches would give, positions included."""
+    task = testing.task('t', modality, token_share=0.5)
+    model = polyvit.PolyViT(Mixture((task,)), {'t': 2}, ModelConfig(**SIZES))
+    scramble(model)
+    inputs, seed, drawn, entered = inputs_for(model, modality, 8), tf.constant([3, 4]), [], []
+    draw = tokenizers.draw_patches
+    monkeypatch.setattr(tokenizers, 'draw_patches', lambda *args: drawn.append(draw(*args)) or drawn[-1])
+    monkeypatch.setattr(model.encoder, 'call', lambda tokens, *_, **__: entered.append(tokens) or tokens)
+    model.logits('t', inputs)
+    model.logits('t', inputs, training=True, seed=seed)
+    (whole, dropped), (kept,) = entered, drawn
+    assert kept.shape == (8, (whole.shape[1] - 1) // 2) and dropped.shape[1] == 1 + kept.shape[1]
+    assert len({tuple(sorted(row)) for row in kept.numpy()}) > 1, 'each example has a draw of its own'
+    for i in range(8):
+        np.testing.assert_allclose(dropped[i], tf.gather(whole[i], [0, *(kept[i] + 1)]), atol=1e-5)
+
+
+def test_patches_are_dropped_alone_or_by_whole_rows_and_columns_all_equally_often():
+    def shares(modality, spec, share):
+        axes = get_modality(modality).kept_patches(spec, share)
+        kept = tokenizers.draw_patches(axes, 2000, tf.constant([0, 7])).numpy()
+        grids = np.zeros((2000, math.prod(spec.grid)), bool)
+        np.put_along_axis(grids, kept, True, axis=1)
+        assert (grids.sum(axis=1) == kept.shape[1]).all(), 'no patch is drawn twice'
+        np.testing.assert_allclose(grids.mean(axis=0), kept.shape[1] / grids.shape[1], atol=0.06)  # over 5 sigma
+        return grids.reshape(-1, *spec.grid)
+
+    grids = shares('image', ImageInput(48, 32, (8, 8)), 0.5)
+    assert len(np.unique(grids, axis=0)) > 600, 'each patch by itself'
+    grids = shares('audio', AudioInput(160, 128), 0.5)
+    rows, columns = grids.any(axis=2), grids.any(axis=1)
+    np.testing.assert_array_equal(grids, rows[:, :, None] & columns[:, None])
+    assert set(rows.sum(axis=1)) == {7} and set(columns.sum(axis=1)) == {6}  # 42 of 80
+
+
+@pytest.mark.parametrize('grid', [(50, 8), (2, 2), (1, 4), (7, 1), (13, 4)])
+@pytest.mark.parametrize('share', [1.0, 0.9, 0.5, 0.25, 0.1])
+def test_the_kept_rows_and_columns_come_close_to_the_share(grid, share):
+    spec = AudioInput(16 * grid[0], 16 * grid[1])
+    (rows, kept_rows), (columns, kept_columns) = get_modality('audio').kept_patches(spec, share)
+    assert (rows, columns) == grid
+    assert 1 <= kept_rows <= rows and 1 <= kept_columns <= columns
+    assert abs(kept_rows * kept_columns - share * rows * columns) <= max(1.0, kept_columns / 2)
+    if share == 1:
+        assert (kept_rows, kept_columns) == grid
+
+
+def test_evaluation_and_serving_see_all_tokens():
+    tasks = [testing.task(name, 'image', token_share=share) for name, share in (('a', 1.0), ('a', 0.25))]
+    whole, dropping = (make_model_of(task) for task in tasks)
+    inputs = inputs_for(whole, 'image')
+    np.testing.assert_array_equal(dropping.scores('a', inputs), whole.scores('a', inputs))
+    np.testing.assert_array_equal(dropping.embed('image', inputs), whole.embed('image', inputs))
+    np.testing.assert_array_equal(dropping.logits('a', inputs), whole.logits('a', inputs))
+
+
+def make_model_of(task):
+    model = polyvit.PolyViT(Mixture((task,)), {task.name: 2}, ModelConfig(**SIZES))
+    scramble(model)
+    return model
+
+
+def test_the_position_embedding_learns_only_where_patches_were_kept():
+    model = make_model_of(testing.task('a', 'image', token_share=0.25, pooling='gap'))
+    inputs, seed = inputs_for(model, 'image', 1), tf.constant([3, 4])
+    with tf.GradientTape() as tape:
+        loss = model.loss('a', inputs, tf.constant([1], tf.int64), seed)
+    gradient = tf.convert_to_tensor(tape.gradient(loss, model.tokenizers['image'].position_embedding))[0]
+    moved = np.abs(gradient).max(axis=1) > 0
+    assert moved[0] and moved.sum() == 2, 'the class token, and one patch of four'
 
 
 def test_a_step_is_a_function_of_its_seed():
@@ -196,3 +270,9 @@ def test_settings_that_no_model_can_have_are_rejected():
         testing.task('t', 'image', head_hidden=(0,))
     with pytest.raises(ConfigError, match='stochastic_depth is 1'):
         testing.task('t', 'image', stochastic_depth=1.0)
+    for share in (0.0, -0.5, 1.5):
+        with pytest.raises(ConfigError, match=f'Task t: token_share is {share}; it must be over 0 and at most 1'):
+            testing.task('t', 'image', token_share=share)
+    few = testing.task('t', 'image', token_share=0.1)
+    with pytest.raises(ConfigError, match='token_share is 0.1, which keeps none of the 4 patches .* at least 1 / 4'):
+        PipelineConfig('few', Mixture((few,)), ModelConfig(**SIZES))

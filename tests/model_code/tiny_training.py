@@ -29,9 +29,9 @@ from tests import testing
 MODEL = ModelConfig(layers=2, width=16, heads=2, mlp_width=32, dropout=0.1, inputs=testing.INPUTS)
 TASKS = (testing.task('shapes', 'image', steps=120, batch_size=4, stochastic_depth=0.2,
               augmentations=('inception_crop', 'flip', 'shift')),
-         testing.task('tones', 'audio', steps=60, batch_size=4, mixup_alpha=0.3, stochastic_depth=0.2,
+         testing.task('tones', 'audio', steps=60, batch_size=4, mixup_alpha=0.3, stochastic_depth=0.2, token_share=0.5,
               augmentations=('spec_augment', 'time_shift')),
-         testing.task('walks', 'video', steps=60, batch_size=2, learning_rate_coefficient=0.5,
+         testing.task('walks', 'video', steps=60, batch_size=2, learning_rate_coefficient=0.5, token_share=0.5,
               augmentations=('temporal_crop', 'scale_jitter', 'flip', 'shift', 'colour_jitter')))
 CLASSES = 2
 CONFIG = TrainingConfig(optimizer='momentum', learning_rate=0.05, warmup_steps=20, weight_decay=0.01,

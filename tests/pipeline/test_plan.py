@@ -94,6 +94,23 @@ def test_an_evaluation_looks_at_every_view_of_every_eval_example(nine):
     assert {row.modality: row.views for row in nine.tasks} == {'image': 1, 'video': 8, 'audio': 4}
 
 
+def test_dropped_tokens_cost_nothing_in_training():
+    config = load_config('nine')
+    half = tuple(testing.changed(task, token_share=0.5) for task in config.mixture.tasks)
+    found = checks.DataSummary({}, {}, {task.name: {'eval': 10} for task in half})
+    whole, dropping = (plan.make_plan(dataclasses.replace(config, mixture=Mixture(tasks)), found)
+                       for tasks in (config.mixture.tasks, half))
+    assert all(row.training_tokens == row.tokens for row in whole.tasks)
+    assert {row.modality: row.training_tokens for row in dropping.tasks} == {'image': 289, 'video': 785, 'audio': 199}
+    assert dropping.eval_flops == whole.eval_flops and dropping.total_parameters == whole.total_parameters
+    width, mlp = 768, 3072
+    step = 3 * 64 * (2 * 784 * 4 * 16 * 16 * 3 * width + 12 * (
+        2 * 785 * (4 * width * width + 2 * width * mlp) + 4 * 785 * 785 * width) + 2 * width * 400)
+    assert next(row.step_flops for row in dropping.tasks if row.name == 'kinetics400') == step
+    assert dropping.total_flops == sum(row.steps * row.step_flops for row in dropping.tasks) < 0.5 * whole.total_flops
+    assert '785/1,569' in plan.render(dropping) and '/1,569' not in plan.render(whole)
+
+
 def test_own_layers_and_hidden_heads_are_counted():
     model = preset('B', modality_layers=6)
     # 12 blocks for each of 3 modalities would be 36; 6 are shared.
