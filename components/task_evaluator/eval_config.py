@@ -20,7 +20,7 @@ def eval_config(source: Source, classes: int, has_baseline: bool) -> tfma.EvalCo
     classes: how many classes the task has.
     has_baseline: measure a second model too, the one being served.
     """
-    specs = [tfma.MetricConfig(class_name='ExampleCount', config='{"name": "example_count"}')]
+    specs = [tfma.MetricConfig(class_name='Count', module=_METRICS, config='{"name": "example_count"}')]
     for metric in source.data.kind.functions.evaluation_metrics(source.data.label_groups, classes):
         function = f'{metric.function.__module__}.{metric.function.__qualname__}'
         specs.append(tfma.MetricConfig(

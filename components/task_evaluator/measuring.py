@@ -1,22 +1,22 @@
 """TFMA's part of an evaluation: the Beam pipeline that asks the models and measures what they say.
 
-Much of what an evaluation of a few hundred examples costs is fixed: Beam's stages, and loading the models. So of TFMA's
-outputs only the metrics are made, and models are loaded once per process.
+Much of what an evaluation of a few hundred examples costs is fixed: Beam's stages, and loading the models. So examples
+stay in batches until they are in the parts of outcomes, which one stage writes and measures, a second one brings the
+parts together, and models are loaded once per process.
 """
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import apache_beam as beam
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
-from tensorflow_model_analysis.extractors.unbatch_extractor import UNBATCH_EXTRACTOR_STAGE_NAME
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer
 
-from components.task_evaluator import loaded_models, outcome_parts
+from components.task_evaluator import loaded_models, metrics, outcome_parts
 from components.task_evaluator.eval_config import eval_config
 from model_code import file_io
 from model_code.data import Source
@@ -29,38 +29,39 @@ def measure(batches: beam.PCollection, source: Source, labels: int, models: Mapp
     """Writes TFMA's metrics and its configuration (tfma.load_eval_result), and the parts of outcomes.
 
     batches: of serialized examples. labels: how many classes the task has. models: 'candidate', and 'baseline' if there
-    is one -> the directory of the SavedModel. classes: of outcome_parts.extractor.
+    is one -> the directory of the SavedModel. classes: of outcome_parts.Write.
     """
     config = tfma.utils.update_eval_config_with_defaults(
         eval_config(source, labels, 'baseline' in models), has_baseline='baseline' in models)
     shared = [_shared_model(models['baseline' if spec.is_baseline else 'candidate'], spec.name, config)
               for spec in config.model_specs]
     shared = shared if len(shared) > 1 else shared[0]
-    extractors = tfma.default_extractors(eval_shared_model=shared, eval_config=config)
-    # Before the batches are taken apart.
-    stages = [extractor.stage_name for extractor in extractors]
-    extractors.insert(stages.index(UNBATCH_EXTRACTOR_STAGE_NAME), outcome_parts.extractor(source, classes, directory))
     _write_config(config, models, directory)
-    # As tfma.ExtractEvaluateAndWriteResults, without counting bytes and without Beam's sink of many files.
     extracts = batches | 'Extracts' >> tfma.BatchedInputsToExtracts()
-    for extractor in extractors:
+    for extractor in (tfma.extractors.FeaturesExtractor(config),
+                      tfma.extractors.TransformedFeaturesExtractor(config, shared),
+                      tfma.extractors.LabelsExtractor(config),
+                      tfma.extractors.PredictionsExtractor(config, shared)):
         extracts = extracts | extractor.stage_name >> extractor.ptransform
-    evaluator, = tfma.default_evaluators(eval_shared_model=shared, eval_config=config)
-    evaluation = extracts | evaluator.stage_name >> evaluator.ptransform
-    return (evaluation[tfma.METRICS_KEY]
-            | 'Messages' >> beam.Map(_message) | 'AllSlices' >> beam.combiners.ToList()
-            | 'WriteMetrics' >> beam.Map(_write_metrics, os.path.join(directory, _METRICS_FILE)))
+    computed = metrics.computations(config)
+    return (extracts
+            | 'Parts' >> beam.ParDo(outcome_parts.Write(source, classes, computed, 'baseline' in models, directory))
+            | 'AllParts' >> beam.combiners.ToList()
+            | 'Write' >> beam.Map(_write, computed, directory))
+
+
+def _write(parts: list[outcome_parts.Part], computed: Sequence, directory: str):
+    outcome_parts.write_list([part.name for part in parts], directory)
+    found = metrics.of_all(computed, [part.accumulators for part in sorted(parts, key=lambda part: part.name)])
+    with (file_io.replacing(os.path.join(directory, _METRICS_FILE)) as temporary,
+          tf.io.TFRecordWriter(temporary) as writer):
+        for message in sorted(map(_message, found)):
+            writer.write(message)
 
 
 def _message(metrics_of_slice) -> bytes:
     return metrics_plots_and_validations_writer.convert_slice_metrics_to_proto(
         metrics_of_slice, add_metrics_callbacks=[]).SerializeToString(deterministic=True)
-
-
-def _write_metrics(messages: list[bytes], path: str):
-    with file_io.replacing(path) as temporary, tf.io.TFRecordWriter(temporary) as writer:
-        for message in sorted(messages):
-            writer.write(message)
 
 
 def _shared_model(path: str, name: str, config: tfma.EvalConfig) -> tfma.types.EvalSharedModel:

@@ -1,30 +1,83 @@
-"""The metrics of label kinds (model_code.metrics.Metric) as TFMA metrics.
+"""The metrics of label kinds (model_code.metrics.Metric) as TFMA metrics, over batches of examples.
 
 eval_config.py names these classes and the functions of the metrics. Beam's workers import both by name.
+
+TFMA's own evaluator takes batches apart and hands each metric one example at a time, which cost more than all
+predictions of a small model; and its further stages more than that for each task. `of_part` and `of_all` do its work.
 """
 
 import functools
 import importlib
 import typing
+from collections.abc import Iterator, Mapping, Sequence
 
 import apache_beam as beam
 import numpy as np
-from tensorflow_model_analysis.metrics import metric_types, metric_util
+from tensorflow_model_analysis.metrics import metric_specs, metric_types, metric_util
+
+# Model, as TFMA names it -> labels [N] or [N, classes], scores [N, classes].
+Said = Mapping[str, tuple[np.ndarray, np.ndarray]]
+SliceKey = tuple[tuple[str, str], ...]  # as TFMA has it: () is all examples, (('camera', 'front'),) some
+Accumulators = dict[SliceKey, list]  # those of the computations, in their order
+
+
+def computations(config) -> metric_types.MetricComputations:
+    """What TFMA computes by a tfma.EvalConfig, whose metrics are those of this module."""
+    return metric_specs.to_computations(config.metrics_specs, eval_config=config)
+
+
+def of_part(computations: metric_types.MetricComputations, said: Said, columns: Mapping[str, np.ndarray]
+            ) -> Accumulators:
+    """What is to be added up of a part of the examples. columns: those to slice by -> [N] of str, '' if missing."""
+    return {key: [computation.combiner.add_input(computation.combiner.create_accumulator(), taken)
+                  for computation in computations]
+            for key, taken in _slices(said, columns)}
+
+
+def of_all(computations: metric_types.MetricComputations, parts: Sequence[Accumulators]
+           ) -> list[tuple[SliceKey, metric_types.MetricsDict]]:
+    """The metrics of each slice. parts: of `of_part`; without any there is no slice."""
+    metrics = []
+    for key in dict.fromkeys(key for part in parts for key in part):
+        values = {}
+        for computation, accumulators in zip(computations, zip(*(part[key] for part in parts if key in part),
+                                                               strict=True), strict=True):
+            values |= computation.combiner.extract_output(computation.combiner.merge_accumulators(accumulators))
+        metrics.append((key, values))
+    return metrics
+
+
+def _slices(said: Said, columns: Mapping[str, np.ndarray]) -> Iterator[tuple[SliceKey, Said]]:
+    yield (), said
+    for column, values in columns.items():
+        for value in dict.fromkeys(values[values != ''].tolist()):
+            there = values == value
+            yield ((column, value),), {model: (labels[there], scores[there])
+                                       for model, (labels, scores) in said.items()}
 
 
 class _Combiner(beam.CombineFn):
-    """Extracts each example's label and scores, for one model. Subclasses apply `function` to them."""
+    """Adds up batches of what one model said (Said). Subclasses apply `function` to it."""
 
-    def __init__(self, key: metric_types.MetricKey, eval_config, function: typing.Callable[..., float]):
+    def __init__(self, key: metric_types.MetricKey, function: typing.Callable[..., float] | None = None):
         self._key = key
-        self._eval_config = eval_config
         self._function = function
 
-    def _label_and_scores(self, element) -> tuple[np.ndarray, np.ndarray]:
-        label, scores, _ = next(metric_util.to_label_prediction_example_weight(
-            element, eval_config=self._eval_config, model_name=self._key.model_name,
-            output_name=self._key.output_name, flatten=False))
-        return np.ravel(label), np.ravel(scores)
+
+class _CountCombiner(_Combiner):
+    """How many examples there are; accumulator: their number."""
+
+    def create_accumulator(self):
+        return 0
+
+    def add_input(self, accumulator, element):
+        return accumulator + len(element[self._key.model_name][1])
+
+    def merge_accumulators(self, accumulators):
+        return sum(accumulators)
+
+    def extract_output(self, accumulator):
+        return {self._key: float(accumulator)}
 
 
 class _MeanCombiner(_Combiner):
@@ -35,7 +88,10 @@ class _MeanCombiner(_Combiner):
 
     def add_input(self, accumulator, element):
         total, count = accumulator
-        return total + self._function(*self._label_and_scores(element)), count + 1
+        labels, scores = element[self._key.model_name]
+        for label, its in zip(labels, scores, strict=True):
+            total += self._function(np.ravel(label), its)
+        return total, count + len(scores)
 
     def merge_accumulators(self, accumulators):
         totals, counts = zip(*accumulators, strict=True)
@@ -57,15 +113,11 @@ class _AllExamplesCombiner(_Combiner):
         return []
 
     def add_input(self, accumulator, element):
-        label, scores = self._label_and_scores(element)
-        accumulator.append((_small(label)[np.newaxis], scores.astype(np.float32)[np.newaxis]))
-        return accumulator
+        labels, scores = element[self._key.model_name]
+        return [*accumulator, (_small(labels), scores.astype(np.float32, copy=False))]
 
     def merge_accumulators(self, accumulators):
         return [block for accumulator in accumulators for block in accumulator]
-
-    def compact(self, accumulator):
-        return [_joined(accumulator)] if len(accumulator) > 1 else accumulator
 
     def extract_output(self, accumulator):
         if not accumulator:
@@ -84,16 +136,26 @@ def _joined(accumulator: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
     return np.concatenate(labels), np.concatenate(scores)
 
 
-def _computations(combiner, function, name, eval_config, model_name, output_name) -> metric_types.MetricComputations:
+def _computations(combiner, name, model_name, output_name, function=None) -> metric_types.MetricComputations:
     key = metric_types.MetricKey(name=name, model_name=model_name, output_name=output_name)
-    return [metric_types.MetricComputation(keys=[key], preprocessors=None,
-                                           combiner=combiner(key, eval_config, function))]
+    return [metric_types.MetricComputation(keys=[key], preprocessors=None, combiner=combiner(key, function))]
 
 
 def _named(function: str, arguments: dict) -> typing.Callable[..., float]:
     """The function of a dotted name, with these arguments filled in."""
     module, _, name = function.rpartition('.')
     return functools.partial(getattr(importlib.import_module(module), name), **arguments)
+
+
+class Count(metric_types.Metric):
+    """The number of examples."""
+
+    def __init__(self, name: str):
+        super().__init__(metric_util.merge_per_key_computations(_count_computations), name=name)
+
+
+def _count_computations(name='', model_name='', output_name='', **_):
+    return _computations(_CountCombiner, name, model_name, output_name)
 
 
 class ExampleMean(metric_types.Metric):
@@ -107,8 +169,8 @@ class ExampleMean(metric_types.Metric):
                          arguments=arguments)
 
 
-def _mean_computations(name='', eval_config=None, model_name='', output_name='', function='', arguments=None, **_):
-    return _computations(_MeanCombiner, _named(function, arguments), name, eval_config, model_name, output_name)
+def _mean_computations(name='', model_name='', output_name='', function='', arguments=None, **_):
+    return _computations(_MeanCombiner, name, model_name, output_name, _named(function, arguments))
 
 
 class OfAllExamples(metric_types.Metric):
@@ -122,9 +184,9 @@ class OfAllExamples(metric_types.Metric):
                          arguments=arguments)
 
 
-def _all_computations(name='', eval_config=None, model_name='', output_name='', function='', arguments=None, **_):
-    return _computations(_AllExamplesCombiner, _named(function, arguments), name, eval_config, model_name, output_name)
+def _all_computations(name='', model_name='', output_name='', function='', arguments=None, **_):
+    return _computations(_AllExamplesCombiner, name, model_name, output_name, _named(function, arguments))
 
 
-for _metric in (ExampleMean, OfAllExamples):
+for _metric in (Count, ExampleMean, OfAllExamples):
     metric_types.register_metric(_metric)

@@ -1,4 +1,4 @@
-"""Stores what the models say about each example: a branch of the pipeline of TFMA, which predicts once.
+"""Stores what the models say about each example, and measures it: the end of the pipeline of TFMA, which predicts once.
 
 Workers write parts, each whole or not at all, and the pipeline's last step lists them. A part that is not listed, of a
 worker that was killed or whose work was repeated, is never read.
@@ -6,6 +6,7 @@ worker that was killed or whose work was repeated, is never read.
 
 import json
 import os
+import typing
 import uuid
 
 import apache_beam as beam
@@ -15,6 +16,7 @@ from apache_beam.transforms import window
 from apache_beam.utils.windowed_value import WindowedValue
 from tensorflow_model_analysis.utils import util
 
+from components.task_evaluator import metrics
 from components.task_evaluator.evaluation_files import PARTS
 from model_code import file_io, modalities, outcomes
 from model_code.data import Source
@@ -24,16 +26,10 @@ from model_code.outcomes import Outcomes, texts
 _LIST = 'parts.json'
 
 
-def extractor(source: Source, classes: dict[str, tuple[str, ...]], directory: str):
-    """A TFMA extractor for batches, to come after the predictions: writes parts, and passes on what TFMA measures.
-
-    That is labels, scores and the values to slice by, without the media. Both models are measured by the labels and in
-    the order of the candidate: TFMA knows label groups by their number only, which in another model is another group.
-
-    classes: model name -> its classes, in the order of its scores; 'candidate', and 'baseline' if there is one that can
-    be compared class by class. Another baseline is measured by its own labels.
-    """
-    return tfma.extractors.Extractor('WriteOutcomes', _Branch(source, classes, os.path.join(directory, PARTS)))
+class Part(typing.NamedTuple):
+    """A part of the outcomes. name: of its file. accumulators: what TFMA's metrics add up of it."""
+    name: str
+    accumulators: metrics.Accumulators
 
 
 def collect(source: Source, classes: dict[str, tuple[str, ...]], directory: str) -> Outcomes:
@@ -52,36 +48,6 @@ def features(source: Source) -> dict[str, type]:
     return dict.fromkeys(sizes, float) | dict.fromkeys(source.data.columns.extra, str)
 
 
-class _Branch(beam.PTransform):
-    """Extracts -> the same extracts. See `extractor`."""
-
-    def __init__(self, source: Source, classes: dict[str, tuple[str, ...]], folder: str):
-        super().__init__()
-        self._source, self._classes = source, classes
-        self._writer, self._path = _Write(features(source), classes, folder), os.path.join(folder, _LIST)
-
-    def expand(self, extracts):
-        compared = extracts | 'Compared' >> beam.Map(_compared, self._source, self._classes)
-        (compared | 'Parts' >> beam.ParDo(self._writer) | 'All' >> beam.combiners.ToList()
-         | 'List' >> beam.Map(_write_list, self._path))
-        return compared
-
-
-def _compared(extracts: dict, source: Source, classes: dict[str, tuple[str, ...]]) -> dict:
-    """The extracts without media, with the baseline's scores and labels as the candidate has them."""
-    there = extracts[tfma.FEATURES_KEY]
-    kept = {name: extracts[name] for name in (tfma.LABELS_KEY, tfma.PREDICTIONS_KEY, tfma.EXAMPLE_WEIGHTS_KEY)
-            if name in extracts}
-    kept[tfma.FEATURES_KEY] = {name: there[name] for name in ('id', 'group', *features(source)) if name in there}
-    if 'baseline' in classes:
-        labels, scores = kept[tfma.LABELS_KEY], kept[tfma.PREDICTIONS_KEY]
-        kept[tfma.LABELS_KEY] = labels | {'baseline': labels['candidate']}
-        kept[tfma.PREDICTIONS_KEY] = scores | {'baseline': outcomes.in_order(
-            np.asarray(scores['baseline']), classes['baseline'], classes['candidate'],
-            _one_of_each(source, classes['candidate']))}
-    return kept
-
-
 def _one_of_each(source: Source, classes: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
     """The places of the classes of which an example has just one: all, those of each label group, or () for 'multi'."""
     if source.data.kind.grouped:
@@ -89,22 +55,38 @@ def _one_of_each(source: Source, classes: tuple[str, ...]) -> tuple[tuple[int, .
     return () if source.data.kind.several else (tuple(range(len(classes))),)
 
 
-def _write_list(names: list[str], path: str):
-    file_io.write(path, json.dumps(sorted(names)))
+def write_list(names: list[str], directory: str):
+    """Says which parts there are."""
+    file_io.write(os.path.join(directory, PARTS, _LIST), json.dumps(sorted(names)))
 
 
-class _Write(beam.DoFn):
-    """Batches of extracts -> the names of the parts in which they are. Holds outcomes.PART_BYTES."""
+class Write(beam.DoFn):
+    """Batches of TFMA's extracts -> Part. Holds outcomes.PART_BYTES of scores.
 
-    def __init__(self, kept: dict[str, type], classes: dict[str, tuple[str, ...]], folder: str):
-        self._kept, self._classes, self._folder = kept, classes, folder
+    Both models are measured by the labels and in the order of the candidate: TFMA knows label groups by their number
+    only, which in another model is another group.
+
+    classes: model name -> its classes, in the order of its scores; 'candidate', and 'baseline' if there is one that can
+    be compared class by class. Another baseline is measured by its own labels, and has no outcomes.
+    computations: of metrics.computations. directory: of the evaluation.
+    """
+
+    def __init__(self, source: Source, classes: dict[str, tuple[str, ...]], computations: list, has_baseline: bool,
+                 directory: str):
+        self._source, self._classes, self._has_baseline = source, classes, has_baseline
+        self._computations, self._folder = computations, os.path.join(directory, PARTS)
+        self._kept = features(source)
         self._batches: list[Outcomes] = []
+        self._other: list[tuple[np.ndarray, np.ndarray]] = []
 
     def start_bundle(self):
-        self._batches = []
+        self._batches, self._other = [], []
 
     def process(self, extracts):
         self._batches.append(self._outcomes(extracts))
+        if self._has_baseline and 'baseline' not in self._classes:
+            self._other.append((_ids(extracts[tfma.LABELS_KEY]['baseline']),
+                                np.asarray(extracts[tfma.PREDICTIONS_KEY]['baseline'])))
         if sum(batch.scores.nbytes for batch in self._batches) >= outcomes.PART_BYTES:
             yield self._write()
 
@@ -112,28 +94,44 @@ class _Write(beam.DoFn):
         if self._batches:
             yield WindowedValue(self._write(), window.GlobalWindow().max_timestamp(), [window.GlobalWindow()])
 
-    def _write(self) -> str:
-        name = f'{uuid.uuid4().hex}.npz'
-        outcomes.write(os.path.join(self._folder, name), outcomes.concatenated(self._batches))
-        self._batches = []
-        return name
+    def _write(self) -> Part:
+        name, found = f'{uuid.uuid4().hex}.npz', outcomes.concatenated(self._batches)
+        outcomes.write(os.path.join(self._folder, name), found)
+        accumulators = metrics.of_part(self._computations, self._said(found), {
+            column: found.features[column] for column in self._source.data.columns.extra})
+        self._batches, self._other = [], []
+        return Part(name, accumulators)
+
+    def _said(self, found: Outcomes) -> metrics.Said:
+        """TFMA takes away the name of a model that is the only one."""
+        if not self._has_baseline:
+            return {'': (found.labels, found.scores)}
+        its = ((found.labels, found.baseline_scores) if 'baseline' in self._classes else
+               tuple(map(np.concatenate, zip(*self._other, strict=True))))
+        return {'candidate': (found.labels, found.scores), 'baseline': its}
 
     def _outcomes(self, extracts) -> Outcomes:
         # Arrays or ragged tensors of many kinds, depending on what is missing in the batch: TFMA knows them all.
-        rows = [{name: np.ravel(value) for name, value in row.items()}
-                for row in util.split_extracts(extracts[tfma.FEATURES_KEY])]
+        there = extracts[tfma.FEATURES_KEY]
+        rows = [{name: np.ravel(value) for name, value in row.items()} for row in util.split_extracts(
+            {name: there[name] for name in ('id', 'group', *self._kept) if name in there})]
         columns = {name: texts([_text(row.get(name)) for row in rows]) if kind is str
                    else np.array([_number(row.get(name)) for row in rows]) for name, kind in self._kept.items()}
-        scores = self._of(extracts[tfma.PREDICTIONS_KEY], 'candidate')
-        baseline = self._of(extracts[tfma.PREDICTIONS_KEY], 'baseline') if 'baseline' in self._classes else None
-        labels = self._of(extracts[tfma.LABELS_KEY], 'candidate')
-        labels = labels.astype(np.int64).ravel() if np.issubdtype(labels.dtype, np.integer) else labels
+        said, labels = extracts[tfma.PREDICTIONS_KEY], extracts[tfma.LABELS_KEY]
+        baseline = None
+        if 'baseline' in self._classes:
+            baseline = outcomes.in_order(np.asarray(said['baseline']), self._classes['baseline'],
+                                         self._classes['candidate'],
+                                         _one_of_each(self._source, self._classes['candidate']))
+        scores, labels = (said['candidate'], labels['candidate']) if self._has_baseline else (said, labels)
         return Outcomes(texts([_text(row['id']) for row in rows]), texts([_text(row.get('group')) for row in rows]),
-                        labels, scores.astype(np.float32), baseline, columns)
+                        _ids(labels), np.asarray(scores).astype(np.float32), baseline, columns)
 
-    def _of(self, values, model: str) -> np.ndarray:
-        """TFMA takes away the name of a model that is the only one."""
-        return np.asarray(values[model] if isinstance(values, dict) else values)
+
+def _ids(labels) -> np.ndarray:
+    """[N] int64, or as it is where the labels are no ids."""
+    labels = np.asarray(labels)
+    return labels.astype(np.int64).ravel() if np.issubdtype(labels.dtype, np.integer) else labels
 
 
 def _text(value) -> str:
