@@ -4,6 +4,7 @@ BIN := .venv/bin
 DEMO_ROOT ?= runs/demo
 # A file's tests share a process; tests/conftest.py says in which order files start.
 TWO_PROCESSES := -n 2 --dist loadfile --no-loadscope-reorder
+# docs/benchmarks.md lists the others too.
 BENCHMARKS ?= trace_step ingest input_pipeline step many_tasks batch_prediction
 
 PROFILE ?= 2.18+

@@ -53,6 +53,11 @@ def tell(cost: Cost, cached: bool):
     _of_this_run[cost.component] = cost, cached
 
 
+def whole() -> bool:
+    """Whether `known` has all components of the run that were measured."""
+    return bool(_of_this_run)
+
+
 def known(inputs: Mapping[str, Sequence]) -> list[tuple[Cost, bool]]:
     """What the components before this one took, and whether in an earlier run; the most expensive first.
 

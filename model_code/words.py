@@ -18,6 +18,13 @@ def count(number: int, noun: str, plural: str = '') -> str:
     return f'{number:,} {noun if number == 1 else plural or noun + "s"}'
 
 
+def percent(share: float) -> str:
+    """'87%'. What is not all or nothing does not read so: 'over 99%', 'under 1%'."""
+    if 0 < share < 0.005:
+        return 'under 1%'
+    return 'over 99%' if 0.995 <= share < 1 else f'{share:.0%}'
+
+
 def short_number(value: float) -> str:
     """A number with at most four significant digits: '0.1235', '1500', '12 k', '3.2 M', '5.0e-4'."""
     if 0 < abs(value) < 0.001:

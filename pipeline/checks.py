@@ -12,8 +12,9 @@ from model_code import file_io, remote_files, settings
 from model_code.errors import ConfigError
 from model_code.logger import logger
 from model_code.urls import is_url
-from pipeline import roots
+from pipeline import roots, summary
 from pipeline.beam import checks as beam_checks
+from pipeline.config import load_config
 from serving import served, signed_versions
 
 
@@ -51,6 +52,7 @@ def check(config) -> DataSummary:
     beam_checks.check(config.beam)
     use_file_systems(config)
     check_initial_checkpoint(config)
+    check_demo_media(config)
     data = DataSummary({}, {}, {})
     for task in config.mixture.tasks:
         if not task.data.folder:
@@ -66,9 +68,25 @@ def check_plannable(config):
     for task in config.mixture.tasks:
         known = (task.data.num_classes or task.data.classes) and task.data.num_train_examples
         if task.data.folder and not in_reach(task) and not known:
+            check_demo_media(config)
             raise ConfigError(
                 f'Task {task.name}: there is no folder {task.data.folder}. Set `folder` of its data to the folder of '
                 'its media. (Without its media a task is planned by num_classes and num_train_examples of its data.)')
+
+
+def check_demo_media(config):
+    """ConfigError if the config is the demo, whose media a command makes, and a folder of them is not there."""
+    missing = [task.data.folder for task in config.mixture.tasks if not in_reach(task)]
+    if config.name != 'demo' or not missing or {task.data.folder for task in config.mixture.tasks} != {
+            task.data.folder for task in load_config('demo').mixture.tasks}:
+        return
+    media = os.path.dirname(missing[0])
+    if os.path.abspath(media) == os.path.abspath(config.run_root / 'media'):
+        elsewhere = () if summary.short(config.run_root) == 'runs/demo' else ('--root', summary.short(config.run_root))
+        how = f'`{summary.command("demo", *elsewhere)}` makes them and runs this config.'
+    else:
+        how = f'`{summary.command("data", "demo", summary.short(media))}` makes them.'
+    raise ConfigError(f'The media of the demo are not there yet: there is no folder {summary.short(missing[0])}. {how}')
 
 
 def check_without_data(config) -> DataSummary:

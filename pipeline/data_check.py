@@ -15,6 +15,7 @@ def check_config(config, progress=lambda *unused: None) -> dict:
     progress: as in check_media. Raises ConfigError as a run would.
     """
     checks.use_file_systems(config)
+    checks.check_demo_media(config)
     tasks = [media_checks.check_media(task.source, task.checks, config.model.input(task.modality),
                                       tuple(config.beam.options), progress=progress) for task in config.mixture.tasks]
     return {'config': config.name, 'ok': all(task['ok'] for task in tasks), 'tasks': tasks}

@@ -53,6 +53,7 @@ def show(config: PipelineConfig, output: str | None, progress: Callable[[str, in
         raise ConfigError(f'--output is {path!r}; it must be the name of a file that ends in .html.')
     file_io.check_output(path)
     checks.use_file_systems(config)
+    checks.check_demo_media(config)
     count = len(config.mixture.tasks)
     tasks = [_task(task, config, EXAMPLES // count, PAGE_BYTES // count, SECONDS / count, progress)
              for task in config.mixture.tasks]

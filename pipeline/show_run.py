@@ -19,13 +19,24 @@ def lines(record: run_record.Record, columns: int | None = None) -> list[str]:
             f'version  {_version(record)}']
     if not record.decision:
         reason = layout.wrap(record.reason or _UNFINISHED.get(record.state, 'It ended before the gate.'), columns)
-        return [*head, '', *reason, '', *summary.path_lines({'log': record.log}, columns)]
+        return [*head, '', *reason, '', *summary.path_lines({'log': record.log}, columns), *_again_lines(record)]
     decision = [*summary.decision_lines(record.decision, record.version, record.pushed),
                 *summary.data_lines(run_record.data_lines(record.components))]
     return [*head, '', *summary.task_rows(record.decision, columns), '',
             *(part for line in decision for part in layout.wrap(line, columns)), '',
             *path_lines(record.components, record.report, record.log, columns),
             *_study_lines(record.root)]
+
+
+def _again_lines(record: run_record.Record) -> list[str]:
+    """How to go on with a run that did not come to its end, as the terminal said it then."""
+    how = {'interrupted': 'To go on', 'killed': 'To go on', 'failed': 'To run again'}.get(record.state)
+    if not how:
+        return []
+    if not record.argv:
+        return ['', f'{how}, run it from Python again.']
+    where = '' if record.folder in ('', os.getcwd()) else f', in {record.folder}'
+    return ['', f'{how}{where}:', *summary.again_lines(record.argv)]
 
 
 _UNFINISHED = {'running': 'It is running.', 'killed': 'It died before it could write its end.'}

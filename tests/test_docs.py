@@ -56,6 +56,14 @@ def test_links_lead_to_files_and_headings(page):
             assert anchor in _anchors(file.read_text()), f'{_name(page)} links to {target}'
 
 
+def test_every_benchmark_is_listed_and_make_bench_runs_those_that_are_said_to():
+    benchmarks = {path.stem for path in (PROJECT / 'benchmarks').glob('*.py') if "'__main__'" in path.read_text('utf-8')}
+    table = {name.strip('`'): row for name, *row in _table('benchmarks.md', 'benchmark')}
+    assert set(table) == benchmarks - {'serving_clients', 'jax_step'}, 'but for those that others start'
+    run, = re.findall(r'^BENCHMARKS \?= (.*)$', (PROJECT / 'Makefile').read_text('utf-8'), re.MULTILINE)
+    assert run.split() == [name for name, row in table.items() if row[1] == 'yes']
+
+
 def test_the_index_has_every_page():
     linked = set(re.findall(r'\]\((\w+\.md)\)', (DOCS / 'README.md').read_text()))
     assert linked == {page.name for page in DOCS.glob('*.md')} - {'README.md'}

@@ -7,6 +7,8 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from model_code import words
+
 TABLE_CLASSES = 20  # a table of more is not readable
 MAP_SIDE = 200  # cells of a heat map's side: of more classes, several share a cell
 _MAP_PIXELS = 320  # of a heat map's side, about
@@ -28,12 +30,13 @@ def section(confusion: dict, pairs: int) -> dict:
         totals[true] += count
     wrong = sorted((row for row in counts if row[0] != row[1] and row[2]), key=lambda row: (-row[2], row[:2]))
     few = len(labels) <= TABLE_CLASSES
+    listed = [] if few else wrong[:pairs]
     return {
         'group': confusion['group'], 'labels': labels, 'rows': _rows(labels, counts, totals) if few else [],
         'map': '' if few else _heat_map(len(labels), counts, totals),
-        'pairs': [] if few else [{'label': labels[true], 'predicted': labels[predicted], 'count': count,
-                                  'share': f'{count / totals[true]:.0%}'} for true, predicted, count in wrong[:pairs]],
-        'more_pairs': 0 if few else max(0, len(wrong) - pairs)}
+        'pairs': [{'label': labels[true], 'predicted': labels[predicted], 'count': count,
+                   'share': words.percent(count / totals[true])} for true, predicted, count in listed],
+        'more_pairs': 0 if few else len(wrong) - len(listed)}
 
 
 def _rows(labels, counts, totals) -> list[dict]:

@@ -15,11 +15,11 @@ from model_code.settings import ModelConfig
 from model_code.tasks import Mixture
 
 
-def components(known: Sequence[tuple[Cost, bool]]) -> dict | None:
-    """What cost.html shows of components.costs.known; None if nothing was measured.
+def components(known: Sequence[tuple[Cost, bool]], whole: bool = True) -> dict | None:
+    """What cost.html shows of components.costs.known; None if nothing was measured. whole: components.costs.whole.
 
     Returns {'rows': [{'component', 'task', 'bar', 'seconds', 'cpu', 'cores', 'memory', 'earlier'}], the longest first,
-    'text': what this run took in all}.
+    'text': what this run took in all, 'whole'}.
     """
     if not known:
         return None
@@ -32,7 +32,7 @@ def components(known: Sequence[tuple[Cost, bool]]) -> dict | None:
             'seconds': f'{cost.seconds:,.1f}', 'cpu': f'{cost.cpu_seconds:,.1f}',
             'cores': f'{cost.cpu_seconds / cost.seconds:.1f}' if cost.seconds >= 0.1 else '–',
             'memory': f'{cost.peak_bytes / 1e6:,.0f}', 'earlier': earlier})
-    return {'rows': rows, 'text': _text([cost for cost, earlier in known if not earlier], len(known))}
+    return {'rows': rows, 'text': _text([cost for cost, earlier in known if not earlier], len(known)), 'whole': whole}
 
 
 def _text(ran: list[Cost], count: int) -> str:

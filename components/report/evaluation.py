@@ -174,7 +174,7 @@ def _classes(classes: list[dict], most_bytes: int) -> dict | None:
 
 def _examples(title: str, listed: list[dict], task: dict, examples: dict[str, dict], limits: Limits) -> dict:
     rows = [{'id': row['id'], 'label': _text(row['label']), 'predicted': _text(row['predicted']),
-             'confidence': '–' if row['confidence'] is None else f'{row["confidence"]:.0%}',
+             'confidence': '–' if row['confidence'] is None else words.percent(row['confidence']),
              'picture': Picture(task['modality'], examples.get(row['id']), row['id'], PLAYER_SECONDS)}
             for row in listed[:limits.examples]]
     return {'title': title, 'rows': rows}

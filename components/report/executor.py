@@ -45,7 +45,7 @@ class Executor(base_executor.BaseExecutor):
         page = render(file_io.read_result(os.path.join(uri('blessing'), 'decision.json')),
                       history, card, data, read_drift(uri('data_statistics')), list(filter(None, suspects)),
                       list(filter(None, near)), evaluations,
-                      {'components': cost.components(costs.known(input_dict)),
+                      {'components': cost.components(costs.known(input_dict), costs.whole()),
                        'elsewhere': cost.elsewhere(card, history, mixture)},
                       {**pushed_card.stated(exec_properties), 'data': pushed_card.data_entry(
                           model_directory.read_data(kept_statistics(uri('data_statistics'))) or {})})

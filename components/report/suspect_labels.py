@@ -1,6 +1,7 @@
 """The report's part on suspect labels: what TaskEvaluator found, with the media."""
 
 from components.report.pictures import Picture
+from model_code import words
 
 PLAYER_SECONDS = 2.0  # of a sound: 20 of them have 1.7 MB
 _UNTRUSTED = 10  # names that are shown
@@ -21,7 +22,8 @@ def section(task: str, modality: str, found: dict | None, examples: dict[str, di
         features = examples.get(row['id'], {})
         rows.append({
             **row, 'labels': _texts(features, 'label'), 'group': ', '.join(_texts(features, 'group')),
-            'label_percent': f'{row["label_probability"]:.0%}', 'other_percent': f'{row["other_probability"]:.0%}',
+            'label_percent': words.percent(row['label_probability']),
+            'other_percent': words.percent(row['other_probability']),
             'picture': Picture(modality, features, row['id'], PLAYER_SECONDS)})
     untrusted = found['untrusted']
     return {'name': task, 'examples': found['examples'], 'count': found['count'], 'rows': rows,

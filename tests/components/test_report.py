@@ -105,6 +105,7 @@ def test_the_report_of_a_rejected_model_names_every_reason():
     text = text_of(render(decision(0.62, infra=False, reasons=['The graph has the op IO>X.']), HISTORY, {}, data()))
     assert 'The gate rejected this model. Failed: digits and the serving check.' in text
     assert 'digits: accuracy 0.62 (95% interval 0.62 to 0.62, 10,000 examples) is below its floor of 0.70.' in text
+    assert text.count('is below its floor of 0.70') == 1, 'the table has the numbers, not the sentence again'
     assert 'Serving check: The graph has the op IO>X.' in text
     assert text.count('passed') == 1, 'only tags passed'
 

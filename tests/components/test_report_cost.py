@@ -36,8 +36,8 @@ class TestKnown:
         with costs.of_one_run():
             costs.tell(old, cached=True)
             costs.tell(quick, cached=True)
-            assert costs.known(inputs) == [(old, True), (read, False), (quick, True)]
-        assert costs.known({}) == []
+            assert costs.known(inputs) == [(old, True), (read, False), (quick, True)] and costs.whole()
+        assert costs.known({}) == [] and not costs.whole()
 
 
 class TestComponents:
@@ -56,6 +56,12 @@ class TestComponents:
     def test_a_step_of_a_cluster_has_its_component_and_its_task(self):
         row, = cost.components([(Cost('Transform-my_pets', 0.0, 0.0, 5), False)])['rows']
         assert (row['component'], row['task'], row['cores']) == ('Transform', 'my_pets', '–')
+
+    def test_a_table_that_lacks_components_says_so(self):
+        for whole in (True, False):
+            page = render(report_pages.decision([report_pages.task_entry('a', 'image')]), {}, {}, [], cost={
+                'components': cost.components(report_pages.costs(['a']), whole), 'elsewhere': []})
+            assert ('Some components are missing: this run was on a cluster' in text_of(page)) != whole
 
     def test_nothing_measured(self):
         assert cost.components([]) is None

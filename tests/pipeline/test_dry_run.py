@@ -167,3 +167,27 @@ def test_a_wrong_config_ends_as_a_run_does(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(['run', 'demo', '--dry-run']) == 2
     assert 'there is no folder' in capsys.readouterr().err and os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize('typed, first', [
+    (('run',), 'polyvit demo` makes them and runs'), (('plan',), 'polyvit demo` makes them and runs'),
+    (('data', 'check'), 'polyvit demo` makes them and runs'), (('data', 'show'), 'polyvit demo` makes them and runs'),
+    (('run', '--root', 'r'), 'polyvit data demo runs/demo/media` makes them.'),
+    (('run', '--root', 'r', '--data', 'r/media'), 'polyvit demo --root r` makes them and runs')])
+def test_before_the_demo_has_made_its_media_it_is_named(tmp_path, capsys, monkeypatch, typed, first):
+    monkeypatch.chdir(tmp_path)
+    for name in ('POLYVIT_DATA', 'POLYVIT_DEMO_DATA'):  # --data sets them for the whole process
+        monkeypatch.setenv(name, 'runs/demo/media')
+    assert cli.main([*typed, 'demo']) == 2
+    error = ' '.join(capsys.readouterr().err.split())
+    assert 'The media of the demo are not there yet: there is no folder ' in error and first in error
+    assert os.listdir(tmp_path) == []
+
+
+def test_media_of_another_config_are_not_those_of_the_demo(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    testing.write(tmp_path, 'mine.py', "from polyvit import *\ndef get_config():\n    return PipelineConfig('demo', "
+                  "Mixture((Task('t', 'image', data=Data('none'), recipe=Recipe(4, 4)),)), ModelConfig())\n")
+    assert cli.main(['run', 'mine.py']) == 2
+    error = capsys.readouterr().err
+    assert 'Task t: there is no folder' in error and 'The media of the demo' not in error

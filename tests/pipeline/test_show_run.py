@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import types
 
@@ -89,6 +90,20 @@ def test_a_run_that_failed_says_why(root, report):
     assert code == 1 and 'version  none' in text and ': failed' in text
     assert 'Stopped at TaskValidator of digits: 3 of 9 files were rejected.' in text
     assert f'runs/mine/logs/run-{record.id}.log' in text and 'tensorboard' not in text
+    assert re.search(r"\n\nTo run again:\n  .*polyvit run 'my configs/mine.py'\n$", text)
+
+
+def test_an_interrupted_run_says_how_to_go_on(root, report, monkeypatch, tmp_path, capsys):
+    _end(root, 130, reason='Interrupted by Ctrl-C while CoTrainer was running.')
+    assert re.search(r"\n\nTo go on:\n  .*polyvit run 'my configs/mine.py'\n$", report()[1])
+    testing.write(tmp_path, 'other/x', '')
+    monkeypatch.chdir(tmp_path / 'other')
+    assert cli.main(['report', '--root', str(root)]) == 0
+    assert f'To go on, in {tmp_path}:' in capsys.readouterr().out
+    _end(root, 3, decision=DECISION, report='report.html', components={
+        'CoTrainer': run_record.NodeRecord(False, 60.0, {'model_run': ['9']})})
+    assert cli.main(['report', '--root', str(root)]) == 0
+    assert 'To go on' not in capsys.readouterr().out
 
 
 def test_a_later_run_that_goes_on_or_died(root, report):
