@@ -57,7 +57,8 @@ def test_links_lead_to_files_and_headings(page):
 
 
 def test_every_benchmark_is_listed_and_make_bench_runs_those_that_are_said_to():
-    benchmarks = {path.stem for path in (PROJECT / 'benchmarks').glob('*.py') if "'__main__'" in path.read_text('utf-8')}
+    benchmarks = {path.stem for path in (PROJECT / 'benchmarks').glob('*.py')
+                  if "'__main__'" in path.read_text('utf-8')}
     table = {name.strip('`'): row for name, *row in _table('benchmarks.md', 'benchmark')}
     assert set(table) == benchmarks - {'serving_clients', 'jax_step'}, 'but for those that others start'
     run, = re.findall(r'^BENCHMARKS \?= (.*)$', (PROJECT / 'Makefile').read_text('utf-8'), re.MULTILINE)

@@ -43,16 +43,16 @@ def measure(batches: beam.PCollection, source: Source, labels: int, models: Mapp
                       tfma.extractors.LabelsExtractor(config),
                       tfma.extractors.PredictionsExtractor(config, shared)):
         extracts = extracts | extractor.stage_name >> extractor.ptransform
-    computed = metrics.computations(config)
+    combiners = metrics.combiners(config)
     return (extracts
-            | 'Parts' >> beam.ParDo(outcome_parts.Write(source, classes, computed, 'baseline' in models, directory))
+            | 'Parts' >> beam.ParDo(outcome_parts.Write(source, classes, combiners, 'baseline' in models, directory))
             | 'AllParts' >> beam.combiners.ToList()
-            | 'Write' >> beam.Map(_write, computed, directory))
+            | 'Write' >> beam.Map(_write, combiners, directory))
 
 
-def _write(parts: list[outcome_parts.Part], computed: Sequence, directory: str):
+def _write(parts: list[outcome_parts.Part], combiners: Sequence[beam.CombineFn], directory: str):
     outcome_parts.write_list([part.name for part in parts], directory)
-    found = metrics.of_all(computed, [part.accumulators for part in sorted(parts, key=lambda part: part.name)])
+    found = metrics.of_all(combiners, [part.accumulators for part in sorted(parts, key=lambda part: part.name)])
     with (file_io.replacing(os.path.join(directory, _METRICS_FILE)) as temporary,
           tf.io.TFRecordWriter(temporary) as writer):
         for message in sorted(map(_message, found)):

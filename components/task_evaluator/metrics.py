@@ -18,31 +18,29 @@ from tensorflow_model_analysis.metrics import metric_specs, metric_types, metric
 # Model, as TFMA names it -> labels [N] or [N, classes], scores [N, classes].
 Said = Mapping[str, tuple[np.ndarray, np.ndarray]]
 SliceKey = tuple[tuple[str, str], ...]  # as TFMA has it: () is all examples, (('camera', 'front'),) some
-Accumulators = dict[SliceKey, list]  # those of the computations, in their order
+Accumulators = dict[SliceKey, list]  # those of the combiners, in their order
 
 
-def computations(config) -> metric_types.MetricComputations:
-    """What TFMA computes by a tfma.EvalConfig, whose metrics are those of this module."""
-    return metric_specs.to_computations(config.metrics_specs, eval_config=config)
+def combiners(config) -> list[beam.CombineFn]:
+    """What TFMA computes the metrics of a tfma.EvalConfig with, which are those of this module."""
+    found = metric_specs.to_computations(config.metrics_specs, eval_config=config)
+    return [computation.combiner for computation in found if isinstance(computation, metric_types.MetricComputation)]
 
 
-def of_part(computations: metric_types.MetricComputations, said: Said, columns: Mapping[str, np.ndarray]
-            ) -> Accumulators:
+def of_part(combiners: Sequence[beam.CombineFn], said: Said, columns: Mapping[str, np.ndarray]) -> Accumulators:
     """What is to be added up of a part of the examples. columns: those to slice by -> [N] of str, '' if missing."""
-    return {key: [computation.combiner.add_input(computation.combiner.create_accumulator(), taken)
-                  for computation in computations]
+    return {key: [combiner.add_input(combiner.create_accumulator(), taken) for combiner in combiners]
             for key, taken in _slices(said, columns)}
 
 
-def of_all(computations: metric_types.MetricComputations, parts: Sequence[Accumulators]
-           ) -> list[tuple[SliceKey, metric_types.MetricsDict]]:
-    """The metrics of each slice. parts: of `of_part`; without any there is no slice."""
+def of_all(combiners: Sequence[beam.CombineFn], parts: Sequence[Accumulators]) -> list[tuple[SliceKey, dict]]:
+    """The metrics of each slice, by TFMA's MetricKey. parts: of `of_part`; without any there is no slice."""
     metrics = []
     for key in dict.fromkeys(key for part in parts for key in part):
         values = {}
-        for computation, accumulators in zip(computations, zip(*(part[key] for part in parts if key in part),
-                                                               strict=True), strict=True):
-            values |= computation.combiner.extract_output(computation.combiner.merge_accumulators(accumulators))
+        of_combiner = zip(*(part[key] for part in parts if key in part), strict=True)
+        for combiner, accumulators in zip(combiners, of_combiner, strict=True):
+            values |= combiner.extract_output(combiner.merge_accumulators(accumulators))
         metrics.append((key, values))
     return metrics
 
@@ -56,16 +54,11 @@ def _slices(said: Said, columns: Mapping[str, np.ndarray]) -> Iterator[tuple[Sli
                                        for model, (labels, scores) in said.items()}
 
 
-class _Combiner(beam.CombineFn):
-    """Adds up batches of what one model said (Said). Subclasses apply `function` to it."""
+class _CountCombiner(beam.CombineFn):
+    """How many examples there are in batches of what one model said (Said); accumulator: their number."""
 
-    def __init__(self, key: metric_types.MetricKey, function: typing.Callable[..., float] | None = None):
+    def __init__(self, key: metric_types.MetricKey):
         self._key = key
-        self._function = function
-
-
-class _CountCombiner(_Combiner):
-    """How many examples there are; accumulator: their number."""
 
     def create_accumulator(self):
         return 0
@@ -78,6 +71,14 @@ class _CountCombiner(_Combiner):
 
     def extract_output(self, accumulator):
         return {self._key: float(accumulator)}
+
+
+class _Combiner(beam.CombineFn):
+    """Adds up batches of what one model said (Said). Subclasses apply `function` to it."""
+
+    def __init__(self, key: metric_types.MetricKey, function: typing.Callable[..., float]):
+        self._key = key
+        self._function = function
 
 
 class _MeanCombiner(_Combiner):
@@ -136,9 +137,9 @@ def _joined(accumulator: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
     return np.concatenate(labels), np.concatenate(scores)
 
 
-def _computations(combiner, name, model_name, output_name, function=None) -> metric_types.MetricComputations:
+def _computations(combiner, name, model_name, output_name, *function) -> metric_types.MetricComputations:
     key = metric_types.MetricKey(name=name, model_name=model_name, output_name=output_name)
-    return [metric_types.MetricComputation(keys=[key], preprocessors=None, combiner=combiner(key, function))]
+    return [metric_types.MetricComputation(keys=[key], preprocessors=None, combiner=combiner(key, *function))]
 
 
 def _named(function: str, arguments: dict) -> typing.Callable[..., float]:

@@ -68,13 +68,13 @@ class Write(beam.DoFn):
 
     classes: model name -> its classes, in the order of its scores; 'candidate', and 'baseline' if there is one that can
     be compared class by class. Another baseline is measured by its own labels, and has no outcomes.
-    computations: of metrics.computations. directory: of the evaluation.
+    combiners: of metrics.combiners. directory: of the evaluation.
     """
 
-    def __init__(self, source: Source, classes: dict[str, tuple[str, ...]], computations: list, has_baseline: bool,
-                 directory: str):
+    def __init__(self, source: Source, classes: dict[str, tuple[str, ...]], combiners: list[beam.CombineFn],
+                 has_baseline: bool, directory: str):
         self._source, self._classes, self._has_baseline = source, classes, has_baseline
-        self._computations, self._folder = computations, os.path.join(directory, PARTS)
+        self._combiners, self._folder = combiners, os.path.join(directory, PARTS)
         self._kept = features(source)
         self._batches: list[Outcomes] = []
         self._other: list[tuple[np.ndarray, np.ndarray]] = []
@@ -97,7 +97,7 @@ class Write(beam.DoFn):
     def _write(self) -> Part:
         name, found = f'{uuid.uuid4().hex}.npz', outcomes.concatenated(self._batches)
         outcomes.write(os.path.join(self._folder, name), found)
-        accumulators = metrics.of_part(self._computations, self._said(found), {
+        accumulators = metrics.of_part(self._combiners, self._said(found), {
             column: found.features[column] for column in self._source.data.columns.extra})
         self._batches, self._other = [], []
         return Part(name, accumulators)
@@ -106,9 +106,10 @@ class Write(beam.DoFn):
         """TFMA takes away the name of a model that is the only one."""
         if not self._has_baseline:
             return {'': (found.labels, found.scores)}
-        its = ((found.labels, found.baseline_scores) if 'baseline' in self._classes else
-               tuple(map(np.concatenate, zip(*self._other, strict=True))))
-        return {'candidate': (found.labels, found.scores), 'baseline': its}
+        labels, scores = found.labels, found.baseline_scores
+        if scores is None:
+            labels, scores = (np.concatenate(each) for each in zip(*self._other, strict=True))
+        return {'candidate': (found.labels, found.scores), 'baseline': (labels, scores)}
 
     def _outcomes(self, extracts) -> Outcomes:
         # Arrays or ragged tensors of many kinds, depending on what is missing in the batch: TFMA knows them all.

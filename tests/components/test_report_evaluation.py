@@ -46,6 +46,12 @@ def test_the_representation_alone_is_a_table_beside_the_head():
     assert 'The representation alone' not in text_of(page_of(results))
 
 
+def test_a_hit_that_is_nearly_sure_is_not_said_to_be_sure():
+    results = report_pages.evaluation(10)
+    results['hits'][0] |= {'confidence': 0.9996}
+    assert 'right/0class 000 over 99%' in text_of(page_of(results))
+
+
 def test_a_forced_model_is_named_first_and_in_red():
     refused = TASK | {'blessed': False}
     page = render(report_pages.decision([refused], forced='a demo on Friday ' + HOSTILE), {}, {}, [])
