@@ -7,9 +7,9 @@ what the player of a sound holds. The page's Content-Security-Policy must allow 
 and its style has the classes `media` and `pixels` (components/report/style.css).
 
 What is drawn goes by the content, not by the modality's name: encoded pictures become a thumbnail or a strip, a WAV
-file becomes a spectrogram. The spectrogram is computed here by numpy, with the model's window, hop and range of
-decibels, because the model's own function imports TensorFlow. Use it only for media that a sandboxed reader has decoded
-before. numpy and Pillow only: no TensorFlow, no TFX.
+file becomes a spectrogram, the beginning of a text is shown as it is. The spectrogram is computed here by numpy, with
+the model's window, hop and range of decibels, because the model's own function imports TensorFlow. Use it only for
+media that a sandboxed reader has decoded before. numpy and Pillow only: no TensorFlow, no TFX.
 """
 
 import base64
@@ -28,6 +28,7 @@ from model_code.modalities import get_modality
 THUMBNAIL = 160  # pixels of the longer side of a picture
 STRIP_FRAMES, STRIP_HEIGHT, STRIP_WIDTH = 6, 96, 960  # frames of a strip; pixels of the whole
 PIXELS = 64  # a picture of at most this side is enlarged by the page, with its pixels visible
+TEXT = 280  # characters of a text
 PLAYER_SECONDS = 3.0  # of sound in a page: 43 kB a second
 _GAP, _GAP_GREY = 2, 128  # between two frames, in pixels
 
@@ -49,6 +50,9 @@ def picture(modality: str, features: dict, alt: str = '', player_seconds: float 
     try:
         if len(parts) == 1 and parts[0][:4] == b'RIFF':
             return _sound(parts[0], alt or 'a sound', player_seconds)
+        if get_modality(modality).in_rows:
+            text = parts[0].decode('utf-8')
+            return Markup('<span class="media text">{}{}</span>').format(text[:TEXT], '...' if text[TEXT:] else '')
         return _strip(parts, alt) if len(parts) > 1 else _thumbnail(parts[0], alt or 'a picture')
     except (OSError, ValueError, EOFError, IndexError, wave.Error, Image.DecompressionBombError):
         return Markup('<span class="media soft small">no picture of {}</span>').format(alt or 'this example')

@@ -12,6 +12,7 @@ if typing.TYPE_CHECKING:
     from media.findings import Tally
 
 SPLITS = ('train', 'eval')
+TEXT = 'text'  # the record of an entry that has its media itself
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,8 +25,9 @@ class Entry:
     offset, length: the bytes of the file that hold the media (a member of a tar, a record); length -1: up to its end.
     member: the name within the archive, or the number of the record or row; '' for a plain file.
     record: 'cifar10' or 'cifar100' if these bytes are a record of raw pixels; that of table_rows, as offset and length
-    then are, for a row of a Parquet file; '' if they are a media file.
+    then are, for a row of a Parquet file; TEXT if `text` is all; '' if they are a media file.
     group: the name of what the example belongs to, such as a speaker or a scene (Data.groups); '' if nothing says so.
+    text: the text itself, if a row of a manifest has it (record TEXT); '' otherwise.
     extra: (column, value) pairs, by which the evaluation is sliced.
     """
     path: str
@@ -39,6 +41,7 @@ class Entry:
     record: str = ''
     group: str = ''
     extra: tuple[tuple[str, str], ...] = ()
+    text: str = ''
 
     @property
     def id(self) -> str:
@@ -51,13 +54,13 @@ class Entry:
     def to_row(self) -> tuple:
         """The entry as JSON values."""
         return (self.path, self.labels, self.split, self.start, self.end, self.offset, self.length, self.member,
-                self.record, self.group, self.extra)
+                self.record, self.group, self.text, self.extra)
 
     @classmethod
     def from_row(cls, row) -> 'Entry':
         """The inverse of `to_row`, also after a round trip through JSON."""
-        path, labels, *rest, extra = row
-        return cls(path, tuple(labels), *rest, extra=tuple((name, value) for name, value in extra))
+        path, labels, *rest, text, extra = row
+        return cls(path, tuple(labels), *rest, extra=tuple((name, value) for name, value in extra), text=text)
 
 
 class StoredEntries:

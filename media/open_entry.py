@@ -1,4 +1,4 @@
-"""Opens the media of an Entry: a file, a member of an archive, a record, or a row of a table."""
+"""Opens the media of an Entry: a file, a member of an archive, a record, a row of a table, or the text it has."""
 
 import functools
 import io
@@ -8,7 +8,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from media import paths, readers, table_rows
-from media.entries import Entry
+from media.entries import TEXT, Entry
 from media.rejections import Rejection
 from model_code.modalities import Limits
 from model_code.urls import is_url
@@ -20,6 +20,8 @@ def open_entry(root: str, entry: Entry, limits: Limits) -> BinaryIO:
     root: the task's data folder. Raises Rejection: missing, too_large, ...; bad_path if a link now leads out of the
     root, since files may have changed after they were listed.
     """
+    if entry.record == TEXT:
+        return io.BytesIO(entry.text.encode('utf-8', 'surrogateescape'))
     if not is_url(root):
         _links(root).check(entry.path)
     if entry.record.startswith(table_rows.PARQUET):

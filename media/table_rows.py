@@ -4,6 +4,7 @@ Its record is 'parquet:<row group>:<column>', its offset the row in that group, 
 """
 
 PARQUET = 'parquet:'
+MAX_TEXT = 10_000  # characters of a value that are kept: more than a path or label may have
 # Media of about so many bytes are decoded at once and kept, so that the rows after each other cost no more.
 _BLOCK_BYTES = 64 << 20
 # Arrow writes at least so many rows into a page, which is decoded as a whole.

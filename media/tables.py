@@ -30,7 +30,6 @@ MAX_ROWS = 20_000_000  # of one file
 _MAX_NESTING = 16
 _MAX_METADATA = 64 << 20  # bytes of a Parquet file's footer
 _MAX_CONTAINER = 10_000_000  # elements of a list in it: column chunks, mostly
-_MAX_TEXT = 10_000  # characters of a value that are kept: more than a path or label may have
 _MAX_LIST = 10_000  # elements of a list that are kept: more labels than an example may have
 _MAX_NAMES = 100_000  # class names
 BATCH_ROWS = 1_000  # of one answer
@@ -174,7 +173,7 @@ def describe(table) -> dict:
             kind = 'media'
         else:
             marked = None
-        columns.append([field.name[:_MAX_TEXT], kind, marked or str(field.type)[:200], class_names(feature)])
+        columns.append([field.name[:table_rows.MAX_TEXT], kind, marked or str(field.type)[:200], class_names(feature)])
     return {'rows': table.rows, 'columns': columns}
 
 
@@ -215,7 +214,7 @@ def class_names(feature, nesting: int = 0) -> list[str]:
     if not isinstance(feature, dict):
         return []
     if feature.get('_type') == 'ClassLabel' and isinstance(feature.get('names'), list):
-        return [str(name)[:_MAX_TEXT] for name in feature['names'][:_MAX_NAMES]]
+        return [str(name)[:table_rows.MAX_TEXT] for name in feature['names'][:_MAX_NAMES]]
     return class_names(feature.get('feature'), nesting + 1) if nesting < _MAX_NESTING else []
 
 
@@ -436,7 +435,7 @@ def _column(column: pa.Array) -> list:
 
 
 def _clipped(text: str | None) -> str | None:
-    return text if text is None or len(text) <= _MAX_TEXT else text[:_MAX_TEXT]
+    return text if text is None or len(text) <= table_rows.MAX_TEXT else text[:table_rows.MAX_TEXT]
 
 
 def _value(value):
@@ -445,7 +444,7 @@ def _value(value):
     if isinstance(value, str):
         return _clipped(value)
     if isinstance(value, bytes):  # text, as TensorFlow's users write it
-        return value[:_MAX_TEXT].decode('utf-8', 'surrogateescape')
+        return value[:table_rows.MAX_TEXT].decode('utf-8', 'surrogateescape')
     if isinstance(value, list):
         return [_value(item) for item in value[:_MAX_LIST]]
     if isinstance(value, float):
@@ -455,4 +454,4 @@ def _value(value):
         return value.isoformat()
     if isinstance(value, (datetime.timedelta, decimal.Decimal)):
         return str(value)
-    return paths.shown(repr(value), _MAX_TEXT)
+    return paths.shown(repr(value), table_rows.MAX_TEXT)

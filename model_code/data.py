@@ -46,6 +46,9 @@ class Columns:
     """Where the segment ends, in seconds. Optional, like `split`."""
     extra: tuple[str, ...] = ()
     """Columns to keep in the examples as features of the same name, for evaluating slices of the data."""
+    text: str = ''
+    """In a text task, the column with the texts themselves, in place of paths; '' takes `text` if there is no column
+    with paths."""
 
     def __post_init__(self):
         check_fields(self, 'columns: ')
@@ -54,7 +57,8 @@ class Columns:
             if not re.fullmatch(r'[A-Za-z][A-Za-z0-9_]*', name) or name in reserved:
                 raise ConfigError(f'columns: the extra column {name!r} becomes a feature of that name. Use letters, '
                                   f'digits and underscores, start with a letter, and avoid {", ".join(reserved)}.')
-        named = [name for name in (self.path, self.label, self.split, self.start, self.end, *self.extra) if name]
+        named = [name for name in (self.path, self.text, self.label, self.split, self.start, self.end, *self.extra)
+                 if name]
         for name in named:
             if named.count(name) > 1:
                 raise ConfigError(f'columns: {name!r} is named twice; each column has one meaning.')
@@ -117,6 +121,10 @@ class Data:
         fitting = MODALITIES_OF.get(self.format, (modality,))
         if modality not in fitting:
             raise ConfigError(f'{where}format {self.format!r} holds {" or ".join(fitting)}, not {modality}.')
+        if self.columns.text and not modalities.get_modality(modality).in_rows:
+            takes = ' or '.join(row.name for row in modalities.MODALITIES.values() if row.in_rows)
+            raise ConfigError(f'{where}columns.text is {self.columns.text!r}, but only the rows of a {takes} task have '
+                              'their media themselves. Leave it out.')
         if self.format and self.format not in OPTIONAL_MANIFEST and (
                 bool(self.manifest) != (self.format in WITH_MANIFEST)):
             raise ConfigError(
@@ -163,7 +171,10 @@ class Data:
             raise self._no_group_column(where)
 
     def check_columns(self, where: str):
-        """Raises ConfigError if an extra column or that of the groups is named, for data that have no columns."""
+        """Raises ConfigError if a column is named (extra, texts, groups), for data that have no columns."""
+        if self.columns.text:
+            raise ConfigError(f'{where}columns.text is {self.columns.text!r}, but no manifest has this column. Name '
+                              'one in `manifest`, or leave `text` out.')
         if self.columns.extra:
             raise ConfigError(f'{where}columns.extra is {self.columns.extra}, but no manifest has these columns. '
                               'Name one in `manifest`, or leave `extra` out.')

@@ -205,6 +205,31 @@ class VideoInput(Input):
 
 
 @dataclasses.dataclass(frozen=True)
+class TextInput(Input):
+    """The bytes of a text in UTF-8, one-hot [length, 256], float32, cut into stretches. Byte 0 follows its end."""
+    modality: str = dataclasses.field(default='text', init=False, repr=False)
+    length: int = 256
+    """Bytes of the model's input; a multiple of the patch. A shorter text is padded, a longer one is cut off."""
+    patch: tuple[int] = (4,)
+    """Bytes of a stretch, which becomes one token."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.check_divides('length', self.patch[0])
+
+    @classmethod
+    def suggested(cls, sizes: list[dict], large: bool) -> 'TextInput':
+        """As long as nine tenths of the texts, up to 1,024 bytes, or 256 on a CPU."""
+        lengths = sorted(size['text_bytes'] for size in sizes)
+        length = 16 * math.ceil(lengths[int(0.9 * (len(lengths) - 1))] / 16)
+        return cls(min(max(length, 16), 1024 if large else 256))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.length, 256)
+
+
+@dataclasses.dataclass(frozen=True)
 class Limits:
     """How large a file may be. 0 takes the modality's own value (model_code/modalities.py)."""
     bytes: int = 0
@@ -274,6 +299,11 @@ class Modality:
     unread_endings: tuple[str, ...] = ()
     """Endings of files of this modality that the reader does not read: in class folders they are rejected, not left
     out as those of other kinds are (notes.txt, Thumbs.db)."""
+    describes: bool = False
+    """Whether files with these endings often describe other media, so that they are taken for media of this modality
+    only where there are no others, or a config says so."""
+    in_rows: bool = False
+    """Whether a row of a manifest may have the media itself, as text, in place of a path."""
     timed: bool = False
     """Whether an example may be a segment of a file, from one second to another."""
     reader_fields: tuple[str, ...] = ()
@@ -399,6 +429,15 @@ MODALITIES = {m.name: m for m in (
         augmentations=('flip', 'shift', 'scale_jitter', 'colour_jitter', 'temporal_crop', 'successive_frames'),
         exclusive_augmentations=('temporal_crop', 'successive_frames'), token_dropping='patches',
         shard_entries=32, shuffle_buffer=128),  # an example has about 1 MB (10 s)
+    Modality(
+        name='text', input_class=TextInput, feature='text', sizes=('text_bytes',),
+        reader_module='media.readers.text', preprocessing_module='model_code.preprocessing.text',
+        sent_media_module='model_code.sent_media.text',
+        tokenizer='model_code.tokenizers.TextTokenizer', schema='text.pbtxt',
+        limits=Limits(bytes=1 << 20, decode_seconds=5.0),
+        endings=('.txt',), unread_endings=('.doc', '.docx', '.odt', '.rtf', '.pdf', '.epub'), describes=True,
+        in_rows=True,
+        shard_entries=8_192, shuffle_buffer=16_384),  # an example has about 500 bytes
 )}
 
 

@@ -41,8 +41,8 @@ class ModelConfig:
     dropout: float = 0.0
     """The dropout rate after each attention and in each MLP, in [0, 1). (Stochastic depth is set per task.)"""
     inputs: tuple[Input, ...] = ()
-    """The input of each modality: an ImageInput, an AudioInput, a VideoInput, in any order. A modality that is left
-    out has its defaults. A single input needs no tuple."""
+    """The input of each modality: an ImageInput, an AudioInput, a VideoInput, a TextInput, in any order. A modality
+    that is left out has its defaults. A single input needs no tuple."""
 
     def __new__(cls, *args, **fields):
         """Rejects the old form with image=, audio= or video=, before the fields are set, and shows the new one."""

@@ -153,7 +153,7 @@ class Task:
     name: str
     """Lower-case letters, digits and underscores. Names of the task's components and signatures contain it."""
     modality: str
-    """A name of `modalities.MODALITIES`: image, audio or video."""
+    """A name of `modalities.MODALITIES`: image, audio, video or text."""
     data: Data = dataclasses.field(default=Data(), kw_only=True)
     """Where the examples come from."""
     recipe: Recipe = dataclasses.field(kw_only=True)

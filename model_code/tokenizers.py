@@ -122,3 +122,11 @@ class VideoTokenizer(PatchTokenizer):
         result = np.zeros((frames, *kernel.shape), kernel.dtype)
         result[frames // 2] = kernel
         return result
+
+
+class TextTokenizer(PatchTokenizer):
+    """[batch, length, 256], one-hot bytes -> [batch, 1 + stretches, width].
+
+    Each place in a stretch has a vector for each byte; the token of a stretch is their sum.
+    """
+    convolution = tf_keras.layers.Conv1D

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from media import listing
-from media.entries import Entry
+from media.entries import TEXT, Entry
 from media.listing import hugging_face
 from media.listing.croissant import CONFORMS_TO, LOCATION
 from model_code import file_io, words
@@ -97,6 +97,9 @@ def _write_table(source: Source, entries: Iterable[Entry], path: str) -> _Found:
     schema = _schema(source)
     with contextlib.closing(pq.ParquetWriter(path, schema)) as writer:
         for entry in entries:
+            if entry.record == TEXT:
+                raise ConfigError(f'Task {source.name}: {entry.path} has its texts in its rows, of which an export has '
+                                  'no place. Share that file itself, or write each text into a file of its own.')
             found.add(entry)
             rows.append(_row(source, entry))
             if len(rows) == _BATCH_ROWS:

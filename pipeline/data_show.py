@@ -13,7 +13,7 @@ from components.report import render as report
 from media import checked_listing, listing, parallel, verdict
 from media.entries import SPLITS, Entry
 from media.sandbox.parent import Decoded, Decoder
-from model_code import file_io
+from model_code import file_io, words
 from model_code.errors import ConfigError
 from model_code.modalities import get_modality
 from model_code.tasks import Task
@@ -163,11 +163,13 @@ def _example(task: Task, decoded: Decoded) -> Example:
 
 
 def size_in_words(modality: str, features: dict) -> str:
-    """'32 × 48 pixels, 2.1 s': the width, the height and the duration, as far as the modality has them."""
+    """'32 × 48 pixels, 2.1 s': the width, the height, the duration and the length, as far as the modality has them."""
     sizes = get_modality(modality).sizes
     parts = []
     if {'width', 'height'} <= {*sizes}:
         parts.append(f'{features["width"]} × {features["height"]} pixels')
     if 'duration_s' in sizes:
         parts.append(f'{features["duration_s"]:.3g} s')
+    if 'text_bytes' in sizes:
+        parts.append(words.count(features['text_bytes'], 'byte'))
     return ', '.join(parts)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from model_code.data import Columns, Data
 from model_code.errors import ConfigError, PipelineStop
-from model_code.modalities import AudioInput, ImageInput, Limits, VideoInput
+from model_code.modalities import AudioInput, ImageInput, Limits, TextInput, VideoInput
 from model_code.probe import Probe
 from model_code.settings import ModelConfig, TrainingConfig, preset
 from model_code.tasks import Checks, Gate, Mixture, Recipe, Task
@@ -46,6 +46,7 @@ __all__ = [
     'Resources',
     'Run',
     'Task',
+    'TextInput',
     'TrainingConfig',
     'VideoInput',
     '__version__',

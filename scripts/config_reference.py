@@ -23,7 +23,7 @@ CLASSES = (
     ('model_code/tasks.py', ('Recipe', 'Checks', 'Gate')),
     ('model_code/probe.py', ('Probe',)),
     ('model_code/settings.py', ('ModelConfig',)),
-    ('model_code/modalities.py', ('ImageInput', 'AudioInput', 'VideoInput')),
+    ('model_code/modalities.py', ('ImageInput', 'AudioInput', 'VideoInput', 'TextInput')),
     ('model_code/settings.py', ('TrainingConfig',)),
     ('pipeline/beam/settings.py', ('Beam',)),
     ('pipeline/kubeflow/resources.py', ('Cluster', 'Resources')),

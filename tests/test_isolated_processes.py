@@ -42,8 +42,9 @@ def hostile(tmp_path, monkeypatch):
     assert not mark.exists(), mark.read_text()
 
 
-MEDIA = {'image': ('a.png', testing.image_bytes), 'audio': ('a.mp3', lambda: testing.wav_bytes(
-    kind='MP3', subtype='MPEG_LAYER_III')), 'video': ('a.mp4', testing.mp4_bytes)}
+MEDIA = {'image': ('a.png', testing.image_bytes), 'video': ('a.mp4', testing.mp4_bytes),
+         'audio': ('a.mp3', lambda: testing.wav_bytes(kind='MP3', subtype='MPEG_LAYER_III')),
+         'text': ('a.txt', lambda: b'A text.')}
 
 
 def _config(folder: pathlib.Path, more: str = '') -> pathlib.Path:

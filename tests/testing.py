@@ -1,7 +1,7 @@
 """Tiny media and tasks that tests make on the spot. No TensorFlow here.
 
-Media: `image_bytes`, `wav_bytes`, `mp4_bytes` return a file's bytes. Tasks: `image_task`, `audio_task`, `video_task`
-and `tags_task` write a folder of them and return the Task that reads it.
+Media: `image_bytes`, `wav_bytes`, `mp4_bytes` return a file's bytes. Tasks: `image_task`, `audio_task`, `video_task`,
+`text_task` and `tags_task` write a folder of them and return the Task that reads it.
 """
 
 import csv
@@ -17,7 +17,7 @@ import soundfile
 from PIL import Image
 
 from model_code.data import Data, Source
-from model_code.modalities import AudioInput, ImageInput, VideoInput
+from model_code.modalities import AudioInput, ImageInput, TextInput, VideoInput
 from model_code.probe import Probe
 from model_code.tasks import Checks, Gate, Recipe, Task
 
@@ -25,7 +25,8 @@ from model_code.tasks import Checks, Gate, Recipe, Task
 IMAGE_SPEC = ImageInput(height=16, width=16, patch=(8, 8))
 AUDIO_SPEC = AudioInput(frames=32, mel_bins=32, patch=(16, 16))
 VIDEO_SPEC = VideoInput(frames=4, height=16, width=16, patch=(2, 8, 8), frame_rate=8.0, short_side=16)
-INPUTS = (IMAGE_SPEC, AUDIO_SPEC, VIDEO_SPEC)
+TEXT_SPEC = TextInput(length=32, patch=(4,))
+INPUTS = (IMAGE_SPEC, AUDIO_SPEC, VIDEO_SPEC, TEXT_SPEC)
 
 
 _PARTS = {'data': Data, 'recipe': Recipe, 'checks': Checks, 'gate': Gate, 'probe': Probe}
@@ -240,6 +241,17 @@ def video_task(directory, name: str = 'walks', classes=('dark', 'bright'), per_c
     write_manifest(directory, rows)
     return task(name, 'video', **{**dict(steps=4, batch_size=2, folder=os.fspath(directory), manifest='manifest.csv'),
                                   **overrides})
+
+
+def text_task(directory, name: str = 'reviews', per_class: int = 8, eval_per_class: int = 4, **overrides) -> Task:
+    """A manifest of texts, in its rows; the class is whether their adjective praises."""
+    words, nouns = {'good': 'fine', 'bad': 'poor'}, 'soup tea cake rice bread fish salad stew plum pie ale jam'.split()
+    rows = [(f'A {word} {nouns[i]}, number {i}.', label, split) for label, word in words.items()
+            for split, places in (('train', range(per_class)), ('test', range(per_class, per_class + eval_per_class)))
+            for i in places]
+    write_manifest(directory, rows, columns=('text', 'label', 'split'))
+    return task(name, 'text', **{**dict(steps=4, batch_size=4, folder=os.fspath(directory), manifest='manifest.csv'),
+                                 **overrides})
 
 
 def _flat_clip(level: int) -> bytes:

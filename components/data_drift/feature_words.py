@@ -25,6 +25,7 @@ _WORDS = {
     'height': Words('height', ' pixels', ' pixels', 'lower', 'higher', _SIZE, 'pixels'),
     'width': Words('width', ' pixels', ' pixels', 'narrower', 'wider', _SIZE, 'pixels'),
     'duration_s': Words('duration', ' s', ' s', 'shorter', 'longer', 'Check how the recordings are cut.', 'seconds'),
+    'text_bytes': Words('length', ' bytes', ' bytes', 'shorter', 'longer', 'Check where they are cut off.', 'bytes'),
     'brightness': Words('brightness', '', '', 'darker', 'brighter', 'Check the exposure and the conversion.', '0 to 1'),
     'loudness_dbfs': Words('loudness', ' dBFS', ' dB', 'quieter', 'louder', 'Check the microphone and its level.',
                            'dBFS'),

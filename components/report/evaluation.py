@@ -39,7 +39,7 @@ def metric_name(metric: str) -> str:
 
 def feature_name(feature: str) -> str:
     """The name of a kept column or of a band, whose values have their unit."""
-    return 'duration' if feature == 'duration_s' else feature.replace('_', ' ')
+    return {'duration_s': 'duration', 'text_bytes': 'length'}.get(feature, feature.replace('_', ' '))
 
 
 def number(value: float | None) -> str:

@@ -21,8 +21,8 @@ LEAST_EXAMPLES, LEAST_CLUSTERS = 30, 5
 MOST_VALUES = 50  # of a feature: the most frequent
 LOSS = 'loss'
 # The edges of bands. An example on an edge is in the upper band.
-BANDS = {'short_side': (64, 128, 256, 512, 1024), 'duration_s': (1, 3, 10, 30, 60)}
-_UNITS = {'short_side': 'px', 'duration_s': 's'}
+BANDS = {'short_side': (64, 128, 256, 512, 1024), 'duration_s': (1, 3, 10, 30, 60), 'text_bytes': (64, 256, 1024)}
+_UNITS = {'short_side': 'px', 'duration_s': 's', 'text_bytes': 'bytes'}
 
 
 def summarise(source: Source, classes: tuple[str, ...], outcomes: Outcomes) -> tuple[dict, dict[str, np.ndarray]]:

@@ -145,7 +145,8 @@ def media_fingerprint(source: Source, listing: Listing | None = None,
     digest = hashlib.sha256()
     for entry, stat in stats or with_stats(source, listing.entries):
         digest.update(repr((entry.path, entry.labels, entry.split, entry.start, entry.end, entry.offset, entry.length,
-                            entry.member, entry.record, entry.group, entry.extra, tuple(stat))).encode())
+                            entry.member, entry.record, entry.group, entry.extra, tuple(stat),
+                            *((entry.text,) if entry.text else ()))).encode())
     for rejection in listing.rejected:
         digest.update(repr((rejection.path, rejection.reason)).encode())
     return digest.hexdigest()[:32]

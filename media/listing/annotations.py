@@ -9,7 +9,7 @@ from media import paths
 from media.listing.collector import SPLITS, Collector, clean_label
 from media.rejections import Rejection
 from model_code.errors import ConfigError
-from model_code.modalities import MODALITIES
+from model_code.modalities import MODALITIES, get_modality
 
 # How Hugging Face's folders name a column with paths; there may be a word before it: audio_file_name.
 FILE_NAME = 'file_name'
@@ -107,6 +107,14 @@ def path_column(collector: Collector, annotations: Annotations, where: str, colu
                           f'{shown(found)}. Name the one with the media: columns=Columns(path={found[0]!r}).')
     raise ConfigError(f'{where} needs a column {FILE_NAME} with the paths of the media; it has {shown(columns)}. Name '
                       "another with columns=Columns(path=...), or set format='folders' to ignore this file.")
+
+
+def text_column(collector: Collector, columns: Sequence[str]) -> str:
+    """The column with the media themselves, as texts; '' if the rows have paths."""
+    names, row = collector.data.columns, get_modality(collector.source.modality)
+    if names.text or not row.in_rows or names.path in columns:
+        return names.text
+    return row.feature if row.feature in columns else ''
 
 
 def label_columns(collector: Collector, columns: Sequence[str]) -> list[str]:

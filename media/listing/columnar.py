@@ -14,11 +14,13 @@ from media.listing.annotations import (
     number_names,
     path_column,
     shown,
+    text_column,
 )
 from media.listing.collector import Collector
 from media.listing.manifests import JsonRows, where_is
 from media.rejections import Rejection
 from media.sandbox.tables import TableReader
+from media.table_rows import MAX_TEXT
 from model_code import words
 from model_code.errors import ConfigError
 from model_code.modalities import MODALITIES
@@ -43,11 +45,12 @@ def _add_rows(collector: Collector, annotations: Annotations, reader: TableReade
     columns = {name: (kind, type_) for name, kind, type_, _ in described['columns']}
     twice = [name for name in columns if sum(other[0] == name for other in described['columns']) > 1]
     data, names = collector.data, collector.data.columns
-    media = _media_column(collector, where, columns)
+    text = text_column(collector, list(columns))
+    media = '' if text else _media_column(collector, where, columns)
     if media and annotations.root:
         raise ConfigError(f'{where} holds the media themselves, so it must be below the data folder, '
                           f'{data.folder}.')
-    path = '' if media else path_column(collector, annotations, where, list(columns))
+    path = '' if media else text or path_column(collector, annotations, where, list(columns))
     labels = label_columns(collector, list(columns))
     groups = [data.group_column] if data.group_column else []
     if not labels:
@@ -78,13 +81,19 @@ def _add_rows(collector: Collector, annotations: Annotations, reader: TableReade
         for i in range(len(places) if places is not None else len(values[0])):
             row = {name: column[i] for name, column in zip(wanted, values, strict=True)}
             _add_row(rows, annotations, f'row {number} of {annotations.name}', row, number,
-                     places[i] if places is not None else '')
+                     places[i] if places is not None else '', text)
             number += 1
 
 
-def _add_row(rows: JsonRows, annotations: Annotations, where: str, row: dict, number: int, place):
-    """place: where the media of the row are (ParquetTable.batches); '' if a column has their path."""
-    if place == '' and annotations.location:
+def _add_row(rows: JsonRows, annotations: Annotations, where: str, row: dict, number: int, place, text: str):
+    """place: where the media of the row are (ParquetTable.batches); '' if a column has their path, or if the column
+    `text` has themselves."""
+    if text:
+        if len(row[text] or '') >= MAX_TEXT:
+            rows.reject(Rejection('too_large', f'Its {text} has {MAX_TEXT:,} characters or more.'), where, row)
+        else:
+            rows.add_text(where, number, row, text)
+    elif place == '' and annotations.location:
         try:
             rows.add(where, row, **_location(row, annotations.location))
         except Rejection as rejection:

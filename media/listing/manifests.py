@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Callable, Mapping
 
 from media import paths
-from media.entries import Entry
+from media.entries import TEXT, Entry
 from media.listing import files
 from media.listing.annotations import (
     Annotations,
@@ -19,6 +19,7 @@ from media.listing.annotations import (
     no_label,
     path_column,
     shown,
+    text_column,
 )
 from media.listing.collector import (
     SPLITS,
@@ -124,7 +125,7 @@ def _add_csv(collector: Collector, annotations: Annotations):
             if not header.columns:
                 header.read(fields)
             else:
-                header.add(f'line {line} of {name}', fields)
+                header.add(line, fields)
     if not header.columns:
         raise ConfigError(f'{where} needs the columns {header.wanted()}; its first line has: nothing.')
     header.unnamed_split.check(where)
@@ -142,12 +143,13 @@ class _Header:
         data = self._collector.data
         label = data.columns.label or ('labels' if data.kind.several else 'label')
         labels = list(data.label_groups) or [label]
-        return ' and '.join([data.columns.path, *labels]) + f' (and may have {data.columns.split})'
+        return ' and '.join([data.columns.text or data.columns.path, *labels]) + f' (and may have {data.columns.split})'
 
     def read(self, fields: list[str]):
         data, columns = self._collector.data, [name.strip() for name in fields]
         names, annotations = data.columns, self._annotations
-        path = path_column(self._collector, annotations, self._where, columns)
+        self._is_text = bool(text_column(self._collector, columns))
+        path = text_column(self._collector, columns) or path_column(self._collector, annotations, self._where, columns)
         labels = label_columns(self._collector, columns)
         groups = [data.group_column] if data.group_column else []
         if annotations.hugging_face and not labels:
@@ -181,14 +183,16 @@ class _Header:
             used = {path, *labels, names.start, names.end, *names.extra, *groups}
             self.unnamed_split = UnnamedSplit(name for name in columns if name and name not in used)
 
-    def add(self, where: str, fields: list[str]):
+    def add(self, line: int, fields: list[str]):
+        where = f'line {line} of {self._annotations.name}'
         collector, path = self._collector, ''
         try:
             if len(fields) != len(self.columns):
                 raise Rejection('bad_row', f'It has {words.count(len(fields), "field")}, but the first line has '
                                            f'{len(self.columns):,}.')
             self.unnamed_split.see(lambda column: fields[self.columns.index(column)])
-            path, location = place_of(self._annotations, fields[self._path])
+            path, location = (place_of_text(self._annotations, line, fields[self._path]) if self._is_text else
+                              place_of(self._annotations, fields[self._path]))
             entry = make_entry(collector, path, self._labels_in(fields),
                                split_in(self._annotations, path, None if self._split is None else fields[self._split]),
                                None if self._start is None else fields[self._start],
@@ -218,7 +222,7 @@ class _Header:
             return
         fields = next(csv.reader([line[:100_000]]), [])
         path, column = '', len(fields) - 1
-        if self._path < column:
+        if self._path < column and not self._is_text:
             try:
                 path = path_of(self._annotations, fields[self._path])
             except Rejection:
@@ -243,6 +247,14 @@ def place_of(annotations: Annotations, text: str) -> tuple[str, dict]:
         return path_of(annotations, text), {}
     path, location = annotations.find(text.strip())
     return paths.safe_path(path), location
+
+
+def place_of_text(annotations: Annotations, number: int, text: str) -> tuple[str, dict]:
+    """As `place_of`, of a row that has its media itself. number: of its line or row."""
+    if not text.strip():
+        raise Rejection('empty', 'Its text is empty.')
+    # With zeros in front, rows that are sorted by id are in order.
+    return annotations.name, dict(member=f'{number:08d}', record=TEXT, text=text)
 
 
 def path_of(annotations: Annotations, text: str) -> str:
@@ -302,7 +314,7 @@ def _add_jsonl(collector: Collector, annotations: Annotations):
         for line in lines:
             lines.next_row()
             if line.strip():
-                rows.add_line(f'line {lines.number} of {name}', line)
+                rows.add_line(lines.number, line)
     rows.check(where)
     if not lines.number:
         raise ConfigError(f'{where} is empty. Each of its lines should be a JSON object with '
@@ -317,10 +329,12 @@ class JsonRows:
         self._collector, self._annotations = collector, annotations
         self.path = path or ('' if annotations.hugging_face else collector.data.columns.path)
         self._unnamed_split: UnnamedSplit | None = None  # until the first row
+        self._text: str | None = None  # the column with the media themselves; None until the first row
         self._group_column = GroupColumn(collector.data.group_column)
 
-    def add_line(self, where: str, line: str):
+    def add_line(self, number: int, line: str):
         """Adds the entry of a line."""
+        where = f'line {number} of {self._annotations.name}'
         try:
             if len(line) >= _MAX_LINE:
                 raise Rejection('bad_row', f'The line has more than {_MAX_LINE:,} characters.')
@@ -328,13 +342,18 @@ class JsonRows:
         except Rejection as rejection:
             self._collector.reject(rejection, where)
             return
+        if self._text is None:
+            self._text = text_column(self._collector, list(row))
         if not self.path:
             self.path = self._choose(list(row))
         if self._unnamed_split is None:
             self._unnamed_split = UnnamedSplit(self._unused(row))
         self._unnamed_split.see(row.get)
         self._group_column.see(row)
-        self.add(where, row)
+        if self._text:
+            self.add_text(where, number, row, self._text)
+        else:
+            self.add(where, row)
 
     def check(self, where: str):
         """Raises ConfigError if the lines say the split or the group in another key. where: their file."""
@@ -347,20 +366,30 @@ class JsonRows:
         data, names = self._collector.data, self._collector.data.columns
         if not names.split or names.split in row or self._annotations.split:
             return []
-        used = {self.path, names.label, 'label', 'labels', *data.label_groups, names.start, names.end, *names.extra,
-                data.group_column}
+        used = {self.path, self._text, names.label, 'label', 'labels', *data.label_groups, names.start, names.end,
+                *names.extra, data.group_column}
         return [key for key in row if key not in used]
 
     def _choose(self, columns: list[str]) -> str:
         collector, annotations = self._collector, self._annotations
         where, data = where_is(collector, annotations.name, annotations.root), collector.data
-        path, labels = path_column(collector, annotations, where, columns), label_columns(collector, columns)
+        path = self._text or path_column(collector, annotations, where, columns)
+        labels = label_columns(collector, columns)
         if not labels and not data.allow_unlabelled:
             raise no_label(where, columns, hugging_face=True)
         used = [path, *labels, data.columns.split, data.columns.start, data.columns.end, *data.columns.extra,
                 data.group_column]
         add_remark(collector, annotations.name, [name for name in used if name in columns], columns)
         return path
+
+    def add_text(self, where: str, number: int, row: dict, column: str):
+        """Adds the entry of a row that has its media itself. number: of its line or row."""
+        try:
+            path, location = place_of_text(self._annotations, number, _text_or_none(row, column) or '')
+        except Rejection as rejection:
+            self.reject(rejection, where, row)
+        else:
+            self.add(where, row, path, **location)
 
     def add(self, where: str, row: dict, path: str | None = None, **location):
         """Adds the entry of a row. path, location: where its media are, if that is no column of paths."""

@@ -80,6 +80,7 @@ class _Shard:
     def __init__(self, collector: Collector, path: str, file, group_column: GroupColumn):
         self._collector, self._path, self._file, self._group_column = collector, path, file, group_column
         self._endings = media_endings(collector.source.modality)
+        self._label_endings = [ending for ending in _LABEL_ENDINGS if f'.{ending}' not in self._endings]
         self._split = split_of_path(path)
 
     def add_all(self):
@@ -121,7 +122,7 @@ class _Shard:
 
     def _content(self, ending: str, member: Member):
         """The text of a member that is a label; a Rejection if it is too long; None for other members."""
-        if ending not in _LABEL_ENDINGS:
+        if ending not in self._label_endings:
             return None
         if member.size > _MAX_LABEL_FILE:
             return Rejection('bad_label', f'Its .{ending} has {member.size:,} bytes; at most {_MAX_LABEL_FILE:,} '
@@ -132,11 +133,11 @@ class _Shard:
     def _add_example(self, key, parts: dict):
         """Adds the example of the members with one key. parts: {ending: (name, Member, content)}."""
         media = [part for ending, part in parts.items() if ('.' + ending).endswith(self._endings)]
-        labels = [ending for ending in _LABEL_ENDINGS if ending in parts]
+        labels = [ending for ending in self._label_endings if ending in parts]
         if not media:
             if labels:
                 modality = self._collector.source.modality
-                others = sorted(f'.{ending}' for ending in parts.keys() - set(_LABEL_ENDINGS))
+                others = sorted(f'.{ending}' for ending in parts.keys() - set(self._label_endings))
                 beside = f', only {paths.shown(", ".join(others))}' if others else ''
                 self._reject(key, Rejection('missing', f'It has a label, but no {modality} file beside it{beside}.'),
                              labels_if_known(lambda: self._labels(parts)))
@@ -156,7 +157,7 @@ class _Shard:
 
     def _texts(self, parts: dict) -> dict[str, str]:
         """The contents of the members that hold labels. Raises Rejection for one that is too long."""
-        texts = {ending: parts[ending][2] for ending in _LABEL_ENDINGS if ending in parts}
+        texts = {ending: parts[ending][2] for ending in self._label_endings if ending in parts}
         for text in texts.values():
             if isinstance(text, Rejection):
                 raise text

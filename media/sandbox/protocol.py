@@ -19,7 +19,7 @@ from model_code.serialization import from_dict
 
 LENGTH = struct.Struct('>I')
 # Only what is needed to open and decode; the parent keeps the labels.
-_ENTRY_FIELDS = ('path', 'start', 'end', 'offset', 'length', 'record')
+_ENTRY_FIELDS = ('path', 'start', 'end', 'offset', 'length', 'record', 'text')
 
 
 def frame(message) -> bytes:

@@ -161,7 +161,7 @@ class Guesses:
         files = {*folder.others, *folder.names}
         for name in folder.folders:
             below = self._look.folders.get(join(folder.path, name))
-            files |= {f'{name}/{other}' for other in below.others} if below else set()
+            files |= {f'{name}/{other}' for other in (*below.others, *below.names)} if below else set()
         found = _published_format(files, self._synsets(folder))
         if not found:
             return False

@@ -128,7 +128,7 @@ def modalities(endings: dict[str, int]) -> dict[str, int]:
     """Modality -> number of files with its endings, most first. A file counts once.
 
     An ending that several have (a video's file may be listed for its sound) counts for the one that it is usual for, or
-    else for the one with the fewest endings.
+    else for the one with the fewest endings. Where there are other media, texts describe them, and do not count.
     """
     counts = collections.Counter()
     for ending, count in endings.items():
@@ -136,7 +136,8 @@ def modalities(endings: dict[str, int]) -> dict[str, int]:
         other = [name for name, row in MODALITIES.items() if ending in row.other_endings]
         if usual or other:
             counts[(usual or sorted(other, key=_number_of_endings))[0]] += count
-    return dict(counts.most_common())
+    media = {name: count for name, count in counts.most_common() if not MODALITIES[name].describes}
+    return media or dict(counts)
 
 
 def _number_of_endings(modality: str) -> int:

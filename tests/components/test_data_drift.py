@@ -195,6 +195,7 @@ MEDIA = [
     ('audio', {'duration_s'}, lambda _: testing.wav_bytes(0.9), lambda _: testing.wav_bytes(0.3)),
     ('audio', {'loudness_dbfs'}, lambda _: tone(0.5), lambda _: tone(0.05)),
     ('video', {'duration_s'}, lambda _: testing.mp4_bytes(32), lambda _: testing.mp4_bytes(16)),
+    ('text', {'text_bytes'}, lambda _: b'a long text ' * 9, lambda _: b'a short one'),
     ('video', {'brightness'}, lambda folder: clip(folder, 'bright'), lambda folder: clip(folder, 'dark')),
 ]
 

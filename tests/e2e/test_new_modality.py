@@ -181,7 +181,7 @@ def test_a_task_is_checked_by_the_row(row):
         testing.task('trend', 'numbers', augmentations=('flip',))
     with pytest.raises(polyvit.ConfigError, match='extra column .length.'):
         polyvit.Columns(extra=('length',))
-    with pytest.raises(polyvit.ConfigError, match='takes ImageInput, AudioInput, VideoInput, NumbersInput'):
+    with pytest.raises(polyvit.ConfigError, match='takes ImageInput, AudioInput, VideoInput, TextInput, NumbersInput'):
         ModelConfig(inputs=('numbers',))
     with pytest.raises(polyvit.ConfigError, match='only audio or numbers may have more'):
         testing.task('shapes', 'image', mixup_alpha=0.5)

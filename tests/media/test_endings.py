@@ -79,6 +79,7 @@ MAKERS = {
         '.mts': _clip('mpegts', mpegts_m2ts_mode='1'),
         '.m2ts': _clip('mpegts', mpegts_m2ts_mode='1'), '.m2t': _clip('mpegts'),
         '.gif': _clip('gif', 'gif', pix_fmt='rgb8')},
+    'text': {'.txt': lambda: b'A text.'},
 }
 
 

@@ -11,13 +11,15 @@ import pytest
 from media import readers
 from media.rejections import REASONS, Rejection
 from model_code.errors import ConfigError
-from model_code.modalities import MODALITIES, AudioInput, ImageInput, Limits, VideoInput
+from model_code.modalities import MODALITIES, AudioInput, ImageInput, Limits, TextInput, VideoInput
 from tests import testing
 
-SPECS = {'image': ImageInput(), 'audio': AudioInput(), 'video': VideoInput(frame_rate=8.0, short_side=16)}
-MEDIA = {'image': testing.image_bytes, 'audio': testing.wav_bytes, 'video': testing.mp4_bytes}
+SPECS = {'image': ImageInput(), 'audio': AudioInput(), 'video': VideoInput(frame_rate=8.0, short_side=16),
+         'text': TextInput()}
+MEDIA = {'image': testing.image_bytes, 'audio': testing.wav_bytes, 'video': testing.mp4_bytes,
+         'text': lambda: b'A text.'}
 FEATURES = {'image': {'image', 'height', 'width', 'brightness'}, 'audio': {'audio', 'duration_s', 'loudness_dbfs'},
-            'video': {'frames', 'height', 'width', 'duration_s', 'brightness'}}
+            'video': {'frames', 'height', 'width', 'duration_s', 'brightness'}, 'text': {'text', 'text_bytes'}}
 
 
 def _read(modality, source, *arguments):
@@ -58,7 +60,8 @@ def test_the_name_of_a_file_does_not_matter(modality, tmp_path):
 
 def test_media_of_another_kind_are_unsupported(modality):
     other = 'audio' if modality == 'image' else 'image'
-    for content in (b'x', b'#EXTM3U\n/etc/passwd\n', bytes(1000), MEDIA[other]()):
+    texts = () if modality == 'text' else (b'x', b'#EXTM3U\n/etc/passwd\n')
+    for content in (*texts, bytes(1000), MEDIA[other]()):
         assert _reason(modality, content) == 'unsupported'
 
 

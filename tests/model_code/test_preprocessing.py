@@ -11,7 +11,7 @@ from PIL import Image
 
 from media import readers
 from model_code.modalities import MODALITIES, AudioInput
-from model_code.preprocessing import audio, draws, image, mixup, video
+from model_code.preprocessing import audio, draws, image, mixup, text, video
 from model_code.sent_media import image as sent_images
 from tests import testing
 
@@ -117,6 +117,16 @@ def test_video_takes_frames_evenly_and_ignores_padding():
     padded = video.decode(tf.constant(frames + [b'', b'']), testing.VIDEO_SPEC).numpy()
     assert alone.shape == testing.VIDEO_SPEC.shape
     np.testing.assert_array_equal(alone, padded)
+
+
+def test_a_text_is_its_bytes_and_zeros_after_its_end():
+    spec = testing.TEXT_SPEC
+    words = 'Grüße!'.encode()
+    inputs = text.decode(tf.constant(words), spec).numpy()
+    assert inputs.shape == spec.shape == (32, 256)
+    assert inputs.argmax(1).tolist() == [*words, *[0] * (32 - len(words))]
+    assert set(np.unique(inputs)) == {0, 16} and (inputs == 16).sum() == 32  # so the mean square is 1
+    np.testing.assert_array_equal(text.decode(tf.constant(words * 9), spec).numpy().argmax(1), [*(words * 9)[:32]])
 
 
 def augmented(modality, names, seed):

@@ -308,7 +308,8 @@ def test_what_does_not_fit_is_told_in_words(page, tmp_path):
     page.value("document.querySelector('#tasks').value = 'volume'")
     assert refused(page, picture(tmp_path / 'photo.png')) == 'Task volume takes sounds, and this is a picture.'
     page.value("document.querySelector('#tasks').value = ''")
-    assert 'no picture, sound or clip' in refused(page, testing.write(tmp_path, 'notes.txt', 'words'))
+    assert 'no picture, sound, clip or text' in refused(page, testing.write(tmp_path, 'notes.bin', 'words'))
+    assert 'no task on texts' in refused(page, testing.write(tmp_path, 'notes.txt', 'words'))
     for name, noun in (('broken.webp', 'picture'), ('broken.mp3', 'sound'), ('broken.mp4', 'clip')):
         assert f'cannot decode the {noun}' in refused(page, testing.write(tmp_path, name, b'no media' * 50))
     page.problems.clear()  # Chromium says so too
