@@ -202,12 +202,15 @@ def _report(parsed) -> int:
     import dataclasses
     import json
 
-    from pipeline import layout, run_record, show_run
+    from pipeline import layout, roots, run_record, show_run
     if parsed.compare:
         return _compare(parsed)
     if parsed.output:
         raise ConfigError('--output is the page of --compare. Give --compare A B, or leave it out.')
     last = run_record.read(parsed.root)
+    if not parsed.json and last.report and roots.study_pages(last.root):
+        from pipeline.study import in_report
+        last = dataclasses.replace(last, report=in_report.write(last))
     print(json.dumps(dataclasses.asdict(last), indent=1) if parsed.json else
           '\n'.join([*show_run.lines(last, layout.columns()), *show_run.later_lines(last)]))
     return (last.exit_code or DONE) if parsed.check else DONE

@@ -1,6 +1,7 @@
 """`polyvit study`: trains a config's tasks in several ways over several seeds, and says which of them pays."""
 
 import contextlib
+import datetime
 import json
 import os
 import pathlib
@@ -120,11 +121,18 @@ def _run(config, seeds: int, trainer, as_json: bool, argv: tuple[str, ...] = (),
             screen.print_whole(line)
         _train(config, wanted, trainer, screen, argv)
         screen.print('Comparing them')
-        study = compare(config, seeds, trainer, changes)
+        study = {**compare(config, seeds, trainer, changes), **_made(config)}
         html = roots.study_page(config.run_root, changes)
         file_io.write(str(html.with_suffix('.json')), json.dumps(study, indent=1, allow_nan=False))
         file_io.write(str(html), page.render(study).encode('utf-8', 'backslashreplace'))
     return study
+
+
+def _made(config) -> dict:
+    """When a study is written, and the run whose examples it has taken: the newest that came to its end."""
+    ended = (record.id for record in run_record.records(config.run_root) if record.report)
+    return {'written': datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC'),
+            'run': next(ended, '')}
 
 
 def _train(config, wanted: Sequence[arms.Training], trainer, screen: terminal.Screen, argv: tuple[str, ...]):

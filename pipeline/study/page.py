@@ -1,4 +1,7 @@
-"""study.html: a page with the verdicts, a plot of each task, and the cost of each arm. It fetches nothing."""
+"""study.html: a page with the verdicts, a plot of each task, and the cost of each arm. It fetches nothing.
+
+The same is a section of a run's report (in_report.py).
+"""
 
 import os
 
@@ -18,9 +21,18 @@ _LEFT, _WIDTH, _ROW = 108, 440, 30
 
 def render(study: dict) -> str:
     """The page of what study.json holds."""
-    environment = report.environment(os.path.dirname(__file__))
-    return environment.get_template('study.html').render(
-        study=study, names=NAMES, baseline=NAMES[asked(study['changes']).baseline], verdicts=VERDICTS,
+    return _render('study.html', study, heading='h2')
+
+
+def section(study: dict, run: str) -> str:
+    """The same as a section of a run's report. run: its id."""
+    return _render('study_section.html', study, heading='h3', run=run, same=run == study.get('run'))
+
+
+def _render(template: str, study: dict, **values) -> str:
+    study = {'changes': [], 'written': '', 'run': '', **study}  # that of an older release
+    return report.environment(os.path.dirname(__file__)).get_template(template).render(
+        **values, study=study, names=NAMES, baseline=NAMES[asked(study['changes']).baseline], verdicts=VERDICTS,
         metric_name=metric_name, cells=cells,
         plots={task['task']: plot(task) for task in study['tasks']},
         colours={task['task']: f'c{place % report.COLOURS}' for place, task in enumerate(study['tasks'])},
