@@ -1,4 +1,4 @@
-"""Compares the five schedules on one mixture: every task's metrics after the same number of optimiser steps.
+"""Compares the paper's five schedules on one mixture: every task's metrics after the same number of optimiser steps.
 
 Run, after `polyvit run real_small --root ROOT --data DIR`:
 .venv/bin/python -m benchmarks.schedules --root ROOT [--share 0.15] [schedule ...]
@@ -25,7 +25,7 @@ os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')  # as the command line sets 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from benchmarks.report import chosen
-from model_code.tasks import SCHEDULES, Mixture
+from model_code.tasks import PAPER_SCHEDULES, Mixture
 
 
 def newest_output(root: str, task: str, name: str) -> str:
@@ -75,7 +75,7 @@ def train(config_name: str, root: str, schedule: str, share: float) -> dict:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('schedules', nargs='*', metavar='|'.join(SCHEDULES), help='default: all')
+    parser.add_argument('schedules', nargs='*', metavar='|'.join(PAPER_SCHEDULES), help='default: all')
     parser.add_argument('--root', required=True, help='the root of a finished run of the config')
     parser.add_argument('--config', default='real_small')
     parser.add_argument('--share', type=float, default=0.15, help='of the config\'s steps; 1 for all')
@@ -84,7 +84,7 @@ def main():
     if args.child:
         print(json.dumps(train(args.config, args.root, args.child, args.share)))
         return
-    for number, schedule in enumerate(chosen(parser, args.schedules, SCHEDULES)):
+    for number, schedule in enumerate(chosen(parser, args.schedules, PAPER_SCHEDULES)):
         process = subprocess.run(
             [sys.executable, '-m', 'benchmarks.schedules', '--child', schedule, '--root', args.root, '--config',
              args.config, '--share', str(args.share)], stdout=subprocess.PIPE, encoding='utf-8', check=True)

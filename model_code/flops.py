@@ -100,19 +100,6 @@ def forward_flops(model, task, classes: int, training: bool = False) -> int:
     return tokenizer + model.layers * (projections + attention) + head
 
 
-def task_steps(mixture) -> list[int]:
-    """How many steps train each task. With the schedule 'uniform' this is random, and it is the mean."""
-    total, count = mixture.total_steps, len(mixture.tasks)
-    if mixture.schedule == 'accumulated':
-        return [total] * count
-    if mixture.schedule == 'alternating':
-        each, left = divmod(total, count)
-        return [each + 1] * left + [each] * (count - left)
-    if mixture.schedule == 'uniform':
-        return [round(total / count)] * count
-    return [task.recipe.steps for task in mixture.tasks]
-
-
 def training_flops(model, task, classes: int, steps: int) -> float:
     """FLOPs of so many training steps of a task. classes: its number of classes."""
     return 3.0 * steps * task.recipe.batch_size * forward_flops(model, task, classes, training=True)

@@ -76,7 +76,8 @@ class StepProgress:
 
 def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, datasets: dict[str, Callable],
           config: TrainingConfig, checkpoint_dir: str, evaluate: Callable | None = None,
-          first_inputs: Callable | None = None, snapshots: Snapshots = NO_SNAPSHOTS) -> dict:
+          first_inputs: Callable | None = None, snapshots: Snapshots = NO_SNAPSHOTS,
+          sizes: dict[str, int] | None = None) -> dict:
     """Trains `model` in place by the mixture's schedule, from the newest checkpoint in checkpoint_dir if there is one.
 
     datasets: task name -> a function (number of batches to skip, tf.distribute.InputContext) -> endless batches of one
@@ -84,6 +85,7 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
     may return None if the process is interrupted.
     first_inputs: a function of a task -> some of its inputs [n, *input shape], to be shown in TensorBoard.
     snapshots: where the chief copies checkpoint_dir after each checkpoint. All copies have ended when this returns.
+    sizes: task name -> its train examples, for the schedules that go by them.
 
     The model has the weights of the last step, or, in the chief, the best ones if config.keep_best says so.
 
@@ -99,17 +101,18 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
     """
     with stop_if_disk_full(checkpoint_dir), training.without_graph_optimizer(), snapshots.completed():
         return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs,
-                         snapshots).run()
+                         snapshots, sizes).run()
 
 
 class _Training:
     """One call of `train`, which describes the arguments."""
 
-    def __init__(self, strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs, snapshots):
+    def __init__(self, strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs, snapshots,
+                 sizes):
         self._mixture, self._config, self._directory = mixture, config, checkpoint_dir
         self._evaluate, self._snapshots = evaluate, snapshots
         self._accumulated = mixture.schedule == 'accumulated'
-        self._sequence = schedules.task_sequence(mixture)
+        self._sequence = schedules.task_sequence(mixture, sizes)
         self._total = len(self._sequence)
         self._recorded = schedules.recorded(self._sequence, HISTORY_LENGTH)
         with strategy.scope():

@@ -1,32 +1,41 @@
 """The task that each step trains, and its learning rate (docs/model.md, "Schedules"). numpy only."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from model_code import step_counts
 from model_code.settings import TrainingConfig
 from model_code.tasks import Mixture
 
 
-def task_sequence(mixture: Mixture) -> np.ndarray:
-    """[total_steps] int32, the index of each step's task. Equal mixture, schedule and seed give an equal sequence.
+def task_sequence(mixture: Mixture, sizes: dict[str, int] | None = None) -> np.ndarray:
+    """[total_steps] int32, the index of each step's task. Equal arguments give an equal sequence.
 
-    'weighted' gives each task exactly its number of steps, in shuffled order. 'uniform' draws each with probability
-    1/n. An 'accumulated' step trains every task, so its sequence has zeros, which nothing reads.
+    sizes: as for step_counts.task_steps, which says how often each task comes. That is exact, and the order shuffled,
+    but for 'uniform', which draws each step's task with probability 1/n. An 'accumulated' step trains every task, so
+    its sequence has zeros, which nothing reads.
     """
-    steps = [t.recipe.steps for t in mixture.tasks]
-    total, n = sum(steps), len(steps)
+    total, n = mixture.total_steps, len(mixture.tasks)
     rng = np.random.default_rng(mixture.seed)
-    in_order = np.repeat(np.arange(n, dtype=np.int32), steps)
-    if mixture.schedule == 'task_by_task':
-        return in_order
+    if mixture.schedule == 'accumulated':
+        return np.zeros(total, np.int32)
     if mixture.schedule == 'alternating':
         return (np.arange(total) % n).astype(np.int32)
     if mixture.schedule == 'uniform':
         return rng.integers(0, n, total, dtype=np.int32)
-    if mixture.schedule == 'weighted':
-        return rng.permutation(in_order)
-    return np.zeros(total, np.int32)
+    steps = step_counts.task_steps(mixture, sizes)
+    if mixture.schedule == 'task_by_task':
+        return _in_order(steps)
+    first = step_counts.first_steps(mixture)  # none, but for 'staged'
+    rest = [count - before for count, before in zip(steps, first, strict=True)]
+    return np.concatenate([rng.permutation(_in_order(part)) for part in (first, rest)])
+
+
+def _in_order(steps: Sequence[int]) -> np.ndarray:
+    """[sum of steps] int32: so often task 0, then so often task 1, and so on."""
+    return np.repeat(np.arange(len(steps), dtype=np.int32), steps)
 
 
 def batches_done(mixture: Mixture, sequence: np.ndarray, step: int) -> dict[str, int]:

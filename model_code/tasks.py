@@ -7,6 +7,7 @@ the first component to the served signature.
 import dataclasses
 import os
 import re
+from collections.abc import Collection
 from typing import Literal, get_args
 
 from model_code import modalities, signature_names
@@ -15,8 +16,13 @@ from model_code.errors import ConfigError, unknown
 from model_code.fields import check_fields, check_least
 from model_code.probe import Probe
 
-Schedule = Literal['task_by_task', 'alternating', 'uniform', 'weighted', 'accumulated']
+Schedule = Literal['task_by_task', 'alternating', 'uniform', 'weighted', 'accumulated', 'temperature', 'unimax',
+                   'staged']
 SCHEDULES = get_args(Schedule)
+PAPER_SCHEDULES = SCHEDULES[:5]
+BY_SIZE = ('temperature', 'unimax')  # those that go by the number of train examples of each task
+# Schedule -> the fields of Mixture that only it has.
+_FIELDS_OF = {'temperature': ('temperature',), 'unimax': ('max_epochs',), 'staged': ('first_tasks', 'first_share')}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,15 +245,25 @@ class Mixture:
     tasks: tuple[Task, ...]
     """At least one task. Their names must differ."""
     schedule: Schedule = 'weighted'
-    """How steps choose their task. docs/model.md describes the five schedules."""
+    """How steps choose their task. docs/model.md describes the schedules, of which the first five are the paper's."""
     seed: int = 0
-    """The seed of the weighted and uniform schedules."""
+    """The seed of the schedules that are drawn or shuffled: all but task_by_task, alternating and accumulated."""
     dropped_tasks: tuple[str, ...] = ()
     """Tasks that the model being served knows and the mixture may lack, as `dropped_classes` of a task's gate."""
+    temperature: float = 1.0
+    """For the schedule 'temperature': a task's share of the steps is in proportion to its train examples to the power
+    of 1 / temperature. At least 1; the larger, the more even."""
+    max_epochs: float = 0.0
+    """For the schedule 'unimax', which needs it: no task is trained for more epochs than this."""
+    first_tasks: tuple[str, ...] = ()
+    """For the schedule 'staged', which needs them: the tasks, usually the large ones, that are trained first."""
+    first_share: float = 0.5
+    """For the schedule 'staged': the share of the steps of first_tasks that come before those of the other tasks, more
+    than 0 and at most 1."""
 
     def __post_init__(self):
         check_fields(self, 'Mixture: ')
-        check_least(self, 'Mixture: ', seed=0)
+        check_least(self, 'Mixture: ', seed=0, temperature=1, max_epochs=0)
         if not self.tasks:
             raise ConfigError('The mixture has no task; it needs at least one.')
         names = [t.name for t in self.tasks]
@@ -261,6 +277,30 @@ class Mixture:
                 raise ConfigError(f'The served model would have two signatures named {signature!r}: one of '
                                   f'{owners[signature]}, one of {owner}. Give a task another name.')
             owners[signature] = owner
+        self._check_schedule()
+
+    def _check_schedule(self):
+        for schedule, fields in _FIELDS_OF.items():
+            for field in fields if schedule != self.schedule else ():
+                if getattr(self, field) != getattr(type(self), field):
+                    raise ConfigError(f'Mixture: {field} is {getattr(self, field)!r}, which only the schedule '
+                                      f'{schedule!r} has, and schedule is {self.schedule!r}. Leave one of them out.')
+        if self.schedule == 'unimax' and not self.max_epochs:
+            raise ConfigError("Mixture: the schedule 'unimax' needs max_epochs, the most epochs of a task.")
+        if self.schedule == 'staged':
+            for name in self.first_tasks:
+                self[name]  # raises for one that there is not
+            if not 0 < len(set(self.first_tasks)) < len(self.tasks):
+                raise ConfigError(f'Mixture: first_tasks is {self.first_tasks}; the schedule \'staged\' needs one task '
+                                  'at least there, and not all.')
+            if not 0 < self.first_share <= 1:
+                raise ConfigError(f'Mixture: first_share is {self.first_share}; it must be more than 0 and at most 1.')
+
+    def only(self, names: Collection[str]) -> 'Mixture':
+        """The mixture of some of its tasks. What would be balanced or staged are all; of a part each has its steps."""
+        tasks = tuple(self[name] for name in names)
+        keep = len(tasks) == len(self.tasks) or self.schedule not in _FIELDS_OF
+        return dataclasses.replace(self, tasks=tasks, dropped_tasks=()) if keep else Mixture(tasks, seed=self.seed)
 
     def __getitem__(self, name: str) -> Task:
         for task in self.tasks:

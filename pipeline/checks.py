@@ -8,7 +8,7 @@ import os
 from components.blessing_gate import changes
 from media import checked_listing, listing
 from media.entries import SPLITS
-from model_code import file_io, remote_files, settings
+from model_code import file_io, remote_files, settings, step_counts
 from model_code.errors import ConfigError
 from model_code.logger import logger
 from model_code.urls import is_url
@@ -59,6 +59,7 @@ def check(config) -> DataSummary:
             raise ConfigError(f'Task {task.name} names no data folder, so the config {config.name} can be planned and '
                               'compiled but not run. Set the folder of its media: data=Data(FOLDER).')
         _add_task(data, task)
+    step_counts.task_steps(config.mixture, {name: counts['train'] for name, counts in data.counts.items()})
     check_served(config, data)
     return data
 

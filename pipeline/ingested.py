@@ -94,7 +94,7 @@ def _generated(config, tasks: tuple[Task, ...]) -> dict:
     from pipeline.pipeline import node_id, pipeline_name
     nodes = {task.name: node_id('MediaExampleGen', task.name) for task in tasks}
     past = history.executions(config.run_root, pipeline_name(config), list(nodes.values()))
-    mixture = dataclasses.replace(config.mixture, tasks=tasks, dropped_tasks=())
+    mixture = config.mixture.only([task.name for task in tasks])
     fingerprints = checks.check_without_data(dataclasses.replace(config, mixture=mixture)).fingerprints
     found = {}
     for task in tasks:

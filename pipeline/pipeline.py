@@ -153,7 +153,7 @@ def judged_tasks(mixture: Mixture) -> Mixture:
 
 def compared_tasks(mixture: Mixture) -> Mixture:
     """The mixture for DataDrift: of a task what tells its labels, and what its data may be, compared with others."""
-    return dataclasses.replace(mixture, schedule='weighted', seed=0, tasks=tuple(
+    return Mixture(dropped_tasks=mixture.dropped_tasks, tasks=tuple(
         Task(t.name, t.modality, recipe=Recipe(1, 1), gate=Gate(dropped_classes=t.gate.dropped_classes),
              data=Data(label_kind=t.data.label_kind, label_groups=t.data.label_groups),
              checks=Checks(**{name: getattr(t.checks, name) for name in DRIFT_FIELDS})) for t in mixture.tasks))

@@ -12,12 +12,12 @@ from model_code.flops import (
     forward_flops,
     head_parameters,
     shared_parameters,
-    task_steps,
     tokenizer_parameters,
     tokens,
     training_flops,
     training_tokens,
 )
+from model_code.step_counts import describe, task_steps
 from pipeline import layout
 from pipeline.machine import Machine, this_machine
 
@@ -81,6 +81,7 @@ class Plan:
     plain_vit_ratio: float
     total_steps: int
     warmup_steps: int
+    schedule: str
     total_flops: float
     eval_flops: float
     model_bytes: int
@@ -96,17 +97,20 @@ def make_plan(config, data=None, media_bytes: int | None = None, accelerators: A
               machine: Machine | None = None) -> Plan:
     """The Plan of a PipelineConfig. `data` (checks.DataSummary) tells classes and examples that the config does not.
 
-    accelerators: by default those of Accelerators(). machine: by default this one, with an assumed speed.
+    accelerators: by default those of Accelerators(). machine: by default this one, with an assumed speed. Raises
+    ConfigError as task_steps does.
     """
     machine, accelerators = machine or this_machine(), accelerators or Accelerators()
     model, mixture = config.model, config.mixture
-    steps = task_steps(mixture)
+    examples_of = {task.name: task.data.num_train_examples
+                   or (data.counts.get(task.name, {}).get('train', 0) if data else 0) for task in mixture.tasks}
+    steps = task_steps(mixture, examples_of)
     rows, heads = [], {}
     for task, count in zip(mixture.tasks, steps, strict=True):
         batch_size = task.recipe.batch_size
         labels = data.classes.get(task.name, ()) if data else ()
         classes = task.data.num_classes or len(task.data.classes) or len(labels)
-        examples = task.data.num_train_examples or (data.counts.get(task.name, {}).get('train', 0) if data else 0)
+        examples = examples_of[task.name]
         forward, views = forward_flops(model, task, classes), model.input(task.modality).views
         step = training_flops(model, task, classes, 1)
         sensitivity = _sensitivity(task, data)
@@ -129,7 +133,7 @@ def make_plan(config, data=None, media_bytes: int | None = None, accelerators: A
         total_steps=mixture.total_steps, warmup_steps=config.training.warmup(mixture.total_steps), total_flops=flops,
         eval_flops=sum(r.eval_flops for r in rows), model_bytes=4 * total,
         checkpoint_bytes=4 * total * (1 + slots), media_bytes=media_bytes, machine=machine, accelerators=accelerators,
-        hours_cpu=cpu_seconds(flops, mixture.total_steps, machine.product_rate) / 3600,
+        schedule=describe(mixture), hours_cpu=cpu_seconds(flops, mixture.total_steps, machine.product_rate) / 3600,
         hours_accelerators=flops / accelerators.rate / 3600)
 
 
@@ -239,7 +243,7 @@ def render(plan: Plan, columns: int | None = None, study: tuple[str, dict] | Non
         f'  separately      {plan.separate_parameters:,} in {words.count(len(plan.tasks), "single-task model")}: '
         f'{plan.ratio:.2f} times as many ({plan.plain_vit_ratio:.2f} times if each is counted as a plain ViT of 224 '
         'pixels without a head)',
-        f'Steps             {plan.total_steps:,}, {plan.warmup_steps:,} of them warm-up',
+        f'Steps             {plan.total_steps:,}, {plan.warmup_steps:,} of them warm-up; schedule: {plan.schedule}',
         f'FLOPs             {metric(plan.total_flops)} in training{_evaluation(plan)}',
         f'Storage           model {naturalsize(plan.model_bytes)}, each checkpoint '
         f'{naturalsize(plan.checkpoint_bytes)}, '

@@ -43,7 +43,7 @@ from model_code.logger import logger
 from model_code.serialization import from_json
 from model_code.settings import ModelConfig, TrainingConfig, check_batches
 from model_code.snapshots import NO_SNAPSHOTS, Snapshots, unfinished
-from model_code.tasks import Mixture, Task
+from model_code.tasks import BY_SIZE, Mixture, Task
 
 # The distributions whose versions the card names.
 _STACK = ('polyvit-pipeline', 'tensorflow', 'tf-keras', 'tensorflow-transform', 'tfx', 'numpy')
@@ -192,8 +192,10 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
         # What is decided by the metrics is decided by those of all examples, as the gate measures them.
         batches = -1 if config.keep_best or config.patience else evaluation.BATCHES
         evaluate = evaluation.make_evaluate(model, model_config, classes, eval_files, config.eval_batch_size, batches)
+    sizes = {name: input_pipeline.count_records(files, checkpoint_dir) for name, files in train_files.items()
+             } if mixture.schedule in BY_SIZE else None
     history = loop.train(distribution, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs,
-                         snapshots)
+                         snapshots, sizes)
     if strategy.is_chief(distribution):
         if config.precision != 'float32':
             trained, model = model, polyvit.PolyViT(mixture, classes, model_config, groups)

@@ -78,9 +78,7 @@ def config_of(config, training: Training):
     Raises ConfigError for changes that are none, or that do not fit.
     """
     config = overrides.apply(config, training.changes, '--change')
-    mixture = dataclasses.replace(
-        config.mixture, tasks=tuple(config.mixture[name] for name in training.tasks), dropped_tasks=(),
-        seed=config.mixture.seed + training.seed)
+    mixture = dataclasses.replace(config.mixture.only(training.tasks), seed=config.mixture.seed + training.seed)
     whole, own, recipe = config.mixture.total_steps, mixture.total_steps, config.training
     recipe = dataclasses.replace(
         recipe, seed=recipe.seed + training.seed, warmup_steps=round(recipe.warmup(whole) * own / whole),

@@ -16,6 +16,7 @@ from humanize import metric
 from model_code import file_io, interruption, words
 from model_code.errors import ConfigError
 from model_code.printable import printable
+from model_code.tasks import BY_SIZE
 from model_code.urls import is_url
 from pipeline import (
     checks,
@@ -60,7 +61,7 @@ def run(config, seeds: int, as_json: bool, dry_run: bool, argv: tuple[str, ...] 
     with terminal.quiet(pathlib.Path(os.devnull)):
         _check_same_examples(config, changed, changes)
         lanes = ingested.training_lanes(config, tasks)
-        trainer = _trainer(config, lanes)
+        trainer = _trainer(config, lanes, any(each.mixture.schedule in BY_SIZE for each in (config, changed)))
     if changes:
         _check_another_training(config, trainer, changes)
     older = [name for name, lane in lanes.items() if lane.older]
@@ -97,11 +98,12 @@ def _given(changes: tuple[str, ...]) -> str:
     return ' '.join(f'--change {change}' for change in changes)
 
 
-def _trainer(config, lanes):
+def _trainer(config, lanes, by_size: bool):
     from components.co_trainer import executor
     from pipeline.study import trainings
     vocabularies = {task.name: executor.read_vocabulary(task, lanes[task.name].graph) for task in config.mixture.tasks}
-    return trainings.Trainer(config, lanes, vocabularies, str(roots.study_dir(config.run_root) / 'trainings'))
+    return trainings.Trainer(config, lanes, vocabularies, str(roots.study_dir(config.run_root) / 'trainings'),
+                             by_size)
 
 
 def _run(config, seeds: int, trainer, as_json: bool, argv: tuple[str, ...] = (), changes: tuple[str, ...] = ()

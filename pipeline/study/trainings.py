@@ -57,13 +57,16 @@ class Trainer:
     """Does the trainings of a study.
 
     config: that of the study. lanes, vocabularies: of all its tasks; a vocabulary has the labels in the order of their
-    ids. folder: for all trainings. Its `data` tell the plan what a training costs.
+    ids. folder: for all trainings. by_size: whether a schedule goes by the tasks' train examples. Its `data` tell the
+    plan what a training costs.
     """
 
-    def __init__(self, config, lanes: dict[str, TrainingLane], vocabularies: dict[str, list[str]], folder: str):
+    def __init__(self, config, lanes: dict[str, TrainingLane], vocabularies: dict[str, list[str]], folder: str,
+                 by_size: bool = False):
         self._config, self._lanes, self._vocabularies, self._folder = config, lanes, vocabularies, folder
         self._folders: dict[Training, str] = {}
-        self.data = Known(self._vocabularies)
+        self.data = Known(self._vocabularies, {name: {'train': input_pipeline.count_records(lane.files('train'))}
+                                               for name, lane in lanes.items()} if by_size else {})
         self._asked = {name: input_pipeline.fingerprint(_examples(lane, 'eval')) for name, lane in lanes.items()}
 
     def path(self, training: Training, name: str = '') -> str:

@@ -74,6 +74,24 @@ def test_steps_of_a_task_are_the_schedules(schedule, steps):
         assert np.bincount(schedules.task_sequence(mixture)).tolist() == steps
 
 
+def test_the_plan_shows_the_steps_and_epochs_that_a_schedule_by_size_gives(nine, capsys):
+    capped = ['--set', 'mixture.schedule=unimax', '--set', 'mixture.max_epochs=40']
+    assert cli.main(['plan', 'nine', '--json', *capped]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made['total_steps'] == sum(task['steps'] for task in made['tasks']) == nine.total_steps
+    assert max(task['epochs'] for task in made['tasks']) == pytest.approx(40, abs=0.3)
+    assert all(task['epochs'] <= 40 for task in made['tasks'])
+    before = {task.name: task.steps for task in nine.tasks}
+    after = {task['name']: task['steps'] for task in made['tasks']}
+    assert after['imagenet'] > before['imagenet'] and after['vggsound'] < before['vggsound']
+    assert cli.main(['plan', 'nine', '--set', 'mixture.schedule=temperature', '--set', 'mixture.temperature=2']) == 0
+    assert 'of them warm-up; schedule: by temperature 2' in capsys.readouterr().out
+    assert cli.main(['plan', 'nine', '--set', 'mixture.schedule=unimax', '--set', 'mixture.max_epochs=1']) == 2
+    assert 'max_epochs is 1, so all tasks together may have' in capsys.readouterr().err
+    assert cli.main(['plan', 'real_small', '--set', 'mixture.schedule=temperature']) == 2
+    assert 'how many cifar10 has is not known here. Set num_train_examples' in ' '.join(capsys.readouterr().err.split())
+
+
 def test_an_evaluation_looks_at_every_view_of_every_eval_example(nine):
     config = load_config('demo')
     found = checks.DataSummary({}, {}, {'sounds': {'eval': 10}, 'motion': {'eval': 5}})

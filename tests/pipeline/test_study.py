@@ -214,7 +214,7 @@ class TestOfAChange:
     def test_a_change_that_trains_nothing_else_or_needs_other_examples_is_refused(self, tmp_path, monkeypatch):
         config = config_of(root=str(tmp_path))
         monkeypatch.setattr(ingested, 'training_lanes', lambda config, tasks: {})
-        monkeypatch.setattr(command, '_trainer', lambda config, lanes: Trainer(SHARES))
+        monkeypatch.setattr(command, '_trainer', lambda config, lanes, by_size: Trainer(SHARES))
 
         def refused(*changes) -> str:
             with pytest.raises(ConfigError) as error:
@@ -236,7 +236,7 @@ class TestOfAChange:
 
     def test_a_single_task_may_be_changed(self, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(ingested, 'training_lanes', lambda config, tasks: {})
-        monkeypatch.setattr(command, '_trainer', lambda config, lanes: Trainer(SHARES))
+        monkeypatch.setattr(command, '_trainer', lambda config, lanes, by_size: Trainer(SHARES))
         command.run(config_of(TASKS[0], root=str(tmp_path)), 2, True, True, changes=('model.dropout=0.1',))
         assert json.loads(capsys.readouterr().out)['trainings'] == 4
 

@@ -23,6 +23,8 @@ CONFIG = PipelineConfig('studied', Mixture(TASKS), ModelConfig(layers=1, width=1
                                                                inputs=testing.INPUTS),
                         TrainingConfig(checkpoint_every=100, strategy='one_device'))
 TOGETHER = Training(('shapes', 'tones'), 1)
+# 12 train examples each, in batches of 4: a cap of 9 steps, so 5 of the 10 steps each.
+EVEN = Training(('shapes', 'tones'), 1, ('mixture.schedule=unimax', 'mixture.max_epochs=3'))
 
 
 def media(task, number) -> dict:
@@ -59,33 +61,40 @@ def lanes(tmp_path_factory) -> dict[str, TrainingLane]:
 
 
 def trainer(lanes, folder, config=CONFIG) -> trainings.Trainer:
-    return trainings.Trainer(config, lanes, dict.fromkeys(lanes, LABELS), str(folder))
+    return trainings.Trainer(config, lanes, dict.fromkeys(lanes, LABELS), str(folder), by_size=True)
 
 
 def all_scores(of: trainings.Trainer) -> dict[tuple[str, bool], np.ndarray]:
-    return {(task.name, frozen): of.outcomes(TOGETHER, task.name, frozen).scores
+    return {(task.name, frozen): of.outcomes(EVEN, task.name, frozen).scores
             for task in TASKS for frozen in (False, True)}
 
 
 @pytest.mark.slow
 def test_what_was_interrupted_comes_to_the_same(lanes, tmp_path, monkeypatch):
+    sequences, task_sequence = [], loop.schedules.task_sequence
+
+    def recorded(*args):
+        sequences.append(task_sequence(*args).tolist())
+        return np.array(sequences[-1], np.int32)
+    monkeypatch.setattr(loop.schedules, 'task_sequence', recorded)
     undisturbed = trainer(lanes, tmp_path / 'undisturbed')
-    assert undisturbed.result(TOGETHER) is None
-    result = undisturbed.run(TOGETHER)
-    assert undisturbed.result(TOGETHER) == result
+    assert undisturbed.result(EVEN) is None
+    result = undisturbed.run(EVEN)
+    assert undisturbed.result(EVEN) == result
+    assert sorted(sequences[0]) == [0] * 5 + [1] * 5
     assert (result.tasks, result.seed, result.steps) == (('shapes', 'tones'), 1, 10)
     assert result.frozen['tones']['train_examples'] == 12 and result.flops > 0 < result.parameters
-    said = undisturbed.outcomes(TOGETHER, 'shapes')
+    said = undisturbed.outcomes(EVEN, 'shapes')
     assert said.ids.tolist() == [f'eval/{number}' for number in range(6)]
     assert said.labels.tolist() == [0, 1] * 3 and said.groups.tolist() == ['g0', 'g1'] * 3
-    assert sorted(os.listdir(undisturbed.path(TOGETHER))) == [
+    assert sorted(os.listdir(undisturbed.path(EVEN))) == [
         'frozen_shapes.npz', 'frozen_tones.npz', 'result.json', 'shapes.npz', 'tones.npz']
 
     disturbed = trainer(lanes, tmp_path / 'disturbed')
     with monkeypatch.context() as patch:
         patch.setattr(loop._Training, '_interrupted', lambda self: True)
         with pytest.raises(PipelineStop, match='after [1-9] of 10 steps. They are saved'):
-            disturbed.run(TOGETHER)
+            disturbed.run(EVEN)
     with monkeypatch.context() as patch:
         write_outcomes = outcomes.write
 
@@ -95,11 +104,12 @@ def test_what_was_interrupted_comes_to_the_same(lanes, tmp_path, monkeypatch):
             write_outcomes(path, said)
         patch.setattr(outcomes, 'write', fail)
         with pytest.raises(KeyboardInterrupt):
-            disturbed.run(TOGETHER)
-    assert disturbed.result(TOGETHER) is None
+            disturbed.run(EVEN)
+    assert disturbed.result(EVEN) is None
+    assert sequences == sequences[:1] * 3
     with monkeypatch.context() as patch:  # it is trained already
         patch.setattr(trainings.executor, 'co_train', None)
-        disturbed.run(TOGETHER)
+        disturbed.run(EVEN)
     for name, scores in all_scores(disturbed).items():
         np.testing.assert_array_equal(scores, all_scores(undisturbed)[name], err_msg=str(name))
 
@@ -109,6 +119,8 @@ def test_another_seed_other_tasks_and_other_settings_are_other_trainings(lanes, 
     other = trainer(lanes, tmp_path, PipelineConfig(
         'studied', CONFIG.mixture, CONFIG.model, TrainingConfig(learning_rate=0.5, strategy='one_device')))
     paths = [one.path(TOGETHER), one.path(Training(TOGETHER.tasks, 0)), one.path(Training(('shapes',), 1)),
-             other.path(TOGETHER)]
-    assert len(set(paths)) == 4
+             other.path(TOGETHER), one.path(EVEN)]
+    assert len(set(paths)) == 5
+    assert one.path(Training(TOGETHER.tasks, 1, ('training.learning_rate=0.5', 'training.checkpoint_every=500'))
+                    ) == other.path(TOGETHER), 'a change that was kept is trained already'
     assert trainer(lanes, tmp_path).path(TOGETHER) == paths[0]
