@@ -2,10 +2,12 @@
 
 Run by benchmarks.serving: python -m benchmarks.serving_clients rest|grpc HOST PORT CLIENTS SECONDS PAUSE, with the body
 of the request (for gRPC a PredictRequest) on standard input. Each client sends the same request again and again, and
-sleeps for PAUSE seconds after each reply. Prints JSON: the seconds of each answer, and the failures.
+sleeps for PAUSE seconds after each reply, for SECONDS or until SIGTERM. Prints JSON: the seconds of each answer, and
+the failures.
 """
 
 import json
+import signal
 import socket
 import sys
 import threading
@@ -50,6 +52,8 @@ def grpc(host: str, port: int, body: bytes):
 
 def main():
     protocol, host, port, clients, seconds, pause = sys.argv[1:]
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     body = sys.stdin.buffer.read()
     taken: list[float] = []
     failures: list[str] = []
@@ -57,7 +61,7 @@ def main():
 
     def run():
         ask = None
-        while time.monotonic() < end:
+        while time.monotonic() < end and not stopped.is_set():
             began = time.monotonic()
             try:
                 ask = ask or {'rest': rest, 'grpc': grpc}[protocol](host, int(port), body)
