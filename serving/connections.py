@@ -47,7 +47,8 @@ class Server(web.Server):
         super().__init__(handler)
         self.limits = limits
         self._open: set[Connection] = set()
-        self._waiting: dict[Connection, None] = {}  # those that are not busy; the one that has waited longest is first
+        # Those that are not busy, with the moment since when; the one that has waited longest is first.
+        self._waiting: dict[Connection, float] = {}
 
     def __call__(self) -> 'Connection':
         # This module's time for idle connections is the shorter one.
@@ -72,14 +73,20 @@ class Server(web.Server):
     def waits(self, connection: 'Connection', waiting: bool):
         self._waiting.pop(connection, None)
         if waiting and connection in self._open:
-            self._waiting[connection] = None
+            self._waiting[connection] = asyncio.get_running_loop().time()
 
-    def stop_waiting(self):
-        """Closes the connections that are not busy. Who reads a body gets Stopping."""
-        for connection in list(self._waiting):
-            connection.drop()
+    def stop_reading(self):
+        """Who reads a body gets Stopping."""
         for connection in self._open:
             connection.interrupt()
+
+    def stop_waiting(self, seconds: float = 0.0) -> int:
+        """Closes the connections that have not been busy for so many seconds. Returns how many others are not busy."""
+        until = asyncio.get_running_loop().time() - seconds
+        for connection, since in list(self._waiting.items()):
+            if since <= until:
+                connection.drop()
+        return len(self._waiting)
 
 
 class Connection(web.RequestHandler):

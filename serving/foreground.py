@@ -130,7 +130,7 @@ def serve(directory: str | None, model_name: str = 'polyvit', port: int = 8501, 
         requests_log = AccessLog(access_log) if access_log else None
         server = ModelServer(models=models, port=port, grpc_port=grpc_port, host=host, limits=limits, cors=cors,
                              access_log=requests_log, batching=batching, has_page=has_page)
-        with logs.one_line_per_incident(limits.max_log_lines):
+        with logs.limited_standard_error(limits.max_log_lines), logs.one_line_per_incident(limits.max_log_lines):
             _serve_until(ended, server, ready, program, samples or {}, source)
         if server.unfinished:
             copies.close()

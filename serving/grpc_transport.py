@@ -108,17 +108,18 @@ class GrpcTransport:
     def _failure(self, code: str, details: str, seconds_left: float) -> Exception:
         """seconds_left: below 0 it is this client who did not wait for longer."""
         if code == 'DEADLINE_EXCEEDED' and seconds_left <= 0.01:
-            return DeadlineExceeded(f'{self} did not answer within {self._timeout:g} s. Give it more with --timeout.')
+            return DeadlineExceeded(f'{self} did not answer within {self._timeout:g} s. Give it a longer timeout.')
         if code == 'RESOURCE_EXHAUSTED' and 'larger than max' in details:  # gRPC's own words
             return ServingError(code, details, HTTP_STATUS['INVALID_ARGUMENT'])
         if code == 'RESOURCE_EXHAUSTED' or code == 'UNAVAILABLE' and 'overloaded' in details:
             return Again(Overloaded(f'{self} is overloaded: {details}'))
         if 'http1' in details.lower() or code in ('UNIMPLEMENTED', 'UNKNOWN') and 'http' in details.lower():
-            return PredictionFailed(f'{self} does not answer by gRPC. Give the --url of its gRPC port, such as '
+            return PredictionFailed(f'{self} does not answer by gRPC. Give the URL of its gRPC port, such as '
                                     'HOST:8500.')
         if code == 'UNAVAILABLE':
             return Again(Unavailable(f'{self} cannot be reached: {details}. Start a server with `polyvit serve DIR`, '
-                                     'give --wait if it is starting, or the --url of another, such as HOST:8500.'))
+                                     'wait if it is starting (--wait, Client.wait), or give the URL of another, such '
+                                     'as HOST:8500.'))
         if code in ('UNAUTHENTICATED', 'PERMISSION_DENIED'):
             return Denied(f'{self} denies the access: {details}. Put the token that it asks for into the '
                           'environment as POLYVIT_TOKEN.')

@@ -10,16 +10,20 @@ import importlib
 import json
 import logging
 import logging.handlers
+import os
+import subprocess
 import sys
 import time
 import warnings
 
 from model_code.errors import ConfigError
+from serving import limited_lines
 
 _LIBRARIES = ('aiohttp', 'asyncio', 'concurrent.futures', 'grpc', 'py.warnings')  # roots of their loggers
 _MAX_LINE = 500  # characters of a line
 _MAX_PATH = 200  # characters of a path in the access log
 _WINDOW = 60.0  # seconds
+_LAST_SECONDS = 1.0  # for the process that filters, to write what is left
 
 
 class OneLine(logging.Filter):
@@ -79,6 +83,31 @@ def one_line_per_incident(lines: int):
         warnings.showwarning = shown
         for root, (handlers, propagate) in zip(roots, before, strict=True):
             root.handlers, root.propagate = handlers, propagate
+
+
+@contextlib.contextmanager
+def limited_standard_error(lines: int):
+    """Within the block at most `lines` lines a minute of what C libraries write to standard error come through.
+
+    libjpeg writes one for each damaged file. Another process lets them through, so that the last words of a server that
+    crashes are not lost. What Python writes to sys.stderr is not limited.
+    """
+    sys.stderr.flush()
+    real, before = os.dup(2), sys.stderr
+    filtering = subprocess.Popen([sys.executable, '-I', limited_lines.__file__, str(lines)], stdin=subprocess.PIPE,
+                                 stdout=subprocess.DEVNULL, stderr=real)
+    assert filtering.stdin is not None
+    os.dup2(filtering.stdin.fileno(), 2)
+    filtering.stdin.close()
+    try:
+        with open(real, 'w', buffering=1, encoding='utf-8', errors='backslashreplace', closefd=False) as direct:
+            with contextlib.redirect_stderr(direct if before is sys.__stderr__ else before):
+                yield
+    finally:
+        os.dup2(real, 2)
+        os.close(real)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            filtering.wait(_LAST_SECONDS)
 
 
 def silence_protobuf():

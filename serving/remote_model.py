@@ -104,9 +104,9 @@ class RemoteModel(Predictor):
         except ServingError as error:
             problem = self._not_ready(self.timeout)
             if problem.startswith('is loading'):
-                raise Unavailable(f'{self} {problem}. Give --wait to wait for it.') from None
+                raise Unavailable(f'{self} {problem}. Wait for it (--wait, Client.wait).') from None
             message = (f'{self} has no model ready: {error.message}. Open this URL for the status of the model, or '
-                       'give another --url or --model-name.')
+                       'give another URL or model name.')
             raise (NotFound if error.http_status == 404 else PredictionFailed)(message) from None
 
     @functools.cached_property

@@ -29,6 +29,7 @@ _CORS = {'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Methods': 'PO
          'Access-Control-Allow-Headers': 'Content-Type'}
 
 _SHUTDOWN_SECONDS = 1.0  # for connections that are still busy after the server has waited for them
+_RECENTLY = 0.5  # seconds that a client may take between two requests without being cut off when the server stops
 _DRAIN_STEP = 0.02  # seconds between two looks at whether all requests are answered
 
 
@@ -84,12 +85,16 @@ class RestFront:
     async def drain(self, seconds: float) -> int:
         """Refuses predictions from now on, waits for those in progress, and closes the connections of the others.
 
-        Returns how many are still in progress after so many seconds.
+        A client whose connection was busy a moment ago may be sending its next request: it is told with that one's
+        reply. Returns how many are still in progress after so many seconds.
         """
         self.draining = True
-        until = time.monotonic() + seconds
+        began = time.monotonic()
+        self.server.stop_reading()
+        while self.server.stop_waiting(_RECENTLY) and time.monotonic() < began + min(_RECENTLY, seconds):
+            await asyncio.sleep(_DRAIN_STEP)
         self.server.stop_waiting()
-        while (self._requests or self._answering) and time.monotonic() < until:
+        while (self._requests or self._answering) and time.monotonic() < began + seconds:
             await asyncio.sleep(_DRAIN_STEP)
         return max(self._requests, self._answering)
 

@@ -92,8 +92,8 @@ class RestTransport:
         try:
             status, headers, text = background_loop.run(self._ask(path, content, seconds))
         except asyncio.TimeoutError:
-            raise DeadlineExceeded(f'{self} did not answer within {self._timeout:g} s. Give it more with '
-                                   '--timeout.') from None
+            raise DeadlineExceeded(f'{self} did not answer within {self._timeout:g} s. Give it a longer '
+                                   'timeout.') from None
         except aiohttp.ClientError as error:
             raise self._lost(error) from None
         if status != 200:
@@ -114,7 +114,7 @@ class RestTransport:
                 text += block
                 if len(text) > _MAX_REPLY_BYTES:
                     raise PredictionFailed(f'{self} sent a reply of more than {_MAX_REPLY_BYTES:,} bytes. Give fewer '
-                                           'files at once, or another --url.')
+                                           'files at once, or another URL.')
             return reply.status, reply.headers, bytes(text)
 
     def _refusal(self, status: int, headers, text: bytes) -> Exception:
@@ -134,14 +134,14 @@ class RestTransport:
         if isinstance(error, aiohttp.ClientResponseError):  # what came is not HTTP
             return self._no_serving_api()
         failure = Unavailable(
-            f'{self} cannot be reached: {reason(error)}. Start a server with `polyvit serve DIR`, give --wait if it is '
-            'starting, the --url of another, or --model DIR to use no server.')
+            f'{self} cannot be reached: {reason(error)}. Start a server with `polyvit serve DIR`, wait if it is '
+            'starting (--wait, Client.wait), give the URL of another, or use none (--model DIR, polyvit.load).')
         # A name that nobody knows, or a certificate that is not trusted, will be no other in a second.
         lasting = isinstance(error, (aiohttp.ClientConnectorDNSError, aiohttp.ClientSSLError, aiohttp.InvalidURL))
         return failure if lasting else Again(failure)
 
     def _no_serving_api(self) -> PredictionFailed:
-        return PredictionFailed(f"{self} does not answer as TensorFlow Serving's REST API does. Give another --url.")
+        return PredictionFailed(f"{self} does not answer as TensorFlow Serving's REST API does. Give another URL.")
 
 
 def body(signature: str, media: list) -> bytes:

@@ -178,4 +178,4 @@ def _check_size(size: int, limits: modalities.Limits):
 
 
 def _too_slow(seconds: float) -> Rejection:
-    return Rejection('too_slow', f'It was not fetched within {seconds:g} s (--timeout).')
+    return Rejection('too_slow', f'It was not fetched within {seconds:g} s, the timeout.')

@@ -151,7 +151,7 @@ def test_waiting_for_a_server_that_starts_and_loads(model_dir, media, tmp_path, 
             shutil.copytree(model_dir / '4', base / '4')
             assert loading.wait(30)
         else:
-            with pytest.raises(client.PredictionFailed, match='is loading version 4. Give --wait to wait for it.'):
+            with pytest.raises(client.PredictionFailed, match='is loading version 4. Wait for it '):
                 client.predict('shade', [media / 'dim.png'], url=server.url)
             go_on.set()
     try:
@@ -196,7 +196,7 @@ def test_a_server_says_what_to_try(samples, server, media, tmp_path, capsys, mon
 
 
 def test_no_server(media, tmp_path):
-    with pytest.raises(client.PredictionFailed, match='cannot be reached: Connection refused. .*give --wait if it is '):
+    with pytest.raises(client.PredictionFailed, match='cannot be reached: Connection refused. .*wait if it is '):
         client.predict('shade', [media / 'dim.png'], url='http://127.0.0.1:1')
     with pytest.raises(ConfigError, match='is not the URL of a server'):
         client.predict('shade', [media / 'dim.png'], url='ftp://x')

@@ -22,7 +22,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from model_code.errors import ConfigError
-from serving import foreground
+from serving import foreground, rest
 from serving import server as server_module
 from serving.errors import ServingError
 from serving.limits import Limits
@@ -470,6 +470,26 @@ def test_stop_refuses_new_work_at_once_and_waits_for_a_graph_no_longer_than_its_
         assert server.unfinished == '1 request'
         with pytest.raises((ConnectionError, http.client.HTTPException)):
             slow.result()
+
+
+def test_stop_cuts_no_client_off_that_asked_a_moment_ago(plus_three, monkeypatch):
+    monkeypatch.setattr(rest, '_RECENTLY', 600.0)
+    server = ModelServer(plus_three.parent, port=0).start()
+    client = http.client.HTTPConnection(server.host, server.port)
+
+    def asked():
+        client.request('POST', '/v1/models/polyvit:predict', '{"instances": [1.0]}')
+        response = client.getresponse()
+        response.read()
+        return response.status, response.headers['Connection']
+    assert asked() == (200, None)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(server.stop)
+        until(lambda: server._front.draining)
+        assert asked() == (503, 'close')
+        stopping.result()  # no other connection is open, so it waits for none
+    assert server.unfinished == ''
+    client.close()
 
 
 def test_stop_does_not_wait_for_a_version_that_is_being_loaded(tmp_path, plus_three):

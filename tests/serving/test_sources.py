@@ -116,7 +116,7 @@ def test_an_endless_a_slow_and_a_boasting_server(monkeypatch):
             (_endless, 'too_large: It has more than 100,000 bytes, the most that is fetched.'),
             (lambda handler: handler.reply(200, b'', Content_Length='100001'),
              'too_large: It has more than 100,000 bytes, the most that is fetched.'),
-            (_slow, r'too_slow: It was not fetched within 0.5 s \(--timeout\).')):
+            (_slow, r'too_slow: It was not fetched within 0.5 s, the timeout.')):
         with http_servers.serving(answer) as running, pytest.raises(Exception, match=reason):
             _read(f'{running.url}/a.png', 0.5 if answer is _slow else 30.0)
 
