@@ -98,7 +98,7 @@ def test_an_evaluation_looks_at_every_view_of_every_eval_example(nine):
     assert plan.make_plan(config).eval_flops == 0 and 'an evaluation' not in plan.render(plan.make_plan(config))
     once = plan.make_plan(config, found)
     inputs = tuple(dataclasses.replace(spec, views=count) if count > 1 else spec
-                   for spec, count in zip(config.model.inputs, (1, 4, 8), strict=True))
+                   for spec, count in zip(config.model.inputs, (1, 4, 8, 1), strict=True))
     several = plan.make_plan(dataclasses.replace(config, model=dataclasses.replace(config.model, inputs=inputs)), found)
     rows, more = ({row.name: row.eval_flops for row in made.tasks} for made in (once, several))
     # A step of a batch is three forward passes of each of its examples.
@@ -235,7 +235,7 @@ def test_accelerators_are_named_without_tensorflow(tmp_path, monkeypatch):
 def test_a_folder_that_is_not_there_is_an_error_of_the_plan(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv('POLYVIT_DEMO_DATA', str(tmp_path / 'mdia'))
     assert cli.main(['plan', 'demo']) == 2
-    assert f'Task digits: there is no folder {tmp_path}/mdia/digits.' in capsys.readouterr().err
+    assert f'there is no folder {tmp_path}/mdia/digits.' in capsys.readouterr().err
     # The numbers that a plan needs are in this config.
     monkeypatch.setenv('POLYVIT_DATA', str(tmp_path / 'mdia'))
     assert cli.main(['plan', 'nine']) == 0
