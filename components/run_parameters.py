@@ -38,9 +38,9 @@ def apply(properties: dict[str, Any]) -> dict[str, Any]:
     if 'training' in properties:
         training = from_json(TrainingConfig, properties['training'])
         training = dataclasses.replace(training, seed=properties.get(SEED, training.seed))
-        training.check_warmup(mixture.total_steps)
-        result['training'] = to_json(
-            dataclasses.replace(training, warmup_steps=training.warmup(mixture.total_steps)))
+        total = training.trained(mixture).total_steps
+        training.check_warmup(total)
+        result['training'] = to_json(dataclasses.replace(training, warmup_steps=training.warmup(total)))
     return result
 
 

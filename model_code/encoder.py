@@ -158,3 +158,7 @@ class Encoder(tf_keras.layers.Layer):
     def path_variables(self, modality: str) -> list[tf.Variable]:
         """The variables of the blocks that tokens of a modality pass, and of the final norm."""
         return [v for layer in (*self.path(modality), self.norm) for v in layer.trainable_variables]
+
+    def own_variables(self, modality: str) -> list[tf.Variable]:
+        """The variables of the blocks that are the modality's own."""
+        return [v for block in self.modality_blocks[modality] for v in block.trainable_variables]

@@ -36,7 +36,8 @@ def model_card_entries(served: ServedModel) -> dict:
 
     tasks = [{'name': t.name, 'modality': t.modality, 'multi_label': t.data.kind.several,
               'label_groups': list(t.data.label_groups), 'primary_metric': t.primary_metric,
-              'classes': served.vocabularies[t.name]}
+              'classes': served.vocabularies[t.name],
+              **({'statistics': list(served.statistics[t.name])} if served.statistics.get(t.name) else {})}
              for t in served.mixture_tasks.values()]
     return {
         'tasks': tasks,

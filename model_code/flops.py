@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import math
 
+from model_code import freezing
 from model_code.errors import ConfigError
 from model_code.modalities import get_modality
 
@@ -103,6 +104,17 @@ def forward_flops(model, task, classes: int, training: bool = False) -> int:
 def training_flops(model, task, classes: int, steps: int) -> float:
     """FLOPs of so many training steps of a task. classes: its number of classes."""
     return 3.0 * steps * task.recipe.batch_size * forward_flops(model, task, classes, training=True)
+
+
+def frozen_flops(model, task, classes: int, steps: int, examples: int) -> float:
+    """As `training_flops`, of a task whose head alone is trained (freezing.is_frozen): forward passes.
+
+    examples: of its train split, 0 if unknown. Where they are encoded once, the steps come to nothing beside that.
+    """
+    passed = steps * task.recipe.batch_size
+    if examples and freezing.is_encoded_once(task, examples, model.width):
+        passed = examples
+    return float(passed * forward_flops(model, task, classes))
 
 
 def cpu_seconds(flops: float, steps: int, product_rate: float) -> float:

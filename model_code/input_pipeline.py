@@ -97,7 +97,7 @@ def train_dataset(task: Task, classes: int, config: ModelConfig, files: list[str
             num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     # Without this, tf.distribute expects a smaller last batch, and shapes are not static.
     endless = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-    return endless.prefetch(2).with_options(_options())
+    return endless.prefetch(2).with_options(options())
 
 
 def eval_dataset(task: Task, classes: int, config: ModelConfig, files: list[str], batch_size: int) -> tf.data.Dataset:
@@ -105,7 +105,7 @@ def eval_dataset(task: Task, classes: int, config: ModelConfig, files: list[str]
     records = tf.data.TFRecordDataset(sorted(files), compression_type='GZIP')
     examples = records.map(_example_function(task, classes, config.input(task.modality)),
                            num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return examples.batch(batch_size).prefetch(2).with_options(_options())
+    return examples.batch(batch_size).prefetch(2).with_options(options())
 
 
 def first_inputs(task: Task, classes: int, config: ModelConfig, files: list[str], seed: int = 0,
@@ -163,7 +163,7 @@ def _mixed(task: Task, classes: int, inputs, labels, seed):
     return mixup.mixup(inputs, losses.targets(labels, classes), task.recipe.mixup_alpha, draws.fold(seed, 'mixup'))
 
 
-def _options() -> tf.data.Options:
+def options() -> tf.data.Options:
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     # AUTOTUNE then stands for one call per core. With autotuning on, its threads outlive a training by a minute, and

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import tensorflow as tf
@@ -77,13 +77,14 @@ class StepProgress:
 def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, datasets: dict[str, Callable],
           config: TrainingConfig, checkpoint_dir: str, evaluate: Callable | None = None,
           first_inputs: Callable | None = None, snapshots: Snapshots = NO_SNAPSHOTS,
-          sizes: dict[str, int] | None = None) -> dict:
+          sizes: dict[str, int] | None = None, encoded: Collection[str] = ()) -> dict:
     """Trains `model` in place by the mixture's schedule, from the newest checkpoint in checkpoint_dir if there is one.
 
     datasets: task name -> a function (number of batches to skip, tf.distribute.InputContext) -> endless batches of one
     replica. evaluate: a function () -> {name: value} (`evaluation.make_evaluate`), called as config.eval_every says. It
     may return None if the process is interrupted.
     first_inputs: a function of a task -> some of its inputs [n, *input shape], to be shown in TensorBoard.
+    encoded: see training.TrainSteps.
     snapshots: where the chief copies checkpoint_dir after each checkpoint. All copies have ended when this returns.
     sizes: task name -> its train examples, for the schedules that go by them.
 
@@ -101,14 +102,14 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
     """
     with stop_if_disk_full(checkpoint_dir), training.without_graph_optimizer(), snapshots.completed():
         return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs,
-                         snapshots, sizes).run()
+                         snapshots, sizes, encoded).run()
 
 
 class _Training:
     """One call of `train`, which describes the arguments."""
 
     def __init__(self, strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs, snapshots,
-                 sizes):
+                 sizes, encoded):
         self._mixture, self._config, self._directory = mixture, config, checkpoint_dir
         self._evaluate, self._snapshots = evaluate, snapshots
         self._accumulated = mixture.schedule == 'accumulated'
@@ -117,7 +118,7 @@ class _Training:
         self._recorded = schedules.recorded(self._sequence, HISTORY_LENGTH)
         with strategy.scope():
             optimizer = training.make_optimizer(config)
-            optimizer.build(list(model.trainable_variables))
+            optimizer.build(model.trained_variables())
             scale = training.LossScale() if config.precision == 'float16' else None
             self._checkpoints = Checkpoints(checkpoint_dir, model, optimizer,
                                             **({'loss_scale': scale} if scale else {}))
@@ -137,7 +138,7 @@ class _Training:
         if first_inputs and self._first == 0 and self._chief:
             for task in mixture.tasks:
                 self._summaries.inputs(task, first_inputs(task))
-        steps = training.TrainSteps(strategy, model, optimizer, config, scale)
+        steps = training.TrainSteps(strategy, model, optimizer, config, scale, encoded)
         self._runs = self._make_runs(strategy, steps, datasets)
         self._loss_scaled = scale is not None
 

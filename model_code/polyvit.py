@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from model_code import heads, losses, modalities, tokenizers
+from model_code import freezing, heads, losses, modalities, tokenizers
 from model_code.encoder import Encoder
 from model_code.settings import ModelConfig
 from model_code.tasks import Mixture, Task
@@ -26,16 +26,19 @@ class PolyViT(tf.Module):
       config: sizes and inputs.
       groups: task name -> Task.group_ids of its vocabulary, for tasks with label groups.
       class_weights: task name -> the label kind's `class_weights`, for tasks whose loss in training is weighted.
+      train_only: the tasks whose heads are trained, and with them the tokenizer and own blocks of a modality that no
+        other task has; () trains everything (TrainingConfig.train_only).
     """
 
     def __init__(self, mixture: Mixture, classes: dict[str, int], config: ModelConfig,
                  groups: dict[str, tuple[tuple[int, ...], ...]] | None = None,
-                 class_weights: dict[str, np.ndarray] | None = None):
+                 class_weights: dict[str, np.ndarray] | None = None, train_only: Sequence[str] = ()):
         super().__init__(name='polyvit')
         self.config = config
         self.tasks = {t.name: t for t in mixture.tasks}
         self.groups = {name: (groups or {}).get(name, ()) for name in self.tasks}
         self.class_weights = dict(class_weights or {})
+        self.train_only = tuple(train_only)
         for task in mixture.tasks:
             if len(self.groups[task.name]) != len(task.data.label_groups):
                 raise ValueError(f'Task {task.name} has the label groups {task.data.label_groups}, but groups has ids '
@@ -115,13 +118,25 @@ class PolyViT(tf.Module):
         tokens = self.encode(self.tasks[tasks[0]].modality, inputs)
         return {name: losses.scores(self.tasks[name], self.heads[name](tokens), self.groups[name]) for name in tasks}
 
+    def is_frozen(self, task: str) -> bool:
+        """Whether steps of this task train its head alone."""
+        return freezing.is_frozen(self.tasks[task], self.tasks.values(), self.train_only)
+
     def variable_groups(self, task: str) -> list[list[tf.Variable]]:
         """The variables that a step of this task trains, grouped by what shares them: its modality's tokenizer, the
         encoder's blocks and norm, its head."""
-        modality = self.tasks[task].modality
-        return [self.tokenizers[modality].trainable_variables, self.encoder.path_variables(modality),
-                self.heads[task].trainable_variables]
+        modality, head = self.tasks[task].modality, self.heads[task].trainable_variables
+        if self.is_frozen(task):
+            return [head]
+        encoder = (self.encoder.own_variables if self.train_only else self.encoder.path_variables)(modality)
+        return [self.tokenizers[modality].trainable_variables, encoder, head]
 
     def task_variables(self, task: str) -> list[tf.Variable]:
         """The variables that a step of this task trains."""
         return [variable for group in self.variable_groups(task) for variable in group]
+
+    def trained_variables(self) -> list[tf.Variable]:
+        """The variables that any step trains, each once."""
+        if not self.train_only:
+            return list(self.trainable_variables)
+        return list({v.ref(): v for name in self.train_only for v in self.task_variables(name)}.values())

@@ -138,6 +138,10 @@ class TrainingConfig:
     directory of this project. '' starts from random weights."""
     inflation: Literal['central_frame', 'average'] = 'central_frame'
     """How the 2-D kernel of a ViT becomes the 3-D kernel for video (docs/model.md, "Starting from a ViT")."""
+    train_only: tuple[str, ...] = ()
+    """The tasks whose heads are trained, such as one that is added to a served model; () trains everything. All other
+    weights stay those of initial_checkpoint, or without it of the model being served, bit for bit (docs/operations.md,
+    "Adding a task to a served model")."""
 
     def __post_init__(self):
         check_fields(self, 'Training: ')
@@ -152,6 +156,26 @@ class TrainingConfig:
                               'how fast the machine is.')
         if self.warmup_steps is not None:
             check_least(self, 'Training: ', warmup_steps=0)
+        if self.train_only and self.initial_checkpoint.endswith('.npz'):
+            raise ConfigError(f'Training: train_only keeps the heads of the other tasks, but initial_checkpoint is '
+                              f'{self.initial_checkpoint}, which has none. Give a pushed version, or leave it out for '
+                              'the model that is being served.')
+
+    def trained(self, mixture):
+        """The Mixture with only those of its tasks that are trained."""
+        if not self.train_only:
+            return mixture
+        return mixture.only([task.name for task in mixture.tasks if task.name in self.train_only])
+
+    def check_train_only(self, mixture):
+        """Raises ConfigError unless train_only names some tasks of the Mixture, and not all."""
+        names = [task.name for task in mixture.tasks]
+        for name in self.train_only:
+            if name not in names:
+                raise unknown('task', name, names, 'Training: train_only: ')
+        if set(names) == set(self.train_only):
+            raise ConfigError('Training: train_only names all tasks. It names those that are trained while others stay '
+                              'as they are being served; leave it out to train everything.')
 
     def check_warmup(self, total_steps: int):
         """Raises ConfigError if the warm-up is longer than a training of this many steps."""

@@ -6,7 +6,7 @@ they are clipped, so a recipe does not depend on the number of devices (docs/mod
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import tensorflow as tf
 import tf_keras
@@ -104,12 +104,13 @@ class TrainSteps:
       strategy, model, optimizer: made in the strategy's scope. The optimiser is built for all variables of the model.
       config: the recipe.
       loss_scale: given for float16 only.
+      encoded: tasks whose batches have the frozen encoder's tokens in place of inputs (encoded_examples.py).
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, model: PolyViT, optimizer, config: TrainingConfig,
-                 loss_scale: LossScale | None = None):
+                 loss_scale: LossScale | None = None, encoded: Collection[str] = ()):
         self._strategy, self._model, self._optimizer = strategy, model, optimizer
-        self._config, self._loss_scale = config, loss_scale
+        self._config, self._loss_scale, self._encoded = config, loss_scale, encoded
         self._encoders, self._functions = {}, {}
 
     def single(self, task: Task) -> Callable:
@@ -163,18 +164,26 @@ class TrainSteps:
         return tf.random.experimental.stateless_fold_in(tf.stack([self._config.seed, number]), replica)
 
     def _encode(self, task: Task) -> Callable:
-        """The traced function (inputs, seed) -> tokens, shared by all tasks that compute tokens in the same way."""
-        key = modality, depth, share = task.modality, task.recipe.stochastic_depth, task.recipe.token_share
+        """The traced function (inputs, seed) -> tokens, shared by all tasks that compute tokens in the same way.
+
+        A frozen encoder computes as it does when it is served, without what it draws at random in training.
+        """
+        if task.name in self._encoded:
+            return lambda inputs, seed: inputs
+        key = modality, depth, share, training = (task.modality, task.recipe.stochastic_depth, task.recipe.token_share,
+                                                  not self._model.is_frozen(task.name))
         if key not in self._encoders:
             self._encoders[key] = traced(
-                lambda inputs, seed: self._model.encode(modality, inputs, True, depth, seed, share),
+                lambda inputs, seed: self._model.encode(modality, inputs, training, depth, seed, share),
                 jit_compile=self._config.jit or None)
         return self._encoders[key]
 
     def _gradients(self, task: Task, inputs, labels, seed):
         """A replica's share of the global batch's mean loss, and its (scaled) gradients for the task's variables."""
         with tf.GradientTape() as tape:
-            tokens = self._encode(task)(inputs, seed)
+            # No gradient goes through a frozen encoder, which is most of what a step costs.
+            with tape.stop_recording() if self._model.is_frozen(task.name) else contextlib.nullcontext():
+                tokens = self._encode(task)(inputs, seed)
             loss = tf.reduce_sum(self._model.head_loss(task.name, tokens, labels)) / task.recipe.batch_size
             scaled = loss * self._loss_scale.value if self._loss_scale else loss
         return loss, tape.gradient(scaled, self._model.task_variables(task.name))

@@ -8,14 +8,14 @@ import os
 from components.blessing_gate import changes
 from media import checked_listing, listing
 from media.entries import SPLITS
-from model_code import file_io, remote_files, settings, step_counts
-from model_code.errors import ConfigError
+from model_code import file_io, parents, remote_files, settings, step_counts
+from model_code.errors import ConfigError, PipelineStop
 from model_code.logger import logger
 from model_code.urls import is_url
 from pipeline import roots, summary
 from pipeline.beam import checks as beam_checks
 from pipeline.config import load_config
-from serving import served, signed_versions
+from serving import served, signed_versions, version_directories
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +59,9 @@ def check(config) -> DataSummary:
             raise ConfigError(f'Task {task.name} names no data folder, so the config {config.name} can be planned and '
                               'compiled but not run. Set the folder of its media: data=Data(FOLDER).')
         _add_task(data, task)
-    step_counts.task_steps(config.mixture, {name: counts['train'] for name, counts in data.counts.items()})
+    step_counts.task_steps(config.trained, {name: counts['train'] for name, counts in data.counts.items()})
     check_served(config, data)
+    check_parent(config, data.classes)
     return data
 
 
@@ -150,6 +151,34 @@ def check_served(config, data: DataSummary):
         raise ConfigError(' '.join([*found.reasons, where]))
     for remark in found.remarks:
         logger.warning(remark)
+
+
+def with_parent(config, version: str = ''):
+    """The config with the model whose weights are kept, if it has train_only without an initial_checkpoint.
+
+    That is the version with which the new model is compared: this one, or the newest if it is gone. Raises ConfigError
+    if there is none.
+    """
+    if not config.training.train_only or config.training.initial_checkpoint:
+        return config
+    models = version_directories.list_models(str(config.serving_dir))
+    if not models:
+        raise ConfigError(f'train_only keeps the other tasks as they are being served, but there is no version in '
+                          f'{config.serving_dir}. Run the config without train_only first, or give the --root that '
+                          'serves them.')
+    path = models.get(int(version) if version.isdecimal() else 0) or models[max(models)]
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, initial_checkpoint=path))
+
+
+def check_parent(config, classes: dict[str, tuple[str, ...]]):
+    """Raises ConfigError if the tasks that are not trained cannot stay as they are in the model being served."""
+    if config.training.train_only:
+        config = with_parent(config)
+        path = config.training.initial_checkpoint
+        try:
+            parents.check(parents.read_card(path), path, config.training, config.mixture, config.model, classes)
+        except PipelineStop as error:
+            raise ConfigError(str(error)) from error
 
 
 def check_workers(config):

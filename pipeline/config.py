@@ -65,7 +65,8 @@ class PipelineConfig:
         if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_-]{0,54}', self.name):
             raise ConfigError(f'Config name {self.name!r}: use at most 55 letters, digits, underscores and hyphens, '
                               'and start with a letter or digit.')
-        self.training.check_warmup(self.mixture.total_steps)
+        self.training.check_train_only(self.mixture)
+        self.training.check_warmup(self.trained.total_steps)
         check_token_shares(self.mixture.tasks, self.model)
         if self.data_version and not any(task.data.has_version for task in self.mixture.tasks):
             raise ConfigError(f'data_version is {self.data_version!r}, but no folder or manifest of a task has '
@@ -81,6 +82,11 @@ class PipelineConfig:
         tasks = tuple(dataclasses.replace(task, data=task.source.at_version(self.data_version).data)
                       for task in self.mixture.tasks)
         return dataclasses.replace(self, mixture=dataclasses.replace(self.mixture, tasks=tasks), data_version='')
+
+    @property
+    def trained(self) -> Mixture:
+        """The mixture with only those of its tasks that are trained."""
+        return self.training.trained(self.mixture)
 
     @property
     def run_root(self) -> pathlib.Path:

@@ -80,7 +80,7 @@ def _run(config, data, record: run_record.Record, screen, started, debug, say_ne
     files = sum(sum(counts.values()) for counts in data.counts.values())
     tasks = config.mixture.tasks
     screen.print(f'polyvit run {config.name}: {words.count(len(tasks), "task")}, {words.count(files, "file")}, '
-                 f'{words.count(config.mixture.total_steps, "training step")}')
+                 f'{words.count(config.trained.total_steps, "training step")}')
     for line in summary.path_lines({'root': str(config.run_root), 'log': record.log}, screen.columns):
         screen.print_whole(line)
     earlier = unchanged.equal_run(config, record.run_key)
@@ -123,6 +123,7 @@ def build(config, data, force: str = ''):
     absl_logging.set_verbosity('info')
     model_key = fingerprints.model_key(config, data.fingerprints)
     version, nonce = baseline(config.serving_dir, model_key)
+    config = checks.with_parent(config, version)
     data_baseline = served_data.choose(str(config.serving_dir), data.fingerprints)
     return wiring.create_pipeline(
         config, data, pipeline_root=str(config.run_root / 'pipeline'), serving_dir=str(config.serving_dir),

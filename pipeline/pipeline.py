@@ -250,7 +250,7 @@ def _drift(config: PipelineConfig, lanes: dict[str, dict], serving_dir: str, ver
 def _trainer(config: PipelineConfig, lanes: dict[str, dict], parameters: dict, unfinished_dir: str) -> CoTrainer:
     training = config.training
     if not parameters:  # on a cluster the run decides the steps, and so the warm-up
-        training = dataclasses.replace(training, warmup_steps=training.warmup(config.mixture.total_steps))
+        training = dataclasses.replace(training, warmup_steps=training.warmup(config.trained.total_steps))
     return CoTrainer(
         mixture=to_json(trained_tasks(config.mixture)), model=to_json(config.model), training=to_json(training),
         name=config.name, examples=_outputs(lanes, 'Transform', 'transformed_examples'),
@@ -271,12 +271,12 @@ def _baseline(model, serving_dir: str, served_version: str | None) -> list:
 
 
 def _evaluators(config: PipelineConfig, lanes: dict[str, dict], model, baseline_model) -> dict[str, TaskEvaluator]:
-    """Task name -> its TaskEvaluator."""
+    """Task name -> its TaskEvaluator. The gate does without those of tasks that are not trained."""
     examples, classes = (_outputs(lanes, 'MediaExampleGen', name) for name in ('examples', 'classes'))
     return {task.name: TaskEvaluator(
         source=to_json(task.source), classes=classes[task.name], examples=examples[task.name], model=model,
         baseline_model=baseline_model, probe=to_json(task.probe), code_version=component_version('TaskEvaluator')
-        ).with_id(node_id('TaskEvaluator', task.name)) for task in config.mixture.tasks}
+        ).with_id(node_id('TaskEvaluator', task.name)) for task in config.trained.tasks}
 
 
 def _verdict(gate: BlessingGate, report: Report) -> Verdict:

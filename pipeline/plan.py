@@ -4,12 +4,13 @@ import dataclasses
 
 from humanize import metric, naturalsize
 
-from model_code import modalities, statistical_power, words
+from model_code import freezing, modalities, statistical_power, words
 from model_code.flops import (
     Accelerators,
     block_parameters,
     cpu_seconds,
     forward_flops,
+    frozen_flops,
     head_parameters,
     shared_parameters,
     tokenizer_parameters,
@@ -67,6 +68,9 @@ class Plan:
     modality_layer_parameters: those of one modality's own blocks. separate_parameters: those of one model per task,
     each with its own encoder, tokenizer and head. ratio: separate_parameters / total_parameters. plain_vit_*: the same
     if each such model is counted as a plain ViT of this size (224 pixels, patches of 16, no head).
+
+    trained_parameters: those that training changes, fewer than total_parameters with TrainingConfig.train_only.
+    full_flops: total_flops if everything were trained.
     """
     config: str
     tasks: tuple[TaskPlan, ...]
@@ -79,6 +83,8 @@ class Plan:
     ratio: float
     plain_vit_parameters: int
     plain_vit_ratio: float
+    trained_parameters: int
+    full_flops: float
     total_steps: int
     warmup_steps: int
     schedule: str
@@ -101,23 +107,30 @@ def make_plan(config, data=None, media_bytes: int | None = None, accelerators: A
     ConfigError as task_steps does.
     """
     machine, accelerators = machine or this_machine(), accelerators or Accelerators()
-    model, mixture = config.model, config.mixture
+    model, mixture, train_only = config.model, config.mixture, config.training.train_only
     examples_of = {task.name: task.data.num_train_examples
                    or (data.counts.get(task.name, {}).get('train', 0) if data else 0) for task in mixture.tasks}
-    steps = task_steps(mixture, examples_of)
-    rows, heads = [], {}
-    for task, count in zip(mixture.tasks, steps, strict=True):
+    full_steps = task_steps(mixture, examples_of)
+    trained = zip(config.trained.tasks, task_steps(config.trained, examples_of), strict=True)
+    steps = {task.name: count for task, count in trained}
+    rows, heads, full = [], {}, 0.0
+    for task, full_count in zip(mixture.tasks, full_steps, strict=True):
         batch_size = task.recipe.batch_size
         labels = data.classes.get(task.name, ()) if data else ()
         classes = task.data.num_classes or len(task.data.classes) or len(labels)
         examples = examples_of[task.name]
         forward, views = forward_flops(model, task, classes), model.input(task.modality).views
-        step = training_flops(model, task, classes, 1)
-        sensitivity = _sensitivity(task, data)
+        full += training_flops(model, task, classes, full_count)
+        count, sensitivity = steps.get(task.name, 0), _sensitivity(task, data if task.name in steps else None)
+        head_only = count and freezing.is_frozen(task, mixture.tasks, train_only)
+        total = (frozen_flops(model, task, classes, count, examples) if head_only else
+                 training_flops(model, task, classes, count))
         rows.append(TaskPlan(
-            task.name, task.modality, classes, tokens(model.input(task.modality)), training_tokens(model, task),
-            examples, batch_size, count, count / sum(steps), count * batch_size / examples if examples else 0.0, step,
-            step * count, views, float(sensitivity['eval_examples'] * views * forward), **sensitivity))
+            task.name, task.modality, classes, tokens(model.input(task.modality)),
+            tokens(model.input(task.modality)) if head_only else training_tokens(model, task), examples, batch_size,
+            count, count / sum(steps.values()), count * batch_size / examples if examples else 0.0,
+            total / count if count else 0.0, total, views,
+            float(sensitivity['eval_examples'] * views * forward), **sensitivity))
         heads[task.name] = head_parameters(model, task, classes)
     shared, own = shared_parameters(model), model.modality_layers * block_parameters(model)
     tokenizers = {m: tokenizer_parameters(model.width, model.input(m)) for m in mixture.modalities}
@@ -126,14 +139,20 @@ def make_plan(config, data=None, media_bytes: int | None = None, accelerators: A
     plain = len(mixture.tasks) * (shared + own + tokenizer_parameters(model.width, modalities.ImageInput()))
     flops = sum(r.total_flops for r in rows)
     slots = 1 if config.training.optimizer in ONE_SLOT else 2
+    moved = total
+    if train_only:
+        new = {t.modality for t in config.trained.tasks if not freezing.is_frozen(t, mixture.tasks, train_only)}
+        moved = sum(heads[name] for name in steps) + sum(own + tokenizers[modality] for modality in new)
     return Plan(
         config=config.name, tasks=tuple(rows), shared_parameters=shared, modality_layer_parameters=own,
         tokenizer_parameters=tokenizers, head_parameters=heads, total_parameters=total, separate_parameters=separate,
         ratio=separate / total, plain_vit_parameters=plain, plain_vit_ratio=plain / total,
-        total_steps=mixture.total_steps, warmup_steps=config.training.warmup(mixture.total_steps), total_flops=flops,
+        trained_parameters=moved, full_flops=full, total_steps=config.trained.total_steps,
+        warmup_steps=config.training.warmup(config.trained.total_steps), total_flops=flops,
         eval_flops=sum(r.eval_flops for r in rows), model_bytes=4 * total,
-        checkpoint_bytes=4 * total * (1 + slots), media_bytes=media_bytes, machine=machine, accelerators=accelerators,
-        schedule=describe(mixture), hours_cpu=cpu_seconds(flops, mixture.total_steps, machine.product_rate) / 3600,
+        checkpoint_bytes=4 * (total + moved * slots), media_bytes=media_bytes, machine=machine,
+        accelerators=accelerators, schedule=describe(config.trained),
+        hours_cpu=cpu_seconds(flops, config.trained.total_steps, machine.product_rate) / 3600,
         hours_accelerators=flops / accelerators.rate / 3600)
 
 
@@ -207,7 +226,8 @@ def _task_table(plan: Plan, columns: int | None) -> list[str]:
     for r in plan.tasks:
         dropped = f'{r.training_tokens:,}/' if r.training_tokens < r.tokens else ''
         rows.append([r.name, r.modality, _known(r.classes, ','), f'{dropped}{r.tokens:,}', _known(r.examples, ','),
-                     f'{r.batch_size:,}', f'{r.steps:,}', f'{r.share:.1%}', _known(r.epochs, '.1f'),
+                     f'{r.batch_size:,}', f'{r.steps:,}', f'{r.share:.1%}',
+                     _known(r.epochs, '.1f') if r.steps else '0.0',
                      metric(r.step_flops), metric(r.total_flops)])
     lines = layout.table(rows, left=(0, 1))
     if layout.fits(lines, columns):
@@ -243,6 +263,9 @@ def render(plan: Plan, columns: int | None = None, study: tuple[str, dict] | Non
         f'  separately      {plan.separate_parameters:,} in {words.count(len(plan.tasks), "single-task model")}: '
         f'{plan.ratio:.2f} times as many ({plan.plain_vit_ratio:.2f} times if each is counted as a plain ViT of 224 '
         'pixels without a head)',
+        *([f'Trained           {plan.trained_parameters:,} of these parameters (train_only); all others stay as they '
+           f'are being served. That takes {plan.total_flops / plan.full_flops:.1%} of the FLOPs of training everything']
+          if plan.trained_parameters < plan.total_parameters else []),
         f'Steps             {plan.total_steps:,}, {plan.warmup_steps:,} of them warm-up; schedule: {plan.schedule}',
         f'FLOPs             {metric(plan.total_flops)} in training{_evaluation(plan)}',
         f'Storage           model {naturalsize(plan.model_bytes)}, each checkpoint '

@@ -10,6 +10,7 @@ import random
 import time
 import typing
 import uuid
+from collections.abc import Collection
 
 from tfx.components.pusher import executor as tfx_pusher
 from tfx.proto import pusher_pb2
@@ -67,10 +68,12 @@ class Executor(tfx_pusher.Executor):
                               for name in ('model_blessing', 'data_statistics'))
             decided = read_decision(blessing)
             custom = json.loads(exec_properties.get('custom_config') or '{}')
+            kept = decided.get('unchanged', ())
             version = push(model_dir, serving_dir, {
                 **custom, **card.stated(custom), **decided,
-                'evaluation': read_evaluations(input_dict),
-                'data': card.data_entry(model_directory.read_data(kept_statistics(data)) or {}),
+                'evaluation': carried(newest, 'evaluation', kept) | read_evaluations(input_dict),
+                'data': card.data_entry(model_directory.read_data(kept_statistics(data)) or {}) | carried(
+                    newest, 'data', kept),
                 'data_baseline_version': read_drift(data)['version'],
                 'model_digest': digest, 'push': own}, kept_statistics(data), decided['baseline_version'])
         path = os.path.join(serving_dir, version)
@@ -82,14 +85,24 @@ class Executor(tfx_pusher.Executor):
 def read_decision(blessing_dir: str) -> dict:
     """What the card says of the gate's decision: each task's metrics, and the version it was compared with.
 
-    Of a model that was pushed by force also `forced`: the reason, and what the gate rejected it for.
+    Of tasks that were not trained also their names, `unchanged`. Of a model that was pushed by force also `forced`: the
+    reason, and what the gate rejected it for.
     """
     decision = file_io.read_result(os.path.join(blessing_dir, 'decision.json'))
     found = {'metrics': {task['name']: task['metrics'] for task in decision['tasks']},
              'baseline_version': decision['baseline_version']}
+    unchanged = [task['name'] for task in decision['tasks'] if task.get('outcome') == 'unchanged']
+    if unchanged:
+        found['unchanged'] = unchanged
     if decision['forced']:
         found['forced'] = {'reason': decision['forced'], 'rejected_for': decision['reasons']}
     return found
+
+
+def carried(newest: served.Served | None, key: str, tasks: Collection[str]) -> dict[str, dict]:
+    """Task -> its part of an entry in the card of the version being served: the same holds of the new one."""
+    entry = newest.card.get(key, {}) if newest else {}
+    return {name: entry[name] for name in tasks if name in entry}
 
 
 def read_evaluations(input_dict) -> dict[str, dict]:

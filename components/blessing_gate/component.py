@@ -12,7 +12,8 @@ class BlessingGate(base_component.BaseComponent):
     and the serving check blesses it.
 
     mixture: the Mixture as JSON. evaluations: task name -> channel of TaskEvaluator; as inputs they are named
-    `evaluation_<task>` (components.specs). baseline_model: the model that the evaluations compare with, whose card says
+    `evaluation_<task>` (components.specs). A task without one was not trained, and must answer as the model being
+    served, bit for bit (unchanged.py). baseline_model: the model that the evaluations compare with, whose card says
     which tasks and classes it knows; an empty directory if there is none. run_parameters: those that change the floors,
     and `force`, the reason for which a rejected model is pushed all the same, '' for none (components.run_parameters,
     forcing). The reason is among the properties, so that what it forced is no result of a run without it.

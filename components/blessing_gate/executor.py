@@ -8,7 +8,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components import baseline_files, run_parameters
-from components.blessing_gate import changes, forcing, results, unknown_baseline
+from components.blessing_gate import changes, forcing, results, unchanged, unknown_baseline
 from components.blessing_gate.decision import decide
 from components.specs import task_input
 from model_code import file_io, model_directory
@@ -24,17 +24,20 @@ class Executor(base_executor.BaseExecutor):
         mixture = from_json(Mixture, run_parameters.apply(exec_properties)['mixture'])
         model, baseline, infra = (artifact_utils.get_single_instance(input_dict[name])
                                   for name in ('model', 'baseline_model', 'infra_blessing'))
-        evaluations = [
-            results.read_evaluation(
-                task, artifact_utils.get_single_uri(input_dict[task_input('evaluation', task.name)]))
-            for task in mixture.tasks]
+        uris = {task.name: artifact_utils.get_single_uri(input_dict[task_input('evaluation', task.name)])
+                for task in mixture.tasks if input_dict.get(task_input('evaluation', task.name))}
+        evaluations = [results.read_evaluation(mixture[name], uri) for name, uri in uris.items()]
         version = baseline.get_string_custom_property('version')
         card, card_problem = _baseline_card(baseline)
         changed = _changes(card, version, _card(model), mixture)
         decision = decide(evaluations, infra.get_int_custom_property('blessed') == 1, results.read_reasons(infra.uri),
                           version, changed)
-        problems = {task.name: baseline_files.read_problem(
-            artifact_utils.get_single_uri(input_dict[task_input('evaluation', task.name)])) for task in mixture.tasks}
+        not_trained = [task for task in mixture.tasks if task.name not in uris]
+        if not_trained:
+            paths = (path_utils.serving_model_path(artifact.uri) for artifact in (model, baseline))
+            compared = unchanged.compare(*paths, not_trained)
+            decision = unchanged.add(decision, mixture.tasks, compared, card, version)
+        problems = {name: baseline_files.read_problem(uri) for name, uri in uris.items()}
         decision = unknown_baseline.reject(decision, version, problems, card_problem)
         decision = forcing.apply(decision, exec_properties.get(run_parameters.FORCE, ''), changed.lost_classes)
 

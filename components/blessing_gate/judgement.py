@@ -64,7 +64,7 @@ class Judgement:
     What does not apply to it is None: a lost task has no metric.
     """
     check: str
-    """floor, change, classes, tasks, serving, or baseline (unknown_baseline)."""
+    """floor, change, classes, tasks, serving, baseline (unknown_baseline), or unchanged."""
     task: str | None
     rejects: bool
     """Whether the model is rejected for it."""

@@ -24,15 +24,18 @@ from components import run_parameters
 from components.classes import read_classes
 from components.specs import task_input
 from model_code import (
+    encoded_examples,
     evaluation,
     export,
     file_io,
+    freezing,
     hardware,
     initialisation,
     input_pipeline,
     loop,
     modalities,
     model_directory,
+    parents,
     polyvit,
     strategy,
     words,
@@ -162,27 +165,42 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
     snapshots: of checkpoint_dir, which has the newest already; they are finished once the run is in model_run_dir.
     """
     distribution = strategy.make_strategy(config)  # must come before TensorFlow's first operation, see there
-    check_batches(mixture.tasks, distribution.num_replicas_in_sync)
+    trained = config.trained(mixture)
+    check_batches(trained.tasks, distribution.num_replicas_in_sync)
+    parent = {}
+    if config.train_only:
+        parent = parents.read_card(config.initial_checkpoint)
+        parents.check(parent, config.initial_checkpoint, config, mixture, model_config, vocabularies)
+        vocabularies = vocabularies | parents.kept(parent, 'classes', config, mixture)
     classes = {name: len(labels) for name, labels in vocabularies.items()}
     groups = {t.name: t.group_ids(vocabularies[t.name]) for t in mixture.tasks}
-    _check_eval_examples(mixture, config, eval_files)
+    _check_eval_examples(trained, config, eval_files)
     first_examples = {task.name: input_pipeline.first_example(task, classes[task.name], train_files[task.name])
                       for task in mixture.tasks}
     with stop_if_disk_full(checkpoint_dir):
         tf.io.gfile.makedirs(checkpoint_dir)
     class_weights = {t.name: t.data.kind.functions.class_weights(
         *input_pipeline.count_labels(t, classes[t.name], train_files[t.name], checkpoint_dir), groups[t.name])
-        for t in mixture.tasks if t.recipe.class_weights}
+        for t in trained.tasks if t.recipe.class_weights}
     # Seeds Python, numpy and TensorFlow: the initialisers of tf_keras draw from all three.
     tf_keras.utils.set_random_seed(config.seed)
     with distribution.scope(), strategy.precision(config):
-        model = polyvit.PolyViT(mixture, classes, model_config, groups, class_weights)
+        model = polyvit.PolyViT(mixture, classes, model_config, groups, class_weights, config.train_only)
         if config.initial_checkpoint:
-            initialisation.initialise(model, config.initial_checkpoint, config.inflation, vocabularies)
-    datasets = {
-        task.name: functools.partial(input_pipeline.train_dataset, task, classes[task.name], model_config,
-                                     train_files[task.name], config.seed + index, counts_dir=checkpoint_dir)
-        for index, task in enumerate(mixture.tasks)}
+            found = initialisation.initialise(model, config.initial_checkpoint, config.inflation, vocabularies)
+            if config.train_only:
+                parents.check_taken(found, _kept_variables(model), config.initial_checkpoint)
+    datasets, encoded = {}, []
+    for index, task in enumerate(trained.tasks):
+        seed, arguments = config.seed + index, (task, classes[task.name])
+        datasets[task.name] = functools.partial(input_pipeline.train_dataset, *arguments, model_config,
+                                                train_files[task.name], seed, counts_dir=checkpoint_dir)
+        if model.is_frozen(task.name) and strategy.workers(distribution) == 1:
+            count = input_pipeline.count_records(train_files[task.name], checkpoint_dir)
+            if freezing.is_encoded_once(task, count, model_config.width):
+                encoded.append(task.name)
+                datasets[task.name] = encoded_examples.train_dataset(model, *arguments, train_files[task.name], count,
+                                                                     seed)
 
     def first_inputs(task):
         return input_pipeline.first_inputs(task, classes[task.name], model_config, train_files[task.name], config.seed)
@@ -191,22 +209,32 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
     if config.eval_every:
         # What is decided by the metrics is decided by those of all examples, as the gate measures them.
         batches = -1 if config.keep_best or config.patience else evaluation.BATCHES
-        evaluate = evaluation.make_evaluate(model, model_config, classes, eval_files, config.eval_batch_size, batches)
+        files = {task.name: eval_files.get(task.name, []) for task in trained.tasks}
+        evaluate = evaluation.make_evaluate(model, model_config, classes, files, config.eval_batch_size, batches)
     sizes = {name: input_pipeline.count_records(files, checkpoint_dir) for name, files in train_files.items()
-             } if mixture.schedule in BY_SIZE else None
-    history = loop.train(distribution, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs,
-                         snapshots, sizes)
+             } if trained.schedule in BY_SIZE else None
+    history = loop.train(distribution, model, trained, datasets, config, checkpoint_dir, evaluate, first_inputs,
+                         snapshots, sizes, encoded)
     if strategy.is_chief(distribution):
         if config.precision != 'float32':
-            trained, model = model, polyvit.PolyViT(mixture, classes, model_config, groups)
-            for variable, value in zip(model.variables, trained.variables, strict=True):
+            computed, model = model, polyvit.PolyViT(mixture, classes, model_config, groups)
+            for variable, value in zip(model.variables, computed.variables, strict=True):
                 variable.assign(value)
         card = card | {'exported': history['exported'] | {'total_steps': history['total_steps']},
                        'trained': training_entry(history['seconds'], distribution.num_replicas_in_sync)}
-        _export(model, mixture, vocabularies, first_examples, export_dir, card)
+        if config.train_only:
+            card |= parents.card_entries(parent, config, card)
+        _export(model, mixture, vocabularies, first_examples, export_dir, card,
+                parents.kept(parent, 'statistics', config, mixture))
         _keep_run(history, export_dir, checkpoint_dir, model_run_dir)
         snapshots.finish()
     return history
+
+
+def _kept_variables(model: polyvit.PolyViT) -> list[str]:
+    """The names of the variables that no step trains."""
+    trained = {variable.ref() for variable in model.trained_variables()}
+    return [name for name, variable in initialisation.named_variables(model).items() if variable.ref() not in trained]
 
 
 def training_entry(seconds: float, replicas: int) -> dict:
@@ -227,14 +255,15 @@ def _check_eval_examples(mixture: Mixture, config: TrainingConfig, eval_files: d
 
 
 def _export(model, mixture: Mixture, vocabularies: dict[str, list[str]], first_examples: dict[str, dict],
-            export_dir: str, card: dict):
+            export_dir: str, card: dict, kept_statistics: dict[str, list[float]]):
     """Saves the model for serving. first_examples: task name -> the features of its first example.
 
     From it come the statistics, which are the same in every example, and media to try the signatures with.
+    kept_statistics: task name -> statistics that count in place of those.
     """
     statistics = {task.name: tuple(float(first_examples[task.name][name])
                                    for name in modalities.get_modality(task.modality).statistics)
-                  for task in mixture.tasks}
+                  for task in mixture.tasks} | kept_statistics
     samples = {task.name: _media(task, first_examples[task.name]) for task in mixture.tasks}
     with stop_if_disk_full(export_dir):
         export.save(export.ServedModel(model, mixture, vocabularies, statistics), export_dir, card, samples)

@@ -14,8 +14,9 @@ class Report(base_component.BaseComponent):
 
     mixture: the Mixture as JSON. model, model_run: outputs of CoTrainer. blessing: that of BlessingGate, which has
     decision.json. infra_blessing: that of ServingCheck. rejected, statistics: task name -> channel of MediaExampleGen
-    and of StatisticsGen. evaluation: of TaskEvaluator. As inputs they are named `rejected_<task>` and so on
-    (components.specs). data_statistics: that of DataDrift. intended_use, limits: of the config.
+    and of StatisticsGen. evaluation: of TaskEvaluator, for the tasks that were evaluated. As inputs they are named
+    `rejected_<task>` and so on (components.specs). data_statistics: that of DataDrift. intended_use, limits: of the
+    config.
     """
     SPEC_CLASS = component_spec.ComponentSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)

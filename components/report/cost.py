@@ -72,6 +72,8 @@ def elsewhere(card: Mapping, history: dict, mixture: Mixture) -> list[dict]:
     steps, seconds = trained_steps(history, mixture), history.get('seconds')
     if not steps or not seconds or not (card.get('model') and card.get('tasks') and card.get('trained')):
         return []
+    if (card.get('training') or {}).get('train_only'):  # how often an example was encoded is not in the history
+        return []
     model = from_json(ModelConfig, json.dumps(card['model']))
     classes = {task['name']: len(task['classes']) for task in card['tasks']}
     flops = sum(training_flops(model, task, classes[task.name], steps[task.name]) for task in mixture.tasks)

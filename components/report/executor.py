@@ -36,9 +36,10 @@ class Executor(base_executor.BaseExecutor):
                          **sources.read_findings(task, uri(task_input('rejected', task.name)))})
             near.append(near_duplicates.section(
                 task.name, task.modality, *sources.read_near_duplicates(uri(task_input('rejected', task.name)))))
-            suspects.append(suspect_labels.section(
-                task.name, task.modality, *sources.read_suspects(uri(task_input('evaluation', task.name)))))
-            evaluations[task.name] = Evaluated(*sources.read_evaluation(uri(task_input('evaluation', task.name))))
+            if input_dict.get(task_input('evaluation', task.name)):  # else the task was not trained
+                evaluation = uri(task_input('evaluation', task.name))
+                suspects.append(suspect_labels.section(task.name, task.modality, *sources.read_suspects(evaluation)))
+                evaluations[task.name] = Evaluated(*sources.read_evaluation(evaluation))
         card = sources.read_card(path_utils.serving_model_path(uri('model')))
         card['written'] = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
         history = file_io.read_result(os.path.join(uri('model_run'), 'history.json')) or {}

@@ -5,7 +5,8 @@ from components.report.evaluation import change, feature_name, interval, metric_
 ROWS = 200  # those that reject the model come first; decision.json has all
 
 _CHECKS = {'floor': 'floor', 'change': 'change', 'classes': 'lost classes', 'tasks': 'lost task',
-           'serving': 'serving check', 'baseline': 'served model'}
+           'serving': 'serving check', 'baseline': 'served model',
+           'unchanged': 'not trained'}
 
 
 def section(decision: dict) -> dict | None:

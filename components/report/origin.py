@@ -8,4 +8,8 @@ def lines(card: dict, parent: str) -> list[tuple[str, str]]:
     found = [(name, card[key]) for key, name in _NAMES.items() if card.get(key)]
     found += [(f'Media of {task}', digest) for task, digest in (card.get('media_fingerprints') or {}).items()]
     found += [(library, version) for library, version in (card.get('versions') or {}).items()]
+    if card.get('parent'):
+        of = card['parent']
+        found.append(('Weights from', f'{"version " + of["version"] if of["version"] else of["model_digest"]}, but for '
+                                      f'{", ".join(of["trained"])}'))
     return found + ([('Compared with', f'version {parent}')] if parent else [])

@@ -131,7 +131,9 @@ def verdict(decision: dict) -> str:
         end = ('It was pushed all the same.' if decision.get('forced') else
                'What is being served stays as it is.')
         return f'Failed: {_and(failed)}. {end}'
-    floors = ('Its only task meets its floor' if len(tasks) == 1 else
+    unchanged = [task['name'] for task in tasks if task.get('outcome') == 'unchanged']
+    tasks = [task for task in tasks if task['name'] not in unchanged]
+    floors = (f'{tasks[0]["name"] if unchanged else "Its only task"} meets its floor' if len(tasks) == 1 else
               f'{"Both" if len(tasks) == 2 else f"All {len(tasks)}"} tasks meet their floors')
     compared = [task for task in tasks if task['baseline_metrics'] is not None]
     if compared:
@@ -140,7 +142,8 @@ def verdict(decision: dict) -> str:
         comparison = f'{"it did not fall" if len(tasks) == 1 else "none fell"} too far below {served}'
     else:
         comparison = 'there was no earlier model to compare with'
-    return f'{floors}, {comparison}, and the serving check passed.'
+    same = f' {_and(unchanged)}: unchanged, bit for bit.' if unchanged else ''
+    return f'{floors}, {comparison}, and the serving check passed.{same}'
 
 
 def _task_row(task: dict, evaluated: dict) -> dict:

@@ -46,6 +46,9 @@ def compile_pipeline(config, output: str, root: str | None = None, image: str | 
     if config.data_version:
         config.with_data()  # a version that no run would take
     containers.check_beam(config.beam)
+    if config.training.train_only and not config.training.initial_checkpoint:
+        raise ConfigError('train_only keeps the weights of a model, and a compiled pipeline must know which: set '
+                          'initial_checkpoint to the version that is being served there.')
     from pipeline import pipeline as wiring
     base = f'{root}/{wiring.pipeline_name(config)}'
     job = _compile(config, base, image, fail_if_rejected)

@@ -81,7 +81,7 @@ def config_of(config, training: Training):
     mixture = dataclasses.replace(config.mixture.only(training.tasks), seed=config.mixture.seed + training.seed)
     whole, own, recipe = config.mixture.total_steps, mixture.total_steps, config.training
     recipe = dataclasses.replace(
-        recipe, seed=recipe.seed + training.seed, warmup_steps=round(recipe.warmup(whole) * own / whole),
+        recipe, train_only=(), seed=recipe.seed + training.seed, warmup_steps=round(recipe.warmup(whole) * own / whole),
         eval_every=recipe.eval_every if recipe.keep_best or recipe.patience else 0)
     return dataclasses.replace(config, mixture=mixture, training=recipe)
 
