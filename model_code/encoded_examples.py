@@ -40,7 +40,7 @@ def train_dataset(model: PolyViT, task: Task, classes: int, files: list[str], ex
         places = tf.data.Dataset.range(epoch, tf.int64.max).flat_map(
             tf.autograph.experimental.do_not_convert(order)).skip(offset)
         chosen = places.batch(context.get_per_replica_batch_size(task.recipe.batch_size), drop_remainder=True)
-        found = chosen.map(lambda rows: (tf.gather(tokens, rows), tf.gather(labels, rows)), deterministic=True)
+        found = chosen.map(lambda rows: (tf.gather(tokens, rows), tf.gather(labels, rows)))
         endless = found.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         return endless.prefetch(2).with_options(input_pipeline.options())
 

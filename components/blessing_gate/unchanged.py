@@ -139,13 +139,20 @@ def _parts(task: Task) -> dict[str, tuple[str, ...]]:
 def _asked(model_dir: str, requests_of: str, tasks: Sequence[Task]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Yields (signature, {output: value}) of a model's answers to the warm-up requests in another's directory."""
     wanted = {name for task in tasks for names in _parts(task).values() for name in names}
-    model = tf.saved_model.load(model_dir)
-    for record in tf.data.TFRecordDataset(model_directory.warmup_path(requests_of)).as_numpy_iterator():
-        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-        name = request.model_spec.signature_name
-        if name in wanted and name in model.signatures:
-            inputs = {key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()}
-            yield name, {key: value.numpy() for key, value in model.signatures[name](**inputs).items()}
+    records = tf.data.TFRecordDataset(model_directory.warmup_path(requests_of)).as_numpy_iterator()
+    # Optimising the graph of each signature for its one call would take about twice as long.
+    before = tf.config.optimizer.get_experimental_options()['disable_meta_optimizer']
+    tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
+    try:
+        model = tf.saved_model.load(model_dir)
+        for record in records:
+            request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+            name = request.model_spec.signature_name
+            if name in wanted and name in model.signatures:
+                inputs = {key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()}
+                yield name, {key: value.numpy() for key, value in model.signatures[name](**inputs).items()}
+    finally:
+        tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': before})
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:

@@ -38,6 +38,7 @@ WALKS = testing.task('walks', 'video', steps=3, batch_size=2)  # of a modality t
 MODEL = ModelConfig(layers=2, width=16, heads=2, mlp_width=32, modality_layers=1, dropout=0.1, inputs=testing.INPUTS)
 TRAINING = TrainingConfig(learning_rate=0.05, warmup_steps=0, eval_every=0, strategy='one_device', optimizer='momentum')
 SERVED, ADDED = (SHAPES, TONES), (SHAPES, TONES, LIGHTS, FLIPPED, WALKS)
+slow = pytest.mark.slow
 _MEDIA = {'lights': 'shapes', 'flipped': 'shapes'}  # whose media a task has
 
 
@@ -78,6 +79,7 @@ def answers(path, requests_of):
     return found
 
 
+@slow
 def test_every_signature_of_the_served_model_answers_bit_for_bit_as_before(models):
     _, parent, added = models
     before, now = answers(parent, parent), answers(added, parent)
@@ -90,6 +92,7 @@ def test_every_signature_of_the_served_model_answers_bit_for_bit_as_before(model
     assert json.loads(now[card][0])['tasks'][0] == json.loads(before[card][0])['tasks'][0]
 
 
+@slow
 def test_the_gate_finds_them_the_same_and_the_new_heads_are_trained(models):
     _, parent, added = models
     found = unchanged.compare(added, parent, SERVED)
@@ -103,16 +106,18 @@ def test_the_gate_finds_them_the_same_and_the_new_heads_are_trained(models):
                    if key.startswith(f'model/heads/{head}/') and reader.get_variable_to_shape_map()[key] == [2])
 
 
+@slow
 def test_the_optimizer_has_state_for_what_is_trained_alone(models):
     folder, *_ = models
     shapes = tf.train.load_checkpoint(tf.train.latest_checkpoint(
         f'{folder}/model_run-8/checkpoints')).get_variable_to_shape_map()
-    velocities = [shape for key, shape in shapes.items() if key.startswith('optimizer/velocities/')]
+    velocities = [shape for key, shape in shapes.items() if key.startswith('optimizer/_variables/')]
     # 3 heads, one of them with a hidden layer; the tokenizer and the own block of the new modality.
     assert len(velocities) == (2 + 4 + 2) + 4 + 16
     assert [16, 2] in velocities and [1, 9, 16] in velocities
 
 
+@slow
 def test_the_card_tells_the_parent_and_what_the_kept_tasks_were_trained_on(models):
     _, _, added = models
     card = model_directory.read_card(added)
@@ -126,29 +131,18 @@ def test_the_card_tells_the_parent_and_what_the_kept_tasks_were_trained_on(model
     jsonschema.validate(card['parent'], properties['parent'])
 
 
-def test_the_same_training_ends_with_the_same_weights(models, tmp_path):
-    examples, parent, added = models
-    again = trained(examples, str(tmp_path), ADDED, '9', classes=('a', 'b'), initial_checkpoint=parent,
-                    train_only=('lights', 'flipped', 'walks'))
-    assert unchanged.compare(again, added, ADDED).differences == dict.fromkeys((t.name for t in ADDED), '')
-
-
-def test_a_model_of_which_everything_was_trained_is_not_the_same(models, tmp_path):
+@slow
+def test_what_was_trained_or_computes_in_another_way_is_not_the_same(models, tmp_path):
     examples, parent, _ = models
-    other = trained(examples, str(tmp_path), SERVED, initial_checkpoint=parent)
-    found = unchanged.compare(other, parent, SERVED).differences
-    assert all('the weights ' in clause and clause.endswith(' changed') for clause in found.values()), found
-
-
-def test_another_pooling_of_a_kept_head_is_found_by_its_answers(models, tmp_path):
-    examples, parent, _ = models
-    pooled = testing.changed(SHAPES, pooling='gap')
+    pooled = testing.changed(SHAPES, pooling='gap')  # the same weights
     other = trained(examples, str(tmp_path), (pooled, TONES, LIGHTS), initial_checkpoint=parent,
-                    train_only=('lights',))
+                    train_only=('tones', 'lights'))
     found = unchanged.compare(other, parent, (pooled, TONES)).differences
-    assert 'gives another' in found['shapes'] and found['tones'] == ''
+    assert 'gives another' in found['shapes']
+    assert found['tones'].startswith('the weights ') and found['tones'].endswith(' changed')
 
 
+@slow
 def test_a_head_of_another_form_ends_the_training_before_its_first_step(models, tmp_path):
     examples, parent, _ = models
     deeper = testing.changed(SHAPES, head_hidden=(8,))
@@ -160,6 +154,7 @@ def test_a_head_of_another_form_ends_the_training_before_its_first_step(models, 
                 train_only=('lights',))
 
 
+@slow
 def test_nothing_served_or_a_damaged_model_is_no_model_that_is_the_same(models, tmp_path):
     _, parent, added = models
     assert unchanged.compare(added, str(tmp_path), [SHAPES]).differences == {

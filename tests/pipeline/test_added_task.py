@@ -103,7 +103,7 @@ def test_only_the_trained_task_is_evaluated_and_the_trainer_knows_the_parent(con
     pipeline = local_runner.build(config, checks.check(config))
     components = {component.id: component for component in pipeline.components}
     assert [name for name in components if name.startswith('TaskEvaluator')] == ['TaskEvaluator_lights']
-    assert [name for name in components['BlessingGate'].inputs if name.startswith('evaluation')] == ['evaluation_lights']
+    assert [n for n in components['BlessingGate'].inputs if n.startswith('evaluation')] == ['evaluation_lights']
     training = json.loads(components['CoTrainer'].exec_properties['training'])
     assert training['initial_checkpoint'] == parent and training['warmup_steps'] == 3
     assert components['ServingBaseline'].exec_properties['served_version'] == '7'
