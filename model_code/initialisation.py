@@ -1,4 +1,4 @@
-"""Starting weights, from a public ViT's .npz file or from a model of this project.
+"""Starting weights, from a public ViT (vit_files) or from a model of this project.
 
 A ViT gives everything but the heads (docs/model.md, "Starting from a ViT"). A model of this project gives all that the
 two models have in common, so that a trained model can learn new tasks. Nothing is unpickled, and no array is read
@@ -12,32 +12,33 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-from model_code import file_io, modalities, model_directory
+from model_code import file_io, modalities, model_directory, vit_files, words
 from model_code.errors import PipelineStop
 from model_code.logger import logger
 from model_code.polyvit import PolyViT
 from model_code.serialization import from_dict
-
-MAX_POSITIONS = 16_384  # in a ViT's position embedding, the only array whose size does not follow from the model
 
 
 def initialise(model: PolyViT, path: str, inflation: str = 'central_frame',
                vocabularies: dict[str, list[str]] | None = None) -> dict[str, list[str]]:
     """Sets the model's variables in place. Returns and logs their names under 'taken', 'resized' and 'fresh'.
 
-    path: the .npz file of a ViT, or a model of this project: a checkpoint directory (a model_run artifact or its
-      `checkpoints`) or a SavedModel (a pushed version). What is behind a URL is copied to this machine meanwhile.
+    path: a ViT (an .npz or .safetensors file, or a folder with model.safetensors), or a model of this project: a
+      checkpoint directory (a model_run artifact or its `checkpoints`) or a SavedModel (a pushed version). What is
+      behind a URL is copied to this machine meanwhile.
     inflation: how a ViT's kernel becomes one for video; a value of TrainingConfig.inflation.
     vocabularies: task -> labels in id order. With it, the classes of a head are matched by their labels.
 
     Raises PipelineStop, which names every array that is missing or has the wrong shape.
     """
+    if vit_files.other_format(path):
+        raise PipelineStop(vit_files.other_format(path))
     with file_io.local_copy(path) as local:
         if not os.path.exists(local):
-            raise PipelineStop(f'initial_checkpoint is {path}, which does not exist. Give an .npz file, a SavedModel '
-                               'or a checkpoint directory.')
+            raise PipelineStop(f'initial_checkpoint is {path}, which does not exist. Give an .npz or .safetensors '
+                               'file, a SavedModel or a checkpoint directory.')
         try:
-            names = (_from_vit(model, local, inflation) if path.endswith('.npz') else
+            names = (_from_vit(model, local, inflation) if vit_files.is_vit(local) else
                      _from_own_model(model, local, vocabularies or {}))
         except PipelineStop as error:
             raise PipelineStop(str(error).replace(local, path)) from error
@@ -79,9 +80,8 @@ def resize_positions(embedding: np.ndarray, old: tuple[int, ...], new: tuple[int
     return np.concatenate([class_token, space.reshape(1, -1, width)], axis=1).astype(np.float32)
 
 
-# A ViT's file, with the names of arrays in vision_transformer, and in big_vision where those differ.
+# A ViT, by the names of arrays in vision_transformer, and in big_vision where those differ.
 
-PREFIXES = ('', 'params/', 'opt/target/')
 _POSITIONS = ('Transformer/posembed_input/pos_embedding',)
 _ATTENTION = ('MultiHeadDotProductAttention_1', 'MultiHeadDotProductAttention_0', 'MultiHeadDotProductAttention')
 _MLP = ('MlpBlock_3', 'MlpBlock_0', 'MlpBlock')
@@ -106,59 +106,14 @@ def _block_arrays(config) -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
     return result
 
 
-class _VitFile:
-    """Reads arrays of an .npz file by name, after a check of the header. Collects problems instead of raising."""
-
-    def __init__(self, file, path: str):
-        try:
-            self._arrays = np.load(file, allow_pickle=False)
-        except Exception as error:  # a damaged archive may raise anything
-            raise PipelineStop(f'{path} is not a NumPy .npz file ({error}).') from error
-        if not hasattr(self._arrays, 'files'):
-            raise PipelineStop(f'{path} is a single NumPy array; a ViT is an .npz file with many.')
-        self.names = set(self._arrays.files)
-        self.prefix = next((p for p in PREFIXES if f'{p}cls' in self.names or f'{p}embedding/kernel' in self.names), '')
-        self.used, self.problems = set(), []
-
-    def read(self, names: tuple[str, ...], shape: tuple[int | None, ...]) -> np.ndarray | None:
-        """The array under the first of `names` that exists, float32. If it does not have this shape: None, and a line
-        in `problems`. None in `shape` stands for any size up to MAX_POSITIONS."""
-        full = next((self.prefix + n for n in names if self.prefix + n in self.names), None)
-        expected = '[' + ', '.join('any' if s is None else str(s) for s in shape) + ']'
-        if full is None:
-            self.problems.append(f'{self.prefix}{names[0]} is missing (expected {expected})')
-            return None
-        self.used.add(full)
-        try:
-            actual, dtype = self._header(full)
-            if dtype.hasobject or dtype.kind != 'f':
-                self.problems.append(f'{full} has the type {dtype}, not floating-point numbers')
-            elif len(actual) != len(shape) or any(
-                    not (a == s if s is not None else 0 < a <= MAX_POSITIONS)
-                    for a, s in zip(actual, shape, strict=True)):
-                self.problems.append(f'{full} has shape {list(actual)} (expected {expected})')
-            else:
-                array = self._arrays[full].astype(np.float32)
-                if np.isfinite(array).all():
-                    return array
-                self.problems.append(f'{full} has numbers that are not finite')
-        except Exception as error:  # so may a damaged array
-            self.problems.append(f'{full} cannot be read ({error})')
-        return None
-
-    def _header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
-        with self._arrays.zip.open(f'{name}.npy') as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(file)
-        return shape, dtype
-
-
 def _from_vit(model: PolyViT, path: str, inflation: str) -> dict[str, list[str]]:
-    with tf.io.gfile.GFile(path, 'rb') as opened:
-        file = _VitFile(opened, path)
+    with vit_files.opened(path) as file:
         values, resized = _tokenizer_values(model, file, inflation)
         values |= _encoder_values(model, file)
+    if not file.problems and file.strange:
+        raise PipelineStop(f'{path} is no plain ViT: its embeddings or encoder have '
+                           f'{words.count(len(file.strange), "array")} that a ViT does not have, such as '
+                           f'{file.strange[0]!r}. Without them it would compute something else.')
     if file.problems:
         raise PipelineStop(f'{path} does not fit the model: ' + '; '.join(dict.fromkeys(file.problems)) + '.')
     unused = sorted(file.names - file.used)
@@ -172,7 +127,8 @@ def _from_vit(model: PolyViT, path: str, inflation: str) -> dict[str, list[str]]
     return _summary(variables, values, resized)
 
 
-def _tokenizer_values(model: PolyViT, file: _VitFile, inflation: str) -> tuple[dict[str, np.ndarray | None], list[str]]:
+def _tokenizer_values(model: PolyViT, file: vit_files.VitFile,
+                      inflation: str) -> tuple[dict[str, np.ndarray | None], list[str]]:
     """({variable: value}, the variables that were resized) of all tokenizers that can start from a ViT.
 
     Values are None where the file has a problem.
@@ -195,7 +151,7 @@ def _tokenizer_values(model: PolyViT, file: _VitFile, inflation: str) -> tuple[d
         if positions is not None:
             side = math.isqrt(positions.shape[1] - 1)
             if side * side != positions.shape[1] - 1 or not side:
-                file.problems.append(f'{file.prefix}{_POSITIONS[0]} has shape {list(positions.shape)}, which is not a '
+                file.problems.append(f'{file.name(_POSITIONS[0])} has shape {list(positions.shape)}, which is not a '
                                      'class token and a square grid')
                 break
             key = f'tokenizers/{name}/position_embedding'
@@ -205,7 +161,7 @@ def _tokenizer_values(model: PolyViT, file: _VitFile, inflation: str) -> tuple[d
     return values, resized
 
 
-def _encoder_values(model: PolyViT, file: _VitFile) -> dict[str, np.ndarray | None]:
+def _encoder_values(model: PolyViT, file: vit_files.VitFile) -> dict[str, np.ndarray | None]:
     """{variable: value} of the encoder. Values are None where the file has a problem."""
     config, values = model.config, {}
     arrays = _block_arrays(config)
@@ -214,7 +170,7 @@ def _encoder_values(model: PolyViT, file: _VitFile) -> dict[str, np.ndarray | No
             value = file.read(tuple(f'Transformer/encoderblock_{number}/{name}' for name in names), shape)
             for key in _block_keys(model, number):
                 values[f'{key}/{variable}'] = value
-    next_block = f'{file.prefix}Transformer/encoderblock_{config.layers}/'
+    next_block = file.name(f'Transformer/encoderblock_{config.layers}/')
     if any(name.startswith(next_block) for name in file.names):
         file.problems.append(f'{next_block[:-1]} is there, but the model has {config.layers} layers')
     for variable, array in (('gamma', 'scale'), ('beta', 'bias')):
@@ -289,7 +245,7 @@ class _OwnModel:
             if latest:
                 return latest
         raise PipelineStop(f'{self.path} holds neither a SavedModel nor a checkpoint. Give a pushed version, a '
-                           'model_run, or an .npz file.')
+                           'model_run, or an .npz or .safetensors file.')
 
     def _node(self, names: list[str]) -> int | None:
         """The number of the object that these attribute names and list places lead to; None if there is none."""

@@ -8,7 +8,7 @@ import os
 from components.blessing_gate import changes
 from media import checked_listing, listing
 from media.entries import SPLITS
-from model_code import file_io, parents, remote_files, settings, step_counts
+from model_code import file_io, parents, remote_files, settings, step_counts, vit_files
 from model_code.errors import ConfigError, PipelineStop
 from model_code.logger import logger
 from model_code.urls import is_url
@@ -130,12 +130,14 @@ def media_bytes(config) -> int | None:
 
 
 def check_initial_checkpoint(config):
-    """It must exist. Otherwise the trainer would be the first to notice, after all lanes have run."""
+    """It must exist and be of a format that is read. Otherwise the trainer would notice first, after all lanes."""
     path = config.training.initial_checkpoint
     file_io.check_no_pattern(path, 'Rename it, or copy it elsewhere.')
     if path and not file_io.exists(path) and not (is_url(path) and file_io.list_folder(path)):
-        raise ConfigError(f'initial_checkpoint is {path}, which does not exist. Give the .npz file of a ViT, a pushed '
-                          "version or a model_run, or '' to start from random weights.")
+        raise ConfigError(f'initial_checkpoint is {path}, which does not exist. Give the .npz or .safetensors file of '
+                          "a ViT, a pushed version or a model_run, or '' to start from random weights.")
+    if vit_files.other_format(path):
+        raise ConfigError(vit_files.other_format(path))
 
 
 def check_served(config, data: DataSummary):
