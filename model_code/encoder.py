@@ -155,6 +155,11 @@ class Encoder(tf_keras.layers.Layer):
             tokens = block(tokens, *rates, seed=block_seed, training=training)
         return self.norm(tokens, training)
 
+    @property
+    def shared_variables(self) -> list[tf.Variable]:
+        """The variables of the blocks that tokens of every modality pass, block by block."""
+        return [v for block in self.blocks for v in block.trainable_variables]
+
     def path_variables(self, modality: str) -> list[tf.Variable]:
         """The variables of the blocks that tokens of a modality pass, and of the final norm."""
         return [v for layer in (*self.path(modality), self.norm) for v in layer.trainable_variables]

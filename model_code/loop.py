@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 import tensorflow as tf
 
-from model_code import file_io, interruption, schedules, training, words
+from model_code import file_io, gradient_diagnosis, interruption, schedules, training, words
 from model_code.checkpoints import Checkpoints, stop_if_disk_full
 from model_code.errors import PipelineStop
 from model_code.logger import logger
@@ -77,7 +77,8 @@ class StepProgress:
 def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, datasets: dict[str, Callable],
           config: TrainingConfig, checkpoint_dir: str, evaluate: Callable | None = None,
           first_inputs: Callable | None = None, snapshots: Snapshots = NO_SNAPSHOTS,
-          sizes: dict[str, int] | None = None, encoded: Collection[str] = ()) -> dict:
+          sizes: dict[str, int] | None = None, encoded: Collection[str] = (),
+          diagnosed: dict[str, Callable] | None = None) -> dict:
     """Trains `model` in place by the mixture's schedule, from the newest checkpoint in checkpoint_dir if there is one.
 
     datasets: task name -> a function (number of batches to skip, tf.distribute.InputContext) -> endless batches of one
@@ -87,14 +88,16 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
     encoded: see training.TrainSteps.
     snapshots: where the chief copies checkpoint_dir after each checkpoint. All copies have ended when this returns.
     sizes: task name -> its train examples, for the schedules that go by them.
+    diagnosed: as datasets, for config.gradient_diagnosis_every: other streams of the same examples.
 
     The model has the weights of the last step, or, in the chief, the best ones if config.keep_best says so.
 
     Returns the history: {'steps': [{'step', 'task', 'loss', 'learning_rate', 'gradient_norm'}, ...], 'evaluations':
-    [selection.Evaluations' records], 'speeds': [{'step', 'task', 'examples', 'seconds'} of some calls of steps, each up
-    to this step], 'seconds', 'total_steps', 'exported': {'steps': after which the model has these weights,
-    'trained_steps': how many were trained, 'mean': of the primary metrics, None unless keep_best}}.
-    checkpoint_dir/history.json has the first four as of the newest checkpoint. TensorBoard's event files are in
+    [selection.Evaluations' records], 'gradients': [gradient_diagnosis.record], 'speeds': [{'step', 'task', 'examples',
+    'seconds'} of some calls of steps, each up to this step], 'seconds', 'total_steps', 'exported': {'steps':
+    after which the model has these weights, 'trained_steps': how many were trained, 'mean': of the primary metrics,
+    None unless keep_best}}.
+    checkpoint_dir/history.json has the first five as of the newest checkpoint. TensorBoard's event files are in
     checkpoint_dir/tensorboard.
 
     Raises PipelineStop if a loss or gradient is not finite, if the disk is full, or if the process gets SIGTERM or
@@ -102,14 +105,14 @@ def train(strategy: tf.distribute.Strategy, model: PolyViT, mixture: Mixture, da
     """
     with stop_if_disk_full(checkpoint_dir), training.without_graph_optimizer(), snapshots.completed():
         return _Training(strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs,
-                         snapshots, sizes, encoded).run()
+                         snapshots, sizes, encoded, diagnosed).run()
 
 
 class _Training:
     """One call of `train`, which describes the arguments."""
 
     def __init__(self, strategy, model, mixture, datasets, config, checkpoint_dir, evaluate, first_inputs, snapshots,
-                 sizes, encoded):
+                 sizes, encoded, diagnosed):
         self._mixture, self._config, self._directory = mixture, config, checkpoint_dir
         self._evaluate, self._snapshots = evaluate, snapshots
         self._accumulated = mixture.schedule == 'accumulated'
@@ -141,6 +144,12 @@ class _Training:
         steps = training.TrainSteps(strategy, model, optimizer, config, scale, encoded)
         self._runs = self._make_runs(strategy, steps, datasets)
         self._loss_scaled = scale is not None
+        every, self._diagnose = config.gradient_diagnosis_every, None
+        if every and diagnosed:
+            self._diagnose = gradient_diagnosis.GradientDiagnosis(
+                strategy, model, steps, mixture.tasks, diagnosed, self._first // every, self._chief)
+            self._kept_every = every * gradient_diagnosis.kept_every(
+                self._total // every, len(mixture.tasks), len(model.encoder.blocks))
 
     def _make_runs(self, strategy, steps, datasets):
         """Task name -> a function (first step, rates [k]) -> (losses [k], norms [k]), which does k steps."""
@@ -169,6 +178,7 @@ class _Training:
             self._evaluate_if_due(step)  # an interruption may have cut this evaluation short
             while step < self._total and not stopping and not self._ends_early:
                 step = self._call(step)
+                self._diagnose_if_due(step)
                 best = self._evaluate_if_due(step)
                 # Asked once per call. A signal that comes after this, while saving, counts at the end of the next call.
                 stopping = self._interrupted()
@@ -187,7 +197,7 @@ class _Training:
         task = self._mixture.tasks[self._sequence[step]]
         name = 'all' if self._accumulated else task.name
         count = schedules.run_length(self._sequence, step, self._longest(name), self._config.checkpoint_every,
-                                     max(0, self._config.eval_every))
+                                     max(0, self._config.eval_every), self._config.gradient_diagnosis_every)
         coefficient = 1 if self._accumulated else task.recipe.learning_rate_coefficient
         rates = np.array([coefficient * schedules.learning_rate(self._config, self._total, s)
                           for s in range(step, step + count)], np.float32)
@@ -245,6 +255,16 @@ class _Training:
         if due and self._chief:
             self._save(done)
         self._progress.pause()
+
+    def _diagnose_if_due(self, done: int):
+        """Measures how the gradients of the tasks agree after `done` steps, if it is time."""
+        if self._diagnose is None or done % self._config.gradient_diagnosis_every:
+            return
+        measured = self._diagnose(done)
+        if measured is not None:
+            self._summaries.scalars(done - 1, gradient_diagnosis.scalars(measured))
+            if done % self._kept_every == 0:
+                self._history['gradients'].append(measured)
 
     def _evaluate_if_due(self, done: int) -> bool:
         """Evaluates after `done` steps if it is time. Returns whether this is the best evaluation so far."""
@@ -346,13 +366,13 @@ def write_history(directory: str, history: dict):
 def _read_history(directory: str, first: int) -> dict:
     """The history of the steps before `first`; an empty one if there is no file, or none that can be read."""
     path, empty = os.path.join(directory, 'history.json'), {
-        'steps': [], 'evaluations': [], 'speeds': [], 'seconds': 0.0}
+        'steps': [], 'evaluations': [], 'gradients': [], 'speeds': [], 'seconds': 0.0}
     try:
         history = file_io.read_json(path) if first else empty
         if history is None:  # no file
             return empty
         return history | {name: [s for s in history[name] if s['step'] < first]
-                          for name in ('steps', 'evaluations', 'speeds')}
+                          for name in ('steps', 'evaluations', 'gradients', 'speeds')}
     except (ValueError, KeyError, TypeError) as error:  # not JSON, not UTF-8, or not a history
         logger.warning('training: %s cannot be read (%s); the history starts at step %d.', path, error, first)
         return empty

@@ -122,6 +122,9 @@ class TrainingConfig:
     Needs eval_every."""
     eval_batch_size: int = 64
     """Examples per batch in these evaluations."""
+    gradient_diagnosis_every: int = 0
+    """Steps between measurements of how the gradients of the tasks agree on the blocks that they share, for TensorBoard
+    and the report (docs/training.md, "Gradients of the tasks"). They change no weight. 0 means never."""
     precision: Literal['float32', 'bfloat16', 'float16'] = 'float32'
     """The dtype of matrix products; float16 comes with dynamic loss scaling. Variables and the exported model are
     float32."""
@@ -134,8 +137,8 @@ class TrainingConfig:
     tpu: str = ''
     """The name of the TPU for strategy 'tpu'; '' on a TPU VM, where it is 'local'."""
     initial_checkpoint: FilePath = ''
-    """What the weights start from: the .npz file of a public ViT, or a pushed version, a model_run or a checkpoint
-    directory of this project. '' starts from random weights."""
+    """What the weights start from: a public ViT (an .npz file, or safetensors in Hugging Face's naming), or a pushed
+    version, a model_run or a checkpoint directory of this project. '' starts from random weights."""
     inflation: Literal['central_frame', 'average'] = 'central_frame'
     """How the 2-D kernel of a ViT becomes the 3-D kernel for video (docs/model.md, "Starting from a ViT")."""
     train_only: tuple[str, ...] = ()
@@ -148,7 +151,8 @@ class TrainingConfig:
         if self.optimizer not in OPTIMIZERS:
             raise unknown('optimizer', self.optimizer, OPTIMIZERS, 'Training: ')
         check_least(self, 'Training: ', learning_rate=0, weight_decay=0, clip_norm=0, seed=0,
-                    checkpoint_every=1, eval_every=-1, patience=0, eval_batch_size=1, replicas=0)
+                    checkpoint_every=1, eval_every=-1, patience=0, eval_batch_size=1,
+                    gradient_diagnosis_every=0, replicas=0)
         if (self.keep_best or self.patience) and self.eval_every < 1:
             field = 'keep_best' if self.keep_best else 'patience'
             raise ConfigError(f'Training: {field} is {getattr(self, field)}, but eval_every is {self.eval_every}; it '
@@ -156,7 +160,7 @@ class TrainingConfig:
                               'how fast the machine is.')
         if self.warmup_steps is not None:
             check_least(self, 'Training: ', warmup_steps=0)
-        if self.train_only and self.initial_checkpoint.endswith('.npz'):
+        if self.train_only and self.initial_checkpoint.endswith(('.npz', '.safetensors')):
             raise ConfigError(f'Training: train_only keeps the heads of the other tasks, but initial_checkpoint is '
                               f'{self.initial_checkpoint}, which has none. Give a pushed version, or leave it out for '
                               'the model that is being served.')

@@ -150,6 +150,29 @@ class TrainSteps:
 
         return self._step(gradients_of, groups, unpack=False)
 
+    def shared_gradients(self, task: Task) -> Callable:
+        """A function (batch, number) -> the gradients of a task's mean loss for the encoder's shared blocks.
+
+        It gives them apart for the two halves of the batch, [half][variable]; their sum is that of the whole batch. A
+        replica that has one example makes no halves, so there is one list. Nothing is clipped or updated. The halves
+        come one after the other, so that the memory holds the activations of one only.
+        """
+        variables = self._model.encoder.shared_variables
+
+        def gradients_of(number, inputs, labels):
+            parts, begin = [], 0
+            for size in filter(None, (inputs.shape[0] // 2, (inputs.shape[0] + 1) // 2)):
+                with tf.control_dependencies(parts[-1] if parts else []):
+                    some, their_labels = (tf.identity(x[begin:begin + size]) for x in (inputs, labels))
+                _, gradients = self._gradients(task, some, their_labels, self._seed(number), variables)
+                begin += size
+                if self._strategy.num_replicas_in_sync > 1:
+                    gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+                parts.append([g / self._loss_scale.value if self._loss_scale else g for g in gradients])
+            return parts
+
+        return lambda batch, number: self._strategy.run(gradients_of, args=(number, *batch))
+
     def _groups(self, tasks) -> list[list[tf.Variable]]:
         """The variables of the tasks, each once, in the groups that tasks share."""
         groups, seen = [], set()
@@ -178,15 +201,18 @@ class TrainSteps:
                 jit_compile=self._config.jit or None)
         return self._encoders[key]
 
-    def _gradients(self, task: Task, inputs, labels, seed):
-        """A replica's share of the global batch's mean loss, and its (scaled) gradients for the task's variables."""
+    def _gradients(self, task: Task, inputs, labels, seed, variables=None):
+        """A replica's share of the global batch's mean loss, and its (scaled) gradients for the variables.
+
+        variables: those of the task if they are not given.
+        """
         with tf.GradientTape() as tape:
             # No gradient goes through a frozen encoder, which is most of what a step costs.
             with tape.stop_recording() if self._model.is_frozen(task.name) else contextlib.nullcontext():
                 tokens = self._encode(task)(inputs, seed)
             loss = tf.reduce_sum(self._model.head_loss(task.name, tokens, labels)) / task.recipe.batch_size
             scaled = loss * self._loss_scale.value if self._loss_scale else loss
-        return loss, tape.gradient(scaled, self._model.task_variables(task.name))
+        return loss, tape.gradient(scaled, variables or self._model.task_variables(task.name))
 
     def _reduced(self, gradients, groups):
         """(norm, factor, gradients): the gradients summed over the replicas, and their global norm.

@@ -68,11 +68,26 @@ class PipelineConfig:
         self.training.check_train_only(self.mixture)
         self.training.check_warmup(self.trained.total_steps)
         check_token_shares(self.mixture.tasks, self.model)
+        if self.training.gradient_diagnosis_every:
+            self._check_diagnosis()
         if self.data_version and not any(task.data.has_version for task in self.mixture.tasks):
             raise ConfigError(f'data_version is {self.data_version!r}, but no folder or manifest of a task has '
                               f'{VERSION_PLACE} in it. Write it where the version belongs, or leave data_version out.')
         if self.training.strategy == 'mirrored' and self.training.replicas:
             check_batches(self.mixture.tasks, self.training.replicas)
+
+    def _check_diagnosis(self):
+        where = f'Training: gradient_diagnosis_every is {self.training.gradient_diagnosis_every}'
+        if len(self.mixture.tasks) == 1:
+            raise ConfigError(f'{where}, but the mixture has one task, and gradients of tasks are compared. Leave it '
+                              'out, or add a task.')
+        if self.training.train_only:
+            raise ConfigError(f'{where}, but train_only keeps the encoder as it is, so its gradients tell nothing. '
+                              'Leave one of them out.')
+        if self.model.modality_layers == self.model.layers:
+            raise ConfigError(f'{where}, but modality_layers is {self.model.modality_layers}, all layers of the model: '
+                              'gradients are compared on the blocks that the tasks share. Leave it out, or choose a '
+                              'smaller modality_layers.')
 
     def with_data(self) -> 'PipelineConfig':
         """The config with data_version put into the folders and manifests, as a run on this machine needs it.

@@ -190,11 +190,14 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
             found = initialisation.initialise(model, config.initial_checkpoint, config.inflation, vocabularies)
             if config.train_only:
                 parents.check_taken(found, _kept_variables(model), config.initial_checkpoint)
-    datasets, encoded = {}, []
+    datasets, diagnosed, encoded = {}, {}, []
     for index, task in enumerate(trained.tasks):
         seed, arguments = config.seed + index, (task, classes[task.name])
         datasets[task.name] = functools.partial(input_pipeline.train_dataset, *arguments, model_config,
                                                 train_files[task.name], seed, counts_dir=checkpoint_dir)
+        diagnosed[task.name] = functools.partial(input_pipeline.train_dataset, *arguments, model_config,
+                                                 train_files[task.name], -1 - seed,  # which no training has
+                                                 counts_dir=checkpoint_dir)
         if model.is_frozen(task.name) and strategy.workers(distribution) == 1:
             count = input_pipeline.count_records(train_files[task.name], checkpoint_dir)
             if freezing.is_encoded_once(task, count, model_config.width):
@@ -214,7 +217,7 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
     sizes = {name: input_pipeline.count_records(files, checkpoint_dir) for name, files in train_files.items()
              } if trained.schedule in BY_SIZE else None
     history = loop.train(distribution, model, trained, datasets, config, checkpoint_dir, evaluate, first_inputs,
-                         snapshots, sizes, encoded)
+                         snapshots, sizes, encoded, diagnosed)
     if strategy.is_chief(distribution):
         if config.precision != 'float32':
             computed, model = model, polyvit.PolyViT(mixture, classes, model_config, groups)

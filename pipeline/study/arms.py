@@ -82,7 +82,8 @@ def config_of(config, training: Training):
     whole, own, recipe = config.mixture.total_steps, mixture.total_steps, config.training
     recipe = dataclasses.replace(
         recipe, train_only=(), seed=recipe.seed + training.seed, warmup_steps=round(recipe.warmup(whole) * own / whole),
-        eval_every=recipe.eval_every if recipe.keep_best or recipe.patience else 0)
+        eval_every=recipe.eval_every if recipe.keep_best or recipe.patience else 0,
+        gradient_diagnosis_every=recipe.gradient_diagnosis_every if len(training.tasks) > 1 else 0)
     return dataclasses.replace(config, mixture=mixture, training=recipe)
 
 

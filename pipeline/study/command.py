@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from humanize import metric
 
+from components.report import gradients
 from model_code import file_io, interruption, words
 from model_code.errors import ConfigError
 from model_code.printable import printable
@@ -211,7 +212,10 @@ def compare(config, seeds: int, trainer, changes: tuple[str, ...] = ()) -> dict:
     results = {training: trainer.result(training) for training in arms.trainings(config.mixture, seeds, changes)}
     study = {'version': comparison.VERSION, 'config': config.name, 'changes': list(changes), 'seeds': seeds,
              'tasks': tasks, 'costs': comparison.costs(of_arms, results)}
-    return study | {'conclusion': comparison.conclusion(study)}
+    together = next(iter(of_arms[arms.TOGETHER].values()))
+    measured = gradients.summarise([record for seed in range(seeds)
+                                    for record in results[together._replace(seed=seed)].gradients])
+    return study | {'conclusion': comparison.conclusion(study), **({'gradients': measured} if measured else {})}
 
 
 def plan(config, seeds: int, trainer, changes: tuple[str, ...] = ()) -> dict:

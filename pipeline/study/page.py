@@ -8,7 +8,7 @@ import os
 from humanize import metric
 from markupsafe import Markup
 
-from components.report import charts
+from components.report import charts, gradients
 from components.report import render as report
 from components.report.evaluation import interval, metric_name, number
 from model_code import words
@@ -33,7 +33,7 @@ def _render(template: str, study: dict, **values) -> str:
     study = {'changes': [], 'written': '', 'run': '', **study}  # that of an older release
     return report.environment(os.path.dirname(__file__)).get_template(template).render(
         **values, study=study, names=NAMES, baseline=NAMES[asked(study['changes']).baseline], verdicts=VERDICTS,
-        metric_name=metric_name, cells=cells,
+        metric_name=metric_name, cells=cells, gradients=gradients.section(study.get('gradients')),
         plots={task['task']: plot(task) for task in study['tasks']},
         colours={task['task']: f'c{place % report.COLOURS}' for place, task in enumerate(study['tasks'])},
         costs=[{**row, 'flops': metric(row['flops']), 'seconds': words.duration(row['seconds'])}

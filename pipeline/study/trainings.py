@@ -41,7 +41,8 @@ class Result:
     """What is kept of a finished training beside the outcomes.
 
     parameters: of its model. flops, seconds: of the training's steps. took: seconds with export and evaluation.
-    frozen: task -> {'seconds', 'flops', 'train_examples'} of its new head, for the training of all tasks.
+    frozen: task -> {'seconds', 'flops', 'train_examples'} of its new head, for the training of all tasks. gradients:
+    those of the history, if they were measured.
     """
     tasks: tuple[str, ...]
     seed: int
@@ -51,6 +52,7 @@ class Result:
     seconds: float
     took: float
     frozen: dict[str, dict]
+    gradients: list[dict] = dataclasses.field(default_factory=list)
 
 
 class Trainer:
@@ -119,7 +121,8 @@ class Trainer:
                       if (head := self._new_head(training, task, model_dir, config.model))}
         planned = cost(self._config, training, self.data)
         result = Result(training.tasks, training.seed, planned.parameters, history['total_steps'], planned.flops,
-                        round(history['seconds'], 3), round(time.monotonic() - begin, 3), frozen)
+                        round(history['seconds'], 3), round(time.monotonic() - begin, 3), frozen,
+                        history['gradients'])
         file_io.write(self.path(training, RESULT), json.dumps(dataclasses.asdict(result), indent=1))
         for folder in (model_dir, model_run):
             file_io.remove_folder(folder)

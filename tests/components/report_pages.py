@@ -1,5 +1,6 @@
 """Made-up results of runs for tests of the report: decisions, evaluations in the form of evaluation.json, media."""
 
+import itertools
 import random
 
 from components.costs import Cost
@@ -104,7 +105,17 @@ def history(names: list[str], steps: int = 400) -> dict:
                        'gradient_norm': 1 + i % 7 / 7, 'learning_rate': 1e-3 / (1 + i)} for i in range(1, steps + 1)],
             'speeds': [{'step': i, 'task': names[i % len(names)], 'examples': 32, 'seconds': 0.5 + i % 5 / 10}
                        for i in range(len(names), steps + 1)],
-            'seconds': 61.2, 'total_steps': steps}
+            'gradients': gradients(names), 'seconds': 61.2, 'total_steps': steps}
+
+
+def gradients(names: list[str], blocks: int = 12, measurements: int = 3) -> list[dict]:
+    """Records of gradient_diagnosis, with cosines of either sign and with some that are not known."""
+    numbers = random.Random(len(names))
+    return [{'step': 100 * number - 1, 'seconds': 0.5, 'first_block': 0,
+             'tasks': [{'task': name, 'norm': 0.5, 'norms': [0.1] * blocks, 'halves': 0.3} for name in names],
+             'pairs': [{'tasks': [a, b], 'cosine': numbers.uniform(-0.3, 0.3), 'cosines': [
+                 None, *(numbers.uniform(-0.3, 0.3) for _ in range(blocks - 1))]}
+                       for a, b in itertools.combinations(names, 2)]} for number in range(1, measurements + 1)]
 
 
 def page(modalities=('image', 'video', 'audio'), classes=(10, 400, 5), listed=20, page_bytes=PAGE_BYTES,

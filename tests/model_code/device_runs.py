@@ -31,7 +31,7 @@ SAME_TASKS = tuple(testing.changed(task, steps=steps, augmentations=(), mixup_al
                                    token_share=1.0)
                    for task, steps in zip(tiny_training.TASKS[:2], (10, 6), strict=True))
 SAME_STEPS = 16
-SAME_CONFIG = dataclasses.replace(tiny_training.CONFIG, warmup_steps=4, checkpoint_every=6)
+SAME_CONFIG = dataclasses.replace(tiny_training.CONFIG, warmup_steps=4, checkpoint_every=6, gradient_diagnosis_every=8)
 
 
 def train_same(folder: str, checkpoints: str, strategy: str = 'one_device', evaluate=None, eval_every: int = 0,
@@ -53,7 +53,8 @@ def mirrored(folder: str) -> dict:
     _, restored = train_same(folder, 'mirrored', 'mirrored', replicas=2)
     random, _ = tiny_training.train(folder, 'mirrored_random', dataclasses.replace(config, precision='float16'),
                                     (testing.changed(tiny_training.TASKS[0], steps=4),))
-    return {'replicas': strategies.make_strategy(config).num_replicas_in_sync,
+    return {'gradients': history['gradients'],
+            'replicas': strategies.make_strategy(config).num_replicas_in_sync,
             'restored': tiny_training.digest(restored) == tiny_training.digest(weights),
             'losses': [[s['loss'] for s in h['steps']] for h in (history, random)]}
 
@@ -70,8 +71,9 @@ def worker(folder: str, name: str) -> dict:
         message = ''
     except PipelineStop as error:
         message = str(error)
-    print(json.dumps({'steps': len(history['steps']), 'evaluations': len(history['evaluations']),
-                      'stopped': len(stopped['steps']), 'at_different_steps': message,
+    print(json.dumps({'gradients': history['gradients'], 'steps': len(history['steps']),
+                      'evaluations': len(history['evaluations']), 'stopped': len(stopped['steps']),
+                      'at_different_steps': message,
                       'interrupted': _interrupted(folder, name == 'worker_1')}), flush=True)
     # The evaluation after the first checkpoint does not return in the chief, so the training is killed before its end.
     train_same(folder, f'{name}_killed', 'auto', evaluate=lambda: time.sleep(600),

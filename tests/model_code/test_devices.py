@@ -305,12 +305,12 @@ def test_two_hosts_read_every_example_once_and_resume_at_any_batch(tmp_path, fil
 
 @pytest.fixture(scope='module')
 def same(tmp_path_factory):
-    """(a folder with one file per task, the weights and the losses on one device)."""
+    """(a folder with one file per task, the weights, the losses and the measured gradients on one device)."""
     path = str(tmp_path_factory.mktemp('same'))
     tiny_training.write_examples(path, files=1, per_file=15)
     history, weights = device_runs.train_same(path, 'one_device')
     assert len(history['steps']) == device_runs.SAME_STEPS
-    return path, weights, [s['loss'] for s in history['steps']]
+    return path, weights, [s['loss'] for s in history['steps']], history['gradients']
 
 
 class Process:
@@ -372,17 +372,31 @@ def assert_near(weights, expected):
         np.testing.assert_allclose(a, b, atol=device_runs.TOLERANCE)
 
 
+def assert_same_gradients(records, expected):
+    """Norms and cosines of two measurements. (Which examples are in a half depends on the number of replicas.)"""
+    def numbers(some):
+        return [(record['step'], [(task['norm'], *task['norms']) for task in record['tasks']],
+                 [(pair['cosine'], *pair['cosines']) for pair in record['pairs']]) for record in some]
+
+    assert [record['step'] for record in records] == [7, 15]
+    for (_, norms, cosines), (_, expected_norms, expected_cosines) in zip(
+            numbers(records), numbers(expected), strict=True):
+        np.testing.assert_allclose(norms, expected_norms, rtol=2e-3)
+        np.testing.assert_allclose(cosines, expected_cosines, atol=2e-3)
+
+
 def load(path):
     with np.load(path) as file:
         return [file[name] for name in file.files]
 
 
 def test_two_logical_cpus_give_the_single_device_weights(same):
-    folder, weights, losses = same
+    folder, weights, losses, gradients = same
     process = Process('mirrored', folder)
     with killed_at_end(process):
         results = process.results()
     assert results['replicas'] == 2 and results['restored']
+    assert_same_gradients(results['gradients'], gradients)
     plain, random = results['losses']
     np.testing.assert_allclose(plain, losses, atol=1e-5)
     assert_near(load(f'{folder}/mirrored.npz'), weights)
@@ -390,7 +404,7 @@ def test_two_logical_cpus_give_the_single_device_weights(same):
 
 
 def test_two_workers_give_the_single_device_weights_and_resume_after_a_kill(same):
-    folder, weights, _ = same
+    folder, weights, _, gradients = same
     with two_workers('worker', folder) as workers:
         results = [worker.results() for worker in workers]
         while not glob.glob(f'{folder}/shared/*/{snapshots.MARKER}'):
@@ -400,6 +414,8 @@ def test_two_workers_give_the_single_device_weights_and_resume_after_a_kill(same
     assert [result['steps'] for result in results] == [device_runs.SAME_STEPS] * 2
     assert [result['evaluations'] for result in results] == [3, 0], 'only the chief evaluates'
     assert [result['stopped'] for result in results] == [8, 8]
+    assert_same_gradients(results[0]['gradients'], gradients)
+    assert results[1]['gradients'] == [], 'only the chief keeps them'
     weights_of_workers = [load(f'{folder}/worker_{i}.npz') for i in range(2)]
     assert_near(weights_of_workers[0], weights)
     assert tiny_training.digest(weights_of_workers[0]) == tiny_training.digest(weights_of_workers[1])

@@ -249,7 +249,7 @@ def test_tensorboard_and_history_hold_every_task(folder, monkeypatch):
 def test_a_damaged_history_starts_empty_with_a_warning(tmp_path, caplog, damage):
     (tmp_path / 'history.json').write_bytes(damage.encode('utf-8', 'surrogateescape'))
     assert loop._read_history(str(tmp_path), 7) == {
-        'steps': [], 'evaluations': [], 'speeds': [], 'seconds': 0.0}
+        'steps': [], 'evaluations': [], 'gradients': [], 'speeds': [], 'seconds': 0.0}
     assert 'history.json cannot be read' in caplog.text and 'starts at step 7' in caplog.text
 
 

@@ -88,8 +88,9 @@ def train(folder: str, checkpoints: str = 'checkpoints', config: TrainingConfig 
             t.name: t.data.kind.functions.class_weights(
                 *input_pipeline.count_labels(t, CLASSES, files_of(folder, t)), ()) for t in tasks
             if t.recipe.class_weights})
-    datasets = {t.name: functools.partial(input_pipeline.train_dataset, t, CLASSES, model_config, files_of(folder, t),
-                                          i, counts_dir=directory) for i, t in enumerate(tasks)}
+    datasets, diagnosed = ({
+        t.name: functools.partial(input_pipeline.train_dataset, t, CLASSES, model_config, files_of(folder, t),
+                                  first + i, counts_dir=directory) for i, t in enumerate(tasks)} for first in (0, 100))
     os.makedirs(directory, exist_ok=True)
     snapshots.fetch(directory)
     if config.eval_every and evaluate is None:
@@ -97,7 +98,8 @@ def train(folder: str, checkpoints: str = 'checkpoints', config: TrainingConfig 
         evaluate = evaluation.make_evaluate(model, model_config, {t.name: CLASSES for t in tasks}, files, 4)
     history = loop.train(
         placed, model, mixture, datasets, config, directory, evaluate,
-        lambda task: input_pipeline.first_inputs(task, CLASSES, model_config, files_of(folder, task)), snapshots)
+        lambda task: input_pipeline.first_inputs(task, CLASSES, model_config, files_of(folder, task)), snapshots,
+        diagnosed=diagnosed)
     return history, [v.numpy() for v in model.trainable_variables]
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from model_code.errors import ConfigError
-from model_code.settings import ModelConfig
+from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture
 from pipeline import cli
 from pipeline.config import PipelineConfig, load_config
@@ -79,6 +79,23 @@ def test_a_warm_up_beyond_the_steps(tmp_path):
                                           'tasks together, 3. Choose fewer'):
         load_config(path)
     assert load_config(write(tmp_path, training='warmup_steps=3')).training.warmup_steps == 3
+
+
+def test_gradients_of_tasks_need_two_tasks_and_a_block_that_they_share():
+    tasks = testing.task('a', 'image'), testing.task('b', 'image')
+    training = TrainingConfig(gradient_diagnosis_every=5)
+    config = PipelineConfig('mine', Mixture(tasks), ModelConfig(layers=2, modality_layers=1), training)
+    assert config.training.gradient_diagnosis_every == 5
+    for mixture, layers, message in (
+            (Mixture(tasks[:1]), 1, 'gradient_diagnosis_every is 5, but the mixture has one task'),
+            (Mixture(tasks), 2, 'gradient_diagnosis_every is 5, but modality_layers is 2, all layers of the model')):
+        with pytest.raises(ConfigError, match=message):
+            PipelineConfig('mine', mixture, ModelConfig(layers=2, modality_layers=layers), training)
+    frozen = dataclasses.replace(training, train_only=('a',))
+    with pytest.raises(ConfigError, match='gradient_diagnosis_every is 5, but train_only keeps the encoder as it is'):
+        PipelineConfig('mine', Mixture(tasks), ModelConfig(layers=2), frozen)
+    with pytest.raises(ConfigError, match='gradient_diagnosis_every is -1; it must be at least 0'):
+        TrainingConfig(gradient_diagnosis_every=-1)
 
 
 class TestDataVersion:

@@ -21,15 +21,19 @@ from pipeline.config import PipelineConfig
 from pipeline.study import arms, command, comparison, page
 from pipeline.study.arms import Training
 from tests import testing
+from tests.components import report_pages
 
 SCHEMA = json.loads((pathlib.Path(schemas.__file__).parent / 'study.schema.json').read_text(encoding='utf-8'))
 TASKS = (testing.task('digits', 'image', steps=300), testing.task('letters', 'image', steps=100),
          testing.task('tones', 'audio', steps=200))
 
 
-def config_of(*tasks, **fields) -> PipelineConfig:
+TRAINING = TrainingConfig(warmup_steps=60)
+
+
+def config_of(*tasks, training=TRAINING, **fields) -> PipelineConfig:
     return PipelineConfig('studied', Mixture(tasks or TASKS), ModelConfig(
-        layers=1, width=16, heads=2, mlp_width=32, inputs=testing.INPUTS), TrainingConfig(warmup_steps=60), **fields)
+        layers=1, width=16, heads=2, mlp_width=32, inputs=testing.INPUTS), training, **fields)
 
 
 @pytest.fixture(autouse=True)
@@ -252,6 +256,25 @@ def test_the_tables_fit_and_the_page_has_all(tmp_path):
     assert study['conclusion'] in html and 'frozen encoder' in html
     hostile = study | {'config': '<b>'}
     assert '<b>' not in page.render(hostile)
+
+
+def test_gradients_that_were_measured_are_in_the_study_and_on_its_page():
+    trainer, config = Trainer(SHARES), config_of()
+    names = [task.name for task in TASKS]
+    for training in arms.trainings(config.mixture, 2):
+        trainer.run(training)
+        measured = report_pages.gradients(list(training.tasks)) if len(training.tasks) > 1 else []
+        trainer.done[training] = dataclasses.replace(trainer.done[training], gradients=measured)
+    study = command.compare(config, 2, trainer)
+    jsonschema.validate(study, SCHEMA)
+    assert study['gradients']['measurements'] == 2 * 3
+    assert [task['task'] for task in study['gradients']['tasks']] == names
+    html = page.render(study)
+    assert '>Gradients of the tasks</h2>' in html and '6 measurements in the trainings of all tasks together' in html
+    assert 'gradients' not in study_of() and 'Gradients of the tasks' not in page.render(study_of())
+    config = config_of(training=TrainingConfig(gradient_diagnosis_every=5))
+    assert arms.config_of(config, Training(('tones',), 0)).training.gradient_diagnosis_every == 0
+    assert arms.config_of(config, Training(('digits', 'tones'), 0)).training.gradient_diagnosis_every == 5
 
 
 def test_only_what_is_missing_is_trained_and_what_is_left_is_estimated(tmp_path, capsys):

@@ -21,7 +21,7 @@ LABELS = ['a', 'b']
 TASKS = (testing.task('shapes', 'image', steps=6, batch_size=4), testing.task('tones', 'audio', steps=4, batch_size=4))
 CONFIG = PipelineConfig('studied', Mixture(TASKS), ModelConfig(layers=1, width=16, heads=2, mlp_width=32, dropout=0.1,
                                                                inputs=testing.INPUTS),
-                        TrainingConfig(checkpoint_every=100, strategy='one_device'))
+                        TrainingConfig(checkpoint_every=100, strategy='one_device', gradient_diagnosis_every=5))
 TOGETHER = Training(('shapes', 'tones'), 1)
 # 12 train examples each, in batches of 4: a cap of 9 steps, so 5 of the 10 steps each.
 EVEN = Training(('shapes', 'tones'), 1, ('mixture.schedule=unimax', 'mixture.max_epochs=3'))
@@ -84,6 +84,7 @@ def test_what_was_interrupted_comes_to_the_same(lanes, tmp_path, monkeypatch):
     assert sorted(sequences[0]) == [0] * 5 + [1] * 5
     assert (result.tasks, result.seed, result.steps) == (('shapes', 'tones'), 1, 10)
     assert result.frozen['tones']['train_examples'] == 12 and result.flops > 0 < result.parameters
+    assert [record['step'] for record in result.gradients] == [4, 9]
     said = undisturbed.outcomes(EVEN, 'shapes')
     assert said.ids.tolist() == [f'eval/{number}' for number in range(6)]
     assert said.labels.tolist() == [0, 1] * 3 and said.groups.tolist() == ['g0', 'g1'] * 3
@@ -110,6 +111,8 @@ def test_what_was_interrupted_comes_to_the_same(lanes, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:  # it is trained already
         patch.setattr(trainings.executor, 'co_train', None)
         disturbed.run(EVEN)
+    pairs = [[record['pairs'] for record in of.result(EVEN).gradients] for of in (disturbed, undisturbed)]
+    assert pairs[0] == pairs[1]
     for name, scores in all_scores(disturbed).items():
         np.testing.assert_array_equal(scores, all_scores(undisturbed)[name], err_msg=str(name))
 
