@@ -83,7 +83,8 @@ class Data:
     """The names of the manifest's columns or keys."""
     label_kind: str = 'single'
     """A name of `label_kinds.LABEL_KINDS`: 'single' is one label per example (a softmax), 'multi' several (a sigmoid
-    per class), 'groups' one label in each of `label_groups` (a softmax per group)."""
+    per class), 'words' the words of a caption (as 'multi'), 'groups' one label in each of `label_groups` (a softmax per
+    group)."""
     label_groups: tuple[str, ...] = ()
     """The questions asked about one example, such as ('verb', 'noun'), for label kind 'groups'. Labels are then
     written 'verb:cut' and 'noun:onion'."""
@@ -108,6 +109,9 @@ class Data:
     manifest's column; or a regular expression over the path, whose first (group) is the name: r'^(cam\\d+)_'; or a CSV
     file with the columns path and group, relative to `folder`, absolute or a URL: 'scenes.csv'. '' leaves only the
     segments of one file together."""
+    most_words: int = 1_000
+    """For label kind 'words': how many words are labels, the most frequent ones of the train split. Others are left
+    out."""
 
     def __post_init__(self):
         if isinstance(self.manifest, (str, os.PathLike)):  # one manifest is the usual case, so it needs no tuple
@@ -116,7 +120,7 @@ class Data:
     def check(self, where: str, modality: str):
         """Raises ConfigError if a field is wrong for a task of this modality. where: such as 'Task digits: '."""
         check_fields(self, where)
-        check_least(self, where, num_classes=0, num_train_examples=0)
+        check_least(self, where, num_classes=0, num_train_examples=0, most_words=1)
         label_kinds.get_label_kind(self.label_kind, where)
         fitting = MODALITIES_OF.get(self.format, (modality,))
         if modality not in fitting:

@@ -1,12 +1,15 @@
 """Collects the entries of a listing, row by row. Checks labels, splits and seconds, and that no example comes twice."""
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
+import heapq
 import itertools
 import math
 import operator
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 
 from media import paths
@@ -165,14 +168,37 @@ class Collector:
             raise ConfigError(self._unnamed_splits())
         kept_ids, late = set(), []
         entries = stored(self._kept(check, kept_ids, late))
+        rejected_labels = self._rejected_labels
+        if self.data.kind.of_words:
+            frequent = self._frequent_words(entries)
+            entries = stored(self._with_words(entries, frequent, late))
+            rejected_labels = rejected_labels & frequent
         for rejection, where in self._rejected:
             path, detail = rejection.path, rejection.detail
             name = paths.shown(path, 1000) if path and path not in kept_ids else where or f'{path} (again)'
             if where not in ('', name):
                 detail = f'{where[0].upper()}{where[1:]}: {detail}'
             late.append(Rejection(rejection.reason, detail, name))
-        return Listing(entries, sorted(late), self.left_out, sorted(self._lost_folders), self._rejected_labels,
+        return Listing(entries, sorted(late), self.left_out, sorted(self._lost_folders), rejected_labels,
                        self._all_remarks(), self.about)
+
+    def _frequent_words(self, entries: Iterable[Entry]) -> set[str]:
+        """The words that are labels: the task's classes, or the `most_words` most frequent ones of the train split."""
+        if self.data.classes:
+            return set(self.data.classes)
+        counts = collections.Counter(word for entry in entries if entry.split == 'train' for word in entry.labels)
+        most = heapq.nsmallest(self.data.most_words, counts.items(), key=lambda item: (-item[1], item[0]))
+        return {word for word, _ in most}
+
+    def _with_words(self, entries: Iterable[Entry], frequent: set[str], late: list[Rejection]) -> Iterator[Entry]:
+        """The entries with those of their words that are labels. One without any is rejected, if it needs a label."""
+        for entry in entries:
+            labels = tuple(word for word in entry.labels if word in frequent)
+            if not labels and not self.data.allow_unlabelled:
+                detail = f'None of its words is one of the {words.count(len(frequent), "label")}.'
+                late.append(Rejection('bad_label', f'{detail}{self.cure_of_no_label}', entry.id))
+            else:
+                yield dataclasses.replace(entry, labels=labels)
 
     def _unnamed_splits(self) -> str:
         unnamed, named = (self._split_counts[is_named] for is_named in (False, True))
@@ -232,7 +258,9 @@ class Collector:
     # The parts of a row. Each raises Rejection if it is wrong.
 
     def labels(self, text) -> tuple[str, ...]:
-        """The labels in a text: one, or in a multi-label task several, joined by the task's separator."""
+        """The labels in a text: one, or in a multi-label task several, joined by the task's separator; or its words."""
+        if self.data.kind.of_words:
+            return self.label_list([text])
         labels = self._labels_of.get(text)
         if labels is None:
             parts = text.split(self.data.label_separator) if self.data.kind.several else [text]
@@ -248,6 +276,8 @@ class Collector:
     def label_list(self, texts) -> tuple[str, ...]:
         """The labels without empty and repeated ones. Exactly one, unless the task is multi-label; then at least one,
         or none with `allow_unlabelled`."""
+        if self.data.kind.of_words:
+            texts = [word for text in texts for word in words_of(text)]
         labels = tuple(dict.fromkeys(label for label in map(clean_label, texts) if label))
         if not labels and not self.data.allow_unlabelled:
             raise Rejection('bad_label', f'It has no label.{self.cure_of_no_label}')
@@ -267,6 +297,11 @@ class Collector:
         if end is not None and (start or 0.0) >= end:
             raise Rejection('bad_row', f'The segment from {start or 0:g} s to {end:g} s has no length.')
         return start, end
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a caption, in lower case: letters and digits, with apostrophes between them."""
+    return re.findall(r"[^\W_]+(?:['\u2019][^\W_]+)*", unicodedata.normalize('NFC', text).lower())
 
 
 def clean_label(text: str) -> str:

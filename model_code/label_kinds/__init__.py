@@ -109,6 +109,8 @@ class LabelKind:
     """Whether a transformed label is [classes] float32 with 1 at each of the example's labels, rather than an id."""
     several: bool = False
     """Whether an example may have several labels. A manifest has them in one column, with a separator in between."""
+    of_words: bool = False
+    """Whether an example's labels are the words of a text, a caption: those that are frequent in the train split."""
     grouped: bool = False
     """Whether an example has one label in each of `Data.label_groups`. A manifest has one column per group."""
 
@@ -121,6 +123,8 @@ LABEL_KINDS = {kind.name: kind for kind in (
     LabelKind('single', 'model_code.label_kinds.single', 'accuracy', least_classes=2, multi_hot=False),
     LabelKind('multi', 'model_code.label_kinds.multi', 'mean_average_precision', least_classes=1, multi_hot=True,
               several=True),
+    LabelKind('words', 'model_code.label_kinds.multi', 'mean_average_precision', least_classes=1, multi_hot=True,
+              several=True, of_words=True),
     LabelKind('groups', 'model_code.label_kinds.groups', 'joint_accuracy', least_classes=2, multi_hot=True,
               grouped=True),
 )}
