@@ -115,7 +115,7 @@ def test_the_gradients_are_those_of_the_shared_blocks_alone(folder, monkeypatch)
 
     monkeypatch.setattr(loop.gradient_diagnosis, 'GradientDiagnosis', Watched)
     config = dataclasses.replace(CONFIG, learning_rate=0.0, weight_decay=0.0, gradient_diagnosis_every=1)
-    tasks = [testing.changed(task, steps=1, stochastic_depth=0.0, class_weights=False) for task in TASKS[:2]]
+    tasks = [testing.changed(task, steps=1, stochastic_depth=0.0, token_share=1.0) for task in TASKS[:2]]
     model_config = dataclasses.replace(tiny_training.MODEL, layers=3, modality_layers=1, dropout=0.0)
     history, _ = tiny_training.train(folder, 'alone', config, tasks, 'alternating', model_config)
     model, flat = seen['model'], {}

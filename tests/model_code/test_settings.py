@@ -147,7 +147,8 @@ def test_the_message_about_an_unknown_choice_names_the_task():
     (lambda: Limits(bytes='1 GB'), "limits: bytes is '1 GB' (a str); it must be a whole number."),
     (lambda: ImageInput(patch=(8, 8, 8)), 'image: patch is (8, 8, 8) (a tuple); it must be a tuple of 2: (int, int).'),
     (lambda: VideoInput(patch=4), 'video: patch is 4 (an int); it must be a tuple of 3: (int, int, int).'),
-    (lambda: ModelConfig(inputs=None), 'Model: inputs has None; it takes ImageInput, AudioInput, VideoInput.'),
+    (lambda: ModelConfig(inputs=None), 'Model: inputs has None; it takes ImageInput, AudioInput, VideoInput, '
+     'TextInput.'),
     (lambda: ModelConfig(width='192'), "Model: width is '192' (a str); it must be a whole number."),
     (lambda: TrainingConfig(learning_rate=float('nan')),
      'Training: learning_rate is nan (a float); it must be a finite number.'),

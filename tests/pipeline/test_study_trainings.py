@@ -120,7 +120,8 @@ def test_what_was_interrupted_comes_to_the_same(lanes, tmp_path, monkeypatch):
 def test_another_seed_other_tasks_and_other_settings_are_other_trainings(lanes, tmp_path):
     one = trainer(lanes, tmp_path)
     other = trainer(lanes, tmp_path, PipelineConfig(
-        'studied', CONFIG.mixture, CONFIG.model, TrainingConfig(learning_rate=0.5, strategy='one_device')))
+        'studied', CONFIG.mixture, CONFIG.model, TrainingConfig(
+            learning_rate=0.5, strategy='one_device', gradient_diagnosis_every=5)))
     paths = [one.path(TOGETHER), one.path(Training(TOGETHER.tasks, 0)), one.path(Training(('shapes',), 1)),
              other.path(TOGETHER), one.path(EVEN)]
     assert len(set(paths)) == 5
