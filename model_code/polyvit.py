@@ -83,13 +83,13 @@ class PolyViT(tf.Module):
         """`encode` with the task's recipe."""
         return self.encode(task.modality, inputs, training, task.recipe.stochastic_depth, seed, task.recipe.token_share)
 
-    def embed(self, modality: str, inputs: tf.Tensor) -> tf.Tensor:
-        """[batch, *input shape] -> the representation [batch, width] float32, without a head.
+    def embedding(self, modality: str, tokens: tf.Tensor) -> tf.Tensor:
+        """The encoder's tokens [batch, tokens, width] -> the representation [batch, width] float32, without a head.
 
         It is pooled as in the head of the modality's first task: a class token that no head reads has learned nothing.
         """
         task = next(t for t in self.tasks.values() if t.modality == modality)
-        return heads.pool(self.encode(modality, inputs), task.recipe.pooling)
+        return heads.pool(tokens, task.recipe.pooling)
 
     def logits(self, task: str, inputs: tf.Tensor, training: bool = False,
                seed: tf.Tensor | None = None) -> tf.Tensor:
@@ -111,12 +111,11 @@ class PolyViT(tf.Module):
 
     def scores(self, task: str, inputs: tf.Tensor) -> tf.Tensor:
         """[batch, *input shape] -> [batch, classes] float32 in [0, 1], in vocabulary order (see losses.scores)."""
-        return self.scores_of_all([task], inputs)[task]
+        return self.head_scores(task, self.encode(self.tasks[task].modality, inputs))
 
-    def scores_of_all(self, tasks: Sequence[str], inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """[batch, *input shape] -> each task's `scores`, with one pass of the encoder. tasks: of one modality."""
-        tokens = self.encode(self.tasks[tasks[0]].modality, inputs)
-        return {name: losses.scores(self.tasks[name], self.heads[name](tokens), self.groups[name]) for name in tasks}
+    def head_scores(self, task: str, tokens: tf.Tensor) -> tf.Tensor:
+        """The encoder's tokens [batch, tokens, width] -> as `scores`."""
+        return losses.scores(self.tasks[task], self.heads[task](tokens), self.groups[task])
 
     def is_frozen(self, task: str) -> bool:
         """Whether steps of this task train its head alone."""

@@ -8,7 +8,7 @@ import functools
 
 import tensorflow as tf
 
-from model_code import modalities, signature_names
+from model_code import graph_functions, modalities, signature_names
 from model_code.polyvit import PolyViT
 from model_code.sent_media import decoder
 from model_code.tasks import Mixture, Task
@@ -52,12 +52,18 @@ class ServedModel(tf.Module):
             decoder.media_spec(modalities.get_modality(task.modality)),
             *([tf.TensorSpec([], tf.int32, name='view')] if model.config.input(task.modality).views > 1 else [])])
             for name, task in self.mixture_tasks.items()}
-        self.scores_of = {name: tf.function(functools.partial(model.scores, name), autograph=False, input_signature=[
-            tf.TensorSpec([None, *model.config.input(task.modality).shape], tf.float32, name='inputs')])
-            for name, task in self.mixture_tasks.items()}
+        self.scores_of = {name: tf.function(functools.partial(model.scores, name), autograph=False,
+                                            input_signature=[self._input_spec(task.modality)])
+                          for name, task in self.mixture_tasks.items()}
+        self._encode = functools.cache(lambda modality: graph_functions.called(
+            functools.partial(model.encode, modality), [self._input_spec(modality)], optimised=True))
 
     def signatures(self, card: str) -> dict:
         """Name -> concrete function, for every signature. card: the model card as JSON."""
+        with graph_functions.optimisation(False):
+            return self._signatures(card)
+
+    def _signatures(self, card: str) -> dict:
         result = {}
         for name, task in self.mixture_tasks.items():
             row = modalities.get_modality(task.modality)
@@ -115,23 +121,28 @@ class ServedModel(tf.Module):
 
     def _safe(self, task: Task, media: tf.Tensor) -> dict:
         """As `_best`, with `error`: why an example has no scores, '' if it has. Its labels are '', its scores 0."""
-        media_decoder, scores_of = self._decoder(task.name), self.scores_of[task.name]
+        media_decoder, encode = self._decoder(task.name), self._encode(task.modality)
         problems, plan = media_decoder.check(media)
 
         def each(*view):
             inputs, decodes = media_decoder.decoded_if_possible(media, plan, problems == '', *view)
-            return scores_of(inputs), tf.cast(decodes, tf.float32)
+            return self.model.head_scores(task.name, encode(inputs)), tf.cast(decodes, tf.float32)
         scores, decodes = self._over_views(task, each, (self._scores_spec(task.name), tf.TensorSpec([None])))
         best, rows = self._best(task, scores), (decodes == 1.0)[:, tf.newaxis]
         return {'labels': tf.where(rows, best['labels'], ''), 'scores': tf.where(rows, best['scores'], 0.0),
                 'error': tf.where((problems == '') & (decodes < 1.0), _DAMAGED, problems)}
 
+    def _input_spec(self, modality: str) -> tf.TensorSpec:
+        return tf.TensorSpec([None, *self.model.config.input(modality).shape], tf.float32, name='inputs')
+
     def _scores_spec(self, task: str) -> tf.TensorSpec:
         return tf.TensorSpec([None, len(self.vocabularies[task])], tf.float32)
 
     def _scores(self, task: Task, media: tf.Tensor) -> tf.Tensor:
-        return self._over_views(task, lambda *view: self.scores_of[task.name](self.inputs_of[task.name](media, *view)),
-                                self._scores_spec(task.name))
+        encode = self._encode(task.modality)
+        return self._over_views(
+            task, lambda *view: self.model.head_scores(task.name, encode(self.inputs_of[task.name](media, *view))),
+            self._scores_spec(task.name))
 
     def _best(self, task: Task, scores: tf.Tensor) -> dict:
         ids, scores = task.data.kind.functions.best(scores, self.model.groups[task.name])
@@ -147,17 +158,20 @@ class ServedModel(tf.Module):
     def _embedding(self, modality: str, media: tf.Tensor) -> dict:
         # An embedding belongs to no task. Statistics (for sounds) are those of the modality's first task.
         task = next(t for t in self.mixture_tasks.values() if t.modality == modality)
+        encode = self._encode(modality)
         return {'embedding': self._over_views(
-            task, lambda *view: self.model.embed(modality, self.inputs_of[task.name](media, *view)),
+            task, lambda *view: self.model.embedding(modality, encode(self.inputs_of[task.name](media, *view))),
             tf.TensorSpec([None, self.model.config.width], tf.float32))}
 
     def _all_scores(self, modality: str, media: tf.Tensor) -> dict:
         result = {}
+        encode = self._encode(modality)
         for names in self.passes(modality):
-            scores = self._over_views(
-                self.mixture_tasks[names[0]],
-                lambda *view, names=names: self.model.scores_of_all(names, self.inputs_of[names[0]](media, *view)),
-                {name: self._scores_spec(name) for name in names})
+            def each(*view, names=names):
+                tokens = encode(self.inputs_of[names[0]](media, *view))
+                return {name: self.model.head_scores(name, tokens) for name in names}
+            scores = self._over_views(self.mixture_tasks[names[0]], each,
+                                      {name: self._scores_spec(name) for name in names})
             result |= {signature_names.scores(name): values for name, values in scores.items()}
         return result
 

@@ -264,9 +264,14 @@ def _config():
 
     Else each signature's first run works through the graph of all: a model of six tasks took 1.6 times as long to warm
     up. Later runs are as fast either way.
+
+    Nor is the graph around the signatures' functions optimised, which say themselves whether they are (see
+    model_code.graph_functions). That would be done for the part of a dataset in `T_safe`, too, and doubles its warm-up.
     """
     import tensorflow as tf
-    return tf.compat.v1.ConfigProto(graph_options=tf.compat.v1.GraphOptions(place_pruned_graph=True))
+    options = tf.compat.v1.GraphOptions(place_pruned_graph=True)
+    options.rewrite_options.disable_meta_optimizer = True
+    return tf.compat.v1.ConfigProto(graph_options=options)
 
 
 def _has_batches(signature: Signature) -> bool:

@@ -4,6 +4,8 @@ What already is a 16 kHz mono PCM16 WAV is passed on byte for byte. Any other be
 stores of the same file: channels are averaged in float32, other rates resampled in float64 (model_code.resampling).
 """
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -178,11 +180,22 @@ def _stored(encoded, plan, wanted, tables):
     return tf.audio.encode_wav(tf.cast(samples, tf.float32)[:, tf.newaxis] / 32768, resampling.RATE)
 
 
+@functools.cache
+def _mono_reader():
+    """`_mono` as a function of the graph, which two parts of it share."""
+    signature = [tf.TensorSpec([], tf.string), tf.TensorSpec([5], tf.int32), tf.TensorSpec([], tf.int32)]
+    return tf.function(_mono_samples, autograph=False, input_signature=signature).get_concrete_function()
+
+
 def _mono(encoded, plan, length):
     """[samples] float32, the mean of the channels: the arithmetic of media.readers.audio, in its order.
 
     length: the bytes that are decoded.
     """
+    return _mono_reader()(encoded, plan, length)
+
+
+def _mono_samples(encoded, plan, length):
     raw = tf.strings.substr(encoded, plan[_START], length)
 
     def integers(dtype, offset=0):

@@ -1,5 +1,7 @@
 """Bytes inside string tensors: numbers at positions, and the kind of a file by its first bytes. Core TensorFlow ops."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -24,9 +26,18 @@ def numbers(encoded: tf.Tensor, position, count: int, dtype=tf.uint8, little: bo
 
     Zeros stand for what lies beyond the end.
     """
-    length = count * dtype.size
-    values = tf.io.decode_raw(parts(encoded, position, length), dtype, little_endian=little, fixed_length=length)
-    return tf.cast(tf.ensure_shape(values, [None, count]), tf.int32)
+    return _reader(count, dtype, little)(encoded, tf.convert_to_tensor(position, tf.int32))
+
+
+@functools.cache
+def _reader(count: int, dtype: tf.DType, little: bool):
+    """`numbers` as a function of the graph: one operation wherever numbers are read, not a dozen."""
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string), tf.TensorSpec(None, tf.int32)])
+    def read(encoded, position):
+        length = count * dtype.size
+        values = tf.io.decode_raw(parts(encoded, position, length), dtype, little_endian=little, fixed_length=length)
+        return tf.cast(tf.ensure_shape(values, [None, count]), tf.int32)
+    return read.get_concrete_function()
 
 
 def parts(encoded: tf.Tensor, position, length: int) -> tf.Tensor:
@@ -43,7 +54,15 @@ def part(encoded: tf.Tensor, position, length) -> tf.Tensor:
 
 def byte(encoded: tf.Tensor, position) -> tf.Tensor:
     """The byte of a scalar at a position, int32; 0 beyond the end."""
-    return numbers(encoded[tf.newaxis], position, 1)[0, 0]
+    return _byte_reader()(encoded, tf.convert_to_tensor(position, tf.int32))
+
+
+@functools.cache
+def _byte_reader():
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)])
+    def read(encoded, position):
+        return numbers(encoded[tf.newaxis], position, 1)[0, 0]
+    return read.get_concrete_function()
 
 
 def replaced(encoded: tf.Tensor, position, new, length: int) -> tf.Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
-from model_code import modalities
+from model_code import graph_functions, modalities
 from model_code.input_pipeline import model_input
 from model_code.settings import ModelConfig
 from model_code.tasks import Task
@@ -27,7 +27,7 @@ class Decoder:
         self._row, self._spec, self._statistics = modalities.get_modality(spec.modality), spec, statistics
         self.check, self._as_stored = check, as_stored
         view = [tf.TensorSpec([], tf.int32, name='view')] if spec.views > 1 else []
-        self.decoded = _traced(self._decoded, _signature(self._row) + view)
+        self.decoded = graph_functions.called(self._decoded, _signature(self._row) + view)
 
     def _decoded(self, media: tf.Tensor, plan: tf.Tensor, view: tf.Tensor | None = None) -> tf.Tensor:
         def one(encoded):
@@ -64,12 +64,13 @@ def decoders(tasks: Iterable[Task], config: ModelConfig, statistics: dict[str, t
     @functools.cache
     def check(modality: str, limits: modalities.Limits):
         row = modalities.get_modality(modality)
-        return _traced(lambda media: row.sent_media.check(media, config.input(modality), limits), _signature(row)[:1])
+        return graph_functions.called(
+            lambda media: row.sent_media.check(media, config.input(modality), limits), _signature(row)[:1])
 
     @functools.cache
     def as_stored(modality: str):
         row = modalities.get_modality(modality)
-        return _traced(
+        return graph_functions.called(
             lambda media, plan: row.sent_media.as_stored(media, plan, config.input(modality), tables[modality]),
             _signature(row))
 
@@ -89,22 +90,3 @@ def media_spec(row: modalities.Modality) -> tf.TensorSpec:
 
 def _signature(row: modalities.Modality) -> list[tf.TensorSpec]:
     return [media_spec(row), tf.TensorSpec([None, None], tf.int32, name='plan')]
-
-
-def _traced(function, signature: list[tf.TensorSpec]):
-    """The graph function, traced once. It is called rather than copied into its callers, which load faster so.
-
-    The calls ask for no graph optimisation. Each signature would optimise each function anew when it first runs, which
-    was two fifths of the time of all first runs; the functions' own time is in decoding, and stays the same.
-    """
-    traced = tf.function(function, autograph=False, input_signature=signature,
-                         experimental_attributes={'_noinline': True}).get_concrete_function()
-
-    def call(*inputs):
-        before = tf.config.optimizer.get_experimental_options()
-        tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
-        try:
-            return traced(*inputs)
-        finally:
-            tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': False} | before)
-    return call

@@ -31,8 +31,10 @@ def check(encoded: tf.Tensor, spec: VideoInput, limits: Limits) -> tuple[tf.Tens
         table = tf.reshape(condition, [clips, most]) & present
 
         def sentences():
-            first = tf.argmax(table, 1, tf.int32)
-            said = sentence(tf.gather(encoded, first, batch_dims=1)) if callable(sentence) else sentence
+            # With one frame more, which is empty: clips of no frames at all have sentences, too.
+            first = tf.argmax(tf.pad(tf.cast(table, tf.int32), [[0, 0], [0, 1]]), 1, tf.int32)
+            one_more = tf.concat([encoded, tf.fill([clips, 1], '')], 1)
+            said = sentence(tf.gather(one_more, first, batch_dims=1)) if callable(sentence) else sentence
             return tf.strings.join(['frame ', tf.strings.as_string(first + 1), ' is ', said])
         return tf.reduce_any(table, 1), sentences
 

@@ -154,7 +154,7 @@ def test_evaluation_and_serving_see_all_tokens():
     whole, dropping = (make_model_of(task) for task in tasks)
     inputs = inputs_for(whole, 'image')
     np.testing.assert_array_equal(dropping.scores('a', inputs), whole.scores('a', inputs))
-    np.testing.assert_array_equal(dropping.embed('image', inputs), whole.embed('image', inputs))
+    np.testing.assert_array_equal(dropping.encode('image', inputs), whole.encode('image', inputs))
     np.testing.assert_array_equal(dropping.logits('a', inputs), whole.logits('a', inputs))
 
 

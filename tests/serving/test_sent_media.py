@@ -248,6 +248,15 @@ def test_what_only_the_decoder_finds_spoils_its_own_row_alone(content, served):
     assert safe['labels'][1].tolist() == remote.run('pets', 'image', [JPEG])['labels'][0].tolist()
 
 
+def test_a_clip_without_any_frame_is_a_row_with_an_error(served):
+    remote, _ = served
+    safe = remote.run(f'{TASKS["video"]}_safe', 'frames', [[], []])
+    assert all(error.startswith('it has no frames: send the frames as JPEG') for error in safe['error'])
+    assert {*safe['labels'].ravel()} == {''} and not safe['scores'].any()
+    with pytest.raises(ServingError, match='item 1 of 2: it has no frames'):
+        remote.run(TASKS['video'], 'frames', [[], []])
+
+
 def test_safe_answers_in_both_forms_of_json(served):
     remote, _ = served
     media = [{'b64': ''}, {'b64': base64.b64encode(JPEG).decode()}]
