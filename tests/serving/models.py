@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 from model_code import export
-from model_code.modalities import AudioInput, ImageInput, VideoInput
+from model_code.modalities import AudioInput, ImageInput, TextInput, VideoInput
 from model_code.polyvit import PolyViT
 from model_code.settings import ModelConfig
 from model_code.tasks import Mixture
@@ -144,17 +144,20 @@ def save_brightness(directory, broken='', card=''):
 
 
 def save_polyvit(directory):
-    """A version with an untrained PolyViT whose scores differ: `pets` (images), `calls` (sounds), `moves` (videos)."""
-    tasks = {'image': 'pets', 'audio': 'calls', 'video': 'moves'}
+    """A version with an untrained PolyViT whose scores differ: `pets` (images), `calls` (sounds), `moves` (videos) and
+    `notes` (texts)."""
+    tasks = {'image': 'pets', 'audio': 'calls', 'video': 'moves', 'text': 'notes'}
     mixture = Mixture(tuple(testing.task(task, modality) for modality, task in tasks.items()))
     config = ModelConfig(layers=1, width=16, heads=2, mlp_width=32, inputs=(
-        ImageInput(32, 32, (8, 8)), AudioInput(frames=64, mel_bins=32), VideoInput(2, 16, 16, (2, 8, 8))))
-    labels = {'pets': ['cat', 'dog', 'rat'], 'calls': ['owl', 'wren', 'tit'], 'moves': ['up', 'down']}
+        ImageInput(32, 32, (8, 8)), AudioInput(frames=64, mel_bins=32), VideoInput(2, 16, 16, (2, 8, 8)),
+        TextInput(length=32)))
+    labels = {'pets': ['cat', 'dog', 'rat'], 'calls': ['owl', 'wren', 'tit'], 'moves': ['up', 'down'],
+              'notes': ['glad', 'sad']}
     tf_keras.utils.set_random_seed(0)
     model = PolyViT(mixture, {name: len(words) for name, words in labels.items()}, config)
     for head in model.heads.values():  # they are zero at first, and all scores would be the same
         for weights in head.trainable_variables:
             weights.assign(tf.random.stateless_normal(weights.shape, [1, 2], stddev=2.0))
     picture = testing.image_bytes('JPEG', size=(40, 30))
-    samples = {'pets': [picture], 'calls': [testing.wav_bytes()], 'moves': [picture, picture]}
+    samples = {'pets': [picture], 'calls': [testing.wav_bytes()], 'moves': [picture, picture], 'notes': [b'all well']}
     export.save(export.ServedModel(model, mixture, labels, {'calls': (-30.0, 20.0)}), os.fspath(directory), {}, samples)

@@ -16,6 +16,7 @@ import tensorflow as tf
 from PIL import Image
 
 from media import readers
+from media.rejections import Rejection
 from model_code import modalities
 from model_code.modalities import AudioInput, VideoInput
 from serving.errors import ServingError
@@ -26,7 +27,7 @@ from tests import testing
 from tests.serving.models import save_polyvit
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'serving.md'
-TASKS = {'image': 'pets', 'audio': 'calls', 'video': 'moves'}
+TASKS = {'image': 'pets', 'audio': 'calls', 'video': 'moves', 'text': 'notes'}
 JPEG, SECONDS = testing.image_bytes('JPEG', size=(40, 30)), 0.7
 
 
@@ -142,6 +143,13 @@ FORMATS = {
         'frames as PNG or others': {'png': [JPEG, _image()], 'gif': [_image('GIF', 'P')]},
         'MP4 and other videos': {'mp4': testing.mp4_bytes()},
     },
+    'text': {
+        'UTF-8, with or without a byte order mark': {'words': ' Où est-il ?\n'.encode(), 'mark': b'\xef\xbb\xbfHere.',
+                                                     'long': b'and so on ' * 9},
+        'other encodings, control characters, nothing but white space': {
+            'latin-1': 'Où est-il ?'.encode('latin-1'), 'utf-16': 'here'.encode('utf-16'), 'bell': b'here\a',
+            'white': b' \n'},
+    },
 }
 CASES = [(modality, name, kind, content) for modality, formats in FORMATS.items() for kind, contents in formats.items()
          for name, content in contents.items()]
@@ -171,7 +179,7 @@ def test_the_table_has_these_formats():
 def test_raw_requests_are_answered_as_files_are_or_refused(modality, name, kind, content, served):
     remote, local = served
     row, signature = modalities.get_modality(modality), f'{TASKS[modality]}_scores'
-    over_rest, _ = _table()[modality, kind]
+    over_rest, through_the_client = _table()[modality, kind]
     sent = content if modality != 'video' or isinstance(content, list) else [content]
     if over_rest == 'the same':
         stored = content if isinstance(content, list) else readers.read(modality, content, local.input_spec(row))[
@@ -184,8 +192,11 @@ def test_raw_requests_are_answered_as_files_are_or_refused(modality, name, kind,
         remote.run(signature, row.feature, [sent])
     assert refused.value.http_status == 400
     assert re.search(r'assertion failed: \[item 1 of 1: .*(send|use `polyvit predict`)', refused.value.message)
-    if not isinstance(content, list):
-        assert len(readers.read(modality, content, local.input_spec(row))[row.feature])  # the client reads it
+    if through_the_client == 'refused':
+        with pytest.raises(Rejection):
+            readers.read(modality, content, local.input_spec(row))
+    elif not isinstance(content, list):
+        assert len(readers.read(modality, content, local.input_spec(row))[row.feature])
 
 
 def test_scores_tell_a_turned_picture_and_a_wrong_rate(served):
