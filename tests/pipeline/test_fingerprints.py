@@ -92,13 +92,13 @@ EDITS = [
 ]
 
 # Libraries that components import but whose versions do not change what they write: base classes and arguments of TFX
-# executors, message classes, carriers of data, signatures, and (READS_WITH) what only reads a file of labels or of
-# events.
+# executors, message classes, carriers of data, signatures, and (READS_WITH) what only reads a file of labels, of
+# events or of arrays.
 CARRIERS = {'apache-beam', 'protobuf', 'tensorflow-metadata', 'tensorflow-serving-api', 'markupsafe', 'grpcio', 'tfx',
             'tfx-bsl', 'humanize', 'grpcio-health-checking', 'cryptography'}
-READS_WITH = {('CoTrainer', 'tensorflow-transform'), ('Report', 'tensorflow'), ('BlessingGate', 'tensorflow'),
+READS_WITH = {('CoTrainer', 'tensorflow-transform'), ('CoTrainer', 'safetensors'), ('Report', 'tensorflow'),
+              ('BlessingGate', 'tensorflow'), ('MediaExampleGen', 'pyyaml'),
               ('MediaListing', 'numpy'), ('MediaListing', 'pillow'), ('MediaListing', 'pyyaml'),
-              ('MediaExampleGen', 'pyyaml'),
               # The server reads the headers of media, to bound what it decodes. The check's own are small.
               *(('ServingCheck', name) for name in ('av', 'pillow', 'pillow-heif', 'soundfile'))}
 # They pass bytes to file systems and back.
