@@ -182,7 +182,7 @@ def test_a_full_disk_while_a_checkpoint_is_written(small_disk):
 
 
 def test_a_full_disk_while_history_is_written(small_disk):
-    loop.write_history(small_disk, {'steps': [], 'evaluations': [], 'speeds': [], 'seconds': 1.0})
+    loop.write_history(small_disk, {'steps': [], 'evaluations': [], 'gradients': [], 'speeds': [], 'seconds': 1.0})
     testing.fill_disk(small_disk)
     with pytest.raises(PipelineStop, match='no space left'):
         with stop_if_disk_full(small_disk):

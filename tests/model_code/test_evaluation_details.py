@@ -195,7 +195,7 @@ def test_a_long_curve_keeps_its_shape(examples):
 @pytest.mark.parametrize('kind', label_kinds.LABEL_KINDS)
 def test_no_example_and_one_example(kind):
     labels, scores = {
-        'single': one_label, 'multi': two_labels,
+        'single': one_label, 'multi': two_labels, 'words': two_labels,
         'groups': lambda: (np.tile([1, 2, -1, -2, -2], (3, 1)).astype(np.float32), np.full((3, 5), 0.5, np.float32)),
     }[kind]()
     names, groups = (GROUPED, ('verb', 'noun')) if kind == 'groups' else (CLASSES, ())
