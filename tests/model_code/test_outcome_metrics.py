@@ -58,7 +58,7 @@ def repeated(weights, *arrays):
 
 
 def samples(kind, seed):
-    return {'single': lambda: choice(seed), 'multi': lambda: several(seed), 'groups': lambda: signed(seed)}[kind]()
+    return {'single': lambda: choice(seed), 'groups': lambda: signed(seed)}.get(kind, lambda: several(seed))()
 
 
 def measures(kind, classes=7):
