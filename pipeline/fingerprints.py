@@ -76,7 +76,7 @@ COMPONENT_LIBRARIES = {
     'DataDrift': ('tensorflow-data-validation',),
     # Everything that computes weights, and the filters in the exported graph. tensorflow-transform only reads the
     # vocabulary's file here.
-    'CoTrainer': ('numpy', 'safetensors', 'soxr', 'tensorflow', 'tensorflow-io', 'tf_keras'),
+    'CoTrainer': ('numpy', 'soxr', 'tensorflow', 'tensorflow-io', 'tf_keras'),
     'BaselineLookup': (),
     'ServingBaseline': (),
     'TaskEvaluator': ('numpy', 'scikit-learn', 'tensorflow', 'tensorflow-model-analysis', 'tfx'),

@@ -151,7 +151,7 @@ def test_an_edit_re_runs_what_depends_on_it(installed, tree, file, old, new, com
 
 
 def test_a_new_reader_re_runs_the_ingest(installed, tree):
-    reader = tree / 'media/readers/text.py'
+    reader = tree / 'media/readers/point_cloud.py'
     reader.write_text('def read(*arguments):\n    return {}\n')
     try:
         assert _changed(installed, _versions(tree)) == {'MediaExampleGen'}
