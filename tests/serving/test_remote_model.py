@@ -145,7 +145,7 @@ def _drip(handler):
 @pytest.mark.parametrize('slow', [_silent, _drip])
 def test_the_timeout_is_that_of_the_whole_request(slow):
     with _serving([slow]) as running, client.Client(running.url, timeout=0.5) as asked:
-        with pytest.raises(client.DeadlineExceeded, match=r'did not answer within 0\.5 s\. Give it more '):
+        with pytest.raises(client.DeadlineExceeded, match=r'did not answer within 0\.5 s\. Give it a longer timeout'):
             asked.predict('shade', testing.image_bytes())
         assert _posts(running) == 1
 
