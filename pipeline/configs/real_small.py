@@ -2,12 +2,16 @@
 
 Command: polyvit run real_small --data FOLDER (or POLYVIT_DATA=FOLDER). FOLDER holds cifar10/, mnist/, fsdd/ and
 surveillance/. If it is a URL, copy real_small_scenes.csv, beside this file, to surveillance/scenes.csv.
-Cost: 7,900 steps; 19 minutes on two cores that were also running tests, 15 of them in training.
-Result on the test splits: accuracy of cifar10 0.494, mnist 0.963, fsdd_digit 0.964; mean average precision of fsdd_tags
-0.997. Fewer steps are not enough beside CIFAR-10: with 1,400 and 500 steps, MNIST reached 0.862 and the digits 0.768.
-Surveillance is split by scene. Trained alone with this recipe, its accuracy was 0.632 on the 38 clips of 15 new scenes,
-and 0.676 and 0.526 on the 68 and 57 clips of two other draws of scenes. With the published split, 44 of whose 48 test
-clips share their scene with train, it was 0.646: of so few clips, these numbers do not differ.
+Cost: 9,600 steps; training took 24 minutes on two cores that were also running tests.
+Result on the test splits, by one seed of `polyvit study real_small`: accuracy of cifar10 0.494, mnist 0.960, fsdd_digit
+0.968; mean average precision of fsdd_tags 0.998. Each alone: 0.498, 0.963, 0.924, 0.951. Fewer steps are not enough
+beside CIFAR-10: with 1,400 and 500 steps, MNIST reached 0.862 and the digits 0.768.
+Surveillance is split by scene, so there are 38 eval clips, of 15 scenes that train lacks: 0.579 with the other tasks,
+0.500 and 0.605 alone (two seeds). These do not differ, of so few clips. So its recipe was chosen by cross-validation:
+five folds by scene of all 240 clips, two or three draws of folds, this model in JAX, CIFAR-10 as the other task.
+Accuracy (area under the ROC curve): this recipe 0.656 (0.684); alone with 3,000 steps 0.608 (0.653); alone with the
+300 steps, half the learning rate, flip and shift that it had before 0.604 (0.601). Patches of 8 x 8 pixels of which
+half are dropped reached 0.671 (0.710) alone, with four times as many tokens.
 """
 
 import os
@@ -51,7 +55,8 @@ def get_config() -> PipelineConfig:
         # accuracy, so a fall by two clips is within the noise.
         Task('surveillance', 'video',
              data=Data(path('surveillance'), manifest='manifest.csv', columns=Columns(split=''), groups=scenes),
-             recipe=Recipe(steps=300, batch_size=16, learning_rate_coefficient=0.5, augmentations=('flip', 'shift')),
+             recipe=Recipe(steps=2000, batch_size=16,
+                           augmentations=('temporal_crop', 'scale_jitter', 'flip', 'colour_jitter')),
              gate=Gate(floor=0.50, max_drop=0.06)),
     )
     return PipelineConfig(
@@ -63,6 +68,6 @@ def get_config() -> PipelineConfig:
             ImageInput(height=32, width=32, patch=(8, 8)),
             AudioInput(frames=96, mel_bins=64, patch=(16, 16)),
             VideoInput(frames=8, height=64, width=64, patch=(2, 16, 16), frame_rate=8.0, short_side=72))),
-        training=TrainingConfig(optimizer='adamw', learning_rate=1e-3, warmup_steps=200, weight_decay=0.05,
+        training=TrainingConfig(optimizer='adamw', learning_rate=1e-3, warmup_steps=243, weight_decay=0.05,
                                 checkpoint_every=500),
     )
