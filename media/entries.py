@@ -51,6 +51,14 @@ class Entry:
             return name
         return f'{name}#t={self.start or 0:.12g},{"" if self.end is None else f"{self.end:.12g}"}'
 
+    @property
+    def place(self) -> str:
+        """Where it is, for a rejection: the id; of a text in a row that row, 'line 12 of manifest.csv'."""
+        if self.record != TEXT:
+            return self.id
+        kind = 'row' if self.path.lower().endswith(('.parquet', '.arrow')) else 'line'
+        return f'{kind} {self.member.lstrip("0") or 0} of {self.path}'
+
     def to_row(self) -> tuple:
         """The entry as JSON values."""
         return (self.path, self.labels, self.split, self.start, self.end, self.offset, self.length, self.member,

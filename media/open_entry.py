@@ -21,7 +21,8 @@ def open_entry(root: str, entry: Entry, limits: Limits) -> BinaryIO:
     root, since files may have changed after they were listed.
     """
     if entry.record == TEXT:
-        return io.BytesIO(entry.text.encode('utf-8', 'surrogateescape'))
+        # Surrogates stand for bytes that are not UTF-8, or are JSON's "\ud800": the reader rejects both.
+        return io.BytesIO(entry.text.encode('utf-8', 'surrogatepass'))
     if not is_url(root):
         _links(root).check(entry.path)
     if entry.record.startswith(table_rows.PARQUET):

@@ -32,7 +32,7 @@ class Gathered:
         """Counts a decoded entry. Keeps nothing of its media."""
         entry = decoded.entry
         if decoded.rejection:
-            self.rejected.append(decoded.rejection.at(entry.id))
+            self.rejected.append(decoded.rejection.at(entry.place))
         else:
             self.findings.add_example(entry, decoded.notes)
             self.copies.add((decoded.digest.hex(), entry.id, entry.split, entry.labels))

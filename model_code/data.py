@@ -141,12 +141,16 @@ class Data:
                     raise unknown('placeholder', place, (VERSION_PLACE,), f'{where}{path}: ')
         if not self.manifest and self.format not in ('', 'imagenet', *WITH_COLUMNS):
             self.check_columns(where)
+        if '' in self.manifest:
+            raise ConfigError(f'{where}the name of a manifest is empty. Name the file, or leave `manifest` out.')
         if len(set(self.manifest)) != len(self.manifest):
             raise ConfigError(f'{where}a manifest is named twice in {self.manifest}.')
         if self.groups:
             self._check_groups(where)
         if self.allow_unlabelled and not self.kind.several:
             raise ConfigError(f"{where}allow_unlabelled is for label_kind='multi', not {self.label_kind!r}.")
+        if self.most_words != type(self)().most_words and not self.kind.of_words:
+            raise ConfigError(f"{where}most_words is for label_kind='words', not {self.label_kind!r}.")
         if not self.label_separator:
             raise ConfigError(f'{where}label_separator is empty; give the text between two labels, such as "|".')
         if not 0 <= self.eval_share <= 1:

@@ -177,6 +177,8 @@ class TrainingConfig:
         for name in self.train_only:
             if name not in names:
                 raise unknown('task', name, names, 'Training: train_only: ')
+        if len(set(self.train_only)) != len(self.train_only):
+            raise ConfigError(f'Training: a task is named twice in train_only, {self.train_only}.')
         if set(names) == set(self.train_only):
             raise ConfigError('Training: train_only names all tasks. It names those that are trained while others stay '
                               'as they are being served; leave it out to train everything.')

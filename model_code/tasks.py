@@ -53,7 +53,7 @@ class Recipe:
     """In [0, 1). In training, block l of L is dropped for an example with probability l / (L - 1) times this."""
     token_share: float = 1.0
     """The share of an example's patches that a training step looks at, drawn anew for each example and step; over 0 and
-    at most 1. Evaluation and serving see all of them (docs/training.md, "Dropping tokens")."""
+    at most 1, and 1 for texts. Evaluation and serving see all of them (docs/training.md, "Dropping tokens")."""
 
     def check(self, where: str, modality: str):
         """Raises ConfigError if a field is wrong for a task of this modality. where: such as 'Task digits: '."""

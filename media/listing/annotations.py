@@ -106,7 +106,8 @@ def path_column(collector: Collector, annotations: Annotations, where: str, colu
         raise ConfigError(f'{where}: no column is named {modality}_{FILE_NAME} or {FILE_NAME}; it has '
                           f'{shown(found)}. Name the one with the media: columns=Columns(path={found[0]!r}).')
     raise ConfigError(f'{where} needs a column {FILE_NAME} with the paths of the media; it has {shown(columns)}. Name '
-                      "another with columns=Columns(path=...), or set format='folders' to ignore this file.")
+                      "another with columns=Columns(path=...), or set format='folders' to ignore this file."
+                      f'{other_text_column(collector)}')
 
 
 def text_column(collector: Collector, columns: Sequence[str]) -> str:
@@ -115,6 +116,21 @@ def text_column(collector: Collector, columns: Sequence[str]) -> str:
     if names.text or not row.in_rows or names.path in columns:
         return names.text
     return row.feature if row.feature in columns else ''
+
+
+def wanted_column(collector: Collector, path: str = '') -> str:
+    """The column that has or names the media, in a message: 'path', or in a text task 'text or path'. path: that of the
+    paths, if it is not the one of the config."""
+    names, row = collector.data.columns, get_modality(collector.source.modality)
+    path = path or names.path
+    return (names.text or f'{row.feature} or {path}') if row.in_rows else path
+
+
+def other_text_column(collector: Collector) -> str:
+    """A sentence that says how a text task names its column of texts; '' if it does, or is no text task."""
+    if collector.data.columns.text or not get_modality(collector.source.modality).in_rows:
+        return ''
+    return ' Name another column with texts: columns=Columns(text=...).'
 
 
 def label_columns(collector: Collector, columns: Sequence[str]) -> list[str]:

@@ -83,7 +83,7 @@ class Collector:
         try:
             entry = self._placed(entry)
         except Rejection as rejection:
-            self.reject(rejection.at(entry.id), where, entry.labels)
+            self.reject(rejection.at(entry.place), where, entry.labels)
             return False
         self._added.add((entry.id, len(self._added), where, entry.to_row()))
         return True
@@ -196,7 +196,7 @@ class Collector:
             labels = tuple(word for word in entry.labels if word in frequent)
             if not labels and not self.data.allow_unlabelled:
                 detail = f'None of its words is one of the {words.count(len(frequent), "label")}.'
-                late.append(Rejection('bad_label', f'{detail}{self.cure_of_no_label}', entry.id))
+                late.append(Rejection('bad_label', f'{detail}{self.cure_of_no_label}', entry.place))
             else:
                 yield dataclasses.replace(entry, labels=labels)
 
@@ -229,7 +229,7 @@ class Collector:
             try:
                 check(entry.path)
             except Rejection as rejection:
-                late.append(rejection.at(entry_id))
+                late.append(rejection.at(entry.place))
                 self._rejected_labels.update(entry.labels)
             else:
                 yield entry

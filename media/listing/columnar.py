@@ -12,9 +12,11 @@ from media.listing.annotations import (
     label_columns,
     no_label,
     number_names,
+    other_text_column,
     path_column,
     shown,
     text_column,
+    wanted_column,
 )
 from media.listing.collector import Collector
 from media.listing.manifests import JsonRows, where_is
@@ -63,8 +65,9 @@ def _add_rows(collector: Collector, annotations: Annotations, reader: TableReade
     wanted = list(dict.fromkeys([*texts, *labels, *optional, *names.extra, *groups, *annotations.location]))
     for name in wanted:
         if name not in columns or name in twice:
-            raise ConfigError(f'{where} needs the columns {", ".join(wanted)}, each once; it has '
-                              f'{shown(list(columns))}.')
+            needed = [wanted_column(collector) if other == path and path not in columns else other for other in wanted]
+            raise ConfigError(f'{where} needs the columns {", ".join(needed)}, each once; it has '
+                              f'{shown(list(columns))}.{other_text_column(collector)}')
         fitting = _TEXTS if name in texts or name == names.split else _LABELS
         if columns[name][0] not in fitting:
             raise ConfigError(f'{where}: the column {name} is {columns[name][1]}; it must be '

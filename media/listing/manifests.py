@@ -17,9 +17,11 @@ from media.listing.annotations import (
     label_columns,
     named,
     no_label,
+    other_text_column,
     path_column,
     shown,
     text_column,
+    wanted_column,
 )
 from media.listing.collector import (
     SPLITS,
@@ -127,7 +129,8 @@ def _add_csv(collector: Collector, annotations: Annotations):
             else:
                 header.add(line, fields)
     if not header.columns:
-        raise ConfigError(f'{where} needs the columns {header.wanted()}; its first line has: nothing.')
+        raise ConfigError(f'{where} needs the columns {header.wanted()}; its first line has: nothing.'
+                          f'{other_text_column(collector)}')
     header.unnamed_split.check(where)
 
 
@@ -143,7 +146,7 @@ class _Header:
         data = self._collector.data
         label = data.columns.label or ('labels' if data.kind.several else 'label')
         labels = list(data.label_groups) or [label]
-        return ' and '.join([data.columns.text or data.columns.path, *labels]) + f' (and may have {data.columns.split})'
+        return ' and '.join([wanted_column(self._collector), *labels]) + f' (and may have {data.columns.split})'
 
     def read(self, fields: list[str]):
         data, columns = self._collector.data, [name.strip() for name in fields]
@@ -161,7 +164,7 @@ class _Header:
             if columns.count(needed) != 1:
                 raise ConfigError(f'{self._where} needs the columns {self.wanted()}'
                                   f'{"".join(f", {name}" for name in (*names.extra, *groups))}, each once; its first '
-                                  f'line has: {shown(columns)}.')
+                                  f'line has: {shown(columns)}.{other_text_column(self._collector)}')
 
         def index(name: str) -> int | None:
             return columns.index(name) if name and name in columns else None
@@ -201,7 +204,7 @@ class _Header:
                                None if self._group is None else fields[self._group], **location)
         except Rejection as rejection:
             labels = labels_if_known(lambda: self._labels_in(fields)) if len(fields) == len(self.columns) else ()
-            collector.reject(rejection.at(path), where, labels)
+            collector.reject(rejection.at('' if self._is_text else path), where, labels)
         else:
             collector.add(entry, where)
 
@@ -318,7 +321,8 @@ def _add_jsonl(collector: Collector, annotations: Annotations):
     rows.check(where)
     if not lines.number:
         raise ConfigError(f'{where} is empty. Each of its lines should be a JSON object with '
-                          f'{source.data.columns.path} and {source.data.columns.label or "label"}.')
+                          f'{wanted_column(collector)} and {source.data.columns.label or "label"}.'
+                          f'{other_text_column(collector)}')
 
 
 class JsonRows:
@@ -399,7 +403,8 @@ class JsonRows:
             if path is None:
                 text = row.get(self.path)
                 if not isinstance(text, str):
-                    raise Rejection('bad_path', f'It has no text under {self.path}.')
+                    raise Rejection('bad_path', f'It has no text under {wanted_column(collector, self.path)}.'
+                                                f'{other_text_column(collector)}')
                 path, found = place_of(self._annotations, text)
                 at, location = path, {**location, **found}
             split = split_in(self._annotations, path, _text_or_none(row, names.split))
@@ -408,7 +413,8 @@ class JsonRows:
                                json_group(collector, row), **location)
         except Rejection as rejection:
             member = location.get('member')
-            self.reject(rejection.at(f'{at}!{member}' if member and at else at), where, row)
+            at = '' if location.get('record') == TEXT else f'{at}!{member}' if member and at else at
+            self.reject(rejection.at(at), where, row)
         else:
             collector.add(entry, where)
 

@@ -27,7 +27,7 @@ def check(encoded: tf.Tensor, spec: TextInput, limits: Limits) -> tuple[tf.Tenso
         (tf.strings.length(_stripped(encoded)) == 0, 'it has nothing but white space: send a text'),
         (~valid, 'it is no UTF-8: send a text in UTF-8'),
         (content.contains(encoded, r'[\x00-\x08\x0e-\x1f\x7f]'),
-         'it has a control character: send a text with none but tabs and line ends'))
+         'it has an ASCII control character: send a text with none but tabs and line ends'))
     return problems, tf.zeros([tf.size(encoded), 0], tf.int32)
 
 

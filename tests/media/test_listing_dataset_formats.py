@@ -251,7 +251,8 @@ def test_cifar_batches_that_are_cut_wrong_or_missing(tmp_path):
     (dict(format='kinetics'), 'holds video or audio'), (dict(format='pets'), 'annotation files'),
     (dict(format='cifar10', manifest='a.csv'), 'takes no manifest'), (dict(format='csv'), 'annotation files'),
     (dict(format='kinetix'), 'no format named'), (dict(label_separator=''), 'label_separator is empty'),
-    (dict(manifest=('a.csv', 'a.csv')), 'named twice'),
+    (dict(manifest=('a.csv', 'a.csv')), 'named twice'), (dict(manifest=''), 'Task t: the name of a manifest is empty'),
+    (dict(most_words=3, label_kind='multi'), "most_words is for label_kind='words', not 'multi'"),
     (dict(format='folders', columns=Columns(extra=('x',))), 'no manifest has'),
 ])
 def test_tasks_that_do_not_fit_their_format(overrides, message):

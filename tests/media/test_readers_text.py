@@ -10,6 +10,7 @@ import pytest
 
 from media import listing, open_entry, readers
 from media.entries import Entry
+from media.reading import Gathered
 from media.rejections import Rejection
 from media.sandbox.parent import Decoder
 from model_code.data import Columns
@@ -21,14 +22,16 @@ MARK = b'\xef\xbb\xbf'
 GOOD = {
     b'hello': b'hello', 'grüße, 日本 🙂'.encode(): 'grüße, 日本 🙂'.encode(), MARK + b' marked\r\n': b'marked',
     b'two\r\nlines\n': b'two\r\nlines', b'\x0b\x0c\ta\tb ': b'a\tb', 'x\ufeffy'.encode(): 'x\ufeffy'.encode(),
-    'no-break\u00a0'.encode(): 'no-break\u00a0'.encode(), '\U0010ffff'.encode(): '\U0010ffff'.encode(),
+    'no-break\u00a0'.encode(): 'no-break\u00a0'.encode(), '\u3000\u200b'.encode(): '\u3000\u200b'.encode(),
+    'C1 \x85\x9b'.encode(): 'C1 \x85\x9b'.encode(), '\U0010ffff'.encode(): '\U0010ffff'.encode(),
     MARK + MARK + b'q': MARK + b'q', b'<p>A page.</p>': b'<p>A page.</p>'}
 BAD = {
     b' \n\t': ('empty', 'nothing but white space'), MARK: ('empty', 'nothing but white space'),
     b'caf\xe9': ('undecodable', 'not UTF-8: byte 4 '), b'\xff\xfeh\0i\0': ('undecodable', 'in UTF-16'),
+    'hi'.encode('utf-32'): ('undecodable', 'in UTF-32'), b'\0\0\xfe\xff\0\0\0h': ('undecodable', 'in UTF-32'),
     b'ab\xc0\xaf': ('undecodable', 'byte 3 '), b'\xed\xa0\x80': ('undecodable', 'byte 1 '),
     b'cut \xe6\x97': ('undecodable', 'byte 5 '), b'\xf4\x90\x80\x80': ('undecodable', 'byte 1 '),
-    b'a\0b': ('undecodable', 'control character at byte 2'), b'ok\x1b[0m': ('undecodable', 'at byte 3'),
+    b'a\0b': ('undecodable', 'an ASCII control character at byte 2'), b'ok\x1b[0m': ('undecodable', 'at byte 3'),
     b'\x7f': ('undecodable', 'at byte 1'), testing.image_bytes(): ('unsupported', 'It is a PNG image, not a text'),
     b'%PDF-1.7 and so on': ('unsupported', 'a PDF document'),
     b'version https://git-lfs.github.com/spec/v1': ('unsupported', 'git lfs pull')}
@@ -102,6 +105,44 @@ def test_json_lines_and_parquet_have_them_too(tmp_path):
                                                              ('row 2 of reviews.parquet', 'too_large')]
 
 
+def test_every_rejected_row_is_named_by_its_line_or_row(tmp_path):
+    rows = [('Fine.', 'good', 'train'), ('no label', '', 'train'), ('odd split', 'good', 'fold 7'),
+            ('odd\x01', 'good', 'train')]
+    expected = [('bad_label', 1), ('bad_row', 2), ('undecodable', 3)]
+    testing.write_manifest(tmp_path, rows, ('text', 'label', 'split'))
+    columns = dict(zip(('text', 'label', 'split'), map(list, zip(*rows, strict=True)), strict=True))
+    pq.write_table(pa.table(columns), tmp_path / 'm.parquet')
+    testing.write(tmp_path, 'm.jsonl', ''.join(
+        json.dumps(dict(zip(columns, row, strict=True))) + '\n' for row in rows))
+    for name, kind, first in (('manifest.csv', 'line', 2), ('m.jsonl', 'line', 1), ('m.parquet', 'row', 0)):
+        listed, source = _listed(tmp_path, manifest=name)
+        gathered = Gathered()
+        with Decoder(source.data.folder, 'text', TextInput(), Limits()) as decoder:
+            for decoded in decoder.read(listed.entries):
+                gathered.add(decoded)
+        found = sorted([*listed.rejected, *gathered.rejected], key=lambda one: one.path)
+        assert [(one.path, one.reason) for one in found] == [
+            (f'{kind} {first + i} of {name}', reason) for reason, i in expected]
+        assert not any(name in one.detail for one in found), 'the row is named once'
+
+
+@pytest.mark.parametrize('name, content, message', [
+    ('m.csv', b'txt,label,split\na,b,train\n', 'needs the columns text or path and label .*first line has: txt, label'),
+    ('m.csv', b'text;label\na;b\n', 'needs the columns text or path and label .*first line has: text;label'),
+    ('m.csv', b'', 'needs the columns text or path and label .*first line has: nothing'),
+    ('m.jsonl', b'', 'a JSON object with text or path and label'),
+    ('m.jsonl', b'{"txt": "a", "label": "b"}', 'It has no text under text or path'),
+    ('m.parquet', {'txt': ['a'], 'label': ['b']}, 'needs the columns text or path, label, each once; it has txt')])
+def test_a_manifest_without_texts_is_told_how_to_name_them(tmp_path, name, content, message):
+    if isinstance(content, dict):
+        pq.write_table(pa.table(content), tmp_path / name)
+    else:
+        testing.write(tmp_path, name, content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        _listed(tmp_path, manifest=name)
+    assert 'Name another column with texts: columns=Columns(text=...).' in str(caught.value)
+
+
 def test_a_folder_of_hugging_face_needs_no_setting(tmp_path):
     (tmp_path / 'data').mkdir()
     for split, label in (('train', 0), ('test', 1)):
@@ -148,9 +189,11 @@ def test_in_an_archive_the_text_is_not_taken_for_its_label(tmp_path):
 
 def test_the_child_reads_texts_of_rows_and_says_what_is_wrong_with_them(tmp_path):
     entries = [Entry('a.csv', ('x',), 'train', member=str(i), record='text', text=text)
-               for i, text in enumerate(('Fine.', 'caf\udce9', ' spaced '))]
+               for i, text in enumerate(('Fine.', 'caf\udce9', ' spaced ', '\ud800 hi', '\udcc3\udca9'))]
     with Decoder(str(tmp_path), 'text', TextInput(), Limits()) as decoder:
-        fine, wrong, spaced = decoder.read(entries)
+        fine, wrong, spaced, *surrogates = decoder.read(entries)
+    assert [(s.rejection.reason, s.rejection.detail[:26]) for s in surrogates] == [
+        ('undecodable', 'It is not UTF-8: byte 1 be')] * 2
     assert fine.features == {'text': b'Fine.', 'text_bytes': 5} and spaced.features['text'] == b'spaced'
     assert (wrong.rejection.reason, wrong.rejection.detail[:26]) == ('undecodable', 'It is not UTF-8: byte 4 be')
 

@@ -78,7 +78,8 @@ def test_labels_of_kept_tasks_alone_are_those_of_the_model():
 
 
 @pytest.mark.parametrize('names, words', [
-    (('lihgts',), "lights"), (('shapes', 'tones', 'lights'), 'train_only names all tasks')])
+    (('lihgts',), "lights"), (('lights', 'lights'), 'a task is named twice in train_only'),
+    (('shapes', 'tones', 'lights'), 'train_only names all tasks')])
 def test_train_only_names_some_tasks_of_the_mixture(names, words):
     with pytest.raises(ConfigError, match=words):
         TrainingConfig(train_only=names).check_train_only(Mixture((SHAPES, TONES, LIGHTS)))

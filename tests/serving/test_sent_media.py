@@ -146,7 +146,7 @@ FORMATS = {
     'text': {
         'UTF-8, with or without a byte order mark': {'words': ' Où est-il ?\n'.encode(), 'mark': b'\xef\xbb\xbfHere.',
                                                      'long': b'and so on ' * 9},
-        'other encodings, control characters, nothing but white space': {
+        'other encodings, ASCII control characters, nothing but ASCII white space': {
             'latin-1': 'Où est-il ?'.encode('latin-1'), 'utf-16': 'here'.encode('utf-16'), 'bell': b'here\a',
             'white': b' \n'},
     },
