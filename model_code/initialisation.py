@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-from model_code import file_io, modalities, model_directory, vit_files, words
+from model_code import file_io, modalities, model_directory, vit_files
 from model_code.errors import PipelineStop
 from model_code.logger import logger
 from model_code.polyvit import PolyViT
@@ -80,42 +80,13 @@ def resize_positions(embedding: np.ndarray, old: tuple[int, ...], new: tuple[int
     return np.concatenate([class_token, space.reshape(1, -1, width)], axis=1).astype(np.float32)
 
 
-# A ViT, by the names of arrays in vision_transformer, and in big_vision where those differ.
-
-_POSITIONS = ('Transformer/posembed_input/pos_embedding',)
-_ATTENTION = ('MultiHeadDotProductAttention_1', 'MultiHeadDotProductAttention_0', 'MultiHeadDotProductAttention')
-_MLP = ('MlpBlock_3', 'MlpBlock_0', 'MlpBlock')
-_SECOND_NORM = ('LayerNorm_2', 'LayerNorm_1')
-
-
-def _block_arrays(config) -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
-    """(variable, its possible names in a ViT's block, its shape there), for all variables of a Block."""
-    width, hidden, heads = config.width, config.mlp_width, config.heads
-    result = []
-    for ours, theirs in (('norm_attention', ('LayerNorm_0',)), ('norm_mlp', _SECOND_NORM)):
-        for variable, array in (('gamma', 'scale'), ('beta', 'bias')):
-            result.append((f'{ours}/{variable}', tuple(f'{t}/{array}' for t in theirs), (width,)))
-    split = (heads, width // heads)
-    for name in ('query', 'key', 'value', 'out'):
-        kernel, bias = ((*split, width), (width,)) if name == 'out' else ((width, *split), split)
-        for part, shape in (('kernel', kernel), ('bias', bias)):
-            result.append((f'attention/{name}/{part}', tuple(f'{t}/{name}/{part}' for t in _ATTENTION), shape))
-    for ours, theirs, shape in (('mlp_in', 'Dense_0', (width, hidden)), ('mlp_out', 'Dense_1', (hidden, width))):
-        result.append((f'{ours}/kernel', tuple(f'{t}/{theirs}/kernel' for t in _MLP), shape))
-        result.append((f'{ours}/bias', tuple(f'{t}/{theirs}/bias' for t in _MLP), shape[1:]))
-    return result
-
+# A ViT.
 
 def _from_vit(model: PolyViT, path: str, inflation: str) -> dict[str, list[str]]:
     with vit_files.opened(path) as file:
         values, resized = _tokenizer_values(model, file, inflation)
         values |= _encoder_values(model, file)
-    if not file.problems and file.strange:
-        raise PipelineStop(f'{path} is no plain ViT: its embeddings or encoder have '
-                           f'{words.count(len(file.strange), "array")} that a ViT does not have, such as '
-                           f'{file.strange[0]!r}. Without them it would compute something else.')
-    if file.problems:
-        raise PipelineStop(f'{path} does not fit the model: ' + '; '.join(dict.fromkeys(file.problems)) + '.')
+        file.check(path, model.config.layers)
     unused = sorted(file.names - file.used)
     if unused:
         more = f' and {len(unused) - 20} more' if len(unused) > 20 else ''
@@ -135,7 +106,7 @@ def _tokenizer_values(model: PolyViT, file: vit_files.VitFile,
     """
     config, values, resized = model.config, {}, []
     class_token = file.read(('cls',), (1, 1, config.width))
-    positions = file.read(_POSITIONS, (1, None, config.width))
+    positions = file.read(vit_files.POSITIONS, (1, None, config.width))
     bias = file.read(('embedding/bias',), (config.width,))
     for name, tokenizer in model.tokenizers.items():
         if not hasattr(tokenizer, 'kernel_from_vit'):
@@ -151,8 +122,8 @@ def _tokenizer_values(model: PolyViT, file: vit_files.VitFile,
         if positions is not None:
             side = math.isqrt(positions.shape[1] - 1)
             if side * side != positions.shape[1] - 1 or not side:
-                file.problems.append(f'{file.name(_POSITIONS[0])} has shape {list(positions.shape)}, which is not a '
-                                     'class token and a square grid')
+                file.problems.append(f'{file.name(vit_files.POSITIONS[0])} has shape {list(positions.shape)}, which is '
+                                     'not a class token and a square grid')
                 break
             key = f'tokenizers/{name}/position_embedding'
             values[key] = resize_positions(positions, (side, side), spec.grid)
@@ -163,18 +134,11 @@ def _tokenizer_values(model: PolyViT, file: vit_files.VitFile,
 
 def _encoder_values(model: PolyViT, file: vit_files.VitFile) -> dict[str, np.ndarray | None]:
     """{variable: value} of the encoder. Values are None where the file has a problem."""
-    config, values = model.config, {}
-    arrays = _block_arrays(config)
-    for number in range(config.layers):
-        for variable, names, shape in arrays:
-            value = file.read(tuple(f'Transformer/encoderblock_{number}/{name}' for name in names), shape)
-            for key in _block_keys(model, number):
-                values[f'{key}/{variable}'] = value
-    next_block = file.name(f'Transformer/encoderblock_{config.layers}/')
-    if any(name.startswith(next_block) for name in file.names):
-        file.problems.append(f'{next_block[:-1]} is there, but the model has {config.layers} layers')
-    for variable, array in (('gamma', 'scale'), ('beta', 'bias')):
-        values[f'encoder/norm/{variable}'] = file.read((f'Transformer/encoder_norm/{array}',), (config.width,))
+    values = {}
+    for number, variable, names, shape in vit_files.encoder_arrays(model.config):
+        value = file.read(names, shape)
+        for key in ['encoder'] if number is None else _block_keys(model, number):
+            values[f'{key}/{variable}'] = value
     return values
 
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from model_code import file_io
+from model_code import file_io, words
 from model_code.errors import PipelineStop
+from model_code.settings import ModelConfig
 
 MAX_POSITIONS = 16_384  # in a ViT's position embedding, the only array whose size does not follow from the model
 SAFETENSORS = '.safetensors'
@@ -22,6 +23,13 @@ INDEX = f'model{SAFETENSORS}.index.json'  # of a model in several files: {'weigh
 _INDEX_BYTES = 16 << 20
 # What torch, Keras and TensorFlow 1 write. The first five may run code when they are read.
 _OTHER_FORMATS = ('.bin', '.pt', '.pth', '.pkl', '.ckpt', '.h5', '.msgpack')
+_OWN = ('variables', 'checkpoint', 'checkpoints')  # of which a SavedModel, a checkpoint directory, a model_run has one
+
+# A ViT, by the names of arrays in vision_transformer, and in big_vision where those differ.
+POSITIONS = ('Transformer/posembed_input/pos_embedding',)
+_ATTENTION = ('MultiHeadDotProductAttention_1', 'MultiHeadDotProductAttention_0', 'MultiHeadDotProductAttention')
+_MLP = ('MlpBlock_3', 'MlpBlock_0', 'MlpBlock')
+_SECOND_NORM = ('LayerNorm_2', 'LayerNorm_1')
 
 
 def is_vit(path: str) -> bool:
@@ -31,12 +39,63 @@ def is_vit(path: str) -> bool:
 
 
 def other_format(path: str) -> str:
-    """Why a file of weights cannot be read, by its ending, as a sentence; '' if nothing is known against it."""
-    if not path.lower().endswith(_OTHER_FORMATS):
+    """Why a file of weights, or a folder with such a file and none that is read, cannot be read, by its ending, as a
+    sentence; '' if nothing is known against it."""
+    names = file_io.list_folder(path)
+    others = [name for name in names if name.lower().endswith(_OTHER_FORMATS)]
+    if path.lower().endswith(_OTHER_FORMATS):
+        what = path
+    elif others and not {f'model{SAFETENSORS}', INDEX, *_OWN} & set(names):
+        what = f'{path}, a folder with {others[0]}'
+    else:
         return ''
-    return (f'initial_checkpoint is {path}. Weights of torch, Keras or Flax are not read, because such a file may run '
+    return (f'initial_checkpoint is {what}. Weights of torch, Keras or Flax are not read, because such a file may run '
             'code, or needs their libraries. Give the model.safetensors of the same model, which Hugging Face has '
             'beside it (or write it with safetensors.torch.save_file), or the .npz file of a ViT.')
+
+
+def encoder_arrays(config: ModelConfig) -> Iterator[tuple[int | None, str, tuple[str, ...], tuple[int, ...]]]:
+    """Yields (block, variable, its possible names in a ViT, its shape there) of all variables of the encoder.
+
+    The variable is that of a Block, or without a block, with None, that of the encoder.
+    """
+    for number in range(config.layers):
+        for variable, names, shape in _block_arrays(config):
+            yield number, variable, tuple(f'Transformer/encoderblock_{number}/{name}' for name in names), shape
+    for variable, array in (('gamma', 'scale'), ('beta', 'bias')):
+        yield None, f'norm/{variable}', (f'Transformer/encoder_norm/{array}',), (config.width,)
+
+
+def _block_arrays(config: ModelConfig) -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
+    """(variable, its possible names in a ViT's block, its shape there), for all variables of a Block."""
+    width, hidden, heads = config.width, config.mlp_width, config.heads
+    result = []
+    for ours, theirs in (('norm_attention', ('LayerNorm_0',)), ('norm_mlp', _SECOND_NORM)):
+        for variable, array in (('gamma', 'scale'), ('beta', 'bias')):
+            result.append((f'{ours}/{variable}', tuple(f'{t}/{array}' for t in theirs), (width,)))
+    split = (heads, width // heads)
+    for name in ('query', 'key', 'value', 'out'):
+        kernel, bias = ((*split, width), (width,)) if name == 'out' else ((width, *split), split)
+        for part, shape in (('kernel', kernel), ('bias', bias)):
+            result.append((f'attention/{name}/{part}', tuple(f'{t}/{name}/{part}' for t in _ATTENTION), shape))
+    for ours, theirs, shape in (('mlp_in', 'Dense_0', (width, hidden)), ('mlp_out', 'Dense_1', (hidden, width))):
+        result.append((f'{ours}/kernel', tuple(f'{t}/{theirs}/kernel' for t in _MLP), shape))
+        result.append((f'{ours}/bias', tuple(f'{t}/{theirs}/bias' for t in _MLP), shape[1:]))
+    return result
+
+def check(path: str, config: ModelConfig):
+    """Raises PipelineStop if a ViT on this machine cannot be read or does not fit the model, by its headers.
+
+    No array is read. Which patches and grids fit, initialisation finds, which knows the tokenizers.
+    """
+    width = config.width
+    with opened(path) as file:
+        for names, shape in ((('cls',), (1, 1, width)), (POSITIONS, (1, None, width)), (('embedding/bias',), (width,)),
+                             (('embedding/kernel',), (None, None, 3, width))):
+            file.fits(names, shape)
+        for _, _, names, shape in encoder_arrays(config):
+            file.fits(names, shape)
+        file.check(path, config.layers)
 
 
 @contextlib.contextmanager
@@ -49,20 +108,35 @@ def opened(path: str) -> Iterator['VitFile']:
 class VitFile:
     """Reads arrays by their names in vision_transformer. Collects problems instead of raising.
 
-    names: of all arrays in the file. used: those that were read. problems: what does not fit, one line each.
+    names: of all arrays in the file. used: those that were read or checked. problems: what does not fit, one line each.
     """
 
     def __init__(self, names):
         self.names, self.used, self.problems = set(names), set(), []
 
     def read(self, names: tuple[str, ...], shape: tuple[int | None, ...]) -> np.ndarray | None:
-        """The array under the first of `names` that exists, float32. If it does not have this shape: None, and a line
-        in `problems`. None in `shape` stands for any size up to MAX_POSITIONS."""
-        full, stored, convert = self._find(names, shape)
+        """The array under the first of `names` that exists, float32; None, and a line in `problems`, if there is none
+        that `fits` or it cannot be read."""
+        if not self.fits(names, shape):
+            return None
+        full, _, convert = self._find(names, shape)
+        try:
+            array = convert(self._array(full).astype(np.float32))
+            if np.isfinite(array).all():
+                return array
+            self.problems.append(f'{full} has numbers that are not finite')
+        except Exception as error:  # a damaged array may raise anything
+            self.problems.append(f'{full} cannot be read ({error})')
+        return None
+
+    def fits(self, names: tuple[str, ...], shape: tuple[int | None, ...]) -> bool:
+        """Whether the first of `names` that exists has floating-point numbers of this shape, by its header. If not, a
+        line is added to `problems`. None in `shape` stands for any size up to MAX_POSITIONS."""
+        full, stored, _ = self._find(names, shape)
         expected = '[' + ', '.join('any' if s is None else str(s) for s in stored) + ']'
         if full not in self.names:
             self.problems.append(f'{full} is missing (expected {expected})')
-            return None
+            return False
         self.used.add(full)
         try:
             actual, floating, dtype = self._header(full)
@@ -73,13 +147,22 @@ class VitFile:
                     for a, s in zip(actual, stored, strict=True)):
                 self.problems.append(f'{full} has shape {list(actual)} (expected {expected})')
             else:
-                array = convert(self._array(full).astype(np.float32))
-                if np.isfinite(array).all():
-                    return array
-                self.problems.append(f'{full} has numbers that are not finite')
-        except Exception as error:  # a damaged array may raise anything
+                return True
+        except Exception as error:  # a damaged header may raise anything
             self.problems.append(f'{full} cannot be read ({error})')
-        return None
+        return False
+
+    def check(self, path: str, layers: int):
+        """Raises PipelineStop with all problems, once all arrays of a model of so many layers were read or checked."""
+        next_block = self.name(f'Transformer/encoderblock_{layers}/')
+        if any(name.startswith(next_block) for name in self.names):
+            self.problems.append(f'{next_block[:-1]} is there, but the model has {layers} layers')
+        if self.problems:
+            raise PipelineStop(f'{path} does not fit the model: ' + '; '.join(dict.fromkeys(self.problems)) + '.')
+        if self.strange:
+            raise PipelineStop(f'{path} is no plain ViT: its embeddings or encoder have '
+                               f'{words.count(len(self.strange), "array")} that a ViT does not have, such as '
+                               f'{self.strange[0]!r}. Without them it would compute something else.')
 
     strange: Sequence[str] = ()
     """Arrays that a plain ViT does not have, in places where another architecture would use them."""
@@ -224,4 +307,7 @@ def _files(path: str) -> list[str]:
     for name in names:
         if not isinstance(name, str) or not name.endswith(SAFETENSORS) or os.path.basename(name) != name:
             raise PipelineStop(f'{path} names {name!r}, which is no safetensors file beside it.')
+        if not os.path.exists(os.path.join(os.path.dirname(path), name)):
+            raise PipelineStop(f'{path} names {name}, which is missing beside it. All files of the model belong into '
+                               'one folder.')
     return [os.path.join(os.path.dirname(path), name) for name in sorted(names)]

@@ -66,7 +66,9 @@ def check(config) -> DataSummary:
 
 
 def check_plannable(config):
-    """ConfigError if a task's folder is not there, unless the config itself has the numbers for a plan without it."""
+    """ConfigError if a task's folder is not there, unless the config itself has the numbers for a plan without it, or
+    if the starting weights are here and cannot be those of the model."""
+    check_local_checkpoint(config)
     for task in config.mixture.tasks:
         known = (task.data.num_classes or task.data.classes) and task.data.num_train_examples
         if task.data.folder and not in_reach(task) and not known:
@@ -130,7 +132,7 @@ def media_bytes(config) -> int | None:
 
 
 def check_initial_checkpoint(config):
-    """It must exist and be of a format that is read. Otherwise the trainer would notice first, after all lanes."""
+    """It must exist, be of a format that is read, and fit. Else the trainer would notice first, after all lanes."""
     path = config.training.initial_checkpoint
     file_io.check_no_pattern(path, 'Rename it, or copy it elsewhere.')
     if path and not file_io.exists(path) and not (is_url(path) and file_io.list_folder(path)):
@@ -138,6 +140,24 @@ def check_initial_checkpoint(config):
                           "a ViT, a pushed version or a model_run, or '' to start from random weights.")
     if vit_files.other_format(path):
         raise ConfigError(vit_files.other_format(path))
+    check_local_checkpoint(config)
+
+
+def check_local_checkpoint(config):
+    """ConfigError if initial_checkpoint is on this machine, and of another format or a ViT that does not fit the model.
+
+    Only headers are read.
+    """
+    path = config.training.initial_checkpoint
+    if is_url(path) or not os.path.exists(path):
+        return
+    if vit_files.other_format(path):
+        raise ConfigError(vit_files.other_format(path))
+    if vit_files.is_vit(path):
+        try:
+            vit_files.check(path, config.model)
+        except PipelineStop as error:
+            raise ConfigError(f'initial_checkpoint: {error}') from error
 
 
 def check_served(config, data: DataSummary):

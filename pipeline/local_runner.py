@@ -266,8 +266,7 @@ def _summarise(config, data, records, decision: dict, screen, record: run_record
     for line in [
             *show_run.path_lines(records, report, record.log, columns, model),
             f'time    {words.duration(time.monotonic() - started)}; {work}', *summary.cost_lines(records, columns),
-            *(['', *summary.next_lines(config, version, decision['blessed'], report,
-                                       data.samples.get(config.mixture.tasks[0].name, ''), record.argv)]
+            *(['', *summary.next_lines(config, version, decision['blessed'], report, data.samples, record.argv)]
               if say_next or code else [])]:
         screen.print_whole(line)
     record = run_record.end(config, record, code, time.monotonic() - started, components=records, decision=decision,

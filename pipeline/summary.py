@@ -145,18 +145,21 @@ def cost_lines(components: dict, columns: int | None = None) -> list[str]:
             for part in layout.wrap(f'{"" if i else "cost":<8}{text}', columns, 10)]
 
 
-def next_lines(config, version: str, blessed: bool, report: str, sample: str, argv: tuple[str, ...]) -> list[str]:
+def next_lines(config, version: str, blessed: bool, report: str, samples: dict[str, str],
+               argv: tuple[str, ...]) -> list[str]:
     """What to do next; if the model was rejected, first of all what to fix.
 
-    sample: a media file of the first task, '' for none. argv: what was typed for this run, () for a run from Python.
+    samples: task -> one of its media files, of the tasks that have any. argv: what was typed for this run, () for a
+    run from Python.
     """
     fix = [f'  fix what the reasons name (data, steps, floor or max_drop), then run it again{":" if argv else ""}',
            *again_lines(argv)]
     read = [f'  open {shlex.quote(short(report))} in a browser']
     serving = short(config.serving_dir)
     use = [f'  {command("serve", serving)}']
-    if sample:
-        use.append(f'  {command("predict", config.mixture.tasks[0].name, short(sample), "--model", serving)}')
+    task = next((task.name for task in config.mixture.tasks if task.name in samples), None)
+    if task:
+        use.append(f'  {command("predict", task, short(samples[task]), "--model", serving)}')
     return ['Next:', *([] if blessed else fix), *read, *(use if version else [])]
 
 

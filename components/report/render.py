@@ -108,6 +108,8 @@ def _values(decision, history, card, data, drift, suspects, near, evaluations, f
         'verdict': verdict(decision),
         'tasks': [_task_row(task, evaluations[task['name']].results if task['name'] in evaluations else {})
                   for task in decision['tasks']],
+        'unchanged': any(_is_unchanged(task) for task in decision['tasks']),
+        'compared': any(task['baseline_metrics'] and not _is_unchanged(task) for task in decision['tasks']),
         'judgements': judgements.section(decision),
         'evaluations': found,
         'training': training.section(history, names, colours, limits.points),
@@ -133,19 +135,27 @@ def verdict(decision: dict) -> str:
         end = ('It was pushed all the same.' if decision.get('forced') else
                'What is being served stays as it is.')
         return f'Failed: {_and(failed)}. {end}'
-    unchanged = [task['name'] for task in tasks if task.get('outcome') == 'unchanged']
-    tasks = [task for task in tasks if task['name'] not in unchanged]
+    kept = [task for task in tasks if _is_unchanged(task)]
+    unchanged = [task['name'] for task in kept]
+    tasks = [task for task in tasks if task not in kept]
     floors = (f'{tasks[0]["name"] if unchanged else "Its only task"} meets its floor' if len(tasks) == 1 else
               f'{"Both" if len(tasks) == 2 else f"All {len(tasks)}"} tasks meet their floors')
     compared = [task for task in tasks if task['baseline_metrics'] is not None]
+    versions = sorted({task['baseline_version'] for task in compared or kept if task.get('baseline_version')})
+    served = f'version {versions[0]}' if len(versions) == 1 else 'the model being served'
     if compared:
-        versions = sorted({task['baseline_version'] for task in compared if task.get('baseline_version')})
-        served = f'version {versions[0]}' if len(versions) == 1 else 'the model being served'
         comparison = f'{"it did not fall" if len(tasks) == 1 else "none fell"} too far below {served}'
+    elif kept:
+        comparison = f'{served} has {"no such task to compare it with" if len(tasks) == 1 else "none of them"}'
     else:
         comparison = 'there was no earlier model to compare with'
     same = f' {_and(unchanged)}: unchanged, bit for bit.' if unchanged else ''
     return f'{floors}, {comparison}, and the serving check passed.{same}'
+
+
+def _is_unchanged(task: dict) -> bool:
+    """Whether the task was neither trained nor evaluated, and is as in the model being served."""
+    return task.get('outcome') == 'unchanged'
 
 
 def _task_row(task: dict, evaluated: dict) -> dict:
@@ -155,14 +165,14 @@ def _task_row(task: dict, evaluated: dict) -> dict:
     others = [(metric_name(name), number(value)) for name, value in task['metrics'].items()
               if name not in (primary, 'example_count')]
     values = evaluation.of_all(evaluated, primary)
-    bounds = values.get('low'), values.get('high')
+    bounds = values.get('low', task.get('low')), values.get('high', task.get('high'))  # an unchanged task has no values
     return {
         **task,
         'metric': metric_name(primary), 'shown': number(task['value']), 'interval': evaluation.interval(*bounds),
         'baseline': number(baseline),
         'others': others,
-        'examples': task['metrics'].get('example_count'),
-        'groups': evaluated.get('groups') if evaluated.get('clustered') else None,
+        'examples': task['metrics'].get('example_count', task.get('examples') or None),
+        'groups': evaluated.get('groups') if evaluated.get('clustered') else task.get('groups'),
         'change_shown': evaluation.change(task['change']),
         'change_interval': evaluation.interval(values.get('change_low'), values.get('change_high'), evaluation.change),
         'outcome': (task.get('outcome') or '').replace('_', ' '),

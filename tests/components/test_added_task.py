@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 
 import jsonschema
@@ -207,8 +208,13 @@ def test_the_terminal_and_the_report_say_that_it_is_unchanged():
     decision = decide()
     row = summary.task_rows(decision)[1]
     assert row.split()[:3] == ['shapes', 'accuracy', '0.750'] and 'unchanged' in row
-    assert render.verdict(decision).endswith('lights meets its floor, there was no earlier model to compare with, and '
-                                             'the serving check passed. shapes: unchanged, bit for bit.')
+    assert render.verdict(decision) == ('lights meets its floor, version 7 has no such task to compare it with, and '
+                                        'the serving check passed. shapes: unchanged, bit for bit.')
+    page = ' '.join(re.sub('<[^>]*>', ' ', render.render(decision, {}, {}, [])).split())
+    assert 'no earlier model' not in page and 'was measured on the same examples' not in page
+    assert 'An unchanged task was not measured again: its numbers are those of the served version.' in page
+    assert '0.750 0.600 to 0.900' in page, 'its interval, that of the version being served'
+    assert '40 examples' in page
 
 
 def test_the_card_of_the_new_version_has_what_was_measured_of_the_unchanged_task(tmp_path):

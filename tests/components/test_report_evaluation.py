@@ -95,6 +95,8 @@ def test_a_confusion_matrix_is_a_table_of_few_classes_and_a_map_with_pairs_of_ma
     assert bool(found['rows']) == table == (not found['map']) and (found['pairs'] == []) == table
     page = page_of(report_pages.evaluation(classes))
     assert page.count('<td class="k') == (classes ** 2 if table else 0)
+    # In a dark scheme the stronger colour of the table is brighter; the map is a picture, the same in both schemes.
+    assert ('The stronger the colour' in page) == table == ('Darker' not in page)
 
 
 def test_the_table_counts_and_the_pairs_are_those_most_often_confused():

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from model_code import initialisation, vit_files
 from model_code.errors import ConfigError, PipelineStop
 from model_code.modalities import ImageInput
-from model_code.settings import TrainingConfig
+from model_code.settings import ModelConfig, TrainingConfig
 from pipeline import checks
 from tests.model_code.test_initialisation import HEADS, HIDDEN, SIDE, WIDTH, make_model, vit_arrays, write_vit
 
@@ -176,7 +176,7 @@ def test_a_folder_with_one_file_and_a_model_in_several_files_are_read(tmp_path):
             ('{}', 'is not an index'), ('[1]', 'is not an index'), ('[' * 100_000, 'is not an index'),
             (json.dumps({'weight_map': {'a': '../model.safetensors'}}), 'which is no safetensors file beside it'),
             (json.dumps({'weight_map': {'a': 'weights.bin'}}), 'which is no safetensors file beside it'),
-            (json.dumps({'weight_map': {'a': 'gone.safetensors'}}), 'gone.safetensors is not a whole safetensors')):
+            (json.dumps({'weight_map': {'a': 'gone.safetensors'}}), 'names gone.safetensors, which is missing')):
         index.write_text(text)
         with pytest.raises(PipelineStop, match=message):
             initialisation.initialise(model, str(parts))
@@ -247,6 +247,60 @@ def test_hostile_and_damaged_files_are_rejected_in_a_sentence(tmp_path, content)
         initialisation.initialise(make_model(), str(path))
 
 
+class Config:
+    def __init__(self, path, **model):
+        self.training = TrainingConfig(initial_checkpoint=str(path))
+        self.model = ModelConfig(**{'layers': 2, 'width': WIDTH, 'heads': HEADS, 'mlp_width': HIDDEN, **model})
+
+
+@pytest.mark.parametrize('prefix', ['', 'vit.'])
+def test_what_does_not_fit_is_found_before_a_run(tmp_path, prefix):
+    arrays = tensors(prefix)
+    path = write(tmp_path / 'model.safetensors', arrays)
+    checks.check_initial_checkpoint(Config(path))
+    checks.check_initial_checkpoint(Config(tmp_path))
+    checks.check_initial_checkpoint(Config(write_vit(tmp_path, vit_arrays())))
+    for model, message in (({'layers': 1}, 'layer.1 is there, but the model has 1 layers'),
+                           ({'layers': 3}, 'encoder.layer.2.layernorm_before.weight is missing'),
+                           ({'width': 2 * WIDTH}, r'cls_token has shape \[1, 1, 16\] \(expected \[1, 1, 32\]\)')):
+        with pytest.raises(ConfigError, match=f'^initial_checkpoint: .* does not fit the model: .*{message}'):
+            checks.check_initial_checkpoint(Config(path, **model))
+    for changes, message in (
+            ({f'{prefix}layernorm.bias': None}, 'layernorm.bias is missing'),
+            ({f'{prefix}layernorm.bias': np.zeros(WIDTH, np.int64)}, 'type I64'),
+            ({f'{prefix}embeddings.patch_embeddings.projection.weight': np.zeros((WIDTH, 1, 8, 8), np.float32)},
+             r'\[16, 1, 8, 8\] \(expected \[16, 3, any, any\]\)'),
+            ({f'{prefix}encoder.layer.0.lambda_1': np.ones(WIDTH, np.float32)}, 'is no plain ViT')):
+        other = {name: value for name, value in {**arrays, **changes}.items() if value is not None}
+        with pytest.raises(ConfigError, match=message):
+            checks.check_initial_checkpoint(Config(write(tmp_path / 'other.safetensors', other)))
+    bad = tmp_path / 'bad.safetensors'
+    bad.write_bytes(header(a=entry([4], -16, 0)) + bytes(16))
+    with pytest.raises(ConfigError, match=r'^initial_checkpoint: .*bad.safetensors is not a whole safetensors file'):
+        checks.check_initial_checkpoint(Config(bad))
+
+
+def test_the_check_before_a_run_reads_no_array(tmp_path, monkeypatch):
+    def read(*_):
+        raise AssertionError('an array was read')
+    monkeypatch.setattr(vit_files.SafetensorsVit, '_array', read)
+    monkeypatch.setattr(vit_files.NpzVit, '_array', read)
+    checks.check_initial_checkpoint(Config(write(tmp_path / 'model.safetensors', tensors())))
+    checks.check_initial_checkpoint(Config(write_vit(tmp_path, vit_arrays())))
+
+
+def test_a_folder_of_torch_weights_is_refused_in_the_sentence_about_them(tmp_path):
+    (tmp_path / 'pytorch_model.bin').write_bytes(b'PK')
+    (tmp_path / 'config.json').write_text('{}')
+    message = 'a folder with pytorch_model.bin. Weights of torch, Keras or Flax are not read'
+    with pytest.raises(ConfigError, match=message):
+        checks.check_initial_checkpoint(Config(tmp_path))
+    with pytest.raises(PipelineStop, match=message):
+        initialisation.initialise(make_model(), str(tmp_path))
+    write(tmp_path / 'model.safetensors', tensors())
+    checks.check_initial_checkpoint(Config(tmp_path))
+
+
 @pytest.mark.parametrize('name', ['pytorch_model.bin', 'vit.PT', 'vit.pth', 'tf_model.h5'])
 def test_pickled_weights_are_refused_before_anything_runs(tmp_path, name):
     path = tmp_path / name
@@ -255,8 +309,5 @@ def test_pickled_weights_are_refused_before_anything_runs(tmp_path, name):
     with pytest.raises(PipelineStop, match=message):
         initialisation.initialise(make_model(), str(path))
 
-    class Config:
-        training = TrainingConfig(initial_checkpoint=str(path))
-
     with pytest.raises(ConfigError, match=message):
-        checks.check_initial_checkpoint(Config)
+        checks.check_initial_checkpoint(Config(path))

@@ -55,6 +55,16 @@ def _config(**training):
     return dataclasses.replace(config, training=dataclasses.replace(config.training, **training))
 
 
+def test_a_plan_looks_at_starting_weights_that_are_here(tmp_path):
+    path = tmp_path / 'vit.safetensors'
+    path.write_bytes(bytes(8))
+    with pytest.raises(ConfigError, match='vit.safetensors is not a whole safetensors file'):
+        checks.check_plannable(_config(initial_checkpoint=str(path)))
+    # What is elsewhere may be where the run will be.
+    checks.check_plannable(_config(initial_checkpoint=str(tmp_path / 'other.safetensors')))
+    checks.check_plannable(_config(initial_checkpoint='gs://bucket/vit.bin'))
+
+
 def test_batches_divide_over_the_replicas():
     with pytest.raises(ConfigError, match='batch_size is .*, which does not divide over 7 replicas'):
         _config(strategy='mirrored', replicas=7)

@@ -130,7 +130,7 @@ def test_what_to_do_next(tmp_path, monkeypatch, folder):
     config = dataclasses.replace(load_config('demo'), root=str(tmp_path / folder))
     report, sample = str(tmp_path / folder / 'report.html'), str(tmp_path / folder / 'digits' / 'a b.png')
     argv = ('run', 'my configs/mine.py', '--root', folder, '--data', f'{folder}/media')
-    title, page, serve, predict = summary.next_lines(config, '3', True, report, sample, argv)
+    title, page, serve, predict = summary.next_lines(config, '3', True, report, {'digits': sample}, argv)
     assert title == 'Next:' and shlex.split(page) == ['open', f'{folder}/report.html', 'in', 'a', 'browser']
     assert _parses(serve).dir == f'{folder}/serving/polyvit'
     parsed = _parses(predict)
@@ -139,14 +139,22 @@ def test_what_to_do_next(tmp_path, monkeypatch, folder):
 
 
 @pytest.mark.usefixtures('started_as_polyvit')
+def test_the_file_to_predict_is_of_the_first_task_that_has_one():
+    config = load_config('demo')
+    first, second = (task.name for task in config.mixture.tasks[:2])
+    predict = summary.next_lines(config, '3', True, 'report.html', {second: 'a.wav'}, ())[-1]
+    assert (_parses(predict).task, _parses(predict).files) == (second, ['a.wav']), f'{first} has texts in a CSV'
+
+
+@pytest.mark.usefixtures('started_as_polyvit')
 def test_after_a_rejection_the_command_is_what_was_typed(tmp_path):
     argv = ('run', 'my configs/mine.py', '--root', 'the root', '--data', "it's here")
-    title, fix, again, page = summary.next_lines(load_config('demo'), '', False, 'report.html', '', argv)
+    title, fix, again, page = summary.next_lines(load_config('demo'), '', False, 'report.html', {}, argv)
     assert fix.startswith('  fix what the reasons name') and fix.endswith('run it again:')
     parsed = _parses(again)
     assert (parsed.config, parsed.root, parsed.data) == ('my configs/mine.py', 'the root', "it's here")
     # From Python nothing was typed, and an archive has no file to name.
-    _, fix, page, serve = summary.next_lines(load_config('demo'), '3', False, 'report.html', '', ())
+    _, fix, page, serve = summary.next_lines(load_config('demo'), '3', False, 'report.html', {}, ())
     assert fix.endswith('run it again') and page == '  open report.html in a browser' and _parses(serve)
 
 
