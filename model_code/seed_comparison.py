@@ -42,7 +42,7 @@ class Spread:
     """A mean over seeds with its interval. low, high: None if it has none.
 
     by_examples, by_seeds: the two parts of its variance. by_both: V_both, which is in by_examples. examples, clusters,
-    seeds: how many.
+    seeds: how many. half_width: of the interval before the bounds of the metric cut it; nan if it has none.
     """
     value: float
     low: float | None
@@ -53,6 +53,7 @@ class Spread:
     examples: int
     clusters: int
     seeds: int
+    half_width: float = math.nan
 
     @property
     def verdict(self) -> Verdict:
@@ -66,7 +67,8 @@ def spread(values: Sequence[float], resamples: np.ndarray, examples: int, cluste
            bounds: tuple[float, float] = (-math.inf, math.inf)) -> Spread:
     """values: [S], the metric (or a difference of two) of each seed. resamples: [S, R], the same in each resample.
 
-    There is no interval with fewer than 2 seeds or 2 clusters, or if a value is not finite.
+    bounds: what the metric, or the difference, can be. There is no interval with fewer than 2 seeds or 2 clusters, or
+    if a value is not finite.
     """
     seeds, value = len(values), float(np.mean(values))
     known = np.asarray(resamples, np.float64)
@@ -82,7 +84,7 @@ def spread(values: Sequence[float], resamples: np.ndarray, examples: int, cluste
     seeds_alone = max(0.0, by_seeds - both, by_seeds - by_examples)
     half = _half_width(by_examples, seeds_alone, by_seeds, examples, clusters, seeds)
     return Spread(value, max(bounds[0], value - half), min(bounds[1], value + half), by_examples, seeds_alone, both,
-                  examples, clusters, seeds)
+                  examples, clusters, seeds, half)
 
 
 def seeds_needed(found: Spread) -> int | None:

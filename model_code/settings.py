@@ -172,7 +172,7 @@ class TrainingConfig:
         return mixture.only([task.name for task in mixture.tasks if task.name in self.train_only])
 
     def check_train_only(self, mixture):
-        """Raises ConfigError unless train_only names some tasks of the Mixture, and not all."""
+        """Raises ConfigError unless train_only names some tasks of the Mixture, and not all, or if it is 'staged'."""
         names = [task.name for task in mixture.tasks]
         for name in self.train_only:
             if name not in names:
@@ -182,6 +182,9 @@ class TrainingConfig:
         if set(names) == set(self.train_only):
             raise ConfigError('Training: train_only names all tasks. It names those that are trained while others stay '
                               'as they are being served; leave it out to train everything.')
+        if self.train_only and mixture.schedule == 'staged':
+            raise ConfigError(f"Mixture: the schedule 'staged' begins with {' and '.join(mixture.first_tasks)}, but "
+                              f"train_only trains {' and '.join(self.train_only)} alone. Leave one of them out.")
 
     def check_warmup(self, total_steps: int):
         """Raises ConfigError if the warm-up is longer than a training of this many steps."""

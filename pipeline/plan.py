@@ -5,6 +5,7 @@ import dataclasses
 from humanize import metric, naturalsize
 
 from model_code import freezing, modalities, statistical_power, words
+from model_code.errors import ConfigError
 from model_code.flops import (
     Accelerators,
     block_parameters,
@@ -19,6 +20,7 @@ from model_code.flops import (
     training_tokens,
 )
 from model_code.step_counts import describe, task_steps
+from model_code.tasks import Mixture
 from pipeline import layout
 from pipeline.machine import Machine, this_machine
 
@@ -99,20 +101,28 @@ class Plan:
     hours_accelerators: float
 
 
+def _full_steps(mixture: Mixture, examples_of: dict[str, int]) -> list[int]:
+    """The steps of all tasks if everything were trained: by their recipes if the schedule could not train them all."""
+    try:
+        return task_steps(mixture, examples_of)
+    except ConfigError:  # of a training that is not to be
+        return [task.recipe.steps for task in mixture.tasks]
+
+
 def make_plan(config, data=None, media_bytes: int | None = None, accelerators: Accelerators | None = None,
               machine: Machine | None = None) -> Plan:
     """The Plan of a PipelineConfig. `data` (checks.DataSummary) tells classes and examples that the config does not.
 
     accelerators: by default those of Accelerators(). machine: by default this one, with an assumed speed. Raises
-    ConfigError as task_steps does.
+    ConfigError as task_steps of what is trained does.
     """
     machine, accelerators = machine or this_machine(), accelerators or Accelerators()
     model, mixture, train_only = config.model, config.mixture, config.training.train_only
     examples_of = {task.name: task.data.num_train_examples
                    or (data.counts.get(task.name, {}).get('train', 0) if data else 0) for task in mixture.tasks}
-    full_steps = task_steps(mixture, examples_of)
     trained = zip(config.trained.tasks, task_steps(config.trained, examples_of), strict=True)
     steps = {task.name: count for task, count in trained}
+    full_steps = _full_steps(mixture, examples_of) if train_only else list(steps.values())
     rows, heads, full = [], {}, 0.0
     for task, full_count in zip(mixture.tasks, full_steps, strict=True):
         batch_size = task.recipe.batch_size

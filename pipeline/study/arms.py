@@ -81,7 +81,7 @@ def config_of(config, training: Training):
     mixture = dataclasses.replace(config.mixture.only(training.tasks), seed=config.mixture.seed + training.seed)
     whole, own, recipe = config.mixture.total_steps, mixture.total_steps, config.training
     recipe = dataclasses.replace(
-        recipe, train_only=(), seed=recipe.seed + training.seed, warmup_steps=round(recipe.warmup(whole) * own / whole),
+        recipe, seed=recipe.seed + training.seed, warmup_steps=round(recipe.warmup(whole) * own / whole),
         eval_every=recipe.eval_every if recipe.keep_best or recipe.patience else 0,
         gradient_diagnosis_every=recipe.gradient_diagnosis_every if len(training.tasks) > 1 else 0)
     return dataclasses.replace(config, mixture=mixture, training=recipe)
@@ -113,11 +113,12 @@ def cost(config, training: Training, data=None, machine=None) -> Cost:
 
 
 def price(config, seeds: int, data=None, machine=None) -> dict | None:
-    """What a study of the arms costs by the plan, all of it; None for a single task, which has nothing to study.
+    """What a study of the arms costs by the plan, all of it; None for a config that there is no study of: one with a
+    single task, or with train_only.
 
     data, machine: as for plan.make_plan.
     """
-    if len(config.mixture.tasks) < 2:
+    if len(config.mixture.tasks) < 2 or config.training.train_only:
         return None
     models = dict.fromkeys(training._replace(seed=0) for training in trainings(config.mixture, seeds))
     costs = [cost(config, model, data, machine) for model in models]

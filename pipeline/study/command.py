@@ -35,6 +35,8 @@ from pipeline import (
 from pipeline.study import arms, comparison, page
 
 LEAST_SEEDS = 2  # one training does not show how another one would differ
+# What changes no weight of a training, although its settings are others then.
+_NO_WEIGHT = ('training.gradient_diagnosis_every', 'training.checkpoint_every')
 
 
 def run(config, seeds: int, as_json: bool, dry_run: bool, argv: tuple[str, ...] = (), changes: tuple[str, ...] = ()):
@@ -42,8 +44,8 @@ def run(config, seeds: int, as_json: bool, dry_run: bool, argv: tuple[str, ...] 
 
     config: with data. argv: what was typed after `polyvit`. changes: of the config, whose worth is to be told; without
     any it is that of training together. Raises ConfigError, before anything is written, for a task that was not
-    ingested under the config's root, and for changes that need other examples, or train nothing else; PipelineStop as
-    a training does.
+    ingested under the config's root, for a config with train_only, and for changes of a seed and those that need other
+    examples, or train nothing else; PipelineStop as a training does.
     """
     tasks = config.mixture.tasks
     if len(tasks) < 2 and not changes:
@@ -57,7 +59,9 @@ def run(config, seeds: int, as_json: bool, dry_run: bool, argv: tuple[str, ...] 
                           'Give the path of its root.')
     changed = overrides.apply(config, changes, '--change')
     for each in (config, changed):
+        _check_trains_all(each)
         checks.check_initial_checkpoint(each)
+    _check_same_seeds(config, changed, changes)
     environment.set_defaults()
     with terminal.quiet(pathlib.Path(os.devnull)):
         _check_same_examples(config, changed, changes)
@@ -78,6 +82,21 @@ def run(config, seeds: int, as_json: bool, dry_run: bool, argv: tuple[str, ...] 
     print(json.dumps(study, indent=1) if as_json else '\n'.join(result_lines(config, study, layout.columns())))
 
 
+def _check_trains_all(config):
+    if config.training.train_only:
+        raise ConfigError(f'train_only is {", ".join(config.training.train_only)}, so the config {config.name} trains '
+                          'new heads on a model that is kept, and a study compares trainings of whole models. Leave '
+                          'train_only out for a study.')
+
+
+def _check_same_seeds(config, changed, changes: tuple[str, ...]):
+    for name in ('training', 'mixture'):
+        if getattr(changed, name).seed != getattr(config, name).seed:
+            raise ConfigError(f'{_given(changes)}: {name}.seed cannot be changed, because both arms are trained over '
+                              f'the same seeds. For other seeds in both, write --set {name}.seed='
+                              f'{getattr(changed, name).seed} instead.')
+
+
 def _check_same_examples(config, changed, changes: tuple[str, ...]):
     others = ingested.others_needed(config, changed)
     if others:
@@ -90,7 +109,8 @@ def _check_same_examples(config, changed, changes: tuple[str, ...]):
 def _check_another_training(config, trainer, changes: tuple[str, ...]):
     without, with_them = (arms.arms(config.mixture, changes)[arm][config.mixture.tasks[0].name]
                           for arm in (arms.TOGETHER, arms.CHANGED))
-    if trainer.path(without) == trainer.path(with_them):
+    if (trainer.path(without) == trainer.path(with_them)
+            or all(change.partition('=')[0] in _NO_WEIGHT for change in changes)):
         raise ConfigError(f'{_given(changes)} trains no other model than the config does. Change a setting of the '
                           'model, the mixture, the training or a recipe to another value.')
 

@@ -37,15 +37,18 @@ def compare(task: Task, outcomes: dict[str, Sequence[Outcomes]], question: Quest
     measured = {arm: (np.array([next(values) for _ in each]), np.array([next(resampled) for _ in each]))
                 for arm, each in outcomes.items()}
 
-    def spread(numbers, samples, bounds=(-math.inf, math.inf)) -> Spread:
+    bounds = metric.bounds or (-math.inf, math.inf)
+    most = bounds[1] - bounds[0]  # that a difference can be
+
+    def spread(numbers, samples, bounds) -> Spread:
         return seed_comparison.spread(numbers, samples, len(first), clusters.count, bounds)
 
     arms, differences, baseline = [], {}, measured[question.baseline]
     for arm, (numbers, samples) in measured.items():
         entry = {'arm': arm, 'values': [_number(value) for value in numbers],
-                 **_limits(spread(numbers, samples, metric.bounds or (-math.inf, math.inf))), 'difference': None}
+                 **_limits(spread(numbers, samples, bounds)), 'difference': None}
         if arm != question.baseline:
-            differences[arm] = spread(numbers - baseline[0], samples - baseline[1])
+            differences[arm] = spread(numbers - baseline[0], samples - baseline[1], (-most, most))
             entry['difference'] = _difference(differences[arm])
         arms.append(entry)
     decided = differences[question.decided]
@@ -53,7 +56,7 @@ def compare(task: Task, outcomes: dict[str, Sequence[Outcomes]], question: Quest
     values = {entry['arm']: entry['value'] for entry in arms}
     return {'task': task.name, 'modality': task.modality, 'metric': task.primary_metric, 'examples': len(first),
             'groups': clusters.count, 'clustered': clustered, 'verdict': decided.verdict,
-            'sentence': sentence(task, values, decided, clustered, question), 'arms': arms}
+            'sentence': sentence(task, values, decided, clustered, question, most), 'arms': arms}
 
 
 def _number(value: float) -> float | None:
@@ -71,8 +74,12 @@ def _difference(found: Spread) -> dict:
             'groups_needed': None if unknown else seed_comparison.clusters_needed(found)}
 
 
-def sentence(task: Task, values: dict[str, float | None], found: Spread, clustered: bool, question: Question) -> str:
-    """The verdict on a task. values: arm -> its metric. found: the difference of the question's arms."""
+def sentence(task: Task, values: dict[str, float | None], found: Spread, clustered: bool, question: Question,
+             most: float) -> str:
+    """The verdict on a task. values: arm -> its metric. found: the difference of the question's arms.
+
+    most: the largest difference that there can be.
+    """
     if found.low is None or found.high is None:
         return (f'{task.name}: cannot tell, because the difference has no interval: it takes two seeds and two '
                 'independent eval examples at least.')
@@ -81,7 +88,7 @@ def sentence(task: Task, values: dict[str, float | None], found: Spread, cluster
                f'{points(found.value)} points ({points(found.low)} to {points(found.high)})')
     if found.verdict != 'cannot_tell':
         return f'{task.name}: {found.verdict} from {question.of}: {numbers}.'
-    return f'{task.name}: cannot tell at this size: {numbers}. {_what_would(found, clustered)}'
+    return f'{task.name}: cannot tell at this size: {numbers}. {_what_would(found, clustered, most)}'
 
 
 def points(difference: float) -> str:
@@ -89,7 +96,7 @@ def points(difference: float) -> str:
     return f'{round(100 * difference, 1) + 0.0:+.1f}'.replace('-', '−')
 
 
-def _what_would(found: Spread, clustered: bool) -> str:
+def _what_would(found: Spread, clustered: bool, most: float) -> str:
     """What would tell a difference as large as the observed one."""
     clusters, seeds = seed_comparison.clusters_needed(found), seed_comparison.seeds_needed(found)
     ways = []
@@ -100,7 +107,12 @@ def _what_would(found: Spread, clustered: bool) -> str:
     if seeds is not None:
         ways.append(f'about {words.count(_rounded(seeds), "seed")} (now {found.seeds})')
     if not ways:
-        half = points((found.high - found.low) / 2).lstrip('+')
+        if found.half_width >= most:
+            if found.seeds == 2:
+                return 'With 2 seeds, no difference that is possible could be told: take 3 or more.'
+            return ('At this size, no difference that is possible could be told: it takes both more eval examples and '
+                    'more seeds.')
+        half = points(found.half_width).lstrip('+')
         return (f'This size tells differences of about {half} points or more; it would take both more eval examples '
                 'and more seeds to tell a smaller one.')
     return f'{" or ".join(ways).capitalize()} would tell a difference of this size.'

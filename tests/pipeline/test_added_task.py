@@ -92,9 +92,34 @@ def test_augmented_examples_go_through_the_encoder_in_every_step(config):
     assert plan.make_plan(config, data).total_flops == 30 * 4 * flops.forward_flops(MODEL, lights, 2)
 
 
-def test_a_study_trains_everything(config):
-    trained = arms.config_of(config, arms.Training(('shapes', 'lights'), 0))
-    assert trained.training.train_only == () and len(trained.trained.tasks) == 2
+def test_there_is_no_study_of_new_heads_and_the_plan_recommends_none(config):
+    from pipeline.study import command
+    with pytest.raises(ConfigError, match='train_only is lights, so the config mine trains new heads on a model that '
+                                          'is kept, .* Leave train_only out for a study.'):
+        command.run(config, 3, False, True)
+    with pytest.raises(ConfigError, match='train_only is tones'):
+        command.run(dataclasses.replace(config, training=TrainingConfig()), 3, False, True,
+                    changes=('training.train_only=tones',))
+    data = checks.check_without_data(config)
+    assert arms.price(config, 3, data) is None
+    assert arms.price(dataclasses.replace(config, training=TrainingConfig()), 3, data)
+
+
+@pytest.mark.parametrize('fields', [dict(schedule='unimax', max_epochs=1.0), dict(schedule='temperature')])
+def test_tasks_that_are_not_trained_need_no_steps_of_a_schedule_by_size(config, fields):
+    mixture = Mixture(config.mixture.tasks, **fields)
+    planned = plan.make_plan(dataclasses.replace(config, mixture=mixture))  # which knows no number of examples
+    assert [task.steps for task in planned.tasks] == [0, 0, 30] and planned.full_flops > planned.total_flops
+    with pytest.raises(ConfigError, match='goes by the train examples of each task'):
+        plan.make_plan(dataclasses.replace(config, mixture=mixture, training=TrainingConfig()))
+
+
+def test_the_stages_of_tasks_that_are_not_all_trained_are_an_error(config):
+    staged = Mixture(config.mixture.tasks, 'staged', first_tasks=('shapes',))
+    with pytest.raises(ConfigError, match="the schedule 'staged' begins with shapes, but train_only trains lights "
+                                          'alone. Leave one of them out.'):
+        dataclasses.replace(config, mixture=staged)
+    assert dataclasses.replace(config, mixture=staged, training=TrainingConfig()).mixture == staged
 
 
 def test_only_the_trained_task_is_evaluated_and_the_trainer_knows_the_parent(config):

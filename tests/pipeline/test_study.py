@@ -144,6 +144,22 @@ def test_what_cannot_be_told_says_what_would():
         comparison.compare(TASKS[0], {'alone': [said(0.5, 0, 10)], 'together': [said(0.5, 0, 12)]})
 
 
+def test_no_number_of_a_difference_is_one_that_cannot_be():
+    def compared(*shares):
+        entry = comparison.compare(TASKS[0], {
+            arm: [said(share, seed + 7 * place, 100) for seed, share in enumerate(shares)]
+            for place, (arm, shares) in enumerate(zip(('alone', 'together'), shares, strict=True))})
+        difference = entry['arms'][1]['difference']
+        return entry['sentence'], difference['low'], difference['high']
+    text, low, high = compared((0.9, 0.5), (0.55, 0.95))
+    assert (low, high) == (-1, 1) and '(−100.0 to +100.0)' in text
+    assert text.endswith('With 2 seeds, no difference that is possible could be told: take 3 or more.')
+    text, low, high = compared((1.0, 0.0, 1.0), (0.0, 1.0, 0.0))
+    assert (low, high) == (-1, 1) and 'differences of about' not in text
+    text, low, high = compared((0.9, 0.8, 0.85), (0.85, 0.9, 0.8))
+    assert -0.5 < low < 0 < high < 0.5 and 'possible' not in text
+
+
 def test_costs_are_of_all_models_of_an_arm_and_the_frozen_encoder_costs_its_training_too():
     rows = {row['arm']: row for row in study_of()['costs']}
     assert {name: (row['models'], row['parameters'], row['flops'], row['seconds']) for name, row in rows.items()} == {
@@ -226,6 +242,12 @@ class TestOfAChange:
             return str(error.value)
         for changes in (['model.dropout=0.0'], ['name=other', 'tasks.digits.gate.floor=0.5'], [f'root={tmp_path}/x']):
             assert 'trains no other model than the config does' in refused(*changes)
+        for change in ('training.gradient_diagnosis_every=7', 'training.checkpoint_every=9'):
+            assert 'trains no other model than the config does' in refused(change)
+        for name in ('training', 'mixture'):
+            assert refused('model.dropout=0.1', f'{name}.seed=5') == (
+                f'--change model.dropout=0.1 --change {name}.seed=5: {name}.seed cannot be changed, because both arms '
+                f'are trained over the same seeds. For other seeds in both, write --set {name}.seed=5 instead.')
         assert refused('model.dropuot=0.1').startswith("--change model.dropuot=0.1: There is no field of ModelConfig")
         assert refused('model.width') == ('--change model.width lacks its value. Write --change PATH=VALUE, such as '
                                           '--change training.learning_rate=3e-4.')
@@ -254,6 +276,8 @@ def test_the_tables_fit_and_the_page_has_all(tmp_path):
     html = page.render(study)
     assert html.count('<svg class="chart"') == 3 and html.count('class="interval" x1=') >= 3 * 3
     assert study['conclusion'] in html and 'frozen encoder' in html
+    assert html.count('<table class="numbers stack">') == 3 + 1, 'on a phone, cells are below each other'
+    assert html.count('<td data-label="Verdict">cannot tell</td>') == 2
     hostile = study | {'config': '<b>'}
     assert '<b>' not in page.render(hostile)
 
@@ -270,6 +294,7 @@ def test_gradients_that_were_measured_are_in_the_study_and_on_its_page():
     assert study['gradients']['measurements'] == 2 * 3
     assert [task['task'] for task in study['gradients']['tasks']] == names
     html = page.render(study)
+    assert 'is what <code>polyvit study</code> measures' not in html, 'it is the page of that study'
     assert '>Gradients of the tasks</h2>' in html and '6 measurements in the trainings of all tasks together' in html
     assert 'gradients' not in study_of() and 'Gradients of the tasks' not in page.render(study_of())
     config = config_of(training=TrainingConfig(gradient_diagnosis_every=5))
