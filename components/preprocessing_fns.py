@@ -4,12 +4,13 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from model_code.data import Source
-from model_code.modalities import Modality, get_modality
+from model_code.modalities import CAPTION, Modality, get_modality
 from model_code.serialization import from_json
 
 
 def preprocess(inputs, custom_config):
-    """`id`, `label`, the media feature, and the statistics of the train split by which the modality is normalised.
+    """`id`, `label`, the media feature, the caption if there is one, and the statistics of the train split by which the
+    modality is normalised.
 
     inputs: the batched features that TaskSchemaGen's schema describes. Media are [N] string, or a SparseTensor [N, F]
     if an example has a list of them (the frames of a clip). custom_config: 'source' (the task's Source) and 'spec' (the
@@ -22,6 +23,8 @@ def preprocess(inputs, custom_config):
     source = from_json(Source, custom_config['source'])
     modality = get_modality(source.modality)
     features = {**_id_and_label(inputs, source, custom_config), modality.feature: inputs[modality.feature]}
+    if source.captioned:
+        features[CAPTION] = inputs[CAPTION]
     if modality.statistics:
         spec = from_json(modality.input_class, custom_config['spec'])
         features |= _statistics(inputs[modality.feature], modality, spec)

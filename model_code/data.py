@@ -21,6 +21,8 @@ FORMATS = get_args(Format)
 OPTIONAL_MANIFEST = ('parquet', 'arrow')
 # Formats whose examples have the columns that the annotations name, such as that of the groups.
 WITH_COLUMNS = ('csv', 'jsonl', 'parquet', 'arrow', 'croissant', 'tar')
+# Those of them whose rows may have texts and captions.
+WITH_TEXTS = ('csv', 'jsonl', 'parquet', 'arrow', 'croissant')
 # Formats that read annotation files, which `manifest` names.
 WITH_MANIFEST = ('csv', 'jsonl', 'croissant', 'kinetics', 'moments', 'audioset', 'vggsound', 'pets')
 # Formats that hold certain modalities only.
@@ -48,7 +50,7 @@ class Columns:
     """Columns to keep in the examples as features of the same name, for evaluating slices of the data."""
     text: str = ''
     """In a text task, the column with the texts themselves, in place of paths; '' takes `text` if there is no column
-    with paths."""
+    with paths. In other tasks, the column with the captions of the media, for Recipe(objective='captions')."""
 
     def __post_init__(self):
         check_fields(self, 'columns: ')
@@ -125,10 +127,9 @@ class Data:
         fitting = MODALITIES_OF.get(self.format, (modality,))
         if modality not in fitting:
             raise ConfigError(f'{where}format {self.format!r} holds {" or ".join(fitting)}, not {modality}.')
-        if self.columns.text and not modalities.get_modality(modality).in_rows:
-            takes = ' or '.join(row.name for row in modalities.MODALITIES.values() if row.in_rows)
-            raise ConfigError(f'{where}columns.text is {self.columns.text!r}, but only the rows of a {takes} task have '
-                              'their media themselves. Leave it out.')
+        if self.columns.text and self.format not in ('', *WITH_TEXTS):
+            raise ConfigError(f'{where}columns.text is {self.columns.text!r}, but data of format {self.format!r} have '
+                              f'no such column. Write a manifest ({", ".join(WITH_TEXTS)}), or leave `text` out.')
         if self.format and self.format not in OPTIONAL_MANIFEST and (
                 bool(self.manifest) != (self.format in WITH_MANIFEST)):
             raise ConfigError(
@@ -259,6 +260,11 @@ class Source:
                                      (self.data.folder, self.data.groups, *self.data.manifest))
         return dataclasses.replace(self, data=dataclasses.replace(self.data, folder=folder, manifest=tuple(manifest),
                                                                   groups=groups))
+
+    @property
+    def captioned(self) -> bool:
+        """Whether the examples have captions beside their media."""
+        return bool(self.data.columns.text) and not modalities.get_modality(self.modality).in_rows
 
     def group_ids(self, labels) -> tuple[tuple[int, ...], ...]:
         """`label_groups.class_ids` of a vocabulary; () without label groups. Errors name the task."""

@@ -84,6 +84,8 @@ def head_layers(model, task, classes: int) -> list[tuple[int, int]]:
 
 
 def head_parameters(model, task, classes: int) -> int:
+    if task.recipe.objective == 'captions':
+        return 2 * model.width * model.width + 1  # a projection each of media and captions, the scale
     return sum(inputs * outputs + outputs for inputs, outputs in head_layers(model, task, classes))
 
 
@@ -93,17 +95,23 @@ def forward_flops(model, task, classes: int, training: bool = False) -> int:
     training: whether the task's token_share counts.
     """
     spec = model.input(task.modality)
-    count, width = training_tokens(model, task) if training else tokens(spec), model.width
+    head = sum(2 * inputs * outputs for inputs, outputs in head_layers(model, task, classes))
+    return _encoder_flops(model, spec, training_tokens(model, task) if training else tokens(spec)) + head
+
+
+def _encoder_flops(model, spec, count: int) -> int:
+    """FLOPs of one example of so many tokens, without a head."""
+    width = model.width
     tokenizer = 2 * (count - 1) * _patch_values(spec) * width
     projections = 2 * count * (4 * width * width + 2 * width * model.mlp_width)
     attention = 2 * 2 * count * count * width
-    head = sum(2 * inputs * outputs for inputs, outputs in head_layers(model, task, classes))
-    return tokenizer + model.layers * (projections + attention) + head
+    return tokenizer + model.layers * (projections + attention)
 
 
 def training_flops(model, task, classes: int, steps: int) -> float:
     """FLOPs of so many training steps of a task. classes: its number of classes."""
-    return 3.0 * steps * task.recipe.batch_size * forward_flops(model, task, classes, training=True)
+    captions = sum(_encoder_flops(model, spec, tokens(spec)) for spec in map(model.input, task.modalities[1:]))
+    return 3.0 * steps * task.recipe.batch_size * (forward_flops(model, task, classes, training=True) + captions)
 
 
 def frozen_flops(model, task, classes: int, steps: int, examples: int) -> float:

@@ -10,9 +10,10 @@ KEPT_BYTES = 512 * 2 ** 20  # the most memory for what a frozen encoder makes of
 def is_frozen(task: Task, tasks: Iterable[Task], train_only: Collection[str]) -> bool:
     """Whether steps of a task train its head alone, because its modality has tasks that are not trained.
 
-    Of a modality without such tasks, the tokenizer and its own blocks are trained too. tasks: all of the mixture.
+    Captions are of their modality. Of a modality without such tasks, the tokenizer and its own blocks are trained too.
+    tasks: all of the mixture.
     """
-    return bool(train_only) and any(t.modality == task.modality and t.name not in train_only for t in tasks)
+    return bool(train_only) and any(task.modality in t.modalities and t.name not in train_only for t in tasks)
 
 
 def is_encoded_once(task: Task, examples: int, width: int) -> bool:

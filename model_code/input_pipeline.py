@@ -35,7 +35,8 @@ def feature_spec(task: Task, classes: int) -> dict:
              else tf.io.FixedLenFeature([], tf.string))
     label = (tf.io.FixedLenFeature([classes], tf.float32) if task.data.kind.multi_hot
              else tf.io.FixedLenFeature([], tf.int64))
-    return {row.feature: media, 'label': label,
+    captions = {modalities.CAPTION: tf.io.FixedLenFeature([], tf.string)} if task.source.captioned else {}
+    return {row.feature: media, 'label': label, **captions,
             **{name: tf.io.FixedLenFeature([], tf.float32) for name in row.statistics}}
 
 
@@ -61,14 +62,14 @@ def train_dataset(task: Task, classes: int, config: ModelConfig, files: list[str
                   counts_dir: str = '') -> tf.data.Dataset:
     """Endless batches (inputs [batch, *input shape] float32, labels) for one replica, shuffled and augmented.
 
-    Shapes are static. labels: [batch] int64, or [batch, classes] float32 if they are multi-hot or mixed by mixup. A
+    Shapes are static. labels: [batch] int64, or [batch, classes] float32 if they are multi-hot or mixed by mixup; with
+    the objective 'captions' these, as their tokenizer takes them. A
     batch may hold the end of one epoch and the start of the next.
 
     batches_done: the number of global batches to skip. context: the number of hosts, and which of them this is. Each
     host reads its own files, or every n-th record if there are fewer files than hosts. counts_dir: where to keep the
     number of records.
     """
-    spec = config.input(task.modality)
     hosts, host = context.num_input_pipelines, context.input_pipeline_id
     by_file = len(files) >= hosts
     host_files = sorted(files)[host::hosts] if by_file else sorted(files)
@@ -85,7 +86,7 @@ def train_dataset(task: Task, classes: int, config: ModelConfig, files: list[str
     # Reading and unpacking records in a thread of its own keeps all processors busy with decoding.
     records = records.prefetch(READ_AHEAD)
     numbered = tf.data.Dataset.zip((tf.data.Dataset.range(first, tf.int64.max), records))
-    examples = numbered.map(_example_function(task, classes, spec, tf.constant([seed, host], tf.int32)),
+    examples = numbered.map(_example_function(task, classes, config, tf.constant([seed, host], tf.int32)),
                             num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batch_size = context.get_per_replica_batch_size(task.recipe.batch_size)
     batches = examples.batch(batch_size, drop_remainder=True)
@@ -101,9 +102,12 @@ def train_dataset(task: Task, classes: int, config: ModelConfig, files: list[str
 
 
 def eval_dataset(task: Task, classes: int, config: ModelConfig, files: list[str], batch_size: int) -> tf.data.Dataset:
-    """Batches of all examples, once and in order. The last may be smaller. Files are gzip TFRecords."""
+    """Batches of all examples, once and in order. The last may be smaller. Files are gzip TFRecords.
+
+    (inputs, labels), and with the objective 'captions' these too, as their tokenizer takes them.
+    """
     records = tf.data.TFRecordDataset(sorted(files), compression_type='GZIP')
-    examples = records.map(_example_function(task, classes, config.input(task.modality)),
+    examples = records.map(_example_function(task, classes, config),
                            num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return examples.batch(batch_size).prefetch(2).with_options(options())
 
@@ -114,7 +118,7 @@ def first_inputs(task: Task, classes: int, config: ModelConfig, files: list[str]
 
     They do not come from `train_dataset`, which would fill its shuffle buffer first.
     """
-    example = _example_function(task, classes, config.input(task.modality), tf.constant([seed, 0], tf.int32))
+    example = _example_function(task, classes, config, tf.constant([seed, 0], tf.int32))
     records = tf.data.TFRecordDataset(sorted(files), compression_type='GZIP').take(count)
     examples = [example(number, record) for number, record in records.enumerate()]
     inputs, labels = map(tf.stack, zip(*examples, strict=True))
@@ -138,18 +142,33 @@ def _seed_of(seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
     return tf.random.experimental.stateless_fold_in(seed, number)
 
 
-def _example_function(task: Task, classes: int, spec, seed: tf.Tensor | None = None):
-    """A function of a record, or of (position in the stream, record) if there is a seed, -> (input, label)."""
-    parsed_features = feature_spec(task, classes)
+def _example_function(task: Task, classes: int, config: ModelConfig, seed: tf.Tensor | None = None):
+    """A function of a record, or of (position in the stream, record) if there is a seed, -> (input, label).
+
+    With the objective 'captions' it gives (input, caption), or without a seed (input, label, caption): the caption as
+    its tokenizer takes it.
+    """
+    parsed_features, spec = feature_spec(task, classes), config.input(task.modality)
     to_input = _input_function(task.modality, task.recipe.augmentations, spec)
 
     def example(record, example_seed=None):
         features = tf.io.parse_single_example(record, parsed_features)
-        label = features.pop('label')
-        return tf.ensure_shape(to_input(features, example_seed), spec.shape), label
+        label, caption = features.pop('label'), features.pop(modalities.CAPTION, None)
+        example_input = tf.ensure_shape(to_input(features, example_seed), spec.shape)
+        if task.recipe.objective != 'captions':
+            return example_input, label
+        caption_input = captions(caption[tf.newaxis], config)[0]
+        return (example_input, label, caption_input) if seed is None else (example_input, caption_input)
 
     convert = tf.autograph.experimental.do_not_convert  # tracing is faster, and no Python branch needs AutoGraph
     return convert(example if seed is None else lambda number, record: example(record, _seed_of(seed, number)))
+
+
+def captions(texts: tf.Tensor, config: ModelConfig) -> tf.Tensor:
+    """[N] texts as they are stored -> [N, *input shape] of the modality of captions."""
+    row, spec = modalities.get_modality(modalities.CAPTION_MODALITY), config.input(modalities.CAPTION_MODALITY)
+    return tf.map_fn(lambda text: row.preprocessing.decode(text, spec), texts,
+                     fn_output_signature=tf.TensorSpec(spec.shape, tf.float32))
 
 
 @functools.cache

@@ -441,9 +441,13 @@ MODALITIES = {m.name: m for m in (
 )}
 
 
+# The modality of captions, and the feature of the examples that holds them.
+CAPTION_MODALITY, CAPTION = 'text', 'caption'
+
+
 def example_features() -> tuple[str, ...]:
     """The features that examples have anyway. An extra column may not have their names."""
-    return tuple(dict.fromkeys(('id', 'label', 'labels', 'group', *(
+    return tuple(dict.fromkeys(('id', 'label', 'labels', 'group', CAPTION, *(
         name for row in MODALITIES.values() for name in (row.feature, *row.sizes, *row.levels, *row.statistics)))))
 
 

@@ -53,7 +53,7 @@ def problems(card: dict, parent: str, training: TrainingConfig, mixture: Mixture
     served = {entry['name']: entry for entry in card['tasks']}
     found = [f'The {name} of the model is {model_value!r}, and in {parent} {value!r}. train_only keeps the encoder of '
              'that model, so it must be the same.' for name, value, model_value in _sizes(card, model)]
-    for modality in dict.fromkeys(task.modality for task in kept):
+    for modality in dict.fromkeys(modality for task in kept for modality in task.modalities):
         found += _input_problems(card, parent, modality, model)
     for task in kept:
         if task.name not in served:

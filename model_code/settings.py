@@ -185,6 +185,11 @@ class TrainingConfig:
         if self.train_only and mixture.schedule == 'staged':
             raise ConfigError(f"Mixture: the schedule 'staged' begins with {' and '.join(mixture.first_tasks)}, but "
                               f"train_only trains {' and '.join(self.train_only)} alone. Leave one of them out.")
+        for name in self.train_only:
+            if mixture[name].recipe.objective == 'captions':
+                raise ConfigError(f"Training: train_only names {name}, whose objective is 'captions': such a task "
+                                  'trains the encoder, which train_only keeps as it is. Leave train_only out to train '
+                                  "everything, or let the task learn from its labels (objective='labels').")
 
     def check_warmup(self, total_steps: int):
         """Raises ConfigError if the warm-up is longer than a training of this many steps."""

@@ -54,6 +54,12 @@ class Recipe:
     token_share: float = 1.0
     """The share of an example's patches that a training step looks at, drawn anew for each example and step; over 0 and
     at most 1, and 1 for texts. Evaluation and serving see all of them (docs/training.md, "Dropping tokens")."""
+    objective: Literal['labels', 'captions'] = 'labels'
+    """What the training brings together: each example and its label, or each example and its caption, of the column
+    `columns.text` (a contrastive loss). With 'captions' the labels only evaluate: without a label seen in training,
+    the class of an example is the one whose prompts are nearest (zero-shot)."""
+    prompts: tuple[str, ...] = ('{}',)
+    """What stands for a class beside captions: texts with the label in place of {}, such as 'a photo of a {}.'"""
 
     def check(self, where: str, modality: str):
         """Raises ConfigError if a field is wrong for a task of this modality. where: such as 'Task digits: '."""
@@ -80,6 +86,16 @@ class Recipe:
             mixed = ' or '.join(other.name for other in modalities.MODALITIES.values() if other.mixup)
             raise ConfigError(f'{where}mixup_alpha is {self.mixup_alpha} for {modality}; it must be at least 0, and '
                               f'only {mixed} may have more than 0.')
+        if self.objective == 'captions':
+            for field in ('mixup_alpha', 'label_smoothing', 'class_weights', 'head_hidden', 'zero_init_head'):
+                if getattr(self, field):
+                    raise ConfigError(f"{where}{field} is {getattr(self, field)}, but a task with objective='captions' "
+                                      'has no such thing: leave it out.')
+            if not self.prompts or not all('{}' in prompt for prompt in self.prompts):
+                raise ConfigError(f'{where}prompts is {self.prompts}; it must be one or more texts with {{}} in place '
+                                  "of the label, such as 'a photo of a {}.'")
+        elif self.prompts != ('{}',):
+            raise ConfigError(f"{where}prompts is {self.prompts}, but only objective='captions' looks at it.")
         if any(width < 1 for width in self.head_hidden):
             raise ConfigError(f'{where}head_hidden is {self.head_hidden}; each width must be at least 1.')
 
@@ -186,9 +202,31 @@ class Task:
         modalities.get_modality(self.modality)
         self.data.check(where, self.modality)
         self.recipe.check(where, self.modality)
+        self._check_captions(where)
         self.checks.check(where)
         self.gate.check(where, self.data.columns.extra)
         self.probe.check(where)
+
+    def _check_captions(self, where: str):
+        """Raises ConfigError if only one of data and recipe has captions, or the labels are not one per example."""
+        if self.recipe.objective == 'labels':
+            if self.source.captioned:
+                raise ConfigError(f'{where}columns.text is {self.data.columns.text!r}, the captions of its media, but '
+                                  "its recipe learns from labels. Set Recipe(objective='captions'), or leave it out.")
+            return
+        if not self.source.captioned:
+            raise ConfigError(f"{where}objective is 'captions', so its data must be media with captions: name their "
+                              'column, Columns(text=...)' + ('; a task on texts has none.' if modalities.get_modality(
+                                  self.modality).in_rows else '.'))
+        if self.data.kind.multi_hot:
+            raise ConfigError(f"{where}objective='captions' needs one label per example to evaluate by, "
+                              f"label_kind='single', not {self.data.label_kind!r}.")
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities of a training step: its own, and that of captions if it learns from them."""
+        captions = (modalities.CAPTION_MODALITY,) if self.recipe.objective == 'captions' else ()
+        return (self.modality, *captions)
 
     @property
     def source(self) -> Source:
@@ -311,7 +349,7 @@ class Mixture:
     @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities in use, in the table's order."""
-        return tuple(m for m in modalities.MODALITIES if any(t.modality == m for t in self.tasks))
+        return tuple(m for m in modalities.MODALITIES if any(m in t.modalities for t in self.tasks))
 
     @property
     def total_steps(self) -> int:

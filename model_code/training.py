@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection
 import tensorflow as tf
 import tf_keras
 
-from model_code import settings
-from model_code.polyvit import PolyViT
+from model_code import modalities, settings
+from model_code.polyvit import CAPTIONS, PolyViT
 from model_code.settings import TrainingConfig
 from model_code.tasks import Task
 
 # Variables with one of these words in their names have no weight decay, as is usual in recipes for transformers.
-NOT_DECAYED = ('bias', 'norm', 'class_token', 'position_embedding')
+NOT_DECAYED = ('bias', 'norm', 'class_token', 'position_embedding', 'log_scale')
 
 # tf.function as the steps use it. Without AutoGraph a step is traced several times faster (benchmarks/trace_step.py):
 # it would rewrite all of tf_keras's optimiser and layers, and nothing here has a Python branch on a tensor.
@@ -153,15 +153,17 @@ class TrainSteps:
     def shared_gradients(self, task: Task) -> Callable:
         """A function (batch, number) -> the gradients of a task's mean loss for the encoder's shared blocks.
 
-        It gives them apart for the two halves of the batch, [half][variable]; their sum is that of the whole batch. A
-        replica that has one example makes no halves, so there is one list. Nothing is clipped or updated. The halves
-        come one after the other, so that the memory holds the activations of one only.
+        It gives them apart for the two halves of the batch, [half][variable]; their sum is that of the whole batch.
+        There is one list, and no halves, of a replica that has one example, and of a task with captions: its loss is of
+        all pairs of the batch, and not a sum over halves. Nothing is clipped or updated. The halves come one after the
+        other, so that the memory holds the activations of one only.
         """
-        variables = self._model.encoder.shared_variables
+        variables, whole = self._model.encoder.shared_variables, task.recipe.objective == 'captions'
 
         def gradients_of(number, inputs, labels):
             parts, begin = [], 0
-            for size in filter(None, (inputs.shape[0] // 2, (inputs.shape[0] + 1) // 2)):
+            count = inputs.shape[0]
+            for size in filter(None, (count,) if whole else (count // 2, (count + 1) // 2)):
                 with tf.control_dependencies(parts[-1] if parts else []):
                     some, their_labels = (tf.identity(x[begin:begin + size]) for x in (inputs, labels))
                 _, gradients = self._gradients(task, some, their_labels, self._seed(number), variables)
@@ -186,20 +188,25 @@ class TrainSteps:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         return tf.random.experimental.stateless_fold_in(tf.stack([self._config.seed, number]), replica)
 
-    def _encode(self, task: Task) -> Callable:
+    def _encode(self, modality: str, depth: float, share: float, training: bool) -> Callable:
         """The traced function (inputs, seed) -> tokens, shared by all tasks that compute tokens in the same way.
 
-        A frozen encoder computes as it does when it is served, without what it draws at random in training.
+        training: not for a frozen encoder, which computes as it does when it is served, without what it draws at random
+        in training.
         """
-        if task.name in self._encoded:
-            return lambda inputs, seed: inputs
-        key = modality, depth, share, training = (task.modality, task.recipe.stochastic_depth, task.recipe.token_share,
-                                                  not self._model.is_frozen(task.name))
+        key = modality, depth, share, training
         if key not in self._encoders:
             self._encoders[key] = traced(
                 lambda inputs, seed: self._model.encode(modality, inputs, training, depth, seed, share),
                 jit_compile=self._config.jit or None)
         return self._encoders[key]
+
+    def _tokens(self, task: Task, inputs, seed) -> tf.Tensor:
+        """The encoder's tokens of a batch; those that are the batch itself as they are."""
+        if task.name in self._encoded:
+            return inputs
+        recipe, training = task.recipe, not self._model.is_frozen(task.name)
+        return self._encode(task.modality, recipe.stochastic_depth, recipe.token_share, training)(inputs, seed)
 
     def _gradients(self, task: Task, inputs, labels, seed, variables=None):
         """A replica's share of the global batch's mean loss, and its (scaled) gradients for the variables.
@@ -209,8 +216,14 @@ class TrainSteps:
         with tf.GradientTape() as tape:
             # No gradient goes through a frozen encoder, which is most of what a step costs.
             with tape.stop_recording() if self._model.is_frozen(task.name) else contextlib.nullcontext():
-                tokens = self._encode(task)(inputs, seed)
-            loss = tf.reduce_sum(self._model.head_loss(task.name, tokens, labels)) / task.recipe.batch_size
+                tokens = self._tokens(task, inputs, seed)
+            if task.recipe.objective == 'captions':
+                encode = self._encode(modalities.CAPTION_MODALITY, task.recipe.stochastic_depth, 1.0, True)
+                caption_tokens = encode(labels, tf.random.experimental.stateless_fold_in(seed, CAPTIONS))
+                losses = self._model.caption_loss(task.name, tokens, caption_tokens, labels)
+            else:
+                losses = self._model.head_loss(task.name, tokens, labels)
+            loss = tf.reduce_sum(losses) / task.recipe.batch_size
             scaled = loss * self._loss_scale.value if self._loss_scale else loss
         return loss, tape.gradient(scaled, variables or self._model.task_variables(task.name))
 

@@ -11,7 +11,8 @@ from serving.limits import Limits, flag
 
 DESCRIPTION = 'Train one PolyViT on folders of images, videos and sounds, check it, push it, serve it.'
 EPILOG = '\n'.join([
-    'CONFIG is a name (demo, real_small, nine) or the path of a Python file with get_config().', '', 'exit codes:',
+    'CONFIG is a name (demo, real_small, captions_small, nine) or the path of a Python file with get_config().', '',
+    'exit codes:',
     *(f'{code:>5}  {meaning}' for code, meaning in MEANINGS.items())])
 
 PREDICT_EXAMPLES = '''\

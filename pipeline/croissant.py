@@ -117,6 +117,7 @@ def _schema(source: Source) -> pa.Schema:
     else:
         columns.append(('labels', pa.list_(text)) if data.kind.several else ('label', text))
     columns += [('group', text)] + [(name, text) for name in data.columns.extra]
+    columns += [(data.columns.text, text)] if source.captioned else []
     if get_modality(source.modality).timed:
         columns += [('start', pa.float64()), ('end', pa.float64())]
     columns += [(name, pa.int64() if name in ('offset', 'length') else text) for name in LOCATION]
@@ -136,6 +137,8 @@ def _row(source: Source, entry: Entry) -> dict:
         row['labels'] = list(entry.labels)
     else:
         row['label'] = entry.labels[0]
+    if source.captioned:
+        row[data.columns.text] = entry.text
     return row | {name: getattr(entry, name) for name in ('start', 'end', *LOCATION)}
 
 

@@ -40,7 +40,7 @@ from components.task_schema_gen.component import TaskSchemaGen
 from components.task_validator.component import TaskValidator
 from components.transform.component import Transform
 from components.verdict.component import Verdict
-from model_code.data import Data
+from model_code.data import Columns, Data
 from model_code.modalities import Input, get_modality
 from model_code.probe import Probe
 from model_code.serialization import to_json
@@ -136,13 +136,14 @@ def new_nonce() -> str:
 # Each component gets only those parts of the config that it uses, so that other parts do not re-run it.
 
 def trained_tasks(mixture: Mixture) -> Mixture:
-    """The mixture for the trainer: of the data only the kind of label, and neither checks nor gate.
+    """The mixture for the trainer: of the data only the kind of label and the captions, and neither checks nor gate.
 
     Otherwise another floor, or another limit on file sizes, would re-train.
     """
     return dataclasses.replace(mixture, dropped_tasks=(), tasks=tuple(
-        Task(t.name, t.modality, recipe=t.recipe,
-             data=Data(label_kind=t.data.label_kind, label_groups=t.data.label_groups)) for t in mixture.tasks))
+        Task(t.name, t.modality, recipe=t.recipe, data=Data(
+            label_kind=t.data.label_kind, label_groups=t.data.label_groups,
+            columns=Columns(text=t.data.columns.text if t.source.captioned else ''))) for t in mixture.tasks))
 
 
 def judged_tasks(mixture: Mixture) -> Mixture:

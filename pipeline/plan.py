@@ -145,7 +145,7 @@ def make_plan(config, data=None, media_bytes: int | None = None, accelerators: A
     shared, own = shared_parameters(model), model.modality_layers * block_parameters(model)
     tokenizers = {m: tokenizer_parameters(model.width, model.input(m)) for m in mixture.modalities}
     total = shared + own * len(tokenizers) + sum(tokenizers.values()) + sum(heads.values())
-    separate = sum(shared + own + tokenizers[t.modality] + heads[t.name] for t in mixture.tasks)
+    separate = sum(shared + sum(own + tokenizers[m] for m in t.modalities) + heads[t.name] for t in mixture.tasks)
     plain = len(mixture.tasks) * (shared + own + tokenizer_parameters(model.width, modalities.ImageInput()))
     flops = sum(r.total_flops for r in rows)
     slots = 1 if config.training.optimizer in ONE_SLOT else 2

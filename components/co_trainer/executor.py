@@ -185,7 +185,7 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
     # Seeds Python, numpy and TensorFlow: the initialisers of tf_keras draw from all three.
     tf_keras.utils.set_random_seed(config.seed)
     with distribution.scope(), strategy.precision(config):
-        model = polyvit.PolyViT(mixture, classes, model_config, groups, class_weights, config.train_only)
+        model = polyvit.PolyViT(mixture, classes, model_config, groups, class_weights, config.train_only, vocabularies)
         if config.initial_checkpoint:
             found = initialisation.initialise(model, config.initial_checkpoint, config.inflation, vocabularies)
             if config.train_only:
@@ -220,7 +220,8 @@ def co_train(*, mixture: Mixture, model_config: ModelConfig, config: TrainingCon
                          snapshots, sizes, encoded, diagnosed)
     if strategy.is_chief(distribution):
         if config.precision != 'float32':
-            computed, model = model, polyvit.PolyViT(mixture, classes, model_config, groups)
+            computed, model = model, polyvit.PolyViT(mixture, classes, model_config, groups,
+                                                     train_only=config.train_only, vocabularies=vocabularies)
             for variable, value in zip(model.variables, computed.variables, strict=True):
                 variable.assign(value)
         card = card | {'exported': history['exported'] | {'total_steps': history['total_steps']},
@@ -268,6 +269,7 @@ def _export(model, mixture: Mixture, vocabularies: dict[str, list[str]], first_e
                                    for name in modalities.get_modality(task.modality).statistics)
                   for task in mixture.tasks} | kept_statistics
     samples = {task.name: _media(task, first_examples[task.name]) for task in mixture.tasks}
+    model.update_classes()
     with stop_if_disk_full(export_dir):
         export.save(export.ServedModel(model, mixture, vocabularies, statistics), export_dir, card, samples)
         file_io.write(model_directory.libraries_path(export_dir), json.dumps(installed(), indent=1))

@@ -15,13 +15,14 @@ from apache_beam.utils import shared
 from components import tf_records
 from components.media_example_gen import plan_files
 from media import near_duplicates, reading, rejections, rows
-from media.entries import SPLITS, Entry, unpack
+from media.entries import SPLITS, TEXT, Entry, unpack
 from media.findings import Findings
 from media.rejections import Rejection
 from media.sandbox.parent import Decoder
 from model_code import file_io, job_progress
 from model_code.data import Source
 from model_code.logger import logger
+from model_code.modalities import CAPTION
 from model_code.progress import Progress
 
 # How many examples' digests a worker compares at once; they take a few megabytes.
@@ -183,10 +184,13 @@ class _Merge(beam.CombineFn):
 
 
 def make_example(entry: Entry, features: dict) -> bytes:
-    """A serialized tf.Example: id, labels, the group if it has one, the extra columns, and the reader's features."""
+    """A serialized tf.Example: id, labels, the group and the caption if it has them, the extra columns, and the
+    reader's features."""
     values = {'id': [entry.id.encode()], 'label': [label.encode() for label in entry.labels]}
     if entry.group:
         values['group'] = [entry.group.encode()]
+    if entry.text and entry.record != TEXT:
+        values[CAPTION] = [entry.text.encode()]
     values.update({name: [value.encode()] for name, value in entry.extra})
     values.update({name: value if isinstance(value, list) else [value] for name, value in features.items()})
     return tf_records.serialize(values)

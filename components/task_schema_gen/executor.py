@@ -13,7 +13,7 @@ from components.classes import read_classes
 from components.schema_labels import DOMAIN
 from model_code import file_io
 from model_code.data import Source
-from model_code.modalities import get_modality
+from model_code.modalities import CAPTION, get_modality
 from model_code.serialization import from_json
 
 SCHEMA_FILE = 'schema.pbtxt'  # TFX reads a Schema from a file of this name.
@@ -58,6 +58,11 @@ def task_schema(source: Source, classes: tuple[str, ...]) -> schema_pb2.Schema:
         group.shape.SetInParent()
     elif get_modality(source.modality).timed:  # segments of one recording have a group
         schema.feature.add(name='group', type=schema_pb2.BYTES).value_count.max = 1
+    if source.captioned:
+        caption = schema.feature.add(name=CAPTION, type=schema_pb2.BYTES)
+        caption.image_domain.SetInParent()  # opaque bytes, no words to count
+        caption.presence.min_fraction, caption.presence.min_count = 1.0, 1
+        caption.shape.SetInParent()
     for name in source.data.columns.extra:
         schema.feature.add(name=name, type=schema_pb2.BYTES).value_count.max = 1
     return schema

@@ -113,7 +113,9 @@ def path_column(collector: Collector, annotations: Annotations, where: str, colu
 def text_column(collector: Collector, columns: Sequence[str]) -> str:
     """The column with the media themselves, as texts; '' if the rows have paths."""
     names, row = collector.data.columns, get_modality(collector.source.modality)
-    if names.text or not row.in_rows or names.path in columns:
+    if not row.in_rows:
+        return ''
+    if names.text or names.path in columns:
         return names.text
     return row.feature if row.feature in columns else ''
 
@@ -131,6 +133,11 @@ def other_text_column(collector: Collector) -> str:
     if collector.data.columns.text or not get_modality(collector.source.modality).in_rows:
         return ''
     return ' Name another column with texts: columns=Columns(text=...).'
+
+
+def caption_column(collector: Collector) -> list[str]:
+    """The column with the captions of the media, if there is one."""
+    return [collector.data.columns.text] if collector.source.captioned else []
 
 
 def label_columns(collector: Collector, columns: Sequence[str]) -> list[str]:

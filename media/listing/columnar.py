@@ -9,6 +9,7 @@ from media.listing.annotations import (
     Annotations,
     GroupColumn,
     add_remark,
+    caption_column,
     label_columns,
     no_label,
     number_names,
@@ -61,7 +62,8 @@ def _add_rows(collector: Collector, annotations: Annotations, reader: TableReade
     group_column.see(columns)
     group_column.check(where)
     optional = [name for name in (names.split, names.start, names.end) if name in columns]
-    texts = [path] if path else []
+    captions = caption_column(collector)
+    texts = [*([path] if path else []), *captions]
     wanted = list(dict.fromkeys([*texts, *labels, *optional, *names.extra, *groups, *annotations.location]))
     for name in wanted:
         if name not in columns or name in twice:
@@ -80,23 +82,24 @@ def _add_rows(collector: Collector, annotations: Annotations, reader: TableReade
     rows = JsonRows(collector, dataclasses.replace(annotations, names={**annotations.names, **class_names}),
                     path or names.path)
     number = 0
+    whole = [text] if text else captions  # columns of which the beginning would not do
     for values, places in reader.rows(annotations.name, wanted, media):
         for i in range(len(places) if places is not None else len(values[0])):
             row = {name: column[i] for name, column in zip(wanted, values, strict=True)}
-            _add_row(rows, annotations, f'row {number} of {annotations.name}', row, number,
-                     places[i] if places is not None else '', text)
+            row_name = f'row {number} of {annotations.name}'
+            cut = [name for name in whole if len(row[name] or '') >= MAX_TEXT]
+            if cut:
+                rows.reject(Rejection('too_large', f'Its {cut[0]} has {MAX_TEXT:,} characters or more.'), row_name, row)
+            elif text:
+                rows.add_text(row_name, number, row, text)
+            else:
+                _add_row(rows, annotations, row_name, row, number, places[i] if places is not None else '')
             number += 1
 
 
-def _add_row(rows: JsonRows, annotations: Annotations, where: str, row: dict, number: int, place, text: str):
-    """place: where the media of the row are (ParquetTable.batches); '' if a column has their path, or if the column
-    `text` has themselves."""
-    if text:
-        if len(row[text] or '') >= MAX_TEXT:
-            rows.reject(Rejection('too_large', f'Its {text} has {MAX_TEXT:,} characters or more.'), where, row)
-        else:
-            rows.add_text(where, number, row, text)
-    elif place == '' and annotations.location:
+def _add_row(rows: JsonRows, annotations: Annotations, where: str, row: dict, number: int, place):
+    """place: where the media of the row are (ParquetTable.batches); '' if a column has their path."""
+    if place == '' and annotations.location:
         try:
             rows.add(where, row, **_location(row, annotations.location))
         except Rejection as rejection:

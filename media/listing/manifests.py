@@ -14,6 +14,7 @@ from media.listing.annotations import (
     GroupColumn,
     UnnamedSplit,
     add_remark,
+    caption_column,
     label_columns,
     named,
     no_label,
@@ -30,6 +31,7 @@ from media.listing.collector import (
     clean_label,
     split_of,
 )
+from media.readers import text as text_reader
 from media.rejections import Rejection
 from model_code import label_groups, words
 from model_code.errors import ConfigError
@@ -155,15 +157,17 @@ class _Header:
         path = text_column(self._collector, columns) or path_column(self._collector, annotations, self._where, columns)
         labels = label_columns(self._collector, columns)
         groups = [data.group_column] if data.group_column else []
+        captions = caption_column(self._collector)
         if annotations.hugging_face and not labels:
             raise no_label(self._where, columns, annotations.hugging_face)
         group_column = GroupColumn(data.group_column)
         group_column.see(columns)
         group_column.check(self._where)
-        for needed in (path, *(labels or [names.label or 'label']), *names.extra, *groups):
+        more = (*captions, *names.extra, *groups)
+        for needed in (path, *(labels or [names.label or 'label']), *more):
             if columns.count(needed) != 1:
                 raise ConfigError(f'{self._where} needs the columns {self.wanted()}'
-                                  f'{"".join(f", {name}" for name in (*names.extra, *groups))}, each once; its first '
+                                  f'{"".join(f", {name}" for name in more)}, each once; its first '
                                   f'line has: {shown(columns)}.{other_text_column(self._collector)}')
 
         def index(name: str) -> int | None:
@@ -173,6 +177,7 @@ class _Header:
         self._labels = [columns.index(name) for name in labels]
         self._split, self._start, self._end = index(names.split), index(names.start), index(names.end)
         self._extra = [(name, columns.index(name)) for name in names.extra]
+        self._caption = columns.index(captions[0]) if captions else None
         self._group = columns.index(data.group_column) if groups else None
         self._label_names, self._groups = labels, bool(data.label_groups)
         # A column `labels` may hold several, so a row with several is rejected in a single-label task.
@@ -180,10 +185,11 @@ class _Header:
         self._class_names = annotations.names.get(labels[0], {}) if len(labels) == 1 else {}
         if annotations.hugging_face:
             optional = [name for name in (names.split, names.start, names.end) if name in columns]
-            add_remark(self._collector, annotations.name, [path, *labels, *optional, *names.extra, *groups], columns)
+            add_remark(self._collector, annotations.name, [path, *labels, *optional, *captions, *names.extra, *groups],
+                       columns)
 
         if self._split is None and names.split and not annotations.split:
-            used = {path, *labels, names.start, names.end, *names.extra, *groups}
+            used = {path, *labels, names.start, names.end, *captions, *names.extra, *groups}
             self.unnamed_split = UnnamedSplit(name for name in columns if name and name not in used)
 
     def add(self, line: int, fields: list[str]):
@@ -196,6 +202,8 @@ class _Header:
             self.unnamed_split.see(lambda column: fields[self.columns.index(column)])
             path, location = (place_of_text(self._annotations, line, fields[self._path]) if self._is_text else
                               place_of(self._annotations, fields[self._path]))
+            if self._caption is not None:
+                location = {**location, **dict(text=caption(fields[self._caption]))}
             entry = make_entry(collector, path, self._labels_in(fields),
                                split_in(self._annotations, path, None if self._split is None else fields[self._split]),
                                None if self._start is None else fields[self._start],
@@ -260,6 +268,13 @@ def place_of_text(annotations: Annotations, number: int, text: str) -> tuple[str
     return annotations.name, dict(member=f'{number:08d}', record=TEXT, text=text)
 
 
+def caption(text: str | None) -> str:
+    """A caption, as it is stored. Raises Rejection if there is none, or it is no text."""
+    if not text or not text.strip():
+        raise Rejection('bad_row', 'It has no caption.')
+    return text_reader.stored(text.encode('utf-8', 'surrogatepass')).decode()
+
+
 def path_of(annotations: Annotations, text: str) -> str:
     """The path of a row's media, relative to the data folder. Raises Rejection (bad_path)."""
     path = text.strip()
@@ -297,7 +312,7 @@ def grouped_labels(columns, names: Mapping[str, Mapping[str, str]] | None = None
 
 def make_entry(collector: Collector, path: str, labels, split, start, end, extra, group=None, **location) -> Entry:
     """The Entry of a row. split: None, or spaces, if the row names none. group: the value of the column that `groups`
-    names, or None. location: offset, length and member in an archive."""
+    names, or None. location: offset, length and member in an archive; the text."""
     start, end = collector.segment(start, end)
     if extra:
         extra = [(name, clean_extra(name, value)) for name, value in extra]
@@ -370,8 +385,8 @@ class JsonRows:
         data, names = self._collector.data, self._collector.data.columns
         if not names.split or names.split in row or self._annotations.split:
             return []
-        used = {self.path, self._text, names.label, 'label', 'labels', *data.label_groups, names.start, names.end,
-                *names.extra, data.group_column}
+        used = {self.path, self._text, names.text, names.label, 'label', 'labels', *data.label_groups, names.start,
+                names.end, *names.extra, data.group_column}
         return [key for key in row if key not in used]
 
     def _choose(self, columns: list[str]) -> str:
@@ -381,8 +396,8 @@ class JsonRows:
         labels = label_columns(collector, columns)
         if not labels and not data.allow_unlabelled:
             raise no_label(where, columns, hugging_face=True)
-        used = [path, *labels, data.columns.split, data.columns.start, data.columns.end, *data.columns.extra,
-                data.group_column]
+        used = [path, *labels, data.columns.split, data.columns.start, data.columns.end, *caption_column(collector),
+                *data.columns.extra, data.group_column]
         add_remark(collector, annotations.name, [name for name in used if name in columns], columns)
         return path
 
@@ -407,6 +422,8 @@ class JsonRows:
                                                 f'{other_text_column(collector)}')
                 path, found = place_of(self._annotations, text)
                 at, location = path, {**location, **found}
+            if collector.source.captioned:
+                location = {**location, **dict(text=caption(_text_or_none(row, names.text)))}
             split = split_in(self._annotations, path, _text_or_none(row, names.split))
             entry = make_entry(collector, path, json_labels(collector, row, self._annotations.names), split,
                                row.get(names.start), row.get(names.end), json_extra(collector, row),

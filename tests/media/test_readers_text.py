@@ -157,8 +157,6 @@ def test_paths_of_text_files_stay_possible(tmp_path):
     testing.write_manifest(tmp_path, [('a/1.txt', 'not it', 'good')], ('path', 'text', 'label'))
     listed, _ = _listed(tmp_path, manifest='manifest.csv')
     assert [(entry.path, entry.text) for entry in listed.entries] == [('a/1.txt', '')]
-    with pytest.raises(ConfigError, match="columns.text is 'caption', but only the rows of a text task"):
-        testing.source('photos', 'image', folder=str(tmp_path), columns=Columns(text='caption'))
     with pytest.raises(ConfigError, match="columns.text is 'caption', but no manifest has this column"):
         _listed(tmp_path, columns=Columns(text='caption'))
 

@@ -10,6 +10,7 @@ from model_code.errors import ConfigError, PipelineStop
 from model_code.modalities import ImageInput
 from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture
+from polyvit import Columns
 from tests import testing
 
 SHAPES, TONES, LIGHTS = (testing.task(*of) for of in (('shapes', 'image'), ('tones', 'audio'), ('lights', 'image')))
@@ -36,6 +37,15 @@ def test_a_model_of_the_same_sizes_and_labels_fits():
     assert problems(card(tasks=(SHAPES, TONES, LIGHTS))) == [], 'it may be trained on'
     walks = testing.task('walks', 'video')
     assert problems(card(), (SHAPES, TONES, walks), training=dataclasses.replace(TRAINING, train_only=('walks',))) == []
+
+
+def test_the_input_of_captions_stays_too():
+    captions = testing.changed(SHAPES, objective='captions', columns=Columns(text='caption'), prompts=('a {}',))
+    served = card(tasks=(captions, TONES))
+    served['inputs']['text'] = {'length': 7}
+    found, = problems(served, (captions, TONES, LIGHTS))
+    assert 'length of the text input is' in found and 'in version 7 7.' in found
+    assert problems(served) == [], 'without captions nothing has that input'
 
 
 @pytest.mark.parametrize('served, changed, words', [

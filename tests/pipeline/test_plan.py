@@ -11,10 +11,12 @@ import pytest
 
 from model_code import hardware, schedules, settings
 from model_code.errors import ConfigError
-from model_code.settings import preset
+from model_code.settings import ModelConfig, preset
 from model_code.tasks import Mixture
 from pipeline import checks, cli, machine, plan
-from pipeline.config import load_config
+from pipeline.config import PipelineConfig, load_config
+from pipeline.study import arms
+from polyvit import Columns
 from tests import testing
 
 
@@ -127,6 +129,33 @@ def test_dropped_tokens_cost_nothing_in_training():
     assert next(row.step_flops for row in dropping.tasks if row.name == 'kinetics400') == step
     assert dropping.total_flops == sum(row.steps * row.step_flops for row in dropping.tasks) < 0.5 * whole.total_flops
     assert '785/1,569' in plan.render(dropping) and '/1,569' not in plan.render(whole)
+
+
+def test_captions_cost_a_pass_of_their_own_in_training_and_their_tokenizer():
+    labels = testing.task('pictures', 'image', steps=10, batch_size=4, num_classes=3)
+    captions = testing.changed(labels, objective='captions', columns=Columns(text='caption'), prompts=('a {}.',))
+    config = PipelineConfig('captioned', Mixture((labels, testing.task('tones', 'audio'))),
+                            ModelConfig(layers=2, width=16, heads=2, mlp_width=32, modality_layers=1,
+                                        inputs=testing.INPUTS))
+    found = checks.DataSummary({}, {}, {'pictures': {'eval': 10}})
+    tones = config.mixture.tasks[1]
+    without, made = (plan.make_plan(dataclasses.replace(config, mixture=Mixture((task, tones))), found)
+                     for task in (labels, captions))
+    assert made.tokenizer_parameters.keys() == {'image', 'audio', 'text'}
+    assert made.head_parameters['pictures'] == 2 * 16 * 16 + 1
+    # What the text side adds: its tokenizer and its own block, to the model and to that of the task alone.
+    text = made.tokenizer_parameters['text'] + made.modality_layer_parameters
+    heads = made.head_parameters['pictures'] - without.head_parameters['pictures']
+    assert made.total_parameters - without.total_parameters == text + heads
+    assert made.separate_parameters - without.separate_parameters == text + heads
+    count, patch = 32 // 4 + 1, 4 * 256  # tokens of a text; numbers of a patch
+    passed = 2 * (count - 1) * patch * 16 + 2 * (2 * count * (4 * 16 * 16 + 2 * 16 * 32) + 4 * count * count * 16)
+    assert made.tasks[0].step_flops - without.tasks[0].step_flops == 3 * 4 * passed
+    assert made.eval_flops == without.eval_flops, 'the vectors of the classes are in the model'
+    studied = dataclasses.replace(config, mixture=Mixture((captions, tones)))
+    alone = arms.cost(studied, arms.Training(('pictures',), 0), found)
+    assert (alone.flops, alone.parameters) == (made.tasks[0].total_flops, made.shared_parameters + made.head_parameters[
+        'pictures'] + sum(made.tokenizer_parameters[m] + made.modality_layer_parameters for m in ('image', 'text')))
 
 
 def test_own_layers_and_hidden_heads_are_counted():

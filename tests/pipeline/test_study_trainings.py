@@ -1,5 +1,6 @@
 """The trainings of a study, on lanes made on the spot: interrupted ones come to what undisturbed ones come to."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -8,12 +9,14 @@ import tensorflow as tf
 
 from model_code import loop, outcomes
 from model_code.errors import PipelineStop
+from model_code.modalities import CAPTION
 from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture
 from pipeline.config import PipelineConfig
 from pipeline.ingested import Lane, TrainingLane
 from pipeline.study import trainings
 from pipeline.study.arms import Training
+from polyvit import Columns
 from tests import testing
 from tests.model_code.tiny_training import feature
 
@@ -50,7 +53,9 @@ def lane(folder, task) -> TrainingLane:
         write(f'{folder}/examples/Split-{split}',
               [{'id': [name.encode()], 'group': [b'g%d' % (label)], 'label': [LABELS[label].encode()], **of}
                for name, of, label in rows])
-        write(f'{folder}/transformed/Split-{split}', [{'label': label, **of, **statistics} for _, of, label in rows])
+        captions = [{CAPTION: [f'this is {label}'.encode()]} if task.source.captioned else {} for label in LABELS]
+        write(f'{folder}/transformed/Split-{split}',
+              [{'label': label, **of, **statistics, **captions[label]} for _, of, label in rows])
     return TrainingLane(Lane(f'{folder}/examples', ''), f'{folder}/transformed', '', False)
 
 
@@ -115,6 +120,25 @@ def test_what_was_interrupted_comes_to_the_same(lanes, tmp_path, monkeypatch):
     assert pairs[0] == pairs[1]
     for name, scores in all_scores(disturbed).items():
         np.testing.assert_array_equal(scores, all_scores(undisturbed)[name], err_msg=str(name))
+
+
+@pytest.mark.slow
+def test_captions_are_trained_asked_and_measured_as_other_tasks_are(lanes, tmp_path):
+    """Beside the trained model's answers there is a new head on the frozen encoder, which learns from the labels."""
+    pairs = testing.task('pairs', 'image', steps=6, batch_size=4, objective='captions', columns=Columns(text='caption'),
+                         prompts=('a {}', 'see {}'))
+    config = dataclasses.replace(CONFIG, mixture=Mixture((pairs, TASKS[1])))
+    lanes = {'pairs': lane(f'{tmp_path}/pairs', pairs), 'tones': lanes['tones']}
+    of, training = trainer(lanes, tmp_path / 'study', config), Training(('pairs', 'tones'), 0)
+    result = of.run(training)
+    assert result.frozen['pairs']['train_examples'] == 12
+    for frozen in (False, True):
+        scores = of.outcomes(training, 'pairs', frozen).scores
+        np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-4)
+        assert np.ptp(scores, axis=0).min() > 1e-6
+    halves = [{task['task']: task['halves'] for task in record['tasks']} for record in result.gradients]
+    assert len(halves) == 2 and all(of['pairs'] is None and of['tones'] is not None for of in halves)
+    assert -1 <= result.gradients[0]['pairs'][0]['cosine'] <= 1
 
 
 def test_another_seed_other_tasks_and_other_settings_are_other_trainings(lanes, tmp_path):
