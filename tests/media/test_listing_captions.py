@@ -53,6 +53,13 @@ def test_captions_are_read_beside_the_media(tmp_path, ending):
     assert 'caption' in [feature.name for feature in task_schema(source, ('cat', 'dog')).feature]
 
 
+def test_a_caption_of_half_a_character_is_rejected(tmp_path):
+    row = r'{"path": "1.png", "label": "cat", "caption": "\ud800 hi", "split": "train"}'
+    testing.write(tmp_path, 'list.jsonl', row)
+    with pytest.raises(ConfigError, match='1.png .undecodable.. Line 1 of list.jsonl: It is not UTF-8'):
+        _listed(tmp_path, manifest='list.jsonl', columns=CAPTIONS)
+
+
 def test_a_long_caption_of_a_table_is_rejected_rather_than_cut(tmp_path):
     pq.write_table(pa.table({'path': ['1.png', '2.png'], 'label': ['a', 'b'], 'caption': ['x' * 10_000, 'short']}),
                    tmp_path / 'list.parquet')
