@@ -2,7 +2,7 @@
 
 Nobody evaluates them again. In place of that, what they are made of is compared in the two exported models, bit for
 bit: the weights of the encoder, of their tokenizers and heads, what the cards say of them, and what both models answer
-to the warm-up requests of the one being served, real media, by each signature that these tasks have a part in.
+to the warm-up requests of the one being served, real media, by each signature of these tasks that clients ask.
 """
 
 import dataclasses

@@ -86,7 +86,10 @@ def test_every_signature_of_the_served_model_answers_bit_for_bit_as_before(model
     before, now = answers(parent, parent), answers(added, parent)
     card = (signature_names.MODEL_CARD, 'card')
     assert set(now) == set(before) | {('image_all', 'lights_scores'), ('image_all', 'flipped_scores')}
-    assert {name for name, _ in before} == set(tf.saved_model.load(parent).signatures), 'all of them were asked'
+    # What only the pipeline asks, to evaluate, is not warmed up.
+    evaluated = {name(task) for task in ('shapes', 'tones') for name in (
+        signature_names.examples, signature_names.label)}
+    assert {name for name, _ in before} == set(tf.saved_model.load(parent).signatures) - evaluated
     for key, value in before.items():
         if key != card:
             np.testing.assert_array_equal(now[key], value, err_msg=str(key), strict=True)
@@ -100,7 +103,7 @@ def test_the_gate_finds_them_the_same_and_the_new_heads_are_trained(models):
     assert found.differences == {'shapes': '', 'tones': ''}
     # 2 tokenizers of 4 arrays, 2 own blocks and a shared one of 16, a norm of 2, 2 heads of 2.
     assert found.weights == 2 * 4 + 3 * 16 + 2 + 2 * 2
-    assert found.answers == 2 * (2 + 1 + 3 + 1 + 1) + 2 * 2  # T, T_scores, T_safe, T_examples, T_label; M_*
+    assert found.answers == 2 * (2 + 1 + 3) + 2 * 2  # T, T_scores, T_safe; M_*
     reader = tf.train.load_checkpoint(f'{added}/variables/variables')
     for head in ('lights', 'flipped', 'walks'):  # the biases began at zero
         assert any(reader.get_tensor(key).any() for key in reader.get_variable_to_shape_map()
