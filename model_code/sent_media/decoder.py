@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from model_code import graph_functions, modalities
 from model_code.input_pipeline import model_input
+from model_code.sent_media import content
 from model_code.settings import ModelConfig
 from model_code.tasks import Task
 
@@ -36,26 +37,39 @@ class Decoder:
         return tf.map_fn(one, self._as_stored(media, plan),
                          fn_output_signature=tf.TensorSpec(self._spec.shape, tf.float32))
 
+    def decoded_together(self, media: tf.Tensor, plan: tf.Tensor, *view: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `decoded_if_possible`, where nothing is wrong. One by one only if they cannot be decoded all at once."""
+        def decode(media, plan):
+            return self.decoded(media, plan, *view)
+        whole = tf.data.Dataset.from_tensors((media, plan)).map(decode).ignore_errors()
+        inputs, fine = self._first(whole), tf.fill([tf.shape(plan)[0]], True)
+        return content.rarely(tf.shape(inputs)[0] != tf.size(fine),
+                              lambda: self.decoded_if_possible(media, plan, fine, *view), lambda: (inputs, fine))
+
     def decoded_if_possible(self, media: tf.Tensor, plan: tf.Tensor, fine: tf.Tensor,
                             *view: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """(the inputs [N, *input shape], 0 where they cannot be decoded; whether each is fine and was decoded).
-
-        tf.data is the only part of TensorFlow that can go on after an op has failed.
-        """
+        """(the inputs [N, *input shape], 0 where they cannot be decoded; whether each is fine and was decoded)."""
         count, shape = tf.size(fine), self._spec.shape
 
         def decode(place, media, plan, _):
             return place, tf.ensure_shape(self.decoded(media[tf.newaxis], plan[tf.newaxis], *view)[0], shape)
         examples = tf.data.Dataset.from_tensor_slices((tf.range(count), media, plan, fine))
         decoded = examples.filter(lambda *example: example[-1]).map(decode).ignore_errors()
-        none = tf.data.Dataset.from_tensors((tf.zeros([0], tf.int32), tf.zeros([0, *shape])))
-        batches = decoded.batch(tf.cast(tf.maximum(count, 1), tf.int64)).concatenate(none).take(1)
-        options = tf.data.Options()
-        options.autotune.enabled = False  # its threads would outlive the request
-        places, inputs = batches.with_options(options).get_single_element()
+        places, inputs = self._first(decoded.batch(tf.cast(tf.maximum(count, 1), tf.int64)), tf.zeros([0], tf.int32))
         places = places[:, tf.newaxis]
         return (tf.scatter_nd(places, inputs, [count, *shape]),
                 tf.scatter_nd(places, tf.ones_like(places[:, 0]), [count]) > 0)
+
+    def _first(self, dataset: tf.data.Dataset, *none: tf.Tensor):
+        """The first element of a dataset of (*`none`, inputs), or `none` and no inputs if all of it fails.
+
+        tf.data is the only part of TensorFlow that can go on after an op has failed.
+        """
+        empty = tf.data.Dataset.from_tensors((*none, tf.zeros([0, *self._spec.shape])) if none
+                                             else tf.zeros([0, *self._spec.shape]))
+        options = tf.data.Options()
+        options.autotune.enabled = False  # its threads would outlive the request
+        return dataset.concatenate(empty).take(1).with_options(options).get_single_element()
 
 
 def decoders(tasks: Iterable[Task], config: ModelConfig, statistics: dict[str, tuple[float, ...]],

@@ -252,8 +252,11 @@ def test_what_is_wrong_is_said_with_its_place_and_to_its_own_row_alone(modality,
 
 
 @pytest.mark.parametrize('content', [JPEG[:len(JPEG) // 2], _image()[:60] + bytes(20) + _image()[80:]])
-def test_what_only_the_decoder_finds_spoils_its_own_row_alone(content, served):
+def test_what_only_the_decoder_finds_has_its_place_and_spoils_its_own_row_alone(content, served):
     remote, _ = served
+    for signature in ('pets', 'pets_scores', 'image_embedding', 'image_all'):
+        with pytest.raises(ServingError, match=r'\[item 2 of 3: it cannot be decoded: it is damaged. Send a file that'):
+            remote.run(signature, 'image', [JPEG, content, content])
     safe = remote.run('pets_safe', 'image', [content, JPEG, content])
     assert safe['error'].tolist()[1] == '' and all('it is damaged. Send a file' in safe['error'][i] for i in (0, 2))
     assert safe['labels'][1].tolist() == remote.run('pets', 'image', [JPEG])['labels'][0].tolist()
