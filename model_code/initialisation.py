@@ -5,7 +5,6 @@ two models have in common, so that a trained model can learn new tasks. Nothing 
 before its shape has been checked.
 """
 
-import math
 import os
 
 import numpy as np
@@ -107,24 +106,18 @@ def _tokenizer_values(model: PolyViT, file: vit_files.VitFile,
     config, values, resized = model.config, {}, []
     class_token = file.read(('cls',), (1, 1, config.width))
     positions = file.read(vit_files.POSITIONS, (1, None, config.width))
+    side = file.side() if positions is not None else 0
     bias = file.read(('embedding/bias',), (config.width,))
     for name, tokenizer in model.tokenizers.items():
-        if not hasattr(tokenizer, 'kernel_from_vit'):
+        if not modalities.get_modality(name).starts_from_vit:
             continue
         spec = config.input(name)
-        kernel = file.read(('embedding/kernel',), (*spec.patch[-2:], 3, config.width))
-        if spec.shape[-1] not in (1, 3):
-            file.problems.append(f'{name} has {spec.shape[-1]} channels, but a ViT takes 3: give it 3, or 1')
+        kernel = file.read(vit_files.KERNEL, file.kernel_shape(spec, config.width))
         values[f'tokenizers/{name}/class_token'] = class_token
         values[f'tokenizers/{name}/embedding/bias'] = bias
         if kernel is not None:
             values[f'tokenizers/{name}/embedding/kernel'] = tokenizer.kernel_from_vit(kernel, inflation)
-        if positions is not None:
-            side = math.isqrt(positions.shape[1] - 1)
-            if side * side != positions.shape[1] - 1 or not side:
-                file.problems.append(f'{file.name(vit_files.POSITIONS[0])} has shape {list(positions.shape)}, which is '
-                                     'not a class token and a square grid')
-                break
+        if side:
             key = f'tokenizers/{name}/position_embedding'
             values[key] = resize_positions(positions, (side, side), spec.grid)
             if (side, side) != spec.grid:

@@ -279,9 +279,8 @@ class Modality:
     if it can be drawn: `pictures(tensors) -> [batch, height, width, 1 or 3]` in [0, 1], for TensorBoard."""
     tokenizer: str
     """The dotted name of the class of a Keras layer (or of a function that makes one), called with
-    (width, spec, name=...). The layer: [batch, *spec.shape] float32 -> [batch, tokens, width], the class token first.
-    With a method `kernel_from_vit` (tokenizers.ImageTokenizer) it can start from the weights of a ViT; otherwise it
-    starts at random."""
+    (width, spec, name=...). The layer: [batch, *spec.shape] float32 -> [batch, tokens, width], the class token
+    first."""
     schema: str
     """The file in schemas/ that describes the examples."""
     limits: Limits
@@ -304,6 +303,9 @@ class Modality:
     only where there are no others, or a config says so."""
     in_rows: bool = False
     """Whether a row of a manifest may have the media itself, as text, in place of a path."""
+    starts_from_vit: bool = False
+    """Whether the tokenizer can start from the weights of a ViT; else it starts at random. It then has a method
+    `kernel_from_vit` (tokenizers.ImageTokenizer)."""
     timed: bool = False
     """Whether an example may be a segment of a file, from one second to another."""
     reader_fields: tuple[str, ...] = ()
@@ -388,7 +390,7 @@ MODALITIES = {m.name: m for m in (
         reader_module='media.readers.image', fingerprint_module='media.fingerprints.image',
         preprocessing_module='model_code.preprocessing.image', sent_media_module='model_code.sent_media.image',
         decoded_size='media.readers.headers.picture_bytes',
-        tokenizer='model_code.tokenizers.ImageTokenizer', schema='image.pbtxt',
+        tokenizer='model_code.tokenizers.ImageTokenizer', schema='image.pbtxt', starts_from_vit=True,
         limits=Limits(bytes=64 << 20, pixels=64_000_000, decode_seconds=20.0),
         endings=('.jpg', '.jpeg', '.png'),
         other_endings=('.jpe', '.jfif', '.mpo', '.apng', '.gif', '.bmp', '.dib', '.webp', '.tif', '.tiff', '.heic',
@@ -403,7 +405,7 @@ MODALITIES = {m.name: m for m in (
         reader_module='media.readers.audio', fingerprint_module='media.fingerprints.audio',
         preprocessing_module='model_code.preprocessing.audio', sent_media_module='model_code.sent_media.audio',
         decoded_size='media.readers.headers.wav_bytes',
-        tokenizer='model_code.tokenizers.AudioTokenizer', schema='audio.pbtxt',
+        tokenizer='model_code.tokenizers.AudioTokenizer', schema='audio.pbtxt', starts_from_vit=True,
         limits=Limits(bytes=1 << 30, seconds=600.0, decode_seconds=60.0),
         endings=('.wav',),
         other_endings=('.flac', '.mp3', '.mp2', '.ogg', '.oga', '.ogv', '.opus', '.m4a', '.m4b', '.mka', '.weba',
@@ -421,7 +423,7 @@ MODALITIES = {m.name: m for m in (
         reader_module='media.readers.video', fingerprint_module='media.fingerprints.video',
         preprocessing_module='model_code.preprocessing.video', sent_media_module='model_code.sent_media.video',
         decoded_size='media.readers.headers.frame_bytes',
-        tokenizer='model_code.tokenizers.VideoTokenizer', schema='video.pbtxt',
+        tokenizer='model_code.tokenizers.VideoTokenizer', schema='video.pbtxt', starts_from_vit=True,
         limits=Limits(bytes=64 << 30, pixels=16_000_000, seconds=300.0, frames=10_000, decode_seconds=300.0),
         endings=_VIDEO_ENDINGS, other_endings=(*_OTHER_VIDEO_ENDINGS, '.gif'),
         unread_endings=('.wmv', '.asf', '.flv', '.rm', '.rmvb', '.mxf', '.ogv', '.m2v', '.h264', '.h265', '.ivf'),

@@ -7,13 +7,14 @@ read before its type and shape have been checked.
 
 import contextlib
 import json
+import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from model_code import file_io, words
+from model_code import file_io, modalities, words
 from model_code.errors import PipelineStop
 from model_code.settings import ModelConfig
 
@@ -26,6 +27,7 @@ _OTHER_FORMATS = ('.bin', '.pt', '.pth', '.pkl', '.ckpt', '.h5', '.msgpack')
 _OWN = ('variables', 'checkpoint', 'checkpoints')  # of which a SavedModel, a checkpoint directory, a model_run has one
 
 # A ViT, by the names of arrays in vision_transformer, and in big_vision where those differ.
+KERNEL = ('embedding/kernel',)
 POSITIONS = ('Transformer/posembed_input/pos_embedding',)
 _ATTENTION = ('MultiHeadDotProductAttention_1', 'MultiHeadDotProductAttention_0', 'MultiHeadDotProductAttention')
 _MLP = ('MlpBlock_3', 'MlpBlock_0', 'MlpBlock')
@@ -83,16 +85,21 @@ def _block_arrays(config: ModelConfig) -> list[tuple[str, tuple[str, ...], tuple
         result.append((f'{ours}/bias', tuple(f'{t}/{theirs}/bias' for t in _MLP), shape[1:]))
     return result
 
-def check(path: str, config: ModelConfig):
+
+def check(path: str, config: ModelConfig, mixture_modalities: Iterable[str]):
     """Raises PipelineStop if a ViT on this machine cannot be read or does not fit the model, by its headers.
 
-    No array is read. Which patches and grids fit, initialisation finds, which knows the tokenizers.
+    No array is read. So only initialisation finds numbers that are not finite.
     """
     width = config.width
     with opened(path) as file:
-        for names, shape in ((('cls',), (1, 1, width)), (POSITIONS, (1, None, width)), (('embedding/bias',), (width,)),
-                             (('embedding/kernel',), (None, None, 3, width))):
+        for names, shape in ((('cls',), (1, 1, width)), (('embedding/bias',), (width,))):
             file.fits(names, shape)
+        if file.fits(POSITIONS, (1, None, width)):
+            file.side()
+        for name in mixture_modalities:
+            if modalities.get_modality(name).starts_from_vit:
+                file.fits(KERNEL, file.kernel_shape(config.input(name), width))
         for _, _, names, shape in encoder_arrays(config):
             file.fits(names, shape)
         file.check(path, config.layers)
@@ -151,6 +158,24 @@ class VitFile:
         except Exception as error:  # a damaged header may raise anything
             self.problems.append(f'{full} cannot be read ({error})')
         return False
+
+    def kernel_shape(self, spec: modalities.Input, width: int) -> tuple[int, ...]:
+        """The shape of the kernel from which the tokenizer of this input can start. Three channels are summed for one;
+        a line is added to `problems` if it has another number of them."""
+        if spec.shape[-1] not in (1, 3):
+            self.problems.append(f'{spec.modality} has {spec.shape[-1]} channels, but a ViT takes 3: give it 3, or 1')
+        return *spec.patch[-2:], 3, width
+
+    def side(self) -> int:
+        """The rows, and columns, of the positions, which fit. If they are no square, a line is added to `problems`,
+        and it is 0."""
+        full, *_ = self._find(POSITIONS, (1, None, None))
+        shape, *_ = self._header(full)
+        side = math.isqrt(shape[1] - 1)
+        if side and side * side == shape[1] - 1:
+            return side
+        self.problems.append(f'{full} has shape {list(shape)}, which is not a class token and a square grid')
+        return 0
 
     def check(self, path: str, layers: int):
         """Raises PipelineStop with all problems, once all arrays of a model of so many layers were read or checked."""
@@ -271,7 +296,7 @@ class SafetensorsVit(VitFile):
 
     def _find(self, names, shape):
         full = self.name(names[0])
-        if names[0] == 'embedding/kernel':
+        if names == KERNEL:
             height, width, channels, size = shape
             return full, (size, channels, height, width), lambda array: array.transpose(2, 3, 1, 0)
         if not names[0].startswith('Transformer/encoderblock_'):

@@ -155,7 +155,7 @@ def check_local_checkpoint(config):
         raise ConfigError(vit_files.other_format(path))
     if vit_files.is_vit(path):
         try:
-            vit_files.check(path, config.model)
+            vit_files.check(path, config.model, {task.modality: None for task in config.mixture.tasks})
         except PipelineStop as error:
             raise ConfigError(f'initial_checkpoint: {error}') from error
 

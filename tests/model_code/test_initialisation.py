@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from components.co_trainer import executor
-from model_code import export, file_io, initialisation, model_directory, polyvit, tokenizers, training
+from model_code import export, file_io, initialisation, modalities, model_directory, polyvit, training
 from model_code.checkpoints import Checkpoints
 from model_code.errors import PipelineStop
 from model_code.modalities import AudioInput, ImageInput, VideoInput
@@ -149,7 +149,8 @@ def test_one_channel_gives_the_same_tokens_as_three_equal_channels(tmp_path):
 
 
 def test_a_tokenizer_that_cannot_start_from_a_vit_starts_at_random(tmp_path, monkeypatch):
-    monkeypatch.delattr(tokenizers.VideoTokenizer, 'kernel_from_vit')
+    monkeypatch.setitem(modalities.MODALITIES, 'video',
+                        dataclasses.replace(modalities.MODALITIES['video'], starts_from_vit=False))
     model = make_model()
     kernel = model.tokenizers['video'].embedding.kernel.numpy()
     names = initialisation.initialise(model, write_vit(tmp_path, vit_arrays()))

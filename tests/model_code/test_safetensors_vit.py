@@ -15,8 +15,9 @@ from safetensors.numpy import save_file
 
 from model_code import initialisation, vit_files
 from model_code.errors import ConfigError, PipelineStop
-from model_code.modalities import ImageInput
+from model_code.modalities import AudioInput, ImageInput
 from model_code.settings import ModelConfig, TrainingConfig
+from model_code.tasks import Mixture, Recipe, Task
 from pipeline import checks
 from tests.model_code.test_initialisation import HEADS, HIDDEN, SIDE, WIDTH, make_model, vit_arrays, write_vit
 
@@ -248,9 +249,12 @@ def test_hostile_and_damaged_files_are_rejected_in_a_sentence(tmp_path, content)
 
 
 class Config:
-    def __init__(self, path, **model):
+    def __init__(self, path, inputs=IMAGE, **model):
         self.training = TrainingConfig(initial_checkpoint=str(path))
-        self.model = ModelConfig(**{'layers': 2, 'width': WIDTH, 'heads': HEADS, 'mlp_width': HIDDEN, **model})
+        self.model = ModelConfig(**{'layers': 2, 'width': WIDTH, 'heads': HEADS, 'mlp_width': HIDDEN, 'inputs': inputs,
+                                    **model})
+        self.mixture = Mixture(tuple(Task(spec.modality, spec.modality, recipe=Recipe(steps=1, batch_size=1))
+                                     for spec in inputs))
 
 
 @pytest.mark.parametrize('prefix', ['', 'vit.'])
@@ -262,14 +266,19 @@ def test_what_does_not_fit_is_found_before_a_run(tmp_path, prefix):
     checks.check_initial_checkpoint(Config(write_vit(tmp_path, vit_arrays())))
     for model, message in (({'layers': 1}, 'layer.1 is there, but the model has 1 layers'),
                            ({'layers': 3}, 'encoder.layer.2.layernorm_before.weight is missing'),
-                           ({'width': 2 * WIDTH}, r'cls_token has shape \[1, 1, 16\] \(expected \[1, 1, 32\]\)')):
+                           ({'width': 2 * WIDTH}, r'cls_token has shape \[1, 1, 16\] \(expected \[1, 1, 32\]\)'),
+                           ({'inputs': (ImageInput(16, 16, (4, 4)),)}, r'expected \[16, 3, 4, 4\]'),
+                           ({'inputs': (*IMAGE, AudioInput(frames=32, mel_bins=32, patch=(8, 4)))},
+                            r'expected \[16, 3, 8, 4\]')):
         with pytest.raises(ConfigError, match=f'^initial_checkpoint: .* does not fit the model: .*{message}'):
             checks.check_initial_checkpoint(Config(path, **model))
     for changes, message in (
             ({f'{prefix}layernorm.bias': None}, 'layernorm.bias is missing'),
             ({f'{prefix}layernorm.bias': np.zeros(WIDTH, np.int64)}, 'type I64'),
             ({f'{prefix}embeddings.patch_embeddings.projection.weight': np.zeros((WIDTH, 1, 8, 8), np.float32)},
-             r'\[16, 1, 8, 8\] \(expected \[16, 3, any, any\]\)'),
+             r'\[16, 1, 8, 8\] \(expected \[16, 3, 8, 8\]\)'),
+            ({f'{prefix}embeddings.position_embeddings': np.zeros((1, 6, WIDTH), np.float32)},
+             r'position_embeddings has shape \[1, 6, 16\], which is not a class token and a square grid'),
             ({f'{prefix}encoder.layer.0.lambda_1': np.ones(WIDTH, np.float32)}, 'is no plain ViT')):
         other = {name: value for name, value in {**arrays, **changes}.items() if value is not None}
         with pytest.raises(ConfigError, match=message):
