@@ -112,8 +112,8 @@ class Data:
     file with the columns path and group, relative to `folder`, absolute or a URL: 'scenes.csv'. '' leaves only the
     segments of one file together."""
     most_words: int = 1_000
-    """For label kind 'words': how many words are labels, the most frequent ones of the train split. Others are left
-    out."""
+    """For label kind 'words' without `classes`: how many words are labels, the most frequent ones of the train split.
+    Others are left out."""
 
     def __post_init__(self):
         if isinstance(self.manifest, (str, os.PathLike)):  # one manifest is the usual case, so it needs no tuple
@@ -150,8 +150,12 @@ class Data:
             self._check_groups(where)
         if self.allow_unlabelled and not self.kind.several:
             raise ConfigError(f"{where}allow_unlabelled is for label_kind='multi', not {self.label_kind!r}.")
-        if self.most_words != type(self)().most_words and not self.kind.of_words:
-            raise ConfigError(f"{where}most_words is for label_kind='words', not {self.label_kind!r}.")
+        if self.most_words != type(self)().most_words:
+            if not self.kind.of_words:
+                raise ConfigError(f"{where}most_words is for label_kind='words', not {self.label_kind!r}.")
+            if self.classes:
+                raise ConfigError(f'{where}most_words is {self.most_words}, but `classes` names the words. Leave one '
+                                  'of them out.')
         if not self.label_separator:
             raise ConfigError(f'{where}label_separator is empty; give the text between two labels, such as "|".')
         if not 0 <= self.eval_share <= 1:

@@ -106,7 +106,7 @@ def _tokenizer_values(model: PolyViT, file: vit_files.VitFile,
     config, values, resized = model.config, {}, []
     class_token = file.read(('cls',), (1, 1, config.width))
     positions = file.read(vit_files.POSITIONS, (1, None, config.width))
-    side = file.side() if positions is not None else 0
+    side = 0 if positions is None else file.side()
     bias = file.read(('embedding/bias',), (config.width,))
     for name, tokenizer in model.tokenizers.items():
         if not modalities.get_modality(name).starts_from_vit:
@@ -117,7 +117,7 @@ def _tokenizer_values(model: PolyViT, file: vit_files.VitFile,
         values[f'tokenizers/{name}/embedding/bias'] = bias
         if kernel is not None:
             values[f'tokenizers/{name}/embedding/kernel'] = tokenizer.kernel_from_vit(kernel, inflation)
-        if side:
+        if positions is not None and side:
             key = f'tokenizers/{name}/position_embedding'
             values[key] = resize_positions(positions, (side, side), spec.grid)
             if (side, side) != spec.grid:

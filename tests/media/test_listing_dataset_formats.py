@@ -253,6 +253,7 @@ def test_cifar_batches_that_are_cut_wrong_or_missing(tmp_path):
     (dict(format='kinetix'), 'no format named'), (dict(label_separator=''), 'label_separator is empty'),
     (dict(manifest=('a.csv', 'a.csv')), 'named twice'), (dict(manifest=''), 'Task t: the name of a manifest is empty'),
     (dict(most_words=3, label_kind='multi'), "most_words is for label_kind='words', not 'multi'"),
+    (dict(most_words=3, label_kind='words', classes=('sea',)), 'most_words is 3, but `classes` names the words'),
     (dict(format='folders', columns=Columns(extra=('x',))), 'no manifest has'),
 ])
 def test_tasks_that_do_not_fit_their_format(overrides, message):
