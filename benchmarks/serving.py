@@ -7,7 +7,8 @@ The model is exported as a run does, and not trained; --size demo is that of `ma
 pixels. The clients run in another process. What is compared takes turns; a ratio is the median over the turns.
 
 - throughput: images per second of 8 clients that send one image each, beside a loop that runs the model on batches of
-  8; the time of one image, beside the direct call; over REST and gRPC, with and without batches.
+  8; the time of one image, beside the direct call; over REST and gRPC, with and without batches. Beside both, what
+  servers do that only answer: aiohttp's and gRPC's own, with the same requests and replies, and no model.
 - fairness: the time of one image while two or four clients send 4,000 images at once, beside that of one image alone.
 - all_tasks: the signature of all tasks of a modality, beside that of one.
 - start: from the start of a process until the server is ready, beside a process that loads the SavedModel and replays
@@ -37,6 +38,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 import numpy as np
 import psutil
 
+from benchmarks import serving_clients
 from benchmarks.report import Report, chosen
 from model_code import words
 from serving.saved_model import SavedModel
@@ -98,10 +100,54 @@ def grpc_body(image: bytes) -> bytes:
     return request.SerializeToString()
 
 
+class NoModel:
+    """Servers on aiohttp and on gRPC that give the same reply to every request: what HTTP and gRPC cost by themselves.
+
+    Also a context manager.
+    """
+    host = '127.0.0.1'
+
+    def __init__(self, rest_reply: bytes, grpc_reply: bytes):
+        import asyncio
+        import concurrent.futures
+
+        import grpc
+        from aiohttp import web
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+
+        async def answer(request):
+            await request.read()
+            return web.Response(body=rest_reply, content_type='application/json')
+
+        async def bind():
+            runner = web.ServerRunner(web.Server(answer))
+            await runner.setup()
+            await web.TCPSite(runner, self.host, 0).start()
+            return runner
+        self._runner = asyncio.run_coroutine_threadsafe(bind(), self._loop).result()
+        self.port = self._runner.addresses[0][1]
+        self._grpc = grpc.server(concurrent.futures.ThreadPoolExecutor(CLIENTS))
+        service, method = serving_clients.METHOD[1:].split('/')
+        self._grpc.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(
+            service, {method: grpc.unary_unary_rpc_method_handler(lambda request, context: grpc_reply)})])
+        self.grpc_port = self._grpc.add_insecure_port(f'{self.host}:0')
+        self._grpc.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        import asyncio
+        self._grpc.stop(None).wait()
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+
 class Clients:
     """The clients of one protocol, in a process that runs at once; `result` waits for it."""
 
-    def __init__(self, server: ModelServer, protocol: str, body: bytes, clients: int, seconds: float,
+    def __init__(self, server: ModelServer | NoModel, protocol: str, body: bytes, clients: int, seconds: float,
                  pause: float = 0.0):
         self._seconds = seconds
         port = server.port if protocol == 'rest' else server.grpc_port
@@ -140,11 +186,13 @@ def throughput(report: Report, version: str, base: pathlib.Path, image: bytes, p
     bodies = {'rest': rest_body(image), 'grpc': grpc_body(image)}
     eight, one = ({'image': np.array([image] * count, object)} for count in (CLIENTS, 1))
     model = SavedModel(version)
-    with ModelServer(base, port=0, grpc_port=0) as on, ModelServer(base, port=0, grpc_port=0, batching=None) as off:
+    with (ModelServer(base, port=0, grpc_port=0) as on, ModelServer(base, port=0, grpc_port=0, batching=None) as off,
+          NoModel(*replies(on, bodies)) as nothing):
         ratios: dict[str, list[float]] = {}
         latencies: dict[str, list[np.ndarray]] = {}
-        added: dict[str, list[float]] = {'rest': [], 'grpc': []}
-        cases = [(protocol, name, server) for protocol in bodies for name, server in (('on', on), ('off', off))]
+        added: dict[tuple[str, str], list[float]] = {}
+        cases = [(protocol, name, server) for protocol in bodies
+                 for name, server in (('on', on), ('off', off), ('no model', nothing))]
         for turn in range(parsed.turns + 1):
             bare = loop(model, eight, parsed.seconds) * CLIENTS
             for protocol, name, server in cases:
@@ -153,10 +201,11 @@ def throughput(report: Report, version: str, base: pathlib.Path, image: bytes, p
                     ratios.setdefault(f'{protocol} {name}', []).append(per_second / bare)
                     latencies.setdefault(f'{protocol} {name}', []).append(taken)
             direct = median_run(model, one, parsed.seconds / 2)
-            for protocol, times in added.items():
-                taken = Clients(on, protocol, bodies[protocol], 1, parsed.seconds / 2).answered()[1]
+            for protocol, name, server in cases:
+                taken = Clients(server, protocol, bodies[protocol], 1, parsed.seconds / 2).answered()[1]
                 if turn:
-                    times.append(float(np.median(taken)) - direct)
+                    added.setdefault((protocol, name), []).append(
+                        float(np.median(taken)) - (0 if server is nothing else direct))
     model.close()
     for name, values in ratios.items():
         detail = percentiles(np.concatenate(latencies[name]))
@@ -164,9 +213,24 @@ def throughput(report: Report, version: str, base: pathlib.Path, image: bytes, p
             report('8 clients over REST, images/s to those of the loop', statistics.median(values), 0.7, True, detail)
         else:
             print(f'8 clients, {name}: {statistics.median(values):.2f} of the loop ({detail})', flush=True)
-    rest, grpc = (statistics.median(added[protocol]) for protocol in ('rest', 'grpc'))
-    report('one image over REST, milliseconds over the direct call', rest, 2, False, f'{direct:.1f} ms')
-    report('one image over gRPC, milliseconds over the direct call', grpc, rest, False, 'the target is that of REST')
+    over = {case: statistics.median(times) for case, times in added.items()}
+    for protocol in bodies:
+        alone = over[protocol, 'no model']
+        print(f'one request over {protocol} to a server without a model: {alone:.2f} ms', flush=True)
+    report('one image over REST, milliseconds over the direct call', over['rest', 'on'], 2, False, f'{direct:.1f} ms')
+    report('one image over gRPC, milliseconds over the direct call', over['grpc', 'on'], over['rest', 'on'], False,
+           'the target is that of REST')
+
+
+def replies(server: ModelServer, bodies: dict[str, bytes]) -> tuple[bytes, bytes]:
+    """What the server says over REST and gRPC."""
+    import urllib.request
+
+    import grpc
+    with urllib.request.urlopen(f'{server.url}{serving_clients.PATH}', bodies['rest'], timeout=60) as reply:
+        rest = reply.read()
+    with grpc.insecure_channel(f'{server.host}:{server.grpc_port}') as channel:
+        return rest, channel.unary_unary(serving_clients.METHOD)(bodies['grpc'], timeout=60)
 
 
 def loop(model: SavedModel, inputs: dict, seconds: float) -> float:
