@@ -1,16 +1,17 @@
 """How well a task does on groups of examples that it has not seen, by cross-validation, and with how many examples.
 
-Run: .venv/bin/python -m benchmarks.video_scenes --root ROOT --data FOLDER [--task surveillance] [--beside TASK ...]
-     [--clips N ...] [--folds 5] [--draws 1] [--set PATH=VALUE ...], after
+Run: .venv/bin/python -m benchmarks.cross_validation --root ROOT --data FOLDER [--task surveillance] [--beside TASK ...]
+     [--examples N ...] [--folds 5] [--draws 1] [--set PATH=VALUE ...], after
      polyvit run real_small --root ROOT --data FOLDER.
 
-The scenes of train and eval together are dealt out into folds of nearly as many clips, so that each clip is an eval
-clip of one training, whose train clips are of other scenes. A training is one of `polyvit study`: the task alone, or
-with those of --beside, each by its own recipe. --clips takes so many of the train clips, as whole scenes at random, and
-the same steps: a point of the curve against the number of clips. Each draw has other folds and another seed.
+The groups (scenes, speakers) of train and eval together are dealt out into folds of nearly as many examples, so that
+each example is an eval example of one training, whose train examples are of other groups. A training is one of `polyvit
+study`: the task alone, or with those of --beside, each by its own recipe. --examples takes about so many of the train
+examples, as whole groups at random, and the same steps: a point of the curve against their number. Each draw has other
+folds and another seed.
 
-Printed are accuracy and area under the ROC curve over all clips, the means over the draws, with a 95% interval by
-scene. What is trained is kept under ROOT/video_scenes, so a further call goes on.
+Printed are accuracy and area under the ROC curve over all examples, the means over the draws, with a 95% interval by
+group. What is trained is kept under ROOT/cross_validation, so a further call goes on.
 """
 
 import argparse
@@ -32,7 +33,10 @@ from pipeline.study import arms
 
 
 def records(lane: ingested.TrainingLane, feature: str) -> list[tuple[str, str, bytes, bytes]]:
-    """(id, group, ingested record, transformed record) of each example of both splits, in the order of the ids."""
+    """(id, group, ingested record, transformed record) of each example of both splits, in the order of the ids.
+
+    An example without a group is one by itself.
+    """
     import tensorflow as tf
 
     def read(files):
@@ -45,8 +49,9 @@ def records(lane: ingested.TrainingLane, feature: str) -> list[tuple[str, str, b
         folder = pathlib.Path(lane.lane.split_dir(split))
         # Transform keeps no ids, but the media as they are.
         transformed = {features[feature]: record for record, features in read(lane.files(split))}
-        found += [(*(features[name][0].decode() for name in ('id', 'group')), record, transformed[features[feature]])
-                  for record, features in read(sorted(map(str, folder.glob('*.gz'))))]
+        for record, features in read(sorted(map(str, folder.glob('*.gz')))):
+            name, group = (features.get(one, (b'',))[0].decode() for one in ('id', 'group'))
+            found.append((name, group or name, record, transformed[features[feature]]))
     return sorted(found)
 
 
@@ -65,13 +70,13 @@ def folds(examples, count: int, draw: int) -> list[set[str]]:
     return dealt
 
 
-def some(examples, clips: int, draw: int) -> list:
-    """About so many examples, in whole groups at random; all for 0. More clips are the fewer ones and others."""
+def some(examples, count: int, draw: int) -> list:
+    """About so many examples, in whole groups at random; all for 0. More are the fewer ones and others."""
     groups = sorted({group for _, group, *_ in examples})
     random.Random(draw).shuffle(groups)
     taken = []
     for group in groups:
-        if not clips or len(taken) < clips:
+        if not count or len(taken) < count:
             taken += [one for one in examples if one[1] == group]
     return sorted(taken)
 
@@ -97,7 +102,7 @@ def main():
     parser.add_argument('--data', required=True)
     parser.add_argument('--task', default='surveillance')
     parser.add_argument('--beside', nargs='*', default=[], metavar='TASK')
-    parser.add_argument('--clips', nargs='*', type=int, default=[0], metavar='N', help='0: all')
+    parser.add_argument('--examples', nargs='*', type=int, default=[0], metavar='N', help='0: all')
     parser.add_argument('--folds', type=int, default=5)
     parser.add_argument('--draws', type=int, default=1)
     parser.add_argument('--set', action='append', default=[], metavar='PATH=VALUE')
@@ -108,20 +113,20 @@ def main():
     tasks = tuple(task for task in config.mixture.tasks if task.name in (parsed.task, *parsed.beside))
     lanes = ingested.training_lanes(config, tasks)
     vocabularies = {task.name: executor.read_vocabulary(task, lanes[task.name].graph) for task in tasks}
-    lane, folder = lanes[parsed.task], config.run_root / 'video_scenes'
+    lane, folder = lanes[parsed.task], config.run_root / 'cross_validation'
     modality = config.mixture[parsed.task].modality
     examples = records(lane, modalities.get_modality(modality).feature)
     print(f'{parsed.task}: {len(examples)} examples of {len({one[1] for one in examples})} groups, '
           f'{parsed.folds} folds, {parsed.draws} draws; trained {" with ".join(task.name for task in tasks)}'
           f'{"; " + " ".join(parsed.set) if parsed.set else ""}', flush=True)
-    for clips in parsed.clips:
-        of_draws, counts = [], []
+    for count in parsed.examples:
+        of_draws, sizes = [], []
         for draw in range(parsed.draws):
             parts = []
             for number, groups in enumerate(folds(examples, parsed.folds, draw)):
-                train = some([one for one in examples if one[1] not in groups], clips, draw)
-                counts.append(len(train))
-                own = write(lane, folder / f'{parsed.task}-{draw}-{number}-{clips}', {
+                train = some([one for one in examples if one[1] not in groups], count, draw)
+                sizes.append(len(train))
+                own = write(lane, folder / f'{parsed.task}-{draw}-{number}-{count}', {
                     'train': train, 'eval': [one for one in examples if one[1] in groups]})
                 trainer = Trainer(config, {**lanes, parsed.task: own}, vocabularies, str(folder / 'trainings'))
                 training = arms.Training(tuple(task.name for task in tasks), draw)
@@ -130,7 +135,7 @@ def main():
                 parts.append(trainer.outcomes(training, parsed.task))
             joined = outcomes.concatenated(parts)
             of_draws.append(joined.take(np.argsort(joined.ids)))
-        tell(f'{np.mean(counts):.0f} clips', of_draws)
+        tell(f'{np.mean(sizes):.0f} train examples', of_draws)
 
 
 def tell(name: str, of_draws: list):
@@ -141,8 +146,8 @@ def tell(name: str, of_draws: list):
         prepared = [metric(one.labels, one.scores) for one in of_draws]
         value = float(np.mean([each.value() for each in prepared]))
         resampled = np.mean(bootstrap.resampled_together(prepared, clusters), axis=0)
-        low, high = bootstrap.interval(value, resampled, clusters.count, (0.0, 1.0))
-        said.append(f'{title} {value:.3f} ({low:.3f} to {high:.3f})')
+        limits = bootstrap.interval(value, resampled, clusters.count, (0.0, 1.0))
+        said.append(f'{title} {value:.3f}' + (f' ({limits[0]:.3f} to {limits[1]:.3f})' if limits else ''))
     print(f'{name}: {", ".join(said)}', flush=True)
 
 
