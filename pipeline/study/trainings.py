@@ -115,7 +115,7 @@ class Trainer:
             said = ask(model, task, _examples(lane, 'eval'))
             outcomes.write(self.path(training, f'{task.name}.npz'), said)
         frozen = {}
-        if len(training.tasks) == len(self._config.mixture.tasks):
+        if len(training.tasks) == len(self._config.mixture.tasks) and not training.changes:  # as arms.arms says
             logger.info('training: new heads on the frozen encoder')
             frozen = {task.name: head for task in config.mixture.tasks
                       if (head := self._new_head(training, task, model_dir, config.model))}
