@@ -123,6 +123,13 @@ def test_what_was_interrupted_comes_to_the_same(lanes, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_change_has_no_new_heads_because_nobody_compares_them(lanes, tmp_path):
+    changed, of = EVEN._replace(changes=('training.learning_rate=0.01',)), trainer(lanes, tmp_path)
+    assert of.run(changed).frozen == {}
+    assert sorted(os.listdir(of.path(changed))) == ['result.json', 'shapes.npz', 'tones.npz']
+
+
+@pytest.mark.slow
 def test_captions_are_trained_asked_and_measured_as_other_tasks_are(lanes, tmp_path):
     """Beside the trained model's answers there is a new head on the frozen encoder, which learns from the labels."""
     pairs = testing.task('pairs', 'image', steps=6, batch_size=4, objective='captions', columns=Columns(text='caption'),
