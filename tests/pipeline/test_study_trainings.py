@@ -27,7 +27,8 @@ CONFIG = PipelineConfig('studied', Mixture(TASKS), ModelConfig(layers=1, width=1
                         TrainingConfig(checkpoint_every=100, strategy='one_device', gradient_diagnosis_every=5))
 TOGETHER = Training(('shapes', 'tones'), 1)
 # 12 train examples each, in batches of 4: a cap of 9 steps, so 5 of the 10 steps each.
-EVEN = Training(('shapes', 'tones'), 1, ('mixture.schedule=unimax', 'mixture.max_epochs=3'))
+EVEN = dataclasses.replace(CONFIG, mixture=dataclasses.replace(CONFIG.mixture, schedule='unimax', max_epochs=3))
+CHANGED = TOGETHER._replace(changes=('mixture.schedule=unimax', 'mixture.max_epochs=3'))
 
 
 def media(task, number) -> dict:
@@ -70,7 +71,7 @@ def trainer(lanes, folder, config=CONFIG) -> trainings.Trainer:
 
 
 def all_scores(of: trainings.Trainer) -> dict[tuple[str, bool], np.ndarray]:
-    return {(task.name, frozen): of.outcomes(EVEN, task.name, frozen).scores
+    return {(task.name, frozen): of.outcomes(TOGETHER, task.name, frozen).scores
             for task in TASKS for frozen in (False, True)}
 
 
@@ -82,25 +83,25 @@ def test_what_was_interrupted_comes_to_the_same(lanes, tmp_path, monkeypatch):
         sequences.append(task_sequence(*args).tolist())
         return np.array(sequences[-1], np.int32)
     monkeypatch.setattr(loop.schedules, 'task_sequence', recorded)
-    undisturbed = trainer(lanes, tmp_path / 'undisturbed')
-    assert undisturbed.result(EVEN) is None
-    result = undisturbed.run(EVEN)
-    assert undisturbed.result(EVEN) == result
+    undisturbed = trainer(lanes, tmp_path / 'undisturbed', EVEN)
+    assert undisturbed.result(TOGETHER) is None
+    result = undisturbed.run(TOGETHER)
+    assert undisturbed.result(TOGETHER) == result
     assert sorted(sequences[0]) == [0] * 5 + [1] * 5
     assert (result.tasks, result.seed, result.steps) == (('shapes', 'tones'), 1, 10)
     assert result.frozen['tones']['train_examples'] == 12 and result.flops > 0 < result.parameters
     assert [record['step'] for record in result.gradients] == [4, 9]
-    said = undisturbed.outcomes(EVEN, 'shapes')
+    said = undisturbed.outcomes(TOGETHER, 'shapes')
     assert said.ids.tolist() == [f'eval/{number}' for number in range(6)]
     assert said.labels.tolist() == [0, 1] * 3 and said.groups.tolist() == ['g0', 'g1'] * 3
-    assert sorted(os.listdir(undisturbed.path(EVEN))) == [
+    assert sorted(os.listdir(undisturbed.path(TOGETHER))) == [
         'frozen_shapes.npz', 'frozen_tones.npz', 'result.json', 'shapes.npz', 'tones.npz']
 
-    disturbed = trainer(lanes, tmp_path / 'disturbed')
+    disturbed = trainer(lanes, tmp_path / 'disturbed', EVEN)
     with monkeypatch.context() as patch:
         patch.setattr(loop._Training, '_interrupted', lambda self: True)
         with pytest.raises(PipelineStop, match='after [1-9] of 10 steps. They are saved'):
-            disturbed.run(EVEN)
+            disturbed.run(TOGETHER)
     with monkeypatch.context() as patch:
         write_outcomes = outcomes.write
 
@@ -110,13 +111,13 @@ def test_what_was_interrupted_comes_to_the_same(lanes, tmp_path, monkeypatch):
             write_outcomes(path, said)
         patch.setattr(outcomes, 'write', fail)
         with pytest.raises(KeyboardInterrupt):
-            disturbed.run(EVEN)
-    assert disturbed.result(EVEN) is None
+            disturbed.run(TOGETHER)
+    assert disturbed.result(TOGETHER) is None
     assert sequences == sequences[:1] * 3
     with monkeypatch.context() as patch:  # it is trained already
         patch.setattr(trainings.executor, 'co_train', None)
-        disturbed.run(EVEN)
-    pairs = [[record['pairs'] for record in of.result(EVEN).gradients] for of in (disturbed, undisturbed)]
+        disturbed.run(TOGETHER)
+    pairs = [[record['pairs'] for record in of.result(TOGETHER).gradients] for of in (disturbed, undisturbed)]
     assert pairs[0] == pairs[1]
     for name, scores in all_scores(disturbed).items():
         np.testing.assert_array_equal(scores, all_scores(undisturbed)[name], err_msg=str(name))
@@ -124,9 +125,9 @@ def test_what_was_interrupted_comes_to_the_same(lanes, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_change_has_no_new_heads_because_nobody_compares_them(lanes, tmp_path):
-    changed, of = EVEN._replace(changes=('training.learning_rate=0.01',)), trainer(lanes, tmp_path)
-    assert of.run(changed).frozen == {}
-    assert sorted(os.listdir(of.path(changed))) == ['result.json', 'shapes.npz', 'tones.npz']
+    of = trainer(lanes, tmp_path)
+    assert of.run(CHANGED).frozen == {}
+    assert sorted(os.listdir(of.path(CHANGED))) == ['result.json', 'shapes.npz', 'tones.npz']
 
 
 @pytest.mark.slow
@@ -154,7 +155,7 @@ def test_another_seed_other_tasks_and_other_settings_are_other_trainings(lanes, 
         'studied', CONFIG.mixture, CONFIG.model, TrainingConfig(
             learning_rate=0.5, strategy='one_device', gradient_diagnosis_every=5)))
     paths = [one.path(TOGETHER), one.path(Training(TOGETHER.tasks, 0)), one.path(Training(('shapes',), 1)),
-             other.path(TOGETHER), one.path(EVEN)]
+             other.path(TOGETHER), one.path(CHANGED)]
     assert len(set(paths)) == 5
     assert one.path(Training(TOGETHER.tasks, 1, ('training.learning_rate=0.5', 'training.checkpoint_every=500'))
                     ) == other.path(TOGETHER), 'a change that was kept is trained already'
