@@ -42,7 +42,7 @@ class Decoder:
         def decode(media, plan):
             return self.decoded(media, plan, *view)
         whole = tf.data.Dataset.from_tensors((media, plan)).map(decode).ignore_errors()
-        inputs, fine = self._first(whole), tf.fill([tf.shape(plan)[0]], True)
+        inputs, fine = _first_or(whole, self._none()), tf.fill([tf.shape(plan)[0]], True)
         return content.rarely(tf.shape(inputs)[0] != tf.size(fine),
                               lambda: self.decoded_if_possible(media, plan, fine, *view), lambda: (inputs, fine))
 
@@ -55,21 +55,25 @@ class Decoder:
             return place, tf.ensure_shape(self.decoded(media[tf.newaxis], plan[tf.newaxis], *view)[0], shape)
         examples = tf.data.Dataset.from_tensor_slices((tf.range(count), media, plan, fine))
         decoded = examples.filter(lambda *example: example[-1]).map(decode).ignore_errors()
-        places, inputs = self._first(decoded.batch(tf.cast(tf.maximum(count, 1), tf.int64)), tf.zeros([0], tf.int32))
+        batches = decoded.batch(tf.cast(tf.maximum(count, 1), tf.int64))
+        places, inputs = _first_or(batches, (tf.zeros([0], tf.int32), self._none()))
         places = places[:, tf.newaxis]
         return (tf.scatter_nd(places, inputs, [count, *shape]),
                 tf.scatter_nd(places, tf.ones_like(places[:, 0]), [count]) > 0)
 
-    def _first(self, dataset: tf.data.Dataset, *none: tf.Tensor):
-        """The first element of a dataset of (*`none`, inputs), or `none` and no inputs if all of it fails.
+    def _none(self) -> tf.Tensor:
+        """The inputs of no example."""
+        return tf.zeros([0, *self._spec.shape])
 
-        tf.data is the only part of TensorFlow that can go on after an op has failed.
-        """
-        empty = tf.data.Dataset.from_tensors((*none, tf.zeros([0, *self._spec.shape])) if none
-                                             else tf.zeros([0, *self._spec.shape]))
-        options = tf.data.Options()
-        options.autotune.enabled = False  # its threads would outlive the request
-        return dataset.concatenate(empty).take(1).with_options(options).get_single_element()
+
+def _first_or(dataset: tf.data.Dataset, none):
+    """The first element of a dataset, or `none`, of the same structure, if all of it fails.
+
+    tf.data is the only part of TensorFlow that can go on after an op has failed.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its threads would outlive the request
+    return dataset.concatenate(tf.data.Dataset.from_tensors(none)).take(1).with_options(options).get_single_element()
 
 
 def decoders(tasks: Iterable[Task], config: ModelConfig, statistics: dict[str, tuple[float, ...]],
