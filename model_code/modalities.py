@@ -7,6 +7,7 @@ costs planned without it.
 
 import abc
 import dataclasses
+import functools
 import importlib
 import math
 import statistics
@@ -353,8 +354,7 @@ class Modality:
 
     def make_tokenizer(self, width: int, spec, name: str) -> typing.Any:
         """The layer that `tokenizer` names, for tokens of `width`. spec: an instance of input_class."""
-        module, _, make = self.tokenizer.rpartition('.')
-        return getattr(importlib.import_module(module), make)(width, spec, name=name)
+        return _named(self.tokenizer)(width, spec, name=name)
 
     def kept_patches(self, spec: Input, share: float) -> tuple[tuple[int, int], ...]:
         """((size, kept), ...): what training keeps of each axis along which this modality drops tokens.
@@ -372,8 +372,7 @@ class Modality:
 
     def decoded_bytes(self, content: bytes, limits: Limits) -> int:
         """What `decoded_size` says of one file, or of one frame; 0 if it names no function."""
-        module, _, function = self.decoded_size.rpartition('.')
-        return getattr(importlib.import_module(module), function)(content, limits) if module else 0
+        return _named(self.decoded_size)(content, limits) if self.decoded_size else 0
 
     def only_decodable(self, read: typing.Iterator) -> typing.Iterator:
         """The results of a sandbox Decoder, in order. What TensorFlow cannot decode becomes a rejection."""
@@ -445,6 +444,13 @@ MODALITIES = {m.name: m for m in (
 
 # The modality of captions, and the feature of the examples that holds them.
 CAPTION_MODALITY, CAPTION = 'text', 'caption'
+
+
+@functools.cache
+def _named(path: str) -> typing.Callable[..., typing.Any]:
+    """What 'package.module.name' names. Kept, because a server asks for each request."""
+    module, _, name = path.rpartition('.')
+    return getattr(importlib.import_module(module), name)
 
 
 def example_features() -> tuple[str, ...]:

@@ -7,6 +7,7 @@ serving.limits. aiohttp itself has a limit only for idle connections.
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable
 
 from aiohttp import streams, web
@@ -99,6 +100,7 @@ class Connection(web.RequestHandler):
         self._refused = False
         self._state = ''
         self._timer: asyncio.TimerHandle | None = None
+        self._ends = math.inf  # loop.time() at which the time for the present state is over
         self._body: streams.StreamReader | None = None
         self._until = 0.0  # loop.time() at which the body must be there
         self._unsent = 0  # bytes of a reply that waited when last looked at
@@ -117,7 +119,8 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc):
         self._server.forget(self)
-        self._stop_timer()
+        if self._timer is not None:
+            self._timer.cancel()
         self._state = 'lost'
         self._body = None  # whoever reads it learns of the loss from aiohttp
         if not self._refused:
@@ -129,7 +132,7 @@ class Connection(web.RequestHandler):
         if self._state in ('new', 'idle'):
             self._enter('headers', self._limits.header_timeout_s)
         elif self._state == 'body':
-            self._start_timer(max(0.0, min(self._limits.body_timeout_s, self._until - self._loop.time())))
+            self._end_in(max(0.0, min(self._limits.body_timeout_s, self._until - self._loop.time())))
         super().data_received(data)
 
     def eof_received(self):
@@ -190,24 +193,33 @@ class Connection(web.RequestHandler):
     def log_exception(self, *args, exc_info=None, **_):
         logger.warning('Connection closed: %s', f'{type(exc_info).__name__}: {exc_info}' if exc_info else args[0])
 
-    def _enter(self, state: str, seconds: float | None = None):
+    def _enter(self, state: str, seconds: float = math.inf):
         if self._state == 'lost' or self._refused:
             return
         self._state = state
         self._server.waits(self, state in ('new', 'idle', 'headers'))
-        if seconds is None:
-            self._stop_timer()
-        else:
-            self._start_timer(seconds)
+        self._end_in(seconds)
 
-    def _start_timer(self, seconds: float):
-        self._stop_timer()
-        self._timer = self._loop.call_later(seconds, self._expire)
+    def _end_in(self, seconds: float):
+        """Sets the time for the present state. A request has six of them: a timer for each would cost more than this.
 
-    def _stop_timer(self):
+        So a timer that rings too early stays, and looks for itself.
+        """
+        self._ends = self._loop.time() + seconds
+        if self._timer is None or self._ends < self._timer.when():
+            self._set_timer()
+
+    def _set_timer(self):
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        self._timer = None if self._ends == math.inf else self._loop.call_at(self._ends, self._ring)
+
+    def _ring(self):
+        self._timer = None
+        if self._loop.time() < self._ends:
+            self._set_timer()
+        else:
+            self._expire()
 
     def _expire(self):
         """The time for the present state is over."""
@@ -220,7 +232,7 @@ class Connection(web.RequestHandler):
                 self._give_up('body_timeout_s')
             else:  # the client goes on reading
                 self._unsent = unsent
-                self._start_timer(self._limits.body_timeout_s)
+                self._end_in(self._limits.body_timeout_s)
         elif self._state == 'body' and self._body is not None:
             late = self._loop.time() >= self._until
             metrics.refused('timeout_s' if late else 'body_timeout_s')

@@ -11,6 +11,8 @@ from media.rejections import Rejection, too_large
 from model_code.modalities import Limits
 
 _FRAME_GROWTH = 5
+_JPEG_SEGMENTS = 100  # to look through for the frame header; Pillow reads the header of a file with more before it
+_JPEG_TABLES = {0xc4, 0xdb, 0xdd, 0xfe, *range(0xe0, 0xf0)}  # Huffman, quantization, restarts, comments, APPn
 _GIF_BLOCKS = 500_000  # and their parts, of at most 255 bytes, in one GIF
 
 
@@ -20,6 +22,11 @@ def picture_bytes(content: bytes, limits: Limits) -> int:
     Raises Rejection if the picture is over the limits on pixels, or if its header cannot be read. A PNG with damage
     further on passes: TensorFlow says what is wrong with it.
     """
+    pixels = _baseline_pixels(content)
+    if pixels is not None:
+        if pixels > limits.pixels:
+            raise too_large('pixels', pixels, limits.pixels)
+        return 3 * pixels
     try:
         header = image.header(content, limits)
     except Rejection as rejection:
@@ -52,6 +59,29 @@ def wav_bytes(content: bytes, limits: Limits) -> int:
         if seconds > limits.seconds:
             raise too_large('seconds', round(seconds, 1), limits.seconds)
     return 2 * len(content)  # 16-bit samples become float32
+
+
+def _baseline_pixels(content: bytes) -> int | None:
+    """The pixels of a baseline JPEG whose segments follow each other without a gap; None for all others.
+
+    Nearly every picture that a server gets is one, and Pillow, which reads the headers of the others, takes ten times
+    as long. Layout: ITU-T T.81, B.1 and B.2; decoders take the first frame header for that of the picture.
+    """
+    if not content.startswith(b'\xff\xd8'):
+        return None
+    position = 2
+    for _ in range(_JPEG_SEGMENTS):
+        head = content[position:position + 9]
+        if len(head) < 9 or head[0] != 0xff:
+            return None
+        marker = head[1]
+        if marker in (0xc0, 0xc1):  # the header of a frame, baseline or extended
+            height, width = struct.unpack_from('>HH', head, 5)
+            return height * width or None
+        if marker not in _JPEG_TABLES:
+            return None
+        position += 2 + int.from_bytes(head[2:4], 'big')
+    return None
 
 
 def _gif_pixels(content: bytes) -> int:
