@@ -3,7 +3,6 @@
 Each is checked before it is made. Both protocols use the same functions, over numpy arrays as the graph gets them.
 """
 
-import asyncio
 import math
 import time
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import numpy as np
 
 from media.rejections import Rejection
 from model_code import modalities
-from serving import metrics
+from serving import mailbox, metrics
 from serving.errors import ServingError, invalid
 from serving.limits import Limits, exceeded, flag
 
@@ -35,7 +34,7 @@ async def run_in_loop(model, signature_name: str, inputs: dict[str, np.ndarray],
                       limits: Limits) -> dict[str, np.ndarray]:
     """As `run`, of all outputs, without a thread that waits."""
     decoded_bytes = _check_before(model, signature_name, inputs, deadline, limits, ())
-    results = await asyncio.wrap_future(
+    results = await mailbox.result(
         model.submit(signature_name, inputs, deadline - time.monotonic(), weight=decoded_bytes))
     check_reply({name: value.shape for name, value in results.items()}, limits, results)
     return results
