@@ -7,7 +7,7 @@ import os
 
 from components.blessing_gate import changes
 from media import checked_listing, listing
-from media.entries import SPLITS
+from media.entries import SPLITS, TEXT
 from model_code import file_io, parents, remote_files, settings, step_counts, vit_files
 from model_code.errors import ConfigError, PipelineStop
 from model_code.logger import logger
@@ -120,14 +120,19 @@ def use_file_systems(config):
 
 
 def media_bytes(config) -> int | None:
-    """The size of all media; None if a task's media are out of reach."""
+    """The size of all media, about; None if a task's media are out of reach."""
     use_file_systems(config)
     total = 0
     for task in config.mixture.tasks:
         if not in_reach(task):
             return None
-        entries = listing.list_media(task.source).entries
-        total += sum(max(stat.size, 0) for _, stat in listing.with_stats(task.source, entries))
+        before = ''
+        for entry, stat in listing.with_stats(task.source, listing.list_media(task.source).entries):
+            if entry.record == TEXT:
+                total += len(entry.text)
+            elif entry.length >= 0 or entry.path != before:  # the segments of a sound follow each other
+                total += max(stat.size, 0)
+            before = entry.path
     return total
 
 

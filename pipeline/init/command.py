@@ -100,7 +100,7 @@ def _nothing(folder: str, seen: look.Look, problems: list[str]) -> str:
     found = ', '.join(f'{count:,} {one_line(ending) or "without an ending"}' for ending, count in
                       endings.most_common(_NAMED))
     unreadable = [f'{one_line(path)} cannot be listed ({why}).' for path, why in list(seen.unreadable.items())[:1]]
-    return ' '.join([f'{folder} has no images, sounds or videos; its files are: {found or "none"}.', *unreadable,
+    return ' '.join([f'{folder} has no images, sounds, videos or texts; its files are: {found or "none"}.', *unreadable,
                      'Give a folder with a folder for each class, or with a manifest that has the columns path and '
                      'label.'])
 

@@ -9,7 +9,7 @@ import time
 import unicodedata
 
 from media import listing
-from media.entries import Entry, Listing
+from media.entries import TEXT, Entry, Listing
 from media.findings import Findings
 from media.listing import hugging_face, tars
 from media.listing.collector import SPLITS, Collector
@@ -29,6 +29,7 @@ _SECONDS = 60.0  # to find them: what is left then is named
 _NAMED_LEFT = 10  # of the folders that were not looked into
 _MAX_TABLES = 60  # manifests that are read
 _MAX_TABLE_BYTES = 256 << 20  # of a manifest whose rows are all listed
+_IN_ROWS = {row.name for row in MODALITIES.values() if row.in_rows}  # modalities whose media a table may hold
 _TAR_MEMBERS = 1_000  # whose names are read
 _SYNSET = re.compile(r'n\d{8}')
 _ARCHIVES = ('.zip', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.7z', '.rar', '.gz')
@@ -124,7 +125,7 @@ class Guesses:
     def _any_below(self, folder: Folder) -> bool:
         """Whether a folder below this one has a manifest or archives of its own."""
         for below in itertools.islice(self._look.below(folder.path), 1, None):
-            if any(name.lower().endswith('.tar') for name in below.others) or self._meanings(below):
+            if any(name.lower().endswith('.tar') for name in below.others) or self._meanings(below, folder):
                 return True
         return False
 
@@ -238,9 +239,14 @@ class Guesses:
 
     # Manifests.
 
-    def _meanings(self, folder: Folder) -> list[tables.Meaning]:
-        """The manifests in a folder that name media."""
-        return [found for found in self._table_meanings(folder) if isinstance(found, tables.Meaning)]
+    def _meanings(self, folder: Folder, above: Folder) -> list[tables.Meaning]:
+        """The manifests in a folder that name media, or hold texts.
+
+        above: the folder for which they are looked for. If it has media, a table of texts is hardly what is meant.
+        """
+        media = modalities(self._look.endings(above.path)).keys() - _IN_ROWS
+        return [found for found in self._table_meanings(folder)
+                if isinstance(found, tables.Meaning) and (found.path or not media)]
 
     def _table_meanings(self, folder: Folder) -> list[tables.Meaning | str]:
         cached = self.__dict__.setdefault('_cache', {})
@@ -257,11 +263,11 @@ class Guesses:
         return cached[folder.path]
 
     def _manifests(self, folder: Folder) -> bool:
-        found = self._meanings(folder)
+        found = self._meanings(folder, folder)
         for name in folder.folders:  # annotations/train.csv, or train/rows.csv with paths that begin with train/
             below = self._look.folders.get(join(folder.path, name))
             if below:
-                found += [guess for guess in self._meanings(below) if guess.folder == folder.path]
+                found += [guess for guess in self._meanings(below, folder) if guess.folder == folder.path]
         groups: list[list[tables.Meaning]] = []
         for one in sorted(found, key=lambda guess: guess.table.name):
             for group in groups:
@@ -276,7 +282,7 @@ class Guesses:
         """Adds the task of a manifest, or of several that are parts of one data set."""
         first = parts[0]
         endings = collections.Counter(os.path.splitext(path)[1].lower() for part in parts for path in part.paths())
-        by_modality = modalities(endings)
+        by_modality = modalities(endings) if first.path else dict.fromkeys(_IN_ROWS, 1)
         if not by_modality:
             self.problems.append(f'{first.table.name}: no file of its column {first.path} has an ending of media.')
             return False
@@ -289,7 +295,9 @@ class Guesses:
                           f'{" and ".join(others)}.')
         several = any(part.several for part in parts)
         fields = {}
-        if len(first.labels) > 1:
+        if first.only_captions:
+            fields |= {'label_kind': 'words'}
+        elif len(first.labels) > 1:
             fields |= {'label_kind': 'groups', 'label_groups': tuple(first.labels)}
         elif several:
             separator = next((part.separator for part in parts if part.separator), '')
@@ -571,13 +579,22 @@ def _about_columns(parts: list[tables.Meaning], timed: bool, names_say_split: bo
     """(evidence, what is unsure) of a manifest's columns. names_say_split: whether the manifests' names do."""
     first, rows = parts[0], sum(len(part.table.rows) for part in parts)
     looked_up, found = sum(part.looked_up for part in parts), sum(part.found for part in parts)
-    evidence = [f'{" and ".join(part.table.name for part in parts)}: {found:,} of {looked_up:,} values of the column '
-                f'{first.path} that were looked up are files; labels are in {" and ".join(first.labels)}.']
+    place = (f'{found:,} of {looked_up:,} values of the column {first.path} that were looked up are files' if first.path
+             else f'the texts are in the column {first.text}')
+    evidence = [f'{" and ".join(part.table.name for part in parts)}: {place}; labels are in '
+                f'{" and ".join(first.labels)}.']
     unsure = [remark for part in parts for remark in part.remarks]
     if not first.sure:
         unsure.append(f'No column is called label; {first.labels[0]} has the fewest values. '
                       + (f'Other columns: {", ".join([*first.others, *first.groups][:8])}.'
                          if first.others or first.groups else ''))
+    if first.only_captions:
+        evidence[0] = evidence[0].replace('; labels are in', '; captions are in')
+        evidence.append('Nothing else says what is in the files, so the task learns which words the captions have '
+                        "(label_kind='words').")
+    if first.path and first.text:
+        evidence.append(f'With Columns(text={first.text!r}) and Recipe(objective="captions") a task learns which '
+                        'caption belongs to which file (docs/your_data.md, "Captions").')
     if first.several and len(first.labels) == 1:
         mark = f'joined by {first.separator!r}' if first.separator else 'in lists'
         evidence.append(f'A row may have several labels, {mark}.')
@@ -587,7 +604,7 @@ def _about_columns(parts: list[tables.Meaning], timed: bool, names_say_split: bo
                       + (' If that means that no class is right, set Data(allow_unlabelled=True).'
                          if first.several else ''))
     distinct = {value for part in parts for value in part.table.values(first.labels[0])}
-    if len(distinct) > rows / 2 and not first.several and rows > 10:
+    if len(distinct) > rows / 2 and not first.several and rows > 10 and not first.only_captions:
         unsure.append(f'{first.labels[0]} has {len(distinct):,} values in {rows:,} rows: is it a class?')
     if not first.split and names_say_split:
         evidence.append('The names of the manifests say the split.')
@@ -606,12 +623,16 @@ def _some_of_rows(parts: list[tables.Meaning]) -> list[Entry]:
     """Entries of the rows that were read."""
     some = []
     for part in parts:
-        for row, path in zip(part.table.rows, part.paths(), strict=True):
-            texts = re.split(r'\n' if not part.separator else re.escape(part.separator), row.get(part.labels[0], ''))
-            if path and any(texts):
+        name = os.path.relpath(part.table.name, part.folder or '.')
+        paths_ = part.paths() or [''] * len(part.table.rows)
+        for number, (row, path) in enumerate(zip(part.table.rows, paths_, strict=True), 1):
+            labels = re.split(r'\n' if not part.separator else re.escape(part.separator), row.get(part.labels[0], ''))
+            split = SPLITS.get(row.get(part.split, '').strip().lower(), 'train')
+            text = '' if part.path else row.get(part.text, '').strip()
+            if (path or text) and any(labels):
                 path = path[len(part.folder):].lstrip('/') if part.folder else path
-                split = SPLITS.get(row.get(part.split, '').strip().lower(), 'train')
-                some.append(Entry(path, tuple(filter(None, map(str.strip, texts))), split))
+                of_row = dict(member=f'{number:08d}', record=TEXT, text=text) if text else {}
+                some.append(Entry(path or name, tuple(filter(None, map(str.strip, labels))), split, **of_row))
     return some
 
 

@@ -23,7 +23,11 @@ _MOST_CLASSES = 2_000  # a column with more values is no label, unless it is cal
 # Names of columns that usually mean this, the most usual first. They are compared without case and underscores.
 _PATHS = ('path', 'filepath', 'filename', 'file', *MODALITIES, 'img', 'clip', 'media', 'name')
 _LABELS = ('label', 'labels', 'class', 'category', 'target', 'classname', 'labelname', 'species', 'tags', 'tag', 'y',
-           'emotion', 'genre', 'breed', 'action', 'event')
+           'emotion', 'genre', 'breed', 'action', 'event', 'sentiment', 'intent', 'topic')
+# Columns that hold texts: as the media themselves, or about media that another column names.
+_TEXTS = ('text', 'sentence', 'review', 'comment', 'message', 'tweet', 'utterance', 'document', 'content', 'body',
+          'question', 'description', 'summary', 'headline', 'title')
+_CAPTIONS = ('caption', 'captions', 'description', 'text', 'sentence', 'alttext', 'alt', 'prompt')
 _SPLITS = ('split', 'subset', 'partition', 'set', 'phase', 'fold', 'usage')
 _STARTS = ('start', 'starttime', 'starts', 'begin', 'onset', 'from', 'startseconds')
 _ENDS = ('end', 'endtime', 'ends', 'stop', 'offset', 'to', 'endseconds')
@@ -100,10 +104,12 @@ def _text(value) -> str:
 class Meaning:
     """What a manifest's columns seem to mean.
 
-    folder: what the paths are relative to, itself relative to the first folder. path: their column. found: how many of
-    `looked_up` paths are files. labels: the columns with labels: one, or one for each question. separator: between two
-    labels in it, '' if each row has one. split, start, end: columns, '' for none. groups: columns that may say what
-    belongs together. others: all other columns. sure: whether the label's column is called so. remarks: sentences.
+    folder: what the paths are relative to, itself relative to the first folder. path: their column; '' if the media are
+    texts, in the column `text`. found: how many of `looked_up` paths are files. labels: the columns with labels: one,
+    or one for each question. separator: between two labels in it, '' if each row has one. text: a column with texts, of
+    the rows or, if there is a path, about their media; '' for none. split, start, end: columns, '' for none. groups:
+    columns that may say what belongs together. others: all other columns. sure: whether the label's column is called
+    so. remarks: sentences.
     """
     table: Table
     folder: str
@@ -112,6 +118,7 @@ class Meaning:
     looked_up: int
     labels: list[str]
     separator: str = ''
+    text: str = ''
     split: str = ''
     start: str = ''
     end: str = ''
@@ -125,16 +132,24 @@ class Meaning:
         """Whether an example may have several labels."""
         return bool(self.separator) or any(column in self.table.lists for column in self.labels)
 
+    @property
+    def only_captions(self) -> bool:
+        """Whether nothing but captions says what is in the media."""
+        return self.labels == [self.text]
+
     def columns(self, timed: bool) -> Columns:
         """The Columns of the task's Data. timed: whether the modality has segments."""
         names = {'label', 'labels'} & {*self.table.columns}
         label = '' if len(self.labels) > 1 or names == {self.labels[0]} else self.labels[0]
         usual = Columns()
         start, end = (self.start or usual.start, self.end or usual.end) if timed else (usual.start, usual.end)
-        return Columns(path=self.path, label=label, split=self.split or usual.split, start=start, end=end)
+        text = '' if self.path or self.text == 'text' else self.text
+        return Columns(path=self.path or usual.path, label=label, split=self.split or usual.split, start=start, end=end,
+                       text=text)
 
     def paths(self) -> list[str]:
-        return [_joined(self.folder, value) for value in self.table.values(self.path)]
+        """Of the rows' files, relative to the first folder; none if the rows have texts."""
+        return [] if not self.path else [_joined(self.folder, value) for value in self.table.values(self.path)]
 
 
 def meaning(root: str, table: Table) -> Meaning | str:
@@ -142,18 +157,21 @@ def meaning(root: str, table: Table) -> Meaning | str:
     if len(table.columns) == 1 and re.search('[;\t]', table.columns[0]):
         return (f'{table.name}: its fields are not separated by commas. Write it with commas, or as JSON lines.')
     path = _path_column(root, table)
-    if path is None:
+    texts = _text_columns(table, _CAPTIONS if path else _TEXTS)
+    if path is None and (not texts or _names_media(table)):
         return (f'{table.name}: no column of {_named(table.columns)} has the paths of files. Write a column `path`, '
-                'relative to the folder of the manifest.')
-    column, folder, found, looked_up = path
-    guess = Meaning(table, folder, column, found, looked_up, [])
-    left = [name for name in table.columns if name != column]
+                'relative to the folder of the manifest. Texts themselves belong into a column `text`.')
+    column, folder, found, looked_up = path or ('', table.name.rpartition('/')[0], 0, 0)
+    guess = Meaning(table, folder, column, found, looked_up, [], text=texts[0] if texts else '')
+    left = [name for name in table.columns if name not in (column, guess.text)]
     guess.split = _split_column(table, left, guess.remarks)
     left = [name for name in left if name != guess.split]
     guess.start, guess.end = (next((name for name in left if _plain(name) in names and _numbers(table, name)), '')
                               for names in (_STARTS, _ENDS))
     left = [name for name in left if name not in (guess.start, guess.end)]
-    if not _find_labels(guess, left):
+    if not _find_labels(guess, left) and path and guess.text:
+        guess.labels, guess.sure = [guess.text], True
+    if not guess.labels:
         return (f'{table.name}: no column of {_named(left) or "it"} looks like a label. Write a column `label`.')
     left = [name for name in left if name not in guess.labels]
     guess.groups = [name for names in _GROUPS for name in left if _plain(name) == names and _repeats(table, name)]
@@ -193,6 +211,23 @@ def _path_column(root: str, table: Table) -> tuple[str, str, int, int] | None:
             if found and (best is None or found > best[2]):
                 best = column, folder, found, len(values)
     return best
+
+
+def _text_columns(table: Table, names: tuple[str, ...]) -> list[str]:
+    """The columns of these names, the most usual first, whose values are texts: words, and nearly all different."""
+    def holds_texts(column: str) -> bool:
+        values = [value for value in table.values(column) if value.strip()]
+        return (2 * len(values) > len(table.rows) and 2 * len(set(values)) > len(values)
+                and 2 * sum(' ' in value.strip() for value in values) > len(values))
+    return sorted((column for column in table.columns if _plain(column) in names and holds_texts(column)),
+                  key=lambda column: _rank(names, column))
+
+
+def _names_media(table: Table) -> bool:
+    """Whether a column names files of images, sounds or videos, though they are not there."""
+    endings = tuple(ending for row in MODALITIES.values() if not row.in_rows for ending in row.endings)
+    return any(2 * sum(value.strip().lower().endswith(endings) for value in table.values(column)) > len(table.rows)
+               for column in table.columns)
 
 
 def _rank(names: tuple[str, ...], column: str) -> int:

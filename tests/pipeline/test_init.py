@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from media import listing
-from model_code.data import Source
-from pipeline import cli, plan
+from model_code.data import Columns, Source
+from pipeline import checks, cli, plan
 from pipeline.config import load_config
 from pipeline.init import command, look, tables
 from pipeline.init import guess as guess_module
@@ -250,6 +250,11 @@ class TestManifests:
         guess = _task(tmp_path)
         assert (guess.data.columns.start, guess.data.columns.end) == ('from', 'to') and len(guess.entries) == 10
 
+    def test_a_sound_with_many_segments_is_counted_once(self, tmp_path, capsys):
+        self.test_segments_of_sounds(tmp_path / 'sounds')
+        _, _, _, config = _init(tmp_path, capsys, tmp_path / 'sounds')
+        assert checks.media_bytes(config) == (tmp_path / 'sounds' / 'night.wav').stat().st_size
+
     @pytest.mark.parametrize('text, separator', [
         (['a|b', 'b|c', 'a', 'c|a'], '|'), (['a; b', 'b', 'a; c', 'c'], ';'), (['rain, heavy', 'wind'], ''),
         (['a/b', 'b'], '')])
@@ -308,9 +313,71 @@ class TestManifests:
         assert guess.listed is None and len(guess.entries) == 10 and guess.classes == ('a', 'b')
 
 
+REVIEWS = [(f'the film number {i} is {word}', word) for i in range(20) for word in ('good', 'bad')]
+
+
+class TestTexts:
+    def test_a_table_of_texts(self, tmp_path, capsys):
+        testing.write_manifest(tmp_path / 'films', REVIEWS, ('Review', 'sentiment'), 'all.csv')
+        code, out, _, config = _init(tmp_path, capsys, tmp_path / 'films')
+        assert code == 0 and 'text_bytes' in out
+        task, = config.mixture.tasks
+        assert (task.modality, task.data.columns.text, task.data.columns.label) == ('text', 'Review', 'sentiment')
+        entries = listing.list_media(task.source).entries
+        assert sorted(entry.text for entry in entries) == sorted(text for text, _ in REVIEWS)
+        assert checks.media_bytes(config) == sum(len(text) for text, _ in REVIEWS)
+
+    def test_a_column_called_text_needs_no_name(self, tmp_path):
+        testing.write_manifest(tmp_path, REVIEWS, ('text', 'label'), 'train.csv')
+        testing.write_manifest(tmp_path, REVIEWS[:10], ('text', 'label'), 'test.csv')
+        guess = _task(tmp_path)
+        assert (guess.modality, guess.data.columns) == ('text', Columns())
+        assert guess.counts == {'train': 40, 'eval': 10}
+
+    def test_a_large_table_is_read_in_part(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(tables, 'HEAD_ROWS', 10)
+        monkeypatch.setattr('pipeline.init.guess._MAX_TABLE_BYTES', 10)
+        testing.write_manifest(tmp_path, REVIEWS, ('text', 'label'), 'all.csv')
+        guess = _task(tmp_path)
+        assert guess.listed is None and [entry.text for entry in guess.entries] == [text for text, _ in REVIEWS[:10]]
+
+    def test_notes_beside_images_are_no_task(self, tmp_path):
+        _class_folders(tmp_path)
+        testing.write_manifest(tmp_path / 'notes', REVIEWS, ('text', 'label'), 'notes.csv')
+        guess = _task(tmp_path)
+        assert (guess.modality, guess.classes) == ('image', ('cat', 'dog'))
+
+    def test_texts_in_a_folder_beside_one_of_images(self, tmp_path):
+        _class_folders(tmp_path / 'pets')
+        testing.write_manifest(tmp_path / 'films', REVIEWS, ('text', 'label'), 'all.csv')
+        assert {guess.name: guess.modality for guess in _guesses(tmp_path).tasks} == {'films': 'text', 'pets': 'image'}
+
+    def test_descriptions_of_media_that_are_missing_are_no_task(self, tmp_path):
+        rows = [(f'{i}.jpg', text, label) for i, (text, label) in enumerate(REVIEWS)]
+        testing.write_manifest(tmp_path, rows, ('path', 'description', 'label'), 'all.csv')
+        guesses = _guesses(tmp_path)
+        assert not guesses.tasks and 'no column of path, description, label has the paths' in guesses.problems[0]
+
+    def _captioned(self, folder, *more):
+        rows = [(f'{i}.png', text, *(label for _ in more)) for i, (text, label) in enumerate(REVIEWS)]
+        _images(folder, *(row[0] for row in rows))
+        testing.write_manifest(folder, rows, ('path', 'caption', *more), 'all.csv')
+        return _task(folder)
+
+    def test_captions_without_labels_are_labels_of_words(self, tmp_path):
+        guess = self._captioned(tmp_path)
+        assert (guess.modality, guess.data.label_kind, guess.data.columns.label) == ('image', 'words', 'caption')
+        assert {'film', 'good', 'bad'} <= {*guess.classes}
+
+    def test_captions_beside_labels_are_named(self, tmp_path):
+        guess = self._captioned(tmp_path, 'label')
+        assert (guess.data.label_kind, guess.classes) == ('single', ('bad', 'good'))
+        assert any("Columns(text='caption')" in text for text in guess.evidence)
+
+
 class TestNothing:
     @pytest.mark.parametrize('files, sentence', [
-        ([], 'has no images, sounds or videos; its files are: none'),
+        ([], 'has no images, sounds, videos or texts; its files are: none'),
         (['a.pdf', 'b.pdf'], 'its files are: 2 .pdf'),
         (['a.png', 'b.png'], '2 image files, but nothing says what is in them. Which labels do they have?'),
         (['cat/a.png', 'cat/b.png'], 'all its 2 image files are in one folder, cat. Which other classes are there?'),
