@@ -7,7 +7,7 @@ import os
 
 from components.blessing_gate import changes
 from media import checked_listing, listing
-from media.entries import SPLITS, TEXT
+from media.entries import SPLITS
 from model_code import file_io, parents, remote_files, settings, step_counts, vit_files
 from model_code.errors import ConfigError, PipelineStop
 from model_code.logger import logger
@@ -126,13 +126,7 @@ def media_bytes(config) -> int | None:
     for task in config.mixture.tasks:
         if not in_reach(task):
             return None
-        before = ''
-        for entry, stat in listing.with_stats(task.source, listing.list_media(task.source).entries):
-            if entry.record == TEXT:
-                total += len(entry.text)
-            elif entry.length >= 0 or entry.path != before:  # the segments of a sound follow each other
-                total += max(stat.size, 0)
-            before = entry.path
+        total += listing.media_bytes(task.source, listing.list_media(task.source).entries)
     return total
 
 

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from media import paths
-from media.entries import Entry, Listing
+from media.entries import TEXT, Entry, Listing
 from media.listing import (
     cifar,
     columnar,
@@ -131,7 +131,18 @@ def with_stats(source: Source, entries: Iterable[Entry]) -> Iterator[tuple[Entry
             path = entry.path
             stat = (files.local_stat(f'{source.data.folder}/{path}') if remote is None
                     else remote.get(path, files.NO_FILE))
-        yield entry, stat if entry.length < 0 or stat == files.NO_FILE else stat._replace(size=entry.length)
+        size = len(entry.text.encode('utf-8', 'surrogatepass')) if entry.record == TEXT else entry.length
+        yield entry, stat if size < 0 or stat == files.NO_FILE else stat._replace(size=size)
+
+
+def media_bytes(source: Source, entries: Iterable[Entry]) -> int:
+    """The size of the media of these entries, which are sorted, about. A file with several segments counts once."""
+    total, before = 0, ''
+    for entry, stat in with_stats(source, entries):
+        if entry.member or entry.path != before:
+            total += max(stat.size, 0)
+        before = entry.path
+    return total
 
 
 def media_fingerprint(source: Source, listing: Listing | None = None,

@@ -101,8 +101,8 @@ def _nothing(folder: str, seen: look.Look, problems: list[str]) -> str:
                       endings.most_common(_NAMED))
     unreadable = [f'{one_line(path)} cannot be listed ({why}).' for path, why in list(seen.unreadable.items())[:1]]
     return ' '.join([f'{folder} has no images, sounds, videos or texts; its files are: {found or "none"}.', *unreadable,
-                     'Give a folder with a folder for each class, or with a manifest that has the columns path and '
-                     'label.'])
+                     'Give a folder with a folder for each class, or with a manifest (CSV or JSON lines) that has the '
+                     'columns path and label, or text and label.'])
 
 
 def _read(guess: Guess, reader: sample.Reader, seconds: float) -> sample.Sample:
@@ -268,7 +268,7 @@ def _cost(made, tasks: list[Guess], here) -> list[str]:
     tokens = ', '.join(f'{name} {flops.tokens(made.model.input(name))}' for name in made.mixture.modalities)
     whole = all(guess.listed for guess in tasks)
     files = sum(len(guess.entries) for guess in tasks)
-    size = sum(max(stat.size, 0) for guess in tasks for _, stat in listing.with_stats(guess.source, guess.entries)
+    size = sum(listing.media_bytes(guess.source, guess.entries) for guess in tasks
                ) if whole and files <= _STAT_FILES else None
     media = 'media of unknown size' if size is None else f'media {naturalsize(size)}'
     return ['Cost',

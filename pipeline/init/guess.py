@@ -102,6 +102,12 @@ class Guesses:
                 self._left.append(self._shown(path))
             return False
         before = len(self.tasks)
+        found = self._find_media(folder, depth)
+        return self._left_tables(folder, before) or found
+
+    def _find_media(self, folder: Folder, depth: int) -> bool:
+        """As _find, but for tables that other media in the folder make doubtful."""
+        path, before = folder.path, len(self.tasks)
         found = (self._published(folder) or self._described(folder) or self._hugging_face(folder)
                  or self._manifests(folder) or self._archives(folder)
                  or not self._any_below(folder) and self._class_folders(folder))
@@ -240,13 +246,37 @@ class Guesses:
     # Manifests.
 
     def _meanings(self, folder: Folder, above: Folder) -> list[tables.Meaning]:
-        """The manifests in a folder that name media, or hold texts.
+        """The manifests in a folder that name media, or hold texts, and are not doubtful.
 
-        above: the folder for which they are looked for. If it has media, a table of texts is hardly what is meant.
+        above: the folder for which they are looked for.
         """
-        media = modalities(self._look.endings(above.path)).keys() - _IN_ROWS
         return [found for found in self._table_meanings(folder)
-                if isinstance(found, tables.Meaning) and (found.path or not media)]
+                if isinstance(found, tables.Meaning) and not self._doubtful(found, above)]
+
+    def _doubtful(self, found: tables.Meaning, above: Folder) -> bool:
+        """Whether other things in a folder say better what its media are: notes beside images are texts, too."""
+        return (found.only_captions and self._named_by_classes(above)
+                or not found.path and bool(modalities(self._look.endings(above.path))))
+
+    def _left_tables(self, folder: Folder, before: int) -> bool:
+        """Adds the tasks of doubtful tables of texts, if the folder has no others; else names them. Whether it did.
+
+        before: how many tasks there were before this folder was looked into.
+        """
+        here = [guess for guess in self.tasks[before:] if guess.place == folder.path]
+        texts = []
+        for found in self._table_meanings(folder):
+            if not isinstance(found, tables.Meaning) or not self._doubtful(found, folder):
+                continue
+            if found.path:
+                self.problems.append(f'{found.table.name}: the captions in its column {found.text} are not used, '
+                                     'because folders are named by classes.')
+            elif here:
+                self.problems.append(f'{found.table.name}: the texts in its column {found.text} are not used, because '
+                                     'there are other media beside it. Are they a data set? Move it to another folder.')
+            else:
+                texts.append(found)
+        return self._add_manifests(texts)
 
     def _table_meanings(self, folder: Folder) -> list[tables.Meaning | str]:
         cached = self.__dict__.setdefault('_cache', {})
@@ -268,6 +298,10 @@ class Guesses:
             below = self._look.folders.get(join(folder.path, name))
             if below:
                 found += [guess for guess in self._meanings(below, folder) if guess.folder == folder.path]
+        return self._add_manifests(found)
+
+    def _add_manifests(self, found: list[tables.Meaning]) -> bool:
+        """Adds a task for each manifest, or for several that are parts of one data set. Whether there is one."""
         groups: list[list[tables.Meaning]] = []
         for one in sorted(found, key=lambda guess: guess.table.name):
             for group in groups:
@@ -334,6 +368,7 @@ class Guesses:
                                 'hash would leave a split empty. Choose the split by hand, in a column split.')
         else:
             guess.data, guess.listed = data, listed
+            guess.classes = data.classes or tuple(sorted(listing.train_labels(listed)))
             guess.evidence.append(f'The column {column} has {words.count(count, "value")}: what has the same one stays '
                                   'in one split.')
 
@@ -388,7 +423,7 @@ class Guesses:
                                      f'{modality}, {"is" if count == 1 else "are"} left out.')
                 continue
             by_class, has_splits = self._classes(folder, modality)
-            if len(by_class) < 2 or not has_splits and all(name.lower() in SPLITS for name in by_class):
+            if not _are_classes(by_class, has_splits):
                 continue
             found = True
             evidence = [f'{words.count(len(by_class), "folder")} named by '
@@ -404,6 +439,10 @@ class Guesses:
             if self._add(folder.path, modality, Data(self._path(folder.path)), evidence, unsure, some) and some:
                 self._count_seen(self.tasks[-1], folder, sum(by_class.values()), has_splits)
         return found
+
+    def _named_by_classes(self, folder: Folder) -> bool:
+        return any(_are_classes(*self._classes(folder, modality))
+                   for modality in modalities(self._look.endings(folder.path)))
 
     def _count_seen(self, guess: Guess, folder: Folder, count: int, has_splits: bool):
         """Sets counts and classes by the folders: the names of all are known, the files of some."""
@@ -575,6 +614,11 @@ def _has_list(text: bytes) -> bool:
     return re.search(rb'"labels?"\s*:\s*\[[^\]]*,', text) is not None
 
 
+def _are_classes(by_class: dict[str, int], has_splits: bool) -> bool:
+    """Whether folders seem to be named by classes. has_splits: whether they are below folders of splits."""
+    return len(by_class) > 1 and (has_splits or not all(name.lower() in SPLITS for name in by_class))
+
+
 def _about_columns(parts: list[tables.Meaning], timed: bool, names_say_split: bool) -> tuple[list[str], list[str]]:
     """(evidence, what is unsure) of a manifest's columns. names_say_split: whether the manifests' names do."""
     first, rows = parts[0], sum(len(part.table.rows) for part in parts)
@@ -585,16 +629,17 @@ def _about_columns(parts: list[tables.Meaning], timed: bool, names_say_split: bo
                 f'{" and ".join(first.labels)}.']
     unsure = [remark for part in parts for remark in part.remarks]
     if not first.sure:
-        unsure.append(f'No column is called label; {first.labels[0]} has the fewest values. '
-                      + (f'Other columns: {", ".join([*first.others, *first.groups][:8])}.'
-                         if first.others or first.groups else ''))
+        others = [*first.others, *first.groups][:8]
+        unsure.append(f'No column is called label; {first.labels[0]} has the fewest values.'
+                      + (f' Other columns: {", ".join(others)}.' if others else ''))
     if first.only_captions:
         evidence[0] = evidence[0].replace('; labels are in', '; captions are in')
         evidence.append('Nothing else says what is in the files, so the task learns which words the captions have '
                         "(label_kind='words').")
-    if first.path and first.text:
-        evidence.append(f'With Columns(text={first.text!r}) and Recipe(objective="captions") a task learns which '
-                        'caption belongs to which file (docs/your_data.md, "Captions").')
+    if first.path and first.text and not first.only_captions:
+        evidence.append(f'The column {first.text} has captions, which are not used.' + (
+            '' if first.several or len(first.labels) > 1 else f' With text={first.text!r} among its Columns, and '
+            "objective='captions' in its Recipe, the task learns which caption belongs to which file."))
     if first.several and len(first.labels) == 1:
         mark = f'joined by {first.separator!r}' if first.separator else 'in lists'
         evidence.append(f'A row may have several labels, {mark}.')

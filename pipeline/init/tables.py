@@ -7,7 +7,7 @@ import re
 
 from media import paths
 from media.listing import files, manifests
-from media.listing.collector import SPLITS
+from media.listing.collector import SPLITS, splits_of_files
 from media.rejections import Rejection
 from model_code.data import Columns, Data
 from model_code.errors import ConfigError
@@ -22,11 +22,15 @@ _MOST_CLASSES = 2_000  # a column with more values is no label, unless it is cal
 
 # Names of columns that usually mean this, the most usual first. They are compared without case and underscores.
 _PATHS = ('path', 'filepath', 'filename', 'file', *MODALITIES, 'img', 'clip', 'media', 'name')
+_MISSING = {*_PATHS, *(f'{name}id' for name in MODALITIES)} - {'text', 'name', 'textid'}
 _LABELS = ('label', 'labels', 'class', 'category', 'target', 'classname', 'labelname', 'species', 'tags', 'tag', 'y',
            'emotion', 'genre', 'breed', 'action', 'event', 'sentiment', 'intent', 'topic')
+# And where the media are texts. Beside other media such a number may be how sure a label is.
+_TEXT_LABELS = ('polarity', 'rating', 'stars', 'score', 'classindex')
 # Columns that hold texts: as the media themselves, or about media that another column names.
-_TEXTS = ('text', 'sentence', 'review', 'comment', 'message', 'tweet', 'utterance', 'document', 'content', 'body',
-          'question', 'description', 'summary', 'headline', 'title')
+_TEXTS = ('text', 'sentence', 'review', 'reviewtext', 'comment', 'commenttext', 'message', 'tweet', 'post', 'utterance',
+          'transcript', 'document', 'article', 'abstract', 'content', 'body', 'question', 'description', 'summary',
+          'headline', 'title')
 _CAPTIONS = ('caption', 'captions', 'description', 'text', 'sentence', 'alttext', 'alt', 'prompt')
 _SPLITS = ('split', 'subset', 'partition', 'set', 'phase', 'fold', 'usage')
 _STARTS = ('start', 'starttime', 'starts', 'begin', 'onset', 'from', 'startseconds')
@@ -143,7 +147,8 @@ class Meaning:
         label = '' if len(self.labels) > 1 or names == {self.labels[0]} else self.labels[0]
         usual = Columns()
         start, end = (self.start or usual.start, self.end or usual.end) if timed else (usual.start, usual.end)
-        text = '' if self.path or self.text == 'text' else self.text
+        usual_text = self.text == 'text' and usual.path not in self.table.columns
+        text = '' if self.path or usual_text else self.text
         return Columns(path=self.path or usual.path, label=label, split=self.split or usual.split, start=start, end=end,
                        text=text)
 
@@ -159,11 +164,17 @@ def meaning(root: str, table: Table) -> Meaning | str:
     path = _path_column(root, table)
     texts = _text_columns(table, _CAPTIONS if path else _TEXTS)
     if path is None and (not texts or _names_media(table)):
+        hint = '' if _names_media(table) else (' Texts themselves belong into a column `text`, or into one that '
+                                               'Data(columns=Columns(text=...)) names.')
         return (f'{table.name}: no column of {_named(table.columns)} has the paths of files. Write a column `path`, '
-                'relative to the folder of the manifest. Texts themselves belong into a column `text`.')
+                f'relative to the folder of the manifest.{hint}')
     column, folder, found, looked_up = path or ('', table.name.rpartition('/')[0], 0, 0)
     guess = Meaning(table, folder, column, found, looked_up, [], text=texts[0] if texts else '')
     left = [name for name in table.columns if name not in (column, guess.text)]
+    missing = [name for name in left if _plain(name) in _MISSING] if not path else []
+    if missing:
+        guess.remarks.append(f'The column {paths.shown(missing[0], 40)} may name media that are not there. If so, the '
+                             f'texts in {paths.shown(guess.text, 40)} are about them, and are no media themselves.')
     guess.split = _split_column(table, left, guess.remarks)
     left = [name for name in left if name != guess.split]
     guess.start, guess.end = (next((name for name in left if _plain(name) in names and _numbers(table, name)), '')
@@ -214,11 +225,17 @@ def _path_column(root: str, table: Table) -> tuple[str, str, int, int] | None:
 
 
 def _text_columns(table: Table, names: tuple[str, ...]) -> list[str]:
-    """The columns of these names, the most usual first, whose values are texts: words, and nearly all different."""
+    """The columns of these names, the most usual first, whose values are texts.
+
+    One that is called text needs to have no numbers. Of the others most values are words or of another script, and most
+    are different: else they may be labels.
+    """
     def holds_texts(column: str) -> bool:
-        values = [value for value in table.values(column) if value.strip()]
-        return (2 * len(values) > len(table.rows) and 2 * len(set(values)) > len(values)
-                and 2 * sum(' ' in value.strip() for value in values) > len(values))
+        values = [value.strip() for value in table.values(column) if value.strip()]
+        if names is _TEXTS and column == 'text':
+            return bool(values) and not _numbers(table, column)
+        return (4 * len(values) >= len(table.rows) and 2 * len(set(values)) > len(values)
+                and 2 * sum(' ' in value or not value.isascii() for value in values) > len(values))
     return sorted((column for column in table.columns if _plain(column) in names and holds_texts(column)),
                   key=lambda column: _rank(names, column))
 
@@ -226,8 +243,8 @@ def _text_columns(table: Table, names: tuple[str, ...]) -> list[str]:
 def _names_media(table: Table) -> bool:
     """Whether a column names files of images, sounds or videos, though they are not there."""
     endings = tuple(ending for row in MODALITIES.values() if not row.in_rows for ending in row.endings)
-    return any(2 * sum(value.strip().lower().endswith(endings) for value in table.values(column)) > len(table.rows)
-               for column in table.columns)
+    return any(2 * sum(value.partition('?')[0].strip().lower().endswith(endings) for value in table.values(column))
+               > len(table.rows) for column in table.columns)
 
 
 def _rank(names: tuple[str, ...], column: str) -> int:
@@ -243,7 +260,7 @@ def _split_column(table: Table, columns: list[str], remarks: list[str]) -> str:
         known = sum(count for value, count in values.items() if value in SPLITS)
         if known > 0.9 * len(table.rows):
             return column
-        if len(values) <= 20:
+        if 1 < len(values) <= 20 or ''.join(values):
             remarks.append(f'The column {paths.shown(column, 40)} has {_named(list(values))}, which are no names of '
                            f'splits ({", ".join(SPLITS)}), so it is not used.')
     return ''
@@ -268,8 +285,8 @@ def _find_labels(guess: Meaning, columns: list[str]) -> bool:
         if all(named):
             guess.labels = named
             return True
-    named = sorted((name for name in columns if _rank(_LABELS, name) < len(_LABELS)),
-                   key=lambda name: _rank(_LABELS, name))
+    names = _LABELS if guess.path else _LABELS + _TEXT_LABELS
+    named = sorted((name for name in columns if _rank(names, name) < len(names)), key=lambda name: _rank(names, name))
     possible = named[:1]
     if not possible:
         guess.sure = False
@@ -312,6 +329,12 @@ def unlabelled(guess: Meaning) -> int:
 
 
 def parts_of_one(first: Meaning, second: Meaning) -> bool:
-    """Whether two manifests are parts of one data set: the same columns, and none of the same files."""
-    return (first.folder == second.folder and first.table.columns == second.table.columns
-            and not set(first.paths()) & set(second.paths()))
+    """Whether two manifests are parts of one data set: the same columns, and none of the same files.
+
+    If their names say that they are two splits, other columns may differ than those with a meaning.
+    """
+    def columns(one: Meaning):
+        return one.path, one.text, one.labels, one.separator, one.split, one.start, one.end
+    splits = splits_of_files((first.table.name, second.table.name))
+    return (first.folder == second.folder and not set(first.paths()) & set(second.paths())
+            and (first.table.columns == second.table.columns or bool(splits) and columns(first) == columns(second)))

@@ -326,6 +326,7 @@ class TestTexts:
         entries = listing.list_media(task.source).entries
         assert sorted(entry.text for entry in entries) == sorted(text for text, _ in REVIEWS)
         assert checks.media_bytes(config) == sum(len(text) for text, _ in REVIEWS)
+        assert 'media 1.0 kB' in out
 
     def test_a_column_called_text_needs_no_name(self, tmp_path):
         testing.write_manifest(tmp_path, REVIEWS, ('text', 'label'), 'train.csv')
@@ -372,7 +373,68 @@ class TestTexts:
     def test_captions_beside_labels_are_named(self, tmp_path):
         guess = self._captioned(tmp_path, 'label')
         assert (guess.data.label_kind, guess.classes) == ('single', ('bad', 'good'))
-        assert any("Columns(text='caption')" in text for text in guess.evidence)
+        assert any("text='caption' among its Columns" in text for text in guess.evidence)
+
+    def test_folders_of_classes_say_more_than_captions(self, tmp_path):
+        for split in ('train', 'test'):
+            _class_folders(tmp_path / split, count=4)
+        rows = [(f'{split}/{label}/{i}.png', f'a small {label} number {i} {split}') for split in ('train', 'test')
+                for label in ('cat', 'dog') for i in range(4)]
+        testing.write_manifest(tmp_path, rows, ('path', 'caption'), 'captions.csv')
+        guesses = _guesses(tmp_path)
+        guess, = guesses.tasks
+        assert (guess.classes, guess.counts) == (('cat', 'dog'), {'train': 8, 'eval': 8})
+        assert 'captions.csv: the captions in its column caption are not used' in guesses.problems[0]
+
+    def test_folders_of_texts_say_more_than_a_table_beside_them(self, tmp_path):
+        _class_folders(tmp_path, ('good', 'bad'), ending='txt', content=b'a film')
+        testing.write_manifest(tmp_path, REVIEWS, ('comment', 'category'), 'annotators.csv')
+        guesses = _guesses(tmp_path)
+        assert [guess.classes for guess in guesses.tasks] == [('bad', 'good')] and not guesses.tasks[0].data.manifest
+        assert 'annotators.csv: the texts in its column comment are not used' in guesses.problems[0]
+
+    def test_one_image_beside_a_table_hides_no_texts(self, tmp_path):
+        _images(tmp_path, 'plot.png')
+        testing.write_manifest(tmp_path, REVIEWS, ('text', 'label'), 'all.csv')
+        assert [guess.modality for guess in _guesses(tmp_path).tasks] == ['text']
+
+    def test_a_table_above_the_folder_of_another_task(self, tmp_path):
+        _class_folders(tmp_path / 'pets')
+        testing.write_manifest(tmp_path, REVIEWS, ('text', 'label'), 'all.csv')
+        assert sorted(guess.modality for guess in _guesses(tmp_path).tasks) == ['image', 'text']
+
+    @pytest.mark.parametrize('name, texts', [
+        ('text', ['天气很好', '电影很差'] * 3), ('text', ['bonjour', 'hello'] * 10),
+        ('comment', ['天气很好', '电影很差', '今天', '好'])])
+    def test_texts_without_spaces(self, tmp_path, name, texts):
+        rows = [(text, 'ab'[number % 2]) for number, text in enumerate(texts)]
+        testing.write_manifest(tmp_path, rows, (name, 'label'), 'all.csv')
+        assert _task(tmp_path).modality == 'text'
+
+    def test_parts_of_other_columns_whose_names_say_the_split(self, tmp_path):
+        testing.write_manifest(tmp_path, [(*row, '7') for row in REVIEWS], ('text', 'label', 'id'), 'train.csv')
+        testing.write_manifest(tmp_path, [row[::-1] for row in REVIEWS[:10]], ('label', 'text'), 'test.csv')
+        assert _task(tmp_path).counts == {'train': 40, 'eval': 10}
+
+    def test_texts_in_a_table_with_a_column_of_paths(self, tmp_path):
+        rows = [(f'news/{i}', text, label) for i, (text, label) in enumerate(REVIEWS)]
+        testing.write_manifest(tmp_path, rows, ('path', 'text', 'label'), 'all.csv')
+        guess = _task(tmp_path)
+        assert guess.data.columns.text == 'text' and len(guess.entries) == len(rows)
+        assert any('The column path may name media that are not there' in text for text in guess.unsure)
+
+    def test_missing_media_behind_urls(self, tmp_path):
+        rows = [(f'https://example.com/{i}.jpg?w=200', text, label) for i, (text, label) in enumerate(REVIEWS)]
+        testing.write_manifest(tmp_path, rows, ('url', 'text', 'label'), 'all.csv')
+        assert not _guesses(tmp_path).tasks
+
+    def test_words_of_captions_are_those_of_the_split_by_groups(self, tmp_path):
+        rows = [(f'{i}.png', f'the picture word{i} of it', f's{i // 2}') for i in range(40)]
+        _images(tmp_path, *(row[0] for row in rows))
+        testing.write_manifest(tmp_path, rows, ('path', 'caption', 'speaker_code'), 'all.csv')
+        rows = [(path, text, number) for (path, text, _), number in zip(rows, range(40), strict=True)]
+        guess = _guesses(tmp_path).tasks[0]
+        assert guess.classes == tuple(sorted(listing.train_labels(guess.listed)))
 
 
 class TestNothing:
