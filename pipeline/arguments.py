@@ -263,8 +263,9 @@ def _add_predict(commands):
     predict.epilog = PREDICT_EXAMPLES
     predict.add_argument('task', metavar='TASK', help="the task's name")
     predict.add_argument('files', metavar='FILE', nargs='+',
-                         help='images, videos or sounds: paths, folders, patterns such as "photos/*.jpg", URLs '
-                              '(https://, s3://, gs://), or - for standard input; with -o one folder')
+                         help='images, videos, sounds or texts, one in each: paths, folders, patterns such as '
+                              '"photos/*.jpg", URLs (https://, s3://, gs://), or - for standard input; with -o one '
+                              'folder')
     predict.add_argument('-o', '--output', metavar='FILE',
                          help='write a row for each file in the folder to this .csv, .jsonl or .parquet; interrupted, '
                               'it goes on where it was')
