@@ -22,11 +22,13 @@ _MOST_CLASSES = 2_000  # a column with more values is no label, unless it is cal
 
 # Names of columns that usually mean this, the most usual first. They are compared without case and underscores.
 _PATHS = ('path', 'filepath', 'filename', 'file', *MODALITIES, 'img', 'clip', 'media', 'name')
-_MISSING = {*_PATHS, *(f'{name}id' for name in MODALITIES)} - {'text', 'name', 'textid'}
 _LABELS = ('label', 'labels', 'class', 'category', 'target', 'classname', 'labelname', 'species', 'tags', 'tag', 'y',
            'emotion', 'genre', 'breed', 'action', 'event', 'sentiment', 'intent', 'topic')
 # And where the media are texts. Beside other media such a number may be how sure a label is.
 _TEXT_LABELS = ('polarity', 'rating', 'stars', 'score', 'classindex')
+_USUAL_TEXT = {row.feature for row in MODALITIES.values() if row.in_rows}  # the column that is read if none is named
+# Columns that name media; where nothing else does, the media may be missing.
+_MISSING = {*_PATHS, *(f'{name}id' for name in MODALITIES)} - {*_USUAL_TEXT, 'name', 'textid'}
 # Columns that hold texts: as the media themselves, or about media that another column names.
 _TEXTS = ('text', 'sentence', 'review', 'reviewtext', 'comment', 'commenttext', 'message', 'tweet', 'post', 'utterance',
           'transcript', 'document', 'article', 'abstract', 'content', 'body', 'question', 'description', 'summary',
@@ -147,7 +149,7 @@ class Meaning:
         label = '' if len(self.labels) > 1 or names == {self.labels[0]} else self.labels[0]
         usual = Columns()
         start, end = (self.start or usual.start, self.end or usual.end) if timed else (usual.start, usual.end)
-        usual_text = self.text == 'text' and usual.path not in self.table.columns
+        usual_text = self.text in _USUAL_TEXT and usual.path not in self.table.columns
         text = '' if self.path or usual_text else self.text
         return Columns(path=self.path or usual.path, label=label, split=self.split or usual.split, start=start, end=end,
                        text=text)
@@ -227,12 +229,12 @@ def _path_column(root: str, table: Table) -> tuple[str, str, int, int] | None:
 def _text_columns(table: Table, names: tuple[str, ...]) -> list[str]:
     """The columns of these names, the most usual first, whose values are texts.
 
-    One that is called text needs to have no numbers. Of the others most values are words or of another script, and most
+    The usual one needs to have no numbers. Of the others most values are words or of another script, and most
     are different: else they may be labels.
     """
     def holds_texts(column: str) -> bool:
         values = [value.strip() for value in table.values(column) if value.strip()]
-        if names is _TEXTS and column == 'text':
+        if names is _TEXTS and column in _USUAL_TEXT:
             return bool(values) and not _numbers(table, column)
         return (4 * len(values) >= len(table.rows) and 2 * len(set(values)) > len(values)
                 and 2 * sum(' ' in value or not value.isascii() for value in values) > len(values))
