@@ -258,10 +258,14 @@ class Screen:
         return row
 
     def _fit(self):
-        """Rich asks standard input, output and error for the size, which are not the terminal that is written to."""
+        """Rich asks standard input, output and error for the size, which are not the terminal that is written to.
+
+        A terminal that nobody has given a size, as of `script` or of a container, says that it is 0 by 0.
+        """
         if self._redraws:
             with contextlib.suppress(OSError):
-                self._console.size = os.get_terminal_size(self._file.fileno())
+                columns, rows = os.get_terminal_size(self._file.fileno())
+                self._console.size = columns or 80, rows or 24
 
     def _heartbeat(self):
         while not self._closed.wait(0.25 if self._redraws else 1):

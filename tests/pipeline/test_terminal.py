@@ -9,6 +9,7 @@ import time
 
 from pipeline import terminal
 from pipeline.estimate import Estimate
+from tests import terminals
 
 
 class TestScreen:
@@ -127,6 +128,16 @@ class TestLogFormatter:
         except ValueError:
             text = self._format('failed', exc_info=sys.exc_info())
         assert text.splitlines()[-1] == 'ValueError: why' and 'Traceback' in text
+
+
+def test_a_terminal_without_a_size():
+    """It says that it has no columns and no rows, as that of `script` where the input is no terminal."""
+    code = ('import sys\nfrom pipeline import terminal\n'
+            'screen = terminal.Screen(sys.stdout)\nscreen.expect(["CoTrainer", "Report"], {}, 0.0)\n'
+            'screen.start("CoTrainer")\nscreen.print("        a message")\nscreen.progress("        1 of 3", 1, 3, 1.0)\n'
+            'screen.finish("2 seconds")\nscreen.close()\nprint("the end")\n')
+    session = terminals.run([sys.executable, '-c', code], columns=0, rows=0)
+    assert session.exit_code == 0 and b'a message' in session.raw and b'the end' in session.raw
 
 
 def test_a_run_goes_on_when_its_terminal_is_gone(tmp_path):
