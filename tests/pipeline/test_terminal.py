@@ -135,7 +135,8 @@ def test_a_terminal_without_a_size():
     code = ('import sys\nfrom pipeline import terminal\n'
             'screen = terminal.Screen(sys.stdout)\nscreen.expect(["CoTrainer", "Report"], {}, 0.0)\n'
             'screen.start("CoTrainer")\nscreen.print("        a message")\n'
-            'screen.progress("        1 of 3", 1, 3, 1.0)\nscreen.finish("2 seconds")\nscreen.close()\nprint("the end")\n')
+            'screen.progress("        1 of 3", 1, 3, 1.0)\nscreen.finish("2 seconds")\n'
+            'screen.close()\nprint("the end")\n')
     session = terminals.run([sys.executable, '-c', code], columns=0, rows=0)
     assert session.exit_code == 0 and b'a message' in session.raw and b'the end' in session.raw
 
