@@ -262,7 +262,7 @@ def _split_column(table: Table, columns: list[str], remarks: list[str]) -> str:
         known = sum(count for value, count in values.items() if value in SPLITS)
         if known > 0.9 * len(table.rows):
             return column
-        if 1 < len(values) <= 20 or ''.join(values):
+        if len(values) <= 20 and any(values):
             remarks.append(f'The column {paths.shown(column, 40)} has {_named(list(values))}, which are no names of '
                            f'splits ({", ".join(SPLITS)}), so it is not used.')
     return ''

@@ -335,6 +335,14 @@ class TestTexts:
         assert (guess.modality, guess.data.columns) == ('text', Columns())
         assert guess.counts == {'train': 40, 'eval': 10}
 
+    @pytest.mark.parametrize('value, remarks', [(lambda i: '', 0), (lambda i: 'ab'[i % 2], 1), (lambda i: f'v{i}', 0)])
+    def test_a_column_called_split_that_names_none(self, tmp_path, value, remarks):
+        rows = [(*row, value(i)) for i, row in enumerate(REVIEWS)]
+        testing.write_manifest(tmp_path, rows, ('text', 'label', 'split'), 'all.csv')
+        table = tables.read(str(tmp_path), 'all.csv')
+        assert table is not None and not isinstance(meaning := tables.meaning(str(tmp_path), table), str)
+        assert len([text for text in meaning.remarks if 'no names of splits' in text]) == remarks
+
     def test_a_large_table_is_read_in_part(self, tmp_path, monkeypatch):
         monkeypatch.setattr(tables, 'HEAD_ROWS', 10)
         monkeypatch.setattr('pipeline.init.guess._MAX_TABLE_BYTES', 10)
