@@ -625,15 +625,14 @@ def _about_columns(parts: list[tables.Meaning], timed: bool, names_say_split: bo
     looked_up, found = sum(part.looked_up for part in parts), sum(part.found for part in parts)
     place = (f'{found:,} of {looked_up:,} values of the column {first.path} that were looked up are files' if first.path
              else f'the texts are in the column {first.text}')
-    evidence = [f'{" and ".join(part.table.name for part in parts)}: {place}; labels are in '
-                f'{" and ".join(first.labels)}.']
+    evidence = [f'{" and ".join(part.table.name for part in parts)}: {place}; '
+                f'{"captions" if first.only_captions else "labels"} are in {" and ".join(first.labels)}.']
     unsure = [remark for part in parts for remark in part.remarks]
     if not first.sure:
         others = [*first.others, *first.groups][:8]
         unsure.append(f'No column is called label; {first.labels[0]} has the fewest values.'
                       + (f' Other columns: {", ".join(others)}.' if others else ''))
     if first.only_captions:
-        evidence[0] = evidence[0].replace('; labels are in', '; captions are in')
         evidence.append('Nothing else says what is in the files, so the task learns which words the captions have '
                         "(label_kind='words').")
     if first.path and first.text and not first.only_captions:
