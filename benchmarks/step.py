@@ -159,12 +159,16 @@ def report_modality(report: Report, modality: str, args):
         report_jax(report, modality, args, ours)
 
 
-def report_jax(report: Report, modality: str, args, ours: dict):
+def jax_figures(modality: str, batch: int, times: int, python: str) -> dict:
+    """What benchmarks/jax_step.py prints about the same model."""
     spec = MODEL.input(modality)
-    sizes = dict(batch=BATCHES[modality], times=args.times, classes=CLASSES, layers=MODEL.layers, width=MODEL.width,
-                 heads=MODEL.heads, mlp_width=MODEL.mlp_width, grid=spec.grid, patch=spec.patch,
-                 channels=spec.shape[-1])
-    jax = child([args.jax, os.path.join(os.path.dirname(__file__), 'jax_step.py'), json.dumps(sizes)])
+    sizes = dict(batch=batch, times=times, classes=CLASSES, layers=MODEL.layers, width=MODEL.width, heads=MODEL.heads,
+                 mlp_width=MODEL.mlp_width, grid=spec.grid, patch=spec.patch, channels=spec.shape[-1])
+    return child([python, os.path.join(os.path.dirname(__file__), 'jax_step.py'), json.dumps(sizes)])
+
+
+def report_jax(report: Report, modality: str, args, ours: dict):
+    jax = jax_figures(modality, BATCHES[modality], args.times, args.jax)
     report(f'{modality}, time of a train step, ours / JAX\'s', ours['train'][0] / jax['train'], 1.0, False,
            f'JAX {jax["version"]} {jax["train"]:.2f} s, {jax["train_flops"] / ours["peak"]:.2f} of the peak; '
            f'forward {jax["forward"]:.2f} s')

@@ -10,9 +10,9 @@ def make(tasks: tuple[Task, ...], classes: int, model_config: ModelConfig, confi
     TrainSteps of different calls share no traced function.
     """
     from model_code import polyvit, training
-    from model_code.strategy import make_strategy
+    from model_code.strategy import make_strategy, precision
     strategy = make_strategy(config)
-    with strategy.scope():
+    with strategy.scope(), precision(config):
         model = polyvit.PolyViT(Mixture(tasks), {task.name: classes for task in tasks}, model_config)
         optimizer = training.make_optimizer(config)
         optimizer.build(list(model.trainable_variables))

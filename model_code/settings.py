@@ -129,7 +129,7 @@ class TrainingConfig:
     """The dtype of matrix products; float16 comes with dynamic loss scaling. Variables and the exported model are
     float32."""
     jit: bool = False
-    """Whether XLA compiles the steps."""
+    """Whether XLA compiles the steps. On a GPU bfloat16 pays only with it (docs/training.md, "GPUs")."""
     strategy: Literal['auto', 'tpu', 'mirrored', 'multi_worker', 'one_device'] = 'auto'
     """The tf.distribute strategy; 'auto' takes the best that the machine offers."""
     replicas: int = 0

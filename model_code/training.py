@@ -253,9 +253,9 @@ class TrainSteps:
                 self._optimizer.apply_gradients([(g * factor, v) for g, v in zip(gradients, variables, strict=True)],
                                                 skip_gradients_aggregation=True)
 
-            # With several replicas an update cannot be a traced function of its own.
-            one_replica = self._strategy.num_replicas_in_sync == 1
-            (self._shared(update, variables) if one_replica else update)(number, factor, group_gradients)
+            # A strategy that can have several replicas refuses an update in a traced function of its own.
+            alone = isinstance(self._strategy, tf.distribute.OneDeviceStrategy)
+            (self._shared(update, variables) if alone else update)(number, factor, group_gradients)
 
     def _shared(self, function: Callable, variables) -> Callable:
         """`function` for a group of variables, traced once for all tasks that share the group."""

@@ -7,7 +7,8 @@ import sys
 # from a file in KERAS_HOME, by default ~/.keras, and written there if there is none: here is none, and none can be.
 _FIXED = {'TF_USE_LEGACY_KERAS': '1', 'KERAS_BACKEND': 'tensorflow', 'KERAS_HOME': os.devnull}
 # TensorFlow leaves oneDNN's kernels off on some CPUs; they shorten a training step by a tenth.
-_DEFAULTS = {'TF_ENABLE_ONEDNN_OPTS': '1'}
+# By default the first process that uses a GPU takes all of its memory; a run has several, and a server may run beside.
+_DEFAULTS = {'TF_ENABLE_ONEDNN_OPTS': '1', 'TF_FORCE_GPU_ALLOW_GROWTH': 'true'}
 # Variables that change the numbers of a training. A user may have reasons to set them, so they stay as they are.
 _NUMBERS = ('NVIDIA_TF32_OVERRIDE', 'OMP_NUM_THREADS', 'ONEDNN_DEFAULT_FPMATH_MODE', 'TF_CUDNN_DETERMINISTIC',
             'TF_DETERMINISTIC_OPS', 'TF_ENABLE_AUTO_MIXED_PRECISION', 'TF_ENABLE_ONEDNN_OPTS',

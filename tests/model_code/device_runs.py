@@ -80,13 +80,13 @@ def worker(folder: str, name: str) -> dict:
                eval_every=SAME_CONFIG.checkpoint_every + 2, snapshots=Snapshots(os.path.join(folder, 'shared')))
 
 
-def _interrupted(folder: str, by_signal: bool) -> str:
-    """The message of a training in FOLDER/interrupted, in which the workers with by_signal get SIGTERM at step 5."""
+def _interrupted(folder: str, by_signal: bool, step: int = 5) -> str:
+    """The message of a training in FOLDER/interrupted, in which the workers with by_signal get SIGTERM at this step."""
     update = loop.StepProgress.update
 
     def interrupt(self, *arguments):
         update(self, *arguments)
-        if by_signal and self._progress.done == 5:
+        if by_signal and self._progress.done == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
     loop.StepProgress.update = interrupt
@@ -105,6 +105,28 @@ def resumed_worker(folder: str, name: str) -> dict:
     history, weights = train_same(folder, f'{name}_resumed', 'auto', snapshots=kept)
     np.savez(os.path.join(folder, f'{name}_resumed.npz'), *weights)
     return {'steps': [s['step'] for s in history['steps']]}
+
+
+def gpu(folder: str) -> dict:
+    """Trains on a GPU, as on the processor: plainly, under mirrored, with XLA, and interrupted.
+
+    Then in each precision, with everything that is random. Returns the losses, and which devices TensorFlow sees.
+    """
+    import tensorflow as tf
+    for name, options in {'plain': {}, 'mirrored': {'strategy': 'mirrored'}, 'jit': {'jit': True}}.items():
+        _, weights = train_same(folder, f'gpu_{name}', **options)
+        np.savez(os.path.join(folder, f'gpu_{name}.npz'), *weights)
+    message = _interrupted(folder, by_signal=True, step=SAME_CONFIG.checkpoint_every)
+    _, weights = train_same(folder, 'interrupted')
+    np.savez(os.path.join(folder, 'gpu_resumed.npz'), *weights)
+    losses = {}
+    for precision in ('float32', 'bfloat16', 'float16'):
+        config = dataclasses.replace(SAME_CONFIG, strategy='one_device', precision=precision)
+        history, _ = tiny_training.train(folder, f'gpu_{precision}', config,
+                                         tuple(testing.changed(task, steps=8) for task in tiny_training.TASKS))
+        losses[precision] = [step['loss'] for step in history['steps']]
+    return {'devices': [device.name for device in tf.config.list_logical_devices('GPU')], 'interrupted': message,
+            'losses': losses}
 
 
 if __name__ == '__main__':
