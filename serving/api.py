@@ -93,8 +93,7 @@ async def predict_in_loop(models: Models, body: bytes, name: str, version: int |
     signature_name = json_tensors.signature_name(document)
     with models.acquire(name, version, label) as (_, model):
         form, signature, inputs = _inputs(model, signature_name, document)
-        with _measured(name, 'Predict', signature, _size(inputs)):
-            outputs = await bounds.run_in_loop(model, signature, inputs, deadline, limits)
+        outputs = await run_in_loop(model, name, signature, inputs, deadline, limits)
     return json_tensors.predictions_json(outputs, form)
 
 
@@ -121,6 +120,13 @@ def run(model, model_name: str, signature_name: str, inputs: dict, deadline: flo
     """model.run for a predict request: bounded, counted and timed."""
     with _measured(model_name, 'Predict', signature_name, _size(inputs)):
         return bounds.run(model, signature_name, inputs, deadline, limits, outputs)
+
+
+async def run_in_loop(model, model_name: str, signature_name: str, inputs: dict, deadline: float, limits: Limits,
+                      outputs: typing.Sequence[str] = ()) -> dict:
+    """As `run`, in an event loop."""
+    with _measured(model_name, 'Predict', signature_name, _size(inputs)):
+        return await bounds.run_in_loop(model, signature_name, inputs, deadline, limits, outputs)
 
 
 @contextlib.contextmanager

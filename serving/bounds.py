@@ -31,11 +31,11 @@ def run(model, signature_name: str, inputs: dict[str, np.ndarray], deadline: flo
 
 
 async def run_in_loop(model, signature_name: str, inputs: dict[str, np.ndarray], deadline: float,
-                      limits: Limits) -> dict[str, np.ndarray]:
-    """As `run`, of all outputs, without a thread that waits."""
-    decoded_bytes = _check_before(model, signature_name, inputs, deadline, limits, ())
+                      limits: Limits, outputs: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """As `run`, without a thread that waits."""
+    decoded_bytes = _check_before(model, signature_name, inputs, deadline, limits, outputs)
     results = await mailbox.result(
-        model.submit(signature_name, inputs, deadline - time.monotonic(), weight=decoded_bytes))
+        model.submit(signature_name, inputs, deadline - time.monotonic(), outputs, decoded_bytes))
     check_reply({name: value.shape for name, value in results.items()}, limits, results)
     return results
 

@@ -1,26 +1,45 @@
 """Bounds on what gRPC clients send, how long they take for it, and the log of their requests.
 
 gRPC's core bounds a message and the number of connections and requests. It waits without end for a message that a
-client began, in one of the server's threads. So here each method is taken as one with a stream of requests, of which
-the first is read: to clients that is the same, and the time of reading is this module's.
+client began, so each method is taken as one with a stream of requests, of which the first is read: to clients that is
+the same, and the time of reading is this module's.
 """
 
-import threading
+import asyncio
+import concurrent.futures
+import contextlib
+import math
 import time
-from collections.abc import Callable
+import typing
+import weakref
+from collections.abc import Awaitable, Callable
 
 import grpc
+from google.protobuf.message import Message
 
 from model_code.logger import logger
 from serving import grpc_sizes, metrics
-from serving.errors import ServingError
+from serving.errors import ServingError, invalid
 from serving.limits import Limits, exceeded, overloaded
 from serving.logs import AccessLog
 
 _TICK = 0.25  # seconds between two looks at the requests that are being read
 _PATIENCE = 1.0  # seconds to read a request while so many are read that all together may be too large
 _MESSAGES_AROUND = 1000  # of a request that has as many values as it may: its names, shapes and types
+_SMALL_BYTES = 2**17  # of a request that the event loop may answer
 _KEEPALIVE_MS = 60_000  # between two questions whether a silent client is still there
+
+
+class Method(typing.NamedTuple):
+    """How a method is answered. The functions are given the request, and the time.monotonic() of its deadline.
+
+    answer: runs in a thread of the guard's pool. in_loop: the same in the event loop, for requests that `is_small`
+    takes. Both raise ServingError.
+    """
+    request: typing.Any  # a class of messages
+    answer: Callable[[typing.Any, float], Message]
+    in_loop: Callable[[typing.Any, float], Awaitable[Message]] | None = None
+    is_small: Callable[[typing.Any], bool] = lambda request: True
 
 
 def options(limits: Limits) -> list[tuple[str, int]]:
@@ -34,96 +53,157 @@ def options(limits: Limits) -> list[tuple[str, int]]:
             ('grpc.keepalive_time_ms', _KEEPALIVE_MS)]
 
 
-class Guard(grpc.ServerInterceptor):
-    """Goes to grpc.server(interceptors=...). `close` ends its thread."""
+class Guard:
+    """Makes the handlers of methods. It belongs to the event loop that runs when it is made."""
 
     def __init__(self, limits: Limits, access_log: AccessLog | None = None):
         self._limits = limits
         self._access_log = access_log
-        self._lock = threading.Lock()
-        self._reading: dict[grpc.ServicerContext, float] = {}  # since when
+        self._reading: dict[asyncio.Task, float] = {}  # since when
+        self._ended: weakref.WeakSet[asyncio.Task] = weakref.WeakSet()  # by `_end`
         self._held = 0  # bytes of requests
-        self._ended = threading.Event()
-        threading.Thread(target=self._watch, name='serving-grpc-guard', daemon=True).start()
+        self._working = 0  # requests in the pool
+        self._pool = concurrent.futures.ThreadPoolExecutor(limits.max_requests, 'grpc')
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
 
     def close(self):
-        self._ended.set()
+        """Once the server has stopped. A graph that runs cannot be interrupted, so its thread goes on."""
+        self._watching.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def intercept_service(self, continuation, handler_call_details):
-        handler = continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
-            return handler
+    def handler(self, path: str, method: Method) -> grpc.RpcMethodHandler:
+        async def answer(_, context):
+            return await self._answer(path, method, context)
+        return grpc.stream_unary_rpc_method_handler(answer)
 
-        def answer(requests, context):
-            return self._answer(handler, handler_call_details.method, requests, context)
-        return grpc.stream_unary_rpc_method_handler(answer, None, handler.response_serializer)
-
-    def _answer(self, handler, method: str, requests, context):
-        began, response = time.monotonic(), None
+    async def _answer(self, path: str, method: Method, context) -> bytes:
+        began, code, size = time.monotonic(), 'CANCELLED', 0
         try:
-            content = self._read(requests, context)
             try:
-                request = self._parsed(handler.request_deserializer, content, context)
-                response = handler.unary_unary(request, context)
-            finally:
-                with self._lock:
-                    self._held -= len(content)
-            return response
-        except Exception as error:
-            if context.code() is None and context.is_active():  # neither aborted nor given up by the client
-                logger.warning('gRPC %s failed: %s: %s', method, type(error).__name__, error)
-                context.abort(grpc.StatusCode.INTERNAL, f'{type(error).__name__}: {error}')
-            raise
+                reply = await self._reply(method, context)
+                code, size = 'OK', len(reply)
+                return reply
+            except ServingError as error:  # kept without its traceback, which would keep the request
+                code, message = error.code, error.message
+            except Exception as error:
+                code, message = 'INTERNAL', f'{type(error).__name__}: {error}'
+                logger.warning('gRPC %s failed: %s', path, message)
+            # context.abort would raise an error that leads back to the call: it would stay until the next garbage
+            # collection, and gRPC's core refuses the calls of a connection that has too many.
+            context.set_code(getattr(grpc.StatusCode, code, grpc.StatusCode.UNKNOWN))
+            context.set_details(message)
+            return b''
         finally:
             if self._access_log:
-                code = context.code() or (grpc.StatusCode.OK if response is not None else grpc.StatusCode.CANCELLED)
-                self._access_log.write('gRPC', context.peer(), 'POST', method, code.name, time.monotonic() - began,
-                                       response.ByteSize() if response is not None else 0)
+                self._access_log.write('gRPC', context.peer(), 'POST', path, code, time.monotonic() - began, size)
 
-    def _read(self, requests, context) -> bytes:
-        """The bytes of the request, which count as held."""
-        with self._lock:
-            self._reading[context] = time.monotonic()
+    async def _reply(self, method: Method, context) -> bytes:
+        content = await self._read(context)
+        remaining = context.time_remaining()
+        until = time.monotonic() + min(self._limits.timeout_s, math.inf if remaining is None else remaining)
+        if self._held + len(content) > self._limits.max_buffered_bytes:
+            raise overloaded(f'{self._held:,} bytes of requests are in memory', 'max_buffered_bytes')
+        self._held += len(content)
+        if method.in_loop is not None and (request := _small(method, content)) is not None:
+            task = _this_task()
+            timer = asyncio.get_running_loop().call_later(until - time.monotonic(), self._end, task)
+            try:
+                response = await self._unless_ended(method.in_loop(request, until), 'DEADLINE_EXCEEDED',
+                                                    'The deadline passed while the graph ran')
+                return response.SerializeToString()
+            finally:
+                timer.cancel()
+                self._held -= len(content)
+
+        def release(future):
+            self._working -= 1
+            self._held -= len(content)
+            if not future.cancelled():
+                future.exception()  # taken, for a client that gave up
+
+        if self._working >= self._limits.max_requests:  # of clients that gave up
+            self._held -= len(content)
+            raise overloaded(f'{self._working} requests are in progress', 'max_requests')
+        self._working += 1
+        future = asyncio.get_running_loop().run_in_executor(self._pool, self._work, method, content, until)
+        future.add_done_callback(release)
         try:
-            content = next(requests, None)
+            return await asyncio.shield(future)
         finally:
-            with self._lock:
-                self._reading.pop(context, None)
-        if content is None:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, 'The call ended without a request')
-            raise AssertionError('abort raises')
-        with self._lock:
-            full = self._held + len(content) > self._limits.max_buffered_bytes
-            self._held += 0 if full else len(content)
-        if full:
-            error = overloaded(f'{self._held:,} bytes of requests are in memory', 'max_buffered_bytes')
-            context.abort(grpc.StatusCode.UNAVAILABLE, error.message)
-        return content
+            del future  # to which an error's traceback leads: see mailbox.result
 
-    def _parsed(self, parse: Callable, content: bytes, context):
-        """The message, unless it would take far more memory than its bytes."""
-        try:
-            most = self._limits.max_elements + _MESSAGES_AROUND
-            values = grpc_sizes.count_values(content, parse(b'').DESCRIPTOR, most)
+    def _work(self, method: Method, content: bytes, until: float) -> bytes:
+        """Answers a request in a thread."""
+        most = self._limits.max_elements + _MESSAGES_AROUND
+        with _parsing():
+            values = grpc_sizes.count_values(content, method.request.DESCRIPTOR, most)
             if values > most:
                 raise exceeded('Values in the request, at least', values, 'max_elements', self._limits.max_elements,
                                'Send media as encoded bytes, or in several requests.')
-            return parse(content)
-        except ServingError as error:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
-        except Exception as error:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f'The request cannot be parsed: {error}')
+            request = method.request.FromString(content)
+        return method.answer(request, until).SerializeToString()
 
-    def _watch(self):
+    async def _read(self, context) -> bytes:
+        task = _this_task()
+        self._reading[task] = time.monotonic()
+        try:
+            content = await self._unless_ended(context.read(), 'CANCELLED',
+                                               'The request did not come in time (--body-timeout-s)')
+        finally:
+            self._reading.pop(task)
+        if not isinstance(content, bytes):  # grpc.aio.EOF
+            raise invalid('The call ended without a request')
+        return content
+
+    def _end(self, task: asyncio.Task):
+        self._ended.add(task)
+        task.cancel()
+
+    async def _unless_ended(self, awaitable: Awaitable, code: str, message: str):
+        """The result. Raises ServingError(code, message) if `_end` ends this task meanwhile."""
+        try:
+            return await awaitable
+        except asyncio.CancelledError:
+            if _this_task() not in self._ended:  # the client gave up
+                raise
+            raise ServingError(code, message) from None
+
+    async def _watch(self):
         """Ends the requests that are read for too long: sooner, if those that are read might fill the memory."""
         at_once = max(1, self._limits.max_buffered_bytes // self._limits.max_body_bytes)
-        while not self._ended.wait(_TICK):
-            with self._lock:
-                reading = sorted(self._reading.items(), key=lambda item: item[1])
+        while True:
+            await asyncio.sleep(_TICK)
+            reading = sorted(self._reading.items(), key=lambda item: item[1])
             now = time.monotonic()
-            for number, (context, since) in enumerate(reading):
+            for number, (task, since) in enumerate(reading):
                 crowded = len(reading) - number > at_once
-                if now - since > (min(_PATIENCE, self._limits.body_timeout_s) if crowded else
-                                  self._limits.body_timeout_s):
+                if task not in self._ended and now - since > (
+                        min(_PATIENCE, self._limits.body_timeout_s) if crowded else self._limits.body_timeout_s):
                     metrics.refused('body_timeout_s')
-                    context.cancel()
+                    self._end(task)
+
+
+def _this_task() -> asyncio.Task:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+def _small(method: Method, content: bytes):
+    """The request, if the event loop may answer it; else None."""
+    if len(content) > _SMALL_BYTES:
+        return None
+    with _parsing():
+        request = method.request.FromString(content)  # a few megabytes at most
+    return request if method.is_small(request) else None
+
+
+@contextlib.contextmanager
+def _parsing():
+    """What no message is fails with INVALID_ARGUMENT."""
+    try:
+        yield
+    except ServingError:
+        raise
+    except Exception as error:
+        raise invalid(f'The request cannot be parsed: {error}') from None

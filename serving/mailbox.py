@@ -8,6 +8,7 @@ import asyncio
 import collections
 import concurrent.futures
 import contextlib
+import functools
 import typing
 import weakref
 
@@ -21,12 +22,16 @@ async def result(future: 'concurrent.futures.Future[Result]') -> Result:
     if mailbox is None:
         mailbox = _mailboxes[loop] = _Mailbox(loop)
     awaited = loop.create_future()
-    future.add_done_callback(lambda done: mailbox.put(done, awaited))
+    future.add_done_callback(functools.partial(mailbox.put, awaited))
     try:
         return await awaited
     except asyncio.CancelledError:
         future.cancel()
         raise
+    finally:
+        # An error's traceback leads to this frame, and the futures to the error: all that the waiting frames hold would
+        # stay until the next garbage collection.
+        del awaited, future
 
 
 class _Mailbox:
@@ -34,12 +39,12 @@ class _Mailbox:
 
     def __init__(self, loop: asyncio.AbstractEventLoop):
         self._loop = weakref.ref(loop)
-        self._letters: collections.deque[tuple[concurrent.futures.Future, asyncio.Future]] = collections.deque()
+        self._letters: collections.deque[tuple[asyncio.Future, concurrent.futures.Future]] = collections.deque()
         self._woken = False
 
-    def put(self, done: concurrent.futures.Future, awaited: asyncio.Future):
+    def put(self, awaited: asyncio.Future, done: concurrent.futures.Future):
         """From any thread. A letter that comes while the loop empties the box is taken, or wakes it again."""
-        self._letters.append((done, awaited))
+        self._letters.append((awaited, done))
         loop = self._loop()
         if not self._woken and loop is not None:
             self._woken = True
@@ -49,7 +54,7 @@ class _Mailbox:
     def _empty(self):
         self._woken = False  # first: who puts a letter after the last look wakes the loop again
         while self._letters:
-            done, awaited = self._letters.popleft()
+            awaited, done = self._letters.popleft()
             if awaited.done() or done.cancelled():
                 awaited.cancel()
             elif error := done.exception():

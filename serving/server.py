@@ -7,6 +7,7 @@ it.
 
 import asyncio
 import concurrent.futures
+import contextlib
 import os
 import threading
 import time
@@ -66,8 +67,7 @@ class ModelServer:
         self.unfinished = ''
         self._front: RestFront | None = None
         self._runner = None
-        self._grpc_server = None
-        self._guard = None
+        self._grpc_front = None
 
     @property
     def url(self) -> str:
@@ -98,7 +98,7 @@ class ModelServer:
             self._start_thread(lambda: _run_loop(loop), 'rest')
             self.port = asyncio.run_coroutine_threadsafe(self._bind(pool), loop).result()
             if self.grpc_port is not None:
-                self._bind_grpc(self.grpc_port)
+                self.grpc_port = self._in_loop(self._bind_grpc(self.grpc_port))
             # The slow part comes last. Meanwhile metadata answers 404, and status says LOADING.
             self._poll()
             self._start_thread(self._keep_polling, 'versions')
@@ -118,19 +118,19 @@ class ModelServer:
         until = time.monotonic() + self._limits.shutdown_timeout_s
         self._ended.set()
         self.models.stopping = True
-        grpc_ended = None
-        if self._grpc_server is not None:
-            grpc_ended = self._grpc_server.stop(self._limits.shutdown_timeout_s)
-        left = 0
+        grpc_ended, left = None, 0
         if self._loop is not None and self._loop.is_running():
+            if self._grpc_front is not None:
+                grpc_ended = asyncio.run_coroutine_threadsafe(
+                    self._grpc_front.stop(self._limits.shutdown_timeout_s), self._loop)
             if self._front is not None:
                 left = self._in_loop(self._front.drain(max(0.0, until - time.monotonic())))
             if self._runner is not None:
                 self._in_loop(self._runner.cleanup())
+            if grpc_ended is not None:
+                with contextlib.suppress(concurrent.futures.TimeoutError):
+                    grpc_ended.result(max(0.0, until - time.monotonic()) + _LAST_SECONDS)
             self._loop.call_soon_threadsafe(self._loop.stop)
-        if grpc_ended is not None and self._guard is not None:
-            grpc_ended.wait(max(0.0, until - time.monotonic()) + _LAST_SECONDS)
-            self._guard.close()
         for thread in self._threads:
             thread.join(_LAST_SECONDS)  # no request waits for the version that one of them may be loading
         self._threads = [thread for thread in self._threads if thread.is_alive()]
@@ -165,12 +165,11 @@ class ModelServer:
                               'Choose another --port or --host, or stop what uses it.') from error
         return self._runner.addresses[0][1]
 
-    def _bind_grpc(self, port: int):
-        from serving import grpc_front, grpc_guard
-        self._guard = grpc_guard.Guard(self._limits, self._access_log)
+    async def _bind_grpc(self, port: int) -> int:
+        from serving.grpc_front import GrpcFront
+        self._grpc_front = GrpcFront(self.models, self._limits, self._access_log)
         try:
-            self._grpc_server, self.grpc_port = grpc_front.start(self.models, self.host, port, self._limits,
-                                                                    self._guard)
+            return await self._grpc_front.start(self.host, port)
         except RuntimeError as error:
             raise ConfigError(f'The server cannot listen on gRPC port {port} of {self.host}: {error}. '
                               'Choose another --grpc-port, or stop what uses it.') from error

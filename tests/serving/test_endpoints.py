@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from model_code.errors import ConfigError
@@ -174,18 +175,23 @@ def test_a_browser_is_told_what_it_may_only_with_the_flag(base, server):
 
 
 def test_values_of_every_type_are_where_clients_read_them():
+    def filled(value):
+        proto = tensor_pb2.TensorProto()
+        grpc_front._fill_tensor(proto, value)
+        return proto
+
     for dtype, field in ((np.float32, 'float_val'), (np.float64, 'double_val'), (np.int64, 'int64_val'),
                          (np.int32, 'int_val'), (np.uint8, 'int_val'), (np.int8, 'int_val'), (np.uint32, 'uint32_val'),
                          (np.uint64, 'uint64_val'), (np.bool_, 'bool_val')):
         values = np.arange(140_000).reshape(2, 70_000).astype(dtype)
-        proto = grpc_front._proto(values)
+        proto = filled(values)
         assert len(getattr(proto, field)) == values.size
         np.testing.assert_array_equal(tf.make_ndarray(proto), values)
         assert tf.make_ndarray(proto).dtype == dtype
     strings = np.array([[b'a\0', b''], [b'\xff', b'b']], object)
-    assert list(grpc_front._proto(strings).string_val) == strings.ravel().tolist()
+    assert list(filled(strings).string_val) == strings.ravel().tolist()
     half = np.float16([[0.5, 2]])
-    np.testing.assert_array_equal(tf.make_ndarray(grpc_front._proto(half)), half)
+    np.testing.assert_array_equal(tf.make_ndarray(filled(half)), half)
 
 
 def test_a_server_that_is_told_to_stop_is_not_ready(base):

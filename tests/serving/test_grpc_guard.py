@@ -1,6 +1,7 @@
 """Slow, silent and too many clients of the gRPC server. No model is needed: each gets an error, or waits for one."""
 
 import contextlib
+import gc
 import json
 import socket
 import threading
@@ -10,7 +11,12 @@ import grpc
 import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
 
 from serving import grpc_sizes
 from serving.limits import Limits
@@ -56,9 +62,31 @@ def test_requests_whose_message_never_comes_end(tmp_path):
         while sum(call.done() for call in waiting) < 6:  # only as many may go on as fit into the memory
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert {call.code() for call in waiting if call.done()} == {grpc.StatusCode.CANCELLED}
+        ended = [call for call in waiting if call.done()]
+        assert {call.code() for call in ended} == {grpc.StatusCode.CANCELLED}
+        assert all('--body-timeout-s' in str(call.details()) for call in ended)
+        # Their clients may hear of it a moment before the server counts them as ended.
+        while code_of(lambda: predict(channel)) == grpc.StatusCode.RESOURCE_EXHAUSTED:
+            assert time.monotonic() < deadline
         assert code_of(lambda: predict(channel)) == grpc.StatusCode.NOT_FOUND
         stop.set()
+
+
+def test_errors_leave_no_calls_behind(tmp_path):
+    """gRPC's core refuses the calls of a connection that keeps as many as --max-requests."""
+    status = get_model_status_pb2.GetModelStatusRequest()
+    status.model_spec.name = 'nobody'
+    with serving(tmp_path, max_requests=4) as (server, channel):
+        calls = {'in the event loop': lambda: predict(channel),
+                 'in a thread': lambda: model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(
+                     status, timeout=LATE)}
+        gc.collect()
+        gc.disable()
+        try:
+            for name, call in calls.items():
+                assert {code_of(call) for _ in range(50)} == {grpc.StatusCode.NOT_FOUND}, name
+        finally:
+            gc.enable()
 
 
 def test_a_message_that_is_none_and_one_that_is_too_large(tmp_path):
