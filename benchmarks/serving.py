@@ -8,7 +8,9 @@ pixels. The clients run in another process. What is compared takes turns; a rati
 
 - throughput: images per second of 8 clients that send one image each, beside a loop that runs the model on batches of
   8; the time of one image, beside the direct call; over REST and gRPC, with and without batches. Beside both, what
-  servers do that only answer: aiohttp's and gRPC's own, with the same requests and replies, and no model.
+  servers do that only answer: aiohttp's and gRPC's own, with the same requests and replies, and no model. The time of
+  one image is that of h2load, a client in C that speaks both protocols (Debian's package nghttp2-client): beside that
+  of a socket, gRPC's client for Python would count against gRPC.
 - fairness: the time of one image while two or four clients send 4,000 images at once, beside that of one image alone.
 - all_tasks: the signature of all tasks of a modality, beside that of one.
 - start: from the start of a process until the server is ready, beside a process that loads the SavedModel and replays
@@ -178,6 +180,25 @@ class Clients:
         return len(taken) / self._seconds, taken
 
 
+def one_client(server: ModelServer | NoModel, protocol: str, body: bytes, seconds: float) -> np.ndarray:
+    """Milliseconds of each answer to one client, h2load."""
+    with tempfile.TemporaryDirectory() as folder:
+        sent, log = pathlib.Path(folder, 'body'), pathlib.Path(folder, 'log')
+        command = ['h2load', '--clients=1', '--threads=1', f'--duration={max(1, round(seconds))}', f'--log-file={log}',
+                   f'--data={sent}']
+        if protocol == 'rest':
+            sent.write_bytes(body)
+            command += ['--h1', f'http://{server.host}:{server.port}{serving_clients.PATH}']
+        else:
+            sent.write_bytes(b'\0' + len(body).to_bytes(4, 'big') + body)  # a message that is not compressed
+            command += ['--header=content-type: application/grpc', '--header=te: trailers', '--window-bits=20',
+                        f'http://{server.host}:{server.grpc_port}{serving_clients.METHOD}']
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        rows = [line.split() for line in log.read_text('utf-8').splitlines()]  # start, status, microseconds
+    assert rows and all(status == '200' for _, status, _ in rows), rows[:3]
+    return np.array([int(taken) for _, _, taken in rows]) / 1e3
+
+
 def percentiles(taken: np.ndarray) -> str:
     return f'p50 {np.percentile(taken, 50):.1f} ms, p99 {np.percentile(taken, 99):.1f} ms'
 
@@ -202,7 +223,7 @@ def throughput(report: Report, version: str, base: pathlib.Path, image: bytes, p
                     latencies.setdefault(f'{protocol} {name}', []).append(taken)
             direct = median_run(model, one, parsed.seconds / 2)
             for protocol, name, server in cases:
-                taken = Clients(server, protocol, bodies[protocol], 1, parsed.seconds / 2).answered()[1]
+                taken = one_client(server, protocol, bodies[protocol], parsed.seconds / 2)
                 if turn:
                     added.setdefault((protocol, name), []).append(
                         float(np.median(taken)) - (0 if server is nothing else direct))
@@ -451,11 +472,14 @@ def main() -> int:
     parser.add_argument('--swaps', type=int, default=50)
     parser.add_argument('--load-seconds', type=float, default=60.0)
     parsed = parser.parse_args()
+    parts = chosen(parser, parsed.parts, PARTS)
+    if 'throughput' in parts and not shutil.which('h2load'):
+        parser.error("throughput needs h2load. Install Debian's package nghttp2-client")
     report = Report()
     with tempfile.TemporaryDirectory() as temporary:
         version = os.path.join(temporary, 'model')
         image = make_model(version, parsed.size)
-        for name in chosen(parser, parsed.parts, PARTS):
+        for name in parts:
             base = pathlib.Path(temporary, name)
             base.mkdir()
             push(version, base, 1)

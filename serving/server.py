@@ -94,6 +94,7 @@ class ModelServer:
         # Threads that wait for the scheduler, whose threads do the work.
         self._pool = pool = concurrent.futures.ThreadPoolExecutor(self._limits.max_requests, 'predict')
         self._loop = loop = asyncio.new_event_loop()
+        loop.set_exception_handler(_on_loop_error)
         try:
             self._start_thread(lambda: _run_loop(loop), 'rest')
             self.port = asyncio.run_coroutine_threadsafe(self._bind(pool), loop).result()
@@ -203,6 +204,16 @@ def _resident_bytes() -> int:
             return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict):
+    """Logs what went wrong in the loop, as it would without this function.
+
+    But not that another server of this process was faster to read that gRPC has news: it has taken them for both.
+    """
+    if not (isinstance(context.get('exception'), BlockingIOError)
+            and 'PollerCompletionQueue' in context.get('message', '')):
+        loop.default_exception_handler(context)
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop):

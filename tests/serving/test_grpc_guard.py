@@ -1,5 +1,6 @@
 """Slow, silent and too many clients of the gRPC server. No model is needed: each gets an error, or waits for one."""
 
+import concurrent.futures
 import contextlib
 import gc
 import json
@@ -160,3 +161,15 @@ def test_the_access_log_has_a_line_for_each_request(tmp_path):
     assert (rest['method'], rest['path'], rest['status'], rest['address']) == (
         'GET', '/v1/models/nobody', 404, '127.0.0.1')
     assert rest['reply_bytes'] > 20 and rest['ms'] >= 0
+
+
+def test_two_servers_of_a_process_write_no_lines(tmp_path, caplog):
+    """gRPC wakes the event loops of both when it has news for one."""
+    with serving(tmp_path) as (_, one), serving(tmp_path) as (_, other):
+        def ask(channel):
+            assert {code_of(lambda: predict(channel)) for _ in range(200)} == {grpc.StatusCode.NOT_FOUND}
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            for asked in [pool.submit(ask, channel) for channel in (one, other) * 2]:
+                asked.result()
+    assert not [record.getMessage() for record in caplog.records if record.name == 'asyncio']
