@@ -103,8 +103,8 @@ class Guard:
         until = time.monotonic() + min(self._limits.timeout_s, math.inf if remaining is None else remaining)
         if self._held + len(content) > self._limits.max_buffered_bytes:
             raise overloaded(f'{self._held:,} bytes of requests are in memory', 'max_buffered_bytes')
-        self._held += len(content)
         if method.in_loop is not None and (request := _small(method, content)) is not None:
+            self._held += len(content)
             task = _this_task()
             timer = asyncio.get_running_loop().call_later(until - time.monotonic(), self._end, task)
             try:
@@ -122,9 +122,9 @@ class Guard:
                 future.exception()  # taken, for a client that gave up
 
         if self._working >= self._limits.max_requests:  # of clients that gave up
-            self._held -= len(content)
             raise overloaded(f'{self._working} requests are in progress', 'max_requests')
         self._working += 1
+        self._held += len(content)
         future = asyncio.get_running_loop().run_in_executor(self._pool, self._work, method, content, until)
         future.add_done_callback(release)
         try:

@@ -173,3 +173,11 @@ def test_two_servers_of_a_process_write_no_lines(tmp_path, caplog):
             for asked in [pool.submit(ask, channel) for channel in (one, other) * 2]:
                 asked.result()
     assert not [record.getMessage() for record in caplog.records if record.name == 'asyncio']
+
+
+def test_what_is_no_message_holds_no_memory(tmp_path):
+    with serving(tmp_path, max_body_bytes=1000, max_buffered_bytes=1000) as (_, channel):
+        send = channel.unary_unary(PREDICT)
+        for _ in range(10):
+            assert code_of(lambda: send(b'\xff' * 500, timeout=LATE)) == grpc.StatusCode.INVALID_ARGUMENT
+        assert code_of(lambda: predict(channel)) == grpc.StatusCode.NOT_FOUND
