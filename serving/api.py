@@ -1,5 +1,6 @@
 """The served models, by name, and the answers to REST requests. The gRPC front end uses only the models."""
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -123,10 +124,10 @@ def run(model, model_name: str, signature_name: str, inputs: dict, deadline: flo
 
 
 async def run_in_loop(model, model_name: str, signature_name: str, inputs: dict, deadline: float, limits: Limits,
-                      outputs: typing.Sequence[str] = ()) -> dict:
-    """As `run`, in an event loop."""
+                      outputs: typing.Sequence[str] = (), wait_s: float | None = None) -> dict:
+    """As `run`, in an event loop. wait_s: as for bounds.run_in_loop."""
     with _measured(model_name, 'Predict', signature_name, _size(inputs)):
-        return await bounds.run_in_loop(model, signature_name, inputs, deadline, limits, outputs)
+        return await bounds.run_in_loop(model, signature_name, inputs, deadline, limits, outputs, wait_s)
 
 
 @contextlib.contextmanager
@@ -138,6 +139,9 @@ def timed(count: typing.Callable[[str, float], None]):
         code = 'OK'
     except ServingError as error:
         code = error.code
+        raise
+    except asyncio.CancelledError:  # the client gave up
+        code = 'CANCELLED'
         raise
     finally:
         count(code, time.monotonic() - began)

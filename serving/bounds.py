@@ -3,6 +3,7 @@
 Each is checked before it is made. Both protocols use the same functions, over numpy arrays as the graph gets them.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Sequence
@@ -31,11 +32,17 @@ def run(model, signature_name: str, inputs: dict[str, np.ndarray], deadline: flo
 
 
 async def run_in_loop(model, signature_name: str, inputs: dict[str, np.ndarray], deadline: float,
-                      limits: Limits, outputs: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """As `run`, without a thread that waits."""
+                      limits: Limits, outputs: Sequence[str] = (), wait_s: float | None = None
+                      ) -> dict[str, np.ndarray]:
+    """As `run`, without a thread that waits. wait_s: seconds until it fails with DEADLINE_EXCEEDED in any case."""
     decoded_bytes = _check_before(model, signature_name, inputs, deadline, limits, outputs)
-    results = await mailbox.result(
-        model.submit(signature_name, inputs, deadline - time.monotonic(), outputs, decoded_bytes))
+    future = model.submit(signature_name, inputs, deadline - time.monotonic(), outputs, decoded_bytes)
+    try:
+        results = await mailbox.result(future, wait_s)
+    except asyncio.TimeoutError:
+        raise ServingError('DEADLINE_EXCEEDED', 'The deadline passed while the graph ran') from None
+    finally:
+        del future  # see mailbox.result
     check_reply({name: value.shape for name, value in results.items()}, limits, results)
     return results
 

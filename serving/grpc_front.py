@@ -5,6 +5,7 @@ It lives in the event loop of the REST front end. serving.grpc_guard reads the r
 
 import contextlib
 import math
+import time
 import typing
 
 import grpc
@@ -15,7 +16,7 @@ from tensorflow.core.framework import types_pb2
 from model_code import signature_names
 from serving import api, bounds, grpc_guard, metrics
 from serving.errors import ServingError, invalid
-from serving.grpc_guard import Method
+from serving.grpc_guard import Method, quick
 from serving.json_tensors import MAX_RANK
 from serving.limits import Limits, exceeded
 from serving.logs import AccessLog
@@ -40,8 +41,9 @@ class GrpcFront:
 
     def __init__(self, models: api.Models, limits: Limits, access_log: AccessLog | None = None):
         self._guard = grpc_guard.Guard(limits, access_log)
+        # What is read, too, has a bound; that on predictions is the guard's.
         self._server = grpc.aio.server(options=grpc_guard.options(limits),
-                                       maximum_concurrent_rpcs=limits.max_requests)
+                                       maximum_concurrent_rpcs=limits.max_connections)
         services = {'tensorflow.serving.PredictionService': _prediction_service(models, limits),
                     'tensorflow.serving.ModelService': _model_service(models),
                     'grpc.health.v1.Health': _health_service(models)}
@@ -52,16 +54,20 @@ class GrpcFront:
 
     async def start(self, host: str, port: int) -> int:
         """Returns the port (port 0 picks a free one). Raises RuntimeError if it is taken."""
-        bound = self._server.add_insecure_port(f'[{host}]:{port}' if ':' in host else f'{host}:{port}')
+        try:
+            bound = self._server.add_insecure_port(f'[{host}]:{port}' if ':' in host else f'{host}:{port}')
+        except RuntimeError as error:
+            raise RuntimeError(str(error).split(';', 1)[0]) from None  # without what gRPC's own variables may tell
         if not bound:
             raise RuntimeError(f'port {port} of {host} is taken')
         await self._server.start()
         return bound
 
-    async def stop(self, seconds: float):
-        """Refuses requests from now on, and waits for those in progress, so long at most."""
+    async def stop(self, seconds: float) -> int:
+        """Refuses requests from now on, and waits for those in progress, so long at most. Returns how many go on."""
         await self._server.stop(seconds)
         self._guard.close()
+        return self._guard.predictions
 
 
 @contextlib.contextmanager
@@ -129,7 +135,8 @@ def _prediction_service(models: api.Models, limits: Limits) -> dict[str, Method]
             name, version, label = _model_spec(request)
             with models.acquire(name, version, label) as (number, model):
                 signature_name, inputs = inputs_of(request, model)
-                outputs = await api.run_in_loop(model, name, signature_name, inputs, until, limits, _filter(request))
+                outputs = await api.run_in_loop(model, name, signature_name, inputs, until, limits, _filter(request),
+                                                until - time.monotonic())
             return predicted(name, number, signature_name, outputs)
 
     def of_examples(request, until: float, method: str, run, response, fill):
@@ -190,7 +197,7 @@ def _prediction_service(models: api.Models, limits: Limits) -> dict[str, Method]
             'Classify': Method(classification_pb2.ClassificationRequest, classify),
             'Regress': Method(regression_pb2.RegressionRequest, regress),
             'MultiInference': Method(inference_pb2.MultiInferenceRequest, multi_inference),
-            'GetModelMetadata': Method(get_model_metadata_pb2.GetModelMetadataRequest, metadata)}
+            'GetModelMetadata': quick(get_model_metadata_pb2.GetModelMetadataRequest, metadata)}
 
 
 def _is_small(request) -> bool:
@@ -201,7 +208,10 @@ def _is_small(request) -> bool:
     for tensor in request.inputs.values():
         if len(tensor.tensor_shape.dim) > MAX_RANK:
             return False
-        elements += math.prod(dim.size for dim in tensor.tensor_shape.dim)
+        count = math.prod(dim.size for dim in tensor.tensor_shape.dim)
+        if 0 < len(tensor.string_val) < count:  # the last one stands for others: that many bytes are no bound
+            return False
+        elements += count
     return elements <= _SMALL_ELEMENTS
 
 
@@ -226,8 +236,8 @@ def _model_service(models: api.Models) -> dict[str, Method]:
         raise ServingError('UNIMPLEMENTED', 'This server takes no new configuration while it runs. Push a version to '
                                             'the folder of a model, or start it again with another --model-config')
 
-    return {'GetModelStatus': Method(get_model_status_pb2.GetModelStatusRequest, status),
-            'HandleReloadConfigRequest': Method(model_management_pb2.ReloadConfigRequest, reload)}
+    return {'GetModelStatus': quick(get_model_status_pb2.GetModelStatusRequest, status),
+            'HandleReloadConfigRequest': quick(model_management_pb2.ReloadConfigRequest, reload)}
 
 
 def _health_service(models: api.Models) -> dict[str, Method]:
@@ -242,10 +252,7 @@ def _health_service(models: api.Models) -> dict[str, Method]:
         status = health_pb2.HealthCheckResponse
         return health_pb2.HealthCheckResponse(status=status.SERVING if models.ready() else status.NOT_SERVING)
 
-    async def check_in_loop(request, until: float):  # so that a probe waits for no other request
-        return check(request, until)
-
-    return {'Check': Method(health_pb2.HealthCheckRequest, check, check_in_loop)}
+    return {'Check': quick(health_pb2.HealthCheckRequest, check)}
 
 
 def _one_model(tasks) -> tuple[str, int | None, str | None]:

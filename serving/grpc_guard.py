@@ -11,7 +11,6 @@ import contextlib
 import math
 import time
 import typing
-import weakref
 from collections.abc import Awaitable, Callable
 
 import grpc
@@ -33,20 +32,30 @@ _KEEPALIVE_MS = 60_000  # between two questions whether a silent client is still
 class Method(typing.NamedTuple):
     """How a method is answered. The functions are given the request, and the time.monotonic() of its deadline.
 
-    answer: runs in a thread of the guard's pool. in_loop: the same in the event loop, for requests that `is_small`
-    takes. Both raise ServingError.
+    request: a class of messages. answer: runs in a thread of the guard's pool. in_loop: the same in the event loop, for
+    requests that `is_small` takes. Both raise ServingError. is_prediction: whether it takes one of max_requests places.
     """
-    request: typing.Any  # a class of messages
+    request: typing.Any
     answer: Callable[[typing.Any, float], Message]
     in_loop: Callable[[typing.Any, float], Awaitable[Message]] | None = None
     is_small: Callable[[typing.Any], bool] = lambda request: True
+    is_prediction: bool = True
+
+
+def quick(request, answer: Callable[[typing.Any, float], Message]) -> Method:
+    """A method that takes no time, so that it waits for no prediction."""
+    async def in_loop(given, until: float):
+        return answer(given, until)
+    return Method(request, answer, in_loop, is_prediction=False)
 
 
 def options(limits: Limits) -> list[tuple[str, int]]:
     """The settings of gRPC's core. Its own bounds on pings and on metadata stay: 2 strikes, 8 KiB."""
     return [('grpc.so_reuseport', 0),
+            # No compression: gRPC's core looks at a message's size once it is decompressed, a thousand times as large.
+            ('grpc.compression_enabled_algorithms_bitset', 1),
             ('grpc.max_receive_message_length', limits.max_body_bytes),
-            ('grpc.max_concurrent_streams', limits.max_requests),
+            ('grpc.max_concurrent_streams', limits.max_connections),  # of each connection
             ('grpc.max_allowed_incoming_connections', limits.max_connections),
             ('grpc.max_connection_idle_ms', round(1000 * limits.idle_timeout_s)),
             ('grpc.server_handshake_timeout_ms', round(1000 * limits.header_timeout_s)),
@@ -60,9 +69,9 @@ class Guard:
         self._limits = limits
         self._access_log = access_log
         self._reading: dict[asyncio.Task, float] = {}  # since when
-        self._ended: weakref.WeakSet[asyncio.Task] = weakref.WeakSet()  # by `_end`
+        self._late: set[asyncio.Task] = set()  # those of them that are told to end
         self._held = 0  # bytes of requests
-        self._working = 0  # requests in the pool
+        self.predictions = 0  # in progress, also of clients that gave up, as long as a thread works for them
         self._pool = concurrent.futures.ThreadPoolExecutor(limits.max_requests, 'grpc')
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 
@@ -83,13 +92,16 @@ class Guard:
                 reply = await self._reply(method, context)
                 code, size = 'OK', len(reply)
                 return reply
-            except ServingError as error:  # kept without its traceback, which would keep the request
-                code, message = error.code, error.message
             except Exception as error:
-                code, message = 'INTERNAL', f'{type(error).__name__}: {error}'
-                logger.warning('gRPC %s failed: %s', path, message)
-            # context.abort would raise an error that leads back to the call: it would stay until the next garbage
-            # collection, and gRPC's core refuses the calls of a connection that has too many.
+                if isinstance(error, ServingError):
+                    code, message = error.code, error.message
+                else:
+                    code, message = 'INTERNAL', f'{type(error).__name__}: {error}'
+                    logger.warning('gRPC %s failed: %s', path, message)
+                # Its traceback leads to this call, and others may have the error. The call would stay until the next
+                # garbage collection, and gRPC's core refuses the calls of a connection that has too many. For the same
+                # reason this is no context.abort, which raises an error that it keeps.
+                error.__traceback__ = None
             context.set_code(getattr(grpc.StatusCode, code, grpc.StatusCode.UNKNOWN))
             context.set_details(message)
             return b''
@@ -98,33 +110,28 @@ class Guard:
                 self._access_log.write('gRPC', context.peer(), 'POST', path, code, time.monotonic() - began, size)
 
     async def _reply(self, method: Method, context) -> bytes:
-        content = await self._read(context)
+        content = await self._read(context)  # takes no place: a client may be slow
         remaining = context.time_remaining()
         until = time.monotonic() + min(self._limits.timeout_s, math.inf if remaining is None else remaining)
         if self._held + len(content) > self._limits.max_buffered_bytes:
             raise overloaded(f'{self._held:,} bytes of requests are in memory', 'max_buffered_bytes')
-        if method.in_loop is not None and (request := _small(method, content)) is not None:
-            self._held += len(content)
-            task = _this_task()
-            timer = asyncio.get_running_loop().call_later(until - time.monotonic(), self._end, task)
-            try:
-                response = await self._unless_ended(method.in_loop(request, until), 'DEADLINE_EXCEEDED',
-                                                    'The deadline passed while the graph ran')
-                return response.SerializeToString()
-            finally:
-                timer.cancel()
-                self._held -= len(content)
+        if method.is_prediction and self.predictions >= self._limits.max_requests:
+            raise overloaded(f'{self.predictions} requests are in progress', 'max_requests')
+        request = _small(method, content) if method.in_loop is not None else None
+        self._held += len(content)
+        self.predictions += method.is_prediction
 
-        def release(future):
-            self._working -= 1
+        def release(future=None):
             self._held -= len(content)
-            if not future.cancelled():
+            self.predictions -= method.is_prediction
+            if future is not None and not future.cancelled():
                 future.exception()  # taken, for a client that gave up
 
-        if self._working >= self._limits.max_requests:  # of clients that gave up
-            raise overloaded(f'{self._working} requests are in progress', 'max_requests')
-        self._working += 1
-        self._held += len(content)
+        if method.in_loop is not None and request is not None:
+            try:
+                return (await method.in_loop(request, until)).SerializeToString()
+            finally:
+                release()
         future = asyncio.get_running_loop().run_in_executor(self._pool, self._work, method, content, until)
         future.add_done_callback(release)
         try:
@@ -144,29 +151,22 @@ class Guard:
         return method.answer(request, until).SerializeToString()
 
     async def _read(self, context) -> bytes:
-        task = _this_task()
+        task = asyncio.current_task()
+        assert task is not None
         self._reading[task] = time.monotonic()
         try:
-            content = await self._unless_ended(context.read(), 'CANCELLED',
-                                               'The request did not come in time (--body-timeout-s)')
+            content = await context.read()
+        except asyncio.CancelledError:
+            if task not in self._late:  # the client gave up
+                raise
+            raise ServingError('CANCELLED', 'The request did not come in time (--body-timeout-s)') from None
         finally:
             self._reading.pop(task)
+            self._late.discard(task)
+            del task  # which keeps its error, whose traceback leads to this frame: see mailbox.result
         if not isinstance(content, bytes):  # grpc.aio.EOF
             raise invalid('The call ended without a request')
         return content
-
-    def _end(self, task: asyncio.Task):
-        self._ended.add(task)
-        task.cancel()
-
-    async def _unless_ended(self, awaitable: Awaitable, code: str, message: str):
-        """The result. Raises ServingError(code, message) if `_end` ends this task meanwhile."""
-        try:
-            return await awaitable
-        except asyncio.CancelledError:
-            if _this_task() not in self._ended:  # the client gave up
-                raise
-            raise ServingError(code, message) from None
 
     async def _watch(self):
         """Ends the requests that are read for too long: sooner, if those that are read might fill the memory."""
@@ -177,16 +177,11 @@ class Guard:
             now = time.monotonic()
             for number, (task, since) in enumerate(reading):
                 crowded = len(reading) - number > at_once
-                if task not in self._ended and now - since > (
+                if task not in self._late and now - since > (
                         min(_PATIENCE, self._limits.body_timeout_s) if crowded else self._limits.body_timeout_s):
                     metrics.refused('body_timeout_s')
-                    self._end(task)
-
-
-def _this_task() -> asyncio.Task:
-    task = asyncio.current_task()
-    assert task is not None
-    return task
+                    self._late.add(task)
+                    task.cancel()
 
 
 def _small(method: Method, content: bytes):

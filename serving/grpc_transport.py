@@ -116,7 +116,7 @@ class GrpcTransport:
         if 'http1' in details.lower() or code in ('UNIMPLEMENTED', 'UNKNOWN') and 'http' in details.lower():
             return PredictionFailed(f'{self} does not answer by gRPC. Give the URL of its gRPC port, such as '
                                     'HOST:8500.')
-        if code == 'UNAVAILABLE':
+        if code in ('UNAVAILABLE', 'CANCELLED'):  # a server that stops cancels what has just come
             return Again(Unavailable(f'{self} cannot be reached: {details}. Start a server with `polyvit serve DIR`, '
                                      'wait if it is starting (--wait, Client.wait), or give the URL of another, such '
                                      'as HOST:8500.'))

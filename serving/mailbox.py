@@ -15,23 +15,34 @@ import weakref
 Result = typing.TypeVar('Result')
 
 
-async def result(future: 'concurrent.futures.Future[Result]') -> Result:
-    """The result of a future that another thread completes, or its exception. Who is cancelled here cancels it, too."""
+async def result(future: 'concurrent.futures.Future[Result]', within_s: float | None = None) -> Result:
+    """The result of a future that another thread completes, or its exception. Who is cancelled here cancels it, too.
+
+    within_s: seconds after which it is cancelled, and TimeoutError raised.
+    """
     loop = asyncio.get_running_loop()
     mailbox = _mailboxes.get(loop)
     if mailbox is None:
         mailbox = _mailboxes[loop] = _Mailbox(loop)
     awaited = loop.create_future()
     future.add_done_callback(functools.partial(mailbox.put, awaited))
+    timer = None if within_s is None else loop.call_later(within_s, _give_up, awaited)
     try:
         return await awaited
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, asyncio.TimeoutError):
         future.cancel()
         raise
     finally:
+        if timer is not None:
+            timer.cancel()
         # An error's traceback leads to this frame, and the futures to the error: all that the waiting frames hold would
         # stay until the next garbage collection.
         del awaited, future
+
+
+def _give_up(awaited: asyncio.Future):
+    if not awaited.done():
+        awaited.set_exception(asyncio.TimeoutError())
 
 
 class _Mailbox:

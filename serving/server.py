@@ -7,7 +7,6 @@ it.
 
 import asyncio
 import concurrent.futures
-import contextlib
 import os
 import threading
 import time
@@ -129,8 +128,10 @@ class ModelServer:
             if self._runner is not None:
                 self._in_loop(self._runner.cleanup())
             if grpc_ended is not None:
-                with contextlib.suppress(concurrent.futures.TimeoutError):
-                    grpc_ended.result(max(0.0, until - time.monotonic()) + _LAST_SECONDS)
+                try:
+                    left += grpc_ended.result(max(0.0, until - time.monotonic()) + _LAST_SECONDS)
+                except concurrent.futures.TimeoutError:
+                    left += 1
             self._loop.call_soon_threadsafe(self._loop.stop)
         for thread in self._threads:
             thread.join(_LAST_SECONDS)  # no request waits for the version that one of them may be loading

@@ -11,6 +11,7 @@ import time
 import grpc
 import pytest
 import tensorflow as tf
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 from tensorflow_serving.apis import (
     get_model_status_pb2,
@@ -23,6 +24,7 @@ from serving import grpc_sizes
 from serving.limits import Limits
 from serving.logs import AccessLog
 from serving.server import ModelServer
+from tests.serving import models
 
 LATE = 20  # seconds in which everything here happens even on a slow machine
 PREDICT = '/tensorflow.serving.PredictionService/Predict'
@@ -74,10 +76,10 @@ def test_requests_whose_message_never_comes_end(tmp_path):
 
 
 def test_errors_leave_no_calls_behind(tmp_path):
-    """gRPC's core refuses the calls of a connection that keeps as many as --max-requests."""
+    """gRPC's core refuses the calls of a connection that keeps too many."""
     status = get_model_status_pb2.GetModelStatusRequest()
     status.model_spec.name = 'nobody'
-    with serving(tmp_path, max_requests=4) as (server, channel):
+    with serving(tmp_path, max_connections=4) as (server, channel):
         calls = {'in the event loop': lambda: predict(channel),
                  'in a thread': lambda: model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(
                      status, timeout=LATE)}
@@ -88,6 +90,76 @@ def test_errors_leave_no_calls_behind(tmp_path):
                 assert {code_of(call) for _ in range(50)} == {grpc.StatusCode.NOT_FOUND}, name
         finally:
             gc.enable()
+
+
+def test_errors_of_the_graph_leave_no_calls_behind(tmp_path):
+    """They come from another thread, whose frames have them, too."""
+    models.save_affine(tmp_path / '1', spin=200_000)  # half a second
+    request = predict_pb2.PredictRequest(inputs={'x': tf.make_tensor_proto([1.0])})
+    request.model_spec.name, request.model_spec.signature_name = 'polyvit', 'slow'
+    with serving(tmp_path, max_connections=4, timeout_s=0.02) as (server, channel):
+        ask = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        gc.collect()
+        gc.disable()
+        try:
+            assert {code_of(lambda: ask(request, timeout=LATE)) for _ in range(20)} == {
+                grpc.StatusCode.DEADLINE_EXCEEDED}
+        finally:
+            gc.enable()
+
+
+def test_places_are_for_predictions(tmp_path):
+    """While they are taken, another prediction is refused; health, status and metadata are answered."""
+    models.save_affine(tmp_path / '1', spin=2_000_000)  # seconds
+    slow = predict_pb2.PredictRequest(inputs={'x': tf.make_tensor_proto([1.0])})
+    slow.model_spec.name, slow.model_spec.signature_name = 'polyvit', 'slow'
+    status = get_model_status_pb2.GetModelStatusRequest()
+    status.model_spec.name = 'polyvit'
+    with serving(tmp_path, max_requests=1) as (server, channel):
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        running = stub.Predict.future(slow, timeout=LATE)
+        deadline = time.monotonic() + LATE
+        while not server._grpc_front._guard.predictions:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with pytest.raises(grpc.RpcError) as error:
+            stub.Predict(slow, timeout=LATE)
+        assert error.value.code() == grpc.StatusCode.UNAVAILABLE and '--max-requests' in str(error.value.details())
+        answer = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(status, timeout=LATE)
+        assert len(answer.model_version_status) == 1
+        assert health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=LATE).status == 1
+        running.cancel()
+
+
+def test_compressed_messages_are_refused(tmp_path):
+    """gRPC's core would look at their size when they are decompressed."""
+    with serving(tmp_path) as (_, channel):
+        send = channel.unary_unary(PREDICT)
+        assert code_of(lambda: send(bytes(1 << 20), timeout=LATE, compression=grpc.Compression.Gzip)
+                       ) == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_calls_that_clients_give_up_leave_none_behind(tmp_path):
+    with serving(tmp_path, max_connections=4) as (server, channel):
+        stop = threading.Event()
+
+        def nothing():
+            stop.wait(LATE)
+            yield from ()
+
+        begin = channel.stream_unary(PREDICT)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                calls = [begin.future(nothing()) for _ in range(2)]
+                time.sleep(0.02)
+                for call in calls:
+                    call.cancel()
+                assert code_of(lambda: predict(channel)) == grpc.StatusCode.NOT_FOUND
+        finally:
+            gc.enable()
+            stop.set()
 
 
 def test_a_message_that_is_none_and_one_that_is_too_large(tmp_path):
