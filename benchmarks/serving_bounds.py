@@ -111,7 +111,8 @@ class Served:
             tensor.tensor_shape.dim.add(size=size)
         with grpc.insecure_channel(f'127.0.0.1:{self.rpc}') as channel:
             try:
-                channel.unary_unary(PREDICT)(message.SerializeToString(), timeout=60)
+                channel.unary_unary(PREDICT)(message.SerializeToString(), timeout=60,
+                                             compression=fields.get('compression'))
                 return 'OK'
             except grpc.RpcError as error:
                 return f'{error.code().name} {error.details()[:70]}'  # pyright: ignore
@@ -204,6 +205,10 @@ def idle_grpc_connections(server):
         return server.call(values=[fuzzing.jpeg(64, 48)], shape=[1])
 
 
+def grpc_gzip_bomb(server):
+    return server.call(values=[bytes(400 << 20)], shape=[1], compression=grpc.Compression.Gzip)
+
+
 def replies_that_nobody_reads(server):
     with many(server, 100, b'GET /v1/models/polyvit/metadata HTTP/1.1\r\nHost: x\r\n\r\n' * 1000):
         return server.ask('photos', fuzzing.jpeg(64, 48))
@@ -234,7 +239,7 @@ def fuzz(server, seconds: float):
 ATTACKS = {
     '300,000 model cards': cards, '64,000 one-pixel pictures': small_pictures, 'gRPC shape [300000]': repeated_value,
     'PNG 20000 x 20000': large_picture, '8 PNGs 8000 x 8000': pictures_at_the_bound,
-    '8 gzip bombs of 1 GiB': gzip_bombs,
+    '8 gzip bombs of 1 GiB': gzip_bombs, 'gRPC gzip bomb of 400 MiB': grpc_gzip_bomb,
     '16 JSON bodies of 32 MB': numbers, '200 unfinished bodies': unfinished_bodies,
     '12 unfinished bodies of 30 MB': large_unfinished_bodies, '3,000 idle connections': idle_connections,
     '1,000 idle gRPC connections': idle_grpc_connections, '100,000 replies unread': replies_that_nobody_reads,
