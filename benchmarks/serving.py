@@ -194,7 +194,7 @@ def one_client(server: ModelServer | NoModel, protocol: str, body: bytes, second
             command += ['--header=content-type: application/grpc', '--header=te: trailers', '--window-bits=20',
                         f'http://{server.host}:{server.grpc_port}{serving_clients.METHOD}']
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        rows = [line.split() for line in log.read_text('utf-8').splitlines()]  # start, status, microseconds
+        rows = [line.split() for line in log.read_text(encoding='utf-8').splitlines()]  # start, status, us
     assert rows and all(status == '200' for _, status, _ in rows), rows[:3]
     return np.array([int(taken) for _, _, taken in rows]) / 1e3
 

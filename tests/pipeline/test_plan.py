@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 import time
@@ -264,7 +265,7 @@ def test_accelerators_are_named_without_tensorflow(tmp_path, monkeypatch):
 def test_a_folder_that_is_not_there_is_an_error_of_the_plan(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv('POLYVIT_DEMO_DATA', str(tmp_path / 'mdia'))
     assert cli.main(['plan', 'demo']) == 2
-    assert f'there is no folder {tmp_path}/mdia/digits.' in capsys.readouterr().err
+    assert re.search(r'there is no folder \S+/mdia/digits\.', capsys.readouterr().err)  # short, if it is near
     # The numbers that a plan needs are in this config.
     monkeypatch.setenv('POLYVIT_DATA', str(tmp_path / 'mdia'))
     assert cli.main(['plan', 'nine']) == 0
