@@ -11,7 +11,17 @@ import typing
 import grpc
 import numpy as np
 import tensorflow as tf
+from grpc_health.v1 import health_pb2
 from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    predict_pb2,
+    regression_pb2,
+)
 
 from model_code import signature_names
 from serving import api, bounds, grpc_guard, metrics
@@ -99,14 +109,6 @@ def _fill_spec(spec, name: str, number: int, signature_name: str = ''):
 
 
 def _prediction_service(models: api.Models, limits: Limits) -> dict[str, Method]:
-    from tensorflow_serving.apis import (
-        classification_pb2,
-        get_model_metadata_pb2,
-        inference_pb2,
-        predict_pb2,
-        regression_pb2,
-    )
-
     def inputs_of(request, model) -> tuple[str, dict[str, np.ndarray]]:
         """The name of a predict request's signature, and its inputs."""
         signature_name = request.model_spec.signature_name or signature_names.DEFAULT
@@ -216,8 +218,6 @@ def _is_small(request) -> bool:
 
 
 def _model_service(models: api.Models) -> dict[str, Method]:
-    from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2
-
     def status(request, until: float):
         del until
         name, version, _ = _model_spec(request)
@@ -242,8 +242,6 @@ def _model_service(models: api.Models) -> dict[str, Method]:
 
 def _health_service(models: api.Models) -> dict[str, Method]:
     """SERVING once every model has a version that serves. Watch is left out: it would hold a request's place."""
-    from grpc_health.v1 import health_pb2
-
     def check(request, until: float):
         del until
         if request.service not in HEALTH_SERVICES:
@@ -351,7 +349,7 @@ def _size(tensor, count: int) -> int:
 
 def _array(name: str, tensor, shape: list[int]) -> np.ndarray:
     if tensor.dtype == types_pb2.DT_STRING and len(tensor.string_val) == math.prod(shape):
-        return np.array(list(tensor.string_val), object).reshape(shape)  # as below, in a third of the time
+        return np.array(list(tensor.string_val), object).reshape(shape)  # for one string in a third of the time
     try:
         return tf.make_ndarray(tensor)
     except (TypeError, ValueError) as error:

@@ -98,7 +98,8 @@ class ModelServer:
             self._start_thread(lambda: _run_loop(loop), 'rest')
             self.port = asyncio.run_coroutine_threadsafe(self._bind(pool), loop).result()
             if self.grpc_port is not None:
-                self.grpc_port = self._in_loop(self._bind_grpc(self.grpc_port))
+                from serving import grpc_front  # in this thread: TensorFlow's import would keep REST from answering
+                self.grpc_port = self._in_loop(self._bind_grpc(grpc_front.GrpcFront, self.grpc_port))
             # The slow part comes last. Meanwhile metadata answers 404, and status says LOADING.
             self._poll()
             self._start_thread(self._keep_polling, 'versions')
@@ -167,9 +168,8 @@ class ModelServer:
                               'Choose another --port or --host, or stop what uses it.') from error
         return self._runner.addresses[0][1]
 
-    async def _bind_grpc(self, port: int) -> int:
-        from serving.grpc_front import GrpcFront
-        self._grpc_front = GrpcFront(self.models, self._limits, self._access_log)
+    async def _bind_grpc(self, make_front, port: int) -> int:
+        self._grpc_front = make_front(self.models, self._limits, self._access_log)
         try:
             return await self._grpc_front.start(self.host, port)
         except RuntimeError as error:
