@@ -30,13 +30,22 @@ METRICS_SECONDS = 5.0  # between two questions for a job's metrics
 
 class ProcessesDirectRunner(FnApiRunner):
     """Runs a pipeline in processes of this machine. DirectRunner would start them by `python -m`."""
+    variables: tuple[str, ...] = ()
+    """Environment variables that the processes get besides those of this one, as NAME=VALUE."""
 
     def run_via_runner_api(self, pipeline_proto, options):
-        worker = shlex.join(isolated.python('-m', 'apache_beam.runners.worker.sdk_worker_main'))
+        worker = shlex.join(['env', *self.variables,
+                             *isolated.python('-m', 'apache_beam.runners.worker.sdk_worker_main')])
         for environment in pipeline_proto.components.environments.values():
             if environment.urn == python_urns.SUBPROCESS_SDK:
                 environment.payload = worker.encode()
         return super().run_via_runner_api(pipeline_proto, options)
+
+
+class ProcessesWithoutGpuRunner(ProcessesDirectRunner):
+    """The same for what decodes media and computes on CPUs. TensorFlow would take some of the GPU's memory for each
+    process, which together may be all of a small one's."""
+    variables = ('CUDA_VISIBLE_DEVICES=-1',)
 
 
 class PortableRunner(portable_runner.PortableRunner):

@@ -13,12 +13,14 @@ Runner = Literal['in_process', 'multi_process', 'flink', 'spark', 'portable', 'd
 
 COMPONENTS = ('MediaExampleGen', 'StatisticsGen', 'Transform', 'TaskEvaluator')
 JOB_SERVERS = ('flink', 'spark', 'portable')  # reached through a job server
+_ON_GPU = ('TaskEvaluator',)  # of them, what is faster with one: it runs the model
 LOOPBACK = 'loopback'
 
 # Beam's default runner depends on its version and on what the network can reach, so it is named.
 _DIRECT = ('--runner=DirectRunner', '--direct_running_mode=in_memory')
 # Runners with a class of ours over Beam's.
 _PROCESSES = '--runner=pipeline.beam.runners.ProcessesDirectRunner'
+_PROCESSES_WITHOUT_GPU = '--runner=pipeline.beam.runners.ProcessesWithoutGpuRunner'
 _PORTABLE = '--runner=pipeline.beam.runners.PortableRunner'
 _DATAFLOW = '--runner=pipeline.beam.runners.DataflowRunner'
 # Options that say where remote workers get their packages from. Without any, TFX packs its own sources for every Beam
@@ -112,7 +114,7 @@ class Beam:
     def arguments(self, component: str) -> list[str]:
         """The options of a component's Beam pipeline."""
         runner = self.runner if component in self.components else 'in_process'
-        arguments = [*_RUNNER_ARGUMENTS[runner](self), *self.options]
+        arguments = [*_RUNNER_ARGUMENTS[runner](self, component), *self.options]
         if not any(argument.startswith(_PACKAGING) for argument in arguments):
             arguments.append(_NO_PACKAGING)
         return arguments
@@ -129,7 +131,12 @@ def _check_address(field: str, value: str, of: str):
         raise ConfigError(f'Beam: {field} is {value!r}; it must be the host:port of {of}.')
 
 
-def _job_server(beam: Beam) -> list[str]:
+def _processes(beam: Beam, component: str) -> list[str]:
+    return [_PROCESSES if component in _ON_GPU else _PROCESSES_WITHOUT_GPU,
+            '--direct_running_mode=multi_processing', f'--direct_num_workers={beam.workers}']
+
+
+def _job_server(beam: Beam, _: str) -> list[str]:
     if beam.image:
         workers = ['--environment_type=DOCKER', f'--sdk_container_image={beam.image}']
     elif beam.worker_pool == LOOPBACK:
@@ -140,15 +147,14 @@ def _job_server(beam: Beam) -> list[str]:
     return [_PORTABLE, f'--job_endpoint={beam.endpoint}', *workers, *parallelism]
 
 
-def _dataflow(beam: Beam) -> list[str]:
+def _dataflow(beam: Beam, _: str) -> list[str]:
     return [_DATAFLOW, *([f'--sdk_container_image={beam.image}'] if beam.image else []),
             *([f'--max_num_workers={beam.workers}'] if beam.workers else [])]
 
 
 _RUNNER_ARGUMENTS = {
-    'in_process': lambda beam: list(_DIRECT),
-    'multi_process': lambda beam: [_PROCESSES, '--direct_running_mode=multi_processing',
-                                   f'--direct_num_workers={beam.workers}'],
+    'in_process': lambda *_: list(_DIRECT),
+    'multi_process': _processes,
     **{runner: _job_server for runner in JOB_SERVERS},
     'dataflow': _dataflow,
 }

@@ -13,11 +13,13 @@ import signal
 import subprocess
 import sys
 
+import apache_beam as beam
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx.components.statistics_gen import executor as statistics_gen
@@ -212,6 +214,16 @@ def test_external_workers_of_a_job_server_give_the_same(data, in_process, endpoi
 
 def test_two_processes_give_the_same(data, in_process, tmp_path):
     assert_same(in_process, data.results(tmp_path / 'results', Beam('multi_process', 2)))
+
+
+@pytest.mark.parametrize('component, seen', [('TaskEvaluator', '3'), ('Transform', '-1')])
+def test_processes_that_run_no_model_see_no_gpu(component, seen, tmp_path, monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '3')
+    options = PipelineOptions(Beam('multi_process', 1).arguments(component))
+    with beam.Pipeline(options=options) as pipeline:
+        _ = (pipeline | beam.Create(['CUDA_VISIBLE_DEVICES']) | beam.Map(os.getenv)
+             | beam.io.WriteToText(str(tmp_path / 'seen'), shard_name_template=''))
+    assert (tmp_path / 'seen').read_text(encoding='utf-8').strip() == seen
 
 
 def assert_same(one: dict, other: dict):

@@ -16,10 +16,6 @@ GOOGLE = ('--project=p', '--region=r', '--temp_location=gs://b/t')
 
 @pytest.mark.parametrize('beam, arguments', [
     (Beam(), IN_PROCESS),
-    (Beam('multi_process', 4, options=('--hdfs_host=h',)),
-     ['--runner=pipeline.beam.runners.ProcessesDirectRunner', '--direct_running_mode=multi_processing',
-      '--direct_num_workers=4', '--hdfs_host=h',
-      '--sdk_container_image=none']),
     (Beam('flink', 8, 'flink:8099', worker_pool='localhost:50000'),
      [PORTABLE, '--job_endpoint=flink:8099', '--environment_type=EXTERNAL', '--environment_config=localhost:50000',
       '--parallelism=8', '--sdk_container_image=none']),
@@ -35,6 +31,14 @@ GOOGLE = ('--project=p', '--region=r', '--temp_location=gs://b/t')
 ])
 def test_options(beam, arguments):
     assert all(beam.arguments(component) == arguments for component in COMPONENTS)
+
+
+@pytest.mark.parametrize('component', COMPONENTS)
+def test_of_the_processes_of_this_machine_only_those_that_run_the_model_see_a_gpu(component):
+    runner = 'ProcessesDirectRunner' if component == 'TaskEvaluator' else 'ProcessesWithoutGpuRunner'
+    assert Beam('multi_process', 4, options=('--hdfs_host=h',)).arguments(component) == [
+        f'--runner=pipeline.beam.runners.{runner}', '--direct_running_mode=multi_processing', '--direct_num_workers=4',
+        '--hdfs_host=h', '--sdk_container_image=none']
 
 
 def test_the_other_components_run_in_process_with_the_options_of_file_systems():
