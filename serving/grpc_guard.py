@@ -26,6 +26,7 @@ _TICK = 0.25  # seconds between two looks at the requests that are being read
 _PATIENCE = 1.0  # seconds to read a request while so many are read that all together may be too large
 _MESSAGES_AROUND = 1000  # of a request that has as many values as it may: its names, shapes and types
 _SMALL_BYTES = 2**17  # of a request that the event loop may answer
+_MOMENT = 0.05  # seconds between the end of what a client sends and the news, which ends this task, that it gave up
 _KEEPALIVE_MS = 60_000  # between two questions whether a silent client is still there
 
 
@@ -165,6 +166,7 @@ class Guard:
             self._late.discard(task)
             del task  # which keeps its error, whose traceback leads to this frame: see mailbox.result
         if not isinstance(content, bytes):  # grpc.aio.EOF
+            await asyncio.sleep(_MOMENT)
             raise invalid('The call ended without a request')
         return content
 

@@ -1,5 +1,6 @@
 """Slow, silent and too many clients of the gRPC server. No model is needed: each gets an error, or waits for one."""
 
+import collections
 import concurrent.futures
 import contextlib
 import gc
@@ -233,6 +234,29 @@ def test_the_access_log_has_a_line_for_each_request(tmp_path):
     assert (rest['method'], rest['path'], rest['status'], rest['address']) == (
         'GET', '/v1/models/nobody', 404, '127.0.0.1')
     assert rest['reply_bytes'] > 20 and rest['ms'] >= 0
+
+
+def test_the_access_log_tells_who_gave_up_while_sending_from_who_sent_nothing(tmp_path):
+    path = tmp_path / 'access.jsonl'
+    log = AccessLog(str(path))
+    (tmp_path / 'models').mkdir()
+    with serving(tmp_path / 'models', access_log=log) as (_, channel):
+        stop = threading.Event()
+
+        def nothing():
+            stop.wait(LATE)
+            yield from ()
+
+        begin = channel.stream_unary(PREDICT)
+        calls = [begin.future(nothing()) for _ in range(20)]
+        time.sleep(0.5)  # they are being read
+        for call in calls:
+            call.cancel()
+        stop.set()
+        assert code_of(lambda: begin(iter(()), timeout=LATE)) == grpc.StatusCode.INVALID_ARGUMENT
+    log.close()
+    codes = [json.loads(line)['status'] for line in path.read_text(encoding='utf-8').splitlines()]
+    assert collections.Counter(codes) == {'CANCELLED': 20, 'INVALID_ARGUMENT': 1}
 
 
 def test_two_servers_of_a_process_write_no_lines(tmp_path, caplog):
