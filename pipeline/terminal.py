@@ -225,8 +225,21 @@ class Screen:
             self._live = None
 
     def _draw(self):
-        if self._live:
+        if not self._live:
+            return
+        try:
             self._live.refresh()
+        except Exception:  # a run is worth more than its screen, which goes on with whole lines
+            logging.getLogger(__name__).exception('The screen cannot be drawn')
+            self._redraws = False
+            with contextlib.suppress(Exception):
+                self._end_live()
+            self._live = None
+            if self._title:
+                self._write(self._title.rstrip())
+            for text in self._messages:
+                self._write(text)
+            self._messages = []
 
     def _renderable(self):
         """What is drawn again: the running component, the newest of its messages that fit, and the bar."""

@@ -141,6 +141,27 @@ def test_a_terminal_without_a_size():
     assert session.exit_code == 0 and b'a message' in session.raw and b'the end' in session.raw
 
 
+def test_a_run_goes_on_when_its_screen_cannot_be_drawn(tmp_path):
+    code = ('import pathlib, sys, time\nfrom pipeline import terminal\n'
+            'draw = terminal.Screen._bar\n'
+            'def bar(screen, shown, columns):\n'
+            '    if shown.done:\n        raise ZeroDivisionError("the bar")\n'
+            '    return draw(screen, shown, columns)\n'
+            'terminal.Screen._bar = bar\n'
+            'with terminal.quiet(pathlib.Path(sys.argv[1])) as file:\n'
+            '    screen = terminal.Screen(file)\n    screen.expect(["A", "B"], {}, time.monotonic())\n'
+            '    screen.start("A")\n    screen.print("        the first")\n    screen.finish("1 second")\n'
+            '    screen.start("B")\n    screen.print("        the second")\n'
+            '    screen.print("        the third")\n    screen.finish("2 seconds")\n    screen.close()\n'
+            'print("the end")\n')
+    session = terminals.run([sys.executable, '-c', code, str(tmp_path / 'log')], columns=80)
+    assert session.exit_code == 0
+    assert [line.strip() for line in session.lines] == [
+        '[ 1/2] A                                       1 second', 'the first',
+        '[ 2/2] B', 'the second', 'the third', '[ 2/2] B                                       2 seconds', 'the end']
+    assert (tmp_path / 'log').read_text(encoding='utf-8').count('The screen cannot be drawn') == 1
+
+
 def test_a_run_goes_on_when_its_terminal_is_gone(tmp_path):
     code = ('import os, sys, pathlib\nfrom pipeline import terminal\n'
             'with terminal.quiet(pathlib.Path(sys.argv[1])) as screen:\n'
