@@ -456,7 +456,10 @@ def json_object(text: str) -> dict:
 
 def json_labels(collector: Collector, row: dict,
                 class_names: Mapping[str, Mapping[str, str]] | None = None) -> tuple[str, ...]:
-    """The labels of a JSON object: a text, a whole number, or a list of these. class_names: Annotations.names."""
+    """The labels of a JSON object: a text, a whole number, true or false, or a list of these.
+
+    class_names: Annotations.names.
+    """
     names = collector.data.columns
     if collector.data.label_groups:
         return grouped_labels(((group, _label_text(row.get(group))) for group in collector.data.label_groups),
@@ -471,7 +474,9 @@ def json_labels(collector: Collector, row: dict,
 def _label_text(value) -> str:
     if value is None:
         return ''
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
+    if isinstance(value, bool):
+        return json.dumps(value)  # as it is written there, and as a CSV file of the same rows would have it
+    if not isinstance(value, (str, int)):
         raise Rejection('bad_label', f'The label {paths.shown(repr(value), 40)} is neither text nor a whole number.')
     return str(value)
 

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import json
 import os
 import re
 
@@ -102,7 +103,9 @@ def _add_jsonl(table: Table, text) -> bool:
 
 def _text(value) -> str:
     if isinstance(value, list):
-        return _LIST.join(str(item) for item in value)
+        return _LIST.join(map(_text, value))
+    if isinstance(value, bool):
+        return json.dumps(value)  # the name of the class
     return '' if value is None or isinstance(value, dict) else str(value)
 
 

@@ -243,6 +243,7 @@ def test_several_manifests_in_two_formats(tmp_path):
 @pytest.mark.parametrize('line, labels', [
     ('{"path": "a.wav", "label": "owl"}', ('owl',)),
     ('{"path": "a.wav", "label": 3}', ('3',)),
+    ('{"path": "a.wav", "labels": [true, "owl", false]}', ('true', 'owl', 'false')),
     ('{"path": "a.wav", "label": "owl|night"}', ('owl', 'night')),
     ('{"path": "a.wav", "labels": ["owl", " night ", "owl"], "other": {"a": [1]}}', ('owl', 'night')),
     ('\ufeff{"path": "a.wav", "label": "Eule \\u00e4"}', ('Eule ä',)),
@@ -263,7 +264,7 @@ def test_json_lines(tmp_path, line, labels):
     ('{"path": "b\\ud800.wav", "label": "owl"}', 'line 2 of m.jsonl', 'bad_path'),
     ('{"path": "b.wav"}', 'b.wav', 'bad_label'), ('{"path": "b.wav", "label": null}', 'b.wav', 'bad_label'),
     ('{"path": "b.wav", "label": []}', 'b.wav', 'bad_label'),
-    ('{"path": "b.wav", "label": true}', 'b.wav', 'bad_label'),
+    ('{"path": "b.wav", "label": 0.5}', 'b.wav', 'bad_label'),
     ('{"path": "b.wav", "label": {"a": 1}}', 'b.wav', 'bad_label'),
     ('{"path": "b.wav", "label": ["owl", "night"]}', 'b.wav', 'bad_label'),
     ('{"path": "b.wav", "label": "' + 'x' * 10_000_000 + '"}', 'b.wav', 'bad_label'),

@@ -78,7 +78,7 @@ def test_a_task_of_one_label_has_no_such_cure(tmp_path, way):
 
 
 def test_other_faults_of_a_label_are_still_faults(tmp_path):
-    testing.write(tmp_path, 'm.jsonl', '{"path": "a.png", "label": true}\n{"path": "b.png", "label": "x\\u2028y"}\n'
+    testing.write(tmp_path, 'm.jsonl', '{"path": "a.png", "label": 0.5}\n{"path": "b.png", "label": "x\\u2028y"}\n'
                                        '{"path": "c.png", "label": "red"}')
     listed = listing.list_media(_source(tmp_path, allow_unlabelled=True, **JSON))
     assert [entry.path for entry in listed.entries] == ['c.png']
