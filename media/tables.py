@@ -8,6 +8,7 @@ Hugging Face's datasets write into a schema.
 import contextlib
 import datetime
 import decimal
+import itertools
 import json
 import os
 import re
@@ -102,8 +103,9 @@ def _errors():
 def answers(root: str, request: dict) -> Iterator[dict]:
     """The answers to a request of media.sandbox.tables.TableReader, as JSON values. One with 'reason' is the last.
 
-    {'path'}: what `describe` says. {'path', 'columns', 'media'}: {'values', 'places'} of each batch of rows, as from
-    `batches`; then {'end': True}. {'patterns', 'texts'}: {'values'} of `extracted`.
+    {'path'}: what `describe` says. {'path', 'columns', 'media', 'most'}: {'values', 'places'} of each batch of rows, as
+    from `batches`, until there are `most` rows, or all; then {'end': True}. {'patterns', 'texts'}: {'values'} of
+    `extracted`.
     """
     try:
         if 'patterns' in request:
@@ -113,7 +115,9 @@ def answers(root: str, request: dict) -> Iterator[dict]:
             if 'columns' not in request:
                 yield describe(table)
                 return
-            for values, places in table.batches(request['columns'], request['media']):
+            most = request['most']
+            for values, places in itertools.islice(table.batches(request['columns'], request['media']),
+                                                   most and -(-most // BATCH_ROWS)):
                 yield {'values': values, 'places': places}
             yield {'end': True}
     except Rejection as rejection:

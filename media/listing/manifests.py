@@ -45,6 +45,10 @@ _MAX_ROW_LINES = 100  # of a CSV row with line breaks in quotes
 _FORMATS = {'.jsonl': 'jsonl', '.ndjson': 'jsonl', '.parquet': 'parquet', '.arrow': 'arrow', '.json': 'croissant'}
 
 
+# Of files whose rows are examples.
+TABLES = ('.csv', *(ending for ending, format_name in _FORMATS.items() if format_name != 'croissant'))
+
+
 def format_of(name: str) -> str:
     """The format of an annotation file, by its name."""
     name = name.partition('#')[0].lower()  # a record set of a Croissant file

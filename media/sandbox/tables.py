@@ -21,12 +21,14 @@ class TableReader(ChildOwner):
         """What media.tables.describe says of a file. Raises Rejection if it cannot be read."""
         return next(self._answers({'path': path}))
 
-    def rows(self, path: str, columns: list[str], media: str = '') -> Iterator[tuple[list[list], list | None]]:
+    def rows(self, path: str, columns: list[str], media: str = '',
+             most: int | None = None) -> Iterator[tuple[list[list], list | None]]:
         """(the values of each column, the places of the media) of each batch of rows, as from ParquetTable.batches.
 
-        media: the column that holds them, or ''. Raises Rejection if the file cannot be read on.
+        media: the column that holds them, or ''. most: about how many rows to read, if not all. Raises Rejection if the
+        file cannot be read on.
         """
-        for answer in self._answers({'path': path, 'columns': columns, 'media': media}):
+        for answer in self._answers({'path': path, 'columns': columns, 'media': media, 'most': most}):
             if 'end' in answer:
                 return
             yield answer['values'], answer['places']

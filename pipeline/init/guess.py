@@ -1,6 +1,7 @@
 """Which tasks a folder seems to hold: candidates by names and manifests, of which those stay that can be listed."""
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -11,11 +12,12 @@ import unicodedata
 from media import listing
 from media.entries import TEXT, Entry, Listing
 from media.findings import Findings
-from media.listing import hugging_face, tars
+from media.listing import hugging_face, manifests, tars
 from media.listing.collector import SPLITS, Collector
 from media.rejections import Rejection
+from media.sandbox.tables import TableReader
 from model_code import words
-from model_code.data import MODALITIES_OF, Data, Format, Source
+from model_code.data import MODALITIES_OF, OPTIONAL_MANIFEST, Data, Format, Source
 from model_code.errors import ConfigError
 from model_code.modalities import MODALITIES, get_modality
 from pipeline.init import tables
@@ -78,11 +80,13 @@ class Guesses:
     """All guesses about what a Look has seen. problems: sentences about what was not understood."""
 
     def __init__(self, look: Look):
-        self._look, self._tables = look, 0
+        self._look = look
+        self._meaning_of: dict[str, tables.Meaning | str | None] = {}  # of the tables that were read
         self.tasks: list[Guess] = []
         self.problems: list[str] = []
         self._end, self._left = time.monotonic() + _SECONDS, []
-        self._find('', 0)
+        with TableReader(look.root) as self._reader:
+            self._find('', 0)
         if self._left:
             first = ', '.join(self._left[:_NAMED_LEFT]) + (', ...' if len(self._left) > _NAMED_LEFT else '')
             self.problems.insert(0, f'Not looked into, after {words.count(len(self.tasks), "task")}: '
@@ -172,11 +176,11 @@ class Guesses:
         found = _published_format(files, self._synsets(folder))
         if not found:
             return False
-        form, manifests, kind = found
+        form, named, kind = found
         endings = self._look.endings(folder.path)
         fitting = [name for name in modalities(endings) if name in MODALITIES_OF[form]] or list(MODALITIES_OF[form][:1])
         count = len(self.problems)
-        added = self._add(folder.path, fitting[0], Data(self._path(folder.path), tuple(manifests), form,
+        added = self._add(folder.path, fitting[0], Data(self._path(folder.path), tuple(named), form,
                                                         label_kind=kind),
                           [f'The files are named as those of the published data set {form}.'])
         if not added:
@@ -191,7 +195,7 @@ class Guesses:
     # Folders that say themselves what they are.
 
     def _described(self, folder: Folder, exported: tuple[str, ...] = ()) -> bool:
-        """Adds the task of each Croissant file in a folder, or of its Parquet and Arrow files, if media are there.
+        """Adds the task of each Croissant file in a folder, or of the tables with media in them that are beside others.
 
         exported: the files to look at instead, of those that polyvit has written itself.
         """
@@ -199,9 +203,10 @@ class Guesses:
         files = [((name,), 'is a Croissant file, which says what the media are') for name in exported
                  or sorted({*folder.others} - {*_exported(folder)})
                  if name.lower().endswith('.json') and _is_croissant(os.path.join(self._path(folder.path), name))]
-        rows = tuple(name for name in folder.others if name.lower().endswith(hugging_face.TABLES)
-                     and not name.lower().endswith(hugging_face.EXPORTED))
-        files += [(rows, 'have the columns path and label')] if rows and by_modality and not files else []
+        rows = tuple(name for name in folder.others if by_modality and not files
+                     and name.lower().endswith(hugging_face.TABLES) and not name.lower().endswith(hugging_face.EXPORTED)
+                     and self._meaning(join(folder.path, name)) is None)
+        files += [(rows, 'have the columns path and label')] if rows else []
         for names, what in files:
             data, before = Data(self._path(folder.path), names), len(self.problems)
             for modality, kind in itertools.product(by_modality or MODALITIES, ('single', 'multi')):
@@ -214,34 +219,40 @@ class Guesses:
         return found
 
     def _hugging_face(self, folder: Folder) -> bool:
-        """Adds the task of a folder whose annotation files have the names that Hugging Face's have.
-
-        One CSV or JSON-lines file beside the media is read as any manifest, because columns of other names are then
-        found.
-        """
-        nearby = [folder, *(self._look.folders.get(join(folder.path, name)) for name in folder.folders)]
-        names = [join(near.path, name) for near in nearby if near for name in near.others
-                 if name in hugging_face.METADATA or name.lower().endswith(hugging_face.TABLES)
-                 and not name.lower().endswith(hugging_face.EXPORTED)]
-        if not names or names == [join(folder.path, name) for name in folder.others if name in names] and (
-                len(names) == 1 and names[0].lower().endswith(tables.ENDINGS)):
+        """Adds the task of a folder that the listing reads as Hugging Face's. Whether it is one, understood or not."""
+        by_modality, data = modalities(self._look.endings(folder.path)), Data(self._path(folder.path))
+        if not any(name in hugging_face.METADATA or name.lower().endswith(hugging_face.TABLES)
+                   for name in self._nearby(folder)):
             return False
-        by_modality = modalities(self._look.endings(folder.path))
-        data, before = Data(self._path(folder.path)), len(self.problems)
+        before = len(self.problems)
+        try:
+            found = hugging_face.find(Collector(Source('task', next(iter(by_modality or MODALITIES)), data)))
+        except ConfigError as error:
+            self.problems.append(f'{self._shown(folder.path)}: {str(error).removeprefix("Task task: ")}')
+            return True
+        if not found:
+            return False
+        first = {file.split: file.name for file in sorted(found, key=lambda file: file.name, reverse=True)}
+        meanings = [self._meaning(join(folder.path, name)) for name in sorted(first.values())]
+        parts = [meaning for meaning in meanings if isinstance(meaning, tables.Meaning)]
+        if any(self._doubtful(part, folder) for part in parts):
+            return False
+        self.problems += [meaning for meaning in meanings if isinstance(meaning, str)]
+        names = [join(folder.path, file.name) for file in found]
         evidence = [f'{" and ".join(names[:3])}{" and others" if len(names) > 3 else ""} say the labels, as in a '
                     'folder of Hugging Face: no setting is needed.']
-        for modality in by_modality or MODALITIES:
-            try:
-                annotations = hugging_face.find(Collector(Source('task', modality, data)))
-            except ConfigError as error:
-                self.problems.append(f'{self._shown(folder.path)}: {str(error).removeprefix("Task task: ")}')
-                continue
-            for kind in ('single', 'multi') if annotations else ():
-                if self._add(folder.path, modality, dataclasses.replace(data, label_kind=kind), evidence):
-                    del self.problems[before:]
-                    self.tasks[-1].found_by = 'Hugging Face'
-                    return True
-        return len(self.problems) > before
+        if parts and self._add_manifest(parts, folder) or any(
+                self._add(folder.path, modality, dataclasses.replace(data, label_kind=kind), evidence)
+                for modality in by_modality or MODALITIES for kind in ('single', 'multi')):
+            del self.problems[before:]
+            self.tasks[-1].found_by = 'Hugging Face'
+        del self.problems[before + 1:]  # the first says enough
+        return True
+
+    def _nearby(self, folder: Folder) -> list[str]:
+        """The names of files in a folder, and in those directly below it, that are no media."""
+        below = (self._look.folders.get(join(folder.path, name)) for name in folder.folders)
+        return [name for near in (folder, *below) if near for name in near.others]
 
     # Manifests.
 
@@ -278,19 +289,17 @@ class Guesses:
                 texts.append(found)
         return self._add_manifests(texts)
 
+    def _meaning(self, name: str) -> tables.Meaning | str | None:
+        """What the columns of a table mean, as tables.meaning says it; None if it is not read."""
+        if name not in self._meaning_of and len(self._meaning_of) < _MAX_TABLES:
+            table = tables.read(self._look.root, name, self._reader)
+            self._meaning_of[name] = tables.meaning(self._look.root, table) if table else None
+        return self._meaning_of.get(name)
+
     def _table_meanings(self, folder: Folder) -> list[tables.Meaning | str]:
-        cached = self.__dict__.setdefault('_cache', {})
-        if folder.path not in cached:
-            found = []
-            for name in folder.others:
-                if not name.lower().endswith(tables.ENDINGS) or self._tables >= _MAX_TABLES:
-                    continue
-                self._tables += 1
-                table = tables.read(self._look.root, join(folder.path, name))
-                if table:
-                    found.append(tables.meaning(self._look.root, table))
-            cached[folder.path] = found
-        return cached[folder.path]
+        meanings = [self._meaning(join(folder.path, name)) for name in folder.others
+                    if name.lower().endswith(manifests.TABLES) and not name.lower().endswith(hugging_face.EXPORTED)]
+        return [meaning for meaning in meanings if meaning]
 
     def _manifests(self, folder: Folder) -> bool:
         found = self._meanings(folder, folder)
@@ -312,17 +321,20 @@ class Guesses:
                 groups.append([one])
         return any([self._add_manifest(group) for group in groups])
 
-    def _add_manifest(self, parts: list[tables.Meaning]) -> bool:
-        """Adds the task of a manifest, or of several that are parts of one data set."""
-        first = parts[0]
+    def _add_manifest(self, parts: list[tables.Meaning], own: Folder | None = None) -> bool:
+        """Adds the task of a manifest, or of several that are parts of one data set.
+
+        own: the folder whose metadata files or tables they are, which the listing finds itself.
+        """
+        first, place = parts[0], parts[0].folder if own is None else own.path
         endings = collections.Counter(os.path.splitext(path)[1].lower() for part in parts for path in part.paths())
         by_modality = modalities(endings) if first.path else dict.fromkeys(_IN_ROWS, 1)
         if not by_modality:
             self.problems.append(f'{first.table.name}: no file of its column {first.path} has an ending of media.')
             return False
         modality = next(iter(by_modality))
-        names = tuple(os.path.relpath(part.table.name, first.folder or '.') for part in parts)
-        evidence, unsure = _about_columns(parts, get_modality(modality).timed, bool(listing.splits_of_files(names)))
+        names = tuple(os.path.relpath(part.table.name, place or '.') for part in parts)
+        evidence, unsure = _about_columns(parts, get_modality(modality).timed, _names_say_split(names, own, parts))
         if len(by_modality) > 1:
             others = {name: count for name, count in by_modality.items() if name != modality}
             unsure.append(f'Its files are {_shares(by_modality)}. One task reads one modality; write a manifest for '
@@ -336,12 +348,13 @@ class Guesses:
         elif several:
             separator = next((part.separator for part in parts if part.separator), '')
             fields |= {'label_kind': 'multi', 'label_separator': separator or Data.label_separator}
-        data = Data(self._path(first.folder), names, columns=first.columns(get_modality(modality).timed), **fields)
+        data = Data(self._path(place), names if own is None else (),
+                    columns=first.columns(get_modality(modality).timed), **fields)
         size = sum(os.path.getsize(os.path.join(data.folder, name)) for name in names)
         some = _some_of_rows(parts) if size > _MAX_TABLE_BYTES else []
         if some:
             unsure.append(f'The manifest has {size >> 20:,} MiB: only its first rows were looked at.')
-        if not self._add(first.folder, modality, data, evidence, unsure, some):
+        if not self._add(place, modality, data, evidence, unsure, some):
             return False
         self._add_groups(self.tasks[-1], first)
         return True
@@ -436,7 +449,10 @@ class Guesses:
             some = [] if self._look.whole else self._some_of_folders(folder, modality, has_splits)
             if some:
                 unsure.append('There are too many files to list them now, so counts and classes are those of a part.')
-            if self._add(folder.path, modality, Data(self._path(folder.path)), evidence, unsure, some) and some:
+            # Metadata that say the labels would have been taken before.
+            has_metadata = not {*hugging_face.METADATA}.isdisjoint(self._nearby(folder))
+            data = Data(self._path(folder.path), format='folders' if has_metadata else '')
+            if self._add(folder.path, modality, data, evidence, unsure, some) and some:
                 self._count_seen(self.tasks[-1], folder, sum(by_class.values()), has_splits)
         return found
 
@@ -620,7 +636,7 @@ def _are_classes(by_class: dict[str, int], has_splits: bool) -> bool:
 
 
 def _about_columns(parts: list[tables.Meaning], timed: bool, names_say_split: bool) -> tuple[list[str], list[str]]:
-    """(evidence, what is unsure) of a manifest's columns. names_say_split: whether the manifests' names do."""
+    """(evidence, what is unsure) of a manifest's columns. names_say_split: whether names of files or folders do."""
     first, rows = parts[0], sum(len(part.table.rows) for part in parts)
     looked_up, found = sum(part.looked_up for part in parts), sum(part.found for part in parts)
     place = (f'{found:,} of {looked_up:,} values of the column {first.path} that were looked up are files' if first.path
@@ -651,7 +667,7 @@ def _about_columns(parts: list[tables.Meaning], timed: bool, names_say_split: bo
     if len(distinct) > rows / 2 and not first.several and rows > 10 and not first.only_captions:
         unsure.append(f'{first.labels[0]} has {len(distinct):,} values in {rows:,} rows: is it a class?')
     if not first.split and names_say_split:
-        evidence.append('The names of the manifests say the split.')
+        evidence.append('Names of manifests or folders say the split.')
     elif not first.split:
         evidence.append('No column names a split, so a hash puts a fifth of the examples into eval.')
     if timed and (first.start or first.end):
@@ -661,6 +677,20 @@ def _about_columns(parts: list[tables.Meaning], timed: bool, names_say_split: bo
         evidence.append(f'Not used: the column{"s" if len(first.others) > 1 else ""} {", ".join(first.others[:8])}. '
                         'Columns(extra=(...)) keeps some, for metrics by their values.')
     return evidence, unsure
+
+
+def _names_say_split(names: tuple[str, ...], own: Folder | None, parts: list[tables.Meaning]) -> bool:
+    """Whether the listing takes splits from the names of annotation files or folders. own: as for _add_manifest."""
+    if own is None:
+        if listing.splits_of_files(names):
+            return True
+        names = tuple(name for name in names if manifests.format_of(name) in OPTIONAL_MANIFEST)
+    elif any(path[len(own.path):].lstrip('/').partition('/')[0].lower() in SPLITS
+             for part in parts for path in part.paths()):
+        return True
+    with contextlib.suppress(ConfigError):  # a name of both splits
+        return any(map(listing.split_of_path, names))
+    return False
 
 
 def _some_of_rows(parts: list[tables.Meaning]) -> list[Entry]:

@@ -10,14 +10,15 @@ from media import paths
 from media.listing import files, manifests
 from media.listing.collector import SPLITS, splits_of_files
 from media.rejections import Rejection
-from model_code.data import Columns, Data
+from media.sandbox.tables import TableReader
+from model_code.data import OPTIONAL_MANIFEST, Columns, Data
 from model_code.errors import ConfigError
 from model_code.modalities import MODALITIES
 from pipeline.init.look import join
 
-ENDINGS = ('.csv', '.jsonl', '.ndjson')
 HEAD_ROWS = 5_000
 _HEAD_BYTES = 8 << 20
+_MOST_COLUMNS = 200  # of a Parquet or Arrow file that are read; of text files the bytes are bounded
 _LOOKED_UP = 60  # paths of a column that are looked for on the disk
 _MOST_CLASSES = 2_000  # a column with more values is no label, unless it is called so
 
@@ -60,16 +61,37 @@ class Table:
         return [row.get(column, '') for row in self.rows]
 
 
-def read(root: str, name: str) -> Table | None:
-    """The head of a CSV or JSON-lines file; None if it is not such a file, or cannot be read."""
-    table = Table(name, [], [], whole=True)
-    add_rows = _add_csv if name.lower().endswith('.csv') else _add_jsonl
+def read(root: str, name: str, reader: TableReader) -> Table | None:
+    """The head of a table whose rows name media or hold texts; None if it may hold other media, or cannot be read.
+
+    reader: of the same root.
+    """
+    table, format_name = Table(name, [], [], whole=True), manifests.format_of(name)
     try:
-        with files.open_text(root, name, _HEAD_BYTES) as text:
-            table.whole = add_rows(table, text)
+        if format_name in OPTIONAL_MANIFEST:
+            table.whole = _add_columns(table, reader)
+        else:
+            with files.open_text(root, name, _HEAD_BYTES) as text:
+                table.whole = (_add_csv if format_name == 'csv' else _add_jsonl)(table, text)
     except ConfigError:  # it ends at _HEAD_BYTES, unless it could not be opened
         table.whole = False
+    except Rejection:
+        return None
     return table if table.rows else None
+
+
+def _add_columns(table: Table, reader: TableReader) -> bool:
+    """As _add_csv, of a Parquet or Arrow file."""
+    described = reader.describe(table.name)
+    kinds = {name: kind for name, kind, _, _ in described['columns']}
+    if {'media', 'bytes'} & {*kinds.values()} or len(kinds) < len(described['columns']):
+        return True
+    table.columns = [name for name, kind in kinds.items() if kind != 'other'][:_MOST_COLUMNS]
+    table.lists = frozenset(name for name in table.columns if kinds[name] == 'list')
+    for values, _ in reader.rows(table.name, table.columns, most=HEAD_ROWS) if table.columns else ():
+        table.rows += [dict(zip(table.columns, map(_text, row), strict=True)) for row in zip(*values, strict=True)]
+    del table.rows[HEAD_ROWS:]
+    return len(table.rows) == described['rows']
 
 
 def _add_csv(table: Table, text) -> bool:

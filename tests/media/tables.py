@@ -9,6 +9,7 @@ import pytest
 from media import tables
 from media.sandbox import protocol
 from media.sandbox.tables import TableReader
+from tests import testing
 
 CLASS_LABEL = {'names': ['cat', 'dog'], '_type': 'ClassLabel'}
 
@@ -29,6 +30,16 @@ def media_table(media: list, column: str = 'image', feature: str = 'Image', labe
     labels = labels or [i % 2 for i in range(len(media))]
     table = pa.table({column: pa.array(structs, type_), 'label': pa.array(labels), **columns})
     return table.replace_schema_metadata(schema_metadata({column: {'_type': feature}, 'label': CLASS_LABEL}))
+
+
+def write_rows(path, rows: list[dict]):
+    """Writes rows as the path's ending says: .csv, .jsonl or .parquet."""
+    if path.suffix == '.csv':
+        testing.write_manifest(path.parent, [tuple(row.values()) for row in rows], tuple(rows[0]), path.name)
+    elif path.suffix == '.jsonl':
+        testing.write(path.parent, path.name, ''.join(json.dumps(row) + '\n' for row in rows))
+    else:
+        write_parquet(path, pa.Table.from_pylist(rows))
 
 
 def write_parquet(path, table: pa.Table, rows: int = 100, **options):

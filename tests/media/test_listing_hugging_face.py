@@ -1,6 +1,5 @@
 """Folders that Hugging Face's datasets read and write are listed without any setting."""
 
-import json
 import os
 
 import pyarrow as pa
@@ -46,23 +45,12 @@ dataset_info:
 '''
 
 
-def _write(path, rows: list[dict]):
-    """Writes rows as the ending says."""
-    if path.suffix == '.csv':
-        lines = [','.join(rows[0]), *(','.join(str(value) for value in row.values()) for row in rows)]
-        testing.write(path.parent, path.name, '\n'.join(lines))
-    elif path.suffix == '.jsonl':
-        testing.write(path.parent, path.name, ''.join(json.dumps(row) + '\n' for row in rows))
-    else:
-        tables.write_parquet(path, pa.Table.from_pylist(rows))
-
-
 ENDINGS = pytest.mark.parametrize('ending', ['csv', 'jsonl', 'parquet'])
 
 
 @ENDINGS
 def test_metadata_at_the_top(tmp_path, ending):
-    _write(tmp_path / f'metadata.{ending}', [
+    tables.write_rows(tmp_path / f'metadata.{ending}', [
         {'file_name': 'train/1.png', 'label': 'cat', 'text': 'a cat on a mat'},
         {'file_name': 'validation/2.png', 'label': 'dog', 'text': 'a dog'},
         {'file_name': './train/3.png', 'label': 'dog', 'text': ''}])
@@ -76,7 +64,7 @@ def test_metadata_at_the_top(tmp_path, ending):
 @ENDINGS
 def test_metadata_in_the_folder_of_each_split(tmp_path, ending):
     for folder in ('train', 'test', 'dev'):
-        _write(tmp_path / folder / f'metadata.{ending}', [
+        tables.write_rows(tmp_path / folder / f'metadata.{ending}', [
             {'file_name': '1.png', 'label': 'cat'}, {'file_name': 'more/2.png', 'label': 'dog'},
             {'file_name': '../shared/3.png' if folder == 'train' else '3.png', 'label': 'dog'}])
     entries = _entries(_source(tmp_path))
@@ -86,10 +74,10 @@ def test_metadata_in_the_folder_of_each_split(tmp_path, ending):
 
 
 def test_paths_out_of_the_data_folder_are_rejected(tmp_path):
-    _write(tmp_path / 'metadata.csv', [{'file_name': '1.png', 'label': 'cat'},
+    tables.write_rows(tmp_path / 'metadata.csv', [{'file_name': '1.png', 'label': 'cat'},
                                        {'file_name': '../2.png', 'label': 'dog'},
                                        {'file_name': '/etc/passwd', 'label': 'dog'}])
-    _write(tmp_path / 'train/metadata.csv', [{'file_name': '../../2.png', 'label': 'dog'},
+    tables.write_rows(tmp_path / 'train/metadata.csv', [{'file_name': '../../2.png', 'label': 'dog'},
                                              {'file_name': '/etc/passwd', 'label': 'dog'}])
     listed = listing.list_media(_source(tmp_path))
     assert [entry.path for entry in listed.entries] == ['1.png']
@@ -99,8 +87,8 @@ def test_paths_out_of_the_data_folder_are_rejected(tmp_path):
 @ENDINGS
 def test_numbers_get_the_names_of_the_readme(tmp_path, ending):
     testing.write(tmp_path, 'README.md', README)
-    _write(tmp_path / f'metadata.{ending}', [{'file_name': '1.png', 'label': 0}, {'file_name': '2.png', 'label': 1},
-                                             {'file_name': '3.png', 'label': 2}])
+    tables.write_rows(tmp_path / f'metadata.{ending}', [{'file_name': f'{label + 1}.png', 'label': label}
+                                                        for label in range(3)])
     listed = listing.list_media(_source(tmp_path))
     assert [entry.labels for entry in listed.entries] == [('cat',), ('big dog',)]
     rejected, = listed.rejected
@@ -113,7 +101,8 @@ def test_numbers_get_the_names_of_the_readme(tmp_path, ending):
 
 def test_lists_of_numbers_get_names_too(tmp_path):
     testing.write(tmp_path, 'README.md', README)
-    _write(tmp_path / 'metadata.jsonl', [{'file_name': '1.png', 'kinds': [0, 1]}, {'file_name': '2.png', 'kinds': [1]}])
+    tables.write_rows(tmp_path / 'metadata.jsonl', [{'file_name': '1.png', 'kinds': [0, 1]},
+                                                    {'file_name': '2.png', 'kinds': [1]}])
     entries = _entries(_source(tmp_path, label_kind='multi', columns=Columns(label='kinds')))
     assert [labels for labels, _ in entries.values()] == [('soft', 'loud'), ('loud',)]
 
@@ -122,7 +111,7 @@ def test_lists_of_numbers_get_names_too(tmp_path):
 @pytest.mark.parametrize('modality', MODALITIES)
 def test_the_modality_chooses_among_columns_of_media(tmp_path, ending, modality):
     row = {f'{name}_file_name': f'1.{name}' for name in MODALITIES}
-    _write(tmp_path / f'metadata.{ending}', [{**row, 'label': 'a'},
+    tables.write_rows(tmp_path / f'metadata.{ending}', [{**row, 'label': 'a'},
                                                 {**row, f'{modality}_file_name': '2', 'label': 'b'}])
     assert list(_entries(_source(tmp_path, modality))) == [f'1.{modality}', '2']
 
@@ -134,7 +123,7 @@ def test_the_modality_chooses_among_columns_of_media(tmp_path, ending, modality)
     ({'path_of_it': 'a', 'label': 'x'}, "needs a column file_name .* it has path_of_it, label.* format='folders'"),
     ({'file_name': 'a', 'text': 'x'}, "has no column label or labels; it has file_name, text.* format='folders'")])
 def test_metadata_that_do_not_say_enough(tmp_path, ending, row, message):
-    _write(tmp_path / f'metadata.{ending}', [row])
+    tables.write_rows(tmp_path / f'metadata.{ending}', [row])
     with pytest.raises(ConfigError, match=message):
         listing.list_media(_source(tmp_path))
 
@@ -142,7 +131,7 @@ def test_metadata_that_do_not_say_enough(tmp_path, ending, row, message):
 def test_class_folders_are_read_in_spite_of_metadata_if_the_format_says_so(tmp_path):
     testing.write(tmp_path, 'cat/1.png', b'x')
     testing.write(tmp_path, 'dog/2.png', b'x')
-    _write(tmp_path / 'metadata.csv', [{'file_name': 'cat/1.png', 'label': 'tiger'}])
+    tables.write_rows(tmp_path / 'metadata.csv', [{'file_name': 'cat/1.png', 'label': 'tiger'}])
     assert _entries(_source(tmp_path, eval_share=0.0)) == {'cat/1.png': (('tiger',), 'train')}
     assert _entries(_source(tmp_path, eval_share=0.0, format='folders')) == {
         'cat/1.png': (('cat',), 'train'), 'dog/2.png': (('dog',), 'train')}
@@ -150,13 +139,13 @@ def test_class_folders_are_read_in_spite_of_metadata_if_the_format_says_so(tmp_p
 
 def test_two_metadata_files_in_one_folder(tmp_path):
     for ending in ('csv', 'jsonl'):
-        _write(tmp_path / f'metadata.{ending}', [{'file_name': 'a.png', 'label': 'tiger'}])
+        tables.write_rows(tmp_path / f'metadata.{ending}', [{'file_name': 'a.png', 'label': 'tiger'}])
     with pytest.raises(ConfigError, match='metadata.csv and metadata.jsonl. Keep one'):
         listing.list_media(_source(tmp_path))
 
 
 def test_columns_of_metadata_are_as_those_of_a_manifest(tmp_path):
-    _write(tmp_path / 'metadata.csv', [
+    tables.write_rows(tmp_path / 'metadata.csv', [
         {'file_name': '1.wav', 'kind': 'a', 'start': 0, 'end': 1, 'site': 'x', 'speaker': 'p'},
         {'file_name': '1.wav', 'kind': 'b', 'start': 1, 'end': 2, 'site': 'y', 'speaker': 'q'}])
     entries = listing.list_media(_source(tmp_path, 'audio', groups='speaker',

@@ -15,6 +15,7 @@ from media.open_entry import open_entry
 from media.readers import read
 from media.rejections import Rejection
 from media.sandbox.parent import Decoder
+from media.sandbox.tables import TableReader
 from model_code.data import Columns
 from model_code.errors import ConfigError
 from model_code.modalities import ImageInput, Limits
@@ -255,3 +256,12 @@ def test_compressed_arrow_holds_no_media_that_can_be_read_in_place(tmp_path):
                        options=pa.ipc.IpcWriteOptions(compression='zstd'))
     with pytest.raises(ConfigError, match='buffers are compressed'):
         listing.list_media(_source(tmp_path, manifest='m.arrow'))
+
+
+@pytest.mark.usefixtures('in_a_child')
+def test_the_beginning_of_a_table(tmp_path):
+    tables.write_parquet(tmp_path / 'm.parquet', pa.table({'x': range(5_000)}), rows=5_000)
+    with TableReader(str(tmp_path)) as reader:
+        rows = [value for (values,), _ in reader.rows('m.parquet', ['x'], most=1_500) for value in values]
+        assert rows == [*range(2_000)]  # whole batches
+        assert reader.describe('m.parquet')['rows'] == 5_000

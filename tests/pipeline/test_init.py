@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from media import listing
+from media.sandbox.tables import TableReader
 from model_code.data import Columns, Source
 from pipeline import checks, cli, plan
 from pipeline.config import load_config
@@ -103,7 +104,7 @@ class TestTasks:
             testing.write_manifest(tmp_path, rows, ('path', 'label'), form.format(part))
         guess = _task(tmp_path)
         assert guess.counts == {'train': 8, 'eval': 4}
-        assert 'The names of the manifests say the split.' in guess.evidence
+        assert 'Names of manifests or folders say the split.' in guess.evidence
 
     def test_mixed_modalities_in_class_folders_become_a_task_each(self, tmp_path):
         _class_folders(tmp_path / 'm')
@@ -147,6 +148,41 @@ class TestTasks:
         assert (guess.data.manifest, guess.found_by) == ((), 'Hugging Face')
         assert guess.counts == {'train': 8, 'eval': 4} and guess.classes == ('a', 'b')
 
+    @pytest.mark.parametrize('ending', ['csv', 'jsonl', 'parquet'])
+    @pytest.mark.parametrize('column', ['text', 'caption'])
+    def test_hugging_face_folders_with_captions(self, tmp_path, monkeypatch, ending, column):
+        media_tables.read_in_this_process(monkeypatch)
+        for split, count in (('train', 8), ('test', 4)):
+            _images(tmp_path / split, *(f'{i}.png' for i in range(count)))
+            media_tables.write_rows(tmp_path / split / f'metadata.{ending}', [
+                {'file_name': f'{i}.png', column: f'a picture {i} of {split}'} for i in range(count)])
+        guess = _task(tmp_path)
+        assert (guess.found_by, guess.data.manifest, guess.counts) == ('Hugging Face', (), {'train': 8, 'eval': 4})
+        assert (guess.data.label_kind, guess.data.columns.label) == ('words', column)
+        assert {'a', 'picture', 'of', 'train'} < {*guess.classes}
+        assert 'Names of manifests or folders say the split.' in guess.evidence
+
+    @pytest.mark.parametrize('ending', ['csv', 'jsonl', 'parquet'])
+    def test_metadata_above_the_folders_of_splits(self, tmp_path, monkeypatch, ending):
+        media_tables.read_in_this_process(monkeypatch)
+        names = [f'{split}/{i}.png' for split in ('train', 'test') for i in range(6)]
+        _images(tmp_path / 'd', *names)
+        media_tables.write_rows(tmp_path / 'd' / f'metadata.{ending}', [
+            {'file_name': name, 'breed': 'ab'[i % 2], 'owner': f'{i // 2}'} for i, name in enumerate(names)])
+        guess = _guesses(tmp_path).tasks[0]
+        assert (guess.place, guess.data.columns.label) == ('d', 'breed')
+        assert guess.counts == {'train': 6, 'eval': 6}
+        assert 'Names of manifests or folders say the split.' in guess.evidence
+
+    def test_class_folders_say_more_than_captions_in_metadata(self, tmp_path, capsys):
+        for split in ('train', 'test'):
+            _class_folders(tmp_path / 'd' / split, count=4)
+            media_tables.write_rows(tmp_path / 'd' / split / 'metadata.jsonl', [
+                {'file_name': f'{label}/{i}.png', 'text': f'a {label}, number {i} of {split}'}
+                for label in ('cat', 'dog') for i in range(4)])
+        guess = _task(tmp_path / 'd')
+        assert (guess.data.format, guess.classes, guess.counts) == ('folders', ('cat', 'dog'), {'train': 8, 'eval': 8})
+
     def test_a_table_beside_the_media(self, tmp_path):
         _images(tmp_path, *(f'images/{i}.png' for i in range(8)))
         media_tables.write_parquet(tmp_path / 'all.parquet', pa.table({
@@ -154,6 +190,27 @@ class TestTasks:
             'split': ['train', 'train', 'test', 'test'] * 2}))
         guess = _task(tmp_path)
         assert guess.data.manifest == ('all.parquet',) and guess.counts == {'train': 4, 'eval': 4}
+
+    @pytest.mark.parametrize('ending', ['parquet', 'arrow'])
+    def test_a_table_with_columns_of_other_names(self, tmp_path, monkeypatch, ending):
+        media_tables.read_in_this_process(monkeypatch)
+        monkeypatch.setattr(tables, 'HEAD_ROWS', 10)
+        _images(tmp_path, *(f'images/{i}.png' for i in range(12)))
+        write = {'parquet': media_tables.write_parquet, 'arrow': media_tables.write_arrow}[ending]
+        write(tmp_path / f'all.{ending}', pa.table({
+            'file': [f'images/{i}.png' for i in range(12)], 'species': [['a', 'b'][:1 + i % 2] for i in range(12)],
+            'vector': [{'x': i} for i in range(12)]}))
+        guess = _task(tmp_path)
+        assert (guess.data.columns.path, guess.data.columns.label) == ('file', 'species')
+        assert guess.data.label_kind == 'multi' and len(guess.entries) == 12
+
+    def test_a_table_of_media_beside_other_media(self, tmp_path, monkeypatch):
+        media_tables.read_in_this_process(monkeypatch)
+        _images(tmp_path, 'logo.png')
+        media_tables.write_parquet(tmp_path / 'all.parquet', media_tables.media_table(
+            [testing.image_bytes(seed=i) for i in range(8)]))
+        guess = _task(tmp_path)
+        assert (guess.data.manifest, guess.classes, len(guess.entries)) == (('all.parquet',), ('cat', 'dog'), 8)
 
     def test_tables_with_media_in_them(self, tmp_path, capsys):
         for split, count in (('train', 8), ('test', 4)):
@@ -306,7 +363,7 @@ class TestManifests:
     def test_a_large_manifest_is_read_in_part(self, tmp_path, monkeypatch):
         monkeypatch.setattr(tables, 'HEAD_ROWS', 10)
         self._write(tmp_path, [(f'{i}.png', 'ab'[i % 2]) for i in range(30)], ('path', 'label'))
-        table = tables.read(str(tmp_path), 'meta.csv')
+        table = tables.read(str(tmp_path), 'meta.csv', TableReader(str(tmp_path)))
         assert len(table.rows) == 10 and not table.whole
         monkeypatch.setattr('pipeline.init.guess._MAX_TABLE_BYTES', 10)
         guess = _task(tmp_path)
@@ -328,6 +385,18 @@ class TestTexts:
         assert checks.media_bytes(config) == sum(len(text) for text, _ in REVIEWS)
         assert 'media 1.0 kB' in out
 
+    @pytest.mark.parametrize('names', [['all'], ['data/train-00000-of-00001', 'data/test-00000-of-00001']])
+    def test_parquet_files_of_texts(self, tmp_path, monkeypatch, names):
+        media_tables.read_in_this_process(monkeypatch)
+        for name in names:
+            media_tables.write_rows(tmp_path / f'{name}.parquet', [
+                {'review': f'{text} in {name}', 'sentiment': label} for text, label in REVIEWS])
+        guess = _task(tmp_path)
+        columns = guess.data.columns
+        assert (guess.modality, columns.text, columns.label) == ('text', 'review', 'sentiment')
+        assert len(guess.entries) == 40 * len(names) and guess.classes == ('bad', 'good')
+        assert set(guess.counts) == {'train', 'eval'}
+
     def test_a_column_called_text_needs_no_name(self, tmp_path):
         testing.write_manifest(tmp_path, REVIEWS, ('text', 'label'), 'train.csv')
         testing.write_manifest(tmp_path, REVIEWS[:10], ('text', 'label'), 'test.csv')
@@ -339,7 +408,7 @@ class TestTexts:
     def test_a_column_called_split_that_names_none(self, tmp_path, value, remarks):
         rows = [(*row, value(i)) for i, row in enumerate(REVIEWS)]
         testing.write_manifest(tmp_path, rows, ('text', 'label', 'split'), 'all.csv')
-        table = tables.read(str(tmp_path), 'all.csv')
+        table = tables.read(str(tmp_path), 'all.csv', TableReader(str(tmp_path)))
         assert table is not None and not isinstance(meaning := tables.meaning(str(tmp_path), table), str)
         assert len([text for text in meaning.remarks if 'no names of splits' in text]) == remarks
 
