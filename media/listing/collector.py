@@ -248,12 +248,26 @@ class Collector:
                 continue
             if not contradicted:
                 contradicted = True
-                detail = (f'It is named twice, in different ways: as {_words(first)}, and as {_words(entry)} in '
-                          f'{where or "another place"}. Neither is kept.')
+                detail = (f'It is named twice, in different ways: as {self._words(first)}, and as {self._words(entry)} '
+                          f'in {where or "another place"}. Neither is kept.{self._cure_of_captions}')
                 self.reject(Rejection('duplicate', detail, entry.id), labels=first.labels)
-            detail = f'{paths.shown(entry.id)} is named again, as {_words(entry)}. This is not kept.'
+            detail = f'{paths.shown(entry.id)} is named again, as {self._words(entry)}. This is not kept.'
             self.reject(Rejection('duplicate', detail, entry.id), where, entry.labels)
         return None if contradicted else first, again
+
+    def _words(self, entry: Entry) -> str:
+        """What a row says of a file, in a message."""
+        labels = (' ' if self.data.kind.of_words else ' and ').join(entry.labels)
+        extra = ''.join(f', {column} {value}' for column, value in entry.extra)
+        return paths.shown(f'{labels} ({entry.split}{extra}{f", {entry.text}" if entry.text else ""})')
+
+    @property
+    def _cure_of_captions(self) -> str:
+        """What to do if a file has several rows with a caption in each; '' if the task has no captions."""
+        if not self.data.kind.of_words and not self.source.captioned:
+            return ''
+        lists = ', or write JSON lines with all of them in a list' if self.data.kind.of_words else ''
+        return f' If it has several captions, keep one{lists}.'
 
     # The parts of a row. Each raises Rejection if it is wrong.
 
@@ -374,8 +388,3 @@ def _seconds(name: str, value) -> float | None:
     if isinstance(value, bool) or not 0 <= seconds < math.inf:
         raise Rejection('bad_row', f'The {name} {paths.shown(str(value), 40)!r} is not a number of seconds, 0 or more.')
     return seconds
-
-
-def _words(entry: Entry) -> str:
-    extra = ''.join(f', {column} {value}' for column, value in entry.extra)
-    return paths.shown(f'{" and ".join(entry.labels)} ({entry.split}{extra})')

@@ -67,6 +67,20 @@ def test_a_long_caption_of_a_table_is_rejected_rather_than_cut(tmp_path):
     assert [rejected.reason for rejected in listed.rejected] == ['too_large']
 
 
+@pytest.mark.parametrize('data, detail', [
+    (dict(columns=CAPTIONS), 'as cat (train, A cat.), and as cat (train, A dog?) in line 3 of manifest.csv. Neither is '
+                             'kept. If it has several captions, keep one.'),
+    (dict(columns=Columns(label='caption'), label_kind='words'),
+     'as a cat (train), and as a dog (train) in line 3 of manifest.csv. Neither is kept. If it has several captions, '
+     'keep one, or write JSON lines with all of them in a list.')])
+def test_two_rows_of_a_file_with_a_caption_each(tmp_path, data, detail):
+    testing.write_manifest(tmp_path, [('1.png', 'cat', 'A cat.', 'train'), ('1.png', 'cat', 'A dog?', 'train'),
+                                      ('2.png', 'cat', 'A third.', 'train')], ('path', 'label', 'caption', 'split'))
+    listed, _ = _listed(tmp_path, manifest='manifest.csv', **data)
+    assert [entry.path for entry in listed.entries] == ['2.png']
+    assert listed.rejected[0].detail == f'It is named twice, in different ways: {detail}'
+
+
 def test_a_manifest_without_the_column_is_an_error(tmp_path):
     testing.write_manifest(tmp_path, [('1.png', 'a')], ('path', 'label'))
     with pytest.raises(ConfigError, match='needs the columns .* caption, each once'):
