@@ -657,7 +657,7 @@ def _about_columns(parts: list[tables.Meaning], timed: bool, names_say_split: bo
             "objective='captions' in its Recipe, the task learns which caption belongs to which file."))
     if first.several and len(first.labels) == 1:
         mark = f'joined by {first.separator!r}' if first.separator else 'in lists'
-        evidence.append(f'A row may have several labels, {mark}.')
+        evidence.append(f'A row may have several {"captions" if first.only_captions else "labels"}, {mark}.')
     empty = sum(map(tables.unlabelled, parts))
     if empty:
         unsure.append(f'{empty:,} of the {rows:,} rows that were looked at have no label, and are rejected.'

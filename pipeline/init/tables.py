@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import re
+import statistics
 
 from media import paths
 from media.listing import files, manifests
@@ -207,7 +208,19 @@ def meaning(root: str, table: Table) -> Meaning | str:
     guess.start, guess.end = (next((name for name in left if _plain(name) in names and _numbers(table, name)), '')
                               for names in (_STARTS, _ENDS))
     left = [name for name in left if name not in (guess.start, guess.end)]
-    if not _find_labels(guess, left) and path and guess.text:
+    if path and guess.text and not guess.start and not guess.end and _captions_per_file(guess) > 1:
+        return (f'{table.name}: most files in its column {paths.shown(column, 40)} are named several times, each time '
+                f'with another {paths.shown(guess.text, 40)}. A file may have one row: keep one of its captions, or '
+                'write JSON lines with all of them in a list, which gives the task the words of all '
+                "(label_kind='words').")
+    labelled = _find_labels(guess, left)
+    flags = [name for name in left if _is_flag(table, name)]
+    if not guess.sure and len(flags) > 1:
+        return (f'{table.name}: its columns {_named(flags)} say yes or no (0 and 1, or true and false), as if each '
+                'stood for a class. Write one column in their place: `label` with the class of each row, or `labels` '
+                'with all its classes, joined by |. If each is a question of its own, a config may name them: '
+                "Data(label_kind='groups', label_groups=(...)).")
+    if not labelled and path and guess.text:
         guess.labels, guess.sure = [guess.text], True
     if not guess.labels:
         return (f'{table.name}: no column of {_named(left) or "it"} looks like a label. Write a column `label`.')
@@ -296,6 +309,19 @@ def _split_column(table: Table, columns: list[str], remarks: list[str]) -> str:
 def _numbers(table: Table, column: str) -> bool:
     values = [value for value in table.values(column) if value.strip()]
     return bool(values) and all(re.fullmatch(r'\d+(\.\d*)?([eE][-+]?\d+)?', value.strip()) for value in values)
+
+
+def _is_flag(table: Table, name: str) -> bool:
+    values = {value.strip().lower().removesuffix('.0') for value in table.values(name)} - {''}
+    return values in ({'0', '1'}, {'false', 'true'})
+
+
+def _captions_per_file(guess: Meaning) -> float:
+    """The median number of different captions of a file."""
+    captions = collections.defaultdict(set)
+    for row in guess.table.rows:
+        captions[row.get(guess.path)].add(row.get(guess.text))
+    return statistics.median(map(len, captions.values()))
 
 
 def _repeats(table: Table, column: str) -> bool:

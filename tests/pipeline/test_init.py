@@ -14,7 +14,7 @@ import pytest
 
 from media import listing
 from media.sandbox.tables import TableReader
-from model_code.data import Columns, Source
+from model_code.data import Columns, Data, Source
 from pipeline import checks, cli, plan
 from pipeline.config import load_config
 from pipeline.init import command, look, tables
@@ -329,6 +329,25 @@ class TestManifests:
         guess = _task(tmp_path)
         assert guess.data.label_kind == 'multi' and guess.classes == ('a', 'b')
 
+    @pytest.mark.parametrize('ending', ['csv', 'jsonl', 'parquet'])
+    @pytest.mark.parametrize('values', [(0, 1), (0.0, 1.0), (False, True)])
+    def test_a_column_for_each_class(self, tmp_path, monkeypatch, ending, values):
+        media_tables.read_in_this_process(monkeypatch)
+        _images(tmp_path, *(f'{i}.png' for i in range(12)))
+        media_tables.write_rows(tmp_path / f'all.{ending}', [
+            {'path': f'{i}.png', **{name: values[i % 3 == k] for k, name in enumerate(('cat', 'dog', 'bird'))}}
+            for i in range(12)])
+        guesses = _guesses(tmp_path)
+        problem, = guesses.problems
+        assert not guesses.tasks and problem.startswith(f'all.{ending}: its columns cat, dog, bird say yes or no')
+        if ending == 'csv' or not isinstance(values[1], float):  # a fraction of JSON is no label
+            data = Data(str(tmp_path), f'all.{ending}', label_kind='groups', label_groups=('cat', 'dog', 'bird'))
+            assert len(listing.list_media(Source('x', 'image', data)).entries) == 12, 'as the sentence says'
+
+    def test_one_column_of_two_values_is_a_label(self, tmp_path):
+        self._write(tmp_path, [(f'{i}.png', f'note {i}', i % 2) for i in range(12)], ('path', 'note', 'is_cat'))
+        assert _task(tmp_path).data.columns.label == 'is_cat'
+
     def _speakers(self, folder, split):
         rows = [(f'{i}.png', 'ab'[i % 2], f's{i // 4}', split(i)) for i in range(40)]
         self._write(folder, rows, ('path', 'label', 'speaker_id', 'split' if split(0) else 'nothing'))
@@ -451,6 +470,26 @@ class TestTexts:
         guess = self._captioned(tmp_path, 'label')
         assert (guess.data.label_kind, guess.classes) == ('single', ('bad', 'good'))
         assert any("text='caption' among its Columns" in text for text in guess.evidence)
+
+    @pytest.mark.parametrize('ending', ['csv', 'jsonl', 'parquet'])
+    @pytest.mark.parametrize('more', [{}, {'label': 'cat'}])
+    def test_several_captions_of_a_file(self, tmp_path, monkeypatch, ending, more):
+        media_tables.read_in_this_process(monkeypatch)
+        _images(tmp_path, *(f'{i}.png' for i in range(6)))
+        rows = [{'path': f'{i}.png', **more, 'caption': f'the picture {i} in words {k}'} for i in range(6)
+                for k in range(5)]
+        media_tables.write_rows(tmp_path / f'all.{ending}', rows)
+        guesses = _guesses(tmp_path)
+        problem, = guesses.problems
+        assert not guesses.tasks and problem.startswith(
+            f'all.{ending}: most files in its column path are named several times, each time with another caption. ')
+        (tmp_path / f'all.{ending}').unlink()
+        media_tables.write_rows(tmp_path / 'all.jsonl', [  # what the sentence says
+            {'path': f'{i}.png', 'caption': [row['caption'] for row in rows if row['path'] == f'{i}.png']}
+            for i in range(6)])
+        guess = _task(tmp_path)
+        assert guess.data.label_kind == 'words' and {'picture', 'words', '4'} < {*guess.classes}
+        assert 'A row may have several captions, in lists.' in guess.evidence
 
     def test_folders_of_classes_say_more_than_captions(self, tmp_path):
         for split in ('train', 'test'):
