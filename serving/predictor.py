@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from media.listing import manifests
 from model_code import modalities, serialization, signature_names
 from model_code.errors import ConfigError, unknown
 from model_code.urls import is_url
@@ -242,6 +243,10 @@ def _read(task: str, modality: modalities.Modality, source: Source, spec, second
         # The ending counts, too: a reader would take an image for a video of one frame.
         if ending in other.endings and ending not in modality.endings:
             raise BadInput(f'{name} is of modality {other.name}. {takes}', name)
+    if modality.in_rows and ending in manifests.TABLES and ending not in modality.endings:
+        raise BadInput(f'{name} is a table, and would be read as one {modality.name}. Give a file for each '
+                       f'{modality.name}, or from Python the bytes of each; if it is one, send it by standard input '
+                       f'(-). {takes}', name)
     limits = Limits().of_media(modality.name)
     try:
         with sources.opened(source, limits, seconds) as file:

@@ -1,5 +1,6 @@
 """serving.client: labels for files, over REST and from a model directory. Every error is a sentence."""
 
+import io
 import json
 import shlex
 import shutil
@@ -11,7 +12,8 @@ import pytest
 
 from model_code.errors import ConfigError
 from pipeline import cli
-from serving import client, foreground
+from serving import client, foreground, predictor
+from serving.failures import BadInput
 from serving.saved_model import SavedModel
 from serving.server import ModelServer
 from serving.versions import ModelVersions
@@ -119,6 +121,26 @@ def test_wrong_arguments(task, file, message, server, media):
     (media / 'page.jpg').write_text('<!DOCTYPE html>')
     with pytest.raises(ConfigError, match=message):
         client.predict(task, [media / file], url=server.url)
+
+
+class _Notes(predictor.Predictor):
+    """A model of texts whose scores are their lengths."""
+    signature_inputs, card = {'notes': ['text']}, {}
+
+    def run(self, signature, feature, media):
+        return {'labels': np.array([['long']] * len(media)), 'scores': np.array([[len(text)] for text in media], 'f4')}
+
+    def pin(self):
+        return ''
+
+
+@pytest.mark.parametrize('name', ['all.csv', 'ALL.CSV', 'all.jsonl', 'all.parquet'])
+def test_a_table_is_not_one_text(name, tmp_path):
+    path = testing.write(tmp_path, name, 'text,label\ncold soup,bad\n')
+    with pytest.raises(BadInput, match=f'{name} is a table, and would be read as one text. Give '):
+        _Notes().predict('notes', path)
+    # As the sentence says.
+    assert _Notes().predict('notes', [b'cold soup', io.BytesIO(b'text,label')])[1]['scores'] == [10.0]
 
 
 def test_the_servers_own_message_is_shown(server, media):
