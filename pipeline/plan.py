@@ -249,7 +249,8 @@ def _study_line(price: dict) -> str:
     """What it costs to learn whether training these tasks together pays."""
     return (f'Study             whether training together pays: {words.count(price["trainings"], "training")} (of '
             f'{words.count(price["seeds"], "seed")}), {metric(price["flops"], "FLOP")}, '
-            f'{words.duration(3600 * price["hours_cpu"])} on this machine:')
+            f'{words.duration(3600 * price["hours_cpu"])} on this machine; starting, evaluating and exporting each '
+            'come on top:')
 
 
 def render(plan: Plan, columns: int | None = None, study: tuple[str, dict] | None = None) -> str:

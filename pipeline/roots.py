@@ -49,22 +49,26 @@ def study_dir(root: pathlib.Path) -> pathlib.Path:
     return root / 'study'
 
 
-def study_page(root: pathlib.Path, changes: Sequence[str] = ()) -> pathlib.Path:
+def study_page(root: pathlib.Path, changes: Sequence[str] = (), settings: Sequence[str] = ()) -> pathlib.Path:
     """The page of the study under a root, or of that of some changes; it is there once the study has ended.
 
-    The same with the ending .json has its numbers.
+    settings: the values of --set: a study with other ones is another study. The same with the ending .json has its
+    numbers.
     """
-    if not changes:
-        return study_dir(root) / 'study.html'
-    readable = re.sub('[^A-Za-z0-9._]+', '-', ' '.join(changes))[:80].strip('-')
-    digest = hashlib.sha256('\0'.join(changes).encode('utf-8', 'surrogateescape')).hexdigest()[:8]
-    return study_dir(root) / f'change-{readable}-{digest}.html'
+    name = '-set-'.join(part for part in (
+        f'change-{_file_name(changes)}' if changes else 'study', _file_name(settings) if settings else '') if part)
+    return study_dir(root) / f'{name}.html'
+
+
+def _file_name(values: Sequence[str]) -> str:
+    readable = re.sub('[^A-Za-z0-9._]+', '-', ' '.join(values))[:80].strip('-')
+    digest = hashlib.sha256('\0'.join(values).encode('utf-8', 'surrogateescape')).hexdigest()[:8]
+    return f'{readable}-{digest}'
 
 
 def study_pages(root: pathlib.Path) -> list[pathlib.Path]:
-    """The pages that are there, that of the study of the arms first."""
-    page = study_page(root)
-    return [*([page] if page.is_file() else []), *sorted(study_dir(root).glob('change-*.html'))]
+    """The pages that are there, those of studies of the arms first."""
+    return [*sorted(study_dir(root).glob('study*.html')), *sorted(study_dir(root).glob('change-*.html'))]
 
 
 def _is_root(path: pathlib.Path) -> bool:

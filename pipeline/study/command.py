@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from humanize import metric
 
 from components.report import gradients
-from model_code import file_io, interruption, words
+from model_code import file_io, interruption, seed_comparison, words
 from model_code.errors import ConfigError
 from model_code.printable import printable
 from model_code.tasks import BY_SIZE
@@ -36,7 +36,8 @@ from pipeline.study import arms, comparison, page
 
 LEAST_SEEDS = 2  # one training does not show how another one would differ
 # What changes no weight of a training, although its settings are others then.
-_NO_WEIGHT = ('training.gradient_diagnosis_every', 'training.checkpoint_every')
+_NO_WEIGHT = ('training.gradient_diagnosis_every', 'training.checkpoint_every', 'training.eval_batch_size',
+              'training.tpu')
 
 
 def run(config, seeds: int, as_json: bool, dry_run: bool, argv: tuple[str, ...] = (), changes: tuple[str, ...] = ()):
@@ -54,6 +55,8 @@ def run(config, seeds: int, as_json: bool, dry_run: bool, argv: tuple[str, ...] 
     if seeds < LEAST_SEEDS:
         raise ConfigError(f'--seeds is {seeds}; it must be at least {LEAST_SEEDS}: one training does not tell how '
                           'another one would differ.')
+    if seeds > seed_comparison.MOST_SEEDS:
+        raise ConfigError(f'--seeds is {seeds:,}; it must be at most {seed_comparison.MOST_SEEDS:,}.')
     if is_url(config.root):
         raise ConfigError(f'The root is {config.root}, but a study on this machine takes what a run here has ingested. '
                           'Give the path of its root.')
@@ -62,6 +65,7 @@ def run(config, seeds: int, as_json: bool, dry_run: bool, argv: tuple[str, ...] 
         _check_trains_all(each)
         checks.check_initial_checkpoint(each)
     _check_same_seeds(config, changed, changes)
+    _check_weights(config, changes)
     environment.set_defaults()
     with terminal.quiet(pathlib.Path(os.devnull)):
         _check_same_examples(config, changed, changes)
@@ -106,11 +110,20 @@ def _check_same_examples(config, changed, changes: tuple[str, ...]):
             'that, run both configs, and compare the runs (polyvit report --compare).')
 
 
+def _check_weights(config, changes: tuple[str, ...]):
+    """Raises ConfigError for a change that no weight depends on: its trainings would be the same ones again."""
+    for change in changes:
+        name = change.partition('=')[0].strip()
+        _, _, modality = name.partition('model.inputs.')
+        if name in _NO_WEIGHT or modality and modality.partition('.')[0] not in config.mixture.modalities:
+            raise ConfigError(f'--change {change} changes no weight of a training. Leave it out, or give it to both '
+                              'arms by --set.')
+
+
 def _check_another_training(config, trainer, changes: tuple[str, ...]):
     without, with_them = (arms.arms(config.mixture, changes)[arm][config.mixture.tasks[0].name]
                           for arm in (arms.TOGETHER, arms.CHANGED))
-    if (trainer.path(without) == trainer.path(with_them)
-            or all(change.partition('=')[0] in _NO_WEIGHT for change in changes)):
+    if trainer.path(without) == trainer.path(with_them):
         raise ConfigError(f'{_given(changes)} trains no other model than the config does. Change a setting of the '
                           'model, the mixture, the training or a recipe to another value.')
 
@@ -138,21 +151,22 @@ def _run(config, seeds: int, trainer, as_json: bool, argv: tuple[str, ...] = (),
             terminal.Screen(errors if as_json else output)) as screen, terminal.messages_on(screen):
         screen.print(f'polyvit study {config.name}: {words.count(len(config.mixture.tasks), "task")}, '
                      f'{words.count(seeds, "seed")}, {words.count(len(wanted), "training")}')
-        for change in changes:
-            screen.print_whole(f'change  {printable(change)}')
+        for kind, values in (('change', changes), ('set   ', config.overrides)):
+            for value in values:
+                screen.print_whole(f'{kind}  {printable(value)}')
         for line in summary.path_lines({'study': str(folder), 'log': str(log)}, screen.columns):
             screen.print_whole(line)
         _train(config, wanted, trainer, screen, argv)
         screen.print('Comparing them')
         study = {**compare(config, seeds, trainer, changes), **_made(config)}
-        html = roots.study_page(config.run_root, changes)
+        html = roots.study_page(config.run_root, changes, config.overrides)
         file_io.write(str(html.with_suffix('.json')), json.dumps(study, indent=1, allow_nan=False))
         file_io.write(str(html), page.render(study).encode('utf-8', 'backslashreplace'))
     return study
 
 
 def _made(config) -> dict:
-    """When a study is written, and the run whose examples it has taken: the newest that came to its end."""
+    """When a study is written, and the newest run that had come to its end by then."""
     ended = (record.id for record in run_record.records(config.run_root) if record.report)
     return {'written': datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d %H:%M UTC'),
             'run': next(ended, '')}
@@ -230,8 +244,9 @@ def compare(config, seeds: int, trainer, changes: tuple[str, ...] = ()) -> dict:
             found[arm] = [trainer.outcomes(one, task.name, arm == arms.FROZEN) for one in each]
         tasks.append(comparison.compare(task, found, arms.asked(changes)))
     results = {training: trainer.result(training) for training in arms.trainings(config.mixture, seeds, changes)}
-    study = {'version': comparison.VERSION, 'config': config.name, 'changes': list(changes), 'seeds': seeds,
-             'tasks': tasks, 'costs': comparison.costs(of_arms, results)}
+    study = {'version': comparison.VERSION, 'config': config.name, 'changes': list(changes),
+             'settings': list(config.overrides), 'seeds': seeds, 'tasks': tasks,
+             'costs': comparison.costs(of_arms, results)}
     together = next(iter(of_arms[arms.TOGETHER].values()))
     measured = gradients.summarise([record for seed in range(seeds)
                                     for record in results[together._replace(seed=seed)].gradients])
@@ -274,10 +289,11 @@ def _time(seconds: float) -> str:
 
 def result_lines(config, study: dict, columns: int | None) -> list[str]:
     """The tables and the verdicts, and where the page is."""
+    html = roots.study_page(config.run_root, study['changes'], study['settings'])
     return ['', *_metric_table(study, columns), '', *_cost_table(study, columns), '',
             *(part for task in study['tasks'] for part in layout.wrap(task['sentence'], columns, 2)), '',
             *layout.wrap(study['conclusion'], columns), '',
-            *summary.path_lines({'page': str(roots.study_page(config.run_root, study['changes']))}, columns)]
+            *summary.path_lines({'page': str(html)}, columns)]
 
 
 def _metric_table(study: dict, columns: int | None) -> list[str]:

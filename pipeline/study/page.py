@@ -30,7 +30,7 @@ def section(study: dict, run: str) -> str:
 
 
 def _render(template: str, study: dict, **values) -> str:
-    study = {'changes': [], 'written': '', 'run': '', **study}  # that of an older release
+    study = {'changes': [], 'settings': [], 'written': '', 'run': '', **study}  # that of an older release
     return report.environment(os.path.dirname(__file__)).get_template(template).render(
         **values, study=study, names=NAMES, baseline=NAMES[asked(study['changes']).baseline], verdicts=VERDICTS,
         metric_name=metric_name, cells=cells, gradients=gradients.section(study.get('gradients')),

@@ -115,7 +115,8 @@ class Trainer:
             said = ask(model, task, _examples(lane, 'eval'))
             outcomes.write(self.path(training, f'{task.name}.npz'), said)
         frozen = {}
-        if len(training.tasks) == len(self._config.mixture.tasks) and not training.changes:  # as arms.arms says
+        # As arms.arms says; of one task there is no study of the arms.
+        if 1 < len(training.tasks) == len(self._config.mixture.tasks) and not training.changes:
             logger.info('training: new heads on the frozen encoder')
             frozen = {task.name: head for task in config.mixture.tasks
                       if (head := self._new_head(training, task, model_dir, config.model))}

@@ -220,6 +220,28 @@ class TestOfAChange:
         narrow = [line for line in command.result_lines(config, study, 70) if not line.startswith('page')]
         assert max(map(len, narrow)) <= 70
 
+    def test_other_settings_make_another_study_which_says_them(self, tmp_path):
+        config, trainer = config_of(root=str(tmp_path)), Trainer(SHARES)
+        settings = ('training.learning_rate=0.5',)
+        other = dataclasses.replace(config, overrides=settings)
+        studies = [command._run(one, 2, trainer, as_json=True, changes=changes)
+                   for changes in ((), CHANGES) for one in (config, other)]
+        pages = roots.study_pages(tmp_path)
+        assert [json.loads(path.with_suffix('.json').read_text(encoding='utf-8')) for path in sorted(
+            pages, key=lambda path: (path.name.startswith('change'), '-set-' in path.name))] == studies
+        assert [study['settings'] for study in studies] == [[], list(settings)] * 2
+        for study in studies:
+            jsonschema.validate(study, SCHEMA)
+        told = ['<code>training.learning_rate=0.5</code>' in path.read_text(encoding='utf-8') for path in pages]
+        assert told == ['-set-' in path.name for path in pages] and sum(told) == 2
+        assert command.result_lines(other, studies[1], None)[-1].endswith(
+            roots.study_page(tmp_path, (), settings).name)
+
+    def test_of_one_task(self):
+        mixture = config_of(TASKS[0]).mixture
+        assert [arms.title(mixture, training) for training in arms.trainings(mixture, 1, CHANGES)] == [
+            'digits alone', 'digits alone, changed']
+
     def test_what_is_left_of_it(self, tmp_path):
         config, trainer = config_of(root=str(tmp_path)), Trainer(SHARES)
         for seed in (0, 1):  # as an earlier study leaves them
@@ -242,8 +264,9 @@ class TestOfAChange:
             return str(error.value)
         for changes in (['model.dropout=0.0'], ['name=other', 'tasks.digits.gate.floor=0.5'], [f'root={tmp_path}/x']):
             assert 'trains no other model than the config does' in refused(*changes)
-        for change in ('training.gradient_diagnosis_every=7', 'training.checkpoint_every=9'):
-            assert 'trains no other model than the config does' in refused(change)
+        for change in ('training.gradient_diagnosis_every=7', 'training.checkpoint_every=9',
+                       'training.eval_batch_size=8', 'training.tpu=local', 'model.inputs.video.short_side=300'):
+            assert f'--change {change} changes no weight of a training' in refused('model.dropout=0.1', change)
         for name in ('training', 'mixture'):
             assert refused('model.dropout=0.1', f'{name}.seed=5') == (
                 f'--change model.dropout=0.1 --change {name}.seed=5: {name}.seed cannot be changed, because both arms '
@@ -346,6 +369,8 @@ def test_wrong_arguments_are_sentences(tmp_path, capsys):
         command.run(config_of(TASKS[0]), 3, False, False)
     with pytest.raises(ConfigError, match='--seeds is 1; it must be at least 2'):
         command.run(config_of(), 1, False, False)
+    with pytest.raises(ConfigError, match='--seeds is 1,000,000; it must be at most 1,000'):
+        command.run(config_of(), 1_000_000, False, False)
     with pytest.raises(ConfigError, match='The root is s3://bucket/root, but a study'):
         command.run(config_of(root='s3://bucket/root'), 3, False, False)
     assert cli.main(['study', 'demo', '--set', 'training.initial_checkpoint=none.npz', '--dry-run']) == 2
