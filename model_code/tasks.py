@@ -87,6 +87,9 @@ class Recipe:
             raise ConfigError(f'{where}mixup_alpha is {self.mixup_alpha} for {modality}; it must be at least 0, and '
                               f'only {mixed} may have more than 0.')
         if self.objective == 'captions':
+            if self.batch_size < 2:
+                raise ConfigError(f"{where}batch_size is {self.batch_size}; it must be at least 2 with "
+                                  "objective='captions', which learns to tell a caption from others of the batch.")
             for field in ('mixup_alpha', 'label_smoothing', 'class_weights', 'head_hidden', 'zero_init_head'):
                 if getattr(self, field):
                     raise ConfigError(f"{where}{field} is {getattr(self, field)}, but a task with objective='captions' "

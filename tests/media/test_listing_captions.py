@@ -101,7 +101,7 @@ def test_an_export_as_croissant_keeps_the_captions(tmp_path):
     testing.write_manifest(tmp_path, [('1.png', 'a', 'one', 'train'), ('2.png', 'b', 'two', 'test')],
                            ('path', 'label', 'caption', 'split'))
     task = testing.task('photos', 'image', folder=str(tmp_path), manifest='manifest.csv', columns=CAPTIONS,
-                        objective='captions')
+                        batch_size=2, objective='captions')
     croissant.export(PipelineConfig('photos', Mixture((task,)), ModelConfig()))
     listed, _ = _listed(tmp_path, manifest='photos.croissant.json', columns=CAPTIONS)
     assert [(entry.path, entry.text) for entry in listed.entries] == [('1.png', 'one'), ('2.png', 'two')]

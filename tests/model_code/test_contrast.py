@@ -228,6 +228,7 @@ def test_a_task_that_is_added_leaves_the_captions_and_their_classes_as_they_are(
 @pytest.mark.parametrize('fields, message', [
     (dict(columns=Columns()), 'name their column, Columns'), (dict(prompts=('a photo',)), 'with {} in place of the'),
     (dict(label_smoothing=0.1), "label_smoothing is 0.1, but a task with objective='captions'"),
+    (dict(batch_size=1), "Task sides: batch_size is 1; it must be at least 2 with objective='captions'"),
     (dict(label_kind='multi'), "label_kind='single', not 'multi'"),
     (dict(objective='labels', prompts=('{}',)), 'but its recipe learns from labels'),
     (dict(objective='labels', columns=Columns()), "only objective='captions' looks at it")])
@@ -235,4 +236,4 @@ def test_a_task_that_cannot_learn_from_captions_is_an_error(fields, message):
     with pytest.raises(ConfigError, match=message):
         testing.changed(TASK, **fields)
     with pytest.raises(ConfigError, match='a task on texts has none'):
-        testing.task('reviews', 'text', objective='captions')
+        testing.task('reviews', 'text', batch_size=2, objective='captions')

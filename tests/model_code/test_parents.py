@@ -40,7 +40,8 @@ def test_a_model_of_the_same_sizes_and_labels_fits():
 
 
 def test_the_input_of_captions_stays_too():
-    captions = testing.changed(SHAPES, objective='captions', columns=Columns(text='caption'), prompts=('a {}',))
+    captions = testing.changed(SHAPES, batch_size=2, objective='captions', columns=Columns(text='caption'),
+                               prompts=('a {}',))
     served = card(tasks=(captions, TONES))
     served['inputs']['text'] = {'length': 7}
     found, = problems(served, (captions, TONES, LIGHTS))
