@@ -35,8 +35,7 @@ def task_steps(mixture: Mixture, sizes: dict[str, int] | None = None) -> list[in
 
 def first_steps(mixture: Mixture) -> list[int]:
     """How many steps of each task come in the first stage of 'staged', which trains only `first_tasks`."""
-    return [round(mixture.first_share * task.recipe.steps) if task.name in mixture.first_tasks else 0
-            for task in mixture.tasks]
+    return [mixture.first_steps(task.name) for task in mixture.tasks]
 
 
 def describe(mixture: Mixture) -> str:

@@ -336,6 +336,15 @@ class Mixture:
                                   'at least there, and not all.')
             if not 0 < self.first_share <= 1:
                 raise ConfigError(f'Mixture: first_share is {self.first_share}; it must be more than 0 and at most 1.')
+            for name in self.first_tasks:
+                if not self.first_steps(name):
+                    raise ConfigError(f'Mixture: first_share is {self.first_share}, which gives task {name} of '
+                                      f'first_tasks none of its {self[name].recipe.steps:,} steps first. Take a '
+                                      'larger first_share, or more steps.')
+
+    def first_steps(self, name: str) -> int:
+        """How many steps of a task come in the first stage of 'staged', which trains only `first_tasks`."""
+        return round(self.first_share * self[name].recipe.steps) if name in self.first_tasks else 0
 
     def only(self, names: Collection[str]) -> 'Mixture':
         """The mixture of some of its tasks. What would be balanced or staged are all; of a part each has its steps."""

@@ -183,6 +183,8 @@ def test_a_schedule_is_described_with_its_settings():
     ({'schedule': 'staged', 'first_tasks': ('x',)}, "There is no task named 'x'."),
     ({'schedule': 'staged', 'first_tasks': ('a',), 'first_share': 0.0}, 'first_share is 0.0; it must be more than 0'),
     ({'schedule': 'staged', 'first_tasks': ('a',), 'first_share': 1.5}, 'first_share is 1.5; it must be more than 0'),
+    ({'schedule': 'staged', 'first_tasks': ('a', 'c'), 'first_share': 0.1},
+     'first_share is 0.1, which gives task c of first_tasks none of its 5 steps first. Take a larger first_share'),
 ])
 def test_settings_that_fit_no_schedule_are_sentences(fields, message):
     with pytest.raises(ConfigError) as error:
