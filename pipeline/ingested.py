@@ -8,6 +8,7 @@ import typing
 from model_code import file_io, modalities
 from model_code.errors import ConfigError
 from model_code.serialization import to_json
+from model_code.settings import TrainingConfig
 from model_code.tasks import Task
 from pipeline import checks
 
@@ -95,7 +96,10 @@ def _generated(config, tasks: tuple[Task, ...]) -> dict:
     nodes = {task.name: node_id('MediaExampleGen', task.name) for task in tasks}
     past = history.executions(config.run_root, pipeline_name(config), list(nodes.values()))
     mixture = config.mixture.only([task.name for task in tasks])
-    fingerprints = checks.check_without_data(dataclasses.replace(config, mixture=mixture)).fingerprints
+    # What is set for the training of all tasks, such as the warm-up, need not fit the training of some.
+    training = TrainingConfig(strategy=config.training.strategy)
+    fingerprints = checks.check_without_data(
+        dataclasses.replace(config, mixture=mixture, training=training)).fingerprints
     found = {}
     for task in tasks:
         spec = config.model.input(task.modality)

@@ -12,7 +12,7 @@ from model_code.modalities import VideoInput
 from model_code.probe import Probe
 from model_code.settings import ModelConfig, TrainingConfig
 from model_code.tasks import Mixture
-from pipeline import cli, dry_run, pipeline, probe, run_record
+from pipeline import cli, dry_run, ingested, pipeline, probe, run_record
 from pipeline.config import PipelineConfig
 from tests import testing
 
@@ -75,6 +75,15 @@ def test_there_must_be_a_model_and_a_task_of_that_name(tmp_path, capsys):
     assert f'There is no model in {tmp_path}' in capsys.readouterr().err
     assert cli.main(['probe', 'demo', '--root', str(tmp_path), '--task', 'digit']) == 2
     assert 'Did you mean digits?' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('training', [
+    {'gradient_diagnosis_every': 5}, {'warmup_steps': 5}, {'train_only': ('shapes',)}])
+def test_some_tasks_are_looked_up_whatever_the_training_of_all_is(tmp_path, training):
+    tasks = testing.image_task(tmp_path / 'shapes'), testing.video_task(tmp_path / 'walks')
+    config = dataclasses.replace(config_of(*tasks, root=str(tmp_path / 'root')), training=TrainingConfig(**training))
+    with pytest.raises(ConfigError, match='Task shapes: no run under .* has ingested it'):
+        ingested.lanes(config, tasks[:1])
 
 
 @pytest.mark.slow
