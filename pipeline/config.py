@@ -88,6 +88,9 @@ class PipelineConfig:
             raise ConfigError(f'{where}, but modality_layers is {self.model.modality_layers}, all layers of the model: '
                               'gradients are compared on the blocks that the tasks share. Leave it out, or choose a '
                               'smaller modality_layers.')
+        if self.training.gradient_diagnosis_every > self.mixture.total_steps:
+            raise ConfigError(f'{where}, more than the steps of all tasks together, {self.mixture.total_steps:,}, so '
+                              'nothing would be measured. Choose fewer, or leave it out.')
 
     def with_data(self) -> 'PipelineConfig':
         """The config with data_version put into the folders and manifests, as a run on this machine needs it.

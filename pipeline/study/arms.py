@@ -73,17 +73,19 @@ def config_of(config, training: Training):
     """The PipelineConfig of a training: some of the tasks, each with its own recipe and steps, and its changes.
 
     The warm-up keeps its share of the steps: as many steps as in the whole mixture might be all that a task alone has.
-    Nobody looks at evaluations in these trainings, so there are none unless they decide something.
+    Nobody looks at evaluations in these trainings, so there are none unless they decide something. Gradients are not
+    measured in a training of one task, or of fewer steps than there are between two measurements.
 
     Raises ConfigError for changes that are none, or that do not fit.
     """
     config = overrides.apply(config, training.changes, '--change')
     mixture = dataclasses.replace(config.mixture.only(training.tasks), seed=config.mixture.seed + training.seed)
     whole, own, recipe = config.mixture.total_steps, mixture.total_steps, config.training
+    every = recipe.gradient_diagnosis_every
     recipe = dataclasses.replace(
         recipe, seed=recipe.seed + training.seed, warmup_steps=round(recipe.warmup(whole) * own / whole),
         eval_every=recipe.eval_every if recipe.keep_best or recipe.patience else 0,
-        gradient_diagnosis_every=recipe.gradient_diagnosis_every if len(training.tasks) > 1 else 0)
+        gradient_diagnosis_every=every if len(training.tasks) > 1 and every <= own else 0)
     return dataclasses.replace(config, mixture=mixture, training=recipe)
 
 

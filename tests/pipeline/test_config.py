@@ -82,7 +82,7 @@ def test_a_warm_up_beyond_the_steps(tmp_path):
 
 
 def test_gradients_of_tasks_need_two_tasks_and_a_block_that_they_share():
-    tasks = testing.task('a', 'image'), testing.task('b', 'image')
+    tasks = testing.task('a', 'image', steps=3), testing.task('b', 'image', steps=2)
     training = TrainingConfig(gradient_diagnosis_every=5)
     config = PipelineConfig('mine', Mixture(tasks), ModelConfig(layers=2, modality_layers=1), training)
     assert config.training.gradient_diagnosis_every == 5
@@ -91,6 +91,8 @@ def test_gradients_of_tasks_need_two_tasks_and_a_block_that_they_share():
             (Mixture(tasks), 2, 'gradient_diagnosis_every is 5, but modality_layers is 2, all layers of the model')):
         with pytest.raises(ConfigError, match=message):
             PipelineConfig('mine', mixture, ModelConfig(layers=2, modality_layers=layers), training)
+    with pytest.raises(ConfigError, match='gradient_diagnosis_every is 6, more than the steps of all tasks .*, 5,'):
+        dataclasses.replace(config, training=dataclasses.replace(training, gradient_diagnosis_every=6))
     frozen = dataclasses.replace(training, train_only=('a',))
     with pytest.raises(ConfigError, match='gradient_diagnosis_every is 5, but train_only keeps the encoder as it is'):
         PipelineConfig('mine', Mixture(tasks), ModelConfig(layers=2), frozen)

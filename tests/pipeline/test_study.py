@@ -323,6 +323,10 @@ def test_gradients_that_were_measured_are_in_the_study_and_on_its_page():
     config = config_of(training=TrainingConfig(gradient_diagnosis_every=5))
     assert arms.config_of(config, Training(('tones',), 0)).training.gradient_diagnosis_every == 0
     assert arms.config_of(config, Training(('digits', 'tones'), 0)).training.gradient_diagnosis_every == 5
+    # An arm with fewer steps than that measures nothing, and is no error.
+    config = config_of(training=TrainingConfig(gradient_diagnosis_every=401))
+    assert arms.config_of(config, Training(('digits', 'letters'), 0)).training.gradient_diagnosis_every == 0
+    assert arms.config_of(config, Training(('digits', 'tones'), 0)).training.gradient_diagnosis_every == 401
 
 
 def test_only_what_is_missing_is_trained_and_what_is_left_is_estimated(tmp_path, capsys):
