@@ -112,7 +112,7 @@ def _tokenizer_values(model: PolyViT, file: vit_files.VitFile,
         if not modalities.get_modality(name).starts_from_vit:
             continue
         spec = config.input(name)
-        kernel = file.read(vit_files.KERNEL, file.kernel_shape(spec, config.width))
+        kernel = file.read(vit_files.KERNEL, file.kernel_shape(spec, config.width), name)
         values[f'tokenizers/{name}/class_token'] = class_token
         values[f'tokenizers/{name}/embedding/bias'] = bias
         if kernel is not None:

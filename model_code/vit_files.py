@@ -99,7 +99,7 @@ def check(path: str, config: ModelConfig, mixture_modalities: Iterable[str]):
             file.side()
         for name in mixture_modalities:
             if modalities.get_modality(name).starts_from_vit:
-                file.fits(KERNEL, file.kernel_shape(config.input(name), width))
+                file.fits(KERNEL, file.kernel_shape(config.input(name), width), name)
         for _, _, names, shape in encoder_arrays(config):
             file.fits(names, shape)
         file.check(path, config.layers)
@@ -121,10 +121,10 @@ class VitFile:
     def __init__(self, names):
         self.names, self.used, self.problems = set(names), set(), []
 
-    def read(self, names: tuple[str, ...], shape: tuple[int | None, ...]) -> np.ndarray | None:
+    def read(self, names: tuple[str, ...], shape: tuple[int | None, ...], modality: str = '') -> np.ndarray | None:
         """The array under the first of `names` that exists, float32; None, and a line in `problems`, if there is none
         that `fits` or it cannot be read."""
-        if not self.fits(names, shape):
+        if not self.fits(names, shape, modality):
             return None
         full, _, convert = self._find(names, shape)
         try:
@@ -136,11 +136,13 @@ class VitFile:
             self.problems.append(f'{full} cannot be read ({error})')
         return None
 
-    def fits(self, names: tuple[str, ...], shape: tuple[int | None, ...]) -> bool:
+    def fits(self, names: tuple[str, ...], shape: tuple[int | None, ...], modality: str = '') -> bool:
         """Whether the first of `names` that exists has floating-point numbers of this shape, by its header. If not, a
-        line is added to `problems`. None in `shape` stands for any size up to MAX_POSITIONS."""
+        line is added to `problems`. None in `shape` stands for any size up to MAX_POSITIONS. modality: whose input the
+        shape is of, if it is of one."""
         full, stored, _ = self._find(names, shape)
         expected = '[' + ', '.join('any' if s is None else str(s) for s in stored) + ']'
+        expected += f' for {modality}' if modality else ''
         if full not in self.names:
             self.problems.append(f'{full} is missing (expected {expected})')
             return False

@@ -181,7 +181,7 @@ def test_every_array_that_does_not_fit_is_named(tmp_path):
     text = str(error.value)
     for part in ('Transformer/encoder_norm/bias is missing (expected [16])',
                  'Transformer/encoderblock_1/MlpBlock_3/Dense_0/kernel is missing (expected [16, 32])',
-                 'embedding/kernel has shape [8, 8, 1, 16] (expected [8, 8, 3, 16])',
+                 'embedding/kernel has shape [8, 8, 1, 16] (expected [8, 8, 3, 16] for image)',
                  'cls has the type object, not floating-point', 'embedding/bias has the type int64',
                  'LayerNorm_0/scale has numbers that are not finite'):
         assert part in text, text

@@ -198,7 +198,7 @@ def test_every_tensor_that_does_not_fit_is_named_in_its_own_layout(tmp_path):
     text = str(error.value)
     for part in (f'{path} does not fit the model: ', 'vit.layernorm.bias is missing (expected [16])',
                  'vit.encoder.layer.1.intermediate.dense.weight is missing (expected [32, 16])',
-                 'projection.weight has shape [16, 1, 8, 8] (expected [16, 3, 8, 8])',
+                 'projection.weight has shape [16, 1, 8, 8] (expected [16, 3, 8, 8] for image)',
                  'query.weight has the type I64, not floating-point', 'key.bias has shape [2, 8] (expected [16])',
                  'layernorm_before.weight has numbers that are not finite'):
         assert part in text, text
@@ -267,16 +267,16 @@ def test_what_does_not_fit_is_found_before_a_run(tmp_path, prefix):
     for model, message in (({'layers': 1}, 'layer.1 is there, but the model has 1 layers'),
                            ({'layers': 3}, 'encoder.layer.2.layernorm_before.weight is missing'),
                            ({'width': 2 * WIDTH}, r'cls_token has shape \[1, 1, 16\] \(expected \[1, 1, 32\]\)'),
-                           ({'inputs': (ImageInput(16, 16, (4, 4)),)}, r'expected \[16, 3, 4, 4\]'),
+                           ({'inputs': (ImageInput(16, 16, (4, 4)),)}, r'expected \[16, 3, 4, 4\] for image\)'),
                            ({'inputs': (*IMAGE, AudioInput(frames=32, mel_bins=32, patch=(8, 4)))},
-                            r'expected \[16, 3, 8, 4\]')):
+                            r'has shape \[16, 3, 8, 8\] \(expected \[16, 3, 8, 4\] for audio\)')):
         with pytest.raises(ConfigError, match=f'^initial_checkpoint: .* does not fit the model: .*{message}'):
             checks.check_initial_checkpoint(Config(path, **model))
     for changes, message in (
             ({f'{prefix}layernorm.bias': None}, 'layernorm.bias is missing'),
             ({f'{prefix}layernorm.bias': np.zeros(WIDTH, np.int64)}, 'type I64'),
             ({f'{prefix}embeddings.patch_embeddings.projection.weight': np.zeros((WIDTH, 1, 8, 8), np.float32)},
-             r'\[16, 1, 8, 8\] \(expected \[16, 3, 8, 8\]\)'),
+             r'\[16, 1, 8, 8\] \(expected \[16, 3, 8, 8\] for image\)'),
             ({f'{prefix}embeddings.position_embeddings': np.zeros((1, 6, WIDTH), np.float32)},
              r'position_embeddings has shape \[1, 6, 16\], which is not a class token and a square grid'),
             ({f'{prefix}encoder.layer.0.lambda_1': np.ones(WIDTH, np.float32)}, 'is no plain ViT')):
