@@ -166,8 +166,6 @@ class _Training:
         if self._first:
             logger.info('training: resumes at step %s of %s, from the checkpoint %s', f'{self._first:,}',
                         f'{self._total:,}', self._checkpoints.latest)
-        logger.info('training: while it runs: tensorboard --logdir %s',
-                    os.path.join(self._snapshots.folder or self._directory, SUMMARIES_DIR))
         self._progress = StepProgress(self._total, self._first)
         self._start = self._saved = time.monotonic()
         self._saved_step = self._first

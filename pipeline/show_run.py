@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from model_code import words
+from model_code import shell, words
 from pipeline import layout, roots, run_record, summary
 from serving import version_directories
 
@@ -47,7 +47,7 @@ def path_lines(components: dict[str, run_record.NodeRecord], report: str, log: s
     """What there is to look at: paths, and the command that shows the curves of the training."""
     curves = os.path.join(components['CoTrainer'].outputs['model_run'][0], 'tensorboard')
     return [*summary.path_lines({'model': model, 'report': report, 'log': log}, columns),
-            f'curves  {summary.tensorboard(curves)}']
+            f'curves  {shell.tensorboard(curves)}']
 
 
 def _study_lines(root: pathlib.Path) -> list[str]:

@@ -1,7 +1,5 @@
 """What a run prints at its end: the table of tasks, the gate's decision, paths, the next commands. Only strings."""
 
-import importlib.util
-import os
 import pathlib
 import shlex
 import shutil
@@ -10,6 +8,7 @@ import sys
 from humanize import naturalsize
 
 from model_code import words
+from model_code.shell import short
 from pipeline import layout
 
 TABLE_COLUMNS = 100
@@ -28,20 +27,6 @@ def _program() -> list[str]:
     if shutil.which('polyvit'):
         return ['polyvit']
     return [short(started)] if started.name == 'polyvit' else [short(sys.executable), '-m', 'polyvit']
-
-
-def short(path) -> str:
-    """The path relative to the current directory, if that is shorter."""
-    relative = os.path.relpath(path)
-    return relative if len(relative) < len(str(path)) else str(path)
-
-
-def tensorboard(folder: str) -> str:
-    """The command that shows the event files in a folder; the folder alone where TensorBoard is not installed."""
-    if not importlib.util.find_spec('tensorboard'):
-        return short(folder)
-    program = ['tensorboard'] if shutil.which('tensorboard') else [short(sys.executable), '-m', 'tensorboard.main']
-    return shlex.join([*program, '--logdir', short(folder)])
 
 
 def task_rows(decision: dict, columns: int | None = None) -> list[str]:

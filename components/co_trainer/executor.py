@@ -37,6 +37,7 @@ from model_code import (
     model_directory,
     parents,
     polyvit,
+    shell,
     strategy,
     words,
 )
@@ -73,6 +74,9 @@ class Executor(base_executor.BaseExecutor):
         key = work_key(exec_properties, train_files, eval_files, vocabularies)
         model_run = artifact_utils.get_single_instance(output_dict['model_run']).uri
         with checkpoints_kept(exec_properties['unfinished_dir'], key, model_run) as (checkpoint_dir, kept):
+            # Not in co_train: a study's many trainings each remove this folder at their end.
+            logger.info('training: curves while it runs: %s',
+                        shell.tensorboard(os.path.join(kept.folder or checkpoint_dir, loop.SUMMARIES_DIR)))
             co_train(
                 mixture=mixture,
                 model_config=from_json(ModelConfig, exec_properties['model_config']),

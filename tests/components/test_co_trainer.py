@@ -10,9 +10,12 @@ import time
 
 import pytest
 import tensorflow as tf
+from tfx.types import standard_artifacts
 
 from components import run_parameters
+from components.classes import Classes, TaskClasses, write_classes
 from components.co_trainer import executor
+from components.specs import task_input
 from model_code import input_pipeline, snapshots
 from model_code.serialization import to_json
 from model_code.settings import ModelConfig, TrainingConfig
@@ -43,6 +46,37 @@ def test_other_parameters_are_another_training_and_equal_ones_the_same():
         {}, {'steps_digits': 40}, {'seed': 7})}
     assert len(keys) == 3
     assert executor.work_key(_properties(steps_digits=600, seed=0), {}, {}, {}) in keys
+
+
+@pytest.mark.parametrize('elsewhere', [False, True])
+def test_a_run_says_how_to_see_its_curves_while_it_trains(tmp_path, monkeypatch, caplog, elsewhere):
+    def artifact(name, kind):
+        made = kind()
+        made.uri = os.fspath(tmp_path / name)
+        return [made]
+
+    examples = artifact('examples', standard_artifacts.Examples)
+    examples[0].split_names = '["train", "eval"]'
+    write_classes(str(tmp_path / 'classes'), TaskClasses((), 'f'))
+    trained = []
+    monkeypatch.setattr(executor, 'read_vocabulary', lambda task, uri: ['a', 'b'])
+    monkeypatch.setattr(executor, 'co_train', lambda **arguments: trained.append(arguments))
+    monkeypatch.setattr(shutil, 'which', lambda name: None)
+    monkeypatch.setattr(sys, 'executable', '/env/bin/python')
+    caplog.set_level('INFO', 'polyvit')
+    executor.Executor().Do(
+        {task_input('examples', 'digits'): examples,
+         task_input('transform_graph', 'digits'): artifact('graph', standard_artifacts.TransformGraph),
+         task_input('classes', 'digits'): artifact('classes', Classes)},
+        {'model': artifact('model', standard_artifacts.Model),
+         'model_run': artifact('run/1', standard_artifacts.ModelRun)},
+        _properties(unfinished_dir=str(tmp_path / 'shared') if elsewhere else ''))
+    folder = trained[0]['snapshots'].folder or trained[0]['checkpoint_dir']
+    assert folder.startswith(f'{tmp_path}/{"shared" if elsewhere else "run/unfinished"}/')
+    [line] = [record.getMessage() for record in caplog.records if 'curves' in record.getMessage()]
+    command = line.removeprefix('training: curves while it runs: ').split()
+    assert command[1:4] == ['-m', 'tensorboard.main', '--logdir']
+    assert [os.path.abspath(command[0]), os.path.abspath(command[4])] == ['/env/bin/python', f'{folder}/tensorboard']
 
 
 @pytest.fixture(scope='module')

@@ -124,10 +124,12 @@ def test_what_was_interrupted_comes_to_the_same(lanes, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_change_has_no_new_heads_because_nobody_compares_them(lanes, tmp_path):
+def test_a_change_has_no_new_heads_because_nobody_compares_them(lanes, tmp_path, caplog):
+    caplog.set_level('INFO', 'polyvit')
     of = trainer(lanes, tmp_path)
     assert of.run(CHANGED).frozen == {}
     assert sorted(os.listdir(of.path(CHANGED))) == ['result.json', 'shapes.npz', 'tones.npz']
+    assert 'training: ' in caplog.text and '--logdir' not in caplog.text, 'that folder is not kept'
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """What a run prints at its end."""
 
 import dataclasses
-import importlib.util
 import shlex
 import shutil
 import sys
@@ -169,24 +168,6 @@ def test_the_commands_after_the_demo(tmp_path, monkeypatch, folder):
     assert (run.config, run.root, run.data) == ('demo', *((folder, f'{folder}/media') if unusual else (None, None)))
     assert (report.root, serve.dir) == (folder, f'{folder}/serving/polyvit')
     assert (predict.task, predict.files) == ('digits', [f'{folder}/media/a b.png'])
-
-
-class TestTensorBoard:
-    def test_as_a_command(self, monkeypatch, tmp_path):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(shutil, 'which', lambda name: f'/bin/{name}')
-        assert summary.tensorboard(str(tmp_path / 'my runs')) == "tensorboard --logdir 'my runs'"
-
-    def test_of_an_environment_that_is_not_active(self, monkeypatch, tmp_path):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, 'executable', str(tmp_path / 'bin' / 'python'))
-        monkeypatch.setattr(shutil, 'which', lambda name: None)
-        assert summary.tensorboard(str(tmp_path / 'x')) == 'bin/python -m tensorboard.main --logdir x'
-
-    def test_where_it_is_not_installed(self, monkeypatch, tmp_path):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-        assert summary.tensorboard(str(tmp_path / 'x')) == 'x'
 
 
 class TestTheProgram:
