@@ -25,7 +25,8 @@ def make_evaluate(model: PolyViT, config: ModelConfig, classes: dict[str, int], 
     """Returns a function () -> {'eval/<task>/<metric>': value}. Tasks without eval files are left out.
 
     Of a task with captions also 'caption_recall': how often the nearest caption of an example, of those of the first
-    POOL examples, is its own or equal to it; and 'example_recall', the same of the examples of a caption.
+    POOL examples, is its own or equal to it; and 'example_recall', the same of the examples of a caption. It has no
+    'loss': that of the classes would not be the one that is trained.
 
     It returns None, after the present batch, if the process is to end (`interruption`). batches: how many of each task;
     -1 takes all.
@@ -65,8 +66,9 @@ def make_evaluate(model: PolyViT, config: ModelConfig, classes: dict[str, int], 
             if rows:
                 labels, scores, per_example = (np.concatenate(column) for column in zip(*rows, strict=True))
                 quality = task.data.kind.functions.quality(labels, scores, model.groups[task.name])
-                values |= {f'eval/{task.name}/{task.primary_metric}': quality,
-                           f'eval/{task.name}/loss': float(per_example.mean())}
+                values[f'eval/{task.name}/{task.primary_metric}'] = quality
+                if task.recipe.objective == 'labels':  # that of captions is another loss, of whole batches
+                    values[f'eval/{task.name}/loss'] = float(per_example.mean())
             if pairs:
                 values |= recalls(task, pairs)
         return values

@@ -15,15 +15,16 @@ _SCHEDULE_HEIGHT, _SCHEDULE_FOOT = 60, 18
 def section(history: dict, names: list[str], colours: dict[str, str], limit: int) -> dict:
     """What training.html shows. history: what loop.train returns. names: of the tasks. limit: points of a curve.
 
-    Returns {'text', 'losses': [{'name', 'chart', 'last'}], 'evaluated', 'rates', 'peak', 'norms', 'largest', 'speeds',
-    'speed': {name: examples a second as text, 'all together': too}, 'schedule'}; charts are '' where the history does
-    not have their numbers.
+    Returns {'text', 'losses': [{'name', 'chart', 'last', 'evaluated', 'captions'}], 'evaluated', 'rates', 'peak',
+    'norms', 'largest', 'speeds', 'speed': {name: examples a second as text, 'all together': too}, 'schedule'}; charts
+    are '' where the history does not have their numbers. 'evaluated': whether there are dots. 'captions': whether the
+    task learns from captions.
     """
     steps = history.get('steps', [])
     cut = _cut(steps, 'gradient_norm')
+    losses = _losses(history, names, colours, limit)
     return {
-        'text': trained(history), 'losses': _losses(history, names, colours, limit),
-        'evaluated': bool(history.get('evaluations')),
+        'text': trained(history), 'losses': losses, 'evaluated': any(entry['evaluated'] for entry in losses),
         'rates': _of_all(steps, 'learning_rate', names, colours, 'Learning rate', limit),
         'peak': words.short_number(max((step['learning_rate'] for step in steps), default=0)),
         'norms': _of_all(cut, 'gradient_norm', names, colours, 'Norm of the gradient', limit),
@@ -108,14 +109,18 @@ def _losses(history: dict, names: list[str], colours: dict[str, str], limit: int
         steps = [s for s in history.get('steps', []) if s['task'] == name]
         xs, losses = [s['step'] for s in steps], [s['loss'] for s in steps]
         smoothed = charts.smooth(losses, max(1, len(losses) // 12))
+        evaluations = history.get('evaluations', [])
+        captions = any(f'eval/{name}/caption_recall' in record['values'] for record in evaluations)
+        # Of a task with captions older histories have the loss of the classes, which is not the one that was trained.
         evaluated = [(record['step'], record['values'][f'eval/{name}/loss'])
-                     for record in history.get('evaluations', []) if f'eval/{name}/loss' in record['values']]
+                     for record in evaluations if f'eval/{name}/loss' in record['values'] and not captions]
         chart = charts.line_chart(
             [charts.Line(list(zip(xs, losses, strict=True)), f'raw {colours[name]}'),
              charts.Line(list(zip(xs, smoothed, strict=True)), f'curve {colours[name]}'),
              charts.Line(evaluated, 'evaluated', dots=True)], f'Training loss of {name}', limit)
         if chart and losses:
-            result.append({'name': name, 'chart': chart, 'last': words.short_number(smoothed[-1])})
+            result.append({'name': name, 'chart': chart, 'last': words.short_number(smoothed[-1]),
+                           'evaluated': bool(evaluated), 'captions': captions})
     return result
 
 

@@ -169,6 +169,16 @@ def test_evaluations_are_dots_and_the_page_says_which_weights_the_model_has():
     assert 'Dots: on the eval split' in page and 'Dots: on' not in render(decision(), HISTORY, {}, data())
 
 
+def test_the_loss_of_captions_has_no_dots_of_another_loss_and_the_card_says_so():
+    values = {'eval/digits/accuracy': 0.5, 'eval/digits/caption_recall': 0.5}
+    for more in ({}, {'eval/digits/loss': 1.5}):
+        page = render(decision(), HISTORY | {'evaluations': [{'step': 10, 'values': values | more, 'mean': None}]}, {},
+                      data())
+        assert '<circle class="evaluated"' not in page and 'Dots: on' not in page
+        assert 'No dots: evaluations measure the classes instead.' in text_of(page)
+    assert 'No dots' not in render(decision(), HISTORY, {}, data())
+
+
 DRIFT = {
     'version': '3', 'status': 'The data were compared with those of version 3.', 'remarks': [],
     'findings': [{'task': 'digits', 'split': 'train', 'feature': 'brightness', 'stops': False,

@@ -173,6 +173,7 @@ def test_evaluation_tells_recall_beside_zero_shot_accuracy(trained, monkeypatch)
     values = evaluation.make_evaluate(trained, CONFIG, {'sides': 2}, {'sides': ['a file']}, 32)()
     right = np.argmax(trained.scores('sides', inputs), axis=1) == sides
     assert values['eval/sides/accuracy'] == pytest.approx(right.mean())
+    assert 'eval/sides/loss' not in values, 'that of the classes is not the loss that is trained'
     assert 0 < values['eval/sides/caption_recall'] <= 1 and 0 < values['eval/sides/example_recall'] <= 1
 
 
