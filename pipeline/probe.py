@@ -96,4 +96,7 @@ def _number(value: float | None) -> str:
 
 
 def _interval(row: dict) -> str:
-    return '' if row['low'] is None else f'{row["low"]:.3f} to {row["high"]:.3f}'
+    if row['low'] is None:
+        return ''
+    # Those of few shots say nothing of other eval examples: equal draws have an interval without width.
+    return f'{row["low"]:.3f} to {row["high"]:.3f}{" over draws" if "shots" in row else ""}'

@@ -15,7 +15,8 @@ def section(evaluation: dict) -> dict | None:
         rows.append(_row('linear probe', probe['linear'], _of(probe, 'train')))
     for row in probe['few_shot']:
         drawn = words.count(len(row['values']), 'time')
-        rows.append(_row(f'{row["shots"]}-shot', row, f'{row["shots"]} of each class, drawn {drawn}'))
+        shown = _row(f'{row["shots"]}-shot', row, f'{row["shots"]} of each class, drawn {drawn}')
+        rows.append(shown | {'interval': shown['interval'] and f'{shown["interval"]} over draws'})
     rows.append(_row('the head', of_all(evaluation, probe['metric']), 'the whole training'))
     return {'metric': metric_name(probe['metric']), 'rows': rows, 'asked': _of(probe, 'eval'),
             'few': [f'{row["classes_with_fewer"]:,} of {probe["classes"]:,} classes have fewer than {row["shots"]} '

@@ -40,6 +40,8 @@ def test_the_representation_alone_is_a_table_beside_the_head():
                   'linear probe1,000 of 5,000 examples0.8770.852 to 0.902', '5-shot5 of each class, drawn 1 time0.500',
                   'the headthe whole training0.9120.887 to 0.937'):
         assert shown in text, shown
+    results['probe']['few_shot'][0] |= {'low': 0.5, 'high': 0.5, 'values': [0.5, 0.5]}
+    assert 'drawn 2 times0.5000.500 to 0.500 over draws' in text_of(page_of(results))
     results['probe'] |= {'linear': None, 'few_shot': []}
     assert 'linear probe' not in text_of(page_of(results))
     del results['probe']

@@ -37,6 +37,11 @@ def test_the_table_has_a_row_for_each_classifier():
         'digits 5-shot accuracy 0.400 5 of each class 600'.split(),
         'few none: too few examples accuracy - 10,000 of 50,000 600'.split()]
     assert wide[4:] == ['digits: 2 of 12 classes have fewer than 5 examples.']
+    same = {'shots': 5, 'value': 1.0, 'low': 1.0, 'high': 1.0, 'values': [1.0, 1.0], 'classes_with_fewer': 0}
+    drawn = MEASURED | {'few_shot': [same]}
+    for columns in (None, 60):
+        linear, few = probe.lines({'digits': drawn}, columns)[1:]
+        assert '1.000 to 1.000 over draws' in few and '0.250 to 0.750' in linear and 'draws' not in linear
     narrow = probe.lines({'digits': MEASURED}, 60)
     assert max(map(len, narrow)) <= 60 and narrow[1].split() == 'digits linear probe 0.500 0.250 to 0.750'.split()
 
