@@ -116,7 +116,7 @@ def test_a_run_goes_on_after_interruptions_in_a_program_in_a_lane_and_in_trainin
     assert seen.exit_code == exit_codes.INTERRUPTED
     ending = seen.text.partition('CoTrainer')[2]
     # No traceback, no ^C, no line of the bar, and the line of the component is there once.
-    assert re.fullmatch(r' +interrupted\n +training: .*?tensorboard(\.main)? --logdir\s.*?steps/s.*?\n\n'
+    assert re.fullmatch(r' +interrupted\n +training: .*?tensorboard(\.main)?\s+--logdir\s.*?steps/s.*?\n\n'
                         r'Interrupted by Ctrl-C while CoTrainer was running\.\n'
                         r'Kept: 6 of 13 components; training is saved at step [\d,]+ of 3,000,\s.*?\sago\.\n'
                         r'To go on:\n.*', ending, re.DOTALL), seen.text
