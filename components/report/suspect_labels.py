@@ -15,7 +15,7 @@ def section(task: str, modality: str, found: dict | None, examples: dict[str, di
     Returns {'name', 'examples', 'count', 'untrusted': [class], 'more_untrusted': number, 'rows': [{'id', 'group',
     'labels', 'label', 'other', 'label_percent', 'other_percent', 'picture'}]}.
     """
-    if found is None:
+    if found is None or not found['examples']:
         return None
     rows = []
     for row in found['first']:

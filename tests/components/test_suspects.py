@@ -12,6 +12,7 @@ from components.blessing_gate import results
 from components.report import sources, suspect_labels
 from components.report.pictures import draw
 from components.task_evaluator import evaluation_files, executor, shown_examples, suspects
+from model_code import outcomes
 from model_code.serialization import to_json
 from tests import artifacts, testing
 from tests.components import scoring_model as sm
@@ -101,3 +102,14 @@ def test_nothing_is_written_about_nothing(tmp_path):
     assert not (tmp_path / 'suspects.tfrecord.gz').exists() and examples == {}
     assert suspect_labels.section('digits', 'image', found, examples)['rows'] == []
     assert suspect_labels.section('digits', 'image', None, {}) is None
+
+
+def test_what_a_caption_does_not_mention_is_no_wrong_label():
+    labels = np.tile([1.0, 0.0], (40, 1)).astype(np.float32)
+    labels[20:] = [0.0, 1.0]
+    scores = 0.05 + 0.9 * labels
+    scores[0] = [0.9, 0.95]  # sure of both
+    said = outcomes.Outcomes(np.array([f'{number}.png' for number in range(40)]), np.array([''] * 40), labels, scores)
+    assert suspects.find(said, ('cat', 'mat'), 'multi')['count'] == 1
+    found = suspects.find(said, ('cat', 'mat'), 'words')
+    assert found['count'] == 0 and suspect_labels.section('captions', 'image', found, {}) is None
