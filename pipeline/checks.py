@@ -8,7 +8,7 @@ import os
 from components.blessing_gate import changes
 from media import checked_listing, listing
 from media.entries import SPLITS
-from model_code import file_io, parents, remote_files, settings, step_counts, vit_files
+from model_code import file_io, parents, remote_files, settings, shell, step_counts, vit_files
 from model_code.errors import ConfigError, PipelineStop
 from model_code.logger import logger
 from model_code.urls import is_url
@@ -86,11 +86,11 @@ def check_demo_media(config):
         return
     media = os.path.dirname(missing[0])
     if os.path.abspath(media) == os.path.abspath(config.run_root / 'media'):
-        elsewhere = () if summary.short(config.run_root) == 'runs/demo' else ('--root', summary.short(config.run_root))
+        elsewhere = () if shell.short(config.run_root) == 'runs/demo' else ('--root', shell.short(config.run_root))
         how = f'`{summary.command("demo", *elsewhere)}` makes them and runs this config.'
     else:
-        how = f'`{summary.command("data", "demo", summary.short(media))}` makes them.'
-    raise ConfigError(f'The media of the demo are not there yet: there is no folder {summary.short(missing[0])}. {how}')
+        how = f'`{summary.command("data", "demo", shell.short(media))}` makes them.'
+    raise ConfigError(f'The media of the demo are not there yet: there is no folder {shell.short(missing[0])}. {how}')
 
 
 def check_without_data(config) -> DataSummary:

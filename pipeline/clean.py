@@ -21,10 +21,10 @@ import uuid
 
 import humanize
 
-from model_code import file_io, words
+from model_code import file_io, shell, words
 from model_code.errors import ConfigError, PipelineStop
 from model_code.urls import is_url
-from pipeline import layout, roots, run_record, summary
+from pipeline import layout, roots, run_record
 from pipeline.lineage import Lineage, Run
 from serving import served, version_directories
 
@@ -204,7 +204,7 @@ def _lock(root: str | None, locks: contextlib.ExitStack) -> list[pathlib.Path]:
             locks.enter_context(run_record.one_run_at_a_time(path))
             locked.append(path)
         except ConfigError:
-            print(f'{summary.short(path)}: a run is in progress, so it is left as it is.\n')
+            print(f'{shell.short(path)}: a run is in progress, so it is left as it is.\n')
     return locked
 
 
@@ -217,7 +217,7 @@ def _confirmed(size: int) -> bool:
 
 def table(plan: Plan) -> list[str]:
     """The root, a heading, and of each part that is there how much is kept and how much removed."""
-    lines = [summary.short(plan.root), f'{"":<31}{"kept":>10}{"removed":>10}']
+    lines = [shell.short(plan.root), f'{"":<31}{"kept":>10}{"removed":>10}']
     for part in PARTS:
         items = [item for item in plan.items if item.part == part]
         if items:

@@ -6,7 +6,7 @@ import os
 import pathlib
 import sys
 
-from model_code import file_io, isolated
+from model_code import file_io, isolated, shell
 from model_code.errors import ConfigError, PipelineStop
 from model_code.printable import printable
 from pipeline import arguments, ending, environment, layout, printed
@@ -128,8 +128,8 @@ def _data_scenes(parsed):
 
 def _data_show(parsed):
     config = _load(parsed).with_data()
-    from pipeline import data_check, data_show, summary
-    print(summary.short(data_show.show(config, parsed.output, data_check.ProgressLine())))
+    from pipeline import data_check, data_show
+    print(shell.short(data_show.show(config, parsed.output, data_check.ProgressLine())))
 
 
 def _data_export(parsed):
@@ -265,12 +265,12 @@ def _print_now(text: str):
 
 def _samples(serving_dir: str | None) -> dict[str, str]:
     """Task -> one of its media files that is still there, from the record of the run that pushed to this folder."""
-    from pipeline import run_record, summary
+    from pipeline import run_record
     try:
         samples = run_record.read(os.path.join(serving_dir, '..', '..')).samples if serving_dir else {}
     except ConfigError:
         return {}
-    return {task: summary.short(path) for task, path in samples.items() if os.path.isfile(path)}
+    return {task: shell.short(path) for task, path in samples.items() if os.path.isfile(path)}
 
 
 def _predict(parsed) -> int:

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 
+from model_code import shell
 from model_code.errors import PipelineStop
 from model_code.printable import printable
 from pipeline import demo_data, elapsed, local_runner, roots, summary, terminal
@@ -20,7 +21,7 @@ def run(root: pathlib.Path, debug: bool = False, argv: tuple[str, ...] = ()) -> 
     roots.check_writable(root)
     media = root / 'media'
     counts = demo_data.make_demo_data(media)
-    print(f'Demo media in {summary.short(media)}: {demo_data.describe(counts)}', flush=True)
+    print(f'Demo media in {shell.short(media)}: {demo_data.describe(counts)}', flush=True)
     os.environ['POLYVIT_DEMO_DATA'] = str(media)
     config = dataclasses.replace(load_config('demo'), root=str(root))
     code = local_runner.run(config, debug, say_next=False, argv=argv, started=elapsed.process_start())
@@ -36,7 +37,7 @@ def run(root: pathlib.Path, debug: bool = False, argv: tuple[str, ...] = ()) -> 
 
 def next_lines(root: pathlib.Path, task: str, sample: str) -> list[str]:
     """What to type next, with what each command does. sample: a media file of the task."""
-    short = summary.short
+    short = shell.short
     usual = root == pathlib.Path('runs/demo').absolute()
     options = () if usual else ('--root', short(root), '--data', short(root / 'media'))
     lines = ['Next:']
@@ -70,10 +71,10 @@ def _serve_and_predict(config):
     from serving.server import ModelServer
     with ModelServer(str(config.serving_dir), port=0) as server:
         yield ''
-        yield f'Serving {summary.short(config.serving_dir)} at {server.url}. Its answers over REST:'
+        yield f'Serving {shell.short(config.serving_dir)} at {server.url}. Its answers over REST:'
         for task, path, label in _eval_files(config):
             result = client.predict(task.name, [path], url=server.url, top=3)[0]
-            yield f'  {task.name:<8}{summary.short(path)}, labelled {label}:\n          {_text(result)}'
+            yield f'  {task.name:<8}{shell.short(path)}, labelled {label}:\n          {_text(result)}'
 
 
 def _text(result: dict) -> str:

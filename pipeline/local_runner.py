@@ -9,7 +9,7 @@ import time
 import traceback
 
 from components.data_drift import served_data
-from model_code import interruption, words
+from model_code import interruption, shell, words
 from model_code.errors import ConfigError, PipelineStop
 from pipeline import (
     checks,
@@ -204,7 +204,7 @@ def _explain(failure: tuple[str, BaseException], screen: terminal.Screen, record
     screen.print()
     screen.print(_reason(failure))
     if not stop_sentence(error):
-        screen.print(f'The traceback is at the end of {summary.short(record.log)}; --debug prints it here.')
+        screen.print(f'The traceback is at the end of {shell.short(record.log)}; --debug prints it here.')
     if node:
         screen.print('What had finished is kept: the next run takes it from the cache.' +
                      (' To run again:' if record.argv else ''))

@@ -7,8 +7,9 @@ import os
 import pathlib
 import sys
 
+from model_code import shell
 from model_code.errors import ConfigError
-from pipeline import run_record, summary
+from pipeline import run_record
 
 
 def _in_notebook() -> bool:
@@ -44,10 +45,10 @@ class Report:
         """Shows it: in a notebook below the cell, otherwise in the browser."""
         if _in_notebook():
             from IPython.display import display
-            display({'text/plain': f'Report: {summary.short(self.path)}', 'text/html': self._repr_html_()}, raw=True)
+            display({'text/plain': f'Report: {shell.short(self.path)}', 'text/html': self._repr_html_()}, raw=True)
             return
         import webbrowser
-        print(f'Report: {summary.short(self.path)}')
+        print(f'Report: {shell.short(self.path)}')
         webbrowser.open(pathlib.Path(self.path).absolute().as_uri())
 
     def _repr_html_(self) -> str:

@@ -55,8 +55,9 @@ def study_page(root: pathlib.Path, changes: Sequence[str] = (), settings: Sequen
     settings: the values of --set: a study with other ones is another study. The same with the ending .json has its
     numbers.
     """
-    name = '-set-'.join(part for part in (
-        f'change-{_file_name(changes)}' if changes else 'study', _file_name(settings) if settings else '') if part)
+    name = f'change-{_file_name(changes)}' if changes else 'study'
+    if settings:
+        name += f'-set-{_file_name(settings)}'
     return study_dir(root) / f'{name}.html'
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from humanize import naturalsize
 
-from model_code import words
+from model_code import shell, words
 from model_code.errors import ConfigError, unknown
-from pipeline import layout, roots, run_record, show_run, summary
+from pipeline import layout, roots, run_record, show_run
 from pipeline.run_record import Record
 
 
@@ -33,7 +33,7 @@ def find(root: str | None, run: str | None) -> Record:
         raise unknown('run', run, [r.id for r in found[:10]])
     if len(fitting) > 1:
         raise ConfigError(f'{words.count(len(fitting), "run")} fit {run!r}: '
-                          f'{", ".join(f"{r.id} under {summary.short(r.root)}" for r in fitting[:5])}. '
+                          f'{", ".join(f"{r.id} under {shell.short(r.root)}" for r in fitting[:5])}. '
                           'Give the whole id, and --root if the id is there twice.')
     return fitting[0]
 
@@ -70,14 +70,14 @@ def lines(records: Sequence[Record], columns: int | None) -> list[str]:
     left = (0, 1, 2, 3, 4, 6, 7)  # all but the time
     rows = [_row(record) for record in records]
     wide = layout.table([[*_HEADING, 'primary metrics', *(['root'] if several else [])],
-                         *([*row, _metrics_text(record), *([summary.short(record.root)] if several else [])]
+                         *([*row, _metrics_text(record), *([shell.short(record.root)] if several else [])]
                            for row, record in zip(rows, records, strict=True))], left)
     if layout.fits(wide, columns):
         return wide
     heading, *narrow = layout.table([_HEADING, *([row[0], layout.cut(row[1], 14), *row[2:]] for row in rows)], left)
     found = [heading]
     for line, record in zip(narrow, records, strict=True):
-        root = f'{summary.short(record.root)}: ' if several else ''
+        root = f'{shell.short(record.root)}: ' if several else ''
         found += [line, *layout.wrap(f'    {root}{_metrics_text(record)}'.rstrip(' :'), columns)]
     return [line for line in found if line]
 
@@ -116,13 +116,13 @@ def as_json(record: Record) -> dict:
 def show(record: Record, columns: int | None) -> list[str]:
     """All of one run: what was typed and changed, what it came to, and what each component did."""
     shown = show_run.lines(record, columns)
-    extra = [f'root     {summary.short(record.root)}']
+    extra = [f'root     {shell.short(record.root)}']
     if record.overrides:
         extra.append(f'set      {", ".join(record.overrides)}')
     if record.repeats:
         extra.append(f'repeats  {record.repeats}: nothing had changed since')
     end = layout.wrap(record.reason, columns) if record.decision and record.reason else []  # it failed after the gate
-    gone = [f'{summary.short(path)} is no longer there.' for path in (record.report, record.log)
+    gone = [f'{shell.short(path)} is no longer there.' for path in (record.report, record.log)
             if path and not os.path.exists(path)]
     return [*shown[:1], *extra, *shown[1:], *end, *gone, '', *_components(record)]
 

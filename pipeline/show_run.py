@@ -52,7 +52,7 @@ def path_lines(components: dict[str, run_record.NodeRecord], report: str, log: s
 
 def _study_lines(root: pathlib.Path) -> list[str]:
     """The pages of `polyvit study` under this root."""
-    return [f'study   {summary.short(page)}' for page in roots.study_pages(root)]
+    return [f'study   {shell.short(page)}' for page in roots.study_pages(root)]
 
 
 def later_lines(record: run_record.Record) -> list[str]:
@@ -61,7 +61,7 @@ def later_lines(record: run_record.Record) -> list[str]:
     if newest.id == record.id or newest.state not in ('running', 'killed'):
         return []
     what = 'is in progress' if newest.state == 'running' else 'was killed before its end'
-    return ['', f'A later run {what}; its log is {summary.short(newest.log)}.']
+    return ['', f'A later run {what}; its log is {shell.short(newest.log)}.']
 
 
 def _version(record: run_record.Record) -> str:

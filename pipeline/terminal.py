@@ -172,9 +172,7 @@ class Screen:
         title, self._title = self._title, ''
         if self._redraws:
             self._console.print(f'{title}{result}'.rstrip())
-            for text in self._messages:
-                self._write(text)
-            self._messages = []
+            self._print_messages()
             self._print_progress()
             return
         if self._progress:
@@ -182,6 +180,11 @@ class Screen:
         self._console.print((title[len(title.rstrip()):] if self._open_line else title) + result)
         self._open_line = False
         self._file.flush()
+
+    def _print_messages(self):
+        for text in self._messages:
+            self._write(text)
+        self._messages = []
 
     def _print_progress(self):
         text, self._progress = self._progress, ''
@@ -237,9 +240,7 @@ class Screen:
             self._live = None
             if self._title:
                 self._write(self._title.rstrip())
-            for text in self._messages:
-                self._write(text)
-            self._messages = []
+            self._print_messages()
 
     def _renderable(self):
         """What is drawn again: the running component, the newest of its messages that fit, and the bar."""

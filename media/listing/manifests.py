@@ -43,9 +43,7 @@ _MAX_ROW_LINES = 100  # of a CSV row with line breaks in quotes
 
 # The endings of annotation files -> their format.
 _FORMATS = {'.jsonl': 'jsonl', '.ndjson': 'jsonl', '.parquet': 'parquet', '.arrow': 'arrow', '.json': 'croissant'}
-
-
-# Of files whose rows are examples.
+# Those of files whose rows are examples.
 TABLES = ('.csv', *(ending for ending, format_name in _FORMATS.items() if format_name != 'croissant'))
 
 

@@ -11,7 +11,7 @@ from humanize import naturalsize
 
 from media import checked_listing, listing, scene_names, scenes, verdict
 from media.findings import Tally
-from model_code import file_io, flops, statistical_power, words
+from model_code import file_io, flops, shell, statistical_power, words
 from model_code.errors import ConfigError
 from model_code.modalities import get_modality
 from model_code.settings import TrainingConfig
@@ -191,7 +191,7 @@ def _lines(folder: str, path: str, made, guesses: Guesses, samples: list[sample.
                   *(f'  {one_line(name)}: it cannot be listed ({why}).' for name, why in seen.unreadable.items()),
                   *(f'  {one_line(name)}: a link to a folder, which was not followed.' for name in seen.links)][:30]
     lines += ['', *_cost(made, tasks, here)]
-    short = summary.short(path)
+    short = shell.short(path)
     lines += ['', f'Wrote {short}. It is a guess: read its comments. Next:']
     for what, *command in (('writes a page with examples of each class', 'data', 'show', short),
                            ('reads every file, and says whether a run would stop', 'data', 'check', short),

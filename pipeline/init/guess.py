@@ -203,8 +203,7 @@ class Guesses:
         files = [((name,), 'is a Croissant file, which says what the media are') for name in exported
                  or sorted({*folder.others} - {*_exported(folder)})
                  if name.lower().endswith('.json') and _is_croissant(os.path.join(self._path(folder.path), name))]
-        rows = tuple(name for name in folder.others if by_modality and not files
-                     and name.lower().endswith(hugging_face.TABLES) and not name.lower().endswith(hugging_face.EXPORTED)
+        rows = tuple(name for name in _named_tables(folder, hugging_face.TABLES) if by_modality and not files
                      and self._meaning(join(folder.path, name)) is None)
         files += [(rows, 'have the columns path and label')] if rows else []
         for names, what in files:
@@ -297,8 +296,7 @@ class Guesses:
         return self._meaning_of.get(name)
 
     def _table_meanings(self, folder: Folder) -> list[tables.Meaning | str]:
-        meanings = [self._meaning(join(folder.path, name)) for name in folder.others
-                    if name.lower().endswith(manifests.TABLES) and not name.lower().endswith(hugging_face.EXPORTED)]
+        meanings = [self._meaning(join(folder.path, name)) for name in _named_tables(folder, manifests.TABLES)]
         return [meaning for meaning in meanings if meaning]
 
     def _manifests(self, folder: Folder) -> bool:
@@ -610,6 +608,12 @@ def _published_format(files: set[str], synsets: bool) -> tuple[Format, list[str]
         return 'audioset', segments, 'multi'
     kinetics = sorted(name for name in files if re.fullmatch(r'(.*/)?(kinetics\w*_)?(train|val|test)\w*\.csv', name))
     return ('kinetics', kinetics, 'single') if kinetics else None
+
+
+def _named_tables(folder: Folder, endings: tuple[str, ...]) -> list[str]:
+    """The names of the files in a folder with these endings, but for those that `polyvit data export` has written."""
+    return [name for name in folder.others
+            if name.lower().endswith(endings) and not name.lower().endswith(hugging_face.EXPORTED)]
 
 
 def _exported(folder: Folder) -> tuple[str, ...]:

@@ -92,7 +92,7 @@ def config_of(config, training: Training):
 def title(mixture: Mixture, training: Training) -> str:
     """A training in words, without its seed."""
     if training.changes:
-        return f'{NAMES[TOGETHER] if len(training.tasks) > 1 else f"{training.tasks[0]} alone"}, {NAMES[CHANGED]}'
+        return f'{title(mixture, training._replace(changes=()))}, {NAMES[CHANGED]}'
     if len(training.tasks) == len(mixture.tasks) > 1:
         return NAMES[TOGETHER]
     if len(training.tasks) == 1:

@@ -16,6 +16,7 @@ from humanize import metric
 from components.report import gradients
 from model_code import file_io, interruption, seed_comparison, words
 from model_code.errors import ConfigError
+from model_code.modalities import MODALITIES
 from model_code.printable import printable
 from model_code.tasks import BY_SIZE
 from model_code.urls import is_url
@@ -112,10 +113,10 @@ def _check_same_examples(config, changed, changes: tuple[str, ...]):
 
 def _check_weights(config, changes: tuple[str, ...]):
     """Raises ConfigError for a change that no weight depends on: its trainings would be the same ones again."""
+    unread = tuple(f'model.inputs.{name}.' for name in MODALITIES if name not in config.mixture.modalities)
     for change in changes:
-        name = change.partition('=')[0].strip()
-        _, _, modality = name.partition('model.inputs.')
-        if name in _NO_WEIGHT or modality and modality.partition('.')[0] not in config.mixture.modalities:
+        path = change.partition('=')[0].strip()
+        if path in _NO_WEIGHT or path.startswith(unread):
             raise ConfigError(f'--change {change} changes no weight of a training. Leave it out, or give it to both '
                               'arms by --set.')
 

@@ -74,11 +74,11 @@ def test_metadata_in_the_folder_of_each_split(tmp_path, ending):
 
 
 def test_paths_out_of_the_data_folder_are_rejected(tmp_path):
-    tables.write_rows(tmp_path / 'metadata.csv', [{'file_name': '1.png', 'label': 'cat'},
-                                       {'file_name': '../2.png', 'label': 'dog'},
-                                       {'file_name': '/etc/passwd', 'label': 'dog'}])
-    tables.write_rows(tmp_path / 'train/metadata.csv', [{'file_name': '../../2.png', 'label': 'dog'},
-                                             {'file_name': '/etc/passwd', 'label': 'dog'}])
+    tables.write_rows(tmp_path / 'metadata.csv', [
+        {'file_name': '1.png', 'label': 'cat'}, {'file_name': '../2.png', 'label': 'dog'},
+        {'file_name': '/etc/passwd', 'label': 'dog'}])
+    tables.write_rows(tmp_path / 'train/metadata.csv', [
+        {'file_name': '../../2.png', 'label': 'dog'}, {'file_name': '/etc/passwd', 'label': 'dog'}])
     listed = listing.list_media(_source(tmp_path))
     assert [entry.path for entry in listed.entries] == ['1.png']
     assert [rejection.reason for rejection in listed.rejected] == ['bad_path'] * 4
@@ -111,8 +111,8 @@ def test_lists_of_numbers_get_names_too(tmp_path):
 @pytest.mark.parametrize('modality', MODALITIES)
 def test_the_modality_chooses_among_columns_of_media(tmp_path, ending, modality):
     row = {f'{name}_file_name': f'1.{name}' for name in MODALITIES}
-    tables.write_rows(tmp_path / f'metadata.{ending}', [{**row, 'label': 'a'},
-                                                {**row, f'{modality}_file_name': '2', 'label': 'b'}])
+    tables.write_rows(tmp_path / f'metadata.{ending}', [
+        {**row, 'label': 'a'}, {**row, f'{modality}_file_name': '2', 'label': 'b'}])
     assert list(_entries(_source(tmp_path, modality))) == [f'1.{modality}', '2']
 
 

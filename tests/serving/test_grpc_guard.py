@@ -39,6 +39,22 @@ def serving(tmp_path, access_log=None, **limits):
             yield server, channel
 
 
+@contextlib.contextmanager
+def calls_without_a_message(channel):
+    """A function () -> a call whose message does not come until the block ends."""
+    stop = threading.Event()
+
+    def nothing():
+        stop.wait(LATE)
+        yield from ()
+
+    begin = channel.stream_unary(PREDICT)
+    try:
+        yield lambda: begin.future(nothing())
+    finally:
+        stop.set()
+
+
 def code_of(call) -> grpc.StatusCode:
     with pytest.raises(grpc.RpcError) as error:
         call()
@@ -53,15 +69,8 @@ def predict(channel, **fields):
 
 def test_requests_whose_message_never_comes_end(tmp_path):
     with serving(tmp_path, max_requests=8, max_body_bytes=1 << 20, max_buffered_bytes=2 << 20,
-                 body_timeout_s=60) as (server, channel):
-        stop = threading.Event()
-
-        def nothing():
-            stop.wait(LATE)
-            yield from ()
-
-        begin = channel.stream_unary(PREDICT)
-        waiting = [begin.future(nothing()) for _ in range(8)]
+                 body_timeout_s=60) as (_, channel), calls_without_a_message(channel) as begin:
+        waiting = [begin() for _ in range(8)]
         deadline = time.monotonic() + LATE
         while sum(call.done() for call in waiting) < 6:  # only as many may go on as fit into the memory
             assert time.monotonic() < deadline
@@ -73,7 +82,6 @@ def test_requests_whose_message_never_comes_end(tmp_path):
         while code_of(lambda: predict(channel)) == grpc.StatusCode.RESOURCE_EXHAUSTED:
             assert time.monotonic() < deadline
         assert code_of(lambda: predict(channel)) == grpc.StatusCode.NOT_FOUND
-        stop.set()
 
 
 def test_errors_leave_no_calls_behind(tmp_path):
@@ -141,26 +149,18 @@ def test_compressed_messages_are_refused(tmp_path):
 
 
 def test_calls_that_clients_give_up_leave_none_behind(tmp_path):
-    with serving(tmp_path, max_connections=4) as (server, channel):
-        stop = threading.Event()
-
-        def nothing():
-            stop.wait(LATE)
-            yield from ()
-
-        begin = channel.stream_unary(PREDICT)
+    with serving(tmp_path, max_connections=4) as (_, channel), calls_without_a_message(channel) as begin:
         gc.collect()
         gc.disable()
         try:
             for _ in range(20):
-                calls = [begin.future(nothing()) for _ in range(2)]
+                calls = [begin() for _ in range(2)]
                 time.sleep(0.02)
                 for call in calls:
                     call.cancel()
                 assert code_of(lambda: predict(channel)) == grpc.StatusCode.NOT_FOUND
         finally:
             gc.enable()
-            stop.set()
 
 
 def test_a_message_that_is_none_and_one_that_is_too_large(tmp_path):
@@ -241,19 +241,13 @@ def test_the_access_log_tells_who_gave_up_while_sending_from_who_sent_nothing(tm
     log = AccessLog(str(path))
     (tmp_path / 'models').mkdir()
     with serving(tmp_path / 'models', access_log=log) as (_, channel):
-        stop = threading.Event()
-
-        def nothing():
-            stop.wait(LATE)
-            yield from ()
-
-        begin = channel.stream_unary(PREDICT)
-        calls = [begin.future(nothing()) for _ in range(20)]
-        time.sleep(0.5)  # they are being read
-        for call in calls:
-            call.cancel()
-        stop.set()
-        assert code_of(lambda: begin(iter(()), timeout=LATE)) == grpc.StatusCode.INVALID_ARGUMENT
+        with calls_without_a_message(channel) as begin:
+            calls = [begin() for _ in range(20)]
+            time.sleep(0.5)  # they are being read
+            for call in calls:
+                call.cancel()
+        ended = channel.stream_unary(PREDICT)
+        assert code_of(lambda: ended(iter(()), timeout=LATE)) == grpc.StatusCode.INVALID_ARGUMENT
     log.close()
     codes = [json.loads(line)['status'] for line in path.read_text(encoding='utf-8').splitlines()]
     assert collections.Counter(codes) == {'CANCELLED': 20, 'INVALID_ARGUMENT': 1}
